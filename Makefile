@@ -1,0 +1,59 @@
+# Everything runs in .venv, made from the locked requirements. `make help` lists what there is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+LOCK   := requirements.lock requirements-dev.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test test-slow lint format bench lock wheel clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## Make .venv with exactly the locked versions
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pgembedd needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 " + "setup")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked dependencies into $(VENV) (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Embed Python's own documentation on a private Postgres and search it
+	@$(BIN)/pgembedd demo
+
+up: $(STAMP) ## Run embedded Postgres, migrations and a worker in the foreground
+	@$(BIN)/pgembedd up
+
+test: $(STAMP) ## Run the default tests on a private Postgres
+	@$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## Run the tests that take minutes
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP) ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP) ## Let ruff format and fix what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure what the triggers cost a writer
+	@$(BIN)/python -m bench.triggers
+
+lock: ## Write the lock files again from pyproject.toml (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --no-header pyproject.toml -o requirements.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --no-header --extra embedded --group dev --constraint requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
+
+wheel: $(STAMP) ## Build the wheel into dist/
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
+
+clean: ## Remove the virtual environment, the private Postgres and the caches in this checkout
+	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres stop --quiet || true; fi
+	@rm -rf $(VENV) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -1,0 +1,167 @@
+"""Extensions, tables and the worker's role.
+
+Frozen once released: a later change is a later version. Never call a function of sql/ from here.
+"""
+
+from alembic import op
+
+from worker.extensions import install_extensions, raw, remove_pgmq
+
+revision = "0001"
+down_revision = None
+
+TABLES = """
+create table pgembedd.installation (
+    only_row          boolean primary key default true check (only_row),
+    pgmq_install      text not null check (pgmq_install in ('found', 'extension', 'sql')),
+    created_queues    text[] not null default '{}',
+    sql_digest        text,
+    sql_applied_at    timestamptz,
+    swept_at          timestamptz not null default '-infinity',
+    retained_at       timestamptz not null default '-infinity'
+);
+comment on table pgembedd.installation is
+    'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';
+
+create table pgembedd.pipeline (
+    id                integer generated always as identity primary key,
+    name              text not null unique check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$'),
+    source            regclass not null,
+    source_name       text not null,
+    key_columns       text[] not null check (cardinality(key_columns) > 0),
+    content_columns   text[],
+    content_function  text,
+    watch_columns     text[] not null,
+    embedding_column  text not null,
+    model             text not null,
+    fingerprint       text,
+    dimensions        integer not null check (dimensions between 1 and 16000),
+    vector_type       text not null check (vector_type in ('halfvec', 'vector')),
+    distance          text not null check (distance in ('cosine', 'l2', 'ip')),
+    on_update         text not null check (on_update in ('keep', 'clear')),
+    queue             text not null,
+    backfill_queue    text not null,
+    max_attempts      integer not null check (max_attempts between 1 and 100),
+    search_path       text not null,
+    state             text not null default 'running' check (state in ('running', 'paused', 'stopped')),
+    state_reason      text,
+    state_since       timestamptz not null default clock_timestamp(),
+    created_indexes   text[] not null default '{}',
+    created_at        timestamptz not null default clock_timestamp(),
+    unique (source, embedding_column),
+    check (num_nonnulls(content_columns, content_function) = 1)
+);
+comment on table pgembedd.pipeline is
+    'What is embedded from where to where. Written by create_pipeline() and its like, not by hand.';
+comment on column pgembedd.pipeline.fingerprint is
+    'The model this pipeline is pinned to; set by the first worker that serves it.';
+comment on column pgembedd.pipeline.search_path is
+    'The creator''s search_path: the content function and the triggers of the source run under it.';
+
+create table pgembedd.row_state (
+    pipeline_id       integer not null references pgembedd.pipeline on delete cascade,
+    key               jsonb not null,
+    state             text not null check (state in ('blank', 'dead', 'truncated')),
+    dropped_tokens    integer,
+    since             timestamptz not null default clock_timestamp(),
+    primary key (pipeline_id, key)
+);
+comment on table pgembedd.row_state is
+    'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
+
+create table pgembedd.dead_letter (
+    id                bigint generated always as identity primary key,
+    pipeline_id       integer references pgembedd.pipeline on delete cascade,
+    queue             text not null,
+    key               jsonb,
+    message           jsonb not null,
+    reason            text not null,
+    error             text,
+    attempts          integer not null,
+    history           jsonb not null default '[]',
+    enqueued_at       timestamptz not null,
+    died_at           timestamptz not null default clock_timestamp(),
+    unique (pipeline_id, key)
+);
+comment on table pgembedd.dead_letter is
+    'Jobs that were given up, each with its reason; retry_failed() puts them back.';
+
+create table pgembedd.activity (
+    at                timestamptz not null default clock_timestamp(),
+    pipeline_id       integer not null references pgembedd.pipeline on delete cascade,
+    written           integer not null,
+    cleared           integer not null,
+    unchanged         integer not null,
+    gone              integer not null
+);
+create index activity_at_idx on pgembedd.activity (at);
+comment on table pgembedd.activity is
+    'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+
+create sequence pgembedd.worker_idle minvalue 0 maxvalue 1 start 0;
+comment on sequence pgembedd.worker_idle is
+    '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
+"""
+
+ROLE = """
+do $$
+begin
+    if not exists (select from pg_catalog.pg_roles where rolname = 'pgembedd_worker') then
+        create role pgembedd_worker nologin;
+    end if;
+exception when insufficient_privilege then
+    raise notice 'the role pgembedd_worker could not be created; use pgembedd.grant_worker(role) for a role of yours';
+end $$;
+"""
+
+# One DROP names all objects of a kind, so that their dependencies on each other do not matter, and
+# never CASCADE: a view of the user's that reads ours stops the downgrade with Postgres's own sentence.
+DROP_ALL = """
+do $$
+declare
+    item record;
+    list text;
+begin
+    for item in
+        select t.tgname, t.tgrelid::regclass as source
+        from pg_catalog.pg_trigger t
+        join pg_catalog.pg_proc f on f.oid = t.tgfoid
+        where f.pronamespace = 'pgembedd'::regnamespace and not t.tgisinternal and t.tgparentid = 0
+    loop
+        execute format('drop trigger %I on %s', item.tgname, item.source);
+    end loop;
+    select string_agg(c.oid::regclass::text, ', ') into list
+    from pg_catalog.pg_class c where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v';
+    if list is not null then execute 'drop view ' || list; end if;
+    select string_agg(p.oid::regprocedure::text, ', ') into list
+    from pg_catalog.pg_proc p where p.pronamespace = 'pgembedd'::regnamespace;
+    if list is not null then execute 'drop routine ' || list; end if;
+end $$;
+drop table pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline, pgembedd.installation;
+drop sequence pgembedd.worker_idle;
+"""
+
+# Roles belong to the whole cluster: another database may use this one, so it is never dropped.
+REVOKE = """
+do $$
+begin
+    if exists (select from pg_catalog.pg_roles where rolname = 'pgembedd_worker') then
+        revoke all on schema pgembedd from pgembedd_worker;
+    end if;
+end $$;
+"""
+
+
+def upgrade() -> None:
+    connection = raw(op.get_bind())
+    pgmq_install = install_extensions(connection)
+    connection.execute(TABLES)
+    connection.execute("insert into pgembedd.installation (pgmq_install) values (%s)", (pgmq_install,))
+    connection.execute(ROLE)
+
+
+def downgrade() -> None:
+    connection = raw(op.get_bind())
+    remove_pgmq(connection)  # first: which queues are ours stands in the tables
+    connection.execute(DROP_ALL)
+    connection.execute(REVOKE)

@@ -1,0 +1,362 @@
+-- The code of a pipeline is generated: it names the pipeline's own columns and types, so it needs no dynamic
+-- SQL in a writer's transaction and its plans are Postgres's own business.
+--
+--   pipeline_N_on_insert, _on_update   triggers; run as the owner of this schema, because writers have no right
+--                                      on the queue; they call nothing of the user's
+--   pipeline_N_clear                   trigger, with on_update => 'clear' only
+--   pipeline_N_read, pipeline_N_write  run as the owner of the source table, under the search_path of whoever
+--                                      created the pipeline: here the user's content function and triggers run,
+--                                      and must have no more rights than their table's owner
+--
+-- Our own names in them are all qualified, so that no search_path matters to us.
+
+create or replace function pgembedd._pipeline_function(id integer, verb text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select format('pgembedd.pipeline_%s_%s', id, verb) $$;
+
+-- What the primary key's columns are: name, type, and the equality operator of the key's own index.
+create or replace function pgembedd._key_columns(source regclass)
+returns table (nth bigint, name text, type text, equals text, builtin boolean)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select k.nth, a.attname, format_type(a.atttypid, a.atttypmod),
+           format('operator(%I.%s)', n.nspname, o.oprname),
+           coalesce(nullif(t.typbasetype, 0), t.oid)::oid < 16384
+    from pg_index i
+    cross join lateral unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k(attnum, opclass, nth)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    join pg_type t on t.oid = a.atttypid
+    join pg_opclass c on c.oid = k.opclass
+    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_operator o on o.oid = m.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+    where i.indrelid = source and i.indisprimary and k.nth <= i.indnkeyatts
+    order by k.nth
+$$;
+
+-- The key of a row as the message carries it: the bare value, or an object when the key is composite.
+-- Types from outside pg_catalog go through their output function alone: to_jsonb would run a cast to json
+-- that a user may have defined, inside the writer's transaction.
+create or replace function pgembedd._key_json(source regclass, alias text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when count(*) = 1 then min(value)
+                else format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, %s', name, value), ', ')) end
+    from (select name, case when builtin then format('pg_catalog.to_jsonb(%s.%I)', alias, name)
+                            else format('pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %s.%I))', alias, name) end
+          from _key_columns(source)) as k(name, value)
+$$;
+
+-- FROM item `k` with the key's columns in their own types, out of the jsonb expression `id`.
+create or replace function pgembedd._key_record(source regclass, id text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('pg_catalog.jsonb_to_record(%s) as k(%s)',
+                  case when count(*) = 1 then format('pg_catalog.jsonb_build_object(%L, %s)', min(name), id) else id end,
+                  string_agg(format('%I %s', name, type), ', '))
+    from _key_columns(source)
+$$;
+
+create or replace function pgembedd._key_match(source regclass, a text, b text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select string_agg(format('%1$s.%3$I %4$s %2$s.%3$I', a, b, name, equals), ' and ')
+    from _key_columns(source)
+$$;
+
+-- The write gathers key, hash and vector in one row, where a key column may be called like one of ours.
+create or replace function pgembedd._key_numbered(source regclass) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select string_agg(format('k.%I as key_%s', name, nth), ', ') from _key_columns(source) $$;
+
+create or replace function pgembedd._key_match_numbered(source regclass, a text, b text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select string_agg(format('%s.%I %s %s.key_%s', a, name, equals, b, nth), ' and ') from _key_columns(source)
+$$;
+
+create or replace function pgembedd._content(pipeline pgembedd.pipeline, alias text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when pipeline.content_function is not null
+                then format('%s(%s)::pg_catalog.text', pipeline.content_function, alias)
+                else format('pg_catalog.concat_ws(E''\n\n'', %s)',
+                            (select string_agg(format('%s.%I', alias, c), ', ')
+                             from unnest(pipeline.content_columns) as c)) end
+$$;
+
+create or replace function pgembedd._hash(content text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select format('pg_catalog.sha256(pg_catalog.convert_to(coalesce(%s, ''''), ''UTF8''))', content) $$;
+
+create or replace function pgembedd._record(columns text[], alias text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select format('row(%s)::pg_catalog.record', string_agg(format('%s.%I', alias, c), ', ')) from unnest(columns) as c $$;
+
+-- The INSERT that enqueues: pgmq.send_batch takes an array, which has a limit that would abort the user's
+-- statement; a plain INSERT has none and is the cheapest for one row, too. `rows` is a FROM item, `key` its key.
+create or replace function pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text)
+returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format($q$insert into %s (vt, message) select clock_timestamp(), %L::jsonb || pg_catalog.jsonb_build_object('id', %s) from %s$q$,
+        _queue_table(queue),
+        jsonb_build_object(
+            'pipeline', pipeline.id, 'schema', n.nspname, 'table', c.relname,
+            'contentFunction', pipeline.content_function, 'embeddingColumn', pipeline.embedding_column),
+        key, rows)
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = pipeline.source
+$$;
+
+-- Statements over 1,000 rows go to the backfill lane, so that a bulk load does not stand before fresh writes.
+create or replace function pgembedd._trigger_body(pipeline pgembedd.pipeline, guard text, key text, rows text)
+returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format($body$
+declare
+    affected bigint := (select count(*) from (select from new_rows limit 1001) as n);
+begin
+    if affected = 0 %1$s then return null; end if;
+    if affected > 1000 then
+        -- A database restored without its queues must still take writes; the sweep finds the rows later.
+        if to_regclass(%2$L) is null then return null; end if;
+        %3$s;
+    else
+        if to_regclass(%4$L) is null then return null; end if;
+        %5$s;
+    end if;
+    if not found then return null; end if;
+    if (select last_value from pgembedd.worker_idle) = 1 then
+        perform pg_notify('pgembedd', case when affected > 1000 then %6$L else %7$L end);
+    end if;
+    return null;
+end $body$,
+        guard,
+        _queue_table(pipeline.backfill_queue), _enqueue(pipeline, pipeline.backfill_queue, key, rows),
+        _queue_table(pipeline.queue), _enqueue(pipeline, pipeline.queue, key, rows),
+        pipeline.backfill_queue, pipeline.queue)
+$$;
+
+create or replace function pgembedd._generate_triggers(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    on_insert text := _pipeline_function(pipeline.id, 'on_insert');
+    on_update text := _pipeline_function(pipeline.id, 'on_update');
+    clear text := _pipeline_function(pipeline.id, 'clear');
+    installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
+    first_key text := (select name from _key_columns(pipeline.source) limit 1);
+begin
+    execute format('create or replace function %s() returns trigger language plpgsql security definer
+                    set search_path = pg_catalog, pg_temp as %L', on_insert,
+        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), 'new_rows n'));
+    -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
+    -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
+    execute format('create or replace function %s() returns trigger language plpgsql security definer
+                    set search_path = pg_catalog, pg_temp set enable_nestloop = off as %L', on_update,
+        _trigger_body(pipeline,
+            format('or (current_setting(''pgembedd.storing'', true) = %L and pg_trigger_depth() = 1)', pipeline.id),
+            _key_json(pipeline.source, 'n'),
+            -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
+            format('new_rows n left join old_rows o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s',
+                _key_match(pipeline.source, 'n', 'o'), first_key,
+                _record(pipeline.watch_columns || pipeline.embedding_column, 'n'),
+                _record(pipeline.watch_columns || pipeline.embedding_column, 'o'))));
+    perform _own(on_insert || '()', installer), _own(on_update || '()', installer);
+    if pipeline.on_update = 'clear' then
+        execute format('create or replace function %s() returns trigger language plpgsql
+                        set search_path = pg_catalog, pg_temp as %L', clear,
+            format('begin new.%I := null; return new; end', pipeline.embedding_column));
+        perform _own(clear || '()', installer);
+    end if;
+end $$;
+
+create or replace function pgembedd._generate_read(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    read text := _pipeline_function(pipeline.id, 'read');
+begin
+    execute format('create or replace function %s(ids jsonb[]) returns table (n bigint, content text)
+                    language plpgsql security definer
+                    set row_security = off set lock_timeout = ''2s'' as %L', read,
+        format($body$
+begin
+    return query execute $q$
+        select i.n, %s from pg_catalog.unnest($1) with ordinality as i(id, n)
+        cross join lateral %s
+        join %s s on %s
+    $q$ using ids;
+end $body$,
+            _content(pipeline, 's'), _key_record(pipeline.source, 'i.id'), pipeline.source,
+            _key_match(pipeline.source, 's', 'k')));
+    perform _run_as_owner(pipeline, read || '(jsonb[])');
+end $$;
+
+-- The compare-and-set. Rows are locked without waiting; a vector is written only where the content is still the
+-- one it was made from, and only if it differs; the content is hashed again after the write, because a BEFORE
+-- trigger of the user's may have changed it. EXECUTE plans afresh each time: a plan kept from when the table
+-- was small would scan it when it is large.
+create or replace function pgembedd._generate_write(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    write text := _pipeline_function(pipeline.id, 'write');
+    vectors text := format('%s[]', _vector_type('vector'));
+begin
+    execute format('create or replace function %s(ids jsonb[], hashes bytea[], embeddings %s)
+                    returns table (n bigint, outcome text)
+                    language plpgsql security definer
+                    set row_security = off set lock_timeout = ''2s'' as %L', write, vectors,
+        format($body$
+begin
+    perform pg_catalog.set_config('pgembedd.storing', %7$L, true);
+    return query execute $q$
+        with input as materialized (
+            select i.n, i.hash, i.embedding::%1$s as embedding, %8$s
+            from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))
+                with ordinality as i(id, hash, embedding, n)
+            cross join lateral %2$s),
+        locked as materialized (
+            select i.n, %3$s operator(pg_catalog.=) i.hash as current
+            from input i join %4$s s on %5$s
+            for no key update of s skip locked),
+        written as (
+            update %4$s s set %6$I = i.embedding
+            from input i join locked l on l.n operator(pg_catalog.=) i.n
+            where l.current and %5$s
+              and row(s.%6$I)::pg_catalog.record operator(pg_catalog.*<>) row(i.embedding)::pg_catalog.record
+            returning i.n, %3$s operator(pg_catalog.=) i.hash as current)
+        select i.n, case
+            when l.n is null and exists (select from %4$s s where %5$s) then 'locked'
+            when l.n is null then 'gone'
+            when not l.current then 'changed'
+            when w.n is null then 'unchanged'
+            when not w.current then 'rewritten'
+            when i.embedding is null then 'cleared'
+            else 'written' end
+        from input i left join locked l on l.n operator(pg_catalog.=) i.n
+        left join written w on w.n operator(pg_catalog.=) i.n
+    $q$ using ids, hashes, embeddings;
+    perform pg_catalog.set_config('pgembedd.storing', '', true);
+end $body$,
+            format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions),
+            _key_record(pipeline.source, 'i.id'), _hash(_content(pipeline, 's')), pipeline.source,
+            _key_match_numbered(pipeline.source, 's', 'i'), pipeline.embedding_column, pipeline.id,
+            _key_numbered(pipeline.source)));
+    perform _run_as_owner(pipeline, format('%s(jsonb[], bytea[], %s)', write, vectors));
+end $$;
+
+-- halfvec or vector, qualified: the extension may live in any schema.
+create or replace function pgembedd._vector_type(name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('%I.%I', n.nspname, $1)
+    from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+$$;
+
+create or replace function pgembedd._own(signature text, owner regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('revoke all on function %s from public', signature);
+    if (select proowner from pg_proc where oid = signature::regprocedure) <> owner then
+        execute format('alter function %s owner to %s', signature, owner);
+    end if;
+end $$;
+
+-- Hand a generated function to the owner of the source table. The new owner of a function needs CREATE on its
+-- schema at that moment, and only then. With FORCE ROW LEVEL SECURITY the owner is subject to the policies and
+-- would fail, so there whoever created the pipeline stands in.
+create or replace function pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
+    source_owner regrole;
+    forced boolean;
+begin
+    select relowner, relforcerowsecurity into source_owner, forced from pg_class where oid = pipeline.source;
+    execute format('alter function %s set search_path to %s', signature,
+        coalesce(nullif(pipeline.search_path, ''), ''''''));
+    if forced or source_owner = installer then
+        perform _own(signature, installer);
+        return;
+    end if;
+    -- Our rows carry no content, but these functions do: nobody but the installer's own functions may call them.
+    if not has_schema_privilege(source_owner, 'pgembedd', 'create') then
+        execute format('grant create on schema pgembedd to %s', source_owner);
+        perform _own(signature, source_owner);
+        execute format('revoke create on schema pgembedd from %s', source_owner);
+    else
+        perform _own(signature, source_owner);
+    end if;
+    execute format('grant execute on function %s to %s', signature, installer);
+end $$;
+
+create or replace function pgembedd._generate(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _generate_triggers(pipeline), _generate_read(pipeline), _generate_write(pipeline);
+    perform _attach(pipeline);
+end $$;
+
+-- Statement triggers on the table, and for a partitioned one on every leaf as well: a statement fires only the
+-- triggers of the table it names. Called again by the upkeep, for partitions attached later.
+create or replace function pgembedd._attach(pipeline pgembedd.pipeline) returns integer
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    relation regclass;
+    attached integer := 0;
+    trigger text := format('pgembedd_%s', pipeline.id);
+begin
+    for relation in
+        select pipeline.source union
+        select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
+    loop
+        continue when exists (
+            select from pg_trigger where tgrelid = relation and tgname = trigger || '_insert');
+        execute format('create trigger %I after insert on %s referencing new table as new_rows
+                        for each statement execute function %s()',
+            trigger || '_insert', relation, _pipeline_function(pipeline.id, 'on_insert'));
+        execute format('create trigger %I after update on %s referencing old table as old_rows new table as new_rows
+                        for each statement execute function %s()',
+            trigger || '_update', relation, _pipeline_function(pipeline.id, 'on_update'));
+        attached := attached + 1;
+    end loop;
+    -- A row trigger on the root is Postgres's to clone to the partitions.
+    if pipeline.on_update = 'clear' and not exists (
+        select from pg_trigger where tgrelid = pipeline.source and tgname = trigger || '_clear')
+    then
+        execute format('create trigger %I before update on %s for each row when (%s operator(pg_catalog.*<>) %s)
+                        execute function %s()',
+            trigger || '_clear', pipeline.source, _record(pipeline.watch_columns, 'new'),
+            _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));
+    end if;
+    return attached;
+end $$;

@@ -1,0 +1,502 @@
+-- What a user calls: create_pipeline, drop_pipeline, pause, resume, backfill, retry_failed. They run with the
+-- caller's rights; whoever installed pgembedd, or a member of that role, may call them.
+
+create or replace function pgembedd._refuse(message text, remedy text default null) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using message = message, hint = coalesce(remedy, ''), errcode = 'invalid_parameter_value';
+end $$;
+
+create or replace function pgembedd._pipeline(name text) returns pgembedd.pipeline
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    found_one pgembedd.pipeline;
+begin
+    select p.* into found_one from pipeline p where p.name = $1;
+    if found_one.id is null then
+        perform _refuse(format('There is no pipeline "%s".', name),
+            coalesce('There are: ' || (select string_agg(p.name, ', ' order by p.name) from pipeline p) || '.',
+                     'There is none at all; pgembedd.create_pipeline() makes one.'));
+    end if;
+    return found_one;
+end $$;
+
+-- Not pinned to a search_path: `source` and `content_function` are looked up under the caller's.
+create or replace function pgembedd.create_pipeline(
+    name text,
+    source text,
+    content_columns text[] default null,
+    content_function text default null,
+    embedding_column text default 'embedding',
+    model text default 'gte-small',
+    dimensions integer default 384,
+    vector_type text default 'halfvec',
+    distance text default 'cosine',
+    watch_columns text[] default null,
+    on_update text default 'keep',
+    backfill boolean default true,
+    queue text default 'embedding_jobs',
+    max_attempts integer default 5,
+    create_index boolean default true,
+    m integer default 16,
+    ef_construction integer default 64
+) returns bigint
+language plpgsql
+as $$
+declare
+    made pgembedd.pipeline;
+begin
+    made.name := name;
+    made.source := pg_catalog.to_regclass(source);
+    made.source_name := source;
+    if content_function is not null and made.source is not null then
+        made.content_function := pgembedd._content_function(
+            pg_catalog.to_regprocedure(pg_catalog.format('%s(%s)', content_function, made.source)), content_function, source);
+    end if;
+    made.content_columns := content_columns;
+    made.watch_columns := watch_columns;
+    made.embedding_column := embedding_column;
+    made.model := model;
+    made.dimensions := dimensions;
+    made.vector_type := vector_type;
+    made.distance := distance;
+    made.on_update := on_update;
+    made.queue := queue;
+    made.max_attempts := max_attempts;
+    made.search_path := pg_catalog.current_setting('search_path');
+    return pgembedd._create_pipeline(made, backfill, create_index, m, ef_construction);
+end $$;
+comment on function pgembedd.create_pipeline is
+    'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
+
+create or replace function pgembedd._content_function(function regprocedure, given text, source text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if function is null then
+        perform _refuse(format('There is no function %s(%s).', given, source),
+            'content_function takes one row of the source and returns text.');
+    end if;
+    return (select format('%I.%I', n.nspname, f.proname)
+            from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
+end $$;
+
+create or replace function pgembedd._create_pipeline(
+    made pgembedd.pipeline, backfill boolean, create_index boolean, m integer, ef_construction integer
+) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _check_source(made);
+    made.source_name := made.source::text;
+    made.key_columns := array(select k.name from _key_columns(made.source) k);
+    perform _check_options(made);
+    perform _check_columns(made, made.content_columns, 'content_columns');
+    perform _check_columns(made, made.watch_columns, 'watch_columns');
+    made.watch_columns := coalesce(made.watch_columns, made.content_columns, _watchable_columns(made.source));
+    made.backfill_queue := case made.queue when 'embedding_jobs' then 'embedding_backfill' else made.queue || '_backfill' end;
+    perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
+    perform _check_owner(made);
+    perform _ensure_column(made);
+    if create_index then
+        made.created_indexes := _ensure_indexes(made, m, ef_construction);
+    end if;
+    insert into pipeline (
+        name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
+        model, dimensions, vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path,
+        created_indexes)
+    values (
+        made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
+        made.watch_columns, made.embedding_column, made.model, made.dimensions, made.vector_type, made.distance,
+        made.on_update, made.queue, made.backfill_queue, made.max_attempts, made.search_path,
+        coalesce(made.created_indexes, '{}'))
+    returning * into made;
+    perform _generate(made);
+    return case when backfill then _backfill(made, false) else 0 end;
+end $$;
+
+create or replace function pgembedd._check_source(made pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    kind "char" := (select relkind from pg_class where oid = made.source);
+begin
+    if made.name is null or made.name !~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$' then
+        perform _refuse(format('The pipeline name %s is not usable.', coalesce(quote_literal(made.name), 'NULL')),
+            'Take letters, digits, "_", "-" and ".", at most 63, not starting with "-" or ".".');
+    elsif exists (select from pipeline p where p.name = made.name) then
+        perform _refuse(format('There is a pipeline "%s" already.', made.name),
+            format('Choose another name, or remove it with select pgembedd.drop_pipeline(%L).', made.name));
+    elsif made.source is null then
+        perform _refuse(format('There is no table %s.', coalesce(made.source_name, 'NULL')),
+            'Name it with its schema, and quote it as in SQL where it needs quoting: ''my_schema."My Table"''.');
+    elsif kind not in ('r', 'p') then
+        perform _refuse(format('%s is %s, not a table.', made.source, case kind
+            when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table'
+            when 'i' then 'an index' when 'S' then 'a sequence' else 'no ordinary relation' end),
+            'Register the table that the rows are written to.');
+    elsif exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
+                  where (i.inhrelid = made.source or i.inhparent = made.source)
+                    and not (c.relkind = 'p' and i.inhparent = made.source)) then
+        perform _refuse(format('%s takes part in table inheritance, or is one partition of a table.', made.source),
+            'Register the partitioned table itself; tables with inheritance children are not supported.');
+    elsif (select relpersistence from pg_class where oid = made.source) = 't' then
+        perform _refuse(format('%s is a temporary table.', made.source), 'The worker could not see its rows; register a permanent table.');
+    elsif not exists (select from _key_columns(made.source)) then
+        perform _refuse(format('%s has no primary key.', made.source),
+            'The queue names rows by their primary key: add one with ALTER TABLE ... ADD PRIMARY KEY.');
+    end if;
+end $$;
+
+create or replace function pgembedd._check_options(made pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if num_nonnulls(made.content_columns, made.content_function) <> 1 or made.content_columns = '{}' then
+        perform _refuse('Say what is to be embedded: content_columns or content_function, one of the two.',
+            'For example content_columns => array[''title'', ''content''].');
+    elsif coalesce(made.vector_type, '') not in ('halfvec', 'vector') then
+        perform _refuse(format('vector_type %s is not known.', coalesce(quote_literal(made.vector_type), 'NULL')), 'Take halfvec or vector.');
+    elsif coalesce(made.distance, '') not in ('cosine', 'l2', 'ip') then
+        perform _refuse(format('distance %s is not known.', coalesce(quote_literal(made.distance), 'NULL')), 'Take cosine, l2 or ip.');
+    elsif coalesce(made.on_update, '') not in ('keep', 'clear') then
+        perform _refuse(format('on_update %s is not known.', coalesce(quote_literal(made.on_update), 'NULL')),
+            'keep leaves the old vector in place until the new one is there; clear empties it at once.');
+    elsif made.dimensions is null or made.dimensions not between 1 and (case made.vector_type when 'halfvec' then 4000 else 2000 end) then
+        perform _refuse(format('%s dimensions cannot be indexed as %s.', coalesce(made.dimensions::text, 'NULL'), made.vector_type),
+            'HNSW takes up to 4000 for halfvec and 2000 for vector.');
+    elsif made.max_attempts is null or made.max_attempts not between 1 and 100 then
+        perform _refuse(format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')), 'Take 1 to 100.');
+    elsif coalesce(made.model, '') = '' then
+        perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
+    elsif coalesce(made.embedding_column, '') = '' then
+        perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
+    elsif made.embedding_column = any (made.content_columns || made.watch_columns || made.key_columns) then
+        perform _refuse(format('The column "%s" cannot be content or key and hold the vector, too.', made.embedding_column));
+    end if;
+end $$;
+
+create or replace function pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    missing text;
+begin
+    select string_agg(format('"%s"', c), ', ') into missing from unnest(columns) as c
+    where c is null or not exists (
+        select from pg_attribute a where a.attrelid = made.source and a.attname = c and a.attnum > 0 and not a.attisdropped);
+    if missing is not null then
+        perform _refuse(format('%s has no column %s, named in %s.', made.source, missing, option),
+            format('It has: %s.', (select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a
+                                   where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)));
+    end if;
+end $$;
+
+-- With a content function we cannot know what it reads: every column but vectors, which are results.
+create or replace function pgembedd._watchable_columns(source regclass) returns text[]
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select array_agg(a.attname::text order by a.attnum)
+    from pg_attribute a
+    where a.attrelid = source and a.attnum > 0 and not a.attisdropped
+      and not exists (
+        select from pg_depend d join pg_extension e on e.oid = d.refobjid
+        where d.classid = 'pg_type'::regclass and d.objid = a.atttypid and d.deptype = 'e' and e.extname = 'vector')
+$$;
+
+-- What runs for the pipeline runs as the table's owner, so the caller must be able to act as that role.
+create or replace function pgembedd._check_owner(made pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    source_owner regrole := (select relowner from pg_class where oid = made.source);
+begin
+    if not pg_has_role(current_user, source_owner, 'usage') then
+        perform _refuse(format('%s belongs to %s, and %s may not act for that role.', made.source, source_owner, quote_ident(current_user)),
+            format('Run this as %s or as a superuser, or GRANT %s TO %s.', source_owner, source_owner, quote_ident(current_user)));
+    end if;
+end $$;
+
+create or replace function pgembedd._ensure_column(made pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    wanted text := format('%s(%s)', _vector_type(made.vector_type), made.dimensions);
+    actual text;
+    taken text := (select p.name from pipeline p where p.source = made.source and p.embedding_column = made.embedding_column);
+    generated "char";
+begin
+    if taken is not null then
+        perform _refuse(format('%s.%s is filled by the pipeline "%s" already.', made.source, quote_ident(made.embedding_column), taken),
+            'Two pipelines cannot share a column: name another embedding_column.');
+    end if;
+    select format_type(a.atttypid, a.atttypmod), a.attgenerated into actual, generated from pg_attribute a
+    where a.attrelid = made.source and a.attname = made.embedding_column and a.attnum > 0 and not a.attisdropped;
+    if actual is null then
+        execute format('alter table %s add column %I %s', made.source, made.embedding_column, wanted);
+    elsif actual <> wanted then
+        perform _refuse(format('%s.%s is %s, but this pipeline writes %s.', made.source, quote_ident(made.embedding_column),
+            replace(actual, 'character varying', 'varchar'), wanted),
+            'Name another embedding_column (it is created when missing), or give the vector_type and dimensions that the column has.');
+    elsif generated <> '' then
+        perform _refuse(format('%s.%s is a generated column; nobody can write to it.', made.source, quote_ident(made.embedding_column)),
+            'Name another embedding_column.');
+    end if;
+end $$;
+
+-- The HNSW index for searching, and a small one of the rows that still wait, for the sweep and for status.
+create or replace function pgembedd._ensure_indexes(made pgembedd.pipeline, m integer, ef_construction integer)
+returns text[]
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    operators text := format('%s_%s_ops', made.vector_type, made.distance);
+    extension_schema text := (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+    created text[] := '{}';
+    base text := left((select relname from pg_class where oid = made.source), 20) || '_' || left(made.embedding_column, 20);
+begin
+    if m is null or m not between 2 and 100 or ef_construction is null or ef_construction not between greatest(4, 2 * m) and 1000 then
+        perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.', m, ef_construction),
+            'm goes from 2 to 100, ef_construction from twice m to 1000.');
+    end if;
+    if not exists (
+        select from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
+        join pg_opclass o on o.oid = i.indclass[0]
+        join pg_attribute k on k.attrelid = i.indrelid and k.attnum = i.indkey[0]
+        where i.indrelid = made.source and k.attname = made.embedding_column and i.indpred is null
+          and a.amname in ('hnsw', 'ivfflat') and o.opcname = operators)
+    then
+        created := created || _create_index(made.source, base || '_hnsw', format(
+            'using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)',
+            made.embedding_column, extension_schema, operators, m, ef_construction));
+    end if;
+    return created || _create_index(made.source, base || '_missing', format('(%s) where %I is null',
+        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column));
+end $$;
+
+create or replace function pgembedd._create_index(source regclass, wished text, definition text) returns text
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    space text := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = source);
+    name text := wished;
+    tries integer := 1;
+begin
+    while to_regclass(format('%I.%I', space, name)) is not null loop
+        tries := tries + 1;
+        name := wished || tries;
+    end loop;
+    execute format('create index %I on %s %s', name, source, definition);
+    return format('%I.%I', space, name);
+end $$;
+
+create or replace function pgembedd.drop_pipeline(name text, drop_column boolean default false) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    gone pgembedd.pipeline := _pipeline(name);
+    item record;
+begin
+    for item in
+        select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+        where f.pronamespace = 'pgembedd'::regnamespace and not t.tgisinternal and t.tgparentid = 0
+          and f.proname in (format('pipeline_%s_on_insert', gone.id), format('pipeline_%s_on_update', gone.id),
+                            format('pipeline_%s_clear', gone.id))
+    loop
+        execute format('drop trigger %I on %s', item.tgname, item.relation);
+    end loop;
+    for item in
+        select f.oid::regprocedure as signature from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proname like format('pipeline\_%s\_%%', gone.id)
+    loop
+        execute format('drop function %s', item.signature);
+    end loop;
+    -- The index of waiting rows is ours alone; the HNSW index serves searches and goes with the column.
+    for item in
+        select i.indexrelid::regclass as index from unnest(gone.created_indexes) as c(name)
+        join pg_index i on i.indexrelid = to_regclass(c.name)
+        where i.indpred is not null
+    loop
+        execute format('drop index %s', item.index);
+    end loop;
+    if drop_column and _exists(gone.source) then
+        execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
+    end if;
+    perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
+    delete from pipeline p where p.id = gone.id;
+end $$;
+comment on function pgembedd.drop_pipeline is
+    'Stop embedding a table: triggers, jobs and dead letters go; vectors and their index stay unless drop_column.';
+
+create or replace function pgembedd._exists(source regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select exists (select from pg_class where oid = source) $$;
+
+create or replace function pgembedd._forget_jobs(queue text, pipeline_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if to_regclass(_queue_table(queue)) is not null then
+        execute format('delete from %s where message ->> ''pipeline'' = $1', _queue_table(queue)) using pipeline_id::text;
+    end if;
+end $$;
+
+create or replace function pgembedd.pause(name text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    found_one pgembedd.pipeline := _pipeline(name);
+begin
+    update pipeline p set state = 'paused', state_reason = 'paused by ' || current_user, state_since = clock_timestamp()
+    where p.id = found_one.id;
+end $$;
+comment on function pgembedd.pause is 'Keep enqueueing, stop embedding. What is in flight is finished.';
+
+create or replace function pgembedd.resume(name text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    found_one pgembedd.pipeline := _pipeline(name);
+    problem text := _problem(found_one);
+begin
+    if problem is not null then
+        perform _refuse(format('The pipeline "%s" cannot resume: %s', name, problem));
+    end if;
+    update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp(),
+                          source_name = found_one.source::text
+    where p.id = found_one.id returning * into found_one;
+    perform _generate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
+    perform _wake(found_one.queue);
+end $$;
+comment on function pgembedd.resume is 'Go on after a pause or after what stopped the pipeline has been mended.';
+
+-- The claim sets jobs of a pipeline that does not run aside, out of every worker's sight.
+create or replace function pgembedd._unpark(queue text, pipeline_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if to_regclass(_queue_table(queue)) is not null then
+        execute format('update %s set vt = clock_timestamp() where vt = ''infinity'' and message ->> ''pipeline'' = $1',
+            _queue_table(queue)) using pipeline_id::text;
+    end if;
+end $$;
+
+-- What is wrong with a pipeline, in one sentence, or null.
+create or replace function pgembedd._problem(pipeline pgembedd.pipeline) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    missing text;
+    actual text;
+begin
+    if not _exists(pipeline.source) then
+        return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L).', pipeline.source_name, pipeline.name);
+    end if;
+    if pipeline.source_name <> pipeline.source::text and pipeline.state = 'running' then
+        return format('The table %s is now %s. Call pgembedd.resume(%L) to follow it.', pipeline.source_name, pipeline.source, pipeline.name);
+    end if;
+    select string_agg(format('"%s"', c), ', ') into missing
+    from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column) as c
+    where not exists (select from pg_attribute a where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped);
+    if missing is not null then
+        return format('%s has no column %s any more. Rename it back, or drop the pipeline "%s" and create it again.', pipeline.source, missing, pipeline.name);
+    end if;
+    if pipeline.key_columns is distinct from array(select k.name from _key_columns(pipeline.source) k) then
+        return format('The primary key of %s changed. Drop the pipeline "%s" and create it again; the vectors stay.', pipeline.source, pipeline.name);
+    end if;
+    if pipeline.content_function is not null
+       and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null then
+        return format('The content function %s(%s) is gone. Create it again, then call pgembedd.resume(%L).', pipeline.content_function, pipeline.source, pipeline.name);
+    end if;
+    select format_type(a.atttypid, a.atttypmod) into actual from pg_attribute a
+    where a.attrelid = pipeline.source and a.attname = pipeline.embedding_column;
+    if actual <> format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions) then
+        return format('%s.%I is %s now, but the pipeline writes %s(%s). Change the type back, or drop the pipeline "%s" and create it again.',
+            pipeline.source, pipeline.embedding_column, actual, pipeline.vector_type, pipeline.dimensions, pipeline.name);
+    end if;
+    return null;
+end $$;
+
+create or replace function pgembedd.backfill(name text, force boolean default false) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    return _backfill(_pipeline(name), force);
+end $$;
+comment on function pgembedd.backfill is
+    'Queue the rows that have no vector and are not queued; with force, every row. Returns how many.';
+
+-- Rows that wait without anybody knowing: no vector, no reason for that, no job.
+create or replace function pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint default null)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+as $$
+declare
+    key text := _key_json(pipeline.source, 's');
+    queued bigint;
+begin
+    if force then
+        execute _enqueue(pipeline, pipeline.backfill_queue, key, format('%s s', pipeline.source));
+    else
+        execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
+            select %1$s as id from %2$s s where s.%3$I is null
+            except select r.key from pgembedd.row_state r where r.pipeline_id = %4$s and r.state in ('blank', 'dead')
+            except select q.message -> 'id' from %5$s q where q.message ->> 'pipeline' = %4$L
+            except select q.message -> 'id' from %6$s q where q.message ->> 'pipeline' = %4$L
+            limit %7$s) w$q$,
+            key, pipeline.source, pipeline.embedding_column, pipeline.id, _queue_table(pipeline.queue),
+            _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all')));
+    end if;
+    get diagnostics queued = row_count;
+    if queued > 0 then perform _wake(pipeline.backfill_queue); end if;
+    return queued;
+end $$;
+
+create or replace function pgembedd.retry_failed(name text default null, reason text default null) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item record;
+    retried bigint := 0;
+    only_id integer := case when name is not null then (_pipeline(name)).id end;
+begin
+    for item in
+        delete from dead_letter d
+        where (only_id is null or d.pipeline_id = only_id) and (retry_failed.reason is null or d.reason = retry_failed.reason)
+        returning d.*
+    loop
+        delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
+        perform _ensure_queue(item.queue);
+        execute format('insert into %s (vt, message) values (clock_timestamp(), $1)', _queue_table(item.queue)) using item.message;
+        perform _wake(item.queue);
+        retried := retried + 1;
+    end loop;
+    return retried;
+end $$;
+comment on function pgembedd.retry_failed is
+    'Put dead letters back into the queue: of one pipeline or of all, of one reason or of any. Returns how many.';

@@ -1,0 +1,425 @@
+-- What a worker may call, and nothing else: claim, read, store, fail and their kin. SECURITY DEFINER with a
+-- pinned search_path and row_security off, which makes a policy that would hide rows an error instead of a
+-- silent "gone". EXECUTE is granted in 90_grants.sql.
+
+-- Take up to `qty` jobs for `lease_s` seconds. Jobs of a pipeline that does not run are set aside, jobs that
+-- nobody can know are given up, and a job that was read twice without any outcome is marked a suspect: its
+-- worker may have died of it, so it is to be worked alone.
+-- With `poll_s` it waits that long for a first job, inside pgmq: for poolers through which nobody can LISTEN.
+create or replace function pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer default 0)
+returns table (
+    msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
+    dimensions integer, suspect boolean)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+as $$
+#variable_conflict use_column
+declare
+    job record;
+begin
+    if to_regclass(_queue_table(queue)) is null then
+        raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
+            hint = 'Run `pgembedd migrate`: it makes the queues of all pipelines.';
+    end if;
+    for job in
+        select c.*, p.id as p_id, p.name, p.model, p.fingerprint, p.dimensions, p.state, p.max_attempts,
+               _note(c.headers, 'alone') as alone,
+               _note(c.headers, 'attempts') as attempts,
+               c.read_ct - 1 - _note(c.headers, 'attempts') - _note(c.headers, 'deferrals') as deaths
+        from _read_queue(queue, qty, lease_s, poll_s) c
+        left join pipeline p on p.id = _pipeline_of(c.message)
+        order by c.msg_id
+    loop
+        if job.p_id is null then
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline',
+                'No pipeline writes where this job points.', job.attempts);
+        elsif job.state <> 'running' then
+            perform _park(queue, job.msg_id);
+        elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
+            perform _bury(queue, job.msg_id, job.p_id, 'worker_died',
+                'The worker died each time it worked on this job alone.', job.alone + job.attempts);
+        else
+            msg_id := job.msg_id; read_ct := job.read_ct; id := job.message -> 'id'; pipeline_id := job.p_id;
+            pipeline := job.name; model := job.model; fingerprint := job.fingerprint;
+            dimensions := job.dimensions; suspect := job.deaths >= 2;
+            return next;
+        end if;
+    end loop;
+end $$;
+
+create or replace function pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer)
+returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if poll_s > 0 then
+        return query select r.msg_id, r.read_ct, r.message, r.headers
+        from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
+    else
+        return query select r.msg_id, r.read_ct, r.message, r.headers
+        from pgmq.read(queue_name => queue, vt => lease_s, qty => qty) r;
+    end if;
+end $$;
+
+-- Our own messages name their pipeline; those of other triggers name a table and a column. Null for anything
+-- else: whatever lands in the queue, the claim must not fail of it.
+create or replace function pgembedd._pipeline_of(message jsonb) returns integer
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select p.id from pipeline p
+    where coalesce(message -> 'id', 'null') <> 'null' and case when message ? 'pipeline'
+        then p.id::text = message ->> 'pipeline'
+        else p.source = to_regclass(quote_ident(message ->> 'schema') || '.' || quote_ident(message ->> 'table'))
+             and p.embedding_column = message ->> 'embeddingColumn' end
+$$;
+
+create or replace function pgembedd._park(queue text, msg_id bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    execute format($q$
+        update %s q set vt = 'infinity', headers = pgembedd._with_notes(q.headers,
+            jsonb_build_object('deferrals', pgembedd._note(q.headers, 'deferrals') + 1))
+        where q.msg_id = $1 $q$, _queue_table(queue)) using msg_id;
+end $$;
+
+-- A dead letter: the job leaves the queue with its reason and history, and the sweep leaves its row alone.
+create or replace function pgembedd._bury(
+    queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    job record;
+begin
+    execute format('delete from %s q where q.msg_id = $1 returning *', _queue_table(queue)) into job using msg_id;
+    insert into dead_letter (pipeline_id, queue, key, message, reason, error, attempts, history, enqueued_at)
+    values (pipeline_id, queue, job.message -> 'id', coalesce(job.message, 'null'), reason, error, attempts,
+            coalesce(job.headers -> 'pgembedd' -> 'history', '[]'), job.enqueued_at)
+    on conflict on constraint dead_letter_pipeline_id_key_key do update
+    set queue = excluded.queue, message = excluded.message, reason = excluded.reason, error = excluded.error,
+        attempts = excluded.attempts, history = excluded.history, enqueued_at = excluded.enqueued_at,
+        died_at = excluded.died_at;
+    if pipeline_id is not null and job.message ? 'id' then
+        insert into row_state (pipeline_id, key, state) values (pipeline_id, job.message -> 'id', 'dead')
+        on conflict on constraint row_state_pkey do update
+        set state = 'dead', dropped_tokens = null, since = clock_timestamp();
+    end if;
+    perform pg_notify('pgembedd_events', jsonb_build_object(
+        'event', 'dead_letter', 'pipeline', pipeline_id, 'id', job.message -> 'id', 'reason', reason)::text);
+end $$;
+
+-- Before a suspect is worked: note that it is alone now. If the worker dies, this is what counts as its failure.
+create or replace function pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    marked integer;
+begin
+    execute format($q$
+        update %s q set headers = pgembedd._with_notes(q.headers,
+            jsonb_build_object('alone', pgembedd._note(q.headers, 'alone') + 1))
+        where q.msg_id = $1 and q.read_ct = $2 $q$, _queue_table(queue)) using msg_id, read_ct;
+    get diagnostics marked = row_count;
+    return marked = 1;
+end $$;
+
+-- Pin a pipeline to the model that serves it first. Returns the fingerprint it is pinned to.
+create or replace function pgembedd.pin_model(pipeline_id integer, fingerprint text) returns text
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    pinned text;
+begin
+    update pipeline p set fingerprint = pin_model.fingerprint
+    where p.id = pin_model.pipeline_id and p.fingerprint is null;
+    select p.fingerprint into pinned from pipeline p where p.id = pin_model.pipeline_id;
+    return pinned;
+end $$;
+
+-- The content of rows by key. n counts the keys from 1; a key that has no row comes back as gone.
+-- What is blank is decided here, once: no character outside SQL's \s.
+create or replace function pgembedd.read(pipeline_id integer, ids jsonb[])
+returns table (n bigint, state text, content text, hash bytea)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+begin
+    return query execute format($q$
+        select i.n, case when r.n is null then 'gone' when coalesce(r.content, '') !~ '\S' then 'blank' else 'ok' end,
+               case when r.content ~ '\S' then r.content end, %s
+        from unnest($1) with ordinality as i(id, n) left join %s($1) r on r.n = i.n
+        order by i.n
+        $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
+end $$;
+
+-- Write the vectors and acknowledge, in one transaction: either both or neither. Per message one outcome:
+--   written, unchanged, cleared, gone      done; the message is deleted
+--   changed, rewritten, locked             released for a re-read, no attempt: the content changed meanwhile,
+--                                          the write itself changed it, somebody holds the row
+--   lost                                   the lease ran out and the job is somebody else's: nothing was done
+create or replace function pgembedd.store(
+    queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings vector[],
+    dropped integer[]
+) returns table (msg_id bigint, outcome text)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+    held_ids bigint[];
+    held_keys jsonb[];
+    held_outcomes text[];
+    keys jsonb[];
+    firsts bigint[];
+    outcomes text[];
+begin
+    execute format($q$
+        select array_agg(h.msg_id), array_agg(h.id) from (
+            select q.msg_id, q.message -> 'id' as id from %s q
+            join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
+            order by q.msg_id for update of q) h
+        $q$, _queue_table(queue)) into held_ids, held_keys using msg_ids, read_cts;
+
+    if held_ids is null then
+        return query select c.msg_id, 'lost' from unnest(msg_ids) as c(msg_id);
+        return;
+    end if;
+
+    -- Several messages may name one row; it is written once.
+    select array_agg(d.id), array_agg(d.n) into keys, firsts from (
+        select distinct on (h.id) h.id, array_position(msg_ids, h.msg_id)::bigint as n
+        from unnest(held_ids, held_keys) as h(msg_id, id) order by h.id, h.msg_id desc) d;
+    execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
+        _pipeline_function(pipeline_id, 'write')) into outcomes
+    using keys, array(select hashes[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i),
+                array(select embeddings[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i);
+    held_outcomes := array(
+        select o.outcome from unnest(held_keys) with ordinality as h(id, i)
+        join unnest(keys, outcomes) as o(id, outcome) on o.id = h.id order by h.i);
+
+    perform _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes,
+        array(select embeddings[f.n] is null from unnest(firsts) with ordinality as f(n, i) order by f.i),
+        array(select dropped[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i));
+    perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
+    return query
+        select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
+        left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
+end $$;
+
+create or replace function pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    execute format($q$
+        delete from %s q using unnest($1, $2) as o(msg_id, outcome)
+        where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
+        $q$, _queue_table(queue)) using msg_ids, outcomes;
+    if outcomes && array['changed', 'rewritten', 'locked'] then
+        -- A row that stays locked is looked at ever less often, up to once a minute.
+        execute format($q$
+            update %s q set
+                vt = clock_timestamp() + case o.outcome when 'locked'
+                    then pgembedd.backoff(pgembedd._note(q.headers, 'deferrals') + 1, '250 ms', '1 min') else '0' end,
+                headers = pgembedd._with_notes(q.headers, jsonb_build_object(
+                    'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0,
+                    'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1 else 0 end))
+            from unnest($1, $2) as o(msg_id, outcome)
+            where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
+            $q$, _queue_table(queue)) using msg_ids, outcomes;
+    end if;
+end $$;
+
+-- row_state holds exceptions only: a success removes what was there.
+create or replace function pgembedd._note_outcomes(
+    pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    delete from row_state r using unnest(keys, outcomes) as o(key, outcome)
+    where r.pipeline_id = _note_outcomes.pipeline_id and r.key = o.key
+      and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
+    delete from dead_letter d using unnest(keys, outcomes) as o(key, outcome)
+    where d.pipeline_id = _note_outcomes.pipeline_id and d.key = o.key
+      and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
+    insert into row_state (pipeline_id, key, state, dropped_tokens)
+    select _note_outcomes.pipeline_id, o.key, case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
+    from unnest(keys, outcomes, blank, dropped) as o(key, outcome, blank, dropped)
+    where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0);
+    insert into activity (pipeline_id, written, cleared, unchanged, gone)
+    select _note_outcomes.pipeline_id,
+           count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
+           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone')
+    from unnest(outcomes) as o(outcome)
+    having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
+end $$;
+
+-- Content that depends on a column which a BEFORE trigger sets at every update would be embedded for ever.
+create or replace function pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[])
+returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    rounds integer;
+begin
+    if not outcomes && array['rewritten'] then return; end if;
+    execute format($q$select max(pgembedd._note(q.headers, 'rewritten')) from %s q where q.msg_id = any ($1)$q$,
+        _queue_table(queue)) into rounds using msg_ids;
+    if rounds >= 3 then
+        perform stop_pipeline(pipeline_id,
+            'The content changes each time its vector is written, because a BEFORE UPDATE trigger sets a column that the '
+            'content uses: take that column out of the content, then call pgembedd.resume().');
+    end if;
+end $$;
+
+create or replace function pgembedd.stop_pipeline(pipeline_id integer, reason text) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
+    where p.id = stop_pipeline.pipeline_id and p.state = 'running';
+    if found then
+        perform pg_notify('pgembedd_events',
+            jsonb_build_object('event', 'stopped', 'pipeline', pipeline_id, 'reason', reason)::text);
+    end if;
+end $$;
+
+-- Whether the pipeline itself is broken rather than a row. If so it is stopped with the reason, which is returned.
+create or replace function pgembedd.diagnose(pipeline_id integer) returns text
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd.pipeline;
+    problem text;
+begin
+    select p.* into one from pipeline p where p.id = diagnose.pipeline_id;
+    if one.id is null then return 'The pipeline was dropped.'; end if;
+    problem := _problem(one);
+    if problem is not null then
+        perform stop_pipeline(pipeline_id, problem);
+    end if;
+    return problem;
+end $$;
+
+-- A failed attempt. Returns what became of the job: retry, dead, or lost (it was somebody else's by then).
+create or replace function pgembedd.fail(
+    queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean default false
+) returns table (outcome text, attempts integer, retry_in interval)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    job record;
+    one pgembedd.pipeline;
+begin
+    execute format('select q.* from %s q where q.msg_id = $1 and q.read_ct = $2 for update', _queue_table(queue))
+        into job using fail.msg_id, fail.read_ct;
+    if job.msg_id is null then
+        outcome := 'lost'; return next; return;
+    end if;
+    attempts := _note(job.headers, 'attempts') + 1;
+    if (job.headers -> 'pgembedd' -> 'history' -> -1 ->> 'read_ct')::integer = fail.read_ct then
+        -- Told twice, because the first answer was lost with the connection: it counts once.
+        outcome := 'retry'; attempts := attempts - 1; retry_in := job.vt - clock_timestamp();
+        return next; return;
+    end if;
+    select p.* into one from pipeline p where p.id = _pipeline_of(job.message);
+    retry_in := backoff(attempts);
+    execute format($q$
+        update %s q set vt = clock_timestamp() + $2, headers = pgembedd._with_notes(q.headers, $3) where q.msg_id = $1
+        $q$, _queue_table(queue)) using fail.msg_id, retry_in, jsonb_build_object(
+            'attempts', attempts, 'alone', 0,
+            'history', coalesce(job.headers -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(
+                'at', clock_timestamp(), 'read_ct', read_ct, 'reason', reason, 'error', left(error, 1000)));
+    outcome := 'retry';
+    if permanent or attempts >= coalesce(one.max_attempts, 1) then
+        perform _bury(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
+        outcome := 'dead'; retry_in := null;
+    end if;
+    return next;
+end $$;
+
+-- Keep a claim for another `lease_s` seconds. Returns the ids that are still ours.
+create or replace function pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer)
+returns setof bigint
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    return query execute format($q$
+        with held as (
+            select q.msg_id from %1$s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
+            order by q.msg_id for update of q)
+        update %1$s q set vt = clock_timestamp() + make_interval(secs => $3) from held where held.msg_id = q.msg_id
+        returning q.msg_id
+        $q$, _queue_table(queue)) using msg_ids, read_cts, lease_s;
+end $$;
+
+-- Give a claim back unworked: no attempt, somebody else's after `delay_s` seconds.
+create or replace function pgembedd.release(
+    queue text, msg_ids bigint[], read_cts integer[], delay_s double precision default 0
+) returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    released integer := _release(queue, msg_ids, read_cts, make_interval(secs => delay_s));
+begin
+    if released > 0 and delay_s = 0 then perform _wake(queue); end if;
+    return released;
+end $$;
+
+-- Say that a worker goes to sleep (true) or has its hands full (false): see worker_idle.
+create or replace function pgembedd.set_idle(idle boolean) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if (select last_value from worker_idle) <> idle::integer then
+        perform set_config('synchronous_commit', 'off', true);  -- a hint, not worth a flush
+        perform setval('pgembedd.worker_idle', idle::integer);
+    end if;
+end $$;
+
+-- What the running pipelines need of a model, so that a worker can load it before the first job.
+create or replace function pgembedd.models() returns table (
+    pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer)
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id $$;
+
+-- The lanes a worker serves: pairs of a fresh queue and its backfill.
+create or replace function pgembedd.lanes() returns table (queue text, backfill_queue text)
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select 'embedding_jobs', 'embedding_backfill'
+    union
+    select p.queue, p.backfill_queue from pipeline p
+$$;
+
+-- Which migration and which sql/ this database has.
+create or replace function pgembedd.schema_version() returns table (revision text, sql_digest text)
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select (select v.version_num from schema_revision v), i.sql_digest from installation i $$;

@@ -1,0 +1,106 @@
+-- What keeps a database in order without anybody asking: pg_cron calls tick() where there is pg_cron, and every
+-- worker calls it on its own timer. Whoever comes first does the work; one at a time, by advisory lock.
+
+-- Find rows without a vector that nobody queued: triggers were off, a dump was restored, a partition attached.
+-- A long queue is worked before it is searched for what it lacks, but at the latest after ten minutes.
+create or replace function pgembedd.sweep(at_most bigint default 10000) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    one pgembedd.pipeline;
+    swept bigint := 0;
+    problem text;
+begin
+    for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
+        begin
+            problem := _problem(one);
+            if problem is not null then
+                perform stop_pipeline(one.id, problem);
+                continue;
+            end if;
+            perform _attach(one);
+            -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
+            perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
+            swept := swept + _backfill(one, false, at_most);
+        exception
+            when lock_not_available then null;  -- somebody alters the table; the next sweep comes
+            when insufficient_privilege or undefined_table then
+                perform stop_pipeline(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name));
+        end;
+    end loop;
+    return swept;
+end $$;
+
+-- Drop what nobody will ask for again: activity over a day old, and exceptions of rows that are gone.
+create or replace function pgembedd.retention() returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    one pgembedd.pipeline;
+    dropped bigint;
+    total bigint;
+begin
+    delete from activity a where a.at < clock_timestamp() - interval '1 day';
+    get diagnostics total = row_count;
+    for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
+        begin
+            execute format($q$
+                with gone as (
+                    delete from pgembedd.row_state r where r.pipeline_id = %1$s and not exists (
+                        select from %2$s s, %3$s where %4$s) returning r.key)
+                delete from pgembedd.dead_letter d using gone where d.pipeline_id = %1$s and d.key = gone.key
+                $q$, one.id, one.source, _key_record(one.source, 'r.key'), _key_match(one.source, 's', 'k'));
+            get diagnostics dropped = row_count;
+            total := total + dropped;
+        exception when lock_not_available or insufficient_privilege or undefined_table or undefined_column then
+            raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;
+        end;
+    end loop;
+    return total;
+end $$;
+
+-- Sweep and retention, each when it is due. Null when there was nothing to do or somebody else is at it.
+create or replace function pgembedd.tick(sweep_every_s double precision default 60, retention_every_s double precision default 3600)
+returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    state pgembedd.installation;
+    swept bigint;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
+    select i.* into state from installation i;
+    if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
+       and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
+        swept := sweep();
+        update installation set swept_at = clock_timestamp();
+    end if;
+    if state.retained_at + make_interval(secs => retention_every_s) <= clock_timestamp() then
+        perform retention();
+        update installation set retained_at = clock_timestamp();
+    end if;
+    return swept;
+end $$;
+
+create or replace function pgembedd._deep(threshold integer) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    queue text;
+    depth bigint;
+begin
+    for queue in select l.queue from lanes() l union select l.backfill_queue from lanes() l loop
+        continue when to_regclass(_queue_table(queue)) is null;
+        execute format('select count(*) from (select from %s limit %s) q', _queue_table(queue), threshold) into depth;
+        if depth >= threshold then return true; end if;
+    end loop;
+    return false;
+end $$;

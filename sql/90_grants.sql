@@ -1,0 +1,43 @@
+-- Nothing is for PUBLIC. A worker may call what it works with and read nothing.
+
+create or replace function pgembedd._worker_functions() returns setof regprocedure
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select f.oid::regprocedure from pg_proc f
+    where f.pronamespace = 'pgembedd'::regnamespace
+      and f.proname in ('claim', 'read', 'store', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
+                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version')
+$$;
+
+create or replace function pgembedd.grant_worker(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    function regprocedure;
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    -- To name the vector type it hands over.
+    execute format('grant usage on schema %I to %s',
+        (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'), role);
+    for function in select f from _worker_functions() f loop
+        execute format('grant execute on function %s to %s', function, role);
+    end loop;
+end $$;
+comment on function pgembedd.grant_worker is 'Give a role of yours what a worker needs, and nothing more.';
+
+do $$
+declare
+    function regprocedure;
+begin
+    for function in
+        select f.oid from pg_proc f where f.pronamespace = 'pgembedd'::regnamespace
+        and f.proname not like 'pipeline\_%'
+    loop
+        execute format('revoke all on routine %s from public', function);
+    end loop;
+    if exists (select from pg_roles where rolname = 'pgembedd_worker') then
+        perform pgembedd.grant_worker('pgembedd_worker');
+    end if;
+end $$;

@@ -1,0 +1,28 @@
+-- After an upgrade, and after a restore: the queues exist, the generated code is of this version, and rows that
+-- lost their jobs are found. A pipeline that cannot be repaired stops with its reason; the others go on.
+
+create or replace function pgembedd._repair() returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd.pipeline;
+    problem text;
+    queue text;
+begin
+    for queue in select l.queue from lanes() l union select l.backfill_queue from lanes() l loop
+        perform _ensure_queue(queue);
+    end loop;
+    for one in select p.* from pipeline p order by p.id loop
+        problem := _problem(one);
+        if problem is null then
+            perform _generate(one);
+        else
+            perform stop_pipeline(one.id, problem);
+        end if;
+    end loop;
+    return sweep();
+end $$;
+
+revoke all on function pgembedd._repair() from public;
+select pgembedd._repair();

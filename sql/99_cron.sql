@@ -1,0 +1,10 @@
+-- The upkeep on pg_cron, where this database has it. The functions decide themselves whether they are due, so
+-- that workers without pg_cron and pg_cron without workers both do.
+do $$
+begin
+    if to_regprocedure('cron.schedule(text, text, text)') is not null then
+        perform cron.schedule('pgembedd-tick', '* * * * *', 'select pgembedd.tick()');
+    end if;
+exception when insufficient_privilege then
+    raise notice 'pg_cron is here, but this role may not schedule; the workers do the upkeep';
+end $$;

@@ -1,0 +1,144 @@
+"""What the embedded server does when processes die: no server stays behind, and no start is prevented."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.databases import open_directory
+from tests.support.owners import other_process
+from tests.support.waiting import eventually
+from worker.postgres import EmbeddedPostgres
+
+on_linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="by a signal that only Linux sends")
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with open_directory() as path:
+        yield path
+
+
+def processes_of(data_dir: Path) -> list[int]:
+    """Whoever has the cluster as its current directory: postmaster and backends."""
+    cluster = (data_dir / "cluster").resolve()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if entry.readlink() == cluster:
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_the_server_ends_with_an_owner_that_was_killed(directory: Path) -> None:
+    server = EmbeddedPostgres(directory / "data", fsync=False)
+    with other_process(server.data_dir) as other:
+        assert server.running()
+        other.process.kill()
+        other.process.wait()
+        eventually(lambda: server.pid is None)
+    eventually(lambda: not processes_of(server.data_dir))
+    with server:  # and nothing is in the way of the next one
+        assert server.owned
+
+
+def test_a_child_that_outlives_its_owner_does_not_keep_the_server(directory: Path) -> None:
+    server = EmbeddedPostgres(directory / "data", fsync=False)
+    with other_process(server.data_dir, "fork") as other:
+        group = other.process.pid
+        other.process.kill()
+        other.process.wait()
+        eventually(lambda: server.pid is None)
+        for child in _children_called("tests.support.postgres_owner", server.data_dir):
+            os.kill(child, signal.SIGKILL)
+    assert group != os.getpid()
+
+
+def _children_called(module: str, data_dir: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if module.encode() in arguments and os.fsencode(data_dir) in arguments:
+            found.append(int(entry.parent.name))
+    return found
+
+
+@on_linux
+def test_the_server_ends_with_its_supervisor(directory: Path) -> None:
+    with EmbeddedPostgres(directory / "data", fsync=False) as server:
+        assert server.pid is not None
+        status = Path(f"/proc/{server.pid}/stat").read_text()
+        os.kill(int(status.rpartition(")")[2].split()[1]), signal.SIGKILL)
+        eventually(lambda: server.pid is None)
+        assert not server.owned
+        server.start()
+        assert server.owned
+
+
+def test_an_interrupt_at_the_terminal_is_the_owners_alone(directory: Path) -> None:
+    ignoring = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    with other_process(directory / "data", **ignoring) as other:
+        os.killpg(other.process.pid, signal.SIGINT)
+        with psycopg.connect(other.facts["conninfo"]) as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_what_was_committed_survives_a_kill(directory: Path) -> None:
+    with EmbeddedPostgres(directory / "data", fsync=False) as server:
+        with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+            connection.execute("create table kept (id int)")
+            connection.execute("insert into kept select generate_series(1, 1000)")
+            killed = server.pid
+            server.kill()
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("select 1")
+        assert not server.running()
+        assert not processes_of(server.data_dir)
+        server.start()
+        assert server.pid != killed
+        with psycopg.connect(server.conninfo()) as connection:
+            assert connection.execute("select count(*) from kept").fetchone() == (1000,)
+
+
+def test_a_postmaster_that_dies_by_itself_is_started_again(directory: Path) -> None:
+    with EmbeddedPostgres(directory / "data", fsync=False) as server:
+        busy = psycopg.connect(server.conninfo())  # a backend that has to notice
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
+        eventually(lambda: server.pid is None)
+        server.start()
+        assert server.owned
+        with pytest.raises(psycopg.OperationalError), busy:
+            busy.execute("select 1")
+
+
+@pytest.mark.parametrize("process", [os.getpid, lambda: 1, lambda: 2**22 + 7], ids=["ours", "init", "none"])
+def test_a_stale_pid_file_is_no_obstacle(directory: Path, process: object) -> None:
+    server = EmbeddedPostgres(directory / "data", fsync=False)
+    with server:
+        pid_file = directory / "data" / "cluster" / "postmaster.pid"
+        content = pid_file.read_text()
+        server.kill()
+    assert callable(process)
+    pid_file.write_text(f"{process()}\n{content.partition(chr(10))[2]}")
+    with server:
+        assert server.running()
+
+
+def test_half_a_cluster_is_begun_anew(directory: Path) -> None:
+    half = directory / "data" / "cluster.new-abc"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18\n")
+    with EmbeddedPostgres(directory / "data", fsync=False) as server:
+        assert server.running()
+    assert not half.exists()

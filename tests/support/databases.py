@@ -1,0 +1,70 @@
+"""Databases for tests: one server per session, one fresh database per test.
+
+Databases are separate, roles are not: they belong to the whole server. A test that creates a role gives it
+a name of its own and drops it again, after its database.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from worker.postgres import EmbeddedPostgres
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of the test server; `conninfo` is a libpq URI as superuser."""
+
+    name: str
+    conninfo: str
+
+    def connect(self, **kwargs: Any) -> psycopg.Connection:
+        """A new connection, autocommit unless told otherwise; use it in a `with`."""
+        return psycopg.connect(self.conninfo, **{"autocommit": True, **kwargs})
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """A temporary directory that the server's account may pass through, which pytest's own (0700) is not."""
+    with tempfile.TemporaryDirectory(prefix="pgembedd-test-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        directory.chmod(0o711)
+        yield directory
+
+
+@contextmanager
+def running_server(**kwargs: Any) -> Iterator[EmbeddedPostgres]:
+    """A running server of its own in a temporary directory; `kwargs` as for EmbeddedPostgres."""
+    with (
+        open_directory() as directory,
+        EmbeddedPostgres(directory / "postgres", fsync=False, **kwargs) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def fresh_database(server: EmbeddedPostgres, template: str = "template0") -> Iterator[Database]:
+    """A new database, a copy of `template`; dropped afterwards with whoever is still connected."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    with psycopg.connect(server.conninfo(), autocommit=True) as admin:
+        admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield Database(name, server.conninfo(name))
+    finally:
+        if server.running():
+            with psycopg.connect(server.conninfo(), autocommit=True) as admin:
+                drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+                admin.execute(drop.format(sql.Identifier(name)))

@@ -1,0 +1,70 @@
+"""Other processes that own an embedded server, also as another user."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+OTHER_USER = {"user": 65534, "group": 65534, "extra_groups": []}
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process, and what it said about its server: owned, pid, conninfo; or error."""
+
+    process: subprocess.Popen[str]
+    facts: Mapping[str, Any]
+
+
+@contextmanager
+def other_process(data_dir: Path, *options: str, env: Mapping[str, str] | None = None, **popen: Any) -> Iterator[Owner]:
+    """A process that starts the server of `data_dir`, or finds it; ended, with its own server, at the end."""
+    with begin(data_dir, *options, env=env, **popen) as process:
+        assert process.stdout is not None
+        yield Owner(process, json.loads(process.stdout.readline()))
+        process.communicate()
+
+
+def begin(data_dir: Path, *options: str, env: Mapping[str, str] | None = None, **popen: Any) -> subprocess.Popen[str]:
+    """The same without waiting for it to be up."""
+    interpreter, paths = _interpreter_for(popen.get("user"))
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(paths), **(env or {})}
+    return subprocess.Popen(
+        [interpreter, "-m", "tests.support.postgres_owner", str(data_dir), *options],
+        cwd="/",
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        **popen,
+    )
+
+
+@cache
+def _interpreter_for(user: int | None) -> tuple[str, list[str]]:
+    """A Python that `user` may run, and the paths it needs; our own where it is not in somebody's 0700 home."""
+    paths = [str(REPOSITORY), *filter(None, sys.path)] if user is not None else [str(REPOSITORY)]
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for interpreter in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
+        command = [interpreter, "-c", "import psycopg, worker.postgres"]
+        options = {} if user is None else OTHER_USER
+        packages = [path for path in paths if path.endswith("-packages") or path == str(REPOSITORY)]
+        environment = {"PYTHONPATH": os.pathsep.join(packages)}
+        try:
+            subprocess.run(command, cwd="/", env=environment, check=True, capture_output=True, **options)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return interpreter, packages
+    pytest.skip("no Python of this version that another user may run")

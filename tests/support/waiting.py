@@ -1,0 +1,14 @@
+"""Waiting for a condition instead of for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+def eventually(condition: Callable[[], object], *, timeout_s: float = 30.0) -> None:
+    """Return as soon as `condition()` is true; fail when it is not within `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {condition.__qualname__}"
+        time.sleep(0.01)

@@ -1,0 +1,38 @@
+"""Runs: every text once, equal lengths, never more tokens than allowed, long ones first."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.model.batching import MAX_RUN_TOKENS, plan_runs
+
+lengths_lists = st.lists(st.integers(1, 600), max_size=200)
+
+
+@given(lengths_lists)
+def test_every_text_is_in_exactly_one_run(lengths: list[int]) -> None:
+    assert sorted(sum(plan_runs(lengths), [])) == list(range(len(lengths)))
+
+
+@given(lengths_lists, st.integers(1, 600))
+def test_a_run_holds_equal_lengths_within_the_limit_or_one_text(lengths: list[int], limit: int) -> None:
+    for run in plan_runs(lengths, limit):
+        assert len({lengths[i] for i in run}) == 1
+        assert len(run) == 1 or sum(lengths[i] for i in run) <= limit
+
+
+@given(lengths_lists)
+def test_long_texts_come_first(lengths: list[int]) -> None:
+    firsts = [lengths[run[0]] for run in plan_runs(lengths)]
+    assert firsts == sorted(firsts, reverse=True)
+
+
+@given(st.integers(1, 600), st.integers(1, 300))
+def test_runs_of_equal_texts_are_as_full_as_the_limit_allows(length: int, count: int) -> None:
+    size = max(1, MAX_RUN_TOKENS // length)
+    assert len(plan_runs([length] * count)) == -(-count // size)
+
+
+def test_a_limit_of_one_puts_every_text_alone() -> None:
+    assert plan_runs([3, 3, 5], max_tokens=1) == [[2], [0], [1]]

@@ -1,0 +1,5 @@
+"""`python -m worker` is `pgembedd`."""
+
+from worker.cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""The command line: a thin skin over the SQL interface and the worker.
+
+Exit codes: 0 done · 1 something failed · 2 a setting, an argument or a missing right · 3 the database cannot be
+reached · 4 the schema is missing, older or newer · 5 the model is missing, damaged or another · 130 interrupted.
+"""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from worker.errors import PgembeddError
+
+# Name → module: a command is imported when it is called, so that `pgembedd status` loads no model library.
+COMMANDS = {
+    "migrate": "migrate",
+    "up": "up",
+    "run": "run",
+    "demo": "demo",
+    "status": "status",
+    "search": "search",
+    "backfill": "backfill",
+    "retry": "retry",
+    "model": "model",
+    "doctor": "doctor",
+    "postgres": "postgres",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"worker.cli.{COMMANDS[cmd_name]}").command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("pgembedd"), prog_name="pgembedd")
+def cli() -> None:
+    """The embedding daemon for Postgres: every row gets its vector, and keeps it current.
+
+    The database is the one of DATABASE_URL, or of libpq's own variables (PGHOST, PGDATABASE, ...); without any,
+    a private Postgres in ./.pgembedd. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 database not
+    reached, 4 schema, 5 model.
+    """
+
+
+def main() -> None:
+    """Entry point: errors a user can do something about are one sentence, not a traceback."""
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except PgembeddError as error:
+        fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        sentence = database_sentence(error)
+        if sentence is None:
+            raise
+        fail(sentence, 1)
+
+
+def fail(sentence: str, exit_code: int) -> None:
+    """Print one sentence and exit."""
+    click.echo(f"pgembedd: {sentence}", err=True)
+    sys.exit(exit_code)
+
+
+def database_sentence(error: Exception) -> str | None:
+    """What Postgres said, with its hint; None for an error that is not the database's."""
+    import psycopg
+
+    if not isinstance(error, psycopg.Error):
+        return None
+    parts = [error.diag.message_primary or str(error).strip() or type(error).__name__, error.diag.message_hint]
+    return " ".join(part for part in parts if part)

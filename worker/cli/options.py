@@ -1,0 +1,98 @@
+"""What commands share: the database option, settings as options, opening the database."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import wraps
+from typing import Any
+
+import click
+import psycopg
+
+from worker.config import CHOICES, MINIMUM, Settings, conninfo_from_environment
+from worker.errors import ConfigurationError
+
+Command = Callable[..., Any]
+
+
+def database_option(command: Command) -> Command:
+    """`--database`, which goes before the environment."""
+    return click.option(
+        "--database",
+        "-d",
+        metavar="URL",
+        help="Connection string; default: DATABASE_URL, libpq's variables, else the private Postgres in ./.pgembedd.",
+    )(command)
+
+
+def settings_options(command: Command) -> Command:
+    """Every field of Settings as an option with its environment variable; the command gets `settings`."""
+
+    @wraps(command)
+    def with_settings(*args: Any, **values: Any) -> Any:
+        names = {field.name for field in fields(Settings)}
+        chosen = {name: values.pop(name) for name in names}
+        return command(*args, settings=Settings(**chosen), **values)
+
+    wrapped: Command = with_settings
+    for field in reversed(fields(Settings)):
+        wrapped = click.option(
+            "--" + field.name.replace("_", "-"),
+            type=_type(field.name, field.default),
+            default=field.default,
+            envvar=field.metadata["variable"],
+            show_default=field.default != "",
+            show_envvar=True,
+            help=field.metadata["help"],
+        )(wrapped)
+    return wrapped
+
+
+def _type(name: str, default: Any) -> click.ParamType[Any]:
+    if name in CHOICES:
+        return click.Choice(CHOICES[name])
+    if isinstance(default, int):
+        return click.IntRange(min=int(MINIMUM[name]))
+    return click.FloatRange(min=MINIMUM[name]) if isinstance(default, float) else click.STRING
+
+
+@contextmanager
+def open_database(given: str | None, *, create: bool = False) -> Iterator[str]:
+    """A connection string: given, from the environment, or of the private Postgres, started for as long as needed.
+
+    With `create` a private Postgres is made where there is none; else ConfigurationError says what to do.
+    """
+    conninfo = given if given is not None else conninfo_from_environment()
+    if conninfo is not None:
+        yield conninfo
+        return
+    from worker.postgres import EmbeddedPostgres, default_data_dir
+
+    data_dir = default_data_dir()
+    if not create and not data_dir.exists():
+        raise ConfigurationError(
+            "No database is named: set DATABASE_URL (or PGHOST and its like), or run `pgembedd up`, "
+            "which makes a private Postgres."
+        )
+    with EmbeddedPostgres(data_dir) as server:
+        yield server.conninfo()
+
+
+@contextmanager
+def open_connection(given: str | None) -> Iterator[psycopg.Connection]:
+    """An open connection in autocommit, to a database that has this version's schema."""
+    from worker.db import connect
+    from worker.migrate import check_schema
+
+    with open_database(given) as conninfo, connect(conninfo, autocommit=True) as connection:
+        check_schema(connection)
+        yield connection
+
+
+def describe(conninfo: str) -> str:
+    """The database in words, without a password."""
+    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
+    name = parts.get("dbname") or os.environ.get("PGDATABASE") or parts.get("user") or os.environ.get("PGUSER") or "?"
+    host = parts.get("host") or os.environ.get("PGHOST") or "the local socket"
+    return f'"{name}" at {host}'

@@ -1,0 +1,90 @@
+"""Settings: each is defined, explained and given its environment variable here, and nowhere else."""
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def setting(default: Any, variable: str, help_text: str) -> Any:
+    """A field of Settings with the environment variable and the help that the command line shows."""
+    return field(default=default, metadata={"variable": variable, "help": help_text})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a worker works. Every field is an option of `pgembedd run` and an environment variable."""
+
+    claim_size: int = setting(32, "PGEMBEDD_CLAIM_SIZE", "Jobs taken from the queue at a time.")
+    lease_s: int = setting(
+        30,
+        "PGEMBEDD_LEASE_S",
+        "Seconds a claim is ours; a heartbeat extends it, so this is only what a killed worker costs.",
+    )
+    grace_s: float = setting(
+        20.0,
+        "PGEMBEDD_GRACE_S",
+        "Seconds after SIGTERM to finish what is in flight; the rest is handed back.",
+    )
+    poll_max_s: float = setting(
+        2.0,
+        "PGEMBEDD_POLL_MAX_S",
+        "Longest pause between two looks at an empty queue; NOTIFY wakes it earlier.",
+    )
+    wait: str = setting(
+        "listen",
+        "PGEMBEDD_WAIT",
+        "How to wait for work: `listen` (NOTIFY), or `poll` (pgmq's long poll) behind a pooler that cannot LISTEN.",
+    )
+    sweep_every_s: float = setting(
+        60.0, "PGEMBEDD_SWEEP_EVERY_S", "Seconds between two searches for rows that nobody queued."
+    )
+    threads: int = setting(
+        0, "PGEMBEDD_THREADS", "Texts embedded at the same time; 0 takes the CPUs this process may use."
+    )
+    model_dir: str = setting(
+        "", "PGEMBEDD_MODEL_DIR", "Directory with the model's files, for a machine without network."
+    )
+    log_format: str = setting(
+        "auto", "PGEMBEDD_LOG_FORMAT", "`text`, `json`, or `auto`: text on a terminal, JSON elsewhere."
+    )
+    log_level: str = setting("info", "PGEMBEDD_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.")
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "wait": ("listen", "poll"),
+    "log_format": ("auto", "text", "json"),
+    "log_level": ("debug", "info", "warning", "error"),
+}
+
+MINIMUM: dict[str, float] = {
+    "claim_size": 1,
+    "lease_s": 1,
+    "grace_s": 0,
+    "poll_max_s": 0.05,
+    "sweep_every_s": 1,
+    "threads": 0,
+}
+
+LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
+
+
+def variables() -> dict[str, str]:
+    """Environment variable → help, of every setting."""
+    return {f.metadata["variable"]: f.metadata["help"] for f in fields(Settings)}
+
+
+def conninfo_from_environment() -> str | None:
+    """DATABASE_URL; or "" where libpq's own variables say it all; or None where nothing names a database.
+
+    A password can stay out of the URL: PGPASSFILE and the file named by DATABASE_URL_FILE (a container's or
+    systemd's credential) are read.
+    """
+    if url := os.environ.get("DATABASE_URL"):
+        return url
+    if path := os.environ.get("DATABASE_URL_FILE"):
+        from worker.secret import read_secret
+
+        return read_secret(path, "DATABASE_URL_FILE")
+    if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
+        return ""
+    return None

@@ -1,0 +1,92 @@
+"""The last stage: wait for the vectors, store them and acknowledge their jobs."""
+
+import time
+from collections import Counter
+from queue import Queue
+
+from worker.errors import ModelError, NotNow, RowFailure
+from worker.fetch import Work
+from worker.gateway import Gateway
+from worker.inflight import InFlight
+from worker.isolate import isolate
+from worker.jobs import Result
+from worker.log import get_logger
+from worker.models import Models
+from worker.outcomes import fail_job, release_jobs
+
+
+class Deliverer:
+    """Runs in a thread of its own until it is handed None."""
+
+    def __init__(self, gateway: Gateway, models: Models, in_flight: InFlight, deliveries: "Queue[Work | None]") -> None:
+        self._gateway, self._models, self._in_flight, self._deliveries = (
+            gateway,
+            models,
+            in_flight,
+            deliveries,
+        )
+
+    def run(self) -> None:
+        """Deliver everything that comes."""
+        while (work := self._deliveries.get()) is not None:
+            self.deliver(work)
+
+    def deliver(self, work: Work) -> None:
+        """Store one piece of work; rows that cannot be stored fail alone."""
+        started = time.monotonic()
+        try:
+            results = self._embedded(work)
+            waited = time.monotonic()
+            outcomes = self._store(results)
+        except NotNow as not_now:
+            release_jobs(self._gateway, self._in_flight, work.jobs, not_now)
+            return
+        self._in_flight.remove(work.jobs)
+        get_logger().info(
+            "stored",
+            pipeline=work.jobs[0].pipeline.name,
+            queue=work.jobs[0].queue,
+            embed_s=round(waited - started, 3),
+            store_s=round(time.monotonic() - waited, 3),
+            **outcomes,
+        )
+
+    def _store(self, results: list[Result]) -> dict[str, int]:
+        """Store what can be, fail the rest; how many of each outcome."""
+        outcomes: Counter[str] = Counter()
+        for result, outcome in isolate(results, self._gateway.store):
+            if isinstance(outcome, RowFailure):
+                fail_job(self._gateway, self._in_flight, result.job, outcome)
+                outcomes["failed"] += 1
+            else:
+                outcomes[outcome] += 1
+        return dict(outcomes)
+
+    def _embedded(self, work: Work) -> list[Result]:
+        """The results of the work; where the model fails on it, each text is tried alone."""
+        try:
+            return _results(work)
+        except ModelError:
+            get_logger().warning("model_failed_on_claim", pipeline=work.jobs[0].pipeline.name, jobs=len(work.jobs))
+        model = self._models.serving(work.jobs[0].pipeline, self._gateway)
+        results: list[Result] = []
+        for job, content in zip(work.jobs, work.contents, strict=True):
+            pending = None if content.text is None else model.start([content.text])
+            try:
+                results += _results(Work([job], [content], pending))
+            except ModelError as error:
+                fail_job(self._gateway, self._in_flight, job, RowFailure("model", str(error)))
+        return results
+
+
+def _results(work: Work) -> list[Result]:
+    """Each job with its vector, or None where there is nothing to embed. Waits for the model."""
+    vectors, dropped = [], []
+    if work.pending is not None:
+        embedded = work.pending.result()
+        vectors, dropped = list(embedded.vectors), embedded.dropped.tolist()
+    rows = iter(zip(vectors, dropped, strict=True))
+    return [
+        Result(job, content, *(next(rows) if content.text is not None else (None, 0)))
+        for job, content in zip(work.jobs, work.contents, strict=True)
+    ]

@@ -1,0 +1,146 @@
+"""The first stage: claim, read, tokenise and hand to the model, always one claim ahead of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Queue
+
+from worker.config import Settings
+from worker.errors import NotNow, RowFailure
+from worker.gateway import Gateway
+from worker.inflight import InFlight
+from worker.isolate import isolate
+from worker.jobs import Content, Job, by_pipeline
+from worker.lanes import lane_order
+from worker.log import get_logger
+from worker.models import Models, Pending
+from worker.outcomes import fail_job, release_jobs
+
+LANES_EVERY_S = 5.0
+FIRST_PAUSE_S = 0.1
+LOOK_UP_S = 0.25  # how often anything that waits looks whether it is to stop
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Jobs of one pipeline whose texts are in the model: `pending` has one vector per `ok` content, in order."""
+
+    jobs: Sequence[Job]
+    contents: Sequence[Content]
+    pending: Pending | None
+
+
+class Fetcher:
+    """Runs in a thread of its own until told to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        gateway: Gateway,
+        models: Models,
+        in_flight: InFlight,
+        deliveries: "Queue[Work | None]",
+        stopping: Callable[[], bool],
+        queues: Sequence[str] = (),
+    ) -> None:
+        """`queues` restricts it to these fresh lanes and their backfills."""
+        self._settings, self._gateway, self._models = settings, gateway, models
+        self._in_flight, self._deliveries, self._stopping = in_flight, deliveries, stopping
+        self._queues = queues
+        self._listens = settings.wait == "listen"
+        self._lanes: list[tuple[str, str]] = []
+        self._lanes_until = 0.0
+        self._turn = 0
+        self._pause_s = FIRST_PAUSE_S
+
+    def run(self) -> None:
+        """Claim until stopped, one claim ahead of the model; sleep when there is nothing."""
+        if self._listens:
+            self._gateway.listen()
+        while not self._stopping():
+            room = self._in_flight.wait_for(lambda held: len(held) <= self._settings.claim_size, LOOK_UP_S)
+            if room and not self.turn():
+                self._sleep()
+
+    def turn(self, poll_s: int = 0) -> bool:
+        """One claim, from the first lane that has any jobs; False when none has."""
+        for queue in self._order():
+            jobs = self._gateway.claim(queue, self._settings.claim_size, self._settings.lease_s, poll_s)
+            poll_s = 0  # one wait a turn
+            if jobs:
+                self._in_flight.add(jobs)
+                if self._listens and len(jobs) >= self._settings.claim_size:
+                    self._gateway.set_idle(False)
+                self._work(jobs)
+                self._pause_s = FIRST_PAUSE_S
+                return True
+        return False
+
+    def _order(self) -> list[str]:
+        if time.monotonic() >= self._lanes_until:
+            self._lanes = [lane for lane in self._gateway.lanes() if not self._queues or lane[0] in self._queues]
+            self._lanes_until = time.monotonic() + LANES_EVERY_S
+        self._turn += 1
+        return lane_order(self._turn - 1, self._lanes)
+
+    def _work(self, jobs: Sequence[Job]) -> None:
+        for batch in by_pipeline(job for job in jobs if not job.suspect):
+            self._prepare(batch)
+        suspects = [job for job in jobs if job.suspect]
+        for job in suspects:
+            self._work_alone(job, {suspect.key for suspect in suspects})
+
+    def _work_alone(self, job: Job, suspects: set[tuple[str, int]]) -> None:
+        """A job that may have killed workers gets this one to itself, so that nothing else dies with it.
+
+        The other suspects of the claim are held, too, but nobody works on them meanwhile.
+        """
+        while not self._in_flight.wait_for(lambda held: suspects.issuperset(held), LOOK_UP_S):
+            if self._stopping():
+                break
+        if self._stopping():
+            release_jobs(self._gateway, self._in_flight, [job], NotNow("shutdown", 0.0))
+            return
+        if not self._gateway.mark_alone(job):
+            self._in_flight.remove([job])
+            return
+        get_logger().warning("suspect_alone", pipeline=job.pipeline.name, msg_id=job.msg_id, reads=job.read_ct)
+        self._prepare([job])
+        while not self._in_flight.wait_for(lambda held: job.key not in held, LOOK_UP_S):
+            if self._stopping():
+                return
+
+    def _prepare(self, batch: Sequence[Job]) -> None:
+        """Read the batch's content and start embedding it; what cannot be read is failed or released."""
+        try:
+            model = self._models.serving(batch[0].pipeline, self._gateway)
+            readable: list[tuple[Job, Content]] = []
+            for job, content in isolate(batch, self._gateway.read):
+                if isinstance(content, RowFailure):
+                    fail_job(self._gateway, self._in_flight, job, content)
+                else:
+                    readable.append((job, content))
+        except NotNow as not_now:
+            release_jobs(self._gateway, self._in_flight, batch, not_now)
+            return
+        if readable:
+            texts = [content.text for _, content in readable if content.text is not None]
+            pending = model.start(texts) if texts else None
+            jobs, contents = zip(*readable, strict=True)
+            self._deliveries.put(Work(jobs, contents, pending))
+
+    def _sleep(self) -> None:
+        """Nothing to do. Ask for a NOTIFY, look once more, then wait for it; or wait inside pgmq."""
+        if not self._listens:
+            self.turn(poll_s=max(1, round(self._settings.poll_max_s)))
+            return
+        self._gateway.set_idle(True)
+        if not self.turn() and not self._heard(self._pause_s):
+            self._pause_s = min(self._pause_s * 2, self._settings.poll_max_s)
+
+    def _heard(self, pause_s: float) -> bool:
+        deadline = time.monotonic() + pause_s
+        while not self._stopping() and (left := deadline - time.monotonic()) > 0:
+            if self._gateway.hear(min(left, LOOK_UP_S)):
+                return True
+        return False

@@ -1,0 +1,39 @@
+"""The heartbeat keeps what a worker holds; the upkeep runs the sweep and retention where pg_cron does not."""
+
+import threading
+
+import psycopg
+
+from worker.config import Settings
+from worker.db import is_weather
+from worker.gateway import Gateway
+from worker.inflight import InFlight
+from worker.log import get_logger
+
+
+def keep_claims(settings: Settings, gateway: Gateway, in_flight: InFlight, finished: threading.Event) -> None:
+    """Extend the lease of everything in flight three times a lease, until `finished`."""
+    while not finished.wait(settings.lease_s / 3):
+        jobs = in_flight.jobs()
+        if not jobs:
+            continue
+        kept = gateway.extend(jobs, settings.lease_s)
+        lost = in_flight.held(job for job in jobs if job.key not in kept)
+        if lost:
+            # Whatever is still done for them does nothing: every write is fenced. They are somebody else's now.
+            get_logger().warning("lease_lost", jobs=len(lost))
+
+
+def keep_order(settings: Settings, gateway: Gateway, stopping: threading.Event) -> None:
+    """Call the upkeep until `stopping`; the database decides whether it is due."""
+    while not stopping.is_set():
+        try:
+            swept = gateway.tick(settings.sweep_every_s)
+        except psycopg.Error as error:
+            if is_weather(error):
+                return
+            get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
+        else:
+            if swept:
+                get_logger().info("swept", queued=swept)
+        stopping.wait(min(settings.sweep_every_s, 5.0))

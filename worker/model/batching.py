@@ -1,0 +1,27 @@
+"""Which texts go through the model together.
+
+On a CPU the best batch is one text: a bigger one loses to the cache, and to padding where lengths differ.
+Short texts of equal length share a run, which needs neither padding nor mask and saves the cost per call.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+MAX_RUN_TOKENS = 512
+
+
+def plan_runs(lengths: Sequence[int], max_tokens: int = MAX_RUN_TOKENS) -> list[list[int]]:
+    """Group the positions of `lengths` (in tokens) into runs, longest texts first.
+
+    A run holds one text, or texts of equal length that together have at most `max_tokens` tokens. The long
+    ones come first so that no thread is left alone with one of them at the end.
+    """
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for position, length in enumerate(lengths):
+        by_length[length].append(position)
+    runs = []
+    for length in sorted(by_length, reverse=True):
+        positions = by_length[length]
+        size = max(1, max_tokens // max(1, length))
+        runs += [positions[start : start + size] for start in range(0, len(positions), size)]
+    return runs

@@ -1,0 +1,206 @@
+"""Texts in, float32 matrix out. Knows no database."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import ModelError
+from worker.model.batching import plan_runs
+from worker.model.built import built_graph
+from worker.model.cache import cache_root
+from worker.model.encoder import Encoder, OwnGraph, ReadyMadeGraph, as_ids
+from worker.model.folder import describe_folder
+from worker.model.pooling import Float32Array, normalize, pool
+from worker.model.registry import READY_MADE, TOKENIZER, ModelSpec, find, resolve
+from worker.model.supply import Notify, Supply, obtain, open_supply, silent
+from worker.model.threads import usable_cores
+from worker.model.tokens import Tokenizer, Tokens
+
+Kind = Literal["document", "query"]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """`vectors` float32 (n, dims), each of norm 1; `dropped` int32 (n,), tokens cut at the model's limit.
+
+    `dropped` is exact for texts of up to 65,536 characters, an estimate beyond (`tokens.Tokenizer.encode`).
+    """
+
+    vectors: Float32Array
+    dropped: NDArray[np.int32]
+
+
+class Pending:
+    """Texts on their way through the model."""
+
+    def __init__(
+        self,
+        runs: list[tuple[list[int], Future[Float32Array]]],
+        dims: int,
+        which: list[int],
+        dropped: list[int],
+    ) -> None:
+        """`runs` compute the distinct texts at these positions; `which` says where each text's vector is."""
+        self._runs, self._dims, self._which, self._dropped = runs, dims, which, dropped
+
+    def result(self) -> Embeddings:
+        """Wait for the vectors, in the order of the texts; raises what the model raised."""
+        distinct = np.empty((len(self._dropped), self._dims), np.float32)
+        try:
+            for positions, future in self._runs:
+                distinct[positions] = future.result()
+        except BaseException:
+            for _, future in self._runs:
+                future.cancel()
+            raise
+        which = np.asarray(self._which, np.intp)
+        return Embeddings(distinct[which], np.asarray(self._dropped, np.int32)[which])
+
+
+class Session:
+    """One loaded model, shared by all threads of the process.
+
+    A run takes one core; `threads` runs go on at once. The vector of a text does not depend on the
+    texts that come with it, nor on `threads`.
+    """
+
+    def __init__(
+        self,
+        name: str = "gte-small",
+        *,
+        model_dir: Path | None = None,
+        cache_dir: Path | None = None,
+        threads: int | None = None,
+        offline: bool = False,
+        notify: Notify = silent,
+    ) -> None:
+        """Get the model's files, check them, and load the graph (built once, then cached).
+
+        `name` is a registered model, whose files must then have the pinned digests wherever they come from;
+        or any other name together with `model_dir`, a folder or an ONNX file of your own; or such a path
+        itself. `threads` defaults to the cores this process may use. `offline` fetches nothing.
+        `notify` is called with one line before anything that takes a while. Raises ModelError,
+        ModelUnavailableError or ConfigurationError.
+        """
+        spec = _describe(name, model_dir)
+        supply = open_supply(spec, model_dir=model_dir, cache_dir=cache_dir, offline=offline, notify=notify)
+        tokenizer_path = obtain(spec, supply, TOKENIZER)
+        self._encoder = _load(spec, supply, cache_dir, notify)
+        limit = min(spec.max_tokens, self._encoder.max_tokens or spec.max_tokens)
+        self.spec: ModelSpec = replace(spec, dims=self._encoder.dims, max_tokens=limit)
+        self._tokenizer = Tokenizer(tokenizer_path, limit)
+        self.name: str = spec.name
+        self.dims: int = self.spec.dims
+        self.max_tokens: int = limit
+        self.fingerprint: str = self.spec.fingerprint
+        self.threads: int = threads or usable_cores()
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="model")
+
+    def start(self, texts: Sequence[str], *, kind: Kind = "document") -> Pending:
+        """Tokenise in the calling thread, hand the runs to the session's threads, return at once.
+
+        Equal texts are embedded once. `kind` chooses the prefix of models that were trained with one.
+        """
+        distinct: dict[str, int] = {}
+        which = [distinct.setdefault(text, len(distinct)) for text in texts]
+        encoded = [self._encode(text, kind) for text in distinct]
+        runs = plan_runs([len(tokens.ids) for tokens in encoded], self._encoder.run_tokens)
+        started = [(run, self._pool.submit(self._vectors, [encoded[i].ids for i in run])) for run in runs]
+        return Pending(started, self.dims, which, [tokens.dropped for tokens in encoded])
+
+    def embed(self, texts: Sequence[str], *, kind: Kind = "document") -> Embeddings:
+        """The vectors of these texts; waits for them."""
+        return self.start(texts, kind=kind).result()
+
+    @overload
+    def run(
+        self, text_or_texts: str | Sequence[str], mean_pool: Literal[True] = True, normalize: bool = True
+    ) -> Float32Array: ...
+    @overload
+    def run(self, text_or_texts: str, mean_pool: bool, normalize: bool = True) -> Float32Array: ...
+    @overload
+    def run(
+        self, text_or_texts: str | Sequence[str], mean_pool: bool, normalize: bool = True
+    ) -> Float32Array | list[Float32Array]: ...
+    def run(
+        self, text_or_texts: str | Sequence[str], mean_pool: bool = True, normalize: bool = True
+    ) -> Float32Array | list[Float32Array]:
+        """The call known from the Edge Functions API: float32 of shape (dims,) for a text, (n, dims) for n.
+
+        With `mean_pool=False` a text gives its token vectors, (tokens, dims) with the special tokens, and
+        n texts give a list of n such arrays, since their lengths differ. `normalize` makes the norm of
+        every vector 1. Models trained with prefixes get the one for documents.
+        """
+        one = isinstance(text_or_texts, str)
+        texts = [text_or_texts] if isinstance(text_or_texts, str) else list(text_or_texts)
+        if mean_pool and normalize:
+            vectors = self.embed(texts).vectors
+            return vectors[0] if one else vectors
+        parts = list(self._pool.map(lambda text: self._raw(text, mean_pool, normalize), texts))
+        if one:
+            return parts[0]
+        return np.reshape(parts, (len(parts), self.dims)) if mean_pool else parts
+
+    def count_tokens(self, text: str) -> tuple[int, int]:
+        """(all tokens of the text, those the model reads), exact for any length; about 1 s per MB of text.
+
+        Special tokens and the prefix for documents count as well, as they do at the model's limit.
+        """
+        total = self._tokenizer.count(self.spec.document_prefix + text)
+        return total, min(total, self.max_tokens)
+
+    def close(self) -> None:
+        """Finish the runs under way, cancel the others, and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _encode(self, text: str, kind: Kind) -> Tokens:
+        prefix = self.spec.query_prefix if kind == "query" else self.spec.document_prefix
+        return self._tokenizer.encode(prefix + text)
+
+    def _vectors(self, encoded: list[list[int]]) -> Float32Array:
+        """(n, dims) of norm 1, for n texts of equal length."""
+        return _finite(normalize(pool(self._encoder.run(as_ids(encoded)), self.spec.pooling)), self.name)
+
+    def _raw(self, text: str, mean_pool: bool, unit: bool) -> Float32Array:
+        """One text's pooled vector (dims,), or its token vectors (tokens, dims)."""
+        output = self._encoder.run(as_ids([self._encode(text, "document").ids]))
+        if not mean_pool and output.ndim == 2:
+            raise ModelError(f"{self.name} pools by itself and gives no token vectors; use mean_pool=True.")
+        part = pool(output, self.spec.pooling)[0] if mean_pool else output[0]
+        return _finite(normalize(part) if unit else part, self.name)
+
+
+def _describe(name: str, model_dir: Path | None) -> ModelSpec:
+    """The registered model of that name, else what lies at the path given."""
+    if registered := find(name):
+        return registered
+    if model_dir is not None:
+        return describe_folder(model_dir, name)
+    return describe_folder(Path(name)) if Path(name).exists() else resolve(name)
+
+
+def _load(spec: ModelSpec, supply: Supply, cache_dir: Path | None, notify: Notify) -> Encoder:
+    if spec.ready_made:
+        return ReadyMadeGraph(obtain(spec, supply, READY_MADE))
+    return OwnGraph(built_graph(spec, supply, cache_root(cache_dir), notify))
+
+
+def _finite(vectors: Float32Array, name: str) -> Float32Array:
+    """The vectors, unless the model computed something that is no number: never store that."""
+    if not np.isfinite(vectors).all():
+        raise ModelError(f"{name} computed a vector that is not finite; its weights are damaged.")
+    return vectors

@@ -1,0 +1,116 @@
+"""How many cores this process may use: its CPU affinity, cut down to its cgroup's CPU quota.
+
+In a container the host's core count says nothing: with 64 cores and a quota of two, 64 threads would only
+be throttled. The quota counts for every ancestor of our cgroup, so the smallest one holds.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+
+@dataclass(frozen=True)
+class CgroupMount:
+    """Where a cgroup hierarchy that may hold CPU quotas is mounted, and which cgroup is its top there."""
+
+    version: int
+    mount_point: str
+    root: str
+
+
+def usable_cores(proc: Path = Path("/proc/self")) -> int:
+    """Cores this process may use, at least 1; a quota of 1.5 cores counts as 2, so that all of it is used."""
+    cores = _affinity_cores()
+    quota = cpu_quota(proc)
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _affinity_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_quota(proc: Path = Path("/proc/self")) -> float | None:
+    """The tightest CPU quota over this process, in cores; None where there is none or no cgroups."""
+    mounts = parse_mounts(_read(proc / "mountinfo"))
+    paths = parse_membership(_read(proc / "cgroup"))
+    quotas = [
+        quota
+        for mount in mounts
+        if mount.version in paths
+        for folder in cgroup_folders(mount, paths[mount.version])
+        if (quota := _folder_quota(mount.version, Path(folder))) is not None
+    ]
+    return min(quotas, default=None)
+
+
+def _folder_quota(version: int, folder: Path) -> float | None:
+    if version == 2:
+        return parse_cpu_max(_read(folder / "cpu.max"))
+    return parse_cfs(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us"))
+
+
+def parse_mounts(mountinfo: str) -> list[CgroupMount]:
+    """The cgroup mounts in /proc/self/mountinfo: v2, and the v1 hierarchy with the cpu controller."""
+    mounts = []
+    for line in mountinfo.splitlines():
+        ours, _, theirs = line.partition(" - ")
+        fields, (kind, _, options) = ours.split(), (*theirs.split(), "", "", "")[:3]
+        if len(fields) < 5:
+            continue
+        if kind == "cgroup2":
+            mounts.append(CgroupMount(2, fields[4], fields[3]))
+        elif kind == "cgroup" and "cpu" in options.split(","):
+            mounts.append(CgroupMount(1, fields[4], fields[3]))
+    return mounts
+
+
+def parse_membership(cgroup: str) -> dict[int, str]:
+    """Our cgroup in each version's hierarchy, from /proc/self/cgroup (`id:controllers:path`)."""
+    paths = {}
+    for line in cgroup.splitlines():
+        number, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if number == "0" and not controllers:
+            paths[2] = path
+        elif "cpu" in controllers.split(","):
+            paths[1] = path
+    return paths
+
+
+def cgroup_folders(mount: CgroupMount, path: str) -> Iterator[str]:
+    """The folders of our cgroup and its ancestors, innermost first, as far up as the mount shows them."""
+    ours = PurePosixPath(path)
+    # Inside a container the path may be the host's while the mount shows our own cgroup as its top.
+    below = ours.relative_to(mount.root) if ours.is_relative_to(mount.root) else PurePosixPath()
+    for part in (below, *below.parents):
+        yield str(PurePosixPath(mount.mount_point, part))
+
+
+def parse_cpu_max(text: str) -> float | None:
+    """Cores from cgroup v2's `cpu.max`: `quota period` in microseconds, or `max period`."""
+    quota, period = (*text.split(), "", "")[:2]
+    return _cores(quota, period)
+
+
+def parse_cfs(quota: str, period: str) -> float | None:
+    """Cores from cgroup v1's `cpu.cfs_quota_us` (-1: none) and `cpu.cfs_period_us`."""
+    return _cores(quota.strip(), period.strip())
+
+
+def _cores(quota_us: str, period_us: str) -> float | None:
+    """None for `max`, -1, and anything else that is no positive number."""
+    if not (quota_us.isascii() and quota_us.isdigit() and period_us.isascii() and period_us.isdigit()):
+        return None
+    quota, period = int(quota_us), int(period_us)
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _read(path: Path) -> str:
+    """The file's text, or nothing where it cannot be read: then there is no quota to be seen."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,107 @@
+"""The models a worker serves: loaded when a pipeline asks for one, checked against what it is pinned to."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.errors import ModelError, ModelMismatchError, NotNow
+from worker.gateway import Gateway
+from worker.jobs import Pipeline
+from worker.log import get_logger
+
+UNAVAILABLE_DELAY_S = 30.0
+
+
+class Embedded(Protocol):
+    """Vectors, float32 (n, dims) in the order of the texts, and how many tokens of each were cut, int (n,)."""
+
+    @property
+    def vectors(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def dropped(self) -> npt.NDArray[np.int32]: ...
+
+
+class Pending(Protocol):
+    """Texts on their way through a model."""
+
+    def result(self) -> Embedded: ...
+
+
+class Embedder(Protocol):
+    """The seam between queue and model: texts in, vectors out, no database."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dims(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Pending: ...
+    def close(self) -> None: ...
+
+
+class Models:
+    """Loaded models by name."""
+
+    def __init__(self, load: Callable[[str], Embedder]) -> None:
+        """`load` makes an Embedder or raises ModelError; called once per name, again after a failure."""
+        self._load = load
+        self._loaded: dict[str, Embedder] = {}
+        self._lock = threading.Lock()
+
+    def serving(self, pipeline: Pipeline, gateway: Gateway) -> Embedder:
+        """The model of this pipeline, pinned to it. NotNow, logged, when we cannot serve it."""
+        try:
+            embedder = self._get(pipeline.model)
+            self._admit(pipeline, embedder, gateway)
+        except ModelError as error:
+            get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
+            raise NotNow(str(error), UNAVAILABLE_DELAY_S) from error
+        return embedder
+
+    def preload(self, pipelines: Sequence[Pipeline], gateway: Gateway) -> None:
+        """Load what the pipelines need before the first job. Raises the last ModelError if none can be served."""
+        failure: ModelError | None = None
+        served = 0
+        for pipeline in pipelines:
+            try:
+                self._admit(pipeline, self._get(pipeline.model), gateway)
+                served += 1
+            except ModelError as error:
+                get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
+                failure = error
+            except NotNow as stopped:
+                get_logger().error("pipeline_stopped", pipeline=pipeline.name, reason=stopped.why)
+        if failure is not None and served == 0:
+            raise failure
+
+    def close(self) -> None:
+        """Close every model."""
+        for embedder in self._loaded.values():
+            embedder.close()
+
+    def _get(self, name: str) -> Embedder:
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = self._load(name)
+            return self._loaded[name]
+
+    def _admit(self, pipeline: Pipeline, embedder: Embedder, gateway: Gateway) -> None:
+        """Searches compare like with like: the pipeline's fingerprint is ours, or becomes ours, or we stay off."""
+        if embedder.dims != pipeline.dimensions:
+            reason = (
+                f"The model {pipeline.model} gives {embedder.dims} dimensions, but the pipeline was created with "
+                f"{pipeline.dimensions}: drop it and create it again with dimensions => {embedder.dims}."
+            )
+            gateway.stop_pipeline(pipeline, reason)
+            raise NotNow(reason, 0.0)
+        pinned = pipeline.fingerprint or gateway.pin_model(pipeline, embedder.fingerprint)
+        if pinned is not None and pinned != embedder.fingerprint:
+            raise ModelMismatchError(
+                f'The pipeline "{pipeline.name}" holds vectors of {pinned}, but {pipeline.model} here is '
+                f"{embedder.fingerprint}: run the version that made them, or drop the pipeline, create it again "
+                "and call pgembedd.backfill() with force."
+            )

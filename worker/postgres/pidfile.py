@@ -1,0 +1,74 @@
+"""Is the postmaster that `postmaster.pid` speaks of alive, and is it ours?
+
+A process id says little after a crash: it may belong to a stranger by now, or to a zombie that nobody
+reaps, and Postgres takes both for a running server and refuses to start.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+NO_PROCESS = 2**31 - 1  # above every system's highest process id
+
+
+@dataclass(frozen=True)
+class Postmaster:
+    """What `postmaster.pid` says: process id, port (None at first), `starting`, `ready` or `stopping`."""
+
+    pid: int
+    port: int | None
+    status: str
+
+
+def live_postmaster(cluster: Path) -> Postmaster | None:
+    """The running postmaster of `cluster`, or None. Needs to read the cluster: its owner or root asks."""
+    postmaster = _read(cluster / "postmaster.pid")
+    if postmaster is None or not _serves(postmaster.pid, cluster):
+        return None
+    return postmaster
+
+
+def disarm_stale(cluster: Path) -> bool:
+    """Make a stale `postmaster.pid` name no process, so that Postgres starts over it.
+
+    Only call it when no postmaster is alive. The file is changed, not removed: it also names the shared
+    memory by which Postgres itself finds out whether a backend of the dead server is still at work.
+    True when there was such a file.
+    """
+    path = cluster / "postmaster.pid"
+    if _read(path) is None:
+        return False
+    _, newline, rest = path.read_bytes().partition(b"\n")
+    path.write_bytes(str(NO_PROCESS).encode() + newline + rest)
+    return True
+
+
+def _read(path: Path) -> Postmaster | None:
+    """Lines of the file: pid, data directory, start time, port, socket, address, shared memory, status."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+        pid = int(lines[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+    port = int(lines[3]) if len(lines) > 3 and lines[3].strip().isdigit() else None
+    return Postmaster(pid, port, lines[7].strip() if len(lines) > 7 else "starting")
+
+
+def _serves(pid: int, cluster: Path) -> bool:
+    """Whether process `pid` is a postmaster started on `cluster`: its command line says so (`-D cluster`)."""
+    if Path("/proc/self").exists():
+        return b"\0-D\0" + os.fsencode(cluster) + b"\0" in _proc_command_line(pid)
+    command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+    shown = subprocess.run(command, capture_output=True, check=False).stdout
+    return b" -D " + os.fsencode(cluster) in shown
+
+
+def _proc_command_line(pid: int) -> bytes:
+    """Arguments separated by zero bytes; empty for a process that is gone or a zombie."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

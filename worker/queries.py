@@ -1,0 +1,19 @@
+"""Loads the named statements of queries.sql: `-- name: x` starts one."""
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import LiteralString
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+@cache
+def _all() -> dict[str, LiteralString]:
+    parts = _NAME.split(files("worker").joinpath("queries.sql").read_text(encoding="utf-8"))
+    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def query(name: str) -> LiteralString:
+    """The statement of that name. KeyError for a name that queries.sql does not have."""
+    return _all()[name]

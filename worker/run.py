@@ -1,0 +1,134 @@
+"""A worker: four threads around one model, started, watched and drained here."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Queue
+from types import FrameType
+
+import psycopg
+
+from worker.config import Settings
+from worker.db import is_weather
+from worker.deliver import Deliverer
+from worker.errors import NotNow
+from worker.fetch import Fetcher, Work
+from worker.gateway import Gateway
+from worker.heartbeat import keep_claims, keep_order
+from worker.inflight import InFlight
+from worker.log import get_logger
+from worker.models import Models
+from worker.outcomes import release_jobs
+from worker.systemd import notify_systemd
+
+# A claim takes seconds. One held for so long hangs, and systemd's watchdog may end it; the leases see to the rest.
+STALLED_S = 600.0
+
+
+class Worker:
+    """One process's worth of embedding. `run` blocks until `stop` is called or a thread dies."""
+
+    def __init__(self, conninfo: str, settings: Settings, models: Models, *, queues: Sequence[str] = ()) -> None:
+        """`models` are closed with the worker; `queues` restricts it to these fresh lanes and their backfills."""
+        self._settings, self._models = settings, models
+        self._stopping = threading.Event()  # claim no more
+        self._finished = threading.Event()  # nothing is in flight any more, or the grace period is over
+        self._failure: BaseException | None = None
+        self._in_flight = InFlight()
+        deliveries: Queue[Work | None] = Queue()
+        prepare = settings.wait == "listen"
+
+        def gateway(purpose: str, until: threading.Event) -> Gateway:
+            made = Gateway(conninfo, until, purpose, prepare=prepare)
+            self._gateways.append(made)
+            return made
+
+        self._gateways: list[Gateway] = []
+        self._claims = gateway("claim", self._stopping)
+        stores, beats, upkeep = (
+            gateway("store", self._finished),
+            gateway("heartbeat", self._finished),
+            gateway("upkeep", self._stopping),
+        )
+        self._deliveries = deliveries
+        fetcher = Fetcher(settings, self._claims, models, self._in_flight, deliveries, self._stopping.is_set, queues)
+        deliverer = Deliverer(stores, models, self._in_flight, deliveries)
+        self._threads = {
+            "fetch": self._thread("fetch", fetcher.run),
+            "deliver": self._thread("deliver", deliverer.run),
+            "heartbeat": self._thread(
+                "heartbeat", lambda: keep_claims(settings, beats, self._in_flight, self._finished)
+            ),
+            "upkeep": self._thread("upkeep", lambda: keep_order(settings, upkeep, self._stopping)),
+        }
+        self._handback = gateway("release", self._finished)
+
+    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:
+                if self._finished.is_set() or (self._stopping.is_set() and is_weather(error)):
+                    get_logger().info("thread_stopped", thread=name, error=type(error).__name__)
+                    return
+                self._failure = self._failure or error
+                self.stop()
+
+        return threading.Thread(target=guarded, name=name, daemon=True)
+
+    def stop(self) -> None:
+        """Claim no more; finish what is in flight; then `run` returns."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work until stopped, then drain. Raises what a thread died of."""
+        self._models.preload(self._claims.models(), self._claims)
+        for thread in self._threads.values():
+            thread.start()
+        get_logger().info("worker_started", pid=os.getpid())
+        notify_systemd("READY=1")
+        while not self._stopping.wait(1.0):
+            if self._in_flight.oldest_s() < STALLED_S:
+                notify_systemd("WATCHDOG=1")
+        self._drain()
+        if self._failure is not None:
+            raise self._failure
+
+    def _drain(self) -> None:
+        """Finish or hand back, inside the grace period."""
+        notify_systemd("STOPPING=1")
+        get_logger().info("draining", in_flight=len(self._in_flight), grace_s=self._settings.grace_s)
+        deadline = time.monotonic() + self._settings.grace_s
+        self._threads["fetch"].join(self._settings.grace_s)
+        drained = self._failure is None and self._in_flight.wait_for(
+            lambda held: not held, max(0.0, deadline - time.monotonic())
+        )
+        self._finished.set()
+        if not drained and (left := self._in_flight.jobs()):
+            try:
+                release_jobs(self._handback, self._in_flight, left, NotNow("shutdown", 0.0))
+            except psycopg.Error as error:
+                get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
+        self._deliveries.put(None)
+        for thread in self._threads.values():
+            thread.join(1.0)
+        self._models.close()
+        for gateway in self._gateways:
+            gateway.close()
+        get_logger().info("worker_stopped", drained=drained)
+
+
+def stop_on_signals(worker: Worker) -> None:
+    """SIGTERM and SIGINT drain; a second one ends the process at once, and the leases see to the rest."""
+    seen: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if seen:
+            os._exit(128 + number)
+        seen.append(number)
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
