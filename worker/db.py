@@ -63,8 +63,10 @@ def _explain(error: psycopg.OperationalError) -> ConfigurationError | DatabaseUn
     for kind, reason in _REFUSED.items():
         if isinstance(error, kind):
             return ConfigurationError(f"The database {where} refused us: {reason}.")
-    first_line = str(error).strip().splitlines()[-1] if str(error).strip() else "no answer"
-    return DatabaseUnavailableError(f"The database {where} cannot be reached: {first_line}")
+    answer = str(error).strip().splitlines() or ["no answer"]
+    # libpq says where it tried, line after line; the reason stands behind the last colon.
+    reason = answer[0].rsplit(": ", 1)[-1].rstrip(".")
+    return DatabaseUnavailableError(f"The database {where} cannot be reached: {reason}.")
 
 
 def _where(error: psycopg.OperationalError) -> str:

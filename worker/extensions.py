@@ -42,7 +42,7 @@ def _require_vector(connection: psycopg.Connection) -> None:
             "(for example postgresql-17-pgvector), then run `pgembedd migrate` again."
         )
     version = installed or available or ""
-    if _numbers(version) < MINIMUM_VECTOR:
+    if numbers(version) < MINIMUM_VECTOR:
         raise ConfigurationError(
             f"pgvector {version} is too old, pgembedd needs 0.7 or newer for halfvec: upgrade its package, then run "
             "`ALTER EXTENSION vector UPDATE` and `pgembedd migrate` again."
@@ -158,7 +158,8 @@ def _versions(connection: psycopg.Connection, name: str) -> tuple[str | None, st
     return (installed[0] if installed else None), None
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """`0.8.1` as (0, 8, 1), for comparing."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 

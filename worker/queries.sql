@@ -64,3 +64,93 @@ select pgembedd.tick(%(sweep_every_s)s)
 -- Where the extension's types live.
 select n.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace
 where e.extname = 'vector'
+
+-- name: status
+-- What `pgembedd status` shows.
+select * from pgembedd.status order by pipeline
+
+-- name: waiting
+-- How much of a pipeline is queued, and how many workers are connected.
+select s.state, s.reason, (s.queued + s.backfill)::bigint,
+       (select count(*) from pg_catalog.pg_stat_activity a
+        where a.datname = current_database() and a.application_name = 'pgembedd claim')
+from pgembedd.status s where s.pipeline = %(name)s
+
+-- name: backfill
+-- Queue what has no vector.
+select pgembedd.backfill(%(name)s, %(force)s)
+
+-- name: retry_failed
+-- Put dead letters back.
+select pgembedd.retry_failed(%(name)s, %(reason)s)
+
+-- name: targets
+-- What a search needs of each pipeline.
+select p.id, p.name, n.nspname as schema, c.relname as "table", p.key_columns, p.content_columns, p.content_function,
+       p.embedding_column, p.model, p.fingerprint, p.vector_type, p.distance,
+       (select x.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace x on x.oid = e.extnamespace
+        where e.extname = 'vector') as vector_schema
+from pgembedd.pipeline p
+join pg_catalog.pg_class c on c.oid = p.source
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+order by p.name
+
+-- name: doctor_server
+-- Who we are, where.
+select current_setting('server_version_num')::integer, current_setting('server_version'), current_user::text,
+       current_database()::text, (select r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user),
+       pg_catalog.has_database_privilege(current_database(), 'create')
+
+-- name: doctor_extensions
+-- Which extensions are there, and which could be; pgmq may be there as plain SQL.
+select x.name, e.extversion, a.default_version, coalesce(v.trusted, false),
+       x.name = 'pgmq' and e.extname is null and to_regclass('pgmq.meta') is not null
+from unnest(array['vector', 'pgmq', 'pg_cron', 'pg_net']) with ordinality as x(name, nth)
+left join pg_catalog.pg_extension e on e.extname = x.name
+left join pg_catalog.pg_available_extensions a on a.name = x.name
+left join pg_catalog.pg_available_extension_versions v on v.name = x.name and v.version = a.default_version
+order by x.nth
+
+-- name: doctor_functions
+-- Which of the worker's functions this role may not call.
+select count(*) from pg_catalog.pg_proc f
+where f.pronamespace = 'pgembedd'::regnamespace
+  and f.proname in ('claim', 'read', 'store', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
+                    'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version')
+  and not pg_catalog.has_function_privilege(f.oid, 'execute')
+
+-- name: doctor_owner
+-- What the owner of our schema, as whom our functions run, lacks on pgmq.
+select n.nspowner::regrole::text,
+       pg_catalog.has_schema_privilege(n.nspowner, 'pgmq', 'usage'),
+       pg_catalog.has_schema_privilege(n.nspowner, 'pgmq', 'create'),
+       coalesce((select bool_and(pg_catalog.has_table_privilege(n.nspowner, c.oid, 'select')
+                                 and pg_catalog.has_table_privilege(n.nspowner, c.oid, 'insert')
+                                 and pg_catalog.has_table_privilege(n.nspowner, c.oid, 'update')
+                                 and pg_catalog.has_table_privilege(n.nspowner, c.oid, 'delete'))
+                 from pg_catalog.pg_class c
+                 where c.relnamespace = 'pgmq'::regnamespace and c.relkind in ('r', 'p')
+                   and (c.relname = 'meta' or c.relname in (
+                        select 'q_' || l.queue from pgembedd.lanes() l
+                        union select 'q_' || l.backfill_queue from pgembedd.lanes() l))), true)
+from pg_catalog.pg_namespace n where n.nspname = 'pgembedd'
+
+-- name: doctor_queues
+-- Queues that should be there and are not.
+select q.name from (select l.queue as name from pgembedd.lanes() l union select l.backfill_queue from pgembedd.lanes() l) q
+where to_regclass('pgmq.q_' || q.name) is null
+
+-- name: doctor_may_look
+-- Whether this role may read the pipelines.
+select pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
+
+-- name: doctor_pipelines
+-- Each pipeline with what is wrong with it.
+select p.name, p.state, p.state_reason, pgembedd._problem(p), p.model, p.fingerprint, p.dimensions,
+       s.queued + s.backfill, s.dead, extract(epoch from s.oldest_age)::float8
+from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by p.name
+
+-- name: doctor_workers
+-- How many workers are connected to this database.
+select count(*) from pg_catalog.pg_stat_activity a
+where a.datname = current_database() and a.application_name = 'pgembedd claim'

@@ -1,0 +1,59 @@
+"""`pgembedd model list|pull|verify`"""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from worker.errors import ModelError
+
+
+@click.group("model")
+def command() -> None:
+    """The models: what there is, fetching one, checking that it computes what it should."""
+
+
+@command.command("list")
+def list_models() -> None:
+    """The models pgembedd knows, and whether their files are on this machine."""
+    from worker.model import describe_models
+
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for column in ("model", "here", "download", "dims", "tokens", "licence", "fingerprint"):
+        table.add_column(column, no_wrap=True)
+    for info in describe_models():
+        size = f"{info.download_bytes / 1e6:.0f} MB"
+        here = "yes" if info.cached else "no"
+        table.add_row(
+            info.name, here, size, str(info.dims), str(info.max_tokens), info.licence, info.fingerprint.split("@")[-1]
+        )
+    Console().print(table)
+
+
+@command.command("pull")
+@click.argument("name", default="gte-small")
+def pull_model(name: str) -> None:
+    """Fetch a model's files, check their digests and build its graph, so that a start needs no network."""
+    from worker.model import pull
+
+    info = pull(name, notify=lambda line: click.echo(line, err=True))
+    click.echo(f"{info.name} is here and checked; fingerprint {info.fingerprint}.")
+
+
+@command.command("verify")
+@click.argument("name", default="gte-small")
+@click.option(
+    "--model-dir", envvar="PGEMBEDD_MODEL_DIR", type=click.Path(path_type=Path), help="Directory with its files."
+)
+def verify_model(name: str, model_dir: Path | None) -> None:
+    """Compare what the model computes on this machine with what is known of it."""
+    from worker.model import Session, verify
+
+    with Session(name, model_dir=model_dir) as session:
+        checks = verify(session)
+    for check in checks:
+        mark = click.style("ok  ", fg="green") if check.ok else click.style("BAD ", fg="red")
+        click.echo(f"{mark} {check.name}: {check.got} (expected {check.expected})")
+    if not all(check.ok for check in checks):
+        raise ModelError(f"{name} does not compute on this machine what it should: do not use it here.")

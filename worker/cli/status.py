@@ -1,0 +1,88 @@
+"""`pgembedd status`"""
+
+import json
+import time
+from datetime import timedelta
+from typing import Any
+
+import click
+import psycopg
+from psycopg.rows import dict_row
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from worker.cli.options import database_option, open_connection
+from worker.queries import query
+
+COLORS = {"running": "green", "paused": "yellow", "stopped": "red"}
+
+
+@click.command("status")
+@database_option
+@click.option("--watch", is_flag=True, help="Show it again every two seconds until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a pipeline.")
+def command(database: str | None, watch: bool, as_json: bool) -> None:
+    """What is queued, how old it is, what failed, how fast it goes."""
+    with open_connection(database) as connection:
+        if as_json:
+            for row in _rows(connection):
+                click.echo(json.dumps(row, default=_plain))
+        elif watch:
+            _watch(connection)
+        else:
+            Console().print(_table(_rows(connection)))
+
+
+def _watch(connection: psycopg.Connection) -> None:
+    with Live(_table(_rows(connection)), auto_refresh=False) as live:
+        while True:
+            time.sleep(2)
+            live.update(_table(_rows(connection)), refresh=True)
+
+
+def _rows(connection: psycopg.Connection) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query("status")).fetchall()
+
+
+def _plain(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table | str:
+    if not rows:
+        return "No pipelines yet: select pgembedd.create_pipeline(...) makes one."
+    table = Table(box=None, padding=(0, 1, 0, 0), caption=_reasons(rows), caption_justify="left", caption_style="")
+    table.add_column("pipeline", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for column in ("queued", "backfill", "oldest", "failing", "dead", "blank", "cut", "rows/min"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        state = row["state"]
+        numbers = ("queued", "backfill", "failing", "dead", "blank", "truncated", "rows_per_minute")
+        queued, backfill, *others = (str(row[name]) for name in numbers)
+        table.add_row(
+            row["pipeline"],
+            f"[{COLORS[state]}]{state}[/]",
+            queued,
+            backfill,
+            _age(row["oldest_age"]),
+            *others,
+        )
+    return table
+
+
+def _reasons(rows: list[dict[str, Any]]) -> str | None:
+    return "\n".join(f"{row['pipeline']}: {row['reason']}" for row in rows if row["reason"]) or None
+
+
+def _age(age: timedelta | None) -> str:
+    """Seconds, minutes, hours or days: the largest that fits."""
+    if age is None:
+        return "-"
+    seconds = age.total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,184 @@
+"""The doctor: one finding per thing that pgembedd stands on, each ok or with what to do."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from psycopg import sql
+
+from worker.errors import PgembeddError
+from worker.extensions import MINIMUM_VECTOR, numbers
+from worker.migrate import check_schema
+from worker.model import ModelInfo, describe_models
+from worker.queries import query
+
+MINIMUM_SERVER = 140000
+MINIMUM_FREE_BYTES = 500_000_000
+
+Level = Literal["ok", "note", "bad"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`note` is worth knowing, `bad` keeps pgembedd from working; `remedy` says what to do."""
+
+    level: Level
+    about: str
+    text: str
+    remedy: str = ""
+
+
+def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding]:
+    """All findings, from the ground up. What builds on something broken is left out."""
+    yield from _server(connection)
+    yield from _extensions(connection)
+    try:
+        check_schema(connection)
+    except PgembeddError as error:
+        yield Finding("bad", "schema", str(error))
+        yield from _before_migration(connection)
+    else:
+        yield Finding("ok", "schema", "current")
+        yield from _rights(connection)
+        yield from _pipelines(connection)
+    yield from _disk(cache_dir)
+
+
+def _rows(connection: psycopg.Connection, name: str) -> list[tuple[Any, ...]]:
+    return connection.execute(query(name)).fetchall()
+
+
+def _server(connection: psycopg.Connection) -> Iterator[Finding]:
+    ((number, version, role, database, superuser, _),) = _rows(connection, "doctor_server")
+    about = f'PostgreSQL {version}, database "{database}", role "{role}"' + (" (superuser)" if superuser else "")
+    if number < MINIMUM_SERVER:
+        yield Finding("bad", "server", about, "pgembedd needs PostgreSQL 14 or newer.")
+    else:
+        yield Finding("ok", "server", about)
+
+
+def _extensions(connection: psycopg.Connection) -> Iterator[Finding]:
+    found = {row[0]: row[1:] for row in _rows(connection, "doctor_extensions")}
+    installed, available, _, _ = found["vector"]
+    if installed is None:
+        missing = "not on this server" if available is None else "not installed in this database"
+        remedy = "Install pgvector's package on the server." if available is None else "CREATE EXTENSION vector;"
+        yield Finding("bad", "vector", missing, remedy)
+    elif numbers(installed) < MINIMUM_VECTOR:
+        yield Finding("bad", "vector", installed, "ALTER EXTENSION vector UPDATE; 0.7 or newer is needed.")
+    else:
+        yield Finding("ok", "vector", installed)
+    version, _, _, plain = found["pgmq"]
+    if version or plain:
+        yield Finding("ok", "pgmq", version or "installed as SQL")
+    else:
+        yield Finding("bad", "pgmq", "not installed", "pgembedd migrate")
+    yield _optional("pg_cron", found["pg_cron"][0], "the workers do the upkeep on their own timer")
+    yield _optional("pg_net", found["pg_net"][0], "only push mode would need it")
+
+
+def _optional(name: str, version: str | None, without: str) -> Finding:
+    return Finding("ok", name, version) if version else Finding("note", name, f"not installed: {without}")
+
+
+def _before_migration(connection: psycopg.Connection) -> Iterator[Finding]:
+    """What an administrator has to grant before `pgembedd migrate` can work for this role."""
+    ((_, _, role, database, superuser, may_create),) = _rows(connection, "doctor_server")
+    vector = next(row for row in _rows(connection, "doctor_extensions") if row[0] == "vector")
+    if superuser:
+        return
+    if not may_create:
+        grant = _text(connection, "grant create on database {} to {};", database, role)
+        yield Finding("bad", "rights", "this role may not create schemas here", f"As an administrator: {grant}")
+    if vector[1] is None and not vector[3]:
+        yield Finding(
+            "bad", "rights", "this role may not install vector", "As an administrator: create extension vector;"
+        )
+
+
+def _rights(connection: psycopg.Connection) -> Iterator[Finding]:
+    ((_, _, role, *_),) = _rows(connection, "doctor_server")
+    ((missing,),) = _rows(connection, "doctor_functions")
+    if missing:
+        # The argument is a role's name as text, hence quoted twice.
+        grant = _text(connection, "select pgembedd.grant_worker({});", quoted=_text(connection, "{}", role))
+        yield Finding("bad", "rights", f"{missing} of the worker's functions are not granted", f"As the owner: {grant}")
+    else:
+        yield Finding("ok", "rights", "this role can work the queue")
+    for owner, usage, create, tables in _rows(connection, "doctor_owner"):
+        if not (usage and create and tables):
+            lacking = f"{owner}, as whom our functions run, lacks rights on pgmq"
+            yield Finding("bad", "rights", lacking, _owner_remedy(owner))
+    for (queue,) in _rows(connection, "doctor_queues"):
+        yield Finding("bad", "queue", f"{queue} does not exist", "pgembedd migrate")
+
+
+def _owner_remedy(owner: str) -> str:
+    return "As an administrator: " + " ".join(
+        (
+            f"grant usage, create on schema pgmq to {owner};",
+            f"grant select, insert, update, delete on all tables in schema pgmq to {owner};",
+            f"grant usage on all sequences in schema pgmq to {owner};",
+            f"grant execute on all functions in schema pgmq to {owner};",
+        )
+    )
+
+
+def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
+    ((may_look,),) = _rows(connection, "doctor_may_look")
+    if not may_look:
+        yield Finding("note", "pipelines", "this role may not look at them; run the doctor as the owner, too")
+        return
+    ((workers,),) = _rows(connection, "doctor_workers")
+    rows = _rows(connection, "doctor_pipelines")
+    if not rows:
+        yield Finding("note", "pipelines", "none yet", "select pgembedd.create_pipeline(...)")
+    models = {info.name: info for info in describe_models()}
+    for name, state, reason, problem, model, fingerprint, dimensions, waiting, dead, oldest_s in rows:
+        about = f'pipeline "{name}"'
+        if state == "stopped" or problem:
+            yield Finding("bad", about, state, problem or reason)
+        elif state == "paused":
+            yield Finding("note", about, f"{reason}, {waiting} jobs waiting", f"select pgembedd.resume('{name}');")
+        elif waiting and not workers:
+            yield Finding("bad", about, f"{waiting} jobs waiting since {oldest_s:.0f} s and no worker", "pgembedd run")
+        else:
+            yield Finding("ok", about, f"running, {waiting} jobs waiting, {workers} workers")
+        if dead:
+            yield Finding("note", about, f"{dead} rows given up", "See pgembedd.failures; then pgembedd retry.")
+        yield from _model(about, model, fingerprint, dimensions, models.get(model))
+
+
+def _model(
+    about: str, model: str, fingerprint: str | None, dimensions: int, info: ModelInfo | None
+) -> Iterator[Finding]:
+    if info is None:
+        yield Finding(
+            "note", about, f"its model {model} is none that this version knows", "Give --model-dir to the worker."
+        )
+    elif info.dims != dimensions:
+        yield Finding(
+            "bad", about, f"{model} gives {info.dims} dimensions, the column has {dimensions}", "Create it again."
+        )
+    elif fingerprint not in (None, info.fingerprint):
+        remedy = "Run the version that made them, or backfill a new pipeline."
+        yield Finding("bad", about, f"its vectors are of {fingerprint}, this version makes {info.fingerprint}", remedy)
+    elif not info.cached:
+        yield Finding("note", about, f"the files of {model} are not on this machine", f"pgembedd model pull {model}")
+
+
+def _disk(cache_dir: Path) -> Iterator[Finding]:
+    existing = next(folder for folder in (cache_dir, *cache_dir.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    level: Level = "ok" if free >= MINIMUM_FREE_BYTES else "bad"
+    yield Finding(
+        level, "disk", f"{free / 1e9:.1f} GB free for models in {cache_dir}", "" if level == "ok" else "Make room."
+    )
+
+
+def _text(connection: psycopg.Connection, template: Any, *names: str, quoted: str | None = None) -> str:
+    parts = [sql.Identifier(name) for name in names] if quoted is None else [sql.Literal(quoted)]
+    return sql.SQL(template).format(*parts).as_string(connection)

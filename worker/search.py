@@ -1,0 +1,112 @@
+"""Searching a pipeline's rows by meaning: as the caller, so that row level security holds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from pgvector import Vector
+from pgvector.psycopg import register_vector
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from worker.errors import ConfigurationError, ModelMismatchError
+from worker.models import Embedder
+from worker.queries import query
+
+OPERATORS = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
+SNIPPET_CHARACTERS = 300
+MAX_LIMIT = 1000  # pgvector's own limit for hnsw.ef_search
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One row found: its key by column, the distance (smaller is nearer), the beginning of its content."""
+
+    key: dict[str, Any]
+    distance: float
+    content: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a search needs of a pipeline."""
+
+    id: int
+    name: str
+    schema: str
+    table: str
+    key_columns: list[str]
+    content_columns: list[str] | None
+    content_function: str | None
+    embedding_column: str
+    model: str
+    fingerprint: str | None
+    vector_type: str
+    distance: str
+    vector_schema: str
+
+
+def target(connection: psycopg.Connection, name: str | None) -> Target:
+    """The pipeline of that name, or the only one there is. ConfigurationError otherwise."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = [Target(**row) for row in cursor.execute(query("targets"))]
+    names = ", ".join(row.name for row in rows)
+    chosen = [row for row in rows if name in (None, row.name)]
+    if not rows:
+        raise ConfigurationError("There is no pipeline to search: pgembedd.create_pipeline() makes one.")
+    if not chosen:
+        raise ConfigurationError(f'There is no pipeline "{name}"; there are: {names}.')
+    if len(chosen) > 1:
+        raise ConfigurationError(f"There are several pipelines, so name one with --pipeline: {names}.")
+    return chosen[0]
+
+
+def search(connection: psycopg.Connection, where: Target, embedder: Embedder, text: str, limit: int) -> list[Hit]:
+    """The `limit` rows nearest to `text`, nearest first. ModelMismatchError when the vectors are another model's."""
+    if where.fingerprint not in (None, embedder.fingerprint):
+        raise ModelMismatchError(
+            f'The pipeline "{where.name}" holds vectors of {where.fingerprint}, but {where.model} here is '
+            f"{embedder.fingerprint}: distances between the two would mean nothing."
+        )
+    vector = embedder.start([text], kind="query").result().vectors[0]
+    with connection.transaction():
+        connection.execute("select set_config('hnsw.ef_search', %s, true)", (str(max(40, limit)),))
+        register_type(connection, where.vector_schema)
+        rows = connection.execute(_statement(where), {"vector": Vector(vector), "limit": limit}).fetchall()
+    keys = len(where.key_columns)
+    return [Hit(dict(zip(where.key_columns, row[:keys], strict=True)), row[keys], row[keys + 1] or "") for row in rows]
+
+
+def register_type(connection: psycopg.Connection, schema: str) -> None:
+    """Teach the connection pgvector's types, inside the caller's transaction; they may live in any schema."""
+    connection.execute(sql.SQL("set local search_path to {}, public").format(sql.Identifier(schema)))
+    register_vector(connection)
+
+
+def _statement(where: Target) -> sql.Composed:
+    embedding = sql.Identifier("s", where.embedding_column)
+    distance = sql.SQL("{} operator({}.{}) %(vector)s::{}").format(
+        embedding,
+        sql.Identifier(where.vector_schema),
+        sql.SQL(OPERATORS[where.distance]),
+        sql.Identifier(where.vector_schema, where.vector_type),
+    )
+    return sql.SQL(
+        "select {keys}, {distance}, left({content}, {length}) from {source} s where {embedding} is not null "
+        "order by {distance} limit %(limit)s"
+    ).format(
+        keys=sql.SQL(", ").join(sql.Identifier("s", key) for key in where.key_columns),
+        distance=distance,
+        content=_content(where),
+        length=SNIPPET_CHARACTERS,
+        source=sql.Identifier(where.schema, where.table),
+        embedding=embedding,
+    )
+
+
+def _content(where: Target) -> sql.Composable:
+    if where.content_function is not None:
+        # Stored by create_pipeline as a quoted, qualified name.
+        return sql.SQL("{}(s)").format(sql.SQL(where.content_function))
+    columns = [sql.Identifier("s", column) for column in where.content_columns or []]
+    return sql.SQL("concat_ws(E'\\n\\n', {})").format(sql.SQL(", ").join(columns))
