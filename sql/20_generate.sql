@@ -111,11 +111,12 @@ returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format($q$insert into %s (vt, message) select clock_timestamp(), %L::jsonb || pg_catalog.jsonb_build_object('id', %s) from %s$q$,
+    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value.
+    select format($q$insert into %s (vt, message) select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s) from %s$q$,
         _queue_table(queue),
-        jsonb_build_object(
-            'pipeline', pipeline.id, 'schema', n.nspname, 'table', c.relname,
-            'contentFunction', pipeline.content_function, 'embeddingColumn', pipeline.embedding_column),
+        jsonb_strip_nulls(jsonb_build_object(
+            'id', 0, 'pipeline', pipeline.id, 'schema', n.nspname, 'table', c.relname,
+            'contentFunction', pipeline.content_function, 'embeddingColumn', pipeline.embedding_column)),
         key, rows)
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = pipeline.source

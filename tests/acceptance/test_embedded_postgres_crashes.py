@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -86,7 +87,10 @@ def test_the_server_ends_with_its_supervisor(directory: Path) -> None:
 
 
 def test_an_interrupt_at_the_terminal_is_the_owners_alone(directory: Path) -> None:
-    ignoring = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    ignoring: dict[str, Any] = {"start_new_session": True, "preexec_fn": ignore}
     with other_process(directory / "data", **ignoring) as other:
         os.killpg(other.process.pid, signal.SIGINT)
         with psycopg.connect(other.facts["conninfo"]) as connection:
@@ -122,15 +126,16 @@ def test_a_postmaster_that_dies_by_itself_is_started_again(directory: Path) -> N
             busy.execute("select 1")
 
 
-@pytest.mark.parametrize("process", [os.getpid, lambda: 1, lambda: 2**22 + 7], ids=["ours", "init", "none"])
-def test_a_stale_pid_file_is_no_obstacle(directory: Path, process: object) -> None:
+def test_a_stale_pid_file_is_no_obstacle(directory: Path) -> None:
     server = EmbeddedPostgres(directory / "data", fsync=False)
-    with server:
-        pid_file = directory / "data" / "cluster" / "postmaster.pid"
-        content = pid_file.read_text()
-        server.kill()
-    assert callable(process)
-    pid_file.write_text(f"{process()}\n{content.partition(chr(10))[2]}")
+    pid_file = directory / "data" / "cluster" / "postmaster.pid"
+    for stranger in (os.getpid(), os.getppid(), 1, 2**22 + 7):  # alive, alive, alive, above all process ids
+        with server:
+            assert server.owned
+            rest = pid_file.read_text().partition("\n")[2]
+            server.kill()
+        pid_file.write_text(f"{stranger}\n{rest}")
+        assert not server.running()
     with server:
         assert server.running()
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-OTHER_USER = {"user": 65534, "group": 65534, "extra_groups": []}
+OTHER_USER: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
 
 
@@ -54,7 +54,7 @@ def begin(data_dir: Path, *options: str, env: Mapping[str, str] | None = None, *
 
 @cache
 def _interpreter_for(user: int | None) -> tuple[str, list[str]]:
-    """A Python that `user` may run, and the paths it needs; our own where it is not in somebody's 0700 home."""
+    """A Python that `user` may run, and the paths it needs; ours unless that is in a closed directory."""
     paths = [str(REPOSITORY), *filter(None, sys.path)] if user is not None else [str(REPOSITORY)]
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for interpreter in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
