@@ -5,6 +5,7 @@ and none sleeps, as under load. `--rounds` repetitions, interleaved, medians.
 """
 
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def updates(connection: psycopg.Connection, table: str, assignment: str) -> floa
 
 def run(connection: psycopg.Connection, rounds: int) -> list[Result]:
     """All cases."""
-    cases = {
+    cases: dict[str, tuple[Callable[..., float], str]] = {
         f"insert of {BULK_ROWS} rows of 1 KB": (bulk_insert, "s"),
         "insert of one row": (single_inserts, "s"),
         "update of the content": (partial(updates, assignment="title = title || 'x'"), "s"),
@@ -88,7 +89,9 @@ def run(connection: psycopg.Connection, rounds: int) -> list[Result]:
     }
     results: list[Result] = []
     for case, (measure, unit) in cases.items():
-        variants = {f"{case}, {table}": partial(measure, connection, table) for table in TABLES}
+        variants: dict[str, Callable[[], float]] = {
+            f"{case}, {table}": partial(measure, connection, table) for table in TABLES
+        }
         results += compare("triggers", unit, interleave(variants, rounds), f"{case}, bare")
     return results
 

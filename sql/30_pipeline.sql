@@ -416,7 +416,7 @@ begin
     if pipeline.source_name <> pipeline.source::text and pipeline.state = 'running' then
         return format('The table %s is now %s. Call pgembedd.resume(%L) to follow it.', pipeline.source_name, pipeline.source, pipeline.name);
     end if;
-    select string_agg(format('"%s"', c), ', ') into missing
+    select string_agg(distinct format('"%s"', c), ', ') into missing
     from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column) as c
     where not exists (select from pg_attribute a where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped);
     if missing is not null then

@@ -29,7 +29,7 @@ def is_weather(error: BaseException) -> bool:
 
 
 def connect(conninfo: str, **options: Any) -> psycopg.Connection:
-    """Open one connection. ConfigurationError where waiting cannot help, else DatabaseUnavailableError."""
+    """Open one connection. DatabaseUnavailableError, or ConfigurationError for an address that cannot be read."""
     defaults: dict[str, Any] = {
         "connect_timeout": 10,
         "application_name": "pgembedd",
@@ -49,24 +49,15 @@ def connect(conninfo: str, **options: Any) -> psycopg.Connection:
         ) from error
 
 
-# A failed connection carries no SQLSTATE of its own in libpq, except through the server's message fields.
-_REFUSED: dict[type[psycopg.Error], str] = {
-    errors.InvalidPassword: "the password is wrong",
-    errors.InvalidAuthorizationSpecification: "the role does not exist or may not log in",
-    errors.InvalidCatalogName: "there is no such database",
-    errors.InsufficientPrivilege: "the role may not connect to it",
-}
+def _explain(error: psycopg.OperationalError) -> DatabaseUnavailableError:
+    """libpq gives a failed connection no SQLSTATE, so a wrong password and a server that starts up look alike.
 
-
-def _explain(error: psycopg.OperationalError) -> ConfigurationError | DatabaseUnavailableError:
-    where = _where(error)
-    for kind, reason in _REFUSED.items():
-        if isinstance(error, kind):
-            return ConfigurationError(f"The database {where} refused us: {reason}.")
+    Hence both are weather to a worker that was connected before, and both end a command, with what libpq said.
+    """
     answer = str(error).strip().splitlines() or ["no answer"]
-    # libpq says where it tried, line after line; the reason stands behind the last colon.
-    reason = answer[0].rsplit(": ", 1)[-1].rstrip(".")
-    return DatabaseUnavailableError(f"The database {where} cannot be reached: {reason}.")
+    # One line per address tried, which we have named already; the reason stands behind the last colon.
+    reason = answer[0].rsplit(": ", 1)[-1].strip().rstrip(".")
+    return DatabaseUnavailableError(f"The database {_where(error)} cannot be reached: {reason}.")
 
 
 def _where(error: psycopg.OperationalError) -> str:

@@ -154,3 +154,13 @@ from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by 
 -- How many workers are connected to this database.
 select count(*) from pg_catalog.pg_stat_activity a
 where a.datname = current_database() and a.application_name = 'pgembedd claim'
+
+-- name: search
+-- The rows nearest to a vector, nearest first; as the caller, so that row level security holds.
+select {keys}, {distance}, left({content}, {length})
+from {source} s where {embedding} is not null
+order by {distance} limit %(limit)s
+
+-- name: search_breadth
+-- How far HNSW looks, for this transaction.
+select set_config('hnsw.ef_search', %(breadth)s, true)

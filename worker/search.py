@@ -15,6 +15,7 @@ from worker.queries import query
 
 OPERATORS = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
 SNIPPET_CHARACTERS = 300
+DEFAULT_BREADTH = 40  # pgvector's own
 MAX_LIMIT = 1000  # pgvector's own limit for hnsw.ef_search
 
 
@@ -70,7 +71,7 @@ def search(connection: psycopg.Connection, where: Target, embedder: Embedder, te
         )
     vector = embedder.start([text], kind="query").result().vectors[0]
     with connection.transaction():
-        connection.execute("select set_config('hnsw.ef_search', %s, true)", (str(max(40, limit)),))
+        connection.execute(query("search_breadth"), {"breadth": str(max(DEFAULT_BREADTH, limit))})
         register_type(connection, where.vector_schema)
         rows = connection.execute(_statement(where), {"vector": Vector(vector), "limit": limit}).fetchall()
     keys = len(where.key_columns)
@@ -91,10 +92,7 @@ def _statement(where: Target) -> sql.Composed:
         sql.SQL(OPERATORS[where.distance]),
         sql.Identifier(where.vector_schema, where.vector_type),
     )
-    return sql.SQL(
-        "select {keys}, {distance}, left({content}, {length}) from {source} s where {embedding} is not null "
-        "order by {distance} limit %(limit)s"
-    ).format(
+    return sql.SQL(query("search")).format(
         keys=sql.SQL(", ").join(sql.Identifier("s", key) for key in where.key_columns),
         distance=distance,
         content=_content(where),

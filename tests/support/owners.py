@@ -39,8 +39,8 @@ def other_process(data_dir: Path, *options: str, env: Mapping[str, str] | None =
 
 def begin(data_dir: Path, *options: str, env: Mapping[str, str] | None = None, **popen: Any) -> subprocess.Popen[str]:
     """The same without waiting for it to be up."""
-    interpreter, paths = _interpreter_for(popen.get("user"))
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(paths), **(env or {})}
+    interpreter, variables = _interpreter_for(popen.get("user"))
+    environment = {"PATH": os.environ["PATH"], **variables, **(env or {})}
     return subprocess.Popen(
         [interpreter, "-m", "tests.support.postgres_owner", str(data_dir), *options],
         cwd="/",
@@ -53,18 +53,17 @@ def begin(data_dir: Path, *options: str, env: Mapping[str, str] | None = None, *
 
 
 @cache
-def _interpreter_for(user: int | None) -> tuple[str, list[str]]:
-    """A Python that `user` may run, and the paths it needs; ours unless that is in a closed directory."""
-    paths = [str(REPOSITORY), *filter(None, sys.path)] if user is not None else [str(REPOSITORY)]
+def _interpreter_for(user: int | None) -> tuple[str, Mapping[str, str]]:
+    """A Python that `user` may run, and the variables it needs; ours unless that is in a closed directory."""
+    packages = [path for path in sys.path if path.endswith("-packages")]
+    environment = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *packages])}
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for interpreter in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         command = [interpreter, "-c", "import psycopg, worker.postgres"]
         options = {} if user is None else OTHER_USER
-        packages = [path for path in paths if path.endswith("-packages") or path == str(REPOSITORY)]
-        environment = {"PYTHONPATH": os.pathsep.join(packages)}
         try:
             subprocess.run(command, cwd="/", env=environment, check=True, capture_output=True, **options)
         except (OSError, subprocess.CalledProcessError):
             continue
-        return interpreter, packages
+        return interpreter, environment
     pytest.skip("no Python of this version that another user may run")

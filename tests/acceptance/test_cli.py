@@ -1,0 +1,180 @@
+"""The command line on a real database, as its users type it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.command import pgembedd
+from tests.support.databases import Database
+from worker.cli import COMMANDS
+from worker.model import Session
+from worker.search import search, target
+
+MODEL = "all-MiniLM-L6-v2"
+
+
+@pytest.fixture(scope="module")
+def model() -> Session:
+    """The real model; the commands of these tests load their own."""
+    return Session(MODEL)
+
+
+@pytest.fixture
+def documents(database: Database, model: Session) -> Database:
+    """Three embedded rows in a pipeline, and one that waits."""
+    with database.connect() as connection:
+        connection.execute('create table "My docs" (id text primary key, body text)')
+        connection.execute(
+            """select pgembedd.create_pipeline('docs', '"My docs"', array['body'], model => 'all-MiniLM-L6-v2')"""
+        )
+        texts = {
+            "cat's": "The cat sleeps on the sofa",
+            "car": "The engine needs new oil",
+            "bread": "Flour, water, yeast",
+        }
+        for key, text in texts.items():
+            connection.execute('insert into "My docs" values (%s, %s)', (key, text))
+            vector = str(model.run(text).tolist())
+            connection.execute('update "My docs" set embedding = %s where id = %s', (vector, key))
+        connection.execute("delete from pgmq.q_embedding_jobs")
+        connection.execute("""insert into "My docs" values ('new', 'not embedded yet')""")
+    return database
+
+
+def test_search_finds_by_meaning(documents: Database) -> None:
+    found = pgembedd("search", "a pet takes a nap", database=documents.conninfo)
+    assert found.code == 0, found.err
+    lines = found.out.splitlines()
+    assert "cat's" in lines[0]
+    assert "The cat sleeps" in lines[0]
+    assert len(lines) == 3, "the row without a vector is no hit"
+
+
+def test_search_honours_the_limit_and_the_pipeline(documents: Database) -> None:
+    found = pgembedd("search", "baking", "-n", "1", "-p", "docs", database=documents.conninfo)
+    assert [line.split()[1] for line in found.out.splitlines()] == ["bread"]
+
+
+def test_search_refuses_what_it_cannot_do(documents: Database) -> None:
+    assert "docs" in pgembedd("search", "x", "-p", "nope", database=documents.conninfo).refused(2)
+    assert "empty" in pgembedd("search", "  ", database=documents.conninfo).err
+    with documents.connect() as connection:
+        connection.execute("update pgembedd.pipeline set fingerprint = 'all-MiniLM-L6-v2@0000000000000000'")
+    assert "would mean nothing" in pgembedd("search", "x", database=documents.conninfo).refused(5)
+
+
+def test_search_runs_as_the_caller_under_row_level_security(documents: Database, model: Session) -> None:
+    role = f"reader_{documents.name}"
+    with documents.connect() as connection:
+        connection.execute(f"create role {role}".encode())
+        try:
+            connection.execute(f'grant select on "My docs", pgembedd.pipeline to {role}'.encode())
+            connection.execute(f"grant usage on schema pgembedd to {role}".encode())
+            connection.execute('alter table "My docs" enable row level security')
+            connection.execute(f"""create policy p on "My docs" for select to {role} using (id <> 'cat''s')""".encode())
+            connection.execute(f"set role {role}".encode())
+            hits = search(connection, target(connection, "docs"), model, "a pet takes a nap", 5)
+            assert {hit.key["id"] for hit in hits} == {"car", "bread"}
+        finally:
+            connection.execute("reset role")
+            connection.execute(f"drop owned by {role}".encode())
+            connection.execute(f"drop role {role}".encode())
+
+
+def test_status_as_a_table_and_as_json(documents: Database) -> None:
+    assert "docs" in pgembedd("status", database=documents.conninfo).out
+    (line,) = pgembedd("status", "--json", database=documents.conninfo).out.splitlines()
+    row = json.loads(line)
+    assert (row["pipeline"], row["state"], row["queued"], row["backfill"]) == ("docs", "running", 1, 0)
+    assert row["oldest_age"] >= 0
+
+
+def test_backfill_and_retry_count_what_they_queue(documents: Database) -> None:
+    assert pgembedd("backfill", "docs", "--no-wait", database=documents.conninfo).out == "0 rows queued.\n"
+    assert pgembedd("backfill", "docs", "--force", "--no-wait", database=documents.conninfo).out == "4 rows queued.\n"
+    assert pgembedd("retry", "docs", database=documents.conninfo).out == "0 jobs put back.\n"
+    assert "There are: docs." in pgembedd("backfill", "nope", "--no-wait", database=documents.conninfo).refused(1)
+    assert "There are: docs." in pgembedd("retry", "nope", database=documents.conninfo).refused(1)
+
+
+def test_backfill_with_progress_ends_when_the_pipeline_does_not_run(documents: Database) -> None:
+    with documents.connect() as connection:
+        connection.execute("select pgembedd.pause('docs')")
+    assert "is paused, with 1 jobs waiting" in pgembedd("backfill", "docs", database=documents.conninfo).refused(1)
+
+
+def test_doctor_is_content_with_a_healthy_database(documents: Database) -> None:
+    with documents.connect() as connection:
+        connection.execute("delete from pgmq.q_embedding_jobs")
+    checked = pgembedd("doctor", database=documents.conninfo)
+    assert checked.code == 0, checked.out
+    assert 'pipeline "docs": running' in checked.out
+    assert pgembedd("doctor", "--quiet", database=documents.conninfo).out == ""
+
+
+def test_doctor_says_what_to_do(documents: Database) -> None:
+    with documents.connect() as connection:
+        connection.execute('alter table "My docs" rename column body to text')
+    checked = pgembedd("doctor", database=documents.conninfo)
+    assert checked.code == 1
+    assert 'has no column "body" any more' in checked.out
+
+
+def test_doctor_before_the_first_migration(empty_database: Database) -> None:
+    checked = pgembedd("doctor", database=empty_database.conninfo)
+    assert checked.code == 1
+    assert "run `pgembedd migrate`" in checked.out
+
+
+def test_migrate_up_and_down(empty_database: Database) -> None:
+    assert pgembedd("migrate", database=empty_database.conninfo).code == 0
+    assert pgembedd("status", database=empty_database.conninfo).out.startswith("No pipelines yet")
+    down = pgembedd("migrate", "--down", database=empty_database.conninfo)
+    assert (down.code, "is removed" in down.out) == (0, True), down.err
+    assert "run `pgembedd migrate`" in pgembedd("status", database=empty_database.conninfo).refused(4)
+
+
+def test_what_a_user_gets_wrong_is_one_sentence(server: object, database: Database) -> None:
+    nowhere = "postgresql://somebody@127.0.0.1:1/nothing"
+    assert "cannot be reached: Connection refused" in pgembedd("status", database=nowhere).refused(3)
+    missing = database.conninfo.rsplit("/", 1)[0] + "/not_there"
+    assert "does not exist" in pgembedd("status", database=missing).refused(3)
+    intruder = database.conninfo.replace("postgres:", "postgres:wrong", 1)
+    assert "password" in pgembedd("status", database=intruder).refused(3)
+    assert "cannot be read" in pgembedd("status", database="postgresql://[").refused(2)
+    assert "No database is named" in pgembedd("status", PGEMBEDD_POSTGRES_DIR="/nonexistent/here").refused(2)
+    unreadable = pgembedd("status", DATABASE_URL_FILE="/nonexistent/secret").refused(2)
+    assert "/nonexistent/secret" in unreadable
+
+
+def test_the_connection_string_may_come_from_a_file(
+    database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    secret = tmp_path_factory.mktemp("credentials") / "database url"
+    secret.write_text(database.conninfo + "\n", encoding="utf-8")
+    assert pgembedd("status", DATABASE_URL_FILE=str(secret)).code == 0
+
+
+def test_usage_errors_exit_with_2() -> None:
+    assert pgembedd("nonsense").code == 2
+    assert pgembedd("run", "--claim-size", "0").code == 2
+    assert pgembedd("run", PGEMBEDD_LEASE_S="soon").code == 2
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    explained = pgembedd(name, "--help")
+    assert explained.code == 0, explained.err
+    assert len(explained.out.splitlines()) > 3
+
+
+def test_model_list_and_verify() -> None:
+    listed = pgembedd("model", "list").out
+    assert "gte-small" in listed
+    assert MODEL in listed
+    verified = pgembedd("model", "verify", MODEL)
+    assert verified.code == 0, verified.out
+    assert "BAD" not in verified.out
+    assert "nope" in pgembedd("model", "verify", "nope").refused(2)

@@ -1,0 +1,42 @@
+"""Running `pgembedd` as its users do: a process with an environment, an exit code and two streams."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished command left: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    def refused(self, code: int) -> str:
+        """The one sentence it ended with; fails unless it was that exit code, one line and no traceback."""
+        assert self.code == code, (self.code, self.out, self.err)
+        assert "Traceback" not in self.err
+        assert self.err.startswith("pgembedd: "), self.err
+        assert len(self.err.strip().splitlines()) == 1, self.err
+        return self.err.strip()
+
+
+def pgembedd(*arguments: str, database: str | None = None, timeout_s: float = 60, **environment: str) -> Outcome:
+    """Run a command to its end. Nothing of the caller's database environment reaches it."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
+    # The cache of models is the machine's, not a database's.
+    kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
+    named = {} if database is None else {"DATABASE_URL": database}
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", *arguments],
+        env={**inherited, **kept, "COLUMNS": "200", **named, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
