@@ -11,7 +11,8 @@ LOCK   := requirements.lock requirements-dev.lock
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-setup: $(STAMP) ## Make .venv with exactly the locked versions
+setup: $(STAMP) ## Make .venv with exactly the locked versions, and fetch the model that tests use
+	@$(BIN)/pgembedd model pull all-MiniLM-L6-v2
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pgembedd needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 " + "setup")'

@@ -81,6 +81,9 @@ begin
     if function is null then
         perform _refuse(format('There is no function %s(%s).', given, source),
             'content_function takes one row of the source and returns text.');
+    elsif not exists (select from pg_proc f where f.oid = function and f.prokind = 'f' and not f.proretset) then
+        perform _refuse(format('%s(%s) is no function that returns one value.', given, source),
+            'content_function takes one row of the source and returns text.');
     end if;
     return (select format('%I.%I', n.nspname, f.proname)
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
@@ -152,6 +155,10 @@ begin
     elsif not exists (select from _key_columns(made.source)) then
         perform _refuse(format('%s has no primary key.', made.source),
             'The queue names rows by their primary key: add one with ALTER TABLE ... ADD PRIMARY KEY.');
+    elsif exists (select from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
+                  where i.indrelid = made.source and i.indisprimary and a.amname <> 'btree') then
+        perform _refuse(format('%s has a primary key WITHOUT OVERLAPS.', made.source),
+            'The queue names a row by a value that stays the same; a table with an ordinary primary key can be registered.');
     end if;
 end $$;
 
@@ -266,10 +273,11 @@ declare
     operators text := format('%s_%s_ops', made.vector_type, made.distance);
     extension_schema text := (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
     created text[] := '{}';
-    base text := left((select relname from pg_class where oid = made.source), 20) || '_' || left(made.embedding_column, 20);
+    base text := _cut((select relname from pg_class where oid = made.source), 20) || '_' || _cut(made.embedding_column, 20);
 begin
     if m is null or m not between 2 and 100 or ef_construction is null or ef_construction not between greatest(4, 2 * m) and 1000 then
-        perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.', m, ef_construction),
+        perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.',
+                coalesce(m::text, 'NULL'), coalesce(ef_construction::text, 'NULL')),
             'm goes from 2 to 100, ef_construction from twice m to 1000.');
     end if;
     if not exists (
@@ -286,6 +294,12 @@ begin
     return created || _create_index(made.source, base || '_missing', format('(%s) where %I is null',
         (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column));
 end $$;
+
+-- The start of a name in at most so many bytes: Postgres would cut the end off, and with it what tells names apart.
+create or replace function pgembedd._cut(name text, bytes integer) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
 
 create or replace function pgembedd._create_index(source regclass, wished text, definition text) returns text
 language plpgsql

@@ -29,7 +29,7 @@ begin
                c.read_ct - 1 - _note(c.headers, 'attempts') - _note(c.headers, 'deferrals') as deaths
         from _read_queue(queue, qty, lease_s, poll_s) c
         left join pipeline p on p.id = _pipeline_of(c.message)
-        order by c.msg_id
+        order by _note(c.headers, 'alone'), c.msg_id  -- whoever was in company only goes before the one that kills
     loop
         if job.p_id is null then
             perform _bury(queue, job.msg_id, null, 'unknown_pipeline',

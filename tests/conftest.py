@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.databases import Database, fresh_database, running_server
+from tests.support.embedders import model
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
 from worker.postgres import EmbeddedPostgres
 
-__all__ = ["cron_server", "pgmq_database", "pgmq_server"]  # fixtures that live beside what they are made of
+__all__ = ["cron_server", "model", "pgmq_database", "pgmq_server"]  # fixtures that live beside what they are made of
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,14 @@ import time
 from collections import Counter
 from queue import Queue
 
-from worker.errors import ModelError, NotNow, RowFailure
+from worker.errors import NotNow, RowFailure
 from worker.fetch import Work
 from worker.gateway import Gateway
 from worker.inflight import InFlight
 from worker.isolate import isolate
 from worker.jobs import Result
 from worker.log import get_logger
-from worker.models import Models
+from worker.models import Models, start
 from worker.outcomes import fail_job, release_jobs
 
 
@@ -66,16 +66,22 @@ class Deliverer:
         """The results of the work; where the model fails on it, each text is tried alone."""
         try:
             return _results(work)
-        except ModelError:
-            get_logger().warning("model_failed_on_claim", pipeline=work.jobs[0].pipeline.name, jobs=len(work.jobs))
+        except Exception as error:  # whatever a model raises: its texts are to be tried alone, not to be lost
+            get_logger().warning(
+                "model_failed_on_claim",
+                pipeline=work.jobs[0].pipeline.name,
+                jobs=len(work.jobs),
+                error=type(error).__name__,
+            )
         model = self._models.serving(work.jobs[0].pipeline, self._gateway)
         results: list[Result] = []
         for job, content in zip(work.jobs, work.contents, strict=True):
-            pending = None if content.text is None else model.start([content.text])
+            pending = None if content.text is None else start(model, [content.text])
             try:
                 results += _results(Work([job], [content], pending))
-            except ModelError as error:
-                fail_job(self._gateway, self._in_flight, job, RowFailure("model", str(error)))
+            except Exception as error:
+                detail = f"{type(error).__name__}: {error}"
+                fail_job(self._gateway, self._in_flight, job, RowFailure("model", detail))
         return results
 
 

@@ -8,12 +8,12 @@ from queue import Queue
 from worker.config import Settings
 from worker.errors import NotNow, RowFailure
 from worker.gateway import Gateway
-from worker.inflight import InFlight
+from worker.inflight import InFlight, Key
 from worker.isolate import isolate
 from worker.jobs import Content, Job, by_pipeline
 from worker.lanes import lane_order
 from worker.log import get_logger
-from worker.models import Models, Pending
+from worker.models import Models, Pending, start
 from worker.outcomes import fail_job, release_jobs
 
 LANES_EVERY_S = 5.0
@@ -90,7 +90,7 @@ class Fetcher:
         for job in suspects:
             self._work_alone(job, {suspect.key for suspect in suspects})
 
-    def _work_alone(self, job: Job, suspects: set[tuple[str, int]]) -> None:
+    def _work_alone(self, job: Job, suspects: set[Key]) -> None:
         """A job that may have killed workers gets this one to itself, so that nothing else dies with it.
 
         The other suspects of the claim are held, too, but nobody works on them meanwhile.
@@ -125,7 +125,7 @@ class Fetcher:
             return
         if readable:
             texts = [content.text for _, content in readable if content.text is not None]
-            pending = model.start(texts) if texts else None
+            pending = start(model, texts) if texts else None
             jobs, contents = zip(*readable, strict=True)
             self._deliveries.put(Work(jobs, contents, pending))
 

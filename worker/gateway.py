@@ -5,35 +5,24 @@ repeat, because each is fenced on the claim and does nothing for a job that is n
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from pgvector import Vector
 from pgvector.psycopg import register_vector
-from psycopg import errors, sql
+from psycopg import sql
 from psycopg.types.json import Jsonb
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
 from worker.db import connect, is_weather
-from worker.errors import DatabaseUnavailableError, NotNow, RowFailure
+from worker.errors import DatabaseUnavailableError, RowFailure
 from worker.jobs import Content, Job, Pipeline, Result
+from worker.judging import COLLISION, PASSING, judged
 from worker.log import get_logger
 from worker.queries import query
 
 Answer = TypeVar("Answer")
-
-# Two transactions met; the same statement will do in a moment.
-_COLLISION = (errors.DeadlockDetected, errors.SerializationFailure)
-
-# Somebody else's lock, or the server's limits, stood in the way: no fault of the row's.
-_CONTENTION = (
-    errors.LockNotAvailable,
-    errors.QueryCanceled,
-    errors.OutOfMemory,
-    errors.DiskFull,
-)
-CONTENTION_DELAY_S = 1.0
 
 
 class Gateway:
@@ -51,6 +40,7 @@ class Gateway:
         self._connection: psycopg.Connection | None = None
         self._vector = sql.Identifier("vector")
         self._listening = False
+        self._missed = False  # a NOTIFY may have come while nobody listened
 
     @property
     def connection(self) -> psycopg.Connection:
@@ -62,6 +52,7 @@ class Gateway:
             self._learn_vector(self._connection)
             if self._listening:
                 self._connection.execute("listen pgembedd")
+                self._missed = True
         return self._connection
 
     def _learn_vector(self, connection: psycopg.Connection) -> None:
@@ -79,11 +70,18 @@ class Gateway:
         if self._connection is not None:
             self._connection.close()
 
-    def call(self, work: Callable[[psycopg.Connection], Answer]) -> Answer:
-        """Do `work`, reconnecting as often and as long as it takes, until told to stop."""
+    def call(
+        self,
+        work: Callable[[psycopg.Connection], Answer],
+        passing: tuple[type[psycopg.Error], ...] = PASSING,
+    ) -> Answer:
+        """Do `work`, reconnecting as often and as long as it takes, until told to stop.
+
+        Errors that are `passing` are tried again, too, on the same connection.
+        """
         waiting = Retrying(
-            retry=retry_if_exception(lambda error: is_weather(error) or isinstance(error, _COLLISION)),
-            wait=wait_exponential_jitter(initial=0.1, max=10, jitter=0.5),
+            retry=retry_if_exception(lambda error: is_weather(error) or isinstance(error, passing)),
+            wait=wait_exponential(multiplier=0.1, max=10) + wait_random(0, 0.5),
             stop=lambda _: self._stopping.is_set(),
             sleep=self._sleep,
             before_sleep=self._note_weather,
@@ -96,11 +94,13 @@ class Gateway:
 
     def _note_weather(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, _COLLISION):
+        if isinstance(error, COLLISION):
             return
-        self.close()
+        away = error is not None and is_weather(error)
+        if away:
+            self.close()
         get_logger().warning(
-            "database_away",
+            "database_away" if away else "database_busy",
             purpose=self._purpose,
             tries=state.attempt_number,
             error=str(error) if isinstance(error, DatabaseUnavailableError) else type(error).__name__,
@@ -108,6 +108,10 @@ class Gateway:
 
     def _rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
         return self.call(lambda connection: connection.execute(query(name), values).fetchall())
+
+    def _once(self, statement: LiteralString | sql.Composed, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """For statements that meet users' tables: what stands in the way is for the caller to judge."""
+        return self.call(lambda connection: connection.execute(statement, values).fetchall(), COLLISION)
 
     def _one(self, name: str, **values: Any) -> Any:
         return self._rows(name, **values)[0][0]
@@ -132,8 +136,8 @@ class Gateway:
     def read(self, jobs: Sequence[Job]) -> list[Content]:
         """The content of each job's row. RowFailure when the content function raises, NotNow on contention."""
         ids = [Jsonb(job.id) for job in jobs]
-        with _judged("content", self, jobs):
-            rows = self._rows("read", pipeline_id=jobs[0].pipeline.id, ids=ids)
+        with judged("content", self.diagnose, jobs):
+            rows = self._once(query("read"), {"pipeline_id": jobs[0].pipeline.id, "ids": ids})
         return [Content(*row) for row in rows]
 
     def store(self, results: Sequence[Result]) -> list[str]:
@@ -149,8 +153,8 @@ class Gateway:
             "dropped": [result.dropped for result in results],
         }
         statement = sql.SQL(query("store")).format(vector=self._vector)
-        with _judged("write", self, jobs):
-            rows = self.call(lambda connection: connection.execute(statement, values).fetchall())
+        with judged("write", self.diagnose, jobs):
+            rows = self._once(statement, values)
         outcomes: dict[int, str] = dict(rows)
         return [outcomes[job.msg_id] for job in jobs]
 
@@ -162,7 +166,7 @@ class Gateway:
             msg_id=job.msg_id,
             read_ct=job.read_ct,
             reason=failure.reason,
-            error=failure.detail,
+            error=_storable(failure.detail),
             permanent=failure.permanent,
         )
         return row[0], row[1], row[2]
@@ -172,14 +176,13 @@ class Gateway:
         for queue in {job.queue for job in jobs}:
             self._one("release", queue=queue, delay_s=delay_s, **_fences(jobs, queue))
 
-    def extend(self, jobs: Sequence[Job], lease_s: int) -> set[tuple[str, int]]:
-        """Keep jobs for another lease; (queue, msg_id) of those that are still ours."""
-        kept: set[tuple[str, int]] = set()
+    def extend(self, jobs: Sequence[Job], lease_s: int) -> list[Job]:
+        """Keep jobs for another lease; those that are not ours any more come back."""
+        lost: list[Job] = []
         for queue in {job.queue for job in jobs}:
-            kept.update(
-                (queue, row[0]) for row in self._rows("extend", queue=queue, lease_s=lease_s, **_fences(jobs, queue))
-            )
-        return kept
+            kept = {row[0] for row in self._rows("extend", queue=queue, lease_s=lease_s, **_fences(jobs, queue))}
+            lost += [job for job in jobs if job.queue == queue and job.msg_id not in kept]
+        return lost
 
     def mark_alone(self, job: Job) -> bool:
         """Note that a suspect is worked alone from here; False when it is somebody else's by now."""
@@ -205,7 +208,7 @@ class Gateway:
 
     def tick(self, sweep_every_s: float) -> int | None:
         """The upkeep, if it is due and nobody else is at it; how many rows the sweep queued."""
-        swept: int | None = self._one("tick", sweep_every_s=sweep_every_s)
+        swept: int | None = self._once(query("tick"), {"sweep_every_s": sweep_every_s})[0][0]
         return swept
 
     def listen(self) -> None:
@@ -214,9 +217,11 @@ class Gateway:
         self.call(lambda connection: connection.execute("listen pgembedd"))
 
     def hear(self, timeout_s: float) -> bool:
-        """Wait for a NOTIFY; False when none came in `timeout_s` seconds."""
-
-        return self.call(lambda connection: any(True for _ in connection.notifies(timeout=timeout_s, stop_after=1)))
+        """Wait for a NOTIFY; False when none came in `timeout_s` seconds. A lost connection may have lost one."""
+        self._missed = False
+        # All of them at once: those that came during other statements would else wake us one by one.
+        heard = self.call(lambda connection: bool(list(connection.notifies(timeout=timeout_s, stop_after=1))))
+        return heard or self._missed
 
 
 def _fences(jobs: Sequence[Job], queue: str) -> dict[LiteralString, list[int]]:
@@ -224,22 +229,6 @@ def _fences(jobs: Sequence[Job], queue: str) -> dict[LiteralString, list[int]]:
     return {"msg_ids": [job.msg_id for job in mine], "read_cts": [job.read_ct for job in mine]}
 
 
-class _judged:  # noqa: N801  reads as a clause of `with`
-    """Turns a statement's error into what is to be done: later, for these rows, or for the whole pipeline."""
-
-    def __init__(self, reason: str, gateway: Gateway, jobs: Sequence[Job]) -> None:
-        self._reason, self._gateway, self._pipeline = reason, gateway, jobs[0].pipeline
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, psycopg.Error) or is_weather(error):
-            return
-        if isinstance(error, _CONTENTION):
-            raise NotNow(f"{self._reason}: {type(error).__name__}", CONTENTION_DELAY_S) from error
-        problem = self._gateway.diagnose(self._pipeline)
-        if problem is not None:
-            get_logger().error("pipeline_stopped", pipeline=self._pipeline.name, reason=problem)
-            raise NotNow(problem, 0.0) from error
-        detail = error.diag.message_primary or type(error).__name__
-        raise RowFailure(self._reason, f"{detail} (SQLSTATE {error.sqlstate})") from error
+def _storable(text: str) -> str:
+    """Without what Postgres cannot store in a text: NUL and lone surrogates."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

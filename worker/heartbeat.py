@@ -7,21 +7,23 @@ import psycopg
 from worker.config import Settings
 from worker.db import is_weather
 from worker.gateway import Gateway
-from worker.inflight import InFlight
+from worker.inflight import InFlight, Key
 from worker.log import get_logger
 
 
 def keep_claims(settings: Settings, gateway: Gateway, in_flight: InFlight, finished: threading.Event) -> None:
     """Extend the lease of everything in flight three times a lease, until `finished`."""
+    lost: set[Key] = set()
     while not finished.wait(settings.lease_s / 3):
         jobs = in_flight.jobs()
         if not jobs:
             continue
-        kept = gateway.extend(jobs, settings.lease_s)
-        lost = in_flight.held(job for job in jobs if job.key not in kept)
-        if lost:
-            # Whatever is still done for them does nothing: every write is fenced. They are somebody else's now.
-            get_logger().warning("lease_lost", jobs=len(lost))
+        # Once may mean that it was stored this moment. Twice, that it is somebody else's now, and that whatever
+        # is still done for it here does nothing: every write is fenced.
+        missed = {job.key for job in in_flight.held(gateway.extend(jobs, settings.lease_s))}
+        if twice := lost & missed:
+            get_logger().warning("lease_lost", jobs=len(twice))
+        lost = missed
 
 
 def keep_order(settings: Settings, gateway: Gateway, stopping: threading.Event) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Collection, Iterable
 
 from worker.jobs import Job
 
+Key = tuple[str, int, int]
+
 
 class InFlight:
     """The claimed jobs that have no outcome yet. Used by all threads."""
 
     def __init__(self) -> None:
-        self._jobs: dict[tuple[str, int], tuple[Job, float]] = {}
+        self._jobs: dict[Key, tuple[Job, float]] = {}
         self._changed = threading.Condition()
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -44,7 +46,7 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def wait_for(self, condition: Callable[[Collection[tuple[str, int]]], bool], timeout_s: float) -> bool:
+    def wait_for(self, condition: Callable[[Collection[Key]], bool], timeout_s: float) -> bool:
         """Wait until `condition` holds of the keys that are held; False when the timeout ran out first."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self._jobs.keys()), timeout_s)

@@ -35,9 +35,9 @@ class Job:
     pipeline: Pipeline
 
     @property
-    def key(self) -> tuple[str, int]:
-        """Names the message among all queues."""
-        return self.queue, self.msg_id
+    def key(self) -> tuple[str, int, int]:
+        """Names this claim of the message: among all queues, and among all claims of it, also by this worker."""
+        return self.queue, self.msg_id, self.read_ct
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@ import sys
 
 import structlog
 
+# Without the values of local variables: they would be texts.
+_TRACEBACK = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 
 def configure_logging(log_format: str = "auto", log_level: str = "info") -> None:
     """Send events to standard error. `log_format`: text, json, or auto (text when that is a terminal)."""
@@ -13,7 +16,7 @@ def configure_logging(log_format: str = "auto", log_level: str = "info") -> None
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks if not as_text else structlog.processors.format_exc_info,
+        structlog.processors.format_exc_info if as_text else _TRACEBACK,
     ]
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else structlog.processors.JSONRenderer()

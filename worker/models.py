@@ -1,13 +1,14 @@
 """The models a worker serves: loaded when a pipeline asks for one, checked against what it is pinned to."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from worker.errors import ModelError, ModelMismatchError, NotNow
+from worker.errors import ConfigurationError, ModelError, ModelMismatchError, NotNow
 from worker.gateway import Gateway
 from worker.jobs import Pipeline
 from worker.log import get_logger
@@ -43,13 +44,33 @@ class Embedder(Protocol):
     def close(self) -> None: ...
 
 
+class Failed:
+    """Texts that a model would not even take: its error comes where others wait for their vectors."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def result(self) -> Embedded:
+        """Raises what the model raised."""
+        raise self._error
+
+
+def start(embedder: Embedder, texts: Sequence[str]) -> Pending:
+    """Hand texts to the model. Never raises; the result does."""
+    try:
+        return embedder.start(texts)
+    except Exception as error:
+        return Failed(error)
+
+
 class Models:
     """Loaded models by name."""
 
     def __init__(self, load: Callable[[str], Embedder]) -> None:
-        """`load` makes an Embedder or raises ModelError; called once per name, again after a failure."""
+        """`load` makes an Embedder or raises ModelError; called once per name, and a while after a failure again."""
         self._load = load
         self._loaded: dict[str, Embedder] = {}
+        self._failed: dict[str, tuple[ModelError, float]] = {}
         self._lock = threading.Lock()
 
     def serving(self, pipeline: Pipeline, gateway: Gateway) -> Embedder:
@@ -86,8 +107,19 @@ class Models:
     def _get(self, name: str) -> Embedder:
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = self._load(name)
+                self._loaded[name] = self._try(name)
             return self._loaded[name]
+
+    def _try(self, name: str) -> Embedder:
+        """Looking for a model takes long where there is no network, and the other pipelines wait meanwhile."""
+        if name in self._failed and time.monotonic() < self._failed[name][1]:
+            raise self._failed[name][0].with_traceback(None)
+        try:
+            return self._load(name)
+        except (ModelError, ConfigurationError) as error:
+            refused = error if isinstance(error, ModelError) else ModelError(str(error))
+            self._failed[name] = (refused, time.monotonic() + UNAVAILABLE_DELAY_S)
+            raise refused from error.__cause__
 
     def _admit(self, pipeline: Pipeline, embedder: Embedder, gateway: Gateway) -> None:
         """Searches compare like with like: the pipeline's fingerprint is ours, or becomes ours, or we stay off."""

@@ -13,7 +13,7 @@ import psycopg
 from worker.config import Settings
 from worker.db import is_weather
 from worker.deliver import Deliverer
-from worker.errors import NotNow
+from worker.errors import DatabaseUnavailableError, NotNow
 from worker.fetch import Fetcher, Work
 from worker.gateway import Gateway
 from worker.heartbeat import keep_claims, keep_order
@@ -25,6 +25,7 @@ from worker.systemd import notify_systemd
 
 # A claim takes seconds. One held for so long hangs, and systemd's watchdog may end it; the leases see to the rest.
 STALLED_S = 600.0
+LAST_S = 1.0  # for the threads to end when nothing is left to do
 
 
 class Worker:
@@ -82,8 +83,19 @@ class Worker:
         """Claim no more; finish what is in flight; then `run` returns."""
         self._stopping.set()
 
-    def run(self) -> None:
-        """Work until stopped, then drain. Raises what a thread died of."""
+    def run(self) -> bool:
+        """Work until stopped, then drain: True when all in flight was finished, False when some was handed back.
+
+        After False the model may still be computing, and nothing can stop its threads but the end of the process.
+        Raises what a thread died of.
+        """
+        try:
+            return self._run()
+        finally:
+            for gateway in self._gateways:
+                gateway.close()
+
+    def _run(self) -> bool:
         self._models.preload(self._claims.models(), self._claims)
         for thread in self._threads.values():
             thread.start()
@@ -92,12 +104,17 @@ class Worker:
         while not self._stopping.wait(1.0):
             if self._in_flight.oldest_s() < STALLED_S:
                 notify_systemd("WATCHDOG=1")
-        self._drain()
+        drained = self._drain()
         if self._failure is not None:
             raise self._failure
+        return drained
 
-    def _drain(self) -> None:
-        """Finish or hand back, inside the grace period."""
+    def _drain(self) -> bool:
+        """Finish or hand back, inside the grace period.
+
+        After a failure nothing is handed back: these jobs may be what we failed of, and only reads without an
+        outcome make them suspects.
+        """
         notify_systemd("STOPPING=1")
         get_logger().info("draining", in_flight=len(self._in_flight), grace_s=self._settings.grace_s)
         deadline = time.monotonic() + self._settings.grace_s
@@ -106,18 +123,19 @@ class Worker:
             lambda held: not held, max(0.0, deadline - time.monotonic())
         )
         self._finished.set()
-        if not drained and (left := self._in_flight.jobs()):
+        if not drained and self._failure is None and (left := self._in_flight.jobs()):
             try:
                 release_jobs(self._handback, self._in_flight, left, NotNow("shutdown", 0.0))
-            except psycopg.Error as error:
+            except (psycopg.Error, DatabaseUnavailableError) as error:
                 get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
         self._deliveries.put(None)
+        deadline = time.monotonic() + LAST_S
         for thread in self._threads.values():
-            thread.join(1.0)
-        self._models.close()
-        for gateway in self._gateways:
-            gateway.close()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if drained:
+            self._models.close()  # waits for what is in the model
         get_logger().info("worker_stopped", drained=drained)
+        return drained
 
 
 def stop_on_signals(worker: Worker) -> None:
@@ -128,7 +146,8 @@ def stop_on_signals(worker: Worker) -> None:
         if seen:
             os._exit(128 + number)
         seen.append(number)
-        worker.stop()
+        # Not from here: the main thread, which we interrupt, may hold the very lock that stop() takes.
+        threading.Thread(target=worker.stop, name="stop").start()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

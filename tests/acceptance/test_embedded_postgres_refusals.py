@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tests.support.databases import open_directory
 from tests.support.owners import OTHER_USER, as_root, other_process
 from worker.errors import ConfigurationError
-from worker.postgres import EmbeddedPostgres, home, installation
+from worker.postgres import EmbeddedPostgres, endpoint, home, installation
 from worker.postgres.account import account_for
 from worker.postgres.installation import run_program
 
@@ -48,19 +49,19 @@ def refusal(data_dir: Path, **options: object) -> str:
 def test_an_ordinary_user_starts_one_of_its_own(directory: Path) -> None:
     mine = directory / "user's own"
     mine.mkdir()
-    os.chown(mine, 65534, 65534)
+    shutil.chown(mine, OTHER_USER["user"], OTHER_USER["group"])
     mine.chmod(0o700)
     with other_process(mine / "data", env={"HOME": str(mine)}, **OTHER_USER) as other:
         assert other.facts.get("owned"), other.facts
         with psycopg.connect(other.facts["conninfo"]) as connection:
             assert connection.execute("select 1").fetchone() == (1,)
-        assert (mine / "data" / "cluster").stat().st_uid == 65534
+        assert (mine / "data" / "cluster").owner() == OTHER_USER["user"]
         found = EmbeddedPostgres(mine / "data")
         found.start()  # root may use it too
         assert not found.owned
     with EmbeddedPostgres(mine / "data") as root:  # and root's start of it runs as its owner
         assert root.owned
-        assert Path(f"/proc/{root.pid}").stat().st_uid == 65534
+        assert Path(f"/proc/{root.pid}").owner() == OTHER_USER["user"]
 
 
 @as_root
@@ -166,3 +167,14 @@ def test_why_the_server_did_not_start_is_quoted_from_its_log(directory: Path) ->
     assert "FATAL:  configuration file" in message
     assert str(directory / "data" / "server.log") in message
     assert "cannot run /no/such: No such file" in refusal(directory / "data", launcher=["/no/such"])
+
+
+def test_a_server_that_no_longer_knows_the_password_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "REFUSING_TIMEOUT_S", 0.0)
+    with EmbeddedPostgres(directory / "data", fsync=False) as server:
+        with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+            connection.execute("alter role postgres password 'another'")
+        assert "takes no connections" in refusal(directory / "data")
+    with pytest.raises(ConfigurationError, match="password authentication failed"):
+        server.start()
+    assert not server.running()

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-OTHER_USER: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
+# Not `nobody`, as which root's own servers run; one with an entry in the password database, which initdb wants.
+OTHER_USER: dict[str, Any] = {"user": "daemon", "group": "daemon", "extra_groups": []}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
 
 
@@ -53,7 +54,7 @@ def begin(data_dir: Path, *options: str, env: Mapping[str, str] | None = None, *
 
 
 @cache
-def _interpreter_for(user: int | None) -> tuple[str, Mapping[str, str]]:
+def _interpreter_for(user: str | None) -> tuple[str, Mapping[str, str]]:
     """A Python that `user` may run, and the variables it needs; ours unless that is in a closed directory."""
     packages = [path for path in sys.path if path.endswith("-packages")]
     environment = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *packages])}

@@ -49,7 +49,7 @@ class ReferenceBert:
             attended = self._dense(f"{name}.attention.output.dense", self._attention(name, hidden))
             hidden = self._norm(f"{name}.attention.output.LayerNorm", hidden + attended)
             inner = self._dense(f"{name}.intermediate.dense", hidden)
-            inner = inner * 0.5 * (1 + _erf(inner / math.sqrt(2)).astype(np.float64))
+            inner = inner * 0.5 * (1 + np.asarray(_erf(inner / math.sqrt(2)), np.float64))
             hidden = self._norm(f"{name}.output.LayerNorm", hidden + self._dense(f"{name}.output.dense", inner))
         return hidden
 

@@ -12,7 +12,7 @@ lengths_lists = st.lists(st.integers(1, 600), max_size=200)
 
 @given(lengths_lists)
 def test_every_text_is_in_exactly_one_run(lengths: list[int]) -> None:
-    assert sorted(sum(plan_runs(lengths), [])) == list(range(len(lengths)))
+    assert sorted(i for run in plan_runs(lengths) for i in run) == list(range(len(lengths)))
 
 
 @given(lengths_lists, st.integers(1, 600))

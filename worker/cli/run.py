@@ -1,5 +1,7 @@
 """`pgembedd run`"""
 
+import os
+
 import click
 
 from worker.cli.options import database_option, open_database, settings_options
@@ -15,11 +17,18 @@ from worker.config import Settings
 def command(database: str | None, queues: tuple[str, ...], settings: Settings) -> None:
     """Work the queue until SIGTERM, which drains; a second SIGTERM ends at once."""
     with open_database(database, create=True) as conninfo:
-        work(conninfo, settings, queues)
+        drained = work(conninfo, settings, queues)
+    leave(drained)
 
 
-def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = ()) -> None:
-    """Run a worker in the foreground of this process until it is signalled."""
+def leave(drained: bool) -> None:
+    """End now if the worker did not drain: Python would wait for the model's threads, which may take for ever."""
+    if not drained:
+        os._exit(0)
+
+
+def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = ()) -> bool:
+    """Run a worker in the foreground of this process until it is signalled; whether it finished what it held."""
     from worker.db import connect
     from worker.loading import loader
     from worker.log import configure_logging
@@ -32,4 +41,4 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = ()) -> Non
         check_schema(connection)
     worker = Worker(conninfo, settings, Models(loader(settings)), queues=queues)
     stop_on_signals(worker)
-    worker.run()
+    return worker.run()

@@ -3,7 +3,7 @@
 import click
 
 from worker.cli.options import database_option, open_database, settings_options
-from worker.cli.run import work
+from worker.cli.run import leave, work
 from worker.config import Settings
 
 
@@ -20,4 +20,5 @@ def command(database: str | None, settings: Settings) -> None:
             click.echo(f"Connect with:  psql '{conninfo}'" if conninfo else "Using the database of libpq's variables.")
         click.echo("Register a table:  select pgembedd.create_pipeline('docs', 'public.docs', array['title', 'body']);")
         click.echo("Stop with Ctrl-C.")
-        work(conninfo, settings)
+        drained = work(conninfo, settings)
+    leave(drained)

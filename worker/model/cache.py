@@ -23,12 +23,12 @@ def cache_root(cache_dir: Path | None = None) -> Path:
         return Path(from_environment).absolute()
     from platformdirs import user_cache_path
 
-    default = user_cache_path("pgembedd")
-    if not default.is_absolute():  # without HOME and without an entry in passwd "~" stays as it is
-        raise ConfigurationError(
-            f"This user has no home directory for the model cache; set {CACHE_VARIABLE} to a writable folder."
-        )
-    return default
+    with contextlib.suppress(RuntimeError):  # no HOME and no entry in passwd; older versions leave "~" as it is
+        if (default := user_cache_path("pgembedd")).is_absolute():
+            return default
+    raise ConfigurationError(
+        f"This user has no home directory for the model cache; set {CACHE_VARIABLE} to a writable folder."
+    )
 
 
 def writable(folder: Path) -> Path:

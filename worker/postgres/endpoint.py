@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from urllib.parse import quote
 
 import psycopg
@@ -11,6 +13,10 @@ from worker.errors import ConfigurationError
 from worker.postgres.account import account_for
 from worker.postgres.home import Home
 from worker.postgres.pidfile import Postmaster, live_postmaster
+
+START_TIMEOUT_S = 300.0  # recovery after a crash may have gigabytes of WAL to read
+REFUSING_TIMEOUT_S = 15.0
+POLL_S = 0.01
 
 # Variables like PGHOSTADDR or PGSSLMODE are meant for another server. The password is never sent in the
 # clear: whoever listens on the port instead of our server could ask for that.
@@ -56,3 +62,27 @@ def refusal(home: Home) -> str | None:
             return None
     except psycopg.OperationalError as error:
         return str(error).strip().splitlines()[-1]
+
+
+def await_ready(home: Home, alive: Callable[[], bool]) -> bool:
+    """True once the server takes connections; false when it is no longer `alive` instead.
+
+    Raises ConfigurationError when it is at it for too long, or says that it is ready and refuses us.
+    """
+    begun, ready_since = time.monotonic(), float("inf")
+    while alive():
+        postmaster = find_postmaster(home)
+        ready = postmaster is not None and postmaster.status == "ready"
+        reason = refusal(home) if ready else "it is not ready yet"
+        if reason is None:
+            return True
+        now = time.monotonic()
+        ready_since = min(ready_since, now) if ready else float("inf")
+        if now - ready_since > REFUSING_TIMEOUT_S or now - begun > START_TIMEOUT_S:
+            process = f" (process {postmaster.pid})" if postmaster else ""
+            raise ConfigurationError(
+                f"The embedded Postgres in {home.root}{process} runs but takes no connections ({reason}): "
+                f"see {home.log}, or end it and try again."
+            )
+        time.sleep(POLL_S)
+    return False

@@ -11,7 +11,7 @@ from pathlib import Path
 from worker.errors import ConfigurationError
 from worker.postgres.account import Account, account_for
 from worker.postgres.cluster import INCLUDED, ensure_cluster, telling_line
-from worker.postgres.endpoint import find_postmaster, refusal
+from worker.postgres.endpoint import await_ready
 from worker.postgres.home import Home, write_owned
 from worker.postgres.installation import Installation, find_installation
 from worker.postgres.pidfile import disarm_stale
@@ -19,9 +19,7 @@ from worker.postgres.ports import candidates, free_port
 from worker.postgres.process import ServerProcess
 from worker.postgres.settings import render, server_settings
 
-START_TIMEOUT_S = 300.0  # recovery after a crash may have gigabytes of WAL to read
 STRAGGLERS_MAY_TAKE_S = 10.0
-POLL_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -86,15 +84,9 @@ class Launch:
 
     def _await_ready(self, process: ServerProcess) -> bool:
         """True once the server takes connections; false when it has ended instead."""
-        deadline = time.monotonic() + START_TIMEOUT_S
         try:
-            while process.alive():
-                postmaster = find_postmaster(self.home)
-                if postmaster is not None and postmaster.status == "ready" and refusal(self.home) is None:
-                    return True
-                if time.monotonic() > deadline:
-                    process.stop("immediate")
-                time.sleep(POLL_S)
+            if await_ready(self.home, process.alive):
+                return True
         except BaseException:
             process.stop("immediate")
             raise

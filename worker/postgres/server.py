@@ -13,14 +13,13 @@ from typing import Literal, Self
 
 from worker.errors import ConfigurationError
 from worker.postgres.account import Account
-from worker.postgres.endpoint import find_postmaster, refusal, require_port, uri
+from worker.postgres.endpoint import POLL_S, await_ready, find_postmaster, require_port, uri
 from worker.postgres.home import Home
 from worker.postgres.installation import find_installation
-from worker.postgres.launch import POLL_S, START_TIMEOUT_S, Launch
+from worker.postgres.launch import Launch
 from worker.postgres.pidfile import Postmaster
 from worker.postgres.process import ServerProcess
 
-REFUSING_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 90.0
 
 
@@ -135,19 +134,7 @@ class EmbeddedPostgres:
 
     def _attach(self) -> bool:
         """Wait for a running server to be ready, or to be gone; true when it is ready."""
-        begun = time.monotonic()
-        while (postmaster := self._postmaster()) is not None:
-            reason = refusal(self._home) if postmaster.status == "ready" else f"it is {postmaster.status}"
-            if reason is None:
-                return True
-            patience_s = REFUSING_TIMEOUT_S if postmaster.status == "ready" else START_TIMEOUT_S
-            if time.monotonic() - begun > patience_s:
-                raise ConfigurationError(
-                    f"The embedded Postgres in {self.data_dir} runs (process {postmaster.pid}) but takes no "
-                    f"connections ({reason}): see {self._home.log}, or end that process and try again."
-                )
-            time.sleep(POLL_S)
-        return False
+        return await_ready(self._home, lambda: self._postmaster() is not None)
 
     def _release(self, mode: str) -> None:
         """Stop the server we started, if there is one; also collects one that has ended by itself."""

@@ -1,0 +1,57 @@
+# syntax=docker/dockerfile:1
+# The worker and the command line.
+#
+#   docker build -t pgembedd .                                the model is fetched at the first start
+#   docker build -t pgembedd --build-arg MODEL=gte-small .    the model is inside: a start needs no network
+#
+# Give the container a database (DATABASE_URL, DATABASE_URL_FILE or libpq's PGHOST, PGUSER, ...) and a command;
+# the default command is `run`.
+
+FROM python:3.13-slim-bookworm AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+
+# Wheels alone, each checked against its hash: no compiler, and nothing that the lock file does not name.
+COPY requirements.lock requirements-dev.lock ./
+RUN python -m venv /opt/pgembedd \
+    && /opt/pgembedd/bin/pip install --only-binary=:all: --require-hashes -r requirements.lock \
+    && pip install --only-binary=:all: --require-hashes -c requirements-dev.lock hatchling
+
+COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY worker worker
+COPY migrations migrations
+COPY sql sql
+RUN pip wheel --no-deps --no-build-isolation -w /wheels . \
+    && /opt/pgembedd/bin/pip install --no-deps --no-index /wheels/*.whl
+
+# `model pull` checks the digests and builds the graph. Without MODEL the cache stays empty.
+ARG MODEL=
+ENV PGEMBEDD_CACHE_DIR=/var/cache/pgembedd HF_HOME=/var/cache/pgembedd/huggingface
+RUN mkdir -p "$HF_HOME" && if [ -n "$MODEL" ]; then /opt/pgembedd/bin/pgembedd model pull "$MODEL"; fi
+
+FROM python:3.13-slim-bookworm
+LABEL org.opencontainers.image.title="pgembedd" \
+      org.opencontainers.image.description="The embedding daemon for Postgres" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent pgembedd
+COPY --from=build /opt/pgembedd /opt/pgembedd
+COPY --from=build --chown=10001:10001 /var/cache/pgembedd /var/cache/pgembedd
+ENV PATH=/opt/pgembedd/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    PGEMBEDD_CACHE_DIR=/var/cache/pgembedd \
+    HF_HOME=/var/cache/pgembedd/huggingface
+USER 10001:10001
+WORKDIR /tmp
+
+# SIGTERM drains inside PGEMBEDD_GRACE_S (20 s): leave the container more than that to stop.
+STOPSIGNAL SIGTERM
+
+# It serves nothing to ask over a port. What can be asked is whether the database is there, migrated and workable
+# from here. It says so and no more: a database that is away is no reason to kill a worker, which waits for it.
+HEALTHCHECK --interval=60s --timeout=20s --start-period=60s --retries=3 CMD ["pgembedd", "doctor", "--quiet"]
+
+ENTRYPOINT ["pgembedd"]
+CMD ["run"]

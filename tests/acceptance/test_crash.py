@@ -1,0 +1,144 @@
+"""Workers that are killed again and again, and a server that crashes under them: nothing is lost, nothing stale."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+
+from tests.support.databases import Database, fresh_database, open_directory
+from tests.support.documents import await_quiet, make_documents, stale, waiting
+from tests.support.sql import value
+from tests.support.waiting import eventually
+from tests.support.worker import PATIENCE_S, WorkerProcess
+from worker.migrate import migrate
+from worker.model import Session
+from worker.postgres import EmbeddedPostgres
+
+ROWS = 120
+KILLS = 6
+# Long enough that a claim of eight takes the model a tenth of a second or more, so that a kill finds something.
+LENGTH_WORDS = 50
+SHORT_LEASE = {"PGEMBEDD_LEASE_S": "1", "PGEMBEDD_CLAIM_SIZE": "8"}
+
+
+def text(seed: random.Random) -> str:
+    """A body unlike all others."""
+    words = "river stone bread engine winter music letter garden copper window".split()
+    return " ".join(f"{seed.choice(words)} {seed.randrange(10_000)}" for _ in range(LENGTH_WORDS // 2))
+
+
+@dataclass
+class Writer:
+    """Inserts the rows and updates them at random until it is stopped, each statement a transaction."""
+
+    connect: Callable[[], psycopg.Connection]
+    stopping: threading.Event = field(default_factory=threading.Event)
+    written: int = 0
+
+    def run(self) -> None:
+        """Runs in a thread. A server that went away is waited for: the statement is done again."""
+        seed = random.Random(7)
+        key = 0
+        while key < ROWS or not self.stopping.is_set():
+            try:
+                with self.connect() as connection:
+                    while key < ROWS or not self.stopping.is_set():
+                        connection.execute(
+                            "insert into documents (id, body) values (%s, %s) "
+                            "on conflict (id) do update set body = excluded.body",
+                            (key if key < ROWS else seed.randrange(ROWS), text(seed)),
+                        )
+                        key, self.written = key + 1, self.written + 1
+                        self.stopping.wait(0.08)
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Writes meanwhile."""
+        thread = threading.Thread(target=self.run, name="writer")
+        thread.start()
+        try:
+            yield
+        finally:
+            self.stopping.set()
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+
+
+def held(connection: psycopg.Connection) -> int:
+    """How many jobs are claimed, and have no outcome yet."""
+    return sum(job.unrecorded > 0 for job in waiting(connection))
+
+
+def test_workers_killed_again_and_again(database: Database, connection: psycopg.Connection, model: Session) -> None:
+    make_documents(connection)
+    seed = random.Random(11)
+    struck = 0
+
+    def worker() -> WorkerProcess:
+        return WorkerProcess(database.conninfo, **SHORT_LEASE)
+
+    with Writer(database.connect).running():
+        workers = [worker(), worker()]
+        try:
+            for kill in range(KILLS):
+                victim = workers[kill % 2]
+                victim.await_event("worker_started")
+                eventually(lambda: held(connection) > 0, timeout_s=PATIENCE_S)
+                time.sleep(seed.uniform(0, 0.3))  # anywhere in its work: this is the point, not a wait
+                victim.kill()
+                struck += held(connection)
+                workers[kill % 2] = worker()
+            assert struck > KILLS, "the kills found nothing to interrupt"
+        except BaseException:
+            for each in workers:
+                each.__exit__()
+            raise
+    with workers[0], workers[1]:
+        await_quiet(connection)
+    assert value(connection, "select count(*) from documents") == ROWS
+    assert stale(connection, model) == []
+    assert value(connection, "select count(*) from pgembedd.failures") == 0
+
+
+def test_a_server_that_crashes_is_weather(model: Session) -> None:
+    with open_directory() as directory:
+        server = EmbeddedPostgres(directory / "data")
+        server.start()
+        try:
+            with fresh_database(server) as database:
+                migrate(database.conninfo)
+                crash_twice(server, database, model)
+        finally:
+            server.stop()
+
+
+def crash_twice(server: EmbeddedPostgres, database: Database, model: Session) -> None:
+    """Under one worker and one writer."""
+    with database.connect() as connection:
+        make_documents(connection)
+    writer = Writer(lambda: psycopg.connect(database.conninfo, autocommit=True))
+    with WorkerProcess(database.conninfo, **SHORT_LEASE) as worker:
+        with writer.running():
+            for crash in range(1, 3):
+                done = len(worker.named("stored"))
+                worker.await_event("stored", done + 3)
+                server.kill()
+                worker.await_event("database_away", crash)
+                server.start()
+            worker.await_event("stored", len(worker.named("stored")) + 3)
+        with database.connect() as connection:
+            await_quiet(connection)
+            assert value(connection, "select count(*) from documents") == ROWS
+            assert stale(connection, model) == []
+            assert value(connection, "select count(*) from pgembedd.failures") == 0
+        assert worker.process.poll() is None, "it is still the same worker"
+    assert worker.named("job_failed") == []
+    assert not any(event.get("failed") for event in worker.named("stored"))

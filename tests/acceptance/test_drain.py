@@ -1,0 +1,94 @@
+"""SIGTERM drains a worker inside its grace period; what it does not finish it hands back, with no attempt lost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.documents import await_quiet, insert, make_documents, missing, stale, waiting
+from tests.support.sql import value
+from tests.support.waiting import eventually
+from tests.support.worker import WorkerProcess
+from worker.model import Session
+
+CLAIM = 4
+LONG = "a text of some length " * 20
+
+
+@pytest.fixture
+def slow_worker(database: Database, connection: psycopg.Connection) -> Iterator[WorkerProcess]:
+    """A worker whose model has just begun with the only claim there is, and will take a minute."""
+    make_documents(connection)
+    insert(connection, range(CLAIM))
+    settings = {"ODD_MODEL": "slow:60", "PGEMBEDD_GRACE_S": "1", "PGEMBEDD_CLAIM_SIZE": str(CLAIM)}
+    with WorkerProcess(database.conninfo, module="tests.support.odd_worker", **settings) as worker:
+        eventually(lambda: [job.unrecorded for job in waiting(connection)] == [1] * CLAIM)
+        yield worker
+
+
+def test_sigterm_finishes_what_is_in_flight_and_claims_no_more(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    insert(connection, range(800), text=LONG)
+    with WorkerProcess(database.conninfo, PGEMBEDD_CLAIM_SIZE=str(CLAIM), PGEMBEDD_GRACE_S="60") as worker:
+        worker.await_event("stored")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+    assert [event["drained"] for event in worker.named("worker_stopped")] == [True]
+    left = waiting(connection)
+    assert left, "it went on claiming after the signal"
+    assert {(job.read_ct, job.attempts, job.deferrals) for job in left} == {(0, 0, 0)}
+    assert missing(connection) == sorted(job.id for job in left)
+
+
+def test_sigterm_hands_back_what_does_not_fit_into_the_grace_period(
+    database: Database, connection: psycopg.Connection, slow_worker: WorkerProcess, model: Session
+) -> None:
+    slow_worker.send(signal.SIGTERM)
+    assert slow_worker.wait(timeout_s=30) == 0, "the model would take a minute"
+    assert [event["drained"] for event in slow_worker.named("worker_stopped")] == [False]
+    left = waiting(connection)
+    assert [(job.unrecorded, job.attempts, job.deferrals) for job in left] == [(0, 0, 1)] * CLAIM
+    assert value(connection, "select bool_and(vt <= clock_timestamp()) from pgmq.q_embedding_jobs")
+    with WorkerProcess(database.conninfo):
+        await_quiet(connection)
+    assert stale(connection, model) == []
+
+
+def test_a_second_sigterm_ends_at_once(connection: psycopg.Connection, slow_worker: WorkerProcess) -> None:
+    slow_worker.send(signal.SIGTERM)
+    slow_worker.await_event("draining")
+    slow_worker.send(signal.SIGTERM)
+    assert slow_worker.wait(timeout_s=30) == 128 + signal.SIGTERM
+    assert [job.unrecorded for job in waiting(connection)] == [1] * CLAIM, "their lease sees to them"
+
+
+def test_sigterm_while_the_database_is_away_still_ends_the_worker(
+    database: Database, connection: psycopg.Connection, slow_worker: WorkerProcess
+) -> None:
+    connection.execute(f'alter database "{database.name}" allow_connections false')
+    connection.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'pgembedd%'"
+    )
+    slow_worker.await_event("database_away")
+    slow_worker.send(signal.SIGTERM)
+    assert slow_worker.wait(timeout_s=30) == 0
+    assert slow_worker.named("not_handed_back")
+    assert "Traceback" not in "".join(slow_worker.lines)
+
+
+def test_a_worker_that_waits_inside_pgmq_drains_as_well(database: Database, connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    settings = {"PGEMBEDD_WAIT": "poll", "PGEMBEDD_POLL_MAX_S": "60", "PGEMBEDD_GRACE_S": "2"}
+    with WorkerProcess(database.conninfo, **settings) as worker:
+        insert(connection, [1])
+        await_quiet(connection)
+        worker.send(signal.SIGTERM)
+        assert worker.wait(timeout_s=30) == 0
+        insert(connection, [2])
+        assert [job.read_ct for job in waiting(connection)] == [0], "nobody claims for a worker that has ended"

@@ -1,0 +1,48 @@
+"""A text that kills every worker that embeds it takes nothing with it, and ends as a dead letter."""
+
+from __future__ import annotations
+
+import psycopg
+
+from tests.support.databases import Database
+from tests.support.documents import insert, make_documents, missing, put_off_upkeep, waiting
+from tests.support.odd_worker import DIED_OF_TEXT
+from tests.support.sql import let_leases_run_out, rows
+from tests.support.worker import WorkerProcess
+
+POISON = 3
+COMPANY = [1, 2, 4, 5]
+
+
+def test_a_text_that_kills_the_process(database: Database, connection: psycopg.Connection) -> None:
+    make_documents(connection, max_attempts=2)
+    insert(connection, [*COMPANY, POISON])
+
+    def next_worker() -> WorkerProcess:
+        let_leases_run_out(connection)
+        put_off_upkeep(connection)
+        return WorkerProcess(database.conninfo, module="tests.support.odd_worker", ODD_MODEL=f"dies:text {POISON}")
+
+    for _ in range(2):  # in company: nobody can know which of the five it was
+        with next_worker() as worker:
+            assert worker.wait() == DIED_OF_TEXT
+            assert worker.named("suspect_alone") == []
+    assert missing(connection) == sorted([*COMPANY, POISON])
+
+    with next_worker() as worker:  # now each is worked alone
+        assert worker.wait() == DIED_OF_TEXT
+        assert worker.named("suspect_alone")
+    assert [(job.id, job.alone) for job in waiting(connection) if job.alone] == [(POISON, 1)]
+
+    with next_worker() as worker:  # whoever has not killed yet goes before the one that has
+        assert worker.wait() == DIED_OF_TEXT
+    assert missing(connection) == [POISON]
+    assert [(job.id, job.alone) for job in waiting(connection)] == [(POISON, 2)]
+
+    with next_worker() as worker:
+        insert(connection, [6])
+        worker.await_event("stored")
+        assert worker.process.poll() is None
+    assert waiting(connection) == []
+    assert rows(connection, "select key, reason, attempts from pgembedd.failures") == [(POISON, "worker_died", 2)]
+    assert missing(connection) == [POISON]

@@ -1,0 +1,197 @@
+"""One bad row never blocks others, nothing retries for ever, nothing vanishes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from structlog.typing import EventDict
+
+from tests.support.databases import Database
+from tests.support.documents import await_quiet, insert, make_documents, missing, put_off_upkeep, stale, waiting
+from tests.support.embedders import MODEL, Wrapped, only
+from tests.support.sql import call, let_leases_run_out, rows, value
+from tests.support.waiting import eventually
+from tests.support.worker import PATIENCE_S, worker_thread
+from worker.errors import ModelError
+from worker.model import Session
+
+BAD = [3, 6]
+GOOD = [1, 2, 4, 5, 7, 8]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why rows whose body starts with `bad` fail in the database: what makes them, what mends it, and its name."""
+
+    made_by: str
+    mended_by: str
+    reason: str
+    content: str = "content_columns => array['body']"
+
+
+CAUSES = {
+    "content function": Cause(
+        """create function content_of(d documents) returns text language plpgsql as $$
+           begin
+               if d.body like 'bad%' then raise exception 'Cannot use %', d.body; end if;
+               return d.body;
+           end $$""",
+        "create or replace function content_of(d documents) returns text language sql as 'select d.body'",
+        "content",
+        "content_function => 'content_of'",
+    ),
+    "check": Cause(
+        "alter table documents add constraint no_bad check (embedding is null or body not like 'bad%')",
+        "alter table documents drop constraint no_bad",
+        "write",
+    ),
+    "trigger": Cause(
+        """create function refuse() returns trigger language plpgsql as $$
+           begin
+               if new.body like 'bad%' then raise exception 'Cannot store %', new.body; end if;
+               return new;
+           end $$;
+           create trigger refuse before update on documents for each row execute function refuse()""",
+        "drop trigger refuse on documents",
+        "write",
+    ),
+}
+
+
+def insert_with_bad_ones(connection: psycopg.Connection) -> None:
+    """Eight rows in one statement, of which 3 and 6 are bad."""
+    connection.execute(
+        "insert into documents select i, case when i in (3, 6) then 'bad secret ' else 'text ' end || i "
+        "from generate_series(1, 8) i"
+    )
+
+
+def await_failed_once(connection: psycopg.Connection) -> None:
+    """Return when only the bad ones are left, each with one attempt behind it."""
+    eventually(lambda: [(job.id, job.attempts) for job in waiting(connection)] == [(i, 1) for i in BAD])
+
+
+def await_given_up(connection: psycopg.Connection) -> None:
+    """Move time on until the bad ones are dead letters."""
+
+    def given_up() -> bool:
+        let_leases_run_out(connection)
+        return not waiting(connection)
+
+    eventually(given_up, timeout_s=PATIENCE_S)
+
+
+@pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
+def test_rows_that_fail_in_the_database_fail_alone(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict], cause: Cause
+) -> None:
+    connection.execute("create table documents (id int primary key, body text, embedding halfvec(384))")
+    connection.execute(cause.made_by)
+    connection.execute(
+        f"select pgembedd.create_pipeline('documents', 'documents', {cause.content}, model => '{MODEL}')"
+    )
+    put_off_upkeep(connection)
+    insert_with_bad_ones(connection)
+    claims: list[Sequence[str]] = []
+    with worker_thread(database, only(Wrapped(model, on_start=claims.append))):
+        await_failed_once(connection)
+        assert len(claims) == 1, "the good ones were embedded in the very claim that had the bad ones"
+        assert missing(connection) == BAD
+        await_given_up(connection)
+        failures = rows(connection, "select key, reason, attempts, jsonb_array_length(history) from pgembedd.failures")
+        assert sorted(failures) == [(i, cause.reason, 5, 5) for i in BAD]
+        connection.execute(cause.mended_by)
+        assert call(connection, "retry_failed", name="documents") == len(BAD)
+        await_quiet(connection)
+    assert stale(connection, model) == []
+    assert value(connection, "select count(*) from pgembedd.failures") == 0
+    assert [event for event in log if "secret" in repr(event)] == [], "the detail of an error may hold content"
+
+
+def test_the_detail_of_an_error_is_kept_for_its_owner(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection, max_attempts=1)
+    connection.execute(CAUSES["trigger"].made_by)
+    insert_with_bad_ones(connection)
+    with worker_thread(database, only(Wrapped(model))):
+        await_quiet(connection)
+    details = rows(connection, "select error, history -> 0 ->> 'error' from pgembedd.failures order by key")
+    assert details == [(f"Cannot store bad secret {i} (SQLSTATE P0001)",) * 2 for i in BAD]
+
+
+def raising(error: Callable[[str], Exception]) -> Callable[[Sequence[str]], None]:
+    """A hook that raises for bad texts."""
+
+    def hook(texts: Sequence[str]) -> None:
+        for text in texts:
+            if text.startswith("bad"):
+                raise error(text)
+
+    return hook
+
+
+@pytest.mark.parametrize("moment", ["on_start", "on_result"])
+@pytest.mark.parametrize("error", [ModelError, ValueError, lambda text: OSError(f"\0 \udc80 {text}")])
+def test_a_text_the_model_fails_on_fails_alone(
+    database: Database,
+    connection: psycopg.Connection,
+    model: Session,
+    log: list[EventDict],
+    moment: str,
+    error: Callable[[str], Exception],
+) -> None:
+    make_documents(connection)
+    insert_with_bad_ones(connection)
+    with worker_thread(database, only(Wrapped(model, **{moment: raising(error)}))):
+        await_failed_once(connection)
+        assert missing(connection) == BAD
+        await_given_up(connection)
+    assert sorted(rows(connection, "select key, reason, attempts from pgembedd.failures")) == [
+        (i, "model", 5) for i in BAD
+    ]
+    assert all("secret" in row[0] for row in rows(connection, "select error from pgembedd.failures"))
+    assert [event for event in log if "secret" in repr(event)] == []
+
+
+def test_a_failed_attempt_waits_longer_each_time(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    insert(connection, [1], text="bad")
+    waits_s: list[float] = []
+    with worker_thread(database, only(Wrapped(model, on_start=raising(ModelError)))):
+        for attempt in range(1, 5):
+            eventually(lambda attempt=attempt: waiting(connection)[0].attempts == attempt)  # type: ignore[misc]
+            waits_s.append(
+                value(connection, "select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_embedding_jobs")
+            )
+            let_leases_run_out(connection)
+        eventually(lambda: not waiting(connection))
+    for attempt, wait_s in enumerate(waits_s):
+        base_s = 2.0 * 2**attempt
+        assert 0.5 * base_s < wait_s <= 1.25 * base_s, waits_s
+
+
+def test_a_statement_that_takes_too_long_is_halved_until_it_fits(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """A time limit that eight rows exceed and one does not."""
+    connection.execute("create table documents (id int primary key, body text)")
+    connection.execute(
+        "create function content_of(d documents) returns text language plpgsql volatile as $$ "
+        "begin perform pg_sleep(case d.id when 8 then 5 else 0.05 end); return d.body; end $$"
+    )
+    connection.execute(
+        "select pgembedd.create_pipeline('documents', 'documents', content_function => 'content_of', "
+        f"model => '{MODEL}')"
+    )
+    put_off_upkeep(connection)
+    insert(connection, range(1, 9))
+    limited = psycopg.conninfo.make_conninfo(database.conninfo, options="-c statement_timeout=350")
+    with worker_thread(limited, only(Wrapped(model))):
+        eventually(lambda: [(job.id, job.reasons) for job in waiting(connection)] == [(8, ("content",))])
+    assert missing(connection) == [8]

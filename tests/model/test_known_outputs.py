@@ -1,0 +1,32 @@
+"""Known outputs, and that the check of them can fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from worker.model import Session, verify
+from worker.model.verify import KNOWN, KnownVector
+
+
+def test_the_real_model_passes(minilm: Session) -> None:
+    checks = verify(minilm)
+    assert len(checks) == 3
+    assert [check for check in checks if not check.ok] == []
+
+
+def test_another_model_does_not(minilm: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = KNOWN["all-MiniLM-L6-v2"][0]
+    assert isinstance(known, KnownVector)
+    moved = replace(known, starts=(known.starts[0] + 2e-5, *known.starts[1:]))
+    monkeypatch.setitem(KNOWN, "all-MiniLM-L6-v2", (moved, *KNOWN["gte-small"]))
+    checks = {check.name: check for check in verify(minilm)}
+    assert not checks["vector of 'hello world'"].ok
+    assert [check.ok for name, check in checks.items() if name.startswith("cosine of")] == [False]
+
+
+def test_an_unknown_model_is_checked_for_its_norms(tiny_folder: Path) -> None:
+    with Session("mine", model_dir=tiny_folder, cache_dir=tiny_folder / "cache") as session:
+        assert [check.ok for check in verify(session)] == [True]

@@ -1,0 +1,162 @@
+"""What create_pipeline does not take is refused with a sentence, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.sql import call, create_pipeline, make_documents, refused, rows
+
+EVERYTHING = """
+    select 'relation', oid::regclass::text from pg_class where oid > 16384
+    union all select 'function', oid::regprocedure::text from pg_proc where oid > 16384
+    union all select 'trigger', tgname from pg_trigger
+    union all select 'column', attrelid::regclass::text || attname from pg_attribute where attrelid > 16384
+    union all select 'pipeline', name from pgembedd.pipeline order by 1, 2
+"""
+
+SETUP = """
+    create table keyless (title text, content text);
+    create view "a view" as select 1 as id, '' as title, '' as content;
+    create materialized view matview as select 1 as id;
+    create foreign data wrapper nowhere; create server nowhere foreign data wrapper nowhere;
+    create foreign table away (id int, title text, content text) server nowhere;
+    create temporary table passing (id int primary key, title text, content text);
+    create table parent (id int primary key, title text, content text);
+    create table child (primary key (id)) inherits (parent);
+    create table parts (id int primary key, title text, content text) partition by range (id);
+    create table part partition of parts for values from (0) to (10);
+    create table temporal (id int4range, at int4range, title text, content text, primary key (id, at without overlaps));
+    alter table documents add long halfvec(5), add wide vector(3), add words text,
+        add bare halfvec, add made halfvec(3) generated always as ('[1,2,3]'::halfvec(3)) stored;
+    create sequence numbers;
+    create table other (id int primary key);
+    create function takes_text(text) returns text language sql as 'select $1';
+    create function embedding_input(documents) returns text language sql as 'select $1.title';
+    create function many(documents) returns setof text language sql as 'select $1.title';
+    create procedure does(documents) language sql as 'select';
+    create aggregate joined(documents) (sfunc = array_append, stype = documents[]);
+"""
+
+ONE_OF_THE_TWO = "Say what is to be embedded: content_columns or content_function, one of the two."
+QUEUE_NAME = "The queue name {} is not usable: take lower-case letters, digits and _, at most 40."
+
+SOURCES = [
+    ("nobody", "There is no table nobody."),
+    ("public.nobody", "There is no table public.nobody."),
+    ("not a name at all!", "There is no table not a name at all!."),
+    (None, "There is no table NULL."),
+    ('"a view"', 'public."a view" is a view, not a table.'),
+    ("matview", "public.matview is a materialized view, not a table."),
+    ("away", "public.away is a foreign table, not a table."),
+    ("documents_pkey", "public.documents_pkey is an index, not a table."),
+    ("numbers", "public.numbers is a sequence, not a table."),
+    ("temporal", "public.temporal has a primary key WITHOUT OVERLAPS."),
+    ("keyless", "public.keyless has no primary key."),
+    ("passing", "passing is a temporary table."),
+    ("parent", "public.parent takes part in table inheritance, or is one partition of a table."),
+    ("child", "public.child takes part in table inheritance, or is one partition of a table."),
+    ("part", "public.part takes part in table inheritance, or is one partition of a table."),
+]
+
+OPTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"name": "taken"}, 'There is a pipeline "taken" already.'),
+    ({"name": "two words"}, "The pipeline name 'two words' is not usable."),
+    ({"name": "-x"}, "The pipeline name '-x' is not usable."),
+    ({"name": ""}, "The pipeline name '' is not usable."),
+    ({"name": None}, "The pipeline name NULL is not usable."),
+    ({"name": "n" * 64}, f"The pipeline name '{'n' * 64}' is not usable."),
+    ({"content_columns": ["title", "nope", "no"]}, 'public.documents has no column "nope", "no", named in content_columns.'),
+    ({"content_columns": [None]}, 'public.documents has no column "", named in content_columns.'),
+    ({"content_columns": ["ctid"]}, 'public.documents has no column "ctid", named in content_columns.'),
+    ({"watch_columns": ["nope"]}, 'public.documents has no column "nope", named in watch_columns.'),
+    ({"content_columns": []}, ONE_OF_THE_TWO),
+    ({"content_columns": None}, ONE_OF_THE_TWO),
+    ({"content_columns": ["title"], "content_function": "embedding_input"}, ONE_OF_THE_TWO),
+    ({"content_function": "nothing"}, "There is no function nothing(documents)."),
+    ({"content_function": "takes_text"}, "There is no function takes_text(documents)."),
+    ({"content_function": "many"}, "many(documents) is no function that returns one value."),
+    ({"content_function": "does"}, "does(documents) is no function that returns one value."),
+    ({"content_function": "joined"}, "joined(documents) is no function that returns one value."),
+    ({"vector_type": "sparsevec"}, "vector_type 'sparsevec' is not known."),
+    ({"vector_type": None}, "vector_type NULL is not known."),
+    ({"distance": "hamming"}, "distance 'hamming' is not known."),
+    ({"distance": None}, "distance NULL is not known."),
+    ({"on_update": "ignore"}, "on_update 'ignore' is not known."),
+    ({"dimensions": 4001}, "4001 dimensions cannot be indexed as halfvec."),
+    ({"dimensions": 2001, "vector_type": "vector"}, "2001 dimensions cannot be indexed as vector."),
+    ({"dimensions": 0}, "0 dimensions cannot be indexed as halfvec."),
+    ({"dimensions": None}, "NULL dimensions cannot be indexed as halfvec."),
+    ({"max_attempts": 0}, "max_attempts 0 is out of range."),
+    ({"max_attempts": 101}, "max_attempts 101 is out of range."),
+    ({"max_attempts": None}, "max_attempts NULL is out of range."),
+    ({"model": ""}, "The pipeline needs a model."),
+    ({"model": None}, "The pipeline needs a model."),
+    ({"embedding_column": ""}, "The pipeline needs an embedding_column."),
+    ({"embedding_column": "content"}, 'The column "content" cannot be content or key and hold the vector, too.'),
+    ({"embedding_column": "id"}, 'The column "id" cannot be content or key and hold the vector, too.'),
+    ({"embedding_column": "long"}, "public.documents.long is public.halfvec(5), but this pipeline writes public.halfvec(3)."),
+    ({"embedding_column": "bare"}, "public.documents.bare is public.halfvec, but this pipeline writes public.halfvec(3)."),
+    ({"embedding_column": "wide"}, "public.documents.wide is public.vector(3), but this pipeline writes public.halfvec(3)."),
+    ({"embedding_column": "words"}, "public.documents.words is text, but this pipeline writes public.halfvec(3)."),
+    ({"embedding_column": "made"}, "public.documents.made is a generated column; nobody can write to it."),
+    ({"embedding_column": "used"}, 'public.documents.used is filled by the pipeline "taken" already.'),
+    ({"create_index": True, "m": 1}, "m = 1 and ef_construction = 64 do not make an HNSW index."),
+    ({"create_index": True, "m": 101}, "m = 101 and ef_construction = 64 do not make an HNSW index."),
+    ({"create_index": True, "m": 40}, "m = 40 and ef_construction = 64 do not make an HNSW index."),
+    ({"create_index": True, "ef_construction": 1001}, "m = 16 and ef_construction = 1001 do not make an HNSW index."),
+    ({"create_index": True, "m": None}, "m = NULL and ef_construction = 64 do not make an HNSW index."),
+    ({"queue": "Big"}, QUEUE_NAME.format("'Big'")),
+    ({"queue": "a-b"}, QUEUE_NAME.format("'a-b'")),
+    ({"queue": "x; drop table"}, QUEUE_NAME.format("'x; drop table'")),
+    ({"queue": "q" * 41}, QUEUE_NAME.format("'" + "q" * 41 + "'")),
+    ({"queue": ""}, QUEUE_NAME.format("''")),
+    ({"queue": None}, QUEUE_NAME.format("NULL")),
+]
+
+
+def prepare(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+    make_documents(connection, 1)
+    connection.execute(SETUP)
+    create_pipeline(connection, name="taken", embedding_column="used")
+    return rows(connection, EVERYTHING)
+
+
+@pytest.mark.parametrize(("source", "message"), SOURCES)
+def test_a_source_is_refused(connection: psycopg.Connection, source: str | None, message: str) -> None:
+    before = prepare(connection)
+    with refused(message):
+        create_pipeline(connection, source=source)
+    assert rows(connection, EVERYTHING) == before
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS)
+def test_an_option_is_refused(connection: psycopg.Connection, options: dict[str, Any], message: str | None) -> None:
+    before = prepare(connection)
+    if message is None:
+        with pytest.raises(psycopg.Error):
+            create_pipeline(connection, **options)
+    else:
+        with refused(message.replace("public.documents.", "public.documents.", 1) if message.startswith("documents") else message):
+            create_pipeline(connection, **options)
+    assert rows(connection, EVERYTHING) == before
+
+
+def test_a_missing_queue_name_is_made_whole(connection: psycopg.Connection) -> None:
+    """The backfill lane's name is the queue's with a suffix, and has to fit pgmq's limit, too."""
+    make_documents(connection)
+    create_pipeline(connection, queue="q" * 31)
+    with refused(QUEUE_NAME.format(f"'{'q' * 32}_backfill'")):
+        create_pipeline(connection, name="other", embedding_column="other", queue="q" * 32)
+
+
+@pytest.mark.parametrize("function", ["drop_pipeline", "pause", "resume", "backfill", "retry_failed"])
+def test_an_unknown_pipeline(connection: psycopg.Connection, function: str) -> None:
+    with refused('There is no pipeline "nope".', "There is none at all; pgembedd.create_pipeline() makes one."):
+        call(connection, function, name="nope")
+    make_documents(connection)
+    create_pipeline(connection)
+    with refused('There is no pipeline "nope".', "There are: documents."):
+        call(connection, function, name="nope")

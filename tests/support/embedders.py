@@ -1,0 +1,86 @@
+"""The real model, also with something done to it: the only wrappers around it that tests use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import pytest
+
+from worker.errors import ModelUnavailableError
+from worker.model import Embeddings, Session
+from worker.models import Embedder
+
+MODEL = "all-MiniLM-L6-v2"
+Hook = Callable[[Sequence[str]], None]
+
+
+def nothing(texts: Sequence[str]) -> None:
+    """A hook that leaves the model as it is."""
+
+
+@pytest.fixture(scope="session")
+def model() -> Iterator[Session]:
+    """all-MiniLM-L6-v2 with its real weights, loaded once."""
+    with Session(MODEL, threads=2, notify=print) as session:
+        yield session
+
+
+class Wrapped:
+    """The real model with hooks: `on_start` runs as texts are handed over, `on_result` before their vectors are.
+
+    A hook may record, block, change the database, or raise; what passes it gets its real vectors. Closing does
+    nothing, because the session is everybody's.
+    """
+
+    def __init__(self, session: Session, on_start: Hook = nothing, on_result: Hook = nothing) -> None:
+        self._session, self._on_start, self._on_result = session, on_start, on_result
+        self.name, self.dims, self.fingerprint = session.name, session.dims, session.fingerprint
+
+    def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> WrappedPending:
+        """Texts on their way through the real model."""
+        self._on_start(texts)
+        return WrappedPending(self._session, texts, self._on_result)
+
+    def close(self) -> None:
+        """Leave the session open."""
+
+
+class WrappedPending:
+    """Their vectors, after the hook."""
+
+    def __init__(self, session: Session, texts: Sequence[str], on_result: Hook) -> None:
+        self._texts, self._on_result = texts, on_result
+        self._pending = session.start(texts)
+
+    def result(self) -> Embeddings:
+        """The real vectors."""
+        self._on_result(self._texts)
+        return self._pending.result()
+
+
+def only(embedder: Embedder) -> Callable[[str], Embedder]:
+    """A loader that has this one model and no other, like a machine without network."""
+
+    def load(name: str) -> Embedder:
+        if name != embedder.name:
+            raise ModelUnavailableError(f"The model {name} cannot be fetched: there is no network in this test.")
+        return embedder
+
+    return load
+
+
+class Gate:
+    """A hook that holds texts back until the gate is opened, and tells that they have come."""
+
+    def __init__(self) -> None:
+        self.reached, self._open = threading.Event(), threading.Event()
+
+    def __call__(self, texts: Sequence[str]) -> None:
+        self.reached.set()
+        assert self._open.wait(60), "nobody opened the gate"
+
+    def open(self) -> None:
+        """Let everything pass from now on."""
+        self._open.set()

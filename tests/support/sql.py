@@ -1,0 +1,266 @@
+"""The SQL interface from a test: pipelines of three dimensions, jobs worked with made-up vectors.
+
+The worker's own statements (worker/queries.sql) are what calls claim, read, store and fail here, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from pgvector import Vector
+from pgvector.psycopg import register_vector
+from psycopg import sql
+
+from tests.support.databases import Database
+from worker.errors import PgembeddError
+from worker.queries import query
+
+FRESH, BACKFILL = "embedding_jobs", "embedding_backfill"
+LANES = (FRESH, BACKFILL)
+
+Embed = Callable[[str], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One claimed message, as the worker sees it."""
+
+    queue: str
+    msg_id: int
+    read_ct: int
+    id: Any
+    suspect: bool
+    pipeline_id: int
+    pipeline: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """What read() has for a job: state ok, blank or gone; text only when ok; SHA-256 of the content."""
+
+    state: str
+    text: str | None
+    hash: bytes
+
+
+def rows(connection: psycopg.Connection, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """All rows of a statement."""
+    return connection.execute(statement, values or None).fetchall()
+
+
+def value(connection: psycopg.Connection, statement: str, *values: Any) -> Any:
+    """The first column of the only row."""
+    (row,) = rows(connection, statement, *values)
+    return row[0]
+
+
+def column(connection: psycopg.Connection, statement: str, *values: Any) -> list[Any]:
+    """The first column of all rows."""
+    return [row[0] for row in rows(connection, statement, *values)]
+
+
+@contextmanager
+def connected(database: Database) -> Iterator[psycopg.Connection]:
+    """An autocommit connection that knows pgvector's types, whatever schema they live in."""
+    with database.connect() as connection:
+        learn_vector(connection)
+        yield connection
+
+
+def learn_vector(connection: psycopg.Connection) -> None:
+    """Register pgvector's types on a connection to a database that has them."""
+    schema = value(connection, query("vector_schema"))
+    with connection.transaction():
+        connection.execute(sql.SQL("set local search_path to {}").format(sql.Identifier(schema)))
+        register_vector(connection)
+
+
+def make_documents(connection: psycopg.Connection, count: int = 0, key: str = "id int primary key") -> None:
+    """Table `documents` (key, title, content, other) with rows 1 to `count`, before any pipeline."""
+    connection.execute(f"create table documents ({key}, title text, content text, other int)")
+    connection.execute(
+        "insert into documents (id, title, content) select i, 'title ' || i, 'content ' || i"
+        f" from generate_series(1, {count}) i"
+    )
+
+
+def create_pipeline(connection: psycopg.Connection, **options: Any) -> int:
+    """create_pipeline() with three dimensions and `title, content` of `documents` unless told otherwise."""
+    if "content_function" not in options:
+        options.setdefault("content_columns", ["title", "content"])
+    defaults: dict[str, Any] = {"name": "documents", "source": "documents", "dimensions": 3, "create_index": False}
+    return call(connection, "create_pipeline", **defaults | options)
+
+
+def call(connection: psycopg.Connection, function: str, **options: Any) -> Any:
+    """A function of the interface with named arguments."""
+    arguments = ", ".join(f"{name} => %({name})s" for name in options)
+    rows = connection.execute(f"select pgembedd.{function}({arguments})", options).fetchall()
+    return rows[0][0]
+
+
+def queued(connection: psycopg.Connection, queue: str = FRESH) -> list[Any]:
+    """The ids in a queue, in order of arrival."""
+    return column(connection, f"select message -> 'id' from pgmq.q_{queue} order by msg_id")
+
+
+def empty(connection: psycopg.Connection) -> None:
+    """Throw away all jobs."""
+    for queue in LANES:
+        connection.execute(f"delete from pgmq.q_{queue}")
+
+
+def let_leases_run_out(connection: psycopg.Connection, queue: str = FRESH) -> None:
+    """Move time on: every waiting or claimed job may be claimed now; parked ones stay parked."""
+    connection.execute(f"update pgmq.q_{queue} set vt = clock_timestamp() where vt < 'infinity'")
+
+
+def claim(connection: psycopg.Connection, queue: str = FRESH, size: int = 100, lease_s: int = 60) -> list[Job]:
+    """Claim from one lane."""
+    values = {"queue": queue, "claim_size": size, "lease_s": lease_s, "poll_s": 0}
+    found = connection.execute(query("claim"), values).fetchall()
+    return [Job(queue, *row[:6]) for row in found]
+
+
+def claim_one(connection: psycopg.Connection, queue: str = FRESH) -> Job:
+    """The only job there is to claim."""
+    (job,) = claim(connection, queue)
+    return job
+
+
+def read(connection: psycopg.Connection, jobs: Sequence[Job]) -> list[Content]:
+    """The content of each job's row; all of one pipeline."""
+    ids = [psycopg.types.json.Jsonb(job.id) for job in jobs]
+    found = connection.execute(query("read"), {"pipeline_id": jobs[0].pipeline_id, "ids": ids}).fetchall()
+    return [Content(*row) for row in found]
+
+
+def made_up(text: str) -> list[float]:
+    """A vector that tells texts apart: three numbers that halfvec holds exactly."""
+    return [byte / 256 for byte in hashlib.sha256(text.encode()).digest()[:3]]
+
+
+def store(
+    connection: psycopg.Connection,
+    jobs: Sequence[Job],
+    contents: Sequence[Content] | None = None,
+    *,
+    embed: Embed = made_up,
+    dropped: int = 0,
+) -> list[str]:
+    """Store vectors for what was read (read now, if not given); one outcome per job."""
+    contents = read(connection, jobs) if contents is None else contents
+    values = {
+        "queue": jobs[0].queue,
+        "pipeline_id": jobs[0].pipeline_id,
+        "msg_ids": [job.msg_id for job in jobs],
+        "read_cts": [job.read_ct for job in jobs],
+        "hashes": [content.hash for content in contents],
+        "embeddings": [None if content.text is None else Vector(embed(content.text)) for content in contents],
+        "dropped": [dropped for _ in jobs],
+    }
+    statement = sql.SQL(query("store")).format(vector=_vector_type(connection))
+    outcomes = dict(connection.execute(statement, values).fetchall())
+    return [outcomes[job.msg_id] for job in jobs]
+
+
+def _vector_type(connection: psycopg.Connection) -> sql.Identifier:
+    return sql.Identifier(value(connection, query("vector_schema")), "vector")
+
+
+def fail(
+    connection: psycopg.Connection, job: Job, reason: str = "content", error: str = "no", permanent: bool = False
+) -> tuple[str, int, float | None]:
+    """Record a failed attempt: outcome, attempts so far, seconds until the next."""
+    values = {"queue": job.queue, "msg_id": job.msg_id, "read_ct": job.read_ct}
+    (row,) = connection.execute(
+        query("fail"), {**values, "reason": reason, "error": error, "permanent": permanent}
+    ).fetchall()
+    return row[0], row[1], row[2]
+
+
+def fence(jobs: Sequence[Job]) -> dict[str, Any]:
+    """What names a claim to extend and release."""
+    return {
+        "queue": jobs[0].queue,
+        "msg_ids": [job.msg_id for job in jobs],
+        "read_cts": [job.read_ct for job in jobs],
+    }
+
+
+def release(connection: psycopg.Connection, jobs: Sequence[Job], delay_s: float = 0.0) -> int:
+    """Give jobs back; how many were ours."""
+    (row,) = connection.execute(query("release"), {**fence(jobs), "delay_s": delay_s}).fetchall()
+    return int(row[0])
+
+
+def extend(connection: psycopg.Connection, jobs: Sequence[Job], lease_s: int = 60) -> list[int]:
+    """Keep jobs; the ids of those that are ours."""
+    return [row[0] for row in connection.execute(query("extend"), {**fence(jobs), "lease_s": lease_s}).fetchall()]
+
+
+def mark_alone(connection: psycopg.Connection, job: Job) -> bool:
+    """Note that the job is worked alone; whether it is ours."""
+    values = {"queue": job.queue, "msg_id": job.msg_id, "read_ct": job.read_ct}
+    return bool(connection.execute(query("mark_alone"), values).fetchall()[0][0])
+
+
+def work(connection: psycopg.Connection, lanes: Iterable[str] = LANES) -> dict[Any, str]:
+    """Work both lanes until nothing can be claimed; id → last outcome."""
+    done: dict[Any, str] = {}
+    for lane in lanes:
+        for round_ in range(20):
+            jobs = claim(connection, lane, size=20_000)
+            if not jobs:
+                break
+            assert round_ < 19, f"the same jobs come back for ever: {done}"
+            for pipeline_id in {job.pipeline_id for job in jobs}:
+                mine = [job for job in jobs if job.pipeline_id == pipeline_id]
+                outcomes = store(connection, mine)
+                done.update((_hashable(job.id), outcome) for job, outcome in zip(mine, outcomes, strict=True))
+    return done
+
+
+def _hashable(key: Any) -> Any:
+    return tuple(sorted(key.items())) if isinstance(key, dict) else tuple(key) if isinstance(key, list) else key
+
+
+def vectors(connection: psycopg.Connection, table: str = "documents", order: str = "id") -> list[list[float] | None]:
+    """The embedding column, in key order."""
+    found = column(connection, f"select embedding from {table} order by {order}")
+    return [None if one is None else [float(x) for x in one.to_list()] for one in found]
+
+
+def state(connection: psycopg.Connection, name: str = "documents") -> str:
+    """The pipeline's state: running, paused or stopped."""
+    return str(value(connection, "select state from pgembedd.status where pipeline = %s", name))
+
+
+def reason(connection: psycopg.Connection, name: str = "documents") -> str:
+    """Why the pipeline does not run."""
+    return str(value(connection, "select reason from pgembedd.status where pipeline = %s", name))
+
+
+@contextmanager
+def refused(message: str, hint: str | None = None) -> Iterator[None]:
+    """The statement inside is refused with exactly this sentence, and a remedy."""
+    with pytest.raises(psycopg.Error) as caught:
+        yield
+    assert caught.value.diag.message_primary == message
+    if hint is not None:
+        assert hint in (caught.value.diag.message_hint or "")
+
+
+@contextmanager
+def sentence(kind: type[PgembeddError], part: str) -> Iterator[None]:
+    """The call inside raises that error, whose one-line message contains `part`."""
+    with pytest.raises(kind) as caught:
+        yield
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)

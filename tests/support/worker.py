@@ -1,0 +1,124 @@
+"""Workers under test: in a thread of this process, or as the process their users start."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.support.databases import Database
+from tests.support.owners import REPOSITORY
+from tests.support.waiting import eventually
+from worker.config import Settings
+from worker.models import Embedder, Models
+from worker.run import Worker
+
+# Long enough for a machine that does a lot beside the tests; nothing waits so long that works.
+PATIENCE_S = 60.0
+
+
+def brisk(**settings: Any) -> Settings:
+    """Settings for tests: small claims, a short pause, and no sweep unless asked for."""
+    return Settings(**{"claim_size": 8, "poll_max_s": 0.2, "sweep_every_s": 3600.0, "grace_s": 10.0} | settings)
+
+
+@contextmanager
+def worker_thread(
+    database: Database | str, load: Callable[[str], Embedder], *, queues: tuple[str, ...] = (), **settings: Any
+) -> Iterator[Worker]:
+    """A worker in this process; drained at the end. Raises what the worker died of."""
+    conninfo = database if isinstance(database, str) else database.conninfo
+    worker = Worker(conninfo, brisk(**settings), Models(load), queues=queues)
+    died: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            worker.run()
+        except BaseException as error:
+            died.append(error)
+
+    thread = threading.Thread(target=run, name="worker")
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive(), "the worker did not stop"
+        if died:
+            raise died[0]
+
+
+class WorkerProcess:
+    """`pgembedd run` in a process of its own; `events` are its log."""
+
+    def __init__(self, conninfo: str, *arguments: str, module: str = "worker", **environment: str) -> None:
+        """`module` is `worker`, or one of tests.support that wraps the model before it calls the same command."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
+        kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
+        own = {"PYTHONPATH": str(REPOSITORY), "DATABASE_URL": conninfo, "PGEMBEDD_SWEEP_EVERY_S": "3600"}
+        self.events: list[dict[str, Any]] = []
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, "run", *arguments],
+            env={**inherited, **kept, **own, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            with contextlib.suppress(json.JSONDecodeError):
+                self.events.append(json.loads(line))
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        """The events of that name so far."""
+        return [one for one in list(self.events) if one.get("event") == event]
+
+    def await_event(self, event: str, count: int = 1) -> None:
+        """Return when it has logged that event so often."""
+
+        def there() -> bool:
+            assert self.process.poll() is None or len(self.named(event)) >= count, (event, self.lines)
+            return len(self.named(event)) >= count
+
+        eventually(there, timeout_s=PATIENCE_S)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        self.process.kill()
+        self.wait()
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        """Its exit code, once it has ended."""
+        code = self.process.wait(timeout_s)
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+    def __enter__(self) -> WorkerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.kill()
+        self.wait()
