@@ -56,5 +56,5 @@ wheel: $(STAMP) ## Build the wheel into dist/
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 
 clean: ## Remove the virtual environment, the private Postgres and the caches in this checkout
-	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres stop --quiet || true; fi
+	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres remove --quiet; fi
 	@rm -rf $(VENV) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

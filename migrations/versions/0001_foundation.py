@@ -109,8 +109,10 @@ begin
     if not exists (select from pg_catalog.pg_roles where rolname = 'pgembedd_worker') then
         create role pgembedd_worker nologin;
     end if;
-exception when insufficient_privilege then
-    raise notice 'the role pgembedd_worker could not be created; use pgembedd.grant_worker(role) for a role of yours';
+exception
+    when duplicate_object or unique_violation then null;  -- another database of the server was as quick
+    when insufficient_privilege then
+        raise notice 'the role pgembedd_worker could not be created; use pgembedd.grant_worker(role) for a role of yours';
 end $$;
 """
 
@@ -141,6 +143,26 @@ drop table pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd
 drop sequence pgembedd.worker_idle;
 """
 
+UNSCHEDULE = """
+do $$
+begin
+    if to_regclass('cron.job') is not null then
+        perform cron.unschedule(j.jobid) from cron.job j
+        where j.jobname like 'pgembedd-%' and j.database = current_database();
+    end if;
+end $$;
+"""
+
+UNSCHEDULE = """
+do $$
+begin
+    if to_regclass('cron.job') is not null then
+        perform cron.unschedule(j.jobid) from cron.job j
+        where j.jobname = 'pgembedd-tick' and j.database = current_database();
+    end if;
+end $$;
+"""
+
 # Roles belong to the whole cluster: another database may use this one, so it is never dropped.
 REVOKE = """
 do $$
@@ -162,6 +184,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     connection = raw(op.get_bind())
+    connection.execute(UNSCHEDULE)
+    connection.execute(UNSCHEDULE)
     remove_pgmq(connection)  # first: which queues are ours stands in the tables
     connection.execute(DROP_ALL)
     connection.execute(REVOKE)

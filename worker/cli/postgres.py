@@ -56,3 +56,16 @@ def stop_server(quiet: bool) -> None:
         server.stop(force=True)
     if not quiet:
         click.echo("Stopped." if was_running else "It was not running.")
+
+
+@command.command("remove")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing.")
+def remove_server(quiet: bool) -> None:
+    """Stop it and delete all its data, wherever that is."""
+    from worker.postgres import EmbeddedPostgres, default_data_dir
+
+    data_dir = default_data_dir()
+    if data_dir.exists():
+        EmbeddedPostgres(data_dir).remove()
+    if not quiet:
+        click.echo(f"Nothing is left in {data_dir}.")

@@ -1,0 +1,41 @@
+"""The schema as pg_dump sees it, in a form that can be committed and compared.
+
+`python -m tests.migration.dump` writes schema.sql again after an intended change; the diff is for the reviewer.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.support.databases import Database, fresh_database, running_server
+from worker.migrate import migrate
+from worker.postgres import EmbeddedPostgres
+
+COMMITTED = Path(__file__).with_name("schema.sql")
+
+# Versions, session settings, and the random key that keeps psql in restricted mode.
+_NOISE = re.compile(r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*)?\n", re.MULTILINE)
+
+
+def dump_schema(server: EmbeddedPostgres, database: Database) -> str:
+    """The definition of everything in the schema pgembedd, without owners."""
+    done = subprocess.run(
+        [str(server.bin_dir / "pg_dump"), "--schema-only", "--no-owner", "--schema=pgembedd", database.conninfo],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return _NOISE.sub("", done.stdout)
+
+
+def main() -> None:
+    """Write the dump of a freshly migrated database."""
+    with running_server() as server, fresh_database(server) as database:
+        migrate(database.conninfo)
+        COMMITTED.write_text(dump_schema(server, database), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

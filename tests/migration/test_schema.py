@@ -1,0 +1,178 @@
+"""The schema's truth: fresh equals upgraded equals committed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.migration.dump import COMMITTED, dump_schema
+from tests.support.databases import Database
+from worker import migrate as module
+from worker.errors import ConfigurationError, SchemaError
+from worker.migrate import HEAD, check_schema, downgrade, migrate, sql_files
+from worker.postgres import EmbeddedPostgres
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_committed_dump_is_the_schema(server: EmbeddedPostgres, database: Database) -> None:
+    remedy = "the schema changed: look at it, then run `python -m tests.migration.dump`"
+    assert dump_schema(server, database) == COMMITTED.read_text(encoding="utf-8"), remedy
+
+
+def test_applying_it_again_changes_nothing(server: EmbeddedPostgres, empty_database: Database) -> None:
+    migrate(empty_database.conninfo)
+    with empty_database.connect() as connection:
+        connection.execute("create table documents (id int primary key, body text)")
+        connection.execute("select pgembedd.create_pipeline('documents', 'documents', array['body'])")
+    before = dump_schema(server, empty_database)
+    migrate(empty_database.conninfo)
+    assert dump_schema(server, empty_database) == before
+
+
+def test_alembic_alone_does_the_same(server: EmbeddedPostgres, empty_database: Database) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=ROOT,
+        env={"DATABASE_URL": empty_database.conninfo, "PATH": ""},
+        check=True,
+        capture_output=True,
+    )
+    assert dump_schema(server, empty_database) == COMMITTED.read_text(encoding="utf-8")
+    with empty_database.connect() as connection:
+        check_schema(connection)
+
+
+def test_the_newest_version_is_the_one_the_program_asks_for() -> None:
+    revisions = {path.name.split("_")[0] for path in (ROOT / "migrations" / "versions").glob("0*.py")}
+    assert max(revisions) == HEAD
+
+
+def test_another_state_is_refused_with_a_sentence(empty_database: Database) -> None:
+    with empty_database.connect() as connection:
+        with pytest.raises(SchemaError, match="no pgembedd schema: run `pgembedd migrate`"):
+            check_schema(connection)
+        migrate(empty_database.conninfo)
+        connection.execute("update pgembedd.installation set sql_digest = 'older'")
+        with pytest.raises(SchemaError, match="not of this version of pgembedd: run `pgembedd migrate`"):
+            check_schema(connection)
+        connection.execute("update pgembedd.schema_revision set version_num = '9999'")
+        with pytest.raises(SchemaError, match="newer than this program"):
+            check_schema(connection)
+        with pytest.raises(SchemaError, match="newer than this program"):
+            migrate(empty_database.conninfo)
+
+
+def test_two_migrators_at_once_take_turns(empty_database: Database) -> None:
+    command = [sys.executable, "-m", "worker", "migrate", "-d", empty_database.conninfo]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    outputs = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    with empty_database.connect() as connection:
+        check_schema(connection)
+
+
+def test_percent_and_colon_survive_the_drivers(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = (
+        b"create or replace function pgembedd._odd() returns text language sql "
+        b"as $$ select '100 % :name %s %(x)s'::text $$;"
+    )
+    loaded = [*sql_files()]
+    extra = Path(str(empty_database.name) + ".sql")
+
+    class InMemory(type(extra)):  # type: ignore[misc]
+        """A file of sql/ that is not on disk."""
+
+        def read_bytes(self) -> bytes:
+            return odd
+
+    monkeypatch.setattr(module, "sql_files", lambda: [*loaded, InMemory("98_odd.sql")])
+    migrate(empty_database.conninfo)
+    with empty_database.connect() as connection:
+        assert connection.execute("select pgembedd._odd()").fetchone() == ("100 % :name %s %(x)s",)
+
+
+def test_a_failed_migration_leaves_nothing(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = [*sql_files()]
+
+    class Broken(type(broken[0])):  # type: ignore[misc]
+        """A file of sql/ with a mistake in it."""
+
+        def read_bytes(self) -> bytes:
+            return b"select 1/0;"
+
+    monkeypatch.setattr(module, "sql_files", lambda: [*broken, Broken("98_broken.sql")])
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate(empty_database.conninfo)
+    with empty_database.connect() as connection:
+        assert objects(connection) == {"public"}
+
+
+def test_offline_scripts_are_refused(empty_database: Database) -> None:
+    from alembic import command
+
+    config = module._alembic_config(empty_database.conninfo)
+    with pytest.raises(ConfigurationError, match="cannot be printed"):
+        command.upgrade(config, "head", sql=True)
+
+
+def objects(connection: psycopg.Connection) -> set[str]:
+    """All schemas and extensions but Postgres's own."""
+    rows = connection.execute(
+        "select nspname from pg_namespace where nspname !~ '^(pg_|information_schema)' "
+        "union select 'extension ' || extname from pg_extension where extname <> 'plpgsql'"
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def test_downgrade_leaves_what_is_the_users(empty_database: Database) -> None:
+    with empty_database.connect() as connection:
+        before = objects(connection)
+        migrate(empty_database.conninfo)
+        connection.execute("create table documents (id int primary key, body text)")
+        connection.execute("insert into documents values (1, 'text')")
+        connection.execute("select pgembedd.create_pipeline('documents', 'documents', array['body'], dimensions => 3)")
+        connection.execute("update documents set embedding = '[1,2,3]'")
+        downgrade(empty_database.conninfo)
+        assert objects(connection) == before | {"extension vector"}
+        row = connection.execute("select id, body, embedding::text from documents").fetchone()
+        assert row == (1, "text", "[1,2,3]")
+        connection.execute("insert into documents values (2, 'more')")
+        migrate(empty_database.conninfo)
+        check_schema(connection)
+
+
+def test_downgrade_keeps_a_pgmq_that_others_use(empty_database: Database) -> None:
+    with empty_database.connect() as connection:
+        migrate(empty_database.conninfo)
+        connection.execute("select pgmq.create('somebody_elses')")
+        downgrade(empty_database.conninfo)
+        assert connection.execute("select queue_name from pgmq.meta").fetchall() == [("somebody_elses",)]
+
+
+def test_downgrade_keeps_a_pgmq_that_was_there_before(empty_database: Database) -> None:
+    from pgmq.install import get_embedded_install_sql
+
+    with empty_database.connect() as connection:
+        connection.execute(get_embedded_install_sql().encode())
+        connection.execute("select pgmq.create('embedding_jobs')")
+        migrate(empty_database.conninfo)
+        downgrade(empty_database.conninfo)
+        assert connection.execute("select queue_name from pgmq.meta").fetchall() == [("embedding_jobs",)]
+
+
+def test_downgrade_stops_at_what_a_user_built_on_it(empty_database: Database) -> None:
+    with empty_database.connect() as connection:
+        migrate(empty_database.conninfo)
+        connection.execute("create table documents (id int primary key, body text)")
+        connection.execute("select pgembedd.create_pipeline('documents', 'documents', array['body'])")
+        connection.execute("create view mine as select pipeline from pgembedd.status")
+        with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+            downgrade(empty_database.conninfo)
+        check_schema(connection)
+        connection.execute("insert into documents values (1, 'still enqueued')")
+        assert connection.execute("select count(*) from pgmq.q_embedding_jobs").fetchone() == (1,)

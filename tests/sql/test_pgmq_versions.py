@@ -1,0 +1,75 @@
+"""The whole cycle on every pgmq we support: as an extension (1.13.0, and 1.5.1 as reconstructed), and as plain SQL."""
+
+from __future__ import annotations
+
+import psycopg
+
+from tests.support.databases import Database
+from tests.support.pgmq_extension import PgmqServer
+from tests.support.sql import (
+    BACKFILL,
+    FRESH,
+    claim,
+    claim_one,
+    column,
+    connected,
+    create_pipeline,
+    fail,
+    let_leases_run_out,
+    make_documents,
+    queued,
+    release,
+    store,
+    value,
+)
+from worker.migrate import downgrade, migrate
+from worker.queries import query
+
+
+def cycle(connection: psycopg.Connection) -> None:
+    """Enqueue, claim, read, store, fail, release, poll, pause, sweep, retry."""
+    make_documents(connection, 3)
+    create_pipeline(connection, max_attempts=2)
+    assert store(connection, claim(connection, BACKFILL)) == ["written"] * 3
+    connection.execute("insert into documents (id, title) values (10, 'a'), (11, 'b')")
+    first, second = claim(connection)
+    assert claim(connection) == [], "under a lease"
+    assert release(connection, [second]) == 1
+    assert fail(connection, first)[:2] == ("retry", 1)
+    let_leases_run_out(connection)
+    first, second = sorted(claim(connection), key=lambda job: job.msg_id)
+    assert fail(connection, first)[:2] == ("dead", 2)
+    assert store(connection, [second]) == ["written"]
+    assert column(connection, "select reason from pgembedd.failures") == ["content"]
+    assert value(connection, "select pgembedd.retry_failed('documents')") == 1
+    polled = connection.execute(
+        query("claim"), {"queue": FRESH, "claim_size": 5, "lease_s": 60, "poll_s": 1}
+    ).fetchall()
+    assert len(polled) == 1
+    let_leases_run_out(connection)
+    assert store(connection, [claim_one(connection)]) == ["written"]
+    connection.execute("select pgembedd.pause('documents')")
+    connection.execute("insert into documents (id, title) values (12, 'c')")
+    assert claim(connection) == []
+    connection.execute("select pgembedd.resume('documents')")
+    assert store(connection, [claim_one(connection)]) == ["written"]
+    connection.execute("alter table documents disable trigger all")
+    connection.execute("insert into documents (id, title) values (13, 'd')")
+    connection.execute("select pgembedd.sweep()")
+    assert queued(connection, BACKFILL) == [13]
+
+
+def test_extension(pgmq_server: PgmqServer, pgmq_database: Database) -> None:
+    migrate(pgmq_database.conninfo)
+    with connected(pgmq_database) as connection:
+        assert value(connection, "select extversion from pg_extension where extname = 'pgmq'") == pgmq_server.version
+        cycle(connection)
+        downgrade(pgmq_database.conninfo)
+        assert value(connection, "select count(*) from pg_extension where extname = 'pgmq'") == 0
+        assert value(connection, "select count(embedding) from documents") == 6
+
+
+def test_plain_sql(database: Database) -> None:
+    with connected(database) as connection:
+        assert value(connection, "select count(*) from pg_extension where extname = 'pgmq'") == 0
+        cycle(connection)
