@@ -9,13 +9,18 @@
 create or replace function pgembedd._note(headers jsonb, field text) returns integer
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-as $$ select coalesce((headers -> 'pgembedd' ->> field)::integer, 0) $$;
+as $$
+    -- Others may write headers, too: what is no count counts nothing, and never stops a claim.
+    select case when jsonb_typeof(headers -> 'pgembedd' -> field) = 'number'
+                then least(greatest((headers -> 'pgembedd' ->> field)::numeric, 0), 1000000)::integer else 0 end
+$$;
 
 create or replace function pgembedd._with_notes(headers jsonb, notes jsonb) returns jsonb
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(headers, '{}') || jsonb_build_object('pgembedd', coalesce(headers -> 'pgembedd', '{}') || notes)
+    select case when jsonb_typeof(headers) = 'object' then headers else '{}' end || jsonb_build_object('pgembedd',
+           case when jsonb_typeof(headers -> 'pgembedd') = 'object' then headers -> 'pgembedd' else '{}' end || notes)
 $$;
 
 create or replace function pgembedd._queue_table(queue text) returns text
@@ -39,7 +44,15 @@ declare
     missing text;
 begin
     if to_regclass(_queue_table(queue)) is null then
-        perform pgmq.create(queue);
+        begin
+            perform pgmq.create(queue);
+        exception when insufficient_privilege then
+            -- Before 1.6, pgmq makes each queue part of the extension, which only the extension's owner may do.
+            raise exception 'the role % may not create the queue "%" (%)', quote_ident(current_user), queue, sqlerrm
+                using errcode = 'insufficient_privilege', hint = format(
+                    'Have an administrator run: select pgmq.create(%L); grant select, insert, update, delete on pgmq.q_%s to %I;',
+                    queue, queue, current_user);
+        end;
         update installation set created_queues = created_queues || queue where not queue = any (created_queues);
     end if;
     select string_agg(c.name, ', ') into missing
@@ -48,8 +61,8 @@ begin
         select from pg_attribute a
         where a.attrelid = to_regclass(_queue_table(queue)) and a.attname = c.name and not a.attisdropped);
     if missing is not null then
-        raise exception 'The pgmq queue "%" has no column %: pgembedd needs pgmq 1.5.1 or newer, so update pgmq.',
-            queue, missing using errcode = 'feature_not_supported';
+        raise exception 'the pgmq queue "%" has no column %', queue, missing using errcode = 'feature_not_supported',
+            hint = 'pgembedd needs pgmq 1.5.1 or newer: update pgmq.';
     end if;
 end $$;
 

@@ -15,20 +15,38 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select format('pgembedd.pipeline_%s_%s', id, verb) $$;
 
--- What the primary key's columns are: name, type, and the equality operator of the key's own index.
-create or replace function pgembedd._key_columns(source regclass)
-returns table (nth bigint, name text, type text, equals text, builtin boolean)
+create or replace function pgembedd._base_type(type oid) returns oid
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select k.nth, a.attname, format_type(a.atttypid, a.atttypmod),
-           format('operator(%I.%s)', n.nspname, o.oprname),
-           coalesce(nullif(t.typbasetype, 0), t.oid)::oid < 16384
+    with recursive t(oid, base) as (
+        select p.oid, p.typbasetype from pg_type p where p.oid = type
+        union all select p.oid, p.typbasetype from t join pg_type p on p.oid = t.base)
+    select t.oid from t where t.base = 0
+$$;
+
+create or replace function pgembedd._qualified_type(type oid) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('%I.%I', n.nspname, t.typname)
+    from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = type
+$$;
+
+-- What the primary key's columns are: name, type, the equality operator of the key's own index, and the type to
+-- compare in, which for a domain is what it is made of: operators on "any enum" and the like do not take domains.
+create or replace function pgembedd._key_columns(source regclass)
+returns table (nth bigint, name text, type text, equals text, base oid, compared text)
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select k.nth, a.attname, _qualified_type(t.oid), format('operator(%I.%s)', n.nspname, o.oprname),
+           _base_type(t.oid), case when t.typtype = 'd' then '::' || _qualified_type(_base_type(t.oid)) else '' end
     from pg_index i
     cross join lateral unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k(attnum, opclass, nth)
     join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
     join pg_type t on t.oid = a.atttypid
-    join pg_opclass c on c.oid = k.opclass
+    join pg_opclass c on c.oid = k.opclass and c.opcmethod = (select a.oid from pg_am a where a.amname = 'btree')
     join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
                   and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
     join pg_operator o on o.oid = m.amopopr
@@ -46,7 +64,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when count(*) = 1 then min(value)
                 else format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, %s', name, value), ', ')) end
-    from (select name, case when builtin then format('pg_catalog.to_jsonb(%s.%I)', alias, name)
+    from (select name, case when base < 16384 then format('pg_catalog.to_jsonb(%s.%I)', alias, name)
                             else format('pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %s.%I))', alias, name) end
           from _key_columns(source)) as k(name, value)
 $$;
@@ -66,7 +84,7 @@ create or replace function pgembedd._key_match(source regclass, a text, b text) 
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select string_agg(format('%1$s.%3$I %4$s %2$s.%3$I', a, b, name, equals), ' and ')
+    select string_agg(format('%1$s.%3$I%5$s %4$s %2$s.%3$I%5$s', a, b, name, equals, compared), ' and ')
     from _key_columns(source)
 $$;
 
@@ -80,7 +98,20 @@ create or replace function pgembedd._key_match_numbered(source regclass, a text,
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select string_agg(format('%s.%I %s %s.key_%s', a, name, equals, b, nth), ' and ') from _key_columns(source)
+    select string_agg(format('%1$s.%2$I%6$s %3$s %4$s.key_%5$s%6$s', a, name, equals, b, nth, compared), ' and ')
+    from _key_columns(source)
+$$;
+
+-- Settings under which a key is written down the same whatever the writer has set; none where the key's types do
+-- not ask for any, since every one costs each statement a little.
+create or replace function pgembedd._key_settings(source regclass) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp,timestamptz}'
+                                          ::regtype[])) then ''
+                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
+    from _key_columns(source)
 $$;
 
 create or replace function pgembedd._content(pipeline pgembedd.pipeline, alias text) returns text
@@ -165,12 +196,13 @@ declare
     first_key text := (select name from _key_columns(pipeline.source) limit 1);
 begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer
-                    set search_path = pg_catalog, pg_temp as %L', on_insert,
+                    set search_path = pg_catalog, pg_temp %s as %L', on_insert, _key_settings(pipeline.source),
         _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), 'new_rows n'));
     -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
     -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
     execute format('create or replace function %s() returns trigger language plpgsql security definer
-                    set search_path = pg_catalog, pg_temp set enable_nestloop = off as %L', on_update,
+                    set search_path = pg_catalog, pg_temp set enable_nestloop = off %s as %L',
+        on_update, _key_settings(pipeline.source),
         _trigger_body(pipeline,
             format('or (current_setting(''pgembedd.storing'', true) = %L and pg_trigger_depth() = 1)', pipeline.id),
             _key_json(pipeline.source, 'n'),
@@ -198,17 +230,13 @@ begin
     execute format('create or replace function %s(ids jsonb[]) returns table (n bigint, content text)
                     language plpgsql security definer
                     set row_security = off set lock_timeout = ''2s'' as %L', read,
-        format($body$
-begin
-    return query execute $q$
+        format('begin return query execute %L using ids; end', format($q$
         select i.n, %s from pg_catalog.unnest($1) with ordinality as i(id, n)
         cross join lateral %s
-        join %s s on %s
-    $q$ using ids;
-end $body$,
+        join %s s on %s $q$,
             _content(pipeline, 's'), _key_record(pipeline.source, 'i.id'), pipeline.source,
-            _key_match(pipeline.source, 's', 'k')));
-    perform _run_as_owner(pipeline, read || '(jsonb[])');
+            _key_match(pipeline.source, 's', 'k'))));
+    perform _run_as_owner(pipeline, read || '(pg_catalog.jsonb[])');
 end $$;
 
 -- The compare-and-set. Rows are locked without waiting; a vector is written only where the content is still the
@@ -229,10 +257,12 @@ begin
                     set row_security = off set lock_timeout = ''2s'' as %L', write, vectors,
         format($body$
 begin
-    perform pg_catalog.set_config('pgembedd.storing', %7$L, true);
-    return query execute $q$
+    perform pg_catalog.set_config('pgembedd.storing', %L, true);
+    return query execute %L using ids, hashes, embeddings;
+    perform pg_catalog.set_config('pgembedd.storing', '', true);
+end $body$, pipeline.id, format($q$
         with input as materialized (
-            select i.n, i.hash, i.embedding::%1$s as embedding, %8$s
+            select i.n, i.hash, i.embedding::%1$s as embedding, %7$s
             from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))
                 with ordinality as i(id, hash, embedding, n)
             cross join lateral %2$s),
@@ -255,15 +285,12 @@ begin
             when i.embedding is null then 'cleared'
             else 'written' end
         from input i left join locked l on l.n operator(pg_catalog.=) i.n
-        left join written w on w.n operator(pg_catalog.=) i.n
-    $q$ using ids, hashes, embeddings;
-    perform pg_catalog.set_config('pgembedd.storing', '', true);
-end $body$,
+        left join written w on w.n operator(pg_catalog.=) i.n $q$,
             format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions),
             _key_record(pipeline.source, 'i.id'), _hash(_content(pipeline, 's')), pipeline.source,
-            _key_match_numbered(pipeline.source, 's', 'i'), pipeline.embedding_column, pipeline.id,
-            _key_numbered(pipeline.source)));
-    perform _run_as_owner(pipeline, format('%s(jsonb[], bytea[], %s)', write, vectors));
+            _key_match_numbered(pipeline.source, 's', 'i'), pipeline.embedding_column,
+            _key_numbered(pipeline.source))));
+    perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
 end $$;
 
 -- halfvec or vector, qualified: the extension may live in any schema.
@@ -287,21 +314,21 @@ begin
 end $$;
 
 -- Hand a generated function to the owner of the source table. The new owner of a function needs CREATE on its
--- schema at that moment, and only then. With FORCE ROW LEVEL SECURITY the owner is subject to the policies and
--- would fail, so there whoever created the pipeline stands in.
+-- schema at that moment, and only then. Nobody stands in for the owner, whatever the table is like: the owner's
+-- content function and triggers would run with that role's rights.
 create or replace function pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
-    source_owner regrole;
-    forced boolean;
+    source_owner regrole := (select relowner from pg_class where oid = pipeline.source);
 begin
-    select relowner, relforcerowsecurity into source_owner, forced from pg_class where oid = pipeline.source;
-    execute format('alter function %s set search_path to %s', signature,
-        coalesce(nullif(pipeline.search_path, ''), ''''''));
-    if forced or source_owner = installer then
+    -- What search_path may hold is not always what SET takes: a connection's options need no quotes.
+    perform set_config('search_path', pipeline.search_path, true);
+    execute pg_catalog.format('alter function %s set search_path from current', signature);
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', true);
+    if source_owner = installer then
         perform _own(signature, installer);
         return;
     end if;
@@ -340,8 +367,11 @@ begin
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
     loop
-        continue when exists (
-            select from pg_trigger where tgrelid = relation and tgname = trigger || '_insert');
+        continue when (
+            select count(*) from pg_trigger
+            where tgrelid = relation and tgname in (trigger || '_insert', trigger || '_update')) = 2;
+        execute format('drop trigger if exists %I on %s', trigger || '_insert', relation);
+        execute format('drop trigger if exists %I on %s', trigger || '_update', relation);
         execute format('create trigger %I after insert on %s referencing new table as new_rows
                         for each statement execute function %s()',
             trigger || '_insert', relation, _pipeline_function(pipeline.id, 'on_insert'));

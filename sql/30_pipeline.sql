@@ -102,7 +102,8 @@ begin
     perform _check_options(made);
     perform _check_columns(made, made.content_columns, 'content_columns');
     perform _check_columns(made, made.watch_columns, 'watch_columns');
-    made.watch_columns := coalesce(made.watch_columns, made.content_columns, _watchable_columns(made.source));
+    made.watch_columns := _written_columns(made.source,
+        coalesce(made.watch_columns, made.content_columns, _watchable_columns(made.source)));
     made.backfill_queue := case made.queue when 'embedding_jobs' then 'embedding_backfill' else made.queue || '_backfill' end;
     perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
     perform _check_owner(made);
@@ -152,13 +153,13 @@ begin
             'Register the partitioned table itself; tables with inheritance children are not supported.');
     elsif (select relpersistence from pg_class where oid = made.source) = 't' then
         perform _refuse(format('%s is a temporary table.', made.source), 'The worker could not see its rows; register a permanent table.');
-    elsif not exists (select from _key_columns(made.source)) then
-        perform _refuse(format('%s has no primary key.', made.source),
-            'The queue names rows by their primary key: add one with ALTER TABLE ... ADD PRIMARY KEY.');
     elsif exists (select from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
                   where i.indrelid = made.source and i.indisprimary and a.amname <> 'btree') then
         perform _refuse(format('%s has a primary key WITHOUT OVERLAPS.', made.source),
             'The queue names a row by a value that stays the same; a table with an ordinary primary key can be registered.');
+    elsif not exists (select from _key_columns(made.source)) then
+        perform _refuse(format('%s has no primary key.', made.source),
+            'The queue names rows by their primary key: add one with ALTER TABLE ... ADD PRIMARY KEY.');
     end if;
 end $$;
 
@@ -221,6 +222,22 @@ as $$
         where d.classid = 'pg_type'::regclass and d.objid = a.atttypid and d.deptype = 'e' and e.extname = 'vector')
 $$;
 
+-- A generated column changes with those it is made of, and the triggers do not always see it: what stands in the
+-- place of such a column is the columns behind it.
+create or replace function pgembedd._written_columns(source regclass, columns text[]) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(array_agg(distinct written.attname::text), '{}')
+    from unnest(columns) as c(name)
+    join pg_attribute named on named.attrelid = source and named.attname = c.name
+    left join pg_attrdef made on made.adrelid = source and made.adnum = named.attnum and named.attgenerated <> ''
+    left join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = made.oid and d.refobjid = source
+                         and d.refclassid = 'pg_class'::regclass and d.refobjsubid not in (0, named.attnum)
+    join pg_attribute written on written.attrelid = source and written.attgenerated = ''
+                             and written.attnum = case named.attgenerated when '' then named.attnum else d.refobjsubid end
+$$;
+
 -- What runs for the pipeline runs as the table's owner, so the caller must be able to act as that role.
 create or replace function pgembedd._check_owner(made pgembedd.pipeline) returns void
 language plpgsql stable
@@ -232,8 +249,22 @@ begin
     if not pg_has_role(current_user, source_owner, 'usage') then
         perform _refuse(format('%s belongs to %s, and %s may not act for that role.', made.source, source_owner, quote_ident(current_user)),
             format('Run this as %s or as a superuser, or GRANT %s TO %s.', source_owner, source_owner, quote_ident(current_user)));
+    elsif _hidden_from_owner(made.source) is not null then
+        perform _refuse(_hidden_from_owner(made.source));
     end if;
 end $$;
+
+-- FORCE ROW LEVEL SECURITY subjects the owner to the policies: rows would be missed, or taken for gone.
+create or replace function pgembedd._hidden_from_owner(source regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('Row level security is forced on %s, so that %s, who owns it, would not see every row. Have an administrator '
+                  'run ALTER ROLE %s BYPASSRLS, or ALTER TABLE %s NO FORCE ROW LEVEL SECURITY.',
+                  source, c.relowner::regrole, c.relowner::regrole, source)
+    from pg_class c join pg_roles r on r.oid = c.relowner
+    where c.oid = source and c.relrowsecurity and c.relforcerowsecurity and not (r.rolsuper or r.rolbypassrls)
+$$;
 
 create or replace function pgembedd._ensure_column(made pgembedd.pipeline) returns void
 language plpgsql
@@ -368,9 +399,19 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if to_regclass(_queue_table(queue)) is not null then
-        execute format('delete from %s where message ->> ''pipeline'' = $1', _queue_table(queue)) using pipeline_id::text;
+        execute format('delete from %s q where %s', _queue_table(queue), _is_for(pipeline_id));
     end if;
 end $$;
+
+-- The condition that the message of `q` is a job of that pipeline: by our own name for it, or by the names that
+-- another's trigger gave.
+create or replace function pgembedd._is_for(pipeline_id integer) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('(q.message ->> ''pipeline'' = %L or not q.message ? ''pipeline'' and pgembedd._pipeline_of(q.message) = %s)',
+                  pipeline_id, pipeline_id)
+$$;
 
 create or replace function pgembedd.pause(name text) returns void
 language plpgsql
@@ -410,8 +451,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if to_regclass(_queue_table(queue)) is not null then
-        execute format('update %s set vt = clock_timestamp() where vt = ''infinity'' and message ->> ''pipeline'' = $1',
-            _queue_table(queue)) using pipeline_id::text;
+        execute format('update %s q set vt = clock_timestamp() where q.vt = ''infinity'' and %s',
+            _queue_table(queue), _is_for(pipeline_id));
     end if;
 end $$;
 
@@ -443,6 +484,9 @@ begin
        and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null then
         return format('The content function %s(%s) is gone. Create it again, then call pgembedd.resume(%L).', pipeline.content_function, pipeline.source, pipeline.name);
     end if;
+    if _hidden_from_owner(pipeline.source) is not null then
+        return _hidden_from_owner(pipeline.source);
+    end if;
     select format_type(a.atttypid, a.atttypmod) into actual from pg_attribute a
     where a.attrelid = pipeline.source and a.attname = pipeline.embedding_column;
     if actual <> format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions) then
@@ -468,6 +512,7 @@ returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
 as $$
 declare
     key text := _key_json(pipeline.source, 's');
@@ -479,11 +524,11 @@ begin
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
             select %1$s as id from %2$s s where s.%3$I is null
             except select r.key from pgembedd.row_state r where r.pipeline_id = %4$s and r.state in ('blank', 'dead')
-            except select q.message -> 'id' from %5$s q where q.message ->> 'pipeline' = %4$L
-            except select q.message -> 'id' from %6$s q where q.message ->> 'pipeline' = %4$L
+            except select q.message -> 'id' from %5$s q where %8$s
+            except select q.message -> 'id' from %6$s q where %8$s
             limit %7$s) w$q$,
             key, pipeline.source, pipeline.embedding_column, pipeline.id, _queue_table(pipeline.queue),
-            _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all')));
+            _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all'), _is_for(pipeline.id)));
     end if;
     get diagnostics queued = row_count;
     if queued > 0 then perform _wake(pipeline.backfill_queue); end if;

@@ -72,8 +72,9 @@ as $$
     select p.id from pipeline p
     where coalesce(message -> 'id', 'null') <> 'null' and case when message ? 'pipeline'
         then p.id::text = message ->> 'pipeline'
-        else p.source = to_regclass(quote_ident(message ->> 'schema') || '.' || quote_ident(message ->> 'table'))
-             and p.embedding_column = message ->> 'embeddingColumn' end
+        else p.embedding_column = message ->> 'embeddingColumn' and exists (
+            select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            where c.oid = p.source and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
 $$;
 
 create or replace function pgembedd._park(queue text, msg_id bigint) returns void
@@ -144,8 +145,16 @@ begin
     return pinned;
 end $$;
 
+-- What is blank is decided here, once: nothing but white space, also that of typographers (no-break, thin, wide),
+-- which \s knows in some locales only.
+create or replace function pgembedd._blank(content text) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(content, '') !~ '[^\s\u0085\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]'
+$$;
+
 -- The content of rows by key. n counts the keys from 1; a key that has no row comes back as gone.
--- What is blank is decided here, once: no character outside SQL's \s.
 create or replace function pgembedd.read(pipeline_id integer, ids jsonb[])
 returns table (n bigint, state text, content text, hash bytea)
 language plpgsql security definer
@@ -155,8 +164,8 @@ set lock_timeout = '2s'
 as $$
 begin
     return query execute format($q$
-        select i.n, case when r.n is null then 'gone' when coalesce(r.content, '') !~ '\S' then 'blank' else 'ok' end,
-               case when r.content ~ '\S' then r.content end, %s
+        select i.n, case when r.n is null then 'gone' when pgembedd._blank(r.content) then 'blank' else 'ok' end,
+               case when not pgembedd._blank(r.content) then r.content end, %s
         from unnest($1) with ordinality as i(id, n) left join %s($1) r on r.n = i.n
         order by i.n
         $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
@@ -233,9 +242,14 @@ begin
         execute format($q$
             update %s q set
                 vt = clock_timestamp() + case o.outcome when 'locked'
-                    then pgembedd.backoff(pgembedd._note(q.headers, 'deferrals') + 1, '250 ms', '1 min') else '0' end,
+                    then pgembedd.backoff(pgembedd._note(q.headers, 'deferrals') + 1, '250 ms', '1 min')
+                    -- Content that is never twice the same, because it holds the time or a random number.
+                    when 'changed' then case when pgembedd._note(q.headers, 'changed') >= 3
+                        then pgembedd.backoff(pgembedd._note(q.headers, 'changed') - 2, '250 ms', '1 min') else '0' end
+                    else '0' end,
                 headers = pgembedd._with_notes(q.headers, jsonb_build_object(
                     'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0,
+                    'changed', case o.outcome when 'changed' then pgembedd._note(q.headers, 'changed') + 1 else 0 end,
                     'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1 else 0 end))
             from unnest($1, $2) as o(msg_id, outcome)
             where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
@@ -261,7 +275,9 @@ begin
     insert into row_state (pipeline_id, key, state, dropped_tokens)
     select _note_outcomes.pipeline_id, o.key, case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
     from unnest(keys, outcomes, blank, dropped) as o(key, outcome, blank, dropped)
-    where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0);
+    where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
+    on conflict on constraint row_state_pkey do update
+    set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
     insert into activity (pipeline_id, written, cleared, unchanged, gone)
     select _note_outcomes.pipeline_id,
            count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
@@ -338,7 +354,7 @@ begin
         outcome := 'lost'; return next; return;
     end if;
     attempts := _note(job.headers, 'attempts') + 1;
-    if (job.headers -> 'pgembedd' -> 'history' -> -1 ->> 'read_ct')::integer = fail.read_ct then
+    if job.headers -> 'pgembedd' -> 'history' -> -1 -> 'read_ct' = to_jsonb(fail.read_ct) then
         -- Told twice, because the first answer was lost with the connection: it counts once.
         outcome := 'retry'; attempts := attempts - 1; retry_in := job.vt - clock_timestamp();
         return next; return;

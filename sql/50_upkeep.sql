@@ -27,12 +27,15 @@ begin
             swept := swept + _backfill(one, false, at_most);
         exception
             when lock_not_available then null;  -- somebody alters the table; the next sweep comes
-            when insufficient_privilege or undefined_table then
+            when others then  -- whatever it is, it is this pipeline's alone
                 perform stop_pipeline(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name));
         end;
     end loop;
     return swept;
 end $$;
+
+comment on function pgembedd.sweep is
+    'Queue, in every running pipeline, the rows without a vector that nobody queued; at most so many each. Returns how many.';
 
 -- Drop what nobody will ask for again: activity over a day old, and exceptions of rows that are gone.
 create or replace function pgembedd.retention() returns bigint
@@ -53,17 +56,21 @@ begin
             execute format($q$
                 with gone as (
                     delete from pgembedd.row_state r where r.pipeline_id = %1$s and not exists (
-                        select from %2$s s, %3$s where %4$s) returning r.key)
-                delete from pgembedd.dead_letter d using gone where d.pipeline_id = %1$s and d.key = gone.key
-                $q$, one.id, one.source, _key_record(one.source, 'r.key'), _key_match(one.source, 's', 'k'));
-            get diagnostics dropped = row_count;
+                        select from %2$s s, %3$s where %4$s) returning r.key),
+                letters as (
+                    delete from pgembedd.dead_letter d using gone where d.pipeline_id = %1$s and d.key = gone.key)
+                select count(*) from gone
+                $q$, one.id, one.source, _key_record(one.source, 'r.key'), _key_match(one.source, 's', 'k')) into dropped;
             total := total + dropped;
-        exception when lock_not_available or insufficient_privilege or undefined_table or undefined_column then
+        exception when others then  -- a lock, a dropped table, the dead letter of a key that is none
             raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;
         end;
     end loop;
     return total;
 end $$;
+
+comment on function pgembedd.retention is
+    'Forget activity over a day old, and what is noted about rows that are gone. Returns how much.';
 
 -- Sweep and retention, each when it is due. Null when there was nothing to do or somebody else is at it.
 create or replace function pgembedd.tick(sweep_every_s double precision default 60, retention_every_s double precision default 3600)

@@ -14,10 +14,15 @@ begin
         perform _ensure_queue(queue);
     end loop;
     for one in select p.* from pipeline p order by p.id loop
-        problem := _problem(one);
-        if problem is null then
-            perform _generate(one);
-        else
+        begin
+            problem := _problem(one);
+            if problem is null then
+                perform _generate(one);
+            end if;
+        exception when others then
+            problem := format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name);
+        end;
+        if problem is not null then
             perform stop_pipeline(one.id, problem);
         end if;
     end loop;

@@ -6,6 +6,7 @@ Runs inside the first migration, on the migration's own connection and transacti
 from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 from sqlalchemy.engine import Connection as AlchemyConnection
 
 from worker.errors import ConfigurationError
@@ -55,7 +56,32 @@ def _require_vector(connection: psycopg.Connection) -> None:
         )
 
 
+# Without these, a role that neither installed pgmq nor is a superuser cannot keep queues in it.
+_PGMQ_RIGHTS = """
+select pg_catalog.bool_and(
+    pg_catalog.has_schema_privilege(n.oid, 'usage') and pg_catalog.has_schema_privilege(n.oid, 'create')
+    and (c.oid is null or (
+        pg_catalog.has_table_privilege(c.oid, 'select') and pg_catalog.has_table_privilege(c.oid, 'insert')
+        and pg_catalog.has_table_privilege(c.oid, 'update') and pg_catalog.has_table_privilege(c.oid, 'delete'))))
+from pg_catalog.pg_namespace n
+left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p')
+                               and c.relname in ('meta', 'q_embedding_jobs', 'q_embedding_backfill')
+where n.nspname = 'pgmq'
+"""
+
+
+def _require_pgmq_rights(connection: psycopg.Connection) -> None:
+    if _scalar(connection, _PGMQ_RIGHTS) is False:
+        role = sql.Identifier(connection.info.user).as_string(connection)
+        raise ConfigurationError(
+            "pgmq belongs to another role here: an administrator must run "
+            f"`grant usage, create on schema pgmq to {role}; "
+            f"grant select, insert, update, delete on all tables in schema pgmq to {role};` first."
+        )
+
+
 def _require_pgmq(connection: psycopg.Connection) -> str:
+    _require_pgmq_rights(connection)
     if _scalar(connection, "select to_regclass('pgmq.meta') is not null"):
         return "found"
     if _versions(connection, "pgmq")[1] is not None and _try_create(connection, "pgmq"):

@@ -132,7 +132,8 @@ class Fetcher:
     def _sleep(self) -> None:
         """Nothing to do. Ask for a NOTIFY, look once more, then wait for it; or wait inside pgmq."""
         if not self._listens:
-            self.turn(poll_s=max(1, round(self._settings.poll_max_s)))
+            # Nobody can call this statement back: it has to end by itself inside the grace period.
+            self.turn(poll_s=max(1, round(min(self._settings.poll_max_s, self._settings.grace_s / 2))))
             return
         self._gateway.set_idle(True)
         if not self.turn() and not self._heard(self._pause_s):

@@ -12,7 +12,6 @@ import psycopg
 from pgvector import Vector
 from pgvector.psycopg import register_vector
 from psycopg import sql
-from psycopg.types.json import Jsonb
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
 from worker.db import connect, is_weather
@@ -109,9 +108,15 @@ class Gateway:
     def _rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
         return self.call(lambda connection: connection.execute(query(name), values).fetchall())
 
-    def _once(self, statement: LiteralString | sql.Composed, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def _once(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """For statements that meet users' tables: what stands in the way is for the caller to judge."""
-        return self.call(lambda connection: connection.execute(statement, values).fetchall(), COLLISION)
+
+        def work(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+            # Only now that there is a connection do we know where the vector type lives.
+            statement = sql.SQL(query(name)).format(vector=self._vector)
+            return connection.execute(statement, values).fetchall()
+
+        return self.call(work, COLLISION)
 
     def _one(self, name: str, **values: Any) -> Any:
         return self._rows(name, **values)[0][0]
@@ -135,9 +140,9 @@ class Gateway:
 
     def read(self, jobs: Sequence[Job]) -> list[Content]:
         """The content of each job's row. RowFailure when the content function raises, NotNow on contention."""
-        ids = [Jsonb(job.id) for job in jobs]
+        ids = [job.id for job in jobs]
         with judged("content", self.diagnose, jobs):
-            rows = self._once(query("read"), {"pipeline_id": jobs[0].pipeline.id, "ids": ids})
+            rows = self._once("read", {"pipeline_id": jobs[0].pipeline.id, "ids": ids})
         return [Content(*row) for row in rows]
 
     def store(self, results: Sequence[Result]) -> list[str]:
@@ -152,9 +157,8 @@ class Gateway:
             "embeddings": [None if result.vector is None else Vector(result.vector) for result in results],
             "dropped": [result.dropped for result in results],
         }
-        statement = sql.SQL(query("store")).format(vector=self._vector)
         with judged("write", self.diagnose, jobs):
-            rows = self._once(statement, values)
+            rows = self._once("store", values)
         outcomes: dict[int, str] = dict(rows)
         return [outcomes[job.msg_id] for job in jobs]
 
@@ -208,7 +212,7 @@ class Gateway:
 
     def tick(self, sweep_every_s: float) -> int | None:
         """The upkeep, if it is due and nobody else is at it; how many rows the sweep queued."""
-        swept: int | None = self._once(query("tick"), {"sweep_every_s": sweep_every_s})[0][0]
+        swept: int | None = self._once("tick", {"sweep_every_s": sweep_every_s})[0][0]
         return swept
 
     def listen(self) -> None:
@@ -218,10 +222,10 @@ class Gateway:
 
     def hear(self, timeout_s: float) -> bool:
         """Wait for a NOTIFY; False when none came in `timeout_s` seconds. A lost connection may have lost one."""
-        self._missed = False
         # All of them at once: those that came during other statements would else wake us one by one.
         heard = self.call(lambda connection: bool(list(connection.notifies(timeout=timeout_s, stop_after=1))))
-        return heard or self._missed
+        missed, self._missed = self._missed, False
+        return heard or missed
 
 
 def _fences(jobs: Sequence[Job], queue: str) -> dict[LiteralString, list[int]]:

@@ -41,7 +41,8 @@ class InFlight:
     def oldest_s(self) -> float:
         """For how long the oldest has been held; 0 when nothing is."""
         with self._changed:
-            return time.monotonic() - min((since for _, since in self._jobs.values()), default=time.monotonic())
+            now = time.monotonic()
+            return now - min((since for _, since in self._jobs.values()), default=now)
 
     def __len__(self) -> int:
         return len(self._jobs)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,15 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed message. (msg_id, read_ct) is the fence: it changes when somebody else claims it."""
+    """One claimed message. (msg_id, read_ct) is the fence: it changes when somebody else claims it.
+
+    `id` is the row's key as JSON text: parsed, a long decimal would come back as another number.
+    """
 
     queue: str
     msg_id: int
     read_ct: int
-    id: Any
+    id: str
     suspect: bool
     pipeline: Pipeline
 

@@ -5,6 +5,8 @@
 
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
     if context.is_offline_mode():
         raise ConfigurationError("pgembedd's migrations look at the server, so they cannot be printed with --sql.")
     engine = create_engine("postgresql+psycopg://", creator=lambda: connect(conninfo), poolclass=NullPool)
-    with engine.connect() as connection, connection.begin():
+    with engine.connect() as connection, connection.begin(), _explained():
         driver = raw(connection)
         driver.execute(_LOCK)
         _refuse_newer(driver)
@@ -84,6 +86,16 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
             apply_sql(driver)
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What an administrator can mend is a sentence."""
+    try:
+        yield
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.FeatureNotSupported) as error:
+        hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
+        raise ConfigurationError(f"The migration stopped: {error.diag.message_primary}.{hint}") from error
+
+
 def apply_sql(connection: psycopg.Connection) -> None:
     """Create or replace every function, trigger and view of sql/, inside the caller's transaction."""
     schema = connection.execute(
@@ -94,7 +106,6 @@ def apply_sql(connection: psycopg.Connection) -> None:
             "The extension vector is gone from this database: run `CREATE EXTENSION vector`, then migrate again."
         )
     connection.execute(sql.SQL("set local search_path to pg_catalog, pgembedd, {}").format(sql.Identifier(schema[0])))
-    connection.execute("drop view if exists pgembedd.status, pgembedd.failures")
     for path in sql_files():
         connection.execute(path.read_bytes())
     connection.execute("update pgembedd.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),))

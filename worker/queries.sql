@@ -2,12 +2,12 @@
 
 -- name: claim
 -- Take jobs from one lane under a lease.
-select msg_id, read_ct, id, suspect, pipeline_id, pipeline, model, fingerprint, dimensions
+select msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions
 from pgembedd.claim(%(queue)s, %(claim_size)s, %(lease_s)s, %(poll_s)s)
 
 -- name: read
 -- The content of rows by key, in the order of the keys.
-select state, content, hash from pgembedd.read(%(pipeline_id)s, %(ids)s::jsonb[]) order by n
+select state, content, hash from pgembedd.read(%(pipeline_id)s, %(ids)s::text[]::jsonb[]) order by n
 
 -- name: store
 -- Write vectors and acknowledge their jobs, both or neither.

@@ -112,7 +112,7 @@ begin
 exception
     when duplicate_object or unique_violation then null;  -- another database of the server was as quick
     when insufficient_privilege then
-        raise notice 'the role pgembedd_worker could not be created; use pgembedd.grant_worker(role) for a role of yours';
+        raise notice 'the role pgembedd_worker could not be created: use pgembedd.grant_worker(role) for one of yours';
 end $$;
 """
 
@@ -153,16 +153,6 @@ begin
 end $$;
 """
 
-UNSCHEDULE = """
-do $$
-begin
-    if to_regclass('cron.job') is not null then
-        perform cron.unschedule(j.jobid) from cron.job j
-        where j.jobname = 'pgembedd-tick' and j.database = current_database();
-    end if;
-end $$;
-"""
-
 # Roles belong to the whole cluster: another database may use this one, so it is never dropped.
 REVOKE = """
 do $$
@@ -184,7 +174,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     connection = raw(op.get_bind())
-    connection.execute(UNSCHEDULE)
     connection.execute(UNSCHEDULE)
     remove_pgmq(connection)  # first: which queues are ours stands in the tables
     connection.execute(DROP_ALL)

@@ -29,7 +29,7 @@ SHORT_LEASE = {"PGEMBEDD_LEASE_S": "1", "PGEMBEDD_CLAIM_SIZE": "8"}
 
 def text(seed: random.Random) -> str:
     """A body unlike all others."""
-    words = "river stone bread engine winter music letter garden copper window".split()
+    words = ("river", "stone", "bread", "engine", "winter", "music", "letter", "garden", "copper", "window")
     return " ".join(f"{seed.choice(words)} {seed.randrange(10_000)}" for _ in range(LENGTH_WORDS // 2))
 
 

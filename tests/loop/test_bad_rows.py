@@ -19,7 +19,7 @@ from worker.errors import ModelError
 from worker.model import Session
 
 BAD = [3, 6]
-GOOD = [1, 2, 4, 5, 7, 8]
+WAIT_S = "select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_embedding_jobs"
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,7 @@ def test_a_failed_attempt_waits_longer_each_time(
     with worker_thread(database, only(Wrapped(model, on_start=raising(ModelError)))):
         for attempt in range(1, 5):
             eventually(lambda attempt=attempt: waiting(connection)[0].attempts == attempt)  # type: ignore[misc]
-            waits_s.append(
-                value(connection, "select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_embedding_jobs")
-            )
+            waits_s.append(value(connection, WAIT_S))
             let_leases_run_out(connection)
         eventually(lambda: not waiting(connection))
     for attempt, wait_s in enumerate(waits_s):

@@ -23,13 +23,13 @@ from worker.model.supply import obtain, open_supply
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only place pip looks for packages."""
-    folder = tmp_path / "index"
+    folder = tmp_path / "package index"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_FIND_LINKS", folder.as_uri())  # a path with a blank in it would be taken for two
     return folder
 
 

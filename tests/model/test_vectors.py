@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.reference_bert import ReferenceBert
+from worker.errors import ConfigurationError
 from worker.model import Session
 
 WORDS = ["the", "wing", "of", "a", "supersonic", "aircraft", "is", "heated", "by", "friction,", "and", "its"]
@@ -83,6 +84,11 @@ def test_several_threads_may_ask_at_once(minilm: Session) -> None:
     with ThreadPoolExecutor(4) as pool:
         for got in pool.map(lambda _: minilm.run(texts), range(8)):
             assert np.array_equal(got, expected)
+
+
+def test_no_threads_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cannot run on 0 threads"):
+        Session("all-MiniLM-L6-v2", threads=0)
 
 
 def test_the_number_of_threads_changes_neither_vectors_nor_fingerprint(minilm: Session) -> None:

@@ -59,7 +59,9 @@ def test_a_fitting_column_is_taken_with_its_vectors(connection: psycopg.Connecti
 def test_the_indexes_are_created(connection: psycopg.Connection) -> None:
     make_documents(connection)
     create_pipeline(connection, create_index=True, m=8, ef_construction=40)
-    hnsw, missing = (value(connection, "select pg_get_indexdef(%s::regclass)", name) for name in column(connection, INDEXES))
+    hnsw, missing = (
+        value(connection, "select pg_get_indexdef(%s::regclass)", name) for name in column(connection, INDEXES)
+    )
     assert "USING hnsw (embedding halfvec_cosine_ops) WITH (m='8', ef_construction='40')" in hnsw
     assert missing.endswith("USING btree (id) WHERE (embedding IS NULL)")
 
@@ -178,7 +180,9 @@ def test_drop_pipeline_spares_the_others(connection: psycopg.Connection) -> None
     create_pipeline(connection, name="one", embedding_column="one")
     for number in range(10):
         create_pipeline(connection, name=f"other{number}", embedding_column=f"other{number}")
-    call(connection, "drop_pipeline", name="one")  # the first of eleven: its functions are pipeline_1_…, not pipeline_1…
+    call(
+        connection, "drop_pipeline", name="one"
+    )  # the first of eleven: its functions are pipeline_1_…, not pipeline_1…
     connection.execute("insert into documents values (2)")
     assert queued(connection) == [2] * 10
     assert sorted(queued(connection, BACKFILL)) == [1] * 10

@@ -36,7 +36,7 @@ KEYS: dict[str, tuple[str, list[str]]] = {
     "jsonb": ("id jsonb", ["'{\"a\": [1, null]}'", "'\"x\"'"]),
     "int array": ("id int[]", ["'{1,2}'", "'{}'"]),
     "two dimensions": ("id int[]", ["'{{1,2},{3,4}}'", "'{{1},{2}}'"]),
-    "text array": ("id text[]", ["'{\"a,b\",\"c\\\"d\"}'", "array[null, 'null']"]),
+    "text array": ("id text[]", ['\'{"a,b","c\\"d"}\'', "array[null, 'null']"]),
     "range": ("id daterange", ["'[2024-02-01,2024-03-04)'", "'(,)'"]),
     "enum": ("id mood", ["'happy'", "'so ''so\"'"]),
     "enum array": ("id mood[]", ["'{happy}'", "array['so ''so\"']::mood[]"]),
@@ -110,6 +110,21 @@ def test_a_blank_row_is_remembered_by_its_key(connection: psycopg.Connection, ki
     assert value(connection, "select pgembedd.retention()") == len(samples)
 
 
+# A row of which each value could be written down in several ways, and the function that inserts it.
+SETTLED = """
+    create type when_and_what as (at date, span interval, x float8);
+    create table documents (
+        a date, b timestamptz, c interval, d float8, e real, f bytea, g daterange, h tstzrange, i when_and_what,
+        content text, primary key (a, b, c, d, e, f, g, h, i));
+    create function put() returns void language sql as $$
+        insert into public.documents values (
+            '2024-02-01', '2024-02-03 04:05:06.789+00', '-1 day -2 hours', 0.1::float8 + 0.2::float8, 0.3::real / 7,
+            decode('00ff5c', 'hex'), '[2024-02-03,2024-04-05)', '[2024-02-03 01:02:03+00,)',
+            ('2024-02-01', '-1 day -2 hours', 1::float8 / 3), 'x')
+    $$
+"""
+
+
 @pytest.mark.parametrize(
     "setting",
     [
@@ -126,24 +141,24 @@ def test_a_blank_row_is_remembered_by_its_key(connection: psycopg.Connection, ki
     ],
 )
 def test_a_writers_settings_do_not_change_the_key(connection: psycopg.Connection, setting: str) -> None:
-    key = "a date, b timestamptz, c interval, d float8, e real, f bytea, g daterange, h tstzrange, i when_and_what"
-    connection.execute("create type when_and_what as (at date, span interval, x float8)")
-    connection.execute(f"create table documents ({key}, content text, primary key (a, b, c, d, e, f, g, h, i))")
+    connection.execute(SETTLED)
     create_pipeline(connection, content_columns=["content"])
-    key_values = """'2024-02-01', '2024-02-03 04:05:06.789+00', '-1 day -2 hours', 0.1::float8 + 0.2::float8, 0.3::real / 7,
-        '\\x00ff5c', '[2024-02-03,2024-04-05)', '[2024-02-03 01:02:03+00,)', ('2024-02-01', '-1 day -2 hours', 1::float8 / 3)"""
-    connection.execute(f"select set_config('probe.values', $${key_values}$$, false)")
-    connection.execute(f"create function put() returns void language sql as $$insert into public.documents values ({key_values}, 'x')$$")
     connection.execute(f"set {setting}")
     connection.execute("select public.put()")
     connection.execute("update public.documents set content = 'y'")
     connection.execute("reset all")
-    assert work(connection).popitem()[1] == "unchanged"
+    assert set(work(connection).values()) == {"written"}
     assert value(connection, "select count(*) from documents where embedding is null") == 0
 
 
 NAMES: list[dict[str, str]] = [
-    {"schema": "My Schema", "table": 'My "Table"', "key": "The Key", "content": "some content", "embedding": "the vector"},
+    {
+        "schema": "My Schema",
+        "table": 'My "Table"',
+        "key": "The Key",
+        "content": "some content",
+        "embedding": "the vector",
+    },
     {"schema": "100%", "table": "%s %I", "key": "%L", "content": "%1$s", "embedding": "%"},
     {"schema": "a.b", "table": "c.d", "key": "e.f", "content": "g.h", "embedding": "i.j"},
     {"schema": "it's", "table": "o'clock", "key": "'", "content": "''", "embedding": "';--"},
@@ -172,7 +187,7 @@ def test_any_name(connection: psycopg.Connection, names: dict[str, str], on_upda
     assert create_pipeline(connection, source=table, on_update=on_update, **options) == 1
     connection.execute(f"insert into {table} values (2, 'new')".encode())
     connection.execute(f"update {table} set {q['content']} = 'changed' where {q['key']} = 2".encode())
-    assert work(connection) == {1: "written", 2: "unchanged"}
+    assert work(connection) == {1: "written", 2: "written"}
     assert rows(connection, f"select count({q['embedding']}) from {table}") == [(2,)]
     for call_ in ("pause", "resume", "drop_pipeline"):
         call(connection, call_, name="documents")

@@ -68,7 +68,10 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"name": ""}, "The pipeline name '' is not usable."),
     ({"name": None}, "The pipeline name NULL is not usable."),
     ({"name": "n" * 64}, f"The pipeline name '{'n' * 64}' is not usable."),
-    ({"content_columns": ["title", "nope", "no"]}, 'public.documents has no column "nope", "no", named in content_columns.'),
+    (
+        {"content_columns": ["title", "nope", "no"]},
+        'public.documents has no column "nope", "no", named in content_columns.',
+    ),
     ({"content_columns": [None]}, 'public.documents has no column "", named in content_columns.'),
     ({"content_columns": ["ctid"]}, 'public.documents has no column "ctid", named in content_columns.'),
     ({"watch_columns": ["nope"]}, 'public.documents has no column "nope", named in watch_columns.'),
@@ -97,9 +100,18 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"embedding_column": ""}, "The pipeline needs an embedding_column."),
     ({"embedding_column": "content"}, 'The column "content" cannot be content or key and hold the vector, too.'),
     ({"embedding_column": "id"}, 'The column "id" cannot be content or key and hold the vector, too.'),
-    ({"embedding_column": "long"}, "public.documents.long is public.halfvec(5), but this pipeline writes public.halfvec(3)."),
-    ({"embedding_column": "bare"}, "public.documents.bare is public.halfvec, but this pipeline writes public.halfvec(3)."),
-    ({"embedding_column": "wide"}, "public.documents.wide is public.vector(3), but this pipeline writes public.halfvec(3)."),
+    (
+        {"embedding_column": "long"},
+        "public.documents.long is public.halfvec(5), but this pipeline writes public.halfvec(3).",
+    ),
+    (
+        {"embedding_column": "bare"},
+        "public.documents.bare is public.halfvec, but this pipeline writes public.halfvec(3).",
+    ),
+    (
+        {"embedding_column": "wide"},
+        "public.documents.wide is public.vector(3), but this pipeline writes public.halfvec(3).",
+    ),
     ({"embedding_column": "words"}, "public.documents.words is text, but this pipeline writes public.halfvec(3)."),
     ({"embedding_column": "made"}, "public.documents.made is a generated column; nobody can write to it."),
     ({"embedding_column": "used"}, 'public.documents.used is filled by the pipeline "taken" already.'),
@@ -133,14 +145,10 @@ def test_a_source_is_refused(connection: psycopg.Connection, source: str | None,
 
 
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
-def test_an_option_is_refused(connection: psycopg.Connection, options: dict[str, Any], message: str | None) -> None:
+def test_an_option_is_refused(connection: psycopg.Connection, options: dict[str, Any], message: str) -> None:
     before = prepare(connection)
-    if message is None:
-        with pytest.raises(psycopg.Error):
-            create_pipeline(connection, **options)
-    else:
-        with refused(message.replace("public.documents.", "public.documents.", 1) if message.startswith("documents") else message):
-            create_pipeline(connection, **options)
+    with refused(message):
+        create_pipeline(connection, **options)
     assert rows(connection, EVERYTHING) == before
 
 

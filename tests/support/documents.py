@@ -61,12 +61,12 @@ def insert(connection: psycopg.Connection, ids: Iterable[int], table: str = "doc
 def waiting(connection: psycopg.Connection, lanes: Iterable[str] = LANES) -> list[Waiting]:
     """The messages of these queues, in order."""
     return [
-        Waiting(key, read_ct, *notes[:3], tuple(notes[3]))
+        Waiting(key, read_ct, attempts, deferrals, alone, tuple(reasons))
         for lane in lanes
-        for key, read_ct, *notes in rows(
+        for key, read_ct, attempts, deferrals, alone, reasons in rows(
             connection,
-            "select message -> 'id', read_ct, pgembedd._note(headers, 'attempts'), pgembedd._note(headers, 'deferrals'), "
-            "pgembedd._note(headers, 'alone'), array(select h ->> 'reason' from "
+            "select message -> 'id', read_ct, pgembedd._note(headers, 'attempts'), "
+            "pgembedd._note(headers, 'deferrals'), pgembedd._note(headers, 'alone'), array(select h ->> 'reason' from "
             "jsonb_array_elements(coalesce(headers -> 'pgembedd' -> 'history', '[]')) h) "
             f"from pgmq.q_{lane} order by msg_id",
         )

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from worker.errors import ModelUnavailableError
-from worker.model import Embeddings, Session
+from worker.model import Embeddings, Pending, Session
 from worker.models import Embedder
 
 MODEL = "all-MiniLM-L6-v2"
@@ -41,7 +41,7 @@ class Wrapped:
     def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> WrappedPending:
         """Texts on their way through the real model."""
         self._on_start(texts)
-        return WrappedPending(self._session, texts, self._on_result)
+        return WrappedPending(self._session.start(texts, kind=kind), texts, self._on_result)
 
     def close(self) -> None:
         """Leave the session open."""
@@ -50,9 +50,8 @@ class Wrapped:
 class WrappedPending:
     """Their vectors, after the hook."""
 
-    def __init__(self, session: Session, texts: Sequence[str], on_result: Hook) -> None:
-        self._texts, self._on_result = texts, on_result
-        self._pending = session.start(texts)
+    def __init__(self, pending: Pending, texts: Sequence[str], on_result: Hook) -> None:
+        self._pending, self._texts, self._on_result = pending, texts, on_result
 
     def result(self) -> Embeddings:
         """The real vectors."""
@@ -77,7 +76,7 @@ class Gate:
     def __init__(self) -> None:
         self.reached, self._open = threading.Event(), threading.Event()
 
-    def __call__(self, texts: Sequence[str]) -> None:
+    def __call__(self, _texts: Sequence[str]) -> None:
         self.reached.set()
         assert self._open.wait(60), "nobody opened the gate"
 

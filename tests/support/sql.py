@@ -6,6 +6,7 @@ The worker's own statements (worker/queries.sql) are what calls claim, read, sto
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from worker.queries import query
 FRESH, BACKFILL = "embedding_jobs", "embedding_backfill"
 LANES = (FRESH, BACKFILL)
 
-Embed = Callable[[str], Sequence[float]]
+Embed = Callable[[str], list[float]]
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,15 @@ class Job:
     queue: str
     msg_id: int
     read_ct: int
-    id: Any
+    key: str
     suspect: bool
     pipeline_id: int
     pipeline: str
+
+    @property
+    def id(self) -> Any:
+        """The key that `key` is the JSON of."""
+        return json.loads(self.key)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def make_documents(connection: psycopg.Connection, count: int = 0, key: str = "i
     )
 
 
-def create_pipeline(connection: psycopg.Connection, **options: Any) -> int:
+def create_pipeline(connection: psycopg.Connection, **options: Any) -> Any:
     """create_pipeline() with three dimensions and `title, content` of `documents` unless told otherwise."""
     if "content_function" not in options:
         options.setdefault("content_columns", ["title", "content"])
@@ -136,7 +142,7 @@ def claim_one(connection: psycopg.Connection, queue: str = FRESH) -> Job:
 
 def read(connection: psycopg.Connection, jobs: Sequence[Job]) -> list[Content]:
     """The content of each job's row; all of one pipeline."""
-    ids = [psycopg.types.json.Jsonb(job.id) for job in jobs]
+    ids = [job.key for job in jobs]
     found = connection.execute(query("read"), {"pipeline_id": jobs[0].pipeline_id, "ids": ids}).fetchall()
     return [Content(*row) for row in found]
 
@@ -166,7 +172,7 @@ def store(
         "dropped": [dropped for _ in jobs],
     }
     statement = sql.SQL(query("store")).format(vector=_vector_type(connection))
-    outcomes = dict(connection.execute(statement, values).fetchall())
+    outcomes: dict[int, str] = dict(connection.execute(statement, values).fetchall())
     return [outcomes[job.msg_id] for job in jobs]
 
 
@@ -176,7 +182,7 @@ def _vector_type(connection: psycopg.Connection) -> sql.Identifier:
 
 def fail(
     connection: psycopg.Connection, job: Job, reason: str = "content", error: str = "no", permanent: bool = False
-) -> tuple[str, int, float | None]:
+) -> tuple[str, int | None, float | None]:
     """Record a failed attempt: outcome, attempts so far, seconds until the next."""
     values = {"queue": job.queue, "msg_id": job.msg_id, "read_ct": job.read_ct}
     (row,) = connection.execute(
@@ -228,7 +234,7 @@ def work(connection: psycopg.Connection, lanes: Iterable[str] = LANES) -> dict[A
 
 
 def _hashable(key: Any) -> Any:
-    return tuple(sorted(key.items())) if isinstance(key, dict) else tuple(key) if isinstance(key, list) else key
+    return json.dumps(key) if isinstance(key, dict | list) else key
 
 
 def vectors(connection: psycopg.Connection, table: str = "documents", order: str = "id") -> list[list[float] | None]:

@@ -1,9 +1,7 @@
-"""The files that run pgembedd as a service agree with the program, and with the tools that read them."""
+"""The image and the compose file agree with the program, and with the tools that read them."""
 
-import os
 import re
 import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,42 +9,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from worker import config, errors
-from worker.config import Settings
-from worker.run import LAST_S
-
-ROOT = Path(__file__).parents[2]
-COMPOSE = ROOT / "docker-compose.yml"
-DOCKERFILE = ROOT / "Dockerfile"
-UNIT = ROOT / "deploy" / "pgembedd.service"
-KUBERNETES = ROOT / "deploy" / "kubernetes.yaml"
-FILES = (COMPOSE, DOCKERFILE, UNIT, KUBERNETES)
-
-STOP_S = Settings().grace_s + LAST_S  # what a drain takes at most
-
-
-def run_tool(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a tool that is there; whoever calls has made sure of that."""
-    environment = {name: value for name, value in os.environ.items() if name != "POSTGRES_PASSWORD"} | variables
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-
-
-def require(tool: str) -> str:
-    """The tool's path, or a skip that names it."""
-    path = shutil.which(tool)
-    if path is None:
-        pytest.skip(f"{tool} is not installed here")
-    return path
-
-
-def seconds(text: str) -> float:
-    """`30`, `30s` or `15min` in seconds."""
-    match = re.fullmatch(r"([0-9.]+)(s|min|m)?", text)
-    assert match is not None, text
-    return float(match[1]) * (60 if match[2] in ("min", "m") else 1)
-
+from tests.support.deploy import COMPOSE, DOCKERFILE, FILES, ROOT, STOP_S, instructions, require, run_tool, seconds
+from worker import config
 
 # -- Compose -----------------------------------------------------------------------------------------------
 
@@ -109,12 +73,6 @@ def test_compose_says_what_is_missing_without_a_password(tmp_path: Path) -> None
 # -- The image ---------------------------------------------------------------------------------------------
 
 
-def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions, continued lines joined."""
-    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(encoding="utf-8"), flags=re.MULTILINE).replace("\\\n", " ")
-    return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in text.splitlines() if line.strip()]
-
-
 def copied() -> set[str]:
     """What the build takes out of the checkout."""
     lists = [rest.split()[:-1] for name, rest in instructions() if name == "COPY" and "--from" not in rest]
@@ -161,91 +119,6 @@ def test_dockerfile_is_accepted_by_hadolint() -> None:
     assert outcome.returncode == 0, outcome.stdout
 
 
-# -- systemd -----------------------------------------------------------------------------------------------
-
-
-def unit() -> dict[str, list[str]]:
-    """The unit's settings; a name may come several times."""
-    settings: dict[str, list[str]] = {}
-    for line in UNIT.read_text(encoding="utf-8").splitlines():
-        if match := re.fullmatch(r"(\w+)=(.*)", line):
-            settings.setdefault(match[1], []).append(match[2])
-    return settings
-
-
-def test_unit_stops_restarting_for_what_a_restart_cannot_mend() -> None:
-    (prevented,) = unit()["RestartPreventExitStatus"]
-    kinds = (errors.ConfigurationError, errors.DatabaseUnavailableError, errors.SchemaError, errors.ModelError)
-
-    assert unit()["Restart"] == ["on-failure"]
-    assert {kind for kind in kinds if str(kind.exit_code) in prevented.split()} == {errors.ConfigurationError}
-
-
-def test_unit_leaves_time_to_drain_and_watches_longer_than_that() -> None:
-    settings = unit()
-
-    assert settings["Type"] == ["notify"]
-    assert seconds(settings["TimeoutStopSec"][0]) > STOP_S
-    assert seconds(settings["WatchdogSec"][0]) > STOP_S  # a drain sends no WATCHDOG=1
-
-
-def test_unit_hands_over_the_credential_it_loads() -> None:
-    (credential,) = unit()["LoadCredential"]
-    name, _, path = credential.partition(":")
-
-    assert f"DATABASE_URL_FILE=%d/{name}" in unit()["Environment"]
-    assert path.startswith("/etc/pgembedd/")
-
-
-def test_unit_is_accepted_by_systemd(tmp_path: Path) -> None:
-    verify = require("systemd-analyze")
-    copy = tmp_path / "pgembedd.service"
-    text = UNIT.read_text(encoding="utf-8")
-    # The program is not installed where the unit expects it, and another one has to be there.
-    copy.write_text(text.replace("/opt/pgembedd/bin/pgembedd", "/bin/true"), encoding="utf-8")
-    outcome = run_tool(verify, "verify", "--man=no", str(copy), SYSTEMD_LOG_LEVEL="warning")
-
-    assert (outcome.returncode, outcome.stderr) == (0, "")
-
-
-# -- Kubernetes --------------------------------------------------------------------------------------------
-
-
-def pods() -> list[dict[str, Any]]:
-    """The pod of every workload."""
-    documents = yaml.safe_load_all(KUBERNETES.read_text(encoding="utf-8"))
-    return [document["spec"]["template"]["spec"] for document in documents]
-
-
-def test_pods_run_as_the_user_of_the_image_with_nothing_to_spare() -> None:
-    user = dict(instructions())["USER"]
-    for pod in pods():
-        security = pod["securityContext"]
-        assert security["runAsNonRoot"] is True
-        assert f"{security['runAsUser']}:{security['runAsGroup']}" == user
-        for container in pod["containers"]:
-            assert container["securityContext"]["readOnlyRootFilesystem"] is True
-            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-            assert "limits" in container["resources"]
-
-
-def test_pods_take_the_database_from_a_secret() -> None:
-    for pod in pods():
-        (secret,) = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
-        (container,) = pod["containers"]
-        (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "credentials"]
-        variables = {variable["name"]: variable["value"] for variable in container["env"]}
-        assert variables["DATABASE_URL_FILE"] == f"{mount['mountPath']}/{secret['items'][0]['path']}"
-
-
-def test_workers_get_longer_than_the_grace_period_and_the_image_of_this_version() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    _, workers = pods()
-
-    assert workers["terminationGracePeriodSeconds"] > STOP_S
-    assert {pod["containers"][0]["image"] for pod in pods()} == {f"pgembedd:{version}"}
-
-
 # -- All of them -------------------------------------------------------------------------------------------
 
 
@@ -267,10 +140,3 @@ def test_every_command_is_one_of_the_program(path: Path) -> None:
 
     assert names
     assert names <= set(COMMANDS)
-
-
-def test_unit_names_a_program_that_the_package_installs() -> None:
-    (start,) = unit()["ExecStart"]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-    assert Path(start.split()[0]).name in project["scripts"]

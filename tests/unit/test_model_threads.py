@@ -22,6 +22,11 @@ V2_MOUNT = "30 23 0:26 / {root} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
 V1_MOUNT = "33 25 0:29 {top} {root} rw,nosuid - cgroup cgroup rw,cpu,cpuacct"
 
 
+def mount_line(form: str, root: Path, top: str = "/") -> str:
+    """A line of mountinfo, blanks in the path escaped as the kernel does."""
+    return form.format(root=str(root).replace(" ", r"\040"), top=top)
+
+
 def pretend(tmp_path: Path, mountinfo: str, cgroup: str) -> Path:
     """A folder that looks like /proc/self."""
     proc = tmp_path / "proc"
@@ -78,21 +83,21 @@ def test_a_path_from_outside_the_container_falls_back_to_the_mount() -> None:
 
 
 def test_the_tightest_quota_of_all_ancestors_counts(tmp_path: Path) -> None:
-    root = tmp_path / "cg"
+    root = tmp_path / "c g"
     (root / "a" / "b").mkdir(parents=True)
     (root / "a" / "b" / "cpu.max").write_text("max 100000")
     (root / "a" / "cpu.max").write_text("150000 100000")
-    proc = pretend(tmp_path, V2_MOUNT.format(root=root), "0::/a/b")
+    proc = pretend(tmp_path, mount_line(V2_MOUNT, root), "0::/a/b")
     assert cpu_quota(proc) == 1.5
     assert usable_cores(proc) == min(2, len(os.sched_getaffinity(0)))
 
 
 def test_a_v1_quota_below_one_core_still_leaves_one_thread(tmp_path: Path) -> None:
-    root = tmp_path / "cg"
+    root = tmp_path / "c g"
     root.mkdir()
     (root / "cpu.cfs_quota_us").write_text("20000\n")
     (root / "cpu.cfs_period_us").write_text("100000\n")
-    proc = pretend(tmp_path, V1_MOUNT.format(top="/x", root=root), "5:cpuacct,cpu:/x")
+    proc = pretend(tmp_path, mount_line(V1_MOUNT, root, "/x"), "5:cpuacct,cpu:/x")
     assert cpu_quota(proc) == 0.2
     assert usable_cores(proc) == 1
 

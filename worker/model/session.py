@@ -10,7 +10,7 @@ from typing import Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import ModelError
+from worker.errors import ConfigurationError, ModelError
 from worker.model.batching import plan_runs
 from worker.model.built import built_graph
 from worker.model.cache import cache_root
@@ -88,6 +88,8 @@ class Session:
         `notify` is called with one line before anything that takes a while. Raises ModelError,
         ModelUnavailableError or ConfigurationError.
         """
+        if threads is not None and threads < 1:
+            raise ConfigurationError(f"A model cannot run on {threads} threads; give 1 or more.")
         spec = _describe(name, model_dir)
         supply = open_supply(spec, model_dir=model_dir, cache_dir=cache_dir, offline=offline, notify=notify)
         tokenizer_path = obtain(spec, supply, TOKENIZER)

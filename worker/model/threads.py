@@ -6,6 +6,7 @@ be throttled. The quota counts for every ancestor of our cgroup, so the smallest
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -61,11 +62,17 @@ def parse_mounts(mountinfo: str) -> list[CgroupMount]:
         fields, (kind, _, options) = ours.split(), (*theirs.split(), "", "", "")[:3]
         if len(fields) < 5:
             continue
+        root, mount_point = (_unescape(field) for field in fields[3:5])
         if kind == "cgroup2":
-            mounts.append(CgroupMount(2, fields[4], fields[3]))
+            mounts.append(CgroupMount(2, mount_point, root))
         elif kind == "cgroup" and "cpu" in options.split(","):
-            mounts.append(CgroupMount(1, fields[4], fields[3]))
+            mounts.append(CgroupMount(1, mount_point, root))
     return mounts
+
+
+def _unescape(field: str) -> str:
+    r"""The kernel writes blanks and backslashes in these paths as octal numbers, a blank as `\040`."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
 def parse_membership(cgroup: str) -> dict[int, str]:

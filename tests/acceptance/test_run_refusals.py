@@ -1,0 +1,103 @@
+"""What `pgembedd run` says when it cannot begin: one sentence and the documented exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.support.command import pgembedd
+from tests.support.databases import Database
+from tests.support.documents import insert, make_documents, waiting
+from tests.support.roles import Roles, conninfo_as, temporary_roles
+from worker.postgres import EmbeddedPostgres
+
+CONFIGURATION, UNREACHABLE, SCHEMA, MODEL = 2, 3, 4, 5
+
+
+@pytest.fixture
+def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
+    with temporary_roles(server) as made:
+        yield made
+
+
+def refusal(database: str, code: int) -> str:
+    """The sentence that `pgembedd run` ends with."""
+    return pgembedd("run", database=database).refused(code)
+
+
+def test_a_server_that_is_not_there() -> None:
+    said = refusal("postgresql://me@127.0.0.1:1/db", UNREACHABLE)
+    assert said == 'pgembedd: The database "db" at 127.0.0.1:1 (as me) cannot be reached: Connection refused.'
+
+
+def test_a_host_that_does_not_exist() -> None:
+    assert '"db" at no-such-host.invalid' in refusal("postgresql://me@no-such-host.invalid/db", UNREACHABLE)
+
+
+def test_a_wrong_password(database: Database) -> None:
+    said = refusal(make_conninfo(database.conninfo, password="guessed"), UNREACHABLE)
+    assert 'password authentication failed for user "postgres"' in said
+    assert "guessed" not in said
+
+
+def test_a_database_that_does_not_exist(database: Database) -> None:
+    assert 'database "nowhere" does not exist' in refusal(
+        make_conninfo(database.conninfo, dbname="nowhere"), UNREACHABLE
+    )
+
+
+def test_an_address_that_cannot_be_read() -> None:
+    assert "The connection string cannot be read" in refusal("my database", CONFIGURATION)
+
+
+def test_a_database_without_our_schema(empty_database: Database) -> None:
+    said = refusal(empty_database.conninfo, SCHEMA)
+    assert said == "pgembedd: This database has no pgembedd schema: run `pgembedd migrate`."
+
+
+def test_a_schema_of_a_newer_version(database: Database, connection: psycopg.Connection) -> None:
+    connection.execute("update pgembedd.schema_revision set version_num = '9999'")
+    assert "at pgembedd schema 9999, newer than this program's" in refusal(database.conninfo, SCHEMA)
+
+
+def test_functions_of_another_version(database: Database, connection: psycopg.Connection) -> None:
+    connection.execute("update pgembedd.installation set sql_digest = 'other'")
+    assert "The functions in this database are not of this version" in refusal(database.conninfo, SCHEMA)
+
+
+def test_a_role_without_rights(database: Database, roles: Roles) -> None:
+    role = roles.make("stranger")
+    said = refusal(conninfo_as(database, role), CONFIGURATION)
+    assert f"pgembedd.grant_worker('\"{role}\"')" in said
+
+
+def test_settings_out_of_range(database: Database) -> None:
+    for arguments in (["--lease-s", "0"], ["--wait", "long"], ["--claim-size", "many"]):
+        outcome = pgembedd("run", *arguments, database=database.conninfo)
+        assert outcome.code == CONFIGURATION
+        assert arguments[0] in outcome.err
+        assert "Traceback" not in outcome.err
+
+
+def test_a_model_that_is_not_here_is_never_replaced(
+    database: Database, connection: psycopg.Connection, tmp_path: object
+) -> None:
+    """gte-small without network and with an empty cache, although the stand-in's files could be had."""
+    make_documents(connection, model="gte-small")
+    insert(connection, [1])
+    outcome = pgembedd(
+        "run",
+        database=database.conninfo,
+        HF_HUB_OFFLINE="1",
+        HF_HOME=f"{tmp_path}/hub",
+        PGEMBEDD_CACHE_DIR=f"{tmp_path}/cache",
+    )
+    assert outcome.code == MODEL
+    last = outcome.err.strip().splitlines()[-1]
+    assert last.startswith("pgembedd: ")
+    assert "gte-small" in last
+    assert "Traceback" not in outcome.err
+    assert [job.read_ct for job in waiting(connection)] == [0]

@@ -1,0 +1,37 @@
+"""A worker that was stopped for longer than its lease does nothing to the jobs when it goes on."""
+
+from __future__ import annotations
+
+import signal
+
+import psycopg
+
+from tests.support.databases import Database
+from tests.support.documents import insert, make_documents, missing, waiting
+from tests.support.sql import claim, learn_vector, store, value
+from tests.support.waiting import eventually
+from tests.support.worker import WorkerProcess
+
+MESSAGE = "select vt, read_ct, headers::text from pgmq.q_embedding_jobs"
+
+
+def test_a_worker_that_was_stopped_past_its_lease(database: Database, connection: psycopg.Connection) -> None:
+    learn_vector(connection)
+    make_documents(connection)
+    insert(connection, [1])
+    settings = {"ODD_MODEL": "slow:2", "PGEMBEDD_LEASE_S": "1"}
+    with WorkerProcess(database.conninfo, module="tests.support.odd_worker", **settings) as worker:
+        eventually(lambda: waiting(connection)[0].read_ct == 1, timeout_s=60)
+        worker.send(signal.SIGSTOP)
+        eventually(lambda: value(connection, "select vt < clock_timestamp() from pgmq.q_embedding_jobs"))
+        (mine,) = claim(connection, lease_s=600)
+        before = connection.execute(MESSAGE).fetchone()
+        worker.send(signal.SIGCONT)
+        worker.await_event("stored")
+        assert [event.get("lost") for event in worker.named("stored")] == [1]
+        assert connection.execute(MESSAGE).fetchone() == before
+        assert missing(connection) == [1]
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+    assert connection.execute(MESSAGE).fetchone() == before
+    assert store(connection, [mine], embed=lambda _text: [0.5] * 384) == ["written"]

@@ -1,0 +1,104 @@
+"""A broken pipeline stops with a sentence; the others run on, nothing is lost, and mending it is enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.documents import await_embedded, await_quiet, insert, make_documents, stale, waiting
+from tests.support.embedders import Wrapped, only
+from tests.support.sql import call, reason, state
+from tests.support.waiting import eventually
+from tests.support.worker import worker_thread
+from worker.model import Session
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What somebody does to the table, what undoes it, and how the reason begins."""
+
+    done_by: str
+    undone_by: str
+    reason: str
+
+
+DAMAGES = {
+    "column renamed": Damage(
+        "alter table documents rename body to contents",
+        "alter table documents rename contents to body",
+        'public.documents has no column "body" any more.',
+    ),
+    "embedding column of another type": Damage(
+        "drop index documents_embedding_hnsw; alter table documents alter embedding type vector(384)",
+        "alter table documents alter embedding type halfvec(384)",
+        "public.documents.embedding is public.vector(384) now",
+    ),
+    "table renamed": Damage(
+        "alter table documents rename to papers",
+        "alter table papers rename to documents",
+        "The table public.documents is now public.papers.",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_table_that_was_altered_under_a_running_worker(
+    database: Database, connection: psycopg.Connection, model: Session, damage: Damage
+) -> None:
+    make_documents(connection)
+    make_documents(connection, "letters")
+    with worker_thread(database, only(Wrapped(model))):
+        insert(connection, [1])
+        await_quiet(connection)
+        with connection.transaction():
+            insert(connection, [2, 3])
+            connection.execute(damage.done_by)
+        eventually(lambda: state(connection) == "stopped")
+        assert reason(connection).startswith(damage.reason)
+        insert(connection, [1, 2], table="letters")
+        await_embedded(connection, [1, 2], table="letters")
+        assert [(job.id, job.attempts) for job in waiting(connection)] == [(2, 0), (3, 0)]
+        connection.execute(damage.undone_by)
+        call(connection, "resume", name="documents")
+        await_quiet(connection)
+    assert stale(connection, model) == []
+    assert connection.execute("select from pgembedd.failures").rowcount == 0
+
+
+def test_a_table_that_was_dropped_under_a_running_worker(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    make_documents(connection, "letters")
+    with worker_thread(database, only(Wrapped(model))):
+        with connection.transaction():
+            insert(connection, [1])
+            connection.execute("drop table documents")
+        eventually(lambda: state(connection) == "stopped")
+        assert reason(connection).startswith("The table public.documents was dropped.")
+        insert(connection, [1, 2], table="letters")
+        await_embedded(connection, [1, 2], table="letters")
+        call(connection, "drop_pipeline", name="documents")
+        await_quiet(connection)
+
+
+def test_a_pipeline_that_was_dropped_or_paused_under_a_running_worker(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    make_documents(connection, "letters")
+    call(connection, "pause", name="documents")
+    with worker_thread(database, only(Wrapped(model))):
+        insert(connection, [1])
+        eventually(lambda: [job.read_ct for job in waiting(connection)] == [1])
+        call(connection, "resume", name="documents")
+        await_quiet(connection)
+        with connection.transaction():
+            insert(connection, [2])
+            call(connection, "drop_pipeline", name="documents")
+        insert(connection, [1], table="letters")
+        await_quiet(connection)
+    assert stale(connection, model, "letters") == []

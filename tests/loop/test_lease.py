@@ -1,0 +1,88 @@
+"""A claim is the worker's as long as it lives, and nobody else's; and not a moment longer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg
+from structlog.typing import EventDict
+
+from tests.support.databases import Database
+from tests.support.documents import await_quiet, insert, make_documents, stale, waiting
+from tests.support.embedders import Gate, Wrapped, only
+from tests.support.sql import claim, let_leases_run_out, value
+from tests.support.waiting import eventually
+from tests.support.worker import worker_thread
+from worker.model import Session
+
+
+def lease_end_s(connection: psycopg.Connection) -> float:
+    """When the lease of the only job ends, in seconds since the epoch."""
+    return float(value(connection, "select extract(epoch from vt)::float8 from pgmq.q_embedding_jobs"))
+
+
+def test_the_heartbeat_keeps_what_the_model_takes_long_for(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    insert(connection, [1])
+    gate, others = Gate(), list[Sequence[str]]()
+    with worker_thread(database, only(Wrapped(model, on_result=gate)), lease_s=1):
+        assert gate.reached.wait(30)
+        with worker_thread(database, only(Wrapped(model, on_start=others.append)), lease_s=1):
+            first_s = lease_end_s(connection)
+            eventually(lambda: lease_end_s(connection) > first_s + 2.5)
+            assert [(job.read_ct, job.deferrals) for job in waiting(connection)] == [(1, 0)]
+            gate.open()
+            await_quiet(connection)
+    assert others == [], "the claim was another worker's, too"
+    assert stale(connection, model) == []
+
+
+def test_a_claim_that_was_lost_is_worked_by_its_new_owner_only(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
+) -> None:
+    """The lease is moved into the past, which no heartbeat can prevent; then somebody else claims."""
+    make_documents(connection)
+    insert(connection, [1, 2])
+    gate = Gate()
+    with worker_thread(database, only(Wrapped(model, on_result=gate)), lease_s=1):
+        assert gate.reached.wait(30)
+        with connection.transaction():  # so that neither the heartbeat nor the worker's next claim comes in between
+            let_leases_run_out(connection)
+            assert len(claim(connection, lease_s=600)) == 2
+        ends_s = value(connection, "select min(extract(epoch from vt)) from pgmq.q_embedding_jobs")
+        eventually(lambda: any(event["event"] == "lease_lost" for event in log))
+        gate.open()
+        eventually(lambda: any(event.get("lost") == 2 for event in log))
+    assert value(connection, "select count(*) from documents where embedding is not null") == 0
+    assert [job.unrecorded for job in waiting(connection)] == [2, 2]
+    assert value(connection, "select min(extract(epoch from vt)) from pgmq.q_embedding_jobs") == ends_s
+
+
+def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
+) -> None:
+    """The lease runs out while the database is away, say, and the worker that is still at it claims the job again."""
+    make_documents(connection)
+    insert(connection, [1])
+    first, second = Gate(), Gate()
+    gates = iter([first, second])
+    with worker_thread(database, only(Wrapped(model, on_result=lambda texts: next(gates)(texts))), lease_s=1):
+        assert first.reached.wait(30)
+
+        def claimed_again() -> bool:
+            connection.execute("update pgmq.q_embedding_jobs set vt = clock_timestamp() where read_ct = 1")
+            return [job.read_ct for job in waiting(connection)] == [2]
+
+        eventually(claimed_again)
+        first.open()
+        assert second.reached.wait(30), "the second claim was forgotten with the first"
+        ends_s = lease_end_s(connection)
+        eventually(lambda: lease_end_s(connection) > ends_s + 1.5)
+        second.open()
+        await_quiet(connection)
+    assert [(event.get("lost"), event.get("written")) for event in log if event["event"] == "stored"] == [
+        (1, None),
+        (None, 1),
+    ]

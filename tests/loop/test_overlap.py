@@ -1,0 +1,131 @@
+"""Claim, embed and store overlap, and what a claim costs the database does not grow with it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from queue import Queue
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.documents import await_quiet, insert, make_documents, stale
+from tests.support.embedders import Wrapped, only
+from tests.support.worker import PATIENCE_S, brisk, worker_thread
+from worker.deliver import Deliverer
+from worker.fetch import Fetcher, Work
+from worker.gateway import Gateway
+from worker.inflight import InFlight
+from worker.model import Session
+from worker.models import Models
+
+CLAIMS = 6
+
+
+def test_the_model_has_the_next_claim_before_it_gives_up_the_last(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """No claim's vectors come out before the next claim's texts have gone in, as long as there is one."""
+    make_documents(connection)
+    insert(connection, range(CLAIMS * 4))
+    started = 0
+    finished = 0
+    changed = threading.Condition()
+
+    def start(texts: Sequence[str]) -> None:
+        nonlocal started
+        with changed:
+            started += 1
+            changed.notify_all()
+
+    def result(texts: Sequence[str]) -> None:
+        nonlocal finished
+        with changed:
+            finished += 1
+            ahead = min(finished + 1, CLAIMS)
+            assert changed.wait_for(lambda: started >= ahead, 30), "the model is idle, and there is work"
+
+    with worker_thread(database, only(Wrapped(model, start, result)), claim_size=4):
+        await_quiet(connection)
+    assert (started, finished) == (CLAIMS, CLAIMS)
+    assert stale(connection, model) == []
+
+
+def test_a_claim_goes_into_the_model_while_the_last_is_being_stored(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """A trigger of the user's holds the first store up until two more claims have gone into the model."""
+    make_documents(connection)
+    connection.execute(
+        "create function hold() returns trigger language plpgsql as "
+        "$$ begin perform pg_advisory_xact_lock(1); return new; end $$;"
+        "create trigger hold before update on documents for each row execute function hold()"
+    )
+    insert(connection, range(8))
+    claims = threading.Semaphore(0)
+    with database.connect(autocommit=False) as user:
+        user.execute("select pg_advisory_xact_lock(1)")
+        with worker_thread(database, only(Wrapped(model, on_start=lambda _texts: claims.release())), claim_size=4):
+            for _ in range(2):
+                assert claims.acquire(timeout=PATIENCE_S), "the next claim waits for the store"
+            user.commit()
+            await_quiet(connection)
+
+
+def test_equal_texts_of_a_claim_are_embedded_once(
+    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_documents(connection)
+    connection.execute("insert into documents select i, 'text ' || i % 2 from generate_series(1, 8) i")
+    encoded: list[str] = []
+    encode = model._encode
+
+    def recording(text: str, kind: Any) -> Any:
+        encoded.append(text)
+        return encode(text, kind)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "_encode", recording)
+        with worker_thread(database, only(Wrapped(model))):
+            await_quiet(connection)
+    assert sorted(encoded) == ["text 0", "text 1"]
+    assert stale(connection, model) == []
+
+
+class Counting(psycopg.Cursor[Any]):
+    """A cursor that counts what it is asked to execute."""
+
+    executed = 0
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        type(self).executed += 1
+        return super().execute(*args, **kwargs)
+
+
+def test_the_statements_of_a_claim_are_a_constant(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """From claim to acknowledgement: claim, read and store, whatever is in it."""
+    make_documents(connection)
+    gateway = Gateway(database.conninfo, threading.Event(), "test")
+    in_flight, deliveries, models = InFlight(), Queue[Work | None](), Models(only(Wrapped(model)))
+    fetcher = Fetcher(brisk(claim_size=1000), gateway, models, in_flight, deliveries, lambda: False)
+    deliverer = Deliverer(gateway, models, in_flight, deliveries)
+    insert(connection, [0])
+    counts: list[int] = []
+    for size in (1, 1, 300):
+        if counts:
+            insert(connection, range(size * 1000, size * 1000 + size))
+        gateway.connection.cursor_factory = Counting
+        Counting.executed = 0
+        assert fetcher.turn()
+        work = deliveries.get_nowait()
+        assert work is not None
+        assert len(work.jobs) == size
+        deliverer.deliver(work)
+        counts.append(Counting.executed)
+        connection.execute("delete from documents")
+    gateway.close()
+    assert counts[1:] == [3, 3], "the first claim also looks for the lanes and pins the model"

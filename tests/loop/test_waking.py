@@ -1,0 +1,142 @@
+"""How a worker that sleeps learns of work: NOTIFY, a poll as the net, or pgmq's own poll where nobody can LISTEN."""
+
+from __future__ import annotations
+
+import threading
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.documents import await_quiet, backends, insert, make_documents, stale
+from tests.support.embedders import Gate, Wrapped, only
+from tests.support.sql import value
+from tests.support.waiting import eventually
+from tests.support.worker import worker_thread
+from worker.gateway import Gateway
+from worker.model import Session
+
+SLEEP_S = 600.0
+
+
+def idle(connection: psycopg.Connection) -> bool:
+    """Whether triggers are asked to NOTIFY."""
+    return bool(value(connection, "select last_value = 1 from pgembedd.worker_idle"))
+
+
+@pytest.fixture
+def deep_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that do not look at an empty queue again for ten minutes."""
+    monkeypatch.setattr("worker.fetch.FIRST_PAUSE_S", SLEEP_S)
+
+
+@pytest.mark.usefixtures("deep_sleep")
+def test_notify_wakes_a_sleeping_worker(database: Database, connection: psycopg.Connection, model: Session) -> None:
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model)), poll_max_s=SLEEP_S):
+        for key in range(1, 4):
+            eventually(lambda: idle(connection))
+            insert(connection, [key])
+            await_quiet(connection)
+        connection.execute("update documents set body = 'changed' where id = 1")
+        await_quiet(connection)
+    assert stale(connection, model) == []
+
+
+@pytest.mark.usefixtures("deep_sleep")
+def test_a_lost_connection_listens_again(database: Database, connection: psycopg.Connection, model: Session) -> None:
+    make_documents(connection)
+    listening = "application_name = 'pgembedd claim'"
+    with worker_thread(database, only(Wrapped(model)), poll_max_s=SLEEP_S):
+        eventually(lambda: idle(connection) and backends(connection, f"{listening} and state = 'idle'") == 1)
+        pid = value(connection, f"select pid from pg_stat_activity where {listening}")
+        value(connection, "select pg_terminate_backend(%s)", pid)
+        eventually(lambda: backends(connection, f"{listening} and pid <> {pid} and state = 'idle'") == 1)
+        insert(connection, [1])
+        await_quiet(connection)
+
+
+@pytest.mark.usefixtures("deep_sleep")
+def test_what_was_said_while_nobody_listened_is_looked_for(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model)), poll_max_s=SLEEP_S):
+        eventually(lambda: idle(connection) and backends(connection, "query like 'listen%' or state = 'idle'") > 0)
+        with connection.transaction():  # the NOTIFY goes out at its end, when the listener is gone
+            insert(connection, [1])
+            value(
+                connection,
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity "
+                "where application_name = 'pgembedd claim'",
+            )
+            eventually(lambda: _gone(connection))
+        await_quiet(connection)
+
+
+def _gone(connection: psycopg.Connection) -> bool:
+    connection.execute("select pg_stat_clear_snapshot()")
+    return backends(connection, "application_name = 'pgembedd claim'") == 0
+
+
+def test_polling_is_the_net(database: Database, connection: psycopg.Connection, model: Session) -> None:
+    """Jobs that come without a NOTIFY, and those whose time has come, are found."""
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model)), poll_max_s=0.2):
+        eventually(lambda: idle(connection))
+        connection.execute("select pgembedd.set_idle(false)")
+        insert(connection, [1])
+        await_quiet(connection)
+
+
+def test_triggers_are_asked_to_notify_only_while_a_worker_sleeps(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    gate = Gate()
+    with worker_thread(database, only(Wrapped(model, on_result=gate)), claim_size=4):
+        eventually(lambda: idle(connection))
+        insert(connection, range(1, 21))
+        assert gate.reached.wait(30)
+        eventually(lambda: not idle(connection))
+        with database.connect() as listener:
+            listener.execute("listen pgembedd")
+            insert(connection, range(21, 25))
+            assert list(listener.notifies(timeout=0.1)) == [], "it is busy, and looks again by itself"
+        gate.open()
+        await_quiet(connection)
+        eventually(lambda: idle(connection))
+
+
+def test_poll_mode_works_without_listen_and_without_prepared_statements(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model)), wait="poll", poll_max_s=1.0):
+        for key in range(1, 4):
+            eventually(lambda: backends(connection, "query like '%claim%' and state = 'active'") == 1)
+            insert(connection, [key])
+            await_quiet(connection)
+            assert not idle(connection), "nobody hears a NOTIFY"
+    assert stale(connection, model) == []
+
+
+@pytest.mark.parametrize("prepare", [True, False])
+def test_statements_are_prepared_except_behind_a_pooler(database: Database, prepare: bool) -> None:
+    gateway = Gateway(database.conninfo, threading.Event(), "test", prepare=prepare)
+    for _ in range(10):
+        gateway.lanes()
+    prepared = value(gateway.connection, "select count(*) from pg_prepared_statements where statement like '%lanes%'")
+    gateway.close()
+    assert prepared == (1 if prepare else 0)
+
+
+def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, connection: psycopg.Connection) -> None:
+    gateway = Gateway(database.conninfo, threading.Event(), "test")
+    gateway.listen()
+    for _ in range(50):
+        connection.execute("notify pgembedd")
+    gateway.lanes()  # they arrive with the answer to another statement
+    assert gateway.hear(5.0)
+    assert not gateway.hear(0.0)
+    gateway.close()

@@ -1,0 +1,1774 @@
+CREATE SCHEMA pgembedd;
+CREATE FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+begin
+    execute format($q$
+        delete from %s q using unnest($1, $2) as o(msg_id, outcome)
+        where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
+        $q$, _queue_table(queue)) using msg_ids, outcomes;
+    if outcomes && array['changed', 'rewritten', 'locked'] then
+        -- A row that stays locked is looked at ever less often, up to once a minute.
+        execute format($q$
+            update %s q set
+                vt = clock_timestamp() + case o.outcome when 'locked'
+                    then pgembedd.backoff(pgembedd._note(q.headers, 'deferrals') + 1, '250 ms', '1 min')
+                    -- Content that is never twice the same, because it holds the time or a random number.
+                    when 'changed' then case when pgembedd._note(q.headers, 'changed') >= 3
+                        then pgembedd.backoff(pgembedd._note(q.headers, 'changed') - 2, '250 ms', '1 min') else '0' end
+                    else '0' end,
+                headers = pgembedd._with_notes(q.headers, jsonb_build_object(
+                    'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0,
+                    'changed', case o.outcome when 'changed' then pgembedd._note(q.headers, 'changed') + 1 else 0 end,
+                    'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1 else 0 end))
+            from unnest($1, $2) as o(msg_id, outcome)
+            where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
+            $q$, _queue_table(queue)) using msg_ids, outcomes;
+    end if;
+end $_$;
+CREATE TABLE pgembedd.pipeline (
+    id integer NOT NULL,
+    name text NOT NULL,
+    source regclass NOT NULL,
+    source_name text NOT NULL,
+    key_columns text[] NOT NULL,
+    content_columns text[],
+    content_function text,
+    watch_columns text[] NOT NULL,
+    embedding_column text NOT NULL,
+    model text NOT NULL,
+    fingerprint text,
+    dimensions integer NOT NULL,
+    vector_type text NOT NULL,
+    distance text NOT NULL,
+    on_update text NOT NULL,
+    queue text NOT NULL,
+    backfill_queue text NOT NULL,
+    max_attempts integer NOT NULL,
+    search_path text NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    state_reason text,
+    state_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT pipeline_check CHECK ((num_nonnulls(content_columns, content_function) = 1)),
+    CONSTRAINT pipeline_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
+    CONSTRAINT pipeline_distance_check CHECK ((distance = ANY (ARRAY['cosine'::text, 'l2'::text, 'ip'::text]))),
+    CONSTRAINT pipeline_key_columns_check CHECK ((cardinality(key_columns) > 0)),
+    CONSTRAINT pipeline_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 100))),
+    CONSTRAINT pipeline_name_check CHECK ((name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$'::text)),
+    CONSTRAINT pipeline_on_update_check CHECK ((on_update = ANY (ARRAY['keep'::text, 'clear'::text]))),
+    CONSTRAINT pipeline_state_check CHECK ((state = ANY (ARRAY['running'::text, 'paused'::text, 'stopped'::text]))),
+    CONSTRAINT pipeline_vector_type_check CHECK ((vector_type = ANY (ARRAY['halfvec'::text, 'vector'::text])))
+);
+COMMENT ON TABLE pgembedd.pipeline IS 'What is embedded from where to where. Written by create_pipeline() and its like, not by hand.';
+COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is pinned to; set by the first worker that serves it.';
+COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
+CREATE FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    relation regclass;
+    attached integer := 0;
+    trigger text := format('pgembedd_%s', pipeline.id);
+begin
+    for relation in
+        select pipeline.source union
+        select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
+    loop
+        continue when (
+            select count(*) from pg_trigger
+            where tgrelid = relation and tgname in (trigger || '_insert', trigger || '_update')) = 2;
+        execute format('drop trigger if exists %I on %s', trigger || '_insert', relation);
+        execute format('drop trigger if exists %I on %s', trigger || '_update', relation);
+        execute format('create trigger %I after insert on %s referencing new table as new_rows
+                        for each statement execute function %s()',
+            trigger || '_insert', relation, _pipeline_function(pipeline.id, 'on_insert'));
+        execute format('create trigger %I after update on %s referencing old table as old_rows new table as new_rows
+                        for each statement execute function %s()',
+            trigger || '_update', relation, _pipeline_function(pipeline.id, 'on_update'));
+        attached := attached + 1;
+    end loop;
+    -- A row trigger on the root is Postgres's to clone to the partitions.
+    if pipeline.on_update = 'clear' and not exists (
+        select from pg_trigger where tgrelid = pipeline.source and tgname = trigger || '_clear')
+    then
+        execute format('create trigger %I before update on %s for each row when (%s operator(pg_catalog.*<>) %s)
+                        execute function %s()',
+            trigger || '_clear', pipeline.source, _record(pipeline.watch_columns, 'new'),
+            _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));
+    end if;
+    return attached;
+end $$;
+CREATE FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint DEFAULT NULL::bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    key text := _key_json(pipeline.source, 's');
+    queued bigint;
+begin
+    if force then
+        execute _enqueue(pipeline, pipeline.backfill_queue, key, format('%s s', pipeline.source));
+    else
+        execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
+            select %1$s as id from %2$s s where s.%3$I is null
+            except select r.key from pgembedd.row_state r where r.pipeline_id = %4$s and r.state in ('blank', 'dead')
+            except select q.message -> 'id' from %5$s q where %8$s
+            except select q.message -> 'id' from %6$s q where %8$s
+            limit %7$s) w$q$,
+            key, pipeline.source, pipeline.embedding_column, pipeline.id, _queue_table(pipeline.queue),
+            _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all'), _is_for(pipeline.id)));
+    end if;
+    get diagnostics queued = row_count;
+    if queued > 0 then perform _wake(pipeline.backfill_queue); end if;
+    return queued;
+end $_$;
+CREATE FUNCTION pgembedd._base_type(type oid) RETURNS oid
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive t(oid, base) as (
+        select p.oid, p.typbasetype from pg_type p where p.oid = type
+        union all select p.oid, p.typbasetype from t join pg_type p on p.oid = t.base)
+    select t.oid from t where t.base = 0
+$$;
+CREATE FUNCTION pgembedd._blank(content text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(content, '') !~ '[^\s\u0085\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]'
+$$;
+CREATE FUNCTION pgembedd._bury(queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    job record;
+begin
+    execute format('delete from %s q where q.msg_id = $1 returning *', _queue_table(queue)) into job using msg_id;
+    insert into dead_letter (pipeline_id, queue, key, message, reason, error, attempts, history, enqueued_at)
+    values (pipeline_id, queue, job.message -> 'id', coalesce(job.message, 'null'), reason, error, attempts,
+            coalesce(job.headers -> 'pgembedd' -> 'history', '[]'), job.enqueued_at)
+    on conflict on constraint dead_letter_pipeline_id_key_key do update
+    set queue = excluded.queue, message = excluded.message, reason = excluded.reason, error = excluded.error,
+        attempts = excluded.attempts, history = excluded.history, enqueued_at = excluded.enqueued_at,
+        died_at = excluded.died_at;
+    if pipeline_id is not null and job.message ? 'id' then
+        insert into row_state (pipeline_id, key, state) values (pipeline_id, job.message -> 'id', 'dead')
+        on conflict on constraint row_state_pkey do update
+        set state = 'dead', dropped_tokens = null, since = clock_timestamp();
+    end if;
+    perform pg_notify('pgembedd_events', jsonb_build_object(
+        'event', 'dead_letter', 'pipeline', pipeline_id, 'id', job.message -> 'id', 'reason', reason)::text);
+end $_$;
+CREATE FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    missing text;
+begin
+    select string_agg(format('"%s"', c), ', ') into missing from unnest(columns) as c
+    where c is null or not exists (
+        select from pg_attribute a where a.attrelid = made.source and a.attname = c and a.attnum > 0 and not a.attisdropped);
+    if missing is not null then
+        perform _refuse(format('%s has no column %s, named in %s.', made.source, missing, option),
+            format('It has: %s.', (select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a
+                                   where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)));
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._check_options(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if num_nonnulls(made.content_columns, made.content_function) <> 1 or made.content_columns = '{}' then
+        perform _refuse('Say what is to be embedded: content_columns or content_function, one of the two.',
+            'For example content_columns => array[''title'', ''content''].');
+    elsif coalesce(made.vector_type, '') not in ('halfvec', 'vector') then
+        perform _refuse(format('vector_type %s is not known.', coalesce(quote_literal(made.vector_type), 'NULL')), 'Take halfvec or vector.');
+    elsif coalesce(made.distance, '') not in ('cosine', 'l2', 'ip') then
+        perform _refuse(format('distance %s is not known.', coalesce(quote_literal(made.distance), 'NULL')), 'Take cosine, l2 or ip.');
+    elsif coalesce(made.on_update, '') not in ('keep', 'clear') then
+        perform _refuse(format('on_update %s is not known.', coalesce(quote_literal(made.on_update), 'NULL')),
+            'keep leaves the old vector in place until the new one is there; clear empties it at once.');
+    elsif made.dimensions is null or made.dimensions not between 1 and (case made.vector_type when 'halfvec' then 4000 else 2000 end) then
+        perform _refuse(format('%s dimensions cannot be indexed as %s.', coalesce(made.dimensions::text, 'NULL'), made.vector_type),
+            'HNSW takes up to 4000 for halfvec and 2000 for vector.');
+    elsif made.max_attempts is null or made.max_attempts not between 1 and 100 then
+        perform _refuse(format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')), 'Take 1 to 100.');
+    elsif coalesce(made.model, '') = '' then
+        perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
+    elsif coalesce(made.embedding_column, '') = '' then
+        perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
+    elsif made.embedding_column = any (made.content_columns || made.watch_columns || made.key_columns) then
+        perform _refuse(format('The column "%s" cannot be content or key and hold the vector, too.', made.embedding_column));
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._check_owner(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    source_owner regrole := (select relowner from pg_class where oid = made.source);
+begin
+    if not pg_has_role(current_user, source_owner, 'usage') then
+        perform _refuse(format('%s belongs to %s, and %s may not act for that role.', made.source, source_owner, quote_ident(current_user)),
+            format('Run this as %s or as a superuser, or GRANT %s TO %s.', source_owner, source_owner, quote_ident(current_user)));
+    elsif _hidden_from_owner(made.source) is not null then
+        perform _refuse(_hidden_from_owner(made.source));
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._check_source(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    kind "char" := (select relkind from pg_class where oid = made.source);
+begin
+    if made.name is null or made.name !~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$' then
+        perform _refuse(format('The pipeline name %s is not usable.', coalesce(quote_literal(made.name), 'NULL')),
+            'Take letters, digits, "_", "-" and ".", at most 63, not starting with "-" or ".".');
+    elsif exists (select from pipeline p where p.name = made.name) then
+        perform _refuse(format('There is a pipeline "%s" already.', made.name),
+            format('Choose another name, or remove it with select pgembedd.drop_pipeline(%L).', made.name));
+    elsif made.source is null then
+        perform _refuse(format('There is no table %s.', coalesce(made.source_name, 'NULL')),
+            'Name it with its schema, and quote it as in SQL where it needs quoting: ''my_schema."My Table"''.');
+    elsif kind not in ('r', 'p') then
+        perform _refuse(format('%s is %s, not a table.', made.source, case kind
+            when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table'
+            when 'i' then 'an index' when 'S' then 'a sequence' else 'no ordinary relation' end),
+            'Register the table that the rows are written to.');
+    elsif exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
+                  where (i.inhrelid = made.source or i.inhparent = made.source)
+                    and not (c.relkind = 'p' and i.inhparent = made.source)) then
+        perform _refuse(format('%s takes part in table inheritance, or is one partition of a table.', made.source),
+            'Register the partitioned table itself; tables with inheritance children are not supported.');
+    elsif (select relpersistence from pg_class where oid = made.source) = 't' then
+        perform _refuse(format('%s is a temporary table.', made.source), 'The worker could not see its rows; register a permanent table.');
+    elsif exists (select from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
+                  where i.indrelid = made.source and i.indisprimary and a.amname <> 'btree') then
+        perform _refuse(format('%s has a primary key WITHOUT OVERLAPS.', made.source),
+            'The queue names a row by a value that stays the same; a table with an ordinary primary key can be registered.');
+    elsif not exists (select from _key_columns(made.source)) then
+        perform _refuse(format('%s has no primary key.', made.source),
+            'The queue names rows by their primary key: add one with ALTER TABLE ... ADD PRIMARY KEY.');
+    end if;
+end $_$;
+CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when pipeline.content_function is not null
+                then format('%s(%s)::pg_catalog.text', pipeline.content_function, alias)
+                else format('pg_catalog.concat_ws(E''\n\n'', %s)',
+                            (select string_agg(format('%s.%I', alias, c), ', ')
+                             from unnest(pipeline.content_columns) as c)) end
+$$;
+CREATE FUNCTION pgembedd._content_function(function regprocedure, given text, source text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if function is null then
+        perform _refuse(format('There is no function %s(%s).', given, source),
+            'content_function takes one row of the source and returns text.');
+    elsif not exists (select from pg_proc f where f.oid = function and f.prokind = 'f' and not f.proretset) then
+        perform _refuse(format('%s(%s) is no function that returns one value.', given, source),
+            'content_function takes one row of the source and returns text.');
+    end if;
+    return (select format('%I.%I', n.nspname, f.proname)
+            from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
+end $$;
+CREATE FUNCTION pgembedd._create_index(source regclass, wished text, definition text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    space text := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = source);
+    name text := wished;
+    tries integer := 1;
+begin
+    while to_regclass(format('%I.%I', space, name)) is not null loop
+        tries := tries + 1;
+        name := wished || tries;
+    end loop;
+    execute format('create index %I on %s %s', name, source, definition);
+    return format('%I.%I', space, name);
+end $$;
+CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, create_index boolean, m integer, ef_construction integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    perform _check_source(made);
+    made.source_name := made.source::text;
+    made.key_columns := array(select k.name from _key_columns(made.source) k);
+    perform _check_options(made);
+    perform _check_columns(made, made.content_columns, 'content_columns');
+    perform _check_columns(made, made.watch_columns, 'watch_columns');
+    made.watch_columns := _written_columns(made.source,
+        coalesce(made.watch_columns, made.content_columns, _watchable_columns(made.source)));
+    made.backfill_queue := case made.queue when 'embedding_jobs' then 'embedding_backfill' else made.queue || '_backfill' end;
+    perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
+    perform _check_owner(made);
+    perform _ensure_column(made);
+    if create_index then
+        made.created_indexes := _ensure_indexes(made, m, ef_construction);
+    end if;
+    insert into pipeline (
+        name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
+        model, dimensions, vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path,
+        created_indexes)
+    values (
+        made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
+        made.watch_columns, made.embedding_column, made.model, made.dimensions, made.vector_type, made.distance,
+        made.on_update, made.queue, made.backfill_queue, made.max_attempts, made.search_path,
+        coalesce(made.created_indexes, '{}'))
+    returning * into made;
+    perform _generate(made);
+    return case when backfill then _backfill(made, false) else 0 end;
+end $$;
+CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
+CREATE FUNCTION pgembedd._deep(threshold integer) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    queue text;
+    depth bigint;
+begin
+    for queue in select l.queue from lanes() l union select l.backfill_queue from lanes() l loop
+        continue when to_regclass(_queue_table(queue)) is null;
+        execute format('select count(*) from (select from %s limit %s) q', _queue_table(queue), threshold) into depth;
+        if depth >= threshold then return true; end if;
+    end loop;
+    return false;
+end $$;
+CREATE FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value.
+    select format($q$insert into %s (vt, message) select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s) from %s$q$,
+        _queue_table(queue),
+        jsonb_strip_nulls(jsonb_build_object(
+            'id', 0, 'pipeline', pipeline.id, 'schema', n.nspname, 'table', c.relname,
+            'contentFunction', pipeline.content_function, 'embeddingColumn', pipeline.embedding_column)),
+        key, rows)
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = pipeline.source
+$_$;
+CREATE FUNCTION pgembedd._ensure_column(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    wanted text := format('%s(%s)', _vector_type(made.vector_type), made.dimensions);
+    actual text;
+    taken text := (select p.name from pipeline p where p.source = made.source and p.embedding_column = made.embedding_column);
+    generated "char";
+begin
+    if taken is not null then
+        perform _refuse(format('%s.%s is filled by the pipeline "%s" already.', made.source, quote_ident(made.embedding_column), taken),
+            'Two pipelines cannot share a column: name another embedding_column.');
+    end if;
+    select format_type(a.atttypid, a.atttypmod), a.attgenerated into actual, generated from pg_attribute a
+    where a.attrelid = made.source and a.attname = made.embedding_column and a.attnum > 0 and not a.attisdropped;
+    if actual is null then
+        execute format('alter table %s add column %I %s', made.source, made.embedding_column, wanted);
+    elsif actual <> wanted then
+        perform _refuse(format('%s.%s is %s, but this pipeline writes %s.', made.source, quote_ident(made.embedding_column),
+            replace(actual, 'character varying', 'varchar'), wanted),
+            'Name another embedding_column (it is created when missing), or give the vector_type and dimensions that the column has.');
+    elsif generated <> '' then
+        perform _refuse(format('%s.%s is a generated column; nobody can write to it.', made.source, quote_ident(made.embedding_column)),
+            'Name another embedding_column.');
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, m integer, ef_construction integer) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    operators text := format('%s_%s_ops', made.vector_type, made.distance);
+    extension_schema text := (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+    created text[] := '{}';
+    base text := _cut((select relname from pg_class where oid = made.source), 20) || '_' || _cut(made.embedding_column, 20);
+begin
+    if m is null or m not between 2 and 100 or ef_construction is null or ef_construction not between greatest(4, 2 * m) and 1000 then
+        perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.',
+                coalesce(m::text, 'NULL'), coalesce(ef_construction::text, 'NULL')),
+            'm goes from 2 to 100, ef_construction from twice m to 1000.');
+    end if;
+    if not exists (
+        select from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
+        join pg_opclass o on o.oid = i.indclass[0]
+        join pg_attribute k on k.attrelid = i.indrelid and k.attnum = i.indkey[0]
+        where i.indrelid = made.source and k.attname = made.embedding_column and i.indpred is null
+          and a.amname in ('hnsw', 'ivfflat') and o.opcname = operators)
+    then
+        created := created || _create_index(made.source, base || '_hnsw', format(
+            'using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)',
+            made.embedding_column, extension_schema, operators, m, ef_construction));
+    end if;
+    return created || _create_index(made.source, base || '_missing', format('(%s) where %I is null',
+        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column));
+end $$;
+CREATE FUNCTION pgembedd._ensure_queue(queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    missing text;
+begin
+    if to_regclass(_queue_table(queue)) is null then
+        begin
+            perform pgmq.create(queue);
+        exception when insufficient_privilege then
+            -- Before 1.6, pgmq makes each queue part of the extension, which only the extension's owner may do.
+            raise exception 'the role % may not create the queue "%" (%)', quote_ident(current_user), queue, sqlerrm
+                using errcode = 'insufficient_privilege', hint = format(
+                    'Have an administrator run: select pgmq.create(%L); grant select, insert, update, delete on pgmq.q_%s to %I;',
+                    queue, queue, current_user);
+        end;
+        update installation set created_queues = created_queues || queue where not queue = any (created_queues);
+    end if;
+    select string_agg(c.name, ', ') into missing
+    from unnest(array['msg_id', 'read_ct', 'enqueued_at', 'vt', 'message', 'headers']) as c(name)
+    where not exists (
+        select from pg_attribute a
+        where a.attrelid = to_regclass(_queue_table(queue)) and a.attname = c.name and not a.attisdropped);
+    if missing is not null then
+        raise exception 'the pgmq queue "%" has no column %', queue, missing using errcode = 'feature_not_supported',
+            hint = 'pgembedd needs pgmq 1.5.1 or newer: update pgmq.';
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._exists(source regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select exists (select from pg_class where oid = source) $$;
+CREATE FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if to_regclass(_queue_table(queue)) is not null then
+        execute format('delete from %s q where %s', _queue_table(queue), _is_for(pipeline_id));
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._generate(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    perform _generate_triggers(pipeline), _generate_read(pipeline), _generate_write(pipeline);
+    perform _attach(pipeline);
+end $$;
+CREATE FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    read text := _pipeline_function(pipeline.id, 'read');
+begin
+    execute format('create or replace function %s(ids jsonb[]) returns table (n bigint, content text)
+                    language plpgsql security definer
+                    set row_security = off set lock_timeout = ''2s'' as %L', read,
+        format('begin return query execute %L using ids; end', format($q$
+        select i.n, %s from pg_catalog.unnest($1) with ordinality as i(id, n)
+        cross join lateral %s
+        join %s s on %s $q$,
+            _content(pipeline, 's'), _key_record(pipeline.source, 'i.id'), pipeline.source,
+            _key_match(pipeline.source, 's', 'k'))));
+    perform _run_as_owner(pipeline, read || '(pg_catalog.jsonb[])');
+end $_$;
+CREATE FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    on_insert text := _pipeline_function(pipeline.id, 'on_insert');
+    on_update text := _pipeline_function(pipeline.id, 'on_update');
+    clear text := _pipeline_function(pipeline.id, 'clear');
+    installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
+    first_key text := (select name from _key_columns(pipeline.source) limit 1);
+begin
+    execute format('create or replace function %s() returns trigger language plpgsql security definer
+                    set search_path = pg_catalog, pg_temp %s as %L', on_insert, _key_settings(pipeline.source),
+        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), 'new_rows n'));
+    -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
+    -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
+    execute format('create or replace function %s() returns trigger language plpgsql security definer
+                    set search_path = pg_catalog, pg_temp set enable_nestloop = off %s as %L',
+        on_update, _key_settings(pipeline.source),
+        _trigger_body(pipeline,
+            format('or (current_setting(''pgembedd.storing'', true) = %L and pg_trigger_depth() = 1)', pipeline.id),
+            _key_json(pipeline.source, 'n'),
+            -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
+            format('new_rows n left join old_rows o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s',
+                _key_match(pipeline.source, 'n', 'o'), first_key,
+                _record(pipeline.watch_columns || pipeline.embedding_column, 'n'),
+                _record(pipeline.watch_columns || pipeline.embedding_column, 'o'))));
+    perform _own(on_insert || '()', installer), _own(on_update || '()', installer);
+    if pipeline.on_update = 'clear' then
+        execute format('create or replace function %s() returns trigger language plpgsql
+                        set search_path = pg_catalog, pg_temp as %L', clear,
+            format('begin new.%I := null; return new; end', pipeline.embedding_column));
+        perform _own(clear || '()', installer);
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    write text := _pipeline_function(pipeline.id, 'write');
+    vectors text := format('%s[]', _vector_type('vector'));
+begin
+    execute format('create or replace function %s(ids jsonb[], hashes bytea[], embeddings %s)
+                    returns table (n bigint, outcome text)
+                    language plpgsql security definer
+                    set row_security = off set lock_timeout = ''2s'' as %L', write, vectors,
+        format($body$
+begin
+    perform pg_catalog.set_config('pgembedd.storing', %L, true);
+    return query execute %L using ids, hashes, embeddings;
+    perform pg_catalog.set_config('pgembedd.storing', '', true);
+end $body$, pipeline.id, format($q$
+        with input as materialized (
+            select i.n, i.hash, i.embedding::%1$s as embedding, %7$s
+            from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))
+                with ordinality as i(id, hash, embedding, n)
+            cross join lateral %2$s),
+        locked as materialized (
+            select i.n, %3$s operator(pg_catalog.=) i.hash as current
+            from input i join %4$s s on %5$s
+            for no key update of s skip locked),
+        written as (
+            update %4$s s set %6$I = i.embedding
+            from input i join locked l on l.n operator(pg_catalog.=) i.n
+            where l.current and %5$s
+              and row(s.%6$I)::pg_catalog.record operator(pg_catalog.*<>) row(i.embedding)::pg_catalog.record
+            returning i.n, %3$s operator(pg_catalog.=) i.hash as current)
+        select i.n, case
+            when l.n is null and exists (select from %4$s s where %5$s) then 'locked'
+            when l.n is null then 'gone'
+            when not l.current then 'changed'
+            when w.n is null then 'unchanged'
+            when not w.current then 'rewritten'
+            when i.embedding is null then 'cleared'
+            else 'written' end
+        from input i left join locked l on l.n operator(pg_catalog.=) i.n
+        left join written w on w.n operator(pg_catalog.=) i.n $q$,
+            format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions),
+            _key_record(pipeline.source, 'i.id'), _hash(_content(pipeline, 's')), pipeline.source,
+            _key_match_numbered(pipeline.source, 's', 'i'), pipeline.embedding_column,
+            _key_numbered(pipeline.source))));
+    perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
+end $_$;
+CREATE FUNCTION pgembedd._hash(content text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select format('pg_catalog.sha256(pg_catalog.convert_to(coalesce(%s, ''''), ''UTF8''))', content) $$;
+CREATE FUNCTION pgembedd._hidden_from_owner(source regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('Row level security is forced on %s, so that %s, who owns it, would not see every row. Have an administrator '
+                  'run ALTER ROLE %s BYPASSRLS, or ALTER TABLE %s NO FORCE ROW LEVEL SECURITY.',
+                  source, c.relowner::regrole, c.relowner::regrole, source)
+    from pg_class c join pg_roles r on r.oid = c.relowner
+    where c.oid = source and c.relrowsecurity and c.relforcerowsecurity and not (r.rolsuper or r.rolbypassrls)
+$$;
+CREATE FUNCTION pgembedd._is_for(pipeline_id integer) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('(q.message ->> ''pipeline'' = %L or not q.message ? ''pipeline'' and pgembedd._pipeline_of(q.message) = %s)',
+                  pipeline_id, pipeline_id)
+$$;
+CREATE FUNCTION pgembedd._key_columns(source regclass) RETURNS TABLE(nth bigint, name text, type text, equals text, base oid, compared text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select k.nth, a.attname, _qualified_type(t.oid), format('operator(%I.%s)', n.nspname, o.oprname),
+           _base_type(t.oid), case when t.typtype = 'd' then '::' || _qualified_type(_base_type(t.oid)) else '' end
+    from pg_index i
+    cross join lateral unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k(attnum, opclass, nth)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    join pg_type t on t.oid = a.atttypid
+    join pg_opclass c on c.oid = k.opclass and c.opcmethod = (select a.oid from pg_am a where a.amname = 'btree')
+    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_operator o on o.oid = m.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+    where i.indrelid = source and i.indisprimary and k.nth <= i.indnkeyatts
+    order by k.nth
+$$;
+CREATE FUNCTION pgembedd._key_json(source regclass, alias text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when count(*) = 1 then min(value)
+                else format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, %s', name, value), ', ')) end
+    from (select name, case when base < 16384 then format('pg_catalog.to_jsonb(%s.%I)', alias, name)
+                            else format('pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %s.%I))', alias, name) end
+          from _key_columns(source)) as k(name, value)
+$$;
+CREATE FUNCTION pgembedd._key_match(source regclass, a text, b text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select string_agg(format('%1$s.%3$I%5$s %4$s %2$s.%3$I%5$s', a, b, name, equals, compared), ' and ')
+    from _key_columns(source)
+$_$;
+CREATE FUNCTION pgembedd._key_match_numbered(source regclass, a text, b text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select string_agg(format('%1$s.%2$I%6$s %3$s %4$s.key_%5$s%6$s', a, name, equals, b, nth, compared), ' and ')
+    from _key_columns(source)
+$_$;
+CREATE FUNCTION pgembedd._key_numbered(source regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$ select string_agg(format('k.%I as key_%s', name, nth), ', ') from _key_columns(source) $$;
+CREATE FUNCTION pgembedd._key_record(source regclass, id text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select format('pg_catalog.jsonb_to_record(%s) as k(%s)',
+                  case when count(*) = 1 then format('pg_catalog.jsonb_build_object(%L, %s)', min(name), id) else id end,
+                  string_agg(format('%I %s', name, type), ', '))
+    from _key_columns(source)
+$$;
+CREATE FUNCTION pgembedd._key_settings(source regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp,timestamptz}'
+                                          ::regtype[])) then ''
+                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
+    from _key_columns(source)
+$$;
+CREATE FUNCTION pgembedd._note(headers jsonb, field text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Others may write headers, too: what is no count counts nothing, and never stops a claim.
+    select case when jsonb_typeof(headers -> 'pgembedd' -> field) = 'number'
+                then least(greatest((headers -> 'pgembedd' ->> field)::numeric, 0), 1000000)::integer else 0 end
+$$;
+CREATE FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    delete from row_state r using unnest(keys, outcomes) as o(key, outcome)
+    where r.pipeline_id = _note_outcomes.pipeline_id and r.key = o.key
+      and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
+    delete from dead_letter d using unnest(keys, outcomes) as o(key, outcome)
+    where d.pipeline_id = _note_outcomes.pipeline_id and d.key = o.key
+      and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
+    insert into row_state (pipeline_id, key, state, dropped_tokens)
+    select _note_outcomes.pipeline_id, o.key, case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
+    from unnest(keys, outcomes, blank, dropped) as o(key, outcome, blank, dropped)
+    where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
+    on conflict on constraint row_state_pkey do update
+    set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
+    insert into activity (pipeline_id, written, cleared, unchanged, gone)
+    select _note_outcomes.pipeline_id,
+           count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
+           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone')
+    from unnest(outcomes) as o(outcome)
+    having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
+end $$;
+CREATE FUNCTION pgembedd._own(signature text, owner regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    execute format('revoke all on function %s from public', signature);
+    if (select proowner from pg_proc where oid = signature::regprocedure) <> owner then
+        execute format('alter function %s owner to %s', signature, owner);
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._park(queue text, msg_id bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+begin
+    execute format($q$
+        update %s q set vt = 'infinity', headers = pgembedd._with_notes(q.headers,
+            jsonb_build_object('deferrals', pgembedd._note(q.headers, 'deferrals') + 1))
+        where q.msg_id = $1 $q$, _queue_table(queue)) using msg_id;
+end $_$;
+CREATE FUNCTION pgembedd._pipeline(name text) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    found_one pgembedd.pipeline;
+begin
+    select p.* into found_one from pipeline p where p.name = $1;
+    if found_one.id is null then
+        perform _refuse(format('There is no pipeline "%s".', name),
+            coalesce('There are: ' || (select string_agg(p.name, ', ' order by p.name) from pipeline p) || '.',
+                     'There is none at all; pgembedd.create_pipeline() makes one.'));
+    end if;
+    return found_one;
+end $_$;
+CREATE FUNCTION pgembedd._pipeline_function(id integer, verb text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select format('pgembedd.pipeline_%s_%s', id, verb) $$;
+CREATE FUNCTION pgembedd._pipeline_of(message jsonb) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select p.id from pipeline p
+    where coalesce(message -> 'id', 'null') <> 'null' and case when message ? 'pipeline'
+        then p.id::text = message ->> 'pipeline'
+        else p.embedding_column = message ->> 'embeddingColumn' and exists (
+            select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            where c.oid = p.source and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
+$$;
+CREATE FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    missing text;
+    actual text;
+begin
+    if not _exists(pipeline.source) then
+        return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L).', pipeline.source_name, pipeline.name);
+    end if;
+    if pipeline.source_name <> pipeline.source::text and pipeline.state = 'running' then
+        return format('The table %s is now %s. Call pgembedd.resume(%L) to follow it.', pipeline.source_name, pipeline.source, pipeline.name);
+    end if;
+    select string_agg(distinct format('"%s"', c), ', ') into missing
+    from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column) as c
+    where not exists (select from pg_attribute a where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped);
+    if missing is not null then
+        return format('%s has no column %s any more. Rename it back, or drop the pipeline "%s" and create it again.', pipeline.source, missing, pipeline.name);
+    end if;
+    if pipeline.key_columns is distinct from array(select k.name from _key_columns(pipeline.source) k) then
+        return format('The primary key of %s changed. Drop the pipeline "%s" and create it again; the vectors stay.', pipeline.source, pipeline.name);
+    end if;
+    if pipeline.content_function is not null
+       and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null then
+        return format('The content function %s(%s) is gone. Create it again, then call pgembedd.resume(%L).', pipeline.content_function, pipeline.source, pipeline.name);
+    end if;
+    if _hidden_from_owner(pipeline.source) is not null then
+        return _hidden_from_owner(pipeline.source);
+    end if;
+    select format_type(a.atttypid, a.atttypmod) into actual from pg_attribute a
+    where a.attrelid = pipeline.source and a.attname = pipeline.embedding_column;
+    if actual <> format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions) then
+        return format('%s.%I is %s now, but the pipeline writes %s(%s). Change the type back, or drop the pipeline "%s" and create it again.',
+            pipeline.source, pipeline.embedding_column, actual, pipeline.vector_type, pipeline.dimensions, pipeline.name);
+    end if;
+    return null;
+end $$;
+CREATE FUNCTION pgembedd._qualified_type(type oid) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('%I.%I', n.nspname, t.typname)
+    from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = type
+$$;
+CREATE FUNCTION pgembedd._queue_table(queue text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    -- pgmq folds to lower case and adds prefixes; a strict name needs no quoting anywhere.
+    if queue is null or queue !~ '^[a-z_][a-z0-9_]{0,39}$' then
+        raise exception 'The queue name % is not usable: take lower-case letters, digits and _, at most 40.',
+            coalesce(quote_literal(queue), 'NULL') using errcode = 'invalid_parameter_value';
+    end if;
+    return 'pgmq.q_' || queue;
+end $_$;
+CREATE FUNCTION pgembedd._queued() RETURNS TABLE(pipeline_id integer, lane text, queued bigint, failing bigint, oldest timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    lane record;
+begin
+    for lane in
+        select l.queue as name, 'fresh' as kind from lanes() l union all select l.backfill_queue, 'backfill' from lanes() l
+    loop
+        continue when to_regclass(_queue_table(lane.name)) is null;
+        return query execute format($q$
+            select pgembedd._pipeline_of(q.message), %L, sum(q.n)::bigint, sum(q.failing)::bigint, min(q.oldest)
+            from (select q.message || '{"id": 0}' as message, count(*) as n, min(q.enqueued_at) as oldest,
+                         count(*) filter (where pgembedd._note(q.headers, 'attempts') > 0) as failing
+                  from %s q group by 1) q
+            group by 1 $q$, lane.kind, _queue_table(lane.name));
+    end loop;
+end $_$;
+CREATE FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if poll_s > 0 then
+        return query select r.msg_id, r.read_ct, r.message, r.headers
+        from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
+    else
+        return query select r.msg_id, r.read_ct, r.message, r.headers
+        from pgmq.read(queue_name => queue, vt => lease_s, qty => qty) r;
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._record(columns text[], alias text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select format('row(%s)::pg_catalog.record', string_agg(format('%s.%I', alias, c), ', ')) from unnest(columns) as c $$;
+CREATE FUNCTION pgembedd._refuse(message text, remedy text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception using message = message, hint = coalesce(remedy, ''), errcode = 'invalid_parameter_value';
+end $$;
+CREATE FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb DEFAULT '{}'::jsonb) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    released integer;
+begin
+    execute format($q$
+        with held as (
+            select q.msg_id from %1$s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
+            order by q.msg_id for update of q)
+        update %1$s q
+        set vt = clock_timestamp() + $3 * (0.75 + 0.5 * random()),
+            headers = pgembedd._with_notes(q.headers,
+                jsonb_build_object('deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0) || $4)
+        from held where held.msg_id = q.msg_id
+        $q$, _queue_table(queue)) using msg_ids, read_cts, delay, note;
+    get diagnostics released = row_count;
+    return released;
+end $_$;
+CREATE FUNCTION pgembedd._repair() RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    one pgembedd.pipeline;
+    problem text;
+    queue text;
+begin
+    for queue in select l.queue from lanes() l union select l.backfill_queue from lanes() l loop
+        perform _ensure_queue(queue);
+    end loop;
+    for one in select p.* from pipeline p order by p.id loop
+        begin
+            problem := _problem(one);
+            if problem is null then
+                perform _generate(one);
+            end if;
+        exception when others then
+            problem := format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name);
+        end;
+        if problem is not null then
+            perform stop_pipeline(one.id, problem);
+        end if;
+    end loop;
+    return sweep();
+end $$;
+CREATE FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
+    source_owner regrole := (select relowner from pg_class where oid = pipeline.source);
+begin
+    -- What search_path may hold is not always what SET takes: a connection's options need no quotes.
+    perform set_config('search_path', pipeline.search_path, true);
+    execute pg_catalog.format('alter function %s set search_path from current', signature);
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', true);
+    if source_owner = installer then
+        perform _own(signature, installer);
+        return;
+    end if;
+    -- Our rows carry no content, but these functions do: nobody but the installer's own functions may call them.
+    if not has_schema_privilege(source_owner, 'pgembedd', 'create') then
+        execute format('grant create on schema pgembedd to %s', source_owner);
+        perform _own(signature, source_owner);
+        execute format('revoke create on schema pgembedd from %s', source_owner);
+    else
+        perform _own(signature, source_owner);
+    end if;
+    execute format('grant execute on function %s to %s', signature, installer);
+end $$;
+CREATE FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    rounds integer;
+begin
+    if not outcomes && array['rewritten'] then return; end if;
+    execute format($q$select max(pgembedd._note(q.headers, 'rewritten')) from %s q where q.msg_id = any ($1)$q$,
+        _queue_table(queue)) into rounds using msg_ids;
+    if rounds >= 3 then
+        perform stop_pipeline(pipeline_id,
+            'The content changes each time its vector is written, because a BEFORE UPDATE trigger sets a column that the '
+            'content uses: take that column out of the content, then call pgembedd.resume().');
+    end if;
+end $_$;
+CREATE FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, guard text, key text, rows text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select format($body$
+declare
+    affected bigint := (select count(*) from (select from new_rows limit 1001) as n);
+begin
+    if affected = 0 %1$s then return null; end if;
+    if affected > 1000 then
+        -- A database restored without its queues must still take writes; the sweep finds the rows later.
+        if to_regclass(%2$L) is null then return null; end if;
+        %3$s;
+    else
+        if to_regclass(%4$L) is null then return null; end if;
+        %5$s;
+    end if;
+    if not found then return null; end if;
+    if (select last_value from pgembedd.worker_idle) = 1 then
+        perform pg_notify('pgembedd', case when affected > 1000 then %6$L else %7$L end);
+    end if;
+    return null;
+end $body$,
+        guard,
+        _queue_table(pipeline.backfill_queue), _enqueue(pipeline, pipeline.backfill_queue, key, rows),
+        _queue_table(pipeline.queue), _enqueue(pipeline, pipeline.queue, key, rows),
+        pipeline.backfill_queue, pipeline.queue)
+$_$;
+CREATE FUNCTION pgembedd._unpark(queue text, pipeline_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if to_regclass(_queue_table(queue)) is not null then
+        execute format('update %s q set vt = clock_timestamp() where q.vt = ''infinity'' and %s',
+            _queue_table(queue), _is_for(pipeline_id));
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._vector_type(name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format('%I.%I', n.nspname, $1)
+    from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+$_$;
+CREATE FUNCTION pgembedd._wake(queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if (select last_value from pgembedd.worker_idle) = 1 then
+        perform pg_notify('pgembedd', queue);
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._watchable_columns(source regclass) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select array_agg(a.attname::text order by a.attnum)
+    from pg_attribute a
+    where a.attrelid = source and a.attnum > 0 and not a.attisdropped
+      and not exists (
+        select from pg_depend d join pg_extension e on e.oid = d.refobjid
+        where d.classid = 'pg_type'::regclass and d.objid = a.atttypid and d.deptype = 'e' and e.extname = 'vector')
+$$;
+CREATE FUNCTION pgembedd._with_notes(headers jsonb, notes jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when jsonb_typeof(headers) = 'object' then headers else '{}' end || jsonb_build_object('pgembedd',
+           case when jsonb_typeof(headers -> 'pgembedd') = 'object' then headers -> 'pgembedd' else '{}' end || notes)
+$$;
+CREATE FUNCTION pgembedd._worker_functions() RETURNS SETOF regprocedure
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select f.oid::regprocedure from pg_proc f
+    where f.pronamespace = 'pgembedd'::regnamespace
+      and f.proname in ('claim', 'read', 'store', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
+                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version')
+$$;
+CREATE FUNCTION pgembedd._written_columns(source regclass, columns text[]) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(array_agg(distinct written.attname::text), '{}')
+    from unnest(columns) as c(name)
+    join pg_attribute named on named.attrelid = source and named.attname = c.name
+    left join pg_attrdef made on made.adrelid = source and made.adnum = named.attnum and named.attgenerated <> ''
+    left join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = made.oid and d.refobjid = source
+                         and d.refclassid = 'pg_class'::regclass and d.refobjsubid not in (0, named.attnum)
+    join pg_attribute written on written.attrelid = source and written.attgenerated = ''
+                             and written.attnum = case named.attgenerated when '' then named.attnum else d.refobjsubid end
+$$;
+CREATE FUNCTION pgembedd.backfill(name text, force boolean DEFAULT false) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    return _backfill(_pipeline(name), force);
+end $$;
+COMMENT ON FUNCTION pgembedd.backfill(name text, force boolean) IS 'Queue the rows that have no vector and are not queued; with force, every row. Returns how many.';
+CREATE FUNCTION pgembedd.backoff(attempts integer, base interval DEFAULT '00:00:02'::interval, cap interval DEFAULT '00:10:00'::interval) RETURNS interval
+    LANGUAGE sql PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select least(cap, base * power(2, least(greatest(attempts, 1) - 1, 30))) * (0.75 + 0.5 * random())
+$$;
+COMMENT ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) IS 'Wait before the next attempt: base doubled with every attempt, at most cap, times a random 0.75 to 1.25.';
+CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    job record;
+begin
+    if to_regclass(_queue_table(queue)) is null then
+        raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
+            hint = 'Run `pgembedd migrate`: it makes the queues of all pipelines.';
+    end if;
+    for job in
+        select c.*, p.id as p_id, p.name, p.model, p.fingerprint, p.dimensions, p.state, p.max_attempts,
+               _note(c.headers, 'alone') as alone,
+               _note(c.headers, 'attempts') as attempts,
+               c.read_ct - 1 - _note(c.headers, 'attempts') - _note(c.headers, 'deferrals') as deaths
+        from _read_queue(queue, qty, lease_s, poll_s) c
+        left join pipeline p on p.id = _pipeline_of(c.message)
+        order by _note(c.headers, 'alone'), c.msg_id  -- whoever was in company only goes before the one that kills
+    loop
+        if job.p_id is null then
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline',
+                'No pipeline writes where this job points.', job.attempts);
+        elsif job.state <> 'running' then
+            perform _park(queue, job.msg_id);
+        elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
+            perform _bury(queue, job.msg_id, job.p_id, 'worker_died',
+                'The worker died each time it worked on this job alone.', job.alone + job.attempts);
+        else
+            msg_id := job.msg_id; read_ct := job.read_ct; id := job.message -> 'id'; pipeline_id := job.p_id;
+            pipeline := job.name; model := job.model; fingerprint := job.fingerprint;
+            dimensions := job.dimensions; suspect := job.deaths >= 2;
+            return next;
+        end if;
+    end loop;
+end $$;
+CREATE FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[] DEFAULT NULL::text[], content_function text DEFAULT NULL::text, embedding_column text DEFAULT 'embedding'::text, model text DEFAULT 'gte-small'::text, dimensions integer DEFAULT 384, vector_type text DEFAULT 'halfvec'::text, distance text DEFAULT 'cosine'::text, watch_columns text[] DEFAULT NULL::text[], on_update text DEFAULT 'keep'::text, backfill boolean DEFAULT true, queue text DEFAULT 'embedding_jobs'::text, max_attempts integer DEFAULT 5, create_index boolean DEFAULT true, m integer DEFAULT 16, ef_construction integer DEFAULT 64) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+declare
+    made pgembedd.pipeline;
+begin
+    made.name := name;
+    made.source := pg_catalog.to_regclass(source);
+    made.source_name := source;
+    if content_function is not null and made.source is not null then
+        made.content_function := pgembedd._content_function(
+            pg_catalog.to_regprocedure(pg_catalog.format('%s(%s)', content_function, made.source)), content_function, source);
+    end if;
+    made.content_columns := content_columns;
+    made.watch_columns := watch_columns;
+    made.embedding_column := embedding_column;
+    made.model := model;
+    made.dimensions := dimensions;
+    made.vector_type := vector_type;
+    made.distance := distance;
+    made.on_update := on_update;
+    made.queue := queue;
+    made.max_attempts := max_attempts;
+    made.search_path := pg_catalog.current_setting('search_path');
+    return pgembedd._create_pipeline(made, backfill, create_index, m, ef_construction);
+end $$;
+COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
+CREATE FUNCTION pgembedd.diagnose(pipeline_id integer) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    one pgembedd.pipeline;
+    problem text;
+begin
+    select p.* into one from pipeline p where p.id = diagnose.pipeline_id;
+    if one.id is null then return 'The pipeline was dropped.'; end if;
+    problem := _problem(one);
+    if problem is not null then
+        perform stop_pipeline(pipeline_id, problem);
+    end if;
+    return problem;
+end $$;
+CREATE FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    gone pgembedd.pipeline := _pipeline(name);
+    item record;
+begin
+    for item in
+        select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+        where f.pronamespace = 'pgembedd'::regnamespace and not t.tgisinternal and t.tgparentid = 0
+          and f.proname in (format('pipeline_%s_on_insert', gone.id), format('pipeline_%s_on_update', gone.id),
+                            format('pipeline_%s_clear', gone.id))
+    loop
+        execute format('drop trigger %I on %s', item.tgname, item.relation);
+    end loop;
+    for item in
+        select f.oid::regprocedure as signature from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proname like format('pipeline\_%s\_%%', gone.id)
+    loop
+        execute format('drop function %s', item.signature);
+    end loop;
+    -- The index of waiting rows is ours alone; the HNSW index serves searches and goes with the column.
+    for item in
+        select i.indexrelid::regclass as index from unnest(gone.created_indexes) as c(name)
+        join pg_index i on i.indexrelid = to_regclass(c.name)
+        where i.indpred is not null
+    loop
+        execute format('drop index %s', item.index);
+    end loop;
+    if drop_column and _exists(gone.source) then
+        execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
+    end if;
+    perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
+    delete from pipeline p where p.id = gone.id;
+end $$;
+COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and their index stay unless drop_column.';
+CREATE FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) RETURNS SETOF bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+begin
+    return query execute format($q$
+        with held as (
+            select q.msg_id from %1$s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
+            order by q.msg_id for update of q)
+        update %1$s q set vt = clock_timestamp() + make_interval(secs => $3) from held where held.msg_id = q.msg_id
+        returning q.msg_id
+        $q$, _queue_table(queue)) using msg_ids, read_cts, lease_s;
+end $_$;
+CREATE FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean DEFAULT false) RETURNS TABLE(outcome text, attempts integer, retry_in interval)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    job record;
+    one pgembedd.pipeline;
+begin
+    execute format('select q.* from %s q where q.msg_id = $1 and q.read_ct = $2 for update', _queue_table(queue))
+        into job using fail.msg_id, fail.read_ct;
+    if job.msg_id is null then
+        outcome := 'lost'; return next; return;
+    end if;
+    attempts := _note(job.headers, 'attempts') + 1;
+    if job.headers -> 'pgembedd' -> 'history' -> -1 -> 'read_ct' = to_jsonb(fail.read_ct) then
+        -- Told twice, because the first answer was lost with the connection: it counts once.
+        outcome := 'retry'; attempts := attempts - 1; retry_in := job.vt - clock_timestamp();
+        return next; return;
+    end if;
+    select p.* into one from pipeline p where p.id = _pipeline_of(job.message);
+    retry_in := backoff(attempts);
+    execute format($q$
+        update %s q set vt = clock_timestamp() + $2, headers = pgembedd._with_notes(q.headers, $3) where q.msg_id = $1
+        $q$, _queue_table(queue)) using fail.msg_id, retry_in, jsonb_build_object(
+            'attempts', attempts, 'alone', 0,
+            'history', coalesce(job.headers -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(
+                'at', clock_timestamp(), 'read_ct', read_ct, 'reason', reason, 'error', left(error, 1000)));
+    outcome := 'retry';
+    if permanent or attempts >= coalesce(one.max_attempts, 1) then
+        perform _bury(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
+        outcome := 'dead'; retry_in := null;
+    end if;
+    return next;
+end $_$;
+CREATE FUNCTION pgembedd.grant_worker(role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    function regprocedure;
+    vector_schema text := (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    -- To name the vector type it hands over. Mostly PUBLIC has that; what is not granted need not be revoked.
+    if not has_schema_privilege(role, vector_schema, 'usage') then
+        execute format('grant usage on schema %I to %s', vector_schema, role);
+    end if;
+    for function in select f from _worker_functions() f loop
+        execute format('grant execute on function %s to %s', function, role);
+    end loop;
+end $$;
+COMMENT ON FUNCTION pgembedd.grant_worker(role regrole) IS 'Give a role of yours what a worker needs, and nothing more.';
+CREATE FUNCTION pgembedd.lanes() RETURNS TABLE(queue text, backfill_queue text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select 'embedding_jobs', 'embedding_backfill'
+    union
+    select p.queue, p.backfill_queue from pipeline p
+$$;
+CREATE FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    marked integer;
+begin
+    execute format($q$
+        update %s q set headers = pgembedd._with_notes(q.headers,
+            jsonb_build_object('alone', pgembedd._note(q.headers, 'alone') + 1))
+        where q.msg_id = $1 and q.read_ct = $2 $q$, _queue_table(queue)) using msg_id, read_ct;
+    get diagnostics marked = row_count;
+    return marked = 1;
+end $_$;
+CREATE FUNCTION pgembedd.models() RETURNS TABLE(pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$ select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id $$;
+CREATE FUNCTION pgembedd.pause(name text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    found_one pgembedd.pipeline := _pipeline(name);
+begin
+    update pipeline p set state = 'paused', state_reason = 'paused by ' || current_user, state_since = clock_timestamp()
+    where p.id = found_one.id;
+end $$;
+COMMENT ON FUNCTION pgembedd.pause(name text) IS 'Keep enqueueing, stop embedding. What is in flight is finished.';
+CREATE FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    pinned text;
+begin
+    update pipeline p set fingerprint = pin_model.fingerprint
+    where p.id = pin_model.pipeline_id and p.fingerprint is null;
+    select p.fingerprint into pinned from pipeline p where p.id = pin_model.pipeline_id;
+    return pinned;
+end $$;
+CREATE FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) RETURNS TABLE(n bigint, state text, content text, hash bytea)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $_$
+begin
+    return query execute format($q$
+        select i.n, case when r.n is null then 'gone' when pgembedd._blank(r.content) then 'blank' else 'ok' end,
+               case when not pgembedd._blank(r.content) then r.content end, %s
+        from unnest($1) with ordinality as i(id, n) left join %s($1) r on r.n = i.n
+        order by i.n
+        $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
+end $_$;
+CREATE FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision DEFAULT 0) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    released integer := _release(queue, msg_ids, read_cts, make_interval(secs => delay_s));
+begin
+    if released > 0 and delay_s = 0 then perform _wake(queue); end if;
+    return released;
+end $$;
+CREATE FUNCTION pgembedd.resume(name text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    found_one pgembedd.pipeline := _pipeline(name);
+    problem text := _problem(found_one);
+begin
+    if problem is not null then
+        perform _refuse(format('The pipeline "%s" cannot resume: %s', name, problem));
+    end if;
+    update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp(),
+                          source_name = found_one.source::text
+    where p.id = found_one.id returning * into found_one;
+    perform _generate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
+    perform _wake(found_one.queue);
+end $$;
+COMMENT ON FUNCTION pgembedd.resume(name text) IS 'Go on after a pause or after what stopped the pipeline has been mended.';
+CREATE FUNCTION pgembedd.retention() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $_$
+declare
+    one pgembedd.pipeline;
+    dropped bigint;
+    total bigint;
+begin
+    delete from activity a where a.at < clock_timestamp() - interval '1 day';
+    get diagnostics total = row_count;
+    for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
+        begin
+            execute format($q$
+                with gone as (
+                    delete from pgembedd.row_state r where r.pipeline_id = %1$s and not exists (
+                        select from %2$s s, %3$s where %4$s) returning r.key),
+                letters as (
+                    delete from pgembedd.dead_letter d using gone where d.pipeline_id = %1$s and d.key = gone.key)
+                select count(*) from gone
+                $q$, one.id, one.source, _key_record(one.source, 'r.key'), _key_match(one.source, 's', 'k')) into dropped;
+            total := total + dropped;
+        exception when others then  -- a lock, a dropped table, the dead letter of a key that is none
+            raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;
+        end;
+    end loop;
+    return total;
+end $_$;
+COMMENT ON FUNCTION pgembedd.retention() IS 'Forget activity over a day old, and what is noted about rows that are gone. Returns how much.';
+CREATE FUNCTION pgembedd.retry_failed(name text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    item record;
+    retried bigint := 0;
+    only_id integer := case when name is not null then (_pipeline(name)).id end;
+begin
+    for item in
+        delete from dead_letter d
+        where (only_id is null or d.pipeline_id = only_id) and (retry_failed.reason is null or d.reason = retry_failed.reason)
+        returning d.*
+    loop
+        delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
+        perform _ensure_queue(item.queue);
+        execute format('insert into %s (vt, message) values (clock_timestamp(), $1)', _queue_table(item.queue)) using item.message;
+        perform _wake(item.queue);
+        retried := retried + 1;
+    end loop;
+    return retried;
+end $_$;
+COMMENT ON FUNCTION pgembedd.retry_failed(name text, reason text) IS 'Put dead letters back into the queue: of one pipeline or of all, of one reason or of any. Returns how many.';
+CREATE FUNCTION pgembedd.schema_version() RETURNS TABLE(revision text, sql_digest text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$ select (select v.version_num from schema_revision v), i.sql_digest from installation i $$;
+CREATE FUNCTION pgembedd.set_idle(idle boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if (select last_value from worker_idle) <> idle::integer then
+        perform set_config('synchronous_commit', 'off', true);  -- a hint, not worth a flush
+        perform setval('pgembedd.worker_idle', idle::integer);
+    end if;
+end $$;
+CREATE FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
+    where p.id = stop_pipeline.pipeline_id and p.state = 'running';
+    if found then
+        perform pg_notify('pgembedd_events',
+            jsonb_build_object('event', 'stopped', 'pipeline', pipeline_id, 'reason', reason)::text);
+    end if;
+end $$;
+CREATE FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) RETURNS TABLE(msg_id bigint, outcome text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $_$
+#variable_conflict use_column
+declare
+    held_ids bigint[];
+    held_keys jsonb[];
+    held_outcomes text[];
+    keys jsonb[];
+    firsts bigint[];
+    outcomes text[];
+begin
+    execute format($q$
+        select array_agg(h.msg_id), array_agg(h.id) from (
+            select q.msg_id, q.message -> 'id' as id from %s q
+            join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
+            order by q.msg_id for update of q) h
+        $q$, _queue_table(queue)) into held_ids, held_keys using msg_ids, read_cts;
+    if held_ids is null then
+        return query select c.msg_id, 'lost' from unnest(msg_ids) as c(msg_id);
+        return;
+    end if;
+    -- Several messages may name one row; it is written once.
+    select array_agg(d.id), array_agg(d.n) into keys, firsts from (
+        select distinct on (h.id) h.id, array_position(msg_ids, h.msg_id)::bigint as n
+        from unnest(held_ids, held_keys) as h(msg_id, id) order by h.id, h.msg_id desc) d;
+    execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
+        _pipeline_function(pipeline_id, 'write')) into outcomes
+    using keys, array(select hashes[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i),
+                array(select embeddings[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i);
+    held_outcomes := array(
+        select o.outcome from unnest(held_keys) with ordinality as h(id, i)
+        join unnest(keys, outcomes) as o(id, outcome) on o.id = h.id order by h.i);
+    perform _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes,
+        array(select embeddings[f.n] is null from unnest(firsts) with ordinality as f(n, i) order by f.i),
+        array(select dropped[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i));
+    perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
+    return query
+        select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
+        left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
+end $_$;
+CREATE FUNCTION pgembedd.sweep(at_most bigint DEFAULT 10000) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    one pgembedd.pipeline;
+    swept bigint := 0;
+    problem text;
+begin
+    for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
+        begin
+            problem := _problem(one);
+            if problem is not null then
+                perform stop_pipeline(one.id, problem);
+                continue;
+            end if;
+            perform _attach(one);
+            -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
+            perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
+            swept := swept + _backfill(one, false, at_most);
+        exception
+            when lock_not_available then null;  -- somebody alters the table; the next sweep comes
+            when others then  -- whatever it is, it is this pipeline's alone
+                perform stop_pipeline(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name));
+        end;
+    end loop;
+    return swept;
+end $$;
+COMMENT ON FUNCTION pgembedd.sweep(at_most bigint) IS 'Queue, in every running pipeline, the rows without a vector that nobody queued; at most so many each. Returns how many.';
+CREATE FUNCTION pgembedd.tick(sweep_every_s double precision DEFAULT 60, retention_every_s double precision DEFAULT 3600) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    state pgembedd.installation;
+    swept bigint;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
+    select i.* into state from installation i;
+    if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
+       and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
+        swept := sweep();
+        update installation set swept_at = clock_timestamp();
+    end if;
+    if state.retained_at + make_interval(secs => retention_every_s) <= clock_timestamp() then
+        perform retention();
+        update installation set retained_at = clock_timestamp();
+    end if;
+    return swept;
+end $$;
+CREATE PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval DEFAULT '00:01:00'::interval)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    one pgembedd.pipeline := pgembedd._pipeline(name);
+    deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
+    waiting bigint;
+begin
+    if pg_catalog.pg_current_xact_id_if_assigned() is not null then
+        raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
+            using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
+    end if;
+    loop
+        select s.queued + s.backfill into waiting from pgembedd.status s where s.pipeline = name;
+        exit when waiting = 0;
+        one := pgembedd._pipeline(name);
+        if one.state <> 'running' then
+            raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state, waiting, one.state_reason
+                using errcode = 'object_not_in_prerequisite_state';
+        elsif pg_catalog.clock_timestamp() > deadline then
+            raise exception 'The pipeline "%" still has % jobs waiting after %.', name, waiting, timeout
+                using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+        end if;
+        commit;
+        perform pg_catalog.pg_sleep(0.1);
+    end loop;
+end $$;
+COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) IS 'Wait until nothing of the pipeline is queued; raises after the timeout, or when the pipeline does not run.';
+CREATE TABLE pgembedd.activity (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    pipeline_id integer NOT NULL,
+    written integer NOT NULL,
+    cleared integer NOT NULL,
+    unchanged integer NOT NULL,
+    gone integer NOT NULL
+);
+COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+CREATE TABLE pgembedd.dead_letter (
+    id bigint NOT NULL,
+    pipeline_id integer,
+    queue text NOT NULL,
+    key jsonb,
+    message jsonb NOT NULL,
+    reason text NOT NULL,
+    error text,
+    attempts integer NOT NULL,
+    history jsonb DEFAULT '[]'::jsonb NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    died_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+COMMENT ON TABLE pgembedd.dead_letter IS 'Jobs that were given up, each with its reason; retry_failed() puts them back.';
+ALTER TABLE pgembedd.dead_letter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgembedd.dead_letter_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE VIEW pgembedd.failures AS
+ SELECT p.name AS pipeline,
+    d.key,
+    d.reason,
+    d.error,
+    d.attempts,
+    d.history,
+    d.enqueued_at,
+    d.died_at,
+    d.queue,
+    d.message
+   FROM (pgembedd.dead_letter d
+     LEFT JOIN pgembedd.pipeline p ON ((p.id = d.pipeline_id)));
+COMMENT ON VIEW pgembedd.failures IS 'Dead letters with their reasons; retry_failed() puts them back.';
+CREATE TABLE pgembedd.installation (
+    only_row boolean DEFAULT true NOT NULL,
+    pgmq_install text NOT NULL,
+    created_queues text[] DEFAULT '{}'::text[] NOT NULL,
+    sql_digest text,
+    sql_applied_at timestamp with time zone,
+    swept_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    retained_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT installation_only_row_check CHECK (only_row),
+    CONSTRAINT installation_pgmq_install_check CHECK ((pgmq_install = ANY (ARRAY['found'::text, 'extension'::text, 'sql'::text])))
+);
+COMMENT ON TABLE pgembedd.installation IS 'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';
+ALTER TABLE pgembedd.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgembedd.pipeline_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE pgembedd.row_state (
+    pipeline_id integer NOT NULL,
+    key jsonb NOT NULL,
+    state text NOT NULL,
+    dropped_tokens integer,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
+);
+COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
+CREATE TABLE pgembedd.schema_revision (
+    version_num character varying(32) NOT NULL
+);
+CREATE VIEW pgembedd.status AS
+ SELECT p.name AS pipeline,
+    (p.source)::text AS source,
+    p.embedding_column AS destination,
+    p.model,
+    p.fingerprint,
+    p.state,
+    p.state_reason AS reason,
+    COALESCE(q.fresh, (0)::numeric) AS queued,
+    COALESCE(q.backfill, (0)::numeric) AS backfill,
+    (clock_timestamp() - q.oldest) AS oldest_age,
+    COALESCE(q.failing, (0)::numeric) AS failing,
+    COALESCE(r.dead, (0)::bigint) AS dead,
+    COALESCE(r.blank, (0)::bigint) AS blank,
+    COALESCE(r.truncated, (0)::bigint) AS truncated,
+    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute
+   FROM (((pgembedd.pipeline p
+     LEFT JOIN ( SELECT _queued.pipeline_id,
+            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'fresh'::text)) AS fresh,
+            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'backfill'::text)) AS backfill,
+            sum(_queued.failing) AS failing,
+            min(_queued.oldest) AS oldest
+           FROM pgembedd._queued() _queued(pipeline_id, lane, queued, failing, oldest)
+          GROUP BY _queued.pipeline_id) q ON ((q.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT row_state.pipeline_id,
+            count(*) FILTER (WHERE (row_state.state = 'dead'::text)) AS dead,
+            count(*) FILTER (WHERE (row_state.state = 'blank'::text)) AS blank,
+            count(*) FILTER (WHERE (row_state.state = 'truncated'::text)) AS truncated
+           FROM pgembedd.row_state
+          GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT activity.pipeline_id,
+            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows
+           FROM pgembedd.activity
+          WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
+          GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
+COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes.';
+CREATE SEQUENCE pgembedd.worker_idle
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    MAXVALUE 1
+    CACHE 1;
+COMMENT ON SEQUENCE pgembedd.worker_idle IS '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
+ALTER TABLE ONLY pgembedd.dead_letter
+    ADD CONSTRAINT dead_letter_pipeline_id_key_key UNIQUE (pipeline_id, key);
+ALTER TABLE ONLY pgembedd.dead_letter
+    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY pgembedd.installation
+    ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
+ALTER TABLE ONLY pgembedd.pipeline
+    ADD CONSTRAINT pipeline_name_key UNIQUE (name);
+ALTER TABLE ONLY pgembedd.pipeline
+    ADD CONSTRAINT pipeline_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY pgembedd.pipeline
+    ADD CONSTRAINT pipeline_source_embedding_column_key UNIQUE (source, embedding_column);
+ALTER TABLE ONLY pgembedd.row_state
+    ADD CONSTRAINT row_state_pkey PRIMARY KEY (pipeline_id, key);
+ALTER TABLE ONLY pgembedd.schema_revision
+    ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
+CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
+ALTER TABLE ONLY pgembedd.activity
+    ADD CONSTRAINT activity_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.dead_letter
+    ADD CONSTRAINT dead_letter_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.row_state
+    ADD CONSTRAINT row_state_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._base_type(type oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._blank(content text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._bury(queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._create_index(source regclass, wished text, definition text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, create_index boolean, m integer, ef_construction integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._ensure_column(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, m integer, ef_construction integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._ensure_queue(queue text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._exists(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._generate(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._hash(content text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._hidden_from_owner(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._is_for(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_columns(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_json(source regclass, alias text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_match(source regclass, a text, b text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_match_numbered(source regclass, a text, b text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_numbered(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_record(source regclass, id text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_settings(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._park(queue text, msg_id bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._pipeline(name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._pipeline_function(id integer, verb text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._pipeline_of(message jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._qualified_type(type oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._queue_table(queue text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._queued() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._record(columns text[], alias text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._refuse(message text, remedy text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, guard text, key text, rows text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._unpark(queue text, pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._wake(queue text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._watchable_columns(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._with_notes(headers jsonb, notes jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._worker_functions() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._written_columns(source regclass, columns text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.backfill(name text, force boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.grant_worker(role regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.lanes() FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.lanes() TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.models() FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.pause(name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.resume(name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.retention() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.retry_failed(name text, reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.schema_version() FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.schema_version() TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.set_idle(idle boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.set_idle(idle boolean) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.sweep(at_most bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
+REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) FROM PUBLIC;

@@ -1,0 +1,133 @@
+"""A downgrade takes away what is ours, and nothing else. The plain cases are in test_schema.py."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.pgmq_extension import PgmqServer
+from tests.support.roles import Roles
+from tests.support.sql import create_pipeline, make_documents, rows, value, vectors, work
+from worker.migrate import check_schema, downgrade, migrate
+
+OURS = """
+    select 'function', oid::regprocedure::text from pg_proc
+        where oid > 16384 and pronamespace <> all (%(others)s::regnamespace[])
+    union all select 'relation', oid::regclass::text from pg_class
+        where oid > 16384 and relnamespace <> all (%(others)s::regnamespace[] || 'pg_toast'::regnamespace)
+    union all select 'trigger', tgname from pg_trigger where not tgisinternal
+    union all select 'schema', nspname from pg_namespace where oid > 16384
+    union all select 'extension', extname from pg_extension where oid > 16384
+    union all select 'default', defaclacl::text from pg_default_acl
+    order by 1, 2
+"""
+
+
+def everything(connection: psycopg.Connection) -> list[tuple[str, str]]:
+    """All that is not Postgres's own or pgvector's."""
+    found = connection.execute(OURS, {"others": ["public"]}).fetchall()
+    return [(row[0], row[1]) for row in found]
+
+
+def test_what_there_was_before_is_what_there_is_after(empty_database: Database) -> None:
+    with empty_database.connect() as connection:
+        connection.execute("create extension vector")
+        before = everything(connection)
+        migrate(empty_database.conninfo)
+        assert everything(connection) != before
+        downgrade(empty_database.conninfo)
+        assert everything(connection) == before
+
+
+def test_with_pipelines_of_all_sorts(database: Database, connection: psycopg.Connection) -> None:
+    make_documents(connection, 2)
+    create_pipeline(connection, on_update="clear", create_index=True, queue="letters")
+    connection.execute("create table parts (id int primary key, title text) partition by range (id)")
+    connection.execute("create table part partition of parts for values from (0) to (10)")
+    create_pipeline(connection, name="parts", source="parts", content_columns=["title"], on_update="clear")
+    connection.execute("create table gone (id int primary key, title text)")
+    create_pipeline(connection, name="gone", source="gone", content_columns=["title"])
+    connection.execute("drop table gone")
+    work(connection, ["letters_backfill"])
+    before = vectors(connection)
+    assert None not in before
+    downgrade(database.conninfo)
+    assert vectors(connection) == before
+    assert value(connection, "select to_regclass('documents_embedding_hnsw')") == "documents_embedding_hnsw"
+    assert value(connection, "select to_regnamespace('pgmq')") is None
+    assert rows(connection, "select tgname from pg_trigger where not tgisinternal") == []
+    connection.execute("insert into documents values (3); insert into part values (1); update parts set title = 'x'")
+
+
+def test_and_up_again_takes_up_where_it_was(database: Database, connection: psycopg.Connection) -> None:
+    make_documents(connection, 2)
+    create_pipeline(connection, create_index=True)
+    work(connection)
+    before = vectors(connection)
+    downgrade(database.conninfo)
+    migrate(database.conninfo)
+    assert create_pipeline(connection, create_index=True) == 0
+    assert vectors(connection) == before
+
+
+def test_a_function_of_a_users_on_pgmq_keeps_it(database: Database, connection: psycopg.Connection) -> None:
+    connection.execute("create view queues as select * from pgmq.meta")
+    downgrade(database.conninfo)
+    assert rows(connection, "select * from queues") == []
+
+
+def test_the_roles_rights_are_taken_back(roles: Roles, empty_database: Database) -> None:
+    """Another role of the user's, too: it can be dropped afterwards, as the end of this test shows."""
+    role = roles.make("worker")
+    with empty_database.connect() as connection:
+        migrate(empty_database.conninfo)
+        connection.execute("select pgembedd.grant_worker(%s)", [role])
+        downgrade(empty_database.conninfo)
+        left = """
+            select count(*) from pg_shdepend d join pg_roles r on r.oid = d.refobjid
+            where d.dbid = (select oid from pg_database where datname = current_database())
+              and r.rolname in ('pgembedd_worker', %s)
+        """
+        assert value(connection, left, role) == 0
+        assert value(connection, "select count(*) from pg_roles where rolname = 'pgembedd_worker'") == 1
+
+
+def test_downgrade_without_anything_to_take_away(empty_database: Database) -> None:
+    downgrade(empty_database.conninfo)
+    with empty_database.connect() as connection:
+        assert everything(connection) == []
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_the_extension_goes_if_it_is_ours_alone(
+    pgmq_server: PgmqServer, pgmq_database: Database, foreign: bool
+) -> None:
+    migrate(pgmq_database.conninfo)
+    with pgmq_database.connect() as connection:
+        if foreign:
+            connection.execute("select pgmq.create('somebody_elses')")
+        downgrade(pgmq_database.conninfo)
+        assert value(connection, "select count(*) from pg_extension where extname = 'pgmq'") == foreign
+        if foreign:
+            assert rows(connection, "select queue_name from pgmq.meta") == [("somebody_elses",)]
+
+
+def test_what_a_user_built_on_the_extension_stops_the_downgrade(
+    pgmq_server: PgmqServer, pgmq_database: Database
+) -> None:
+    migrate(pgmq_database.conninfo)
+    with pgmq_database.connect() as connection:
+        connection.execute("create view mine as select * from pgmq.meta")
+        with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="view mine depends on"):
+            downgrade(pgmq_database.conninfo)
+        check_schema(connection)
+
+
+def test_an_extension_that_was_there_stays(pgmq_server: PgmqServer, pgmq_database: Database) -> None:
+    with pgmq_database.connect() as connection:
+        connection.execute("create extension pgmq")
+        migrate(pgmq_database.conninfo)
+        downgrade(pgmq_database.conninfo)
+        assert rows(connection, "select extname from pg_extension where extname = 'pgmq'") == [("pgmq",)]
+        assert rows(connection, "select queue_name from pgmq.meta") == []

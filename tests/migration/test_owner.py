@@ -1,0 +1,140 @@
+"""Migrations as a database owner who is no superuser: what works, and what an administrator must grant first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from pgmq.install import get_embedded_install_sql
+
+from tests.support.databases import Database, fresh_database, running_server
+from tests.support.pgmq_extension import CURRENT, OLD, PgmqServer, pgmq_database, pgmq_server
+from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
+from tests.support.sql import call, create_pipeline, learn_vector, make_documents, sentence, value, work
+from worker.errors import ConfigurationError
+from worker.migrate import check_schema, downgrade, migrate
+from worker.postgres import EmbeddedPostgres
+
+__all__ = ["pgmq_database", "pgmq_server"]
+
+
+@pytest.fixture(scope="module")
+def untouched_server() -> Iterator[EmbeddedPostgres]:
+    """A server where no superuser ever migrated, so that the worker's role does not exist."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_roles(untouched_server: EmbeddedPostgres) -> Iterator[Roles]:
+    """Roles of that server."""
+    with temporary_roles(untouched_server) as roles:
+        yield roles
+
+
+@pytest.fixture
+def bare(untouched_server: EmbeddedPostgres) -> Iterator[Database]:
+    """An empty database of that server."""
+    with fresh_database(untouched_server) as database:
+        yield database
+
+
+def give(database: Database, owner: str, *statements: str) -> str:
+    """Make `owner` the database's owner, after what an administrator does; the owner's connection string."""
+    with database.connect() as admin:
+        admin.execute(f"alter database {database.name} owner to {owner}")
+        for statement in statements:
+            admin.execute(statement.encode())
+    return conninfo_as(database, owner)
+
+
+def use(database: Database, owner: str) -> None:
+    """A pipeline from beginning to end, as the owner."""
+    with connect_as(database, owner) as connection:
+        check_schema(connection)
+        learn_vector(connection)
+        make_documents(connection, 2)
+        assert create_pipeline(connection, create_index=True, on_update="clear") == 2
+        connection.execute("insert into documents values (3, 'x')")
+        assert work(connection) == dict.fromkeys((1, 2, 3), "written")
+        connection.execute("select pgembedd.tick(0, 0)")
+        call(connection, "pause", name="documents")
+        call(connection, "resume", name="documents")
+
+
+def test_without_vector_the_sentence_says_who_installs_it(own_roles: Roles, bare: Database) -> None:
+    conninfo = give(bare, own_roles.make("owner"))
+    with sentence(ConfigurationError, "An administrator must run `CREATE EXTENSION vector` in this database first."):
+        migrate(conninfo)
+    with bare.connect() as connection:
+        assert value(connection, "select to_regnamespace('pgembedd')") is None
+
+
+def test_with_vector_everything_works(own_roles: Roles, bare: Database) -> None:
+    owner = own_roles.make("owner", "createrole")
+    migrate(give(bare, owner, "create extension vector"))
+    use(bare, owner)
+    with bare.connect() as connection:
+        assert value(connection, "select count(*) from pg_roles where rolname = 'pgembedd_worker'") == 1
+        migrate(conninfo_as(bare, owner))
+        downgrade(conninfo_as(bare, owner))
+        assert value(connection, "select count(embedding) from documents") == 3
+        connection.execute("drop role pgembedd_worker")
+
+
+def test_without_createrole_another_role_can_be_granted(own_roles: Roles, bare: Database) -> None:
+    owner, worker = own_roles.make("owner"), own_roles.make("worker")
+    migrate(give(bare, owner, "create extension vector"))
+    use(bare, owner)
+    with connect_as(bare, owner) as connection:
+        assert value(connection, "select count(*) from pg_roles where rolname = 'pgembedd_worker'") == 0
+        connection.execute("select pgembedd.grant_worker(%s)", [worker])
+        connection.execute("insert into documents values (4, 'x')")
+    with connect_as(bare, worker) as connection:
+        check_schema(connection)
+        learn_vector(connection)
+        assert work(connection) == {4: "written"}
+
+
+def test_without_create_on_the_database(own_roles: Roles, bare: Database) -> None:
+    stranger = own_roles.make("stranger")
+    with bare.connect() as admin:
+        admin.execute("create extension vector")
+    with sentence(ConfigurationError, f"The migration stopped: permission denied for database {bare.name}."):
+        migrate(conninfo_as(bare, stranger))
+
+
+def administrators_part(error: ConfigurationError) -> str:
+    """The statements that the sentence asks for."""
+    quoted = re.search(r"`(.*)`|Have an administrator run: (.*)$", str(error))
+    assert quoted is not None
+    return quoted[1] or quoted[2]
+
+
+def test_with_a_pgmq_of_the_administrators(own_roles: Roles, bare: Database) -> None:
+    owner = own_roles.make("owner")
+    conninfo = give(bare, owner, "create extension vector", get_embedded_install_sql())
+    with pytest.raises(ConfigurationError, match="pgmq belongs to another role") as caught:
+        migrate(conninfo)
+    give(bare, owner, administrators_part(caught.value))
+    migrate(conninfo)
+    use(bare, owner)
+    downgrade(conninfo)
+
+
+def test_with_a_pgmq_extension_of_the_administrators(pgmq_server: PgmqServer) -> None:
+    """Each refusal says what to run; with all of that run, everything works."""
+    with temporary_roles(pgmq_server.server) as roles, fresh_database(pgmq_server.server) as database:
+        owner = roles.make("owner")
+        conninfo = give(database, owner, "create extension vector", "create extension pgmq")
+        asked: list[str] = []
+        for _ in range(5):
+            try:
+                migrate(conninfo)
+                break
+            except ConfigurationError as error:
+                asked.append(administrators_part(error))
+                give(database, owner, asked[-1])
+        assert len(asked) == {CURRENT: 1, OLD: 3}[pgmq_server.version], asked
+        use(database, owner)

@@ -1,0 +1,176 @@
+"""An upgrade puts everything right, keeps what is the users', and says in a sentence what is in its way."""
+
+from __future__ import annotations
+
+import threading
+
+import psycopg
+import pytest
+
+from tests.migration.dump import dump_schema
+from tests.support.databases import Database, running_server
+from tests.support.pgmq_extension import OLD, pgmq_offering_server
+from tests.support.roles import Roles, connect_as
+from tests.support.sql import create_pipeline, make_documents, reason, rows, sentence, state, value, work
+from tests.support.waiting import eventually
+from worker.errors import ConfigurationError, SchemaError
+from worker.migrate import HEAD, check_schema, migrate, sql_digest
+from worker.postgres import EmbeddedPostgres
+
+# What another version of sql/ may have left: other bodies, other settings, other rights, missing parts.
+DAMAGE = """
+    create or replace function pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) returns boolean
+        language sql as 'select true';
+    create or replace view pgembedd.failures as
+        select ''::text as pipeline, null::jsonb as key, '' as reason, '' as error, 0 as attempts,
+               null::jsonb as history, now() as enqueued_at, now() as died_at, '' as queue, null::jsonb as message;
+    drop procedure pgembedd.wait_for(text, interval);
+    drop function pgembedd.pipeline_1_read(jsonb[]);
+    drop trigger pgembedd_1_update on documents;
+    create or replace function pgembedd.pipeline_1_on_insert() returns trigger
+        language plpgsql as 'begin return null; end';
+    grant execute on all functions in schema pgembedd to public;
+    comment on function pgembedd.pause(text) is null;
+"""
+
+
+def test_an_upgrade_replaces_what_was_there(server: EmbeddedPostgres, database: Database) -> None:
+    with database.connect() as connection:
+        make_documents(connection, 1)
+        create_pipeline(connection, on_update="clear")
+        before = dump_schema(server, database)
+        connection.execute(DAMAGE)
+        assert dump_schema(server, database) != before
+        migrate(database.conninfo)
+        assert dump_schema(server, database) == before
+        connection.execute("update documents set title = 'new'")
+        assert value(connection, "select queued from pgembedd.status") == 1
+
+
+def test_a_users_view_on_ours_outlives_an_upgrade(database: Database, connection: psycopg.Connection) -> None:
+    connection.execute("create view mine as select * from pgembedd.status")
+    migrate(database.conninfo)
+    assert rows(connection, "select * from mine") == []
+
+
+def test_an_upgrade_leaves_paused_pipelines_paused(database: Database, connection: psycopg.Connection) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection)
+    connection.execute("select pgembedd.pause('documents')")
+    migrate(database.conninfo)
+    assert (state(connection), reason(connection)) == ("paused", "paused by postgres")
+
+
+def test_a_broken_pipeline_stops_no_upgrade(database: Database, connection: psycopg.Connection) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection)
+    connection.execute("create table letters (id int primary key, title text)")
+    create_pipeline(connection, name="letters", source="letters", content_columns=["title"])
+    connection.execute("drop table documents")
+    migrate(database.conninfo)
+    assert state(connection) == "stopped"
+    assert state(connection, "letters") == "running"
+
+
+def test_an_upgrade_finds_rows_that_lost_their_jobs(database: Database, connection: psycopg.Connection) -> None:
+    make_documents(connection, 2)
+    create_pipeline(connection, backfill=False)
+    for queue in ("embedding_jobs", "embedding_backfill"):
+        connection.execute("select pgmq.drop_queue(%s)", [queue])
+    migrate(database.conninfo)
+    assert work(connection) == {1: "written", 2: "written"}
+
+
+def test_the_migrated_schema_names_its_version(connection: psycopg.Connection) -> None:
+    check_schema(connection)
+    assert rows(connection, "select revision, sql_digest from pgembedd.schema_version()") == [(HEAD, sql_digest())]
+
+
+def test_an_older_revision_is_refused_by_the_worker(connection: psycopg.Connection) -> None:
+    connection.execute("update pgembedd.schema_revision set version_num = '0000'")
+    with sentence(SchemaError, f"at pgembedd schema 0000, this program needs {HEAD}: run `pgembedd migrate`."):
+        check_schema(connection)
+
+
+def test_without_rights_the_sentence_names_the_grant(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    role = roles.make("worker")
+    with connect_as(database, role) as worker, pytest.raises(ConfigurationError) as caught:
+        check_schema(worker)
+    connection.execute(str(caught.value).split("`")[1].encode())
+    with connect_as(database, role) as worker:
+        check_schema(worker)
+
+
+def test_vector_that_went_away(database: Database, connection: psycopg.Connection) -> None:
+    connection.execute("drop extension vector cascade")
+    with sentence(SchemaError, "The extension vector is gone from this database: run `CREATE EXTENSION vector`"):
+        migrate(database.conninfo)
+
+
+def test_a_pgmq_that_is_too_old(empty_database: Database) -> None:
+    """Its queues had no headers before 1.5."""
+    with empty_database.connect() as connection:
+        connection.execute("""
+            create schema pgmq; create table pgmq.meta (queue_name text);
+            create table pgmq.q_embedding_jobs
+                (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb)
+        """)
+        with sentence(ConfigurationError, "pgembedd needs pgmq 1.5.1 or newer: update pgmq."):
+            migrate(empty_database.conninfo)
+        assert value(connection, "select to_regnamespace('pgembedd')") is None
+
+
+def test_a_vector_that_is_too_old(server: EmbeddedPostgres, empty_database: Database) -> None:
+    with empty_database.connect() as connection:
+        connection.execute("create extension vector")
+        connection.execute("update pg_extension set extversion = '0.6.2' where extname = 'vector'")
+    with sentence(ConfigurationError, "pgvector 0.6.2 is too old, pgembedd needs 0.7 or newer"):
+        migrate(empty_database.conninfo)
+
+
+def test_two_databases_of_one_server_at_once_share_the_role() -> None:
+    """The role is the server's: who comes second finds it, even in the middle of the other's transaction."""
+    with running_server() as server, psycopg.connect(server.conninfo(), autocommit=True) as admin:
+        admin.execute("create database second")
+        with psycopg.connect(server.conninfo()) as first:
+            first.execute("create role pgembedd_worker nologin")
+            waiting = threading.Thread(target=migrate, args=[server.conninfo("second")])
+            waiting.start()
+            waited = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+            eventually(lambda: value(admin, waited) == 1)
+            first.commit()
+        waiting.join()
+        with psycopg.connect(server.conninfo("second")) as second:
+            check_schema(second)
+
+
+def test_old_queues_of_the_extension_are_found_again() -> None:
+    """What 1.5.1 leaves out of a dump is made again, and what is there already is used."""
+    with pgmq_offering_server(OLD) as offering:
+        conninfo = offering.server.conninfo()
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute("create extension pgmq; select pgmq.create('embedding_jobs')")
+            connection.execute("""select pgmq.send('embedding_jobs', '{"id": 1}')""")
+            migrate(conninfo)
+            assert value(connection, "select count(*) from pgmq.q_embedding_jobs") == 1
+            assert value(connection, "select created_queues from pgembedd.installation") == ["embedding_backfill"]
+
+
+DESCRIBED = """
+    select o.name from (
+        select p.proname::text as name, obj_description(p.oid, 'pg_proc') as said from pg_proc p
+        where p.pronamespace = 'pgembedd'::regnamespace and not starts_with(p.proname, '_')
+          and p.oid not in (select pgembedd._worker_functions())
+        union all
+        select c.relname, obj_description(c.oid, 'pg_class') from pg_class c
+        where c.relnamespace = 'pgembedd'::regnamespace and c.relkind in ('v', 'r', 'S')
+          and c.relname not in ('schema_revision', 'pipeline_id_seq', 'dead_letter_id_seq')) o
+    where coalesce(o.said, '') = '' order by 1
+"""
+
+
+def test_every_part_of_the_interface_has_a_comment(connection: psycopg.Connection) -> None:
+    """What only workers call is described in worker/queries.sql."""
+    assert rows(connection, DESCRIBED) == []

@@ -1,0 +1,278 @@
+"""Attempts, backoff, dead letters, suspects."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.sql import (
+    FRESH,
+    Job,
+    call,
+    claim,
+    claim_one,
+    column,
+    create_pipeline,
+    fail,
+    let_leases_run_out,
+    make_documents,
+    mark_alone,
+    queued,
+    release,
+    rows,
+    store,
+    value,
+    vectors,
+    work,
+)
+
+
+@pytest.fixture
+def job(connection: psycopg.Connection) -> Job:
+    """Row 1, claimed; its pipeline gives up after three attempts."""
+    make_documents(connection)
+    create_pipeline(connection, max_attempts=3)
+    connection.execute("insert into documents values (1, 'title', 'content')")
+    return claim_one(connection)
+
+
+def next_claim(connection: psycopg.Connection) -> Job:
+    let_leases_run_out(connection)
+    return claim_one(connection)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(
+    attempts=st.integers(-5, 10_000),
+    base_s=st.floats(0.001, 100, allow_nan=False),
+    cap_s=st.floats(0.001, 100_000, allow_nan=False),
+)
+def test_backoff_stays_in_its_bounds(
+    connection: psycopg.Connection, attempts: int, base_s: float, cap_s: float
+) -> None:
+    wait: timedelta = value(
+        connection,
+        "select pgembedd.backoff(%s, make_interval(secs => %s), make_interval(secs => %s))",
+        attempts,
+        base_s,
+        cap_s,
+    )
+    expected_s = min(cap_s, base_s * 2.0 ** min(max(attempts - 1, 0), 30))
+    assert 0.75 * expected_s - 1e-5 <= wait.total_seconds() <= 1.25 * expected_s + 1e-5
+
+
+def test_backoff_spreads(connection: psycopg.Connection) -> None:
+    waits = column(connection, "select extract(epoch from pgembedd.backoff(1))::float8 from generate_series(1, 200)")
+    assert len(set(waits)) > 150
+    assert 1.5 <= min(waits) < 1.7 < 2.3 < max(waits) <= 2.5
+
+
+def test_a_failed_job_waits_longer_each_time_and_dies(connection: psycopg.Connection, job: Job) -> None:
+    assert fail(connection, job, error="first")[:2] == ("retry", 1)
+    assert claim(connection) == []
+    outcome, attempts, retry_in_s = fail(connection, next_claim(connection), error="second")
+    assert (outcome, attempts) == ("retry", 2)
+    assert retry_in_s is not None
+    assert 3 <= retry_in_s <= 5
+    waited = value(connection, "select extract(epoch from vt - clock_timestamp()) from pgmq.q_embedding_jobs")
+    assert float(waited) == pytest.approx(retry_in_s, abs=1)
+    assert fail(connection, next_claim(connection), reason="write", error="third") == ("dead", 3, None)
+    assert queued(connection) == []
+    ((pipeline, key, reason, error, attempts, history, queue),) = rows(
+        connection, "select pipeline, key, reason, error, attempts, history, queue from pgembedd.failures"
+    )
+    assert (pipeline, key, reason, error, attempts, queue) == ("documents", 1, "write", "third", 3, FRESH)
+    assert [(entry["reason"], entry["error"], entry["read_ct"]) for entry in history] == [
+        ("content", "first", 1),
+        ("content", "second", 2),
+        ("write", "third", 3),
+    ]
+
+
+def test_a_dead_row_is_left_alone_until_it_changes(connection: psycopg.Connection, job: Job) -> None:
+    assert fail(connection, job, permanent=True) == ("dead", 1, None)
+    assert value(connection, "select dead from pgembedd.status") == 1
+    assert call(connection, "backfill", name="documents") == 0
+    assert value(connection, "select pgembedd.sweep()") == 0
+    connection.execute("update documents set title = 'mended'")
+    assert work(connection) == {1: "written"}
+    assert rows(connection, "select * from pgembedd.failures") == []
+    assert value(connection, "select dead from pgembedd.status") == 0
+
+
+def test_a_failure_told_twice_counts_once(connection: psycopg.Connection, job: Job) -> None:
+    first = fail(connection, job)
+    again = fail(connection, job)
+    assert first[:2] == again[:2] == ("retry", 1)
+    assert first[2] == pytest.approx(again[2], abs=1)
+    assert len(value(connection, "select headers -> 'pgembedd' -> 'history' from pgmq.q_embedding_jobs")) == 1
+    assert fail(connection, next_claim(connection))[:2] == ("retry", 2)
+
+
+def test_deferrals_are_no_attempts(connection: psycopg.Connection, job: Job) -> None:
+    for _ in range(10):
+        release(connection, [job])
+        job = claim_one(connection)
+        assert job.suspect is False
+    assert fail(connection, job)[:2] == ("retry", 1)
+
+
+def test_two_reads_without_outcome_make_a_suspect(connection: psycopg.Connection, job: Job) -> None:
+    assert not job.suspect
+    assert not next_claim(connection).suspect
+    suspect = next_claim(connection)
+    assert suspect.suspect
+    assert store(connection, [suspect]) == ["written"]
+
+
+def test_a_recorded_failure_is_no_death(connection: psycopg.Connection, job: Job) -> None:
+    fail(connection, job)
+    fail(connection, next_claim(connection))
+    assert not next_claim(connection).suspect
+
+
+def test_only_deaths_while_alone_count_as_failures(connection: psycopg.Connection, job: Job) -> None:
+    for _ in range(10):  # workers that died in company
+        job = next_claim(connection)
+    assert job.suspect
+    for _ in range(3):
+        assert mark_alone(connection, job)
+        let_leases_run_out(connection)
+        jobs = claim(connection)
+        if not jobs:
+            break
+        (job,) = jobs
+    assert rows(connection, "select reason, attempts, key from pgembedd.failures") == [("worker_died", 3, 1)]
+    assert queued(connection) == []
+
+
+def test_who_only_kept_it_company_goes_first(connection: psycopg.Connection, job: Job) -> None:
+    connection.execute("insert into documents values (2, 'innocent')")
+    for _ in range(3):
+        let_leases_run_out(connection)
+        jobs = claim(connection)
+    assert [(job.id, job.suspect) for job in jobs] == [(1, True), (2, True)]
+    mark_alone(connection, jobs[0])
+    let_leases_run_out(connection)
+    assert [job.id for job in claim(connection)] == [2, 1]
+
+
+@pytest.mark.parametrize("outcome", ["fail", "release"])
+def test_an_outcome_ends_being_alone(connection: psycopg.Connection, job: Job, outcome: str) -> None:
+    for _ in range(2):
+        mark_alone(connection, job)
+        job = next_claim(connection)
+    if outcome == "fail":
+        assert fail(connection, job)[:2] == ("retry", 1)
+    else:
+        assert release(connection, [job]) == 1
+    assert value(connection, "select headers -> 'pgembedd' ->> 'alone' from pgmq.q_embedding_jobs") == "0"
+    assert next_claim(connection).id == 1
+
+
+def test_deaths_and_failures_add_up(connection: psycopg.Connection, job: Job) -> None:
+    fail(connection, job)
+    job = next_claim(connection)
+    for _ in range(2):
+        mark_alone(connection, job)
+        let_leases_run_out(connection)
+        jobs = claim(connection)
+        job = jobs[0] if jobs else job
+    assert rows(connection, "select reason, attempts from pgembedd.failures") == [("worker_died", 3)]
+
+
+def test_retry_failed_by_name_and_reason(connection: psycopg.Connection) -> None:
+    make_documents(connection, 4)
+    create_pipeline(connection)
+    connection.execute("create table letters as select * from documents")
+    connection.execute("alter table letters add primary key (id)")
+    create_pipeline(connection, name="letters", source="letters")
+    for job in claim(connection, "embedding_backfill"):
+        fail(connection, job, reason="write" if job.id % 2 else "content", permanent=True)
+    assert value(connection, "select count(*) from pgembedd.failures") == 8
+    assert call(connection, "retry_failed", name="letters", reason="write") == 2
+    assert sorted(queued(connection, "embedding_backfill")) == [1, 3]
+    assert call(connection, "retry_failed", name="letters", reason="nonsense") == 0
+    assert call(connection, "retry_failed", name="letters") == 2
+    assert call(connection, "retry_failed", reason="content") == 2
+    assert value(connection, "select pgembedd.retry_failed()") == 2
+    assert set(work(connection).values()) == {"written"}
+    assert rows(connection, "select * from pgembedd.failures") == []
+    assert rows(connection, "select * from pgembedd.row_state") == []
+
+
+def test_a_retried_job_starts_afresh(connection: psycopg.Connection, job: Job) -> None:
+    fail(connection, job, permanent=True)
+    value(connection, "select pgembedd.retry_failed()")
+    job = claim_one(connection)
+    assert (job.read_ct, job.suspect) == (1, False)
+    assert fail(connection, job)[:2] == ("retry", 1)
+
+
+def test_a_row_that_dies_twice_has_one_letter(connection: psycopg.Connection, job: Job) -> None:
+    fail(connection, job, error="first", permanent=True)
+    connection.execute("update documents set title = 'new'")
+    fail(connection, claim_one(connection), error="second", permanent=True)
+    assert column(connection, "select error from pgembedd.failures") == ["second"]
+
+
+def test_an_event_tells_of_a_death(connection: psycopg.Connection, other: psycopg.Connection, job: Job) -> None:
+    other.execute("listen pgembedd_events")
+    fail(connection, job, permanent=True)
+    (notice,) = other.notifies(timeout=5, stop_after=1)
+    assert '"event": "dead_letter"' in notice.payload
+    assert "title" not in notice.payload
+
+
+def touching(column_name: str) -> str:
+    return f"""
+        alter table documents add updated_at timestamptz;
+        create function touch() returns trigger language plpgsql as $$
+        begin new.{column_name} := clock_timestamp(); return new; end $$;
+        create trigger touch before update on documents for each row execute function touch()
+    """
+
+
+def test_content_that_its_own_writing_changes_stops_the_pipeline(connection: psycopg.Connection) -> None:
+    make_documents(connection, 1)
+    connection.execute(touching("updated_at"))
+    create_pipeline(connection, content_columns=["title", "updated_at"], backfill=False)
+    connection.execute("update documents set title = 'new'")
+    outcomes = []
+    while jobs := claim(connection):
+        outcomes += store(connection, jobs)
+        assert len(outcomes) < 10
+    assert outcomes == ["rewritten"] * 3
+    state, reason = rows(connection, "select state, reason from pgembedd.status")[0]
+    assert state == "stopped"
+    assert "take that column out of the content" in reason
+
+
+def test_a_trigger_that_touches_another_column_is_fine(connection: psycopg.Connection) -> None:
+    make_documents(connection, 1)
+    connection.execute(touching("updated_at"))
+    create_pipeline(connection, backfill=False)
+    connection.execute("update documents set title = 'new'")
+    assert work(connection) == {1: "written"}
+    assert vectors(connection) != [None]
+    assert queued(connection) == []
+
+
+def test_rewriting_that_comes_to_rest_is_fine(connection: psycopg.Connection) -> None:
+    """A trigger that trims the title changes it once only."""
+    make_documents(connection)
+    connection.execute("""
+        create function trim_title() returns trigger language plpgsql as $$
+        begin new.title := trim(new.title); return new; end $$;
+        create trigger trim_title before update on documents for each row execute function trim_title()
+    """)
+    create_pipeline(connection)
+    connection.execute("insert into documents values (1, '  title ')")
+    first = claim_one(connection)
+    assert store(connection, [first]) == ["rewritten"]
+    assert work(connection) == {1: "written"}
+    assert value(connection, "select state from pgembedd.status") == "running"

@@ -1,0 +1,220 @@
+"""Messages of other senders: those of a common shape are worked, junk never breaks a claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.support.sql import (
+    FRESH,
+    call,
+    claim,
+    create_pipeline,
+    fail,
+    let_leases_run_out,
+    make_documents,
+    queued,
+    read,
+    release,
+    rows,
+    store,
+    value,
+    work,
+)
+
+GUIDE = {"schema": "public", "table": "documents", "contentFunction": "embedding_input", "embeddingColumn": "embedding"}
+
+
+def send(connection: psycopg.Connection, message: Any, headers: Any = None) -> None:
+    connection.execute(
+        "insert into pgmq.q_embedding_jobs (vt, message, headers) values (now(), %s, %s)",
+        [None if message is None else Jsonb(message), None if headers is None else Jsonb(headers)],
+    )
+
+
+@pytest.fixture
+def documents(connection: psycopg.Connection) -> psycopg.Connection:
+    """Three rows that nobody has queued."""
+    make_documents(connection, 3)
+    create_pipeline(connection, backfill=False)
+    return connection
+
+
+def test_messages_that_name_table_and_column_are_worked(documents: psycopg.Connection) -> None:
+    for number in (1, 2):
+        send(documents, {"id": number, **GUIDE})
+    assert work(documents) == {1: "written", 2: "written"}
+
+
+def test_names_in_messages_are_taken_as_they_are(connection: psycopg.Connection) -> None:
+    connection.execute('create schema "My.Schema"; create table "My.Schema"."T%" (id int primary key, title text)')
+    create_pipeline(connection, source='"My.Schema"."T%"', content_columns=["title"], embedding_column="The Vector")
+    connection.execute('insert into "My.Schema"."T%" values (1, \'x\')')
+    connection.execute("delete from pgmq.q_embedding_jobs")
+    send(connection, {"id": 1, "schema": "My.Schema", "table": "T%", "embeddingColumn": "The Vector"})
+    assert work(connection) == {1: "written"}
+
+
+def test_foreign_messages_are_parked_resumed_and_counted_like_ours(documents: psycopg.Connection) -> None:
+    send(documents, {"id": 1, **GUIDE})
+    call(documents, "pause", name="documents")
+    assert claim(documents) == []
+    assert value(documents, "select queued from pgembedd.status") == 1
+    assert value(documents, "select vt = 'infinity' from pgmq.q_embedding_jobs")
+    call(documents, "resume", name="documents")
+    assert work(documents) == {1: "written"}
+
+
+def test_the_sweep_knows_foreign_messages(documents: psycopg.Connection) -> None:
+    send(documents, {"id": 1, **GUIDE})
+    assert value(documents, "select pgembedd.sweep()") == 2
+
+
+def test_drop_pipeline_takes_foreign_messages_along(documents: psycopg.Connection) -> None:
+    send(documents, {"id": 1, **GUIDE})
+    call(documents, "drop_pipeline", name="documents")
+    assert queued(documents) == []
+
+
+UNKNOWN: list[Any] = [
+    None,
+    5,
+    "pipeline",
+    True,
+    [],
+    [1, 2],
+    ["pipeline", "id"],
+    {},
+    {"id": 1},
+    {"id": None, "pipeline": 1},
+    {"pipeline": 1},
+    {"id": 1, "pipeline": 999},
+    {"id": 1, "pipeline": -1},
+    {"id": 1, "pipeline": "one"},
+    {"id": 1, "pipeline": None},
+    {"id": 1, "pipeline": [1]},
+    {"id": 1, "pipeline": {"id": 1}},
+    {"id": 1, "pipeline": 10**300},
+    {"id": 1, "pipeline": "1; drop table documents"},
+    {"id": 1, **GUIDE, "table": "nobody"},
+    {"id": 1, **GUIDE, "table": None},
+    {"id": 1, **GUIDE, "table": ""},
+    {"id": 1, **GUIDE, "table": 'docu"ments'},
+    {"id": 1, **GUIDE, "table": "x" * 1000},
+    {"id": 1, **GUIDE, "table": {"a": 1}},
+    {"id": 1, **GUIDE, "schema": "pg_temp_99"},
+    {"id": 1, **GUIDE, "embeddingColumn": "nothing"},
+    {"id": 1, **GUIDE, "embeddingColumn": None},
+    {**GUIDE},
+]
+
+
+@pytest.mark.parametrize("message", UNKNOWN, ids=lambda message: repr(message)[:60])
+def test_junk_becomes_a_dead_letter(documents: psycopg.Connection, message: Any) -> None:
+    send(documents, message)
+    send(documents, {"id": 3, "pipeline": 1})
+    status = value(documents, "select count(*) from pgembedd.status")
+    assert status == 1
+    assert work(documents) == {3: "written"}
+    ((pipeline, reason, kept),) = rows(documents, "select pipeline, reason, message from pgembedd.failures")
+    assert (pipeline, reason) == (None, "unknown_pipeline")
+    assert kept == message
+    assert value(documents, "select pgembedd.retention() + pgembedd.sweep()") == 2  # rows 1 and 2
+    assert value(documents, "select pgembedd.retry_failed()") == 1
+    work(documents)
+    assert value(documents, "select count(*) from pgembedd.failures") == 1
+
+
+WRONG_KEYS: list[Any] = ["abc", 1.5, 10**40, True, [1], {"a": 1}, "", 99999999999]
+
+
+@pytest.mark.parametrize("key", WRONG_KEYS, ids=repr)
+def test_a_key_of_a_wrong_type_dies_alone(documents: psycopg.Connection, key: Any) -> None:
+    """The read fails for it; the worker splits the claim until the bad one stands alone."""
+    send(documents, {"id": key, "pipeline": 1})
+    for _ in range(5):
+        let_leases_run_out(documents)
+        (job,) = claim(documents)
+        with pytest.raises(psycopg.DataError):
+            read(documents, [job])
+        with pytest.raises(psycopg.DataError):
+            store(documents, [job], [])
+        outcome = fail(documents, job)[0]
+    assert outcome == "dead"
+    assert value(documents, "select pgembedd.tick(0, 0)") == 3
+    assert rows(documents, "select key from pgembedd.failures") == [(key,)]
+    assert set(work(documents).values()) == {"written"}
+
+
+def test_one_such_key_does_not_hold_up_the_retention_of_others(documents: psycopg.Connection) -> None:
+    make_other = "create table letters (id int primary key, title text)"
+    documents.execute(make_other)
+    create_pipeline(documents, name="letters", source="letters", content_columns=["title"])
+    send(documents, {"id": "abc", "pipeline": 1})
+    fail(documents, claim(documents)[0], permanent=True)
+    documents.execute("insert into letters values (1, ' ')")
+    work(documents)
+    documents.execute("delete from letters")
+    assert value(documents, "select pgembedd.retention()") == 1
+
+
+def test_parts_of_a_composite_key_may_be_missing(connection: psycopg.Connection) -> None:
+    connection.execute("create table documents (a int, b text, title text, primary key (a, b))")
+    create_pipeline(connection, content_columns=["title"])
+    for key in ({"a": 1}, {"a": 1, "b": "x", "c": 5}, {}, {"b": {"deep": [1]}}):
+        send(connection, {"id": key, "pipeline": 1})
+    assert set(work(connection).values()) == {"gone"}
+
+
+HEADERS: list[Any] = [
+    5,
+    [],
+    "pgembedd",
+    {"pgembedd": 5},
+    {"pgembedd": []},
+    {"pgembedd": {"attempts": "many", "alone": "x", "deferrals": None, "rewritten": {}}},
+    {"pgembedd": {"attempts": 1e300, "deferrals": -5, "alone": -1e300}},
+    {"pgembedd": {"attempts": 0.7, "history": 5}},
+    {"pgembedd": {"history": [5]}},
+    {"pgembedd": {"history": [{"read_ct": "one"}]}},
+    {"x-mine": 1},
+]
+
+
+@pytest.mark.parametrize("headers", HEADERS, ids=repr)
+def test_headers_of_others_never_break_a_claim(documents: psycopg.Connection, headers: Any) -> None:
+    send(documents, {"id": 1, "pipeline": 1}, headers)
+    (job,) = claim(documents)
+    assert value(documents, "select count(*) from pgembedd.status") == 1
+    release(documents, [job])
+    (job,) = claim(documents)
+    outcomes = [fail(documents, job)[0]]
+    while outcomes[-1] == "retry":
+        assert len(outcomes) < 6
+        let_leases_run_out(documents)
+        outcomes.append(fail(documents, claim(documents)[0])[0])
+    assert outcomes[-1] == "dead"
+
+
+def test_headers_of_others_are_kept(documents: psycopg.Connection) -> None:
+    send(documents, {"id": 1, "pipeline": 1}, {"x-mine": [1, 2], "pgembedd": {"odd": True}})
+    fail(documents, claim(documents)[0])
+    headers = value(documents, "select headers from pgmq.q_embedding_jobs")
+    assert headers["x-mine"] == [1, 2]
+    assert headers["pgembedd"]["odd"] is True
+
+
+@pytest.mark.parametrize("queue", ["nowhere", "Embedding_Jobs", "x; drop table documents", "", 'a"b'])
+def test_a_queue_that_is_none(documents: psycopg.Connection, queue: str) -> None:
+    with pytest.raises(psycopg.Error, match="queue"):
+        claim(documents, queue)
+
+
+def test_a_claim_waits_for_a_first_job(documents: psycopg.Connection) -> None:
+    """Through pgmq's own long poll."""
+    send(documents, {"id": 1, "pipeline": 1})
+    found = rows(documents, "select id from pgembedd.claim(%s, 10, 60, 5)", FRESH)
+    assert found == [(1,)]

@@ -1,0 +1,95 @@
+"""Partitioned tables: rows count once, whichever table a statement names."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.sql import BACKFILL, call, create_pipeline, queued, rows, value, work
+
+
+@pytest.fixture
+def partitioned(connection: psycopg.Connection) -> psycopg.Connection:
+    """`documents`, partitioned by id: 0 to 10, 10 to 20, and 20 to 30 partitioned once more."""
+    connection.execute("""
+        create table documents (id int primary key, title text, content text) partition by range (id);
+        create table low partition of documents for values from (0) to (10);
+        create table middle (content text, junk int, id int not null, title text);
+        alter table middle drop junk;
+        alter table documents attach partition middle for values from (10) to (20);
+        create table high partition of documents for values from (20) to (30) partition by range (id);
+        create table "High 1" partition of high for values from (20) to (25);
+    """)
+    return connection
+
+
+@pytest.mark.parametrize("table", ["documents", "high", '"High 1"'])
+@pytest.mark.parametrize("on_update", ["keep", "clear"])
+def test_any_level_enqueues_once(partitioned: psycopg.Connection, table: str, on_update: str) -> None:
+    create_pipeline(partitioned, on_update=on_update, create_index=True)
+    partitioned.execute(f"insert into {table} (id, title) values (20, 'x'), (21, 'y')")
+    assert queued(partitioned) == [20, 21]
+    assert set(work(partitioned).values()) == {"written"}
+    partitioned.execute(f"update {table} set title = 'z' where id = 20")
+    assert queued(partitioned) == [20]
+    assert value(partitioned, "select embedding is null from documents where id = 20") == (on_update == "clear")
+    assert work(partitioned) == {20: "written"}
+    assert queued(partitioned) == []
+
+
+def test_a_leaf_with_its_columns_in_another_order(partitioned: psycopg.Connection) -> None:
+    create_pipeline(partitioned)
+    partitioned.execute("insert into documents (id, title) values (1, 'x'), (11, 'y')")
+    partitioned.execute("insert into middle (id, title) values (12, 'y')")
+    partitioned.execute("insert into low (id, title) values (2, 'y')")
+    partitioned.execute("update middle set title = 'z'")
+    partitioned.execute("update documents set content = 'z' where id < 12")
+    assert sorted(queued(partitioned)) == [1, 1, 2, 2, 11, 11, 11, 12, 12]
+    assert set(work(partitioned).values()) == {"written"}
+
+
+def test_a_row_that_moves_to_another_partition(partitioned: psycopg.Connection) -> None:
+    create_pipeline(partitioned)
+    partitioned.execute("insert into documents (id, title) values (1, 'x')")
+    work(partitioned)
+    partitioned.execute("update documents set id = 11")
+    assert 11 in queued(partitioned)
+    assert work(partitioned)[11] == "unchanged"
+
+
+def test_existing_rows_of_all_partitions_are_queued(partitioned: psycopg.Connection) -> None:
+    partitioned.execute("insert into documents (id, title) values (1, 'x'), (11, 'y'), (20, 'z')")
+    assert create_pipeline(partitioned) == 3
+    assert sorted(queued(partitioned, BACKFILL)) == [1, 11, 20]
+
+
+@pytest.mark.parametrize("kept", [[], ["insert"], ["update"]])
+def test_the_sweep_picks_up_a_partition_attached_later(partitioned: psycopg.Connection, kept: list[str]) -> None:
+    create_pipeline(partitioned)
+    partitioned.execute("create table late (id int primary key, title text, content text, embedding halfvec(3))")
+    partitioned.execute("insert into late (id, title) values (30, 'x')")
+    partitioned.execute("alter table documents attach partition late for values from (30) to (40)")
+    partitioned.execute("insert into late (id, title) values (31, 'x')")
+    assert queued(partitioned) == []
+    assert value(partitioned, "select pgembedd.sweep()") == 2
+    for event in {"insert", "update"} - set(kept):  # and where one of its triggers is lost again
+        partitioned.execute(f"drop trigger pgembedd_1_{event} on late")
+    partitioned.execute("select pgembedd.sweep()")
+    partitioned.execute("insert into late (id, title) values (32, 'x')")
+    partitioned.execute("update late set title = 'y' where id = 30")
+    assert queued(partitioned) == [32, 30]
+
+
+def test_drop_pipeline_takes_the_triggers_of_partitions_along(partitioned: psycopg.Connection) -> None:
+    create_pipeline(partitioned, on_update="clear")
+    partitioned.execute("alter table documents detach partition low")
+    call(partitioned, "drop_pipeline", name="documents")
+    assert rows(partitioned, "select tgname from pg_trigger where tgname like 'pgembedd%%'") == []
+
+
+def test_a_detached_partition_does_no_harm(partitioned: psycopg.Connection) -> None:
+    create_pipeline(partitioned)
+    partitioned.execute("alter table documents detach partition low")
+    partitioned.execute("insert into low (id, title) values (1, 'x')")
+    assert set(work(partitioned).values()) <= {"gone"}
+    assert value(partitioned, "select count(*) from pgembedd.dead_letter") == 0

@@ -1,0 +1,324 @@
+"""What a writer's statement puts into the queue, and what it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.sql import (
+    BACKFILL,
+    FRESH,
+    call,
+    column,
+    create_pipeline,
+    empty,
+    make_documents,
+    queued,
+    state,
+    value,
+    vectors,
+    work,
+)
+
+MERGE = """
+    merge into documents d using (values (1, 'x'), (2, 'title 2'), (9, 'z')) v (id, t) on v.id = d.id
+    when matched then update set title = v.t when not matched then insert (id, title) values (v.id, v.t)
+"""
+FUNCTION = "create function embedding_input(d documents) returns text language sql as $$ select d.title || '!' $$"
+
+
+def watched(connection: psycopg.Connection, count: int = 3, **options: Any) -> None:
+    """Documents whose existing rows are not queued."""
+    make_documents(connection, count)
+    create_pipeline(connection, **{"backfill": False, **options})
+
+
+@pytest.mark.parametrize(
+    ("statement", "ids"),
+    [
+        ("insert into documents (id) values (11), (12)", [11, 12]),
+        ("insert into documents (id) select 11 where false", []),
+        ("update documents set title = 'new'", [1, 2, 3]),
+        ("update documents set title = 'new' where id = 2", [2]),
+        ("update documents set title = 'new' where false", []),
+        ("update documents set title = title", []),
+        ("update documents set other = 5", []),
+        ("update documents set other = 5, content = case when id = 3 then 'new' else content end", [3]),
+        ("update documents set title = null where id = 1", [1]),
+        ("update documents set embedding = '[1,2,3]' where id = 2", [2]),
+        ("update documents set id = id + 10 where id = 1", [11]),
+        ("update documents set title = 'Title 1' where id = 1", [1]),  # a change of case is a change
+        ("delete from documents", []),
+        ("truncate documents", []),
+        ("insert into documents (id) values (1), (4) on conflict do nothing", [4]),
+        (
+            "insert into documents (id, title) values (1, 'x'), (4, 'x') on conflict (id) do update set title = 'x'",
+            [1, 4],
+        ),
+        ("insert into documents (id, title) values (1, 'x') on conflict (id) do update set other = 1", []),
+        (
+            MERGE,
+            [1, 9],
+        ),
+        (
+            "with w as (insert into documents (id) values (7)) update documents set title = 'y' where id = 3",
+            [3, 7],
+        ),
+    ],
+)
+def test_a_statement_enqueues(connection: psycopg.Connection, statement: str, ids: list[int]) -> None:
+    watched(connection)
+    connection.execute(statement)
+    assert sorted(queued(connection)) == ids
+    assert queued(connection, BACKFILL) == []
+
+
+def test_copy(connection: psycopg.Connection) -> None:
+    watched(connection)
+    with connection.cursor().copy("copy documents (id, title) from stdin") as copy:
+        for number in (7, 8):
+            copy.write_row((number, "x"))
+    assert queued(connection) == [7, 8]
+
+
+def test_a_rolled_back_insert_leaves_no_job(connection: psycopg.Connection) -> None:
+    watched(connection)
+    with connection.transaction(force_rollback=True):
+        connection.execute("insert into documents values (5)")
+        assert queued(connection) == [5]
+    assert queued(connection) == []
+
+
+def test_only_the_rest_of_a_rolled_back_savepoint_is_queued(connection: psycopg.Connection) -> None:
+    watched(connection)
+    with connection.transaction():
+        connection.execute("insert into documents values (5)")
+        with connection.transaction(force_rollback=True):
+            connection.execute("insert into documents values (6)")
+    assert queued(connection) == [5]
+
+
+@pytest.mark.parametrize(("count", "lane"), [(1000, FRESH), (1001, BACKFILL)])
+def test_over_a_thousand_rows_go_to_the_backfill_lane(connection: psycopg.Connection, count: int, lane: str) -> None:
+    watched(connection, 0)
+    connection.execute(f"insert into documents select i from generate_series(1, {count}) i")
+    assert queued(connection, lane) == list(range(1, count + 1))
+    assert len(queued(connection)) + len(queued(connection, BACKFILL)) == count
+    empty(connection)
+    connection.execute("update documents set title = 'new'")
+    assert len(queued(connection, lane)) == count
+
+
+def test_single_updates_do_not_spoil_the_plan_for_a_large_one(connection: psycopg.Connection) -> None:
+    """A nested loop over 20,000 times 20,000 rows would run into the timeout by a factor of ten and more."""
+    watched(connection, 0)
+    connection.execute("insert into documents (id, title) select i, 'x' from generate_series(1, 20000) i")
+    empty(connection)
+    for number in range(1, 31):
+        connection.execute(f"update documents set title = 'y' where id = {number}")
+    connection.execute("set statement_timeout = '20s'")
+    connection.execute("update documents set title = 'z'")
+    assert len(queued(connection, BACKFILL)) == 20_000
+
+
+def test_our_own_store_enqueues_nothing(connection: psycopg.Connection) -> None:
+    watched(connection)
+    connection.execute("update documents set title = 'new'")
+    assert set(work(connection).values()) == {"written"}
+    assert queued(connection) == queued(connection, BACKFILL) == []
+
+
+def test_a_users_trigger_during_our_store_still_counts(connection: psycopg.Connection) -> None:
+    watched(connection)
+    connection.execute("""
+        create function touch_next() returns trigger language plpgsql as $$ begin
+            update documents set content = 'touched' where id = new.id + 1; return null; end $$;
+        create trigger touch_next after update of embedding on documents for each row
+            when (old.embedding is null) execute function touch_next();
+        update documents set title = 'new' where id = 1;
+    """)
+    work(connection, [FRESH])
+    assert [vector is not None for vector in vectors(connection)] == [True, True, True]  # 1 touched 2 touched 3
+
+
+def test_the_message_is_a_pointer(connection: psycopg.Connection) -> None:
+    watched(connection)
+    connection.execute("insert into documents values (5, 'secret', 'secret')")
+    message = value(connection, "select message from pgmq.q_embedding_jobs")
+    assert message == {"id": 5, "pipeline": 1, "schema": "public", "table": "documents", "embeddingColumn": "embedding"}
+
+
+def test_with_on_update_clear_the_old_vector_goes_at_once(connection: psycopg.Connection) -> None:
+    watched(connection, on_update="clear")
+    call(connection, "backfill", name="documents")
+    work(connection)
+    before = vectors(connection)
+    connection.execute("update documents set other = 1")
+    assert vectors(connection) == before
+    connection.execute("update documents set title = 'new' where id = 2")
+    assert vectors(connection) == [before[0], None, before[2]]
+    assert queued(connection) == [2]
+
+
+def test_with_on_update_keep_it_stays(connection: psycopg.Connection) -> None:
+    watched(connection)
+    call(connection, "backfill", name="documents")
+    work(connection)
+    before = vectors(connection)
+    connection.execute("update documents set title = 'new'")
+    assert vectors(connection) == before
+
+
+def test_watch_columns_decide_what_is_a_change(connection: psycopg.Connection) -> None:
+    watched(connection, watch_columns=["other"])
+    connection.execute("update documents set title = 'new'")
+    assert queued(connection) == []
+    connection.execute("update documents set other = 1 where id = 2")
+    assert queued(connection) == [2]
+
+
+def test_with_a_content_function_every_column_is_watched_but_vectors(connection: psycopg.Connection) -> None:
+    make_documents(connection, 2)
+    connection.execute("alter table documents add image vector(2)")
+    connection.execute(FUNCTION)
+    create_pipeline(connection, content_function="embedding_input", backfill=False)
+    connection.execute("update documents set image = '[1,2]'")
+    assert queued(connection) == []
+    connection.execute("update documents set other = 1")
+    assert queued(connection) == [1, 2]
+
+
+@pytest.mark.parametrize("storage", ["stored", "virtual"])
+@pytest.mark.parametrize("on_update", ["keep", "clear"])
+def test_a_generated_column_changes_with_its_sources(
+    connection: psycopg.Connection, storage: str, on_update: str
+) -> None:
+    make_documents(connection, 2)
+    connection.execute(f"alter table documents add text text generated always as (title || other) {storage}")
+    create_pipeline(connection, content_columns=["text"], on_update=on_update, backfill=False)
+    connection.execute("update documents set content = 'unrelated'")
+    assert queued(connection) == []
+    connection.execute("update documents set other = 5 where id = 2")
+    assert queued(connection) == [2]
+    assert work(connection) == {2: "written"}
+
+
+def test_several_pipelines_on_one_table(connection: psycopg.Connection) -> None:
+    make_documents(connection, 2)
+    create_pipeline(connection, name="titles", content_columns=["title"], embedding_column="title_vector")
+    create_pipeline(connection, name="contents", content_columns=["content"], embedding_column="content_vector")
+    work(connection)
+    connection.execute("update documents set title = 'new' where id = 1")
+    assert column(connection, "select message ->> 'embeddingColumn' from pgmq.q_embedding_jobs") == ["title_vector"]
+    assert set(work(connection).values()) == {"written"}
+    assert queued(connection) == []
+
+
+@pytest.mark.parametrize("kind", ["json", "xid8", "point", "tsvector", "int[]", "mood"])
+def test_columns_without_an_equality_of_their_own(connection: psycopg.Connection, kind: str) -> None:
+    make_documents(connection, 2)
+    connection.execute("create type mood as enum ('1')")
+    connection.execute(f"alter table documents add odd {kind}")
+    create_pipeline(connection, watch_columns=["odd"], backfill=False)
+    sample = {"json": "{}", "point": "(1,2)", "int[]": "{1}"}.get(kind, "1")
+    for ids in ([1], []):
+        connection.execute(f"update documents set odd = '{sample}' where id = 1")
+        assert queued(connection) == ids
+        empty(connection)
+
+
+def test_a_missing_queue_does_not_stop_a_writer(connection: psycopg.Connection) -> None:
+    watched(connection, 0)
+    connection.execute("insert into documents values (1)")  # so that the session has its plans
+    for queue in (FRESH, BACKFILL):
+        connection.execute("select pgmq.drop_queue(%s)", [queue])
+    connection.execute("insert into documents values (2)")
+    connection.execute("insert into documents select i from generate_series(3, 2000) i")
+    connection.execute("update documents set title = 'new'")
+    assert value(connection, "select count(*) from documents") == 2000
+    assert state(connection) == "running"
+
+
+def test_the_content_function_is_not_called_in_the_users_transaction(connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    connection.execute("""
+        create function embedding_input(documents) returns text language plpgsql as $$
+        begin raise exception 'called'; end $$
+    """)
+    create_pipeline(connection, content_function="embedding_input", on_update="clear")
+    connection.execute("insert into documents values (1)")
+    connection.execute("update documents set title = 'new'")
+    assert queued(connection) == [1, 1]
+    with pytest.raises(psycopg.errors.RaiseException, match="called"):
+        work(connection)
+
+
+def test_an_unqualified_content_function_is_found_where_its_creator_found_it(connection: psycopg.Connection) -> None:
+    connection.execute("create schema app")
+    connection.execute("set search_path to app, public")
+    make_documents(connection, 1)
+    connection.execute("create function helper(text) returns text language sql as $$ select $1 || '!' $$")
+    # An unqualified name inside, resolved at run time.
+    connection.execute("""
+        create function embedding_input(d documents) returns text language plpgsql as $$
+        begin return helper(d.title); end $$
+    """)
+    create_pipeline(connection, content_function="embedding_input")
+    connection.execute("set search_path to pg_catalog")
+    assert work(connection) == {1: "written"}
+
+
+@pytest.mark.parametrize("path", ["", "my-schema, public", '"$user", public', '"a b", public', "public,pg_catalog"])
+def test_any_search_path(connection: psycopg.Connection, path: str) -> None:
+    make_documents(connection, 1)
+    connection.execute("select set_config('search_path', %s, false)", [path])
+    create_pipeline(connection, source="public.documents")
+    connection.execute("reset search_path")
+    assert work(connection) == {1: "written"}
+    assert value(connection, "select search_path from pgembedd.pipeline") == path
+
+
+def test_no_cast_of_the_users_runs_in_a_writers_transaction(connection: psycopg.Connection) -> None:
+    connection.execute("""
+        create type mood as enum ('happy', 'sad');
+        create function mood_json(mood) returns json language plpgsql as $$ begin raise exception 'called'; end $$;
+        create cast (mood as json) with function mood_json(mood);
+        create function mood_eq(mood, mood) returns boolean language plpgsql as $$
+            begin raise exception 'called'; end $$;
+        create operator = (leftarg = mood, rightarg = mood, procedure = mood_eq);
+        create table documents (id mood primary key, content mood, also mood[]);
+    """)
+    for trap in ("select to_jsonb('sad'::mood)", "select 'sad'::mood = 'sad'::mood"):
+        with pytest.raises(psycopg.errors.RaiseException, match="called"):
+            connection.execute(trap)
+    create_pipeline(connection, content_columns=["content", "also"])
+    connection.execute("insert into documents values ('happy', 'sad', '{sad}'), ('sad', 'sad', null)")
+    connection.execute("update documents set content = 'happy', also = '{happy}'")
+    assert sorted(queued(connection)) == ["happy", "happy", "sad", "sad"]
+    assert work(connection) == {"happy": "written", "sad": "written"}
+
+
+def test_notify_only_while_a_worker_sleeps(connection: psycopg.Connection, other: psycopg.Connection) -> None:
+    watched(connection, 0)
+    other.execute("listen pgembedd")
+
+    def heard() -> list[str]:
+        other.execute("select 1")
+        return [notice.payload for notice in other.notifies(timeout=0)]
+
+    connection.execute("insert into documents values (1)")
+    assert heard() == []
+    connection.execute("select pgembedd.set_idle(true)")
+    connection.execute("insert into documents values (2)")
+    assert heard() == [FRESH]
+    connection.execute("insert into documents select i from generate_series(3, 1003) i")
+    assert heard() == [BACKFILL]
+    connection.execute("update documents set other = 1 where id < 3")  # nothing to do, nobody to wake
+    assert heard() == []
+    connection.execute("update documents set title = 'new' where id = 1")
+    assert heard() == [FRESH]
+    connection.execute("select pgembedd.set_idle(false)")
+    connection.execute("insert into documents values (2000)")
+    assert heard() == []

@@ -1,0 +1,212 @@
+"""The documents know every setting, command, routine, exit code and event of the program, and no others."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from worker import errors
+from worker.cli import cli
+from worker.config import LIBPQ_VARIABLES, Settings
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+LEVELS = {"debug", "info", "warning", "error"}
+
+
+@cache
+def page(name: str) -> str:
+    """A document's text."""
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def section(name: str, heading: str) -> str:
+    """What stands under a heading, up to the next one of any level outside of code."""
+    match = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", page(name), re.MULTILINE | re.DOTALL)
+    assert match is not None, f"docs/{name} has no section {heading!r}"
+    return match[1]
+
+
+def sources() -> Iterator[tuple[Path, ast.Module]]:
+    """Every module of the package."""
+    for path in sorted((ROOT / "worker").rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+# -- Settings and variables --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
+def test_every_setting_has_its_row(field: "Field[Any]") -> None:
+    name, default, variable = field.name, field.default, field.metadata["variable"]
+    start = f"| `--{name.replace('_', '-')}` | `{variable}` | "
+    (row,) = [line for line in page("configuration.md").splitlines() if line.startswith(start)]
+    written = row.split(" | ")[2].strip("`")
+
+    assert written == (str(default) if default != "" else "none")
+
+
+def environment_variables() -> set[str]:
+    """Names that the package reads with os.environ.get, as literals or as constants of their module."""
+    names: set[str] = set(LIBPQ_VARIABLES)
+    for _, module in sources():
+        constants = {
+            target.id: node.value.value
+            for node in module.body
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.environ.get":
+                (name, *_) = node.args
+                value = name.value if isinstance(name, ast.Constant) else constants.get(ast.unparse(name))
+                names |= {value} if isinstance(value, str) else set()
+    return names
+
+
+def test_every_variable_that_the_program_reads_is_documented() -> None:
+    variables = environment_variables()
+
+    assert {"DATABASE_URL", "PGEMBEDD_CACHE_DIR"} <= variables
+    assert [name for name in sorted(variables) if f"`{name}`" not in page("configuration.md")] == []
+
+
+# -- The command line --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command by its whole name."""
+
+    name: str
+    command: click.Command
+
+
+def commands(group: click.Command = cli, prefix: str = "") -> Iterator[Command]:
+    """Every command that does something."""
+    if not isinstance(group, click.Group):
+        yield Command(prefix, group)
+        return
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield from commands(command, f"{prefix} {name}".strip())
+
+
+@pytest.mark.parametrize("each", list(commands()), ids=lambda each: each.name)
+def test_every_command_and_option_is_documented(each: Command) -> None:
+    text = section("cli.md", each.name)
+    elsewhere = {"--" + field.name.replace("_", "-") for field in fields(Settings)} | {"--database", "-d"}
+    options = {
+        name
+        for parameter in each.command.params
+        if isinstance(parameter, click.Option)
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+
+    assert f"$ pgembedd {each.name}" in text
+    assert [name for name in sorted(options - elsewhere) if name not in text] == []
+
+
+def test_the_documents_name_no_command_that_is_not_there() -> None:
+    # "pgembedd claim" and its like are what a worker's connections are called.
+    known = {each.name for each in commands()} | {"claim", "store", "heartbeat", "upkeep", "release"}
+    groups = {name.split()[0] for name in known if " " in name}
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        for first, second in re.findall(r"(?:`|\$ )pgembedd ([a-z]+)(?: ([a-z]+))?", text):
+            name = f"{first} {second}" if first in groups and second else first
+            assert name in known | groups, f"{path.name}: pgembedd {name}"
+
+
+# -- SQL ---------------------------------------------------------------------------------------------------
+
+
+def routines() -> dict[str, list[str]]:
+    """Public functions and procedures with the names of their parameters."""
+    found = {}
+    for path in sorted((ROOT / "sql").glob("*.sql")):
+        text = path.read_text(encoding="utf-8")
+        pattern = r"^create or replace (?:function|procedure) pgembedd\.([a-z]\w*)\((.*?)\)\s*(?:returns|language)"
+        for name, parameters in re.findall(pattern, text, re.MULTILINE | re.DOTALL):
+            found[name] = re.findall(r"(?:^|,)\s*(\w+) [a-z]", parameters)
+    return found
+
+
+def test_every_routine_is_documented_with_its_parameters() -> None:
+    assert len(routines()) > 20
+    for name, parameters in routines().items():
+        text = section("sql.md", name)
+        assert "```sql" in text, f"{name} has no example"
+        assert [parameter for parameter in parameters if not re.search(rf"\b{parameter}\b", text)] == [], name
+
+
+def test_every_view_is_documented_with_its_columns() -> None:
+    columns = {
+        "status": (
+            "pipeline source destination model fingerprint state reason queued backfill oldest_age failing dead blank"
+            " truncated rows_per_minute"
+        ),
+        "failures": "pipeline key reason error attempts history enqueued_at died_at queue message",
+    }
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").glob("*.sql"))
+
+    assert set(re.findall(r"^create or replace view pgembedd\.(\w+)", text, re.MULTILINE)) == set(columns)
+    for view, names in columns.items():
+        assert [name for name in names.split() if f"`{name}`" not in section("sql.md", view)] == []
+
+
+def test_no_routine_is_documented_that_is_not_there() -> None:
+    described = re.findall(r"^### (\w+)$", page("sql.md"), re.MULTILINE)
+
+    assert set(described) == {*routines(), "status", "failures"}
+
+
+# -- Exit codes and events ---------------------------------------------------------------------------------
+
+
+def test_every_exit_code_is_documented() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.PgembeddError)} | {0, 130}
+
+    rows = re.findall(r"^\| (\d+) \|", section("configuration.md", "Exit codes"), re.MULTILINE)
+    assert {int(code) for code in rows} == codes
+
+
+def events() -> dict[str, set[str]]:
+    """Events that the package logs, with their fields."""
+    found: dict[str, set[str]] = {}
+    for _, module in sources():
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and _logs(node.func):
+                names = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+                for name in (name for name in names if isinstance(name, str) and re.fullmatch(r"[a-z_]{5,}", name)):
+                    found.setdefault(name, set()).update(word.arg for word in node.keywords if word.arg)
+    return found
+
+
+def _logs(function: ast.expr) -> bool:
+    text = ast.unparse(function)
+    return text == "log" or (text.startswith("get_logger().") and text.split(".")[1] in LEVELS)
+
+
+def test_every_event_is_documented_with_its_fields() -> None:
+    rows = {
+        match[1]: match[2]
+        for match in re.finditer(r"^\| `(\w+)` \| \w+ \| (.*) \| .*\|$", section("operations.md", "The log"), re.M)
+    }
+
+    assert {"stored", "dead_letter"} <= set(events())
+    assert set(rows) == set(events())
+    for name, names in events().items():
+        if rows[name] != "as above":
+            assert [field for field in sorted(names) if f"`{field}`" not in rows[name]] == [], name

@@ -1,0 +1,166 @@
+"""Settings, where the database is named, what a log line looks like, and what systemd hears."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import socket
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from worker.config import (
+    CHOICES,
+    LIBPQ_VARIABLES,
+    MINIMUM,
+    Settings,
+    conninfo_from_environment,
+    variables,
+)
+from worker.errors import ConfigurationError
+from worker.systemd import notify_systemd
+
+SECRET = "a text of the user's"
+LOG_SOMETHING = f"""
+import sys
+from worker.log import configure_logging, get_logger
+configure_logging(*sys.argv[1:])
+get_logger().debug("quiet")
+get_logger().info("stored", rows=3, pipeline="documents")
+try:
+    text = {SECRET!r}
+    raise ValueError("broken")
+except ValueError:
+    get_logger().error("failed", exc_info=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_database_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "DATABASE_URL_FILE", *LIBPQ_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_every_setting_has_a_variable_of_its_own_and_a_sentence() -> None:
+    assert len(variables()) == len(fields(Settings))
+    for name, help_text in variables().items():
+        assert name.startswith("PGEMBEDD_")
+        assert help_text.endswith(".")
+
+
+def test_defaults_are_allowed() -> None:
+    for field in fields(Settings):
+        if field.name in CHOICES:
+            assert field.default in CHOICES[field.name]
+        elif isinstance(field.default, int | float):
+            assert field.default >= MINIMUM[field.name]
+    assert {*CHOICES, *MINIMUM} <= {field.name for field in fields(Settings)}
+
+
+def test_no_database_is_none() -> None:
+    assert conninfo_from_environment() is None
+
+
+def test_the_url_goes_before_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", "elsewhere")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://here/db")
+    assert conninfo_from_environment() == "postgresql://here/db"
+
+
+@pytest.mark.parametrize("name", LIBPQ_VARIABLES)
+def test_libpqs_own_variables_will_do(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "x")
+    assert conninfo_from_environment() == ""
+
+
+def test_the_url_can_be_a_credential_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "a file"
+    path.write_text("postgresql://me:secret@here/db\n")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(path))
+    assert conninfo_from_environment() == "postgresql://me:secret@here/db"
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
+def test_a_credential_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "credential"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("DATABASE_URL_FILE", str(path))
+    with pytest.raises(ConfigurationError, match="DATABASE_URL_FILE") as caught:
+        conninfo_from_environment()
+    assert str(path) in str(caught.value)
+
+
+def logged(*arguments: str, terminal: bool = False) -> str:
+    """What a process that logs something writes to standard error, a terminal or a pipe."""
+    command = [sys.executable, "-c", LOG_SOMETHING, *arguments]
+    if not terminal:
+        return subprocess.run(command, stderr=subprocess.PIPE, check=True, text=True).stderr
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as reader:
+        subprocess.run(command, stderr=theirs, check=True)
+        os.close(theirs)
+        return _everything(reader.fileno())
+
+
+def _everything(descriptor: int) -> str:
+    """Until the other side has closed, which a terminal reports as an error."""
+    parts = []
+    try:
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+    except OSError:
+        pass
+    return b"".join(parts).decode()
+
+
+def test_json_where_nobody_is_at_the_terminal() -> None:
+    stored, failed = (json.loads(line) for line in logged().splitlines())
+    assert {name: stored[name] for name in ("event", "level", "rows", "pipeline")} == {
+        "event": "stored",
+        "level": "info",
+        "rows": 3,
+        "pipeline": "documents",
+    }
+    assert failed["exception"][0]["exc_value"] == "broken"
+    assert SECRET not in json.dumps(failed), "a traceback shows no values"
+
+
+def test_text_on_a_terminal() -> None:
+    said = logged(terminal=True)
+    assert "stored" in said
+    assert not said.startswith("{")
+    assert "ValueError: broken" in said
+
+
+def test_either_on_request() -> None:
+    assert "rows=3" in logged("text")
+    assert json.loads(logged("json", terminal=True).splitlines()[0])["rows"] == 3
+
+
+def test_the_level() -> None:
+    assert len(logged("json", "debug").splitlines()) == 3
+    assert len(logged("json", "error").splitlines()) == 1
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_hears_a_datagram(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, abstract: bool) -> None:
+    monkeypatch.chdir(tmp_path)  # an address has at most 107 bytes
+    name = f"pgembedd-{os.getpid()}" if abstract else "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(("\0" if abstract else "") + name)
+        channel.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", ("@" if abstract else "") + name)
+        notify_systemd("READY=1")
+        assert channel.recv(100) == b"READY=1"
+
+
+def test_without_systemd_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify_systemd("READY=1")

@@ -1,0 +1,204 @@
+"""The worker's pure parts: lanes, isolation, grouping, what is in flight, and what an error decides."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from math import ceil, log2
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg import errors
+
+from worker.db import connect, is_weather
+from worker.errors import ConfigurationError, DatabaseUnavailableError, NotNow, RowFailure
+from worker.inflight import InFlight
+from worker.isolate import isolate
+from worker.jobs import Job, Pipeline, by_pipeline
+from worker.judging import PASSING, judged
+from worker.lanes import BACKFILL_EVERY, lane_order
+
+LANES = st.lists(st.integers(0, 99), unique=True, min_size=1, max_size=5).map(
+    lambda numbers: [(f"fresh{n}", f"backfill{n}") for n in numbers]
+)
+
+
+def job(msg_id: int, pipeline: int = 1, read_ct: int = 1) -> Job:
+    """A job of a pipeline."""
+    return Job("queue", msg_id, read_ct, "1", suspect=False, pipeline=Pipeline(pipeline, "p", "m", None, 3))
+
+
+@given(st.integers(0, 10_000), LANES)
+def test_every_turn_looks_at_every_queue_once(turn: int, lanes: list[tuple[str, str]]) -> None:
+    assert sorted(lane_order(turn, lanes)) == sorted(queue for lane in lanes for queue in lane)
+
+
+@given(st.integers(0, 10_000), LANES)
+def test_neither_lane_starves(start: int, lanes: list[tuple[str, str]]) -> None:
+    """In as many turns as give every queue its chance: fresh is first in three of four, each queue at least once."""
+    turns = BACKFILL_EVERY * len(lanes)
+    first = [lane_order(turn, lanes)[0] for turn in range(start, start + turns)]
+    fresh, backfill = {lane[0] for lane in lanes}, {lane[1] for lane in lanes}
+    assert sum(queue in fresh for queue in first) == turns * (BACKFILL_EVERY - 1) // BACKFILL_EVERY
+    assert set(first) == fresh | backfill
+
+
+@given(st.integers(0, 10_000), LANES)
+def test_a_fresh_write_waits_for_one_claim_of_a_backfill_at_most(turn: int, lanes: list[tuple[str, str]]) -> None:
+    backfill = {lane[1] for lane in lanes}
+    assert not all(lane_order(t, lanes)[0] in backfill for t in (turn, turn + 1))
+
+
+def test_no_lanes_no_order() -> None:
+    assert lane_order(3, []) == []
+
+
+@given(st.lists(st.booleans(), max_size=64))
+def test_bad_items_are_found_alone_and_good_ones_kept(good: list[bool]) -> None:
+    items = list(range(len(good)))
+    calls = 0
+
+    def attempt(part: Sequence[int]) -> list[int]:
+        nonlocal calls
+        calls += 1
+        if bad := [item for item in part if not good[item]]:
+            raise RowFailure("bad", str(bad))
+        return [item * 10 for item in part]
+
+    results = isolate(items, attempt)
+    assert [item for item, _ in results] == items
+    for item, value in results:
+        if good[item]:
+            assert value == item * 10
+        else:
+            assert isinstance(value, RowFailure)
+            assert value.detail == f"[{item}]", "the failure is of this item alone"
+    bad = good.count(False)
+    assert calls <= (2 * bad * ceil(log2(len(items))) + 1 if items else 0)
+
+
+def test_other_errors_are_the_callers() -> None:
+    def attempt(part: Sequence[int]) -> list[int]:
+        raise NotNow("locked", 1.0)
+
+    with pytest.raises(NotNow):
+        isolate([1, 2], attempt)
+
+
+@given(st.lists(st.integers(1, 4), max_size=40))
+def test_jobs_are_grouped_by_pipeline_first_come_first(pipelines: list[int]) -> None:
+    jobs = [job(n, pipeline) for n, pipeline in enumerate(pipelines)]
+    groups = by_pipeline(iter(jobs))
+    assert Counter(one for group in groups for one in group) == Counter(jobs)
+    assert len(groups) == len(set(pipelines))
+    assert [group[0].msg_id for group in groups] == sorted(group[0].msg_id for group in groups)
+    for group in groups:
+        assert len({one.pipeline.id for one in group}) == 1
+        assert [one.msg_id for one in group] == sorted(one.msg_id for one in group)
+
+
+def test_two_claims_of_a_message_are_held_apart() -> None:
+    held = InFlight()
+    held.add([job(1, read_ct=1), job(2)])
+    held.add([job(1, read_ct=2)])
+    held.remove([job(1, read_ct=1)])
+    assert held.held([job(1, read_ct=1), job(1, read_ct=2)]) == [job(1, read_ct=2)]
+    assert len(held) == 2
+    assert held.oldest_s() > 0
+    held.remove(held.jobs())
+    assert held.oldest_s() == 0
+
+
+def test_waiting_for_what_is_in_flight_ends_with_it() -> None:
+    held = InFlight()
+    held.add([job(1)])
+    assert not held.wait_for(lambda keys: not keys, 0.01)
+    threading.Timer(0.01, lambda: held.remove([job(1)])).start()
+    assert held.wait_for(lambda keys: not keys, 30)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DatabaseUnavailableError("away"),
+        errors.AdminShutdown(),
+        errors.CrashShutdown(),
+        errors.CannotConnectNow(),
+        errors.IdleSessionTimeout(),
+        errors.ConnectionFailure(),
+        errors.ProtocolViolation(),
+        errors.TooManyConnections(),
+        errors.ReadOnlySqlTransaction(),
+        psycopg.OperationalError("server closed the connection unexpectedly"),
+        psycopg.InterfaceError("the connection is closed"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_weather(error: Exception) -> None:
+    assert is_weather(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigurationError("no"),
+        ValueError("no"),
+        psycopg.ProgrammingError("a mistake of ours, without SQLSTATE"),
+        errors.QueryCanceled(),
+        errors.LockNotAvailable(),
+        errors.InsufficientPrivilege(),
+        errors.CheckViolation(),
+        errors.DiskFull(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_weather(error: Exception) -> None:
+    assert not is_weather(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "decided"),
+    [
+        (errors.LockNotAvailable("x"), "broken", NotNow),
+        (errors.DiskFull("x"), None, NotNow),
+        (errors.OutOfMemory("x"), None, NotNow),
+        (errors.CheckViolation("x"), None, RowFailure),
+        (errors.QueryCanceled("x"), None, RowFailure),
+        (errors.UndefinedColumn("x"), "The column is gone.", NotNow),
+        (errors.AdminShutdown("x"), "broken", errors.AdminShutdown),
+        (ValueError("x"), "broken", ValueError),
+    ],
+    ids=repr,
+)
+def test_what_an_error_decides(error: Exception, problem: str | None, decided: type[Exception]) -> None:
+    with pytest.raises(decided) as caught, judged("write", lambda _pipeline: problem, [job(1)]):
+        raise error
+    if isinstance(caught.value, NotNow) and isinstance(error, errors.UndefinedColumn):
+        assert caught.value.why == problem
+    if isinstance(caught.value, RowFailure):
+        assert caught.value.reason == "write"
+
+
+def test_what_stands_in_the_way_of_our_own_tables_is_tried_again() -> None:
+    assert {errors.DeadlockDetected, errors.LockNotAvailable, errors.QueryCanceled, errors.DiskFull} <= set(PASSING)
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "kind", "said"),
+    [
+        ("postgresql://me@127.0.0.1:1/db", DatabaseUnavailableError, '"db" at 127.0.0.1:1 (as me) cannot be reached'),
+        ("postgresql://me@no-such-host.invalid/db", DatabaseUnavailableError, '"db" at no-such-host.invalid'),
+        ("host=/nonexistent dbname=db user=me", DatabaseUnavailableError, "No such file or directory"),
+        ("nonsense", ConfigurationError, "cannot be read"),
+        ("postgresql://me:secret@127.0.0.1:1/db", DatabaseUnavailableError, "Connection refused"),
+    ],
+)
+def test_a_connection_that_fails_says_where_and_why(conninfo: str, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind) as caught:
+        connect(conninfo)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
