@@ -5,6 +5,8 @@
 -- What we keep in a message's headers, under one name, beside whatever others keep there.
 --   attempts   recorded failures        deferrals  reads that ended without being a failure
 --   alone      reads alone that have no outcome yet: so many workers died of it
+--   answered   the read_ct of the last read that has an outcome: told twice, it counts once, and a heartbeat that
+--              comes late does not take the job back
 --   rewritten  times that writing the vector changed the content itself
 create or replace function pgembedd._note(headers jsonb, field text) returns integer
 language sql immutable parallel safe
@@ -79,11 +81,13 @@ begin
     execute format($q$
         with held as (
             select q.msg_id from %1$s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
+            where pgembedd._note(q.headers, 'answered') <> q.read_ct
             order by q.msg_id for update of q)
         update %1$s q
         set vt = clock_timestamp() + $3 * (0.75 + 0.5 * random()),
             headers = pgembedd._with_notes(q.headers,
-                jsonb_build_object('deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0) || $4)
+                jsonb_build_object('deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0,
+                    'answered', q.read_ct) || $4)
         from held where held.msg_id = q.msg_id
         $q$, _queue_table(queue)) using msg_ids, read_cts, delay, note;
     get diagnostics released = row_count;

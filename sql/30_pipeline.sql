@@ -6,7 +6,10 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    raise exception using message = message, hint = coalesce(remedy, ''), errcode = 'invalid_parameter_value';
+    if remedy is null then
+        raise exception using message = message, errcode = 'invalid_parameter_value';
+    end if;
+    raise exception using message = message, hint = remedy, errcode = 'invalid_parameter_value';
 end $$;
 
 create or replace function pgembedd._pipeline(name text) returns pgembedd.pipeline

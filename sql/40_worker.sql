@@ -248,7 +248,7 @@ begin
                         then pgembedd.backoff(pgembedd._note(q.headers, 'changed') - 2, '250 ms', '1 min') else '0' end
                     else '0' end,
                 headers = pgembedd._with_notes(q.headers, jsonb_build_object(
-                    'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0,
+                    'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
                     'changed', case o.outcome when 'changed' then pgembedd._note(q.headers, 'changed') + 1 else 0 end,
                     'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1 else 0 end))
             from unnest($1, $2) as o(msg_id, outcome)
@@ -364,7 +364,7 @@ begin
     execute format($q$
         update %s q set vt = clock_timestamp() + $2, headers = pgembedd._with_notes(q.headers, $3) where q.msg_id = $1
         $q$, _queue_table(queue)) using fail.msg_id, retry_in, jsonb_build_object(
-            'attempts', attempts, 'alone', 0,
+            'attempts', attempts, 'alone', 0, 'answered', read_ct,
             'history', coalesce(job.headers -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(
                 'at', clock_timestamp(), 'read_ct', read_ct, 'reason', reason, 'error', left(error, 1000)));
     outcome := 'retry';
@@ -385,6 +385,7 @@ begin
     return query execute format($q$
         with held as (
             select q.msg_id from %1$s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
+            where pgembedd._note(q.headers, 'answered') <> q.read_ct
             order by q.msg_id for update of q)
         update %1$s q set vt = clock_timestamp() + make_interval(secs => $3) from held where held.msg_id = q.msg_id
         returning q.msg_id

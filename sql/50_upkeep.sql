@@ -21,12 +21,14 @@ begin
                 perform stop_pipeline(one.id, problem);
                 continue;
             end if;
-            perform _attach(one);
+            -- Writers queue behind whoever waits to create a trigger, so that must not be long.
+            perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
             swept := swept + _backfill(one, false, at_most);
         exception
-            when lock_not_available then null;  -- somebody alters the table; the next sweep comes
+            -- Somebody alters the table, or the server is short of something: the next sweep comes.
+            when lock_not_available or transaction_rollback or insufficient_resources then null;
             when others then  -- whatever it is, it is this pipeline's alone
                 perform stop_pipeline(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name));
         end;

@@ -104,7 +104,9 @@ select current_setting('server_version_num')::integer, current_setting('server_v
 -- name: doctor_extensions
 -- Which extensions are there, and which could be; pgmq may be there as plain SQL.
 select x.name, e.extversion, a.default_version, coalesce(v.trusted, false),
-       x.name = 'pgmq' and e.extname is null and to_regclass('pgmq.meta') is not null
+       x.name = 'pgmq' and e.extname is null and exists (
+           select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+           where n.nspname = 'pgmq' and c.relname = 'meta')
 from unnest(array['vector', 'pgmq', 'pg_cron', 'pg_net']) with ordinality as x(name, nth)
 left join pg_catalog.pg_extension e on e.extname = x.name
 left join pg_catalog.pg_available_extensions a on a.name = x.name
@@ -138,7 +140,9 @@ from pg_catalog.pg_namespace n where n.nspname = 'pgembedd'
 -- name: doctor_queues
 -- Queues that should be there and are not.
 select q.name from (select l.queue as name from pgembedd.lanes() l union select l.backfill_queue from pgembedd.lanes() l) q
-where to_regclass('pgmq.q_' || q.name) is null
+where not exists (
+    select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'pgmq' and c.relname = 'q_' || q.name)
 
 -- name: doctor_may_look
 -- Whether this role may read the pipelines.

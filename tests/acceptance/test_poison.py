@@ -16,7 +16,7 @@ COMPANY = [1, 2, 4, 5]
 
 def test_a_text_that_kills_the_process(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, max_attempts=2)
-    insert(connection, [*COMPANY, POISON])
+    insert(connection, sorted([*COMPANY, POISON]))
 
     def next_worker() -> WorkerProcess:
         let_leases_run_out(connection)

@@ -10,7 +10,7 @@ from structlog.typing import EventDict
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, stale, waiting
 from tests.support.embedders import Gate, Wrapped, only
-from tests.support.sql import claim, let_leases_run_out, value
+from tests.support.sql import claim, extend, fail, let_leases_run_out, release, value
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
 from worker.model import Session
@@ -86,3 +86,17 @@ def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
         (1, None),
         (None, 1),
     ]
+
+
+def test_a_heartbeat_that_comes_late_takes_nothing_back(connection: psycopg.Connection) -> None:
+    """What was given back or has failed is not the worker's any more, although nobody else has claimed it yet."""
+    make_documents(connection)
+    insert(connection, [1, 2, 3])
+    given_back, failed, kept = claim(connection)
+    assert release(connection, [given_back]) == 1
+    assert release(connection, [given_back]) == 0, "told twice, because the first answer was lost, it counts once"
+    fail(connection, failed)
+    assert extend(connection, [given_back, failed, kept], lease_s=3600) == [kept.msg_id]
+    assert [(job.deferrals, job.attempts) for job in waiting(connection)] == [(1, 0), (0, 1), (0, 0)]
+    assert [job.msg_id for job in claim(connection)] == [given_back.msg_id]
+    assert extend(connection, [given_back]) == []

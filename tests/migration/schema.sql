@@ -844,7 +844,10 @@ CREATE FUNCTION pgembedd._refuse(message text, remedy text DEFAULT NULL::text) R
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    raise exception using message = message, hint = coalesce(remedy, ''), errcode = 'invalid_parameter_value';
+    if remedy is null then
+        raise exception using message = message, errcode = 'invalid_parameter_value';
+    end if;
+    raise exception using message = message, hint = remedy, errcode = 'invalid_parameter_value';
 end $$;
 CREATE FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb DEFAULT '{}'::jsonb) RETURNS integer
     LANGUAGE plpgsql

@@ -10,8 +10,9 @@ from pgmq.install import get_embedded_install_sql
 
 from tests.support.databases import Database, fresh_database, running_server
 from tests.support.pgmq_extension import CURRENT, OLD, PgmqServer, pgmq_database, pgmq_server
+from tests.support.refusals import sentence
 from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
-from tests.support.sql import call, create_pipeline, learn_vector, make_documents, sentence, value, work
+from tests.support.sql import call, create_pipeline, learn_vector, make_documents, value, work
 from worker.errors import ConfigurationError
 from worker.migrate import check_schema, downgrade, migrate
 from worker.postgres import EmbeddedPostgres

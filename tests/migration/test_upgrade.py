@@ -10,8 +10,9 @@ import pytest
 from tests.migration.dump import dump_schema
 from tests.support.databases import Database, running_server
 from tests.support.pgmq_extension import OLD, pgmq_offering_server
+from tests.support.refusals import sentence
 from tests.support.roles import Roles, connect_as
-from tests.support.sql import create_pipeline, make_documents, reason, rows, sentence, state, value, work
+from tests.support.sql import create_pipeline, make_documents, reason, rows, state, value, work
 from tests.support.waiting import eventually
 from worker.errors import ConfigurationError, SchemaError
 from worker.migrate import HEAD, check_schema, migrate, sql_digest

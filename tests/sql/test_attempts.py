@@ -1,4 +1,4 @@
-"""Attempts, backoff, dead letters, suspects."""
+"""Attempts, backoff and dead letters."""
 
 from __future__ import annotations
 
@@ -20,13 +20,10 @@ from tests.support.sql import (
     fail,
     let_leases_run_out,
     make_documents,
-    mark_alone,
     queued,
     release,
     rows,
-    store,
     value,
-    vectors,
     work,
 )
 
@@ -121,70 +118,6 @@ def test_deferrals_are_no_attempts(connection: psycopg.Connection, job: Job) -> 
     assert fail(connection, job)[:2] == ("retry", 1)
 
 
-def test_two_reads_without_outcome_make_a_suspect(connection: psycopg.Connection, job: Job) -> None:
-    assert not job.suspect
-    assert not next_claim(connection).suspect
-    suspect = next_claim(connection)
-    assert suspect.suspect
-    assert store(connection, [suspect]) == ["written"]
-
-
-def test_a_recorded_failure_is_no_death(connection: psycopg.Connection, job: Job) -> None:
-    fail(connection, job)
-    fail(connection, next_claim(connection))
-    assert not next_claim(connection).suspect
-
-
-def test_only_deaths_while_alone_count_as_failures(connection: psycopg.Connection, job: Job) -> None:
-    for _ in range(10):  # workers that died in company
-        job = next_claim(connection)
-    assert job.suspect
-    for _ in range(3):
-        assert mark_alone(connection, job)
-        let_leases_run_out(connection)
-        jobs = claim(connection)
-        if not jobs:
-            break
-        (job,) = jobs
-    assert rows(connection, "select reason, attempts, key from pgembedd.failures") == [("worker_died", 3, 1)]
-    assert queued(connection) == []
-
-
-def test_who_only_kept_it_company_goes_first(connection: psycopg.Connection, job: Job) -> None:
-    connection.execute("insert into documents values (2, 'innocent')")
-    for _ in range(3):
-        let_leases_run_out(connection)
-        jobs = claim(connection)
-    assert [(job.id, job.suspect) for job in jobs] == [(1, True), (2, True)]
-    mark_alone(connection, jobs[0])
-    let_leases_run_out(connection)
-    assert [job.id for job in claim(connection)] == [2, 1]
-
-
-@pytest.mark.parametrize("outcome", ["fail", "release"])
-def test_an_outcome_ends_being_alone(connection: psycopg.Connection, job: Job, outcome: str) -> None:
-    for _ in range(2):
-        mark_alone(connection, job)
-        job = next_claim(connection)
-    if outcome == "fail":
-        assert fail(connection, job)[:2] == ("retry", 1)
-    else:
-        assert release(connection, [job]) == 1
-    assert value(connection, "select headers -> 'pgembedd' ->> 'alone' from pgmq.q_embedding_jobs") == "0"
-    assert next_claim(connection).id == 1
-
-
-def test_deaths_and_failures_add_up(connection: psycopg.Connection, job: Job) -> None:
-    fail(connection, job)
-    job = next_claim(connection)
-    for _ in range(2):
-        mark_alone(connection, job)
-        let_leases_run_out(connection)
-        jobs = claim(connection)
-        job = jobs[0] if jobs else job
-    assert rows(connection, "select reason, attempts from pgembedd.failures") == [("worker_died", 3)]
-
-
 def test_retry_failed_by_name_and_reason(connection: psycopg.Connection) -> None:
     make_documents(connection, 4)
     create_pipeline(connection)
@@ -226,53 +159,3 @@ def test_an_event_tells_of_a_death(connection: psycopg.Connection, other: psycop
     (notice,) = other.notifies(timeout=5, stop_after=1)
     assert '"event": "dead_letter"' in notice.payload
     assert "title" not in notice.payload
-
-
-def touching(column_name: str) -> str:
-    return f"""
-        alter table documents add updated_at timestamptz;
-        create function touch() returns trigger language plpgsql as $$
-        begin new.{column_name} := clock_timestamp(); return new; end $$;
-        create trigger touch before update on documents for each row execute function touch()
-    """
-
-
-def test_content_that_its_own_writing_changes_stops_the_pipeline(connection: psycopg.Connection) -> None:
-    make_documents(connection, 1)
-    connection.execute(touching("updated_at"))
-    create_pipeline(connection, content_columns=["title", "updated_at"], backfill=False)
-    connection.execute("update documents set title = 'new'")
-    outcomes = []
-    while jobs := claim(connection):
-        outcomes += store(connection, jobs)
-        assert len(outcomes) < 10
-    assert outcomes == ["rewritten"] * 3
-    state, reason = rows(connection, "select state, reason from pgembedd.status")[0]
-    assert state == "stopped"
-    assert "take that column out of the content" in reason
-
-
-def test_a_trigger_that_touches_another_column_is_fine(connection: psycopg.Connection) -> None:
-    make_documents(connection, 1)
-    connection.execute(touching("updated_at"))
-    create_pipeline(connection, backfill=False)
-    connection.execute("update documents set title = 'new'")
-    assert work(connection) == {1: "written"}
-    assert vectors(connection) != [None]
-    assert queued(connection) == []
-
-
-def test_rewriting_that_comes_to_rest_is_fine(connection: psycopg.Connection) -> None:
-    """A trigger that trims the title changes it once only."""
-    make_documents(connection)
-    connection.execute("""
-        create function trim_title() returns trigger language plpgsql as $$
-        begin new.title := trim(new.title); return new; end $$;
-        create trigger trim_title before update on documents for each row execute function trim_title()
-    """)
-    create_pipeline(connection)
-    connection.execute("insert into documents values (1, '  title ')")
-    first = claim_one(connection)
-    assert store(connection, [first]) == ["rewritten"]
-    assert work(connection) == {1: "written"}
-    assert value(connection, "select state from pgembedd.status") == "running"

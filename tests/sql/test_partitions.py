@@ -80,6 +80,22 @@ def test_the_sweep_picks_up_a_partition_attached_later(partitioned: psycopg.Conn
     assert queued(partitioned) == [32, 30]
 
 
+def test_the_sweep_does_not_wait_long_for_a_new_partition(
+    partitioned: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    """Every writer of that partition would stand in line behind it."""
+    create_pipeline(partitioned)
+    partitioned.execute("create table late partition of documents for values from (30) to (40)")
+    partitioned.execute("create table letters (id int primary key, title text)")
+    create_pipeline(partitioned, name="letters", source="letters", content_columns=["title"], backfill=False)
+    with other.transaction():
+        other.execute("insert into late (id, title) values (30, 'x')")
+        partitioned.execute("set statement_timeout = '1s'")  # the sweep's own patience with other locks is 2 s
+        partitioned.execute("select pgembedd.sweep()")
+    assert rows(partitioned, "select state from pgembedd.pipeline") == [("running",)] * 2
+    assert value(partitioned, "select pgembedd.sweep()") == 1
+
+
 def test_drop_pipeline_takes_the_triggers_of_partitions_along(partitioned: psycopg.Connection) -> None:
     create_pipeline(partitioned, on_update="clear")
     partitioned.execute("alter table documents detach partition low")

@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.sql import call, create_pipeline, make_documents, refused, rows
+from tests.support.refusals import refused
+from tests.support.sql import call, create_pipeline, make_documents, rows
 
 EVERYTHING = """
     select 'relation', oid::regclass::text from pg_class where oid > 16384

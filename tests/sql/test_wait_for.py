@@ -7,7 +7,8 @@ import threading
 import psycopg
 import pytest
 
-from tests.support.sql import create_pipeline, make_documents, refused, work
+from tests.support.refusals import refused
+from tests.support.sql import create_pipeline, make_documents, work
 from tests.support.waiting import eventually
 
 

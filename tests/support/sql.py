@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-import pytest
 from pgvector import Vector
 from pgvector.psycopg import register_vector
 from psycopg import sql
 
 from tests.support.databases import Database
-from worker.errors import PgembeddError
 from worker.queries import query
 
 FRESH, BACKFILL = "embedding_jobs", "embedding_backfill"
@@ -193,11 +191,8 @@ def fail(
 
 def fence(jobs: Sequence[Job]) -> dict[str, Any]:
     """What names a claim to extend and release."""
-    return {
-        "queue": jobs[0].queue,
-        "msg_ids": [job.msg_id for job in jobs],
-        "read_cts": [job.read_ct for job in jobs],
-    }
+    msg_ids, read_cts = [job.msg_id for job in jobs], [job.read_ct for job in jobs]
+    return {"queue": jobs[0].queue, "msg_ids": msg_ids, "read_cts": read_cts}
 
 
 def release(connection: psycopg.Connection, jobs: Sequence[Job], delay_s: float = 0.0) -> int:
@@ -251,22 +246,3 @@ def state(connection: psycopg.Connection, name: str = "documents") -> str:
 def reason(connection: psycopg.Connection, name: str = "documents") -> str:
     """Why the pipeline does not run."""
     return str(value(connection, "select reason from pgembedd.status where pipeline = %s", name))
-
-
-@contextmanager
-def refused(message: str, hint: str | None = None) -> Iterator[None]:
-    """The statement inside is refused with exactly this sentence, and a remedy."""
-    with pytest.raises(psycopg.Error) as caught:
-        yield
-    assert caught.value.diag.message_primary == message
-    if hint is not None:
-        assert hint in (caught.value.diag.message_hint or "")
-
-
-@contextmanager
-def sentence(kind: type[PgembeddError], part: str) -> Iterator[None]:
-    """The call inside raises that error, whose one-line message contains `part`."""
-    with pytest.raises(kind) as caught:
-        yield
-    assert part in str(caught.value)
-    assert "\n" not in str(caught.value)

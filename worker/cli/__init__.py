@@ -87,5 +87,8 @@ def database_sentence(error: Exception) -> str | None:
 
     if not isinstance(error, psycopg.Error):
         return None
-    parts = [error.diag.message_primary or str(error).strip() or type(error).__name__, error.diag.message_hint]
-    return " ".join(part for part in parts if part)
+    message = error.diag.message_primary or str(error).strip() or type(error).__name__
+    hint = error.diag.message_hint
+    if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
+        message, hint = f"{message}.", "The rights that each command needs are in docs/operations.md."
+    return f"{message} {hint}" if hint else message

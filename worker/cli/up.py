@@ -2,9 +2,9 @@
 
 import click
 
-from worker.cli.options import database_option, open_database, settings_options
+from worker.cli.options import database_option, describe, open_database, settings_options
 from worker.cli.run import leave, work
-from worker.config import Settings
+from worker.config import Settings, conninfo_from_environment
 
 
 @click.command("up")
@@ -16,8 +16,10 @@ def command(database: str | None, settings: Settings) -> None:
 
     with open_database(database, create=True) as conninfo:
         migrate(conninfo)
-        if database is None:
-            click.echo(f"Connect with:  psql '{conninfo}'" if conninfo else "Using the database of libpq's variables.")
+        if database is None and conninfo_from_environment() is None:
+            click.echo(f"Connect with:  psql '{conninfo}'")
+        else:
+            click.echo(f"Using the database {describe(conninfo)}.")
         click.echo("Register a table:  select pgembedd.create_pipeline('docs', 'public.docs', array['title', 'body']);")
         click.echo("Stop with Ctrl-C.")
         drained = work(conninfo, settings)

@@ -1,5 +1,6 @@
 """Token ids to hidden states on onnxruntime: our own graph, or an ONNX file somebody else made."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +39,8 @@ class Encoder(Protocol):
 
 def load_session(path: Path, *, optimize: bool) -> Any:
     """An onnxruntime session of one thread per call; concurrency comes from calling it several times."""
+    # By default onnxruntime reports its use to its maker; a worker talks to the database and nobody else.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
 
     options = ort.SessionOptions()

@@ -1,0 +1,200 @@
+"""A pipeline that cannot work stops with a sentence, alone, and goes on when it is mended."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.refusals import refused
+from tests.support.sql import (
+    BACKFILL,
+    call,
+    claim,
+    claim_one,
+    create_pipeline,
+    let_leases_run_out,
+    make_documents,
+    read,
+    reason,
+    release,
+    rows,
+    state,
+    store,
+    value,
+    vectors,
+    work,
+)
+
+
+@pytest.fixture
+def documents(connection: psycopg.Connection) -> psycopg.Connection:
+    """Three rows that nobody has queued."""
+    make_documents(connection, 3)
+    create_pipeline(connection, backfill=False)
+    return connection
+
+
+AGAIN = 'drop the pipeline "documents" and create it again'
+
+
+BACK = f"Change the type back, or {AGAIN}."
+
+
+BREAKAGES = {
+    "dropped": (
+        "drop table documents",
+        "The table public.documents was dropped. Remove the pipeline with pgembedd.drop_pipeline('documents').",
+    ),
+    "renamed": (
+        "alter table documents rename to papers",
+        "The table public.documents is now public.papers. Call pgembedd.resume('documents') to follow it.",
+    ),
+    "moved": (
+        "create schema app; alter table documents set schema app",
+        "The table public.documents is now app.documents. Call pgembedd.resume('documents') to follow it.",
+    ),
+    "content column renamed": (
+        "alter table documents rename title to name",
+        f'public.documents has no column "title" any more. Rename it back, or {AGAIN}.',
+    ),
+    "content column dropped": (
+        "alter table documents drop content",
+        f'public.documents has no column "content" any more. Rename it back, or {AGAIN}.',
+    ),
+    "embedding column dropped": (
+        "alter table documents drop embedding",
+        f'public.documents has no column "embedding" any more. Rename it back, or {AGAIN}.',
+    ),
+    "embedding column changed": (
+        "alter table documents alter embedding type vector(3)",
+        f"public.documents.embedding is public.vector(3) now, but the pipeline writes halfvec(3). {BACK}",
+    ),
+    "key dropped": (
+        "alter table documents drop constraint documents_pkey",
+        f"The primary key of public.documents changed. D{AGAIN[1:]}; the vectors stay.",
+    ),
+    "key renamed": (
+        "alter table documents rename id to number",
+        f"The primary key of public.documents changed. D{AGAIN[1:]}; the vectors stay.",
+    ),
+}
+
+
+@pytest.fixture
+def two(connection: psycopg.Connection) -> psycopg.Connection:
+    """`documents`, about to break, and `letters` after it, which must go on."""
+    make_documents(connection, 1)
+    create_pipeline(connection)
+    connection.execute("create table letters (id int primary key, title text)")
+    create_pipeline(connection, name="letters", source="letters", content_columns=["title"])
+    return connection
+
+
+def letters_go_on(connection: psycopg.Connection) -> bool:
+    connection.execute("insert into letters select count(*), 'x' from letters")
+    jobs = [job for job in claim(connection) if job.pipeline == "letters"]
+    return state(connection, "letters") == "running" and store(connection, jobs) == ["written"]
+
+
+@pytest.mark.parametrize("kind", BREAKAGES)
+@pytest.mark.parametrize("finder", ["sweep", "diagnose"])
+def test_a_broken_pipeline_stops_alone_with_a_sentence(two: psycopg.Connection, kind: str, finder: str) -> None:
+    breakage, sentence = BREAKAGES[kind]
+    two.execute(breakage)
+    if finder == "sweep":
+        two.execute("select pgembedd.sweep()")
+    else:
+        assert value(two, "select pgembedd.diagnose(1)") == sentence
+    assert (state(two), reason(two)) == ("stopped", sentence)
+    assert letters_go_on(two)
+    assert value(two, "select pgembedd.diagnose(2)") is None
+    assert claim(two, BACKFILL) == []
+
+
+@pytest.mark.parametrize("kind", BREAKAGES)
+@pytest.mark.parametrize("function", ["tick(0, 0)", "retention()", "_repair()"])
+def test_the_upkeep_outlives_a_broken_pipeline(two: psycopg.Connection, kind: str, function: str) -> None:
+    two.execute(BREAKAGES[kind][0])
+    two.execute("set client_min_messages = error")
+    two.execute("insert into letters values (100, ' ')")
+    store(two, [job for job in claim(two) if job.pipeline == "letters"])
+    two.execute("delete from letters")
+    two.execute(f"select pgembedd.{function}")
+    if "tick" in function or "retention" in function:
+        assert rows(two, "select * from pgembedd.row_state") == []
+    assert letters_go_on(two)
+
+
+def test_a_pipeline_that_the_repair_cannot_mend_stops_alone(two: psycopg.Connection) -> None:
+    two.execute("update pgembedd.pipeline set search_path = 'no list' where id = 1")
+    two.execute("select pgembedd._repair()")
+    assert reason(two).startswith("The repair failed: ")
+    assert reason(two).endswith("Mend that, then call pgembedd.resume('documents').")
+    assert letters_go_on(two)
+
+
+def test_a_content_function_that_is_gone(connection: psycopg.Connection) -> None:
+    make_documents(connection, 1)
+    connection.execute("create function embedding_input(documents) returns text language sql as $$ select $1.title $$")
+    create_pipeline(connection, content_function="embedding_input")
+    connection.execute("drop function embedding_input(documents)")
+    sentence = (
+        "The content function public.embedding_input(public.documents) is gone. "
+        "Create it again, then call pgembedd.resume('documents')."
+    )
+    assert value(connection, "select pgembedd.diagnose(1)") == sentence
+    with refused(f'The pipeline "documents" cannot resume: {sentence}'):
+        call(connection, "resume", name="documents")
+    connection.execute("create function embedding_input(documents) returns text language sql as $$ select 'x' $$")
+    call(connection, "resume", name="documents")
+    assert work(connection) == {1: "written"}
+
+
+def test_resume_follows_a_renamed_table(documents: psycopg.Connection) -> None:
+    documents.execute("alter table documents rename to papers")
+    documents.execute("update papers set title = 'x' where id = 1")
+    documents.execute("select pgembedd.sweep()")
+    assert claim(documents) == []
+    call(documents, "resume", name="documents")
+    documents.execute("update papers set title = 'x' where id = 2")
+    assert value(documents, "select source from pgembedd.status") in ("papers", "public.papers")
+    assert work(documents) == {1: "written", 2: "written"}
+    assert value(documents, "select pgembedd.sweep()") == 1
+    assert value(documents, "select message ->> 'table' from pgmq.q_embedding_backfill") == "papers"
+
+
+def test_a_rename_is_followed_before_anybody_notices(documents: psycopg.Connection) -> None:
+    """Between the rename and the sweep no job is lost: the read fails, and the jobs come back."""
+    documents.execute("update documents set title = 'x' where id = 1")
+    job = claim_one(documents)
+    documents.execute("alter table documents rename to papers")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        read(documents, [job])
+    assert "is now public.papers" in value(documents, "select pgembedd.diagnose(1)")
+    release(documents, [job])
+    call(documents, "resume", name="documents")
+    let_leases_run_out(documents)
+    assert work(documents) == {1: "written"}
+
+
+def test_a_column_of_no_concern_may_come_and_go(documents: psycopg.Connection) -> None:
+    documents.execute("alter table documents drop other, add another int")
+    documents.execute("insert into documents values (4, 'x', 'y')")
+    assert work(documents) == {4: "written"}
+
+
+def test_a_changed_type_of_the_content_does_no_harm(documents: psycopg.Connection) -> None:
+    documents.execute("update documents set title = id::text")
+    documents.execute("alter table documents alter title type int using title::int")
+    documents.execute("update documents set title = 7 where id = 1")
+    assert set(work(documents).values()) == {"written"}
+    assert None not in vectors(documents)
+
+
+def test_stopping_is_told_once(documents: psycopg.Connection, other: psycopg.Connection) -> None:
+    other.execute("listen pgembedd_events")
+    for text in ("first", "second"):
+        documents.execute("select pgembedd.stop_pipeline(1, %s)", [text])
+    assert reason(documents) == "first"
+    other.execute("select 1")
+    assert len(list(other.notifies(timeout=0))) == 1

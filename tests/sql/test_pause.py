@@ -1,0 +1,94 @@
+"""Pause and resume: jobs are set aside, and come back."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.sql import (
+    FRESH,
+    LANES,
+    call,
+    claim,
+    claim_one,
+    create_pipeline,
+    fail,
+    make_documents,
+    reason,
+    state,
+    store,
+    value,
+    work,
+)
+
+
+@pytest.fixture
+def documents(connection: psycopg.Connection) -> psycopg.Connection:
+    """Three rows that nobody has queued."""
+    make_documents(connection, 3)
+    create_pipeline(connection, backfill=False)
+    return connection
+
+
+def parked(connection: psycopg.Connection, queue: str = FRESH) -> int:
+    return int(value(connection, f"select count(*) from pgmq.q_{queue} where vt = 'infinity'"))
+
+
+def test_a_paused_pipeline_keeps_its_jobs(documents: psycopg.Connection) -> None:
+    call(documents, "pause", name="documents")
+    assert (state(documents), reason(documents)) == ("paused", "paused by postgres")
+    documents.execute("insert into documents values (4, 'x')")
+    call(documents, "backfill", name="documents")
+    assert [claim(documents, lane) for lane in LANES] == [[], []]
+    assert [parked(documents, lane) for lane in LANES] == [1, 3]
+    assert value(documents, "select queued + backfill from pgembedd.status") == 4
+    call(documents, "resume", name="documents")
+    assert state(documents) == "running"
+    assert set(work(documents).values()) == {"written"}
+
+
+def test_being_parked_is_no_attempt_and_no_death(documents: psycopg.Connection) -> None:
+    documents.execute("insert into documents values (4, 'x')")
+    for _ in range(5):
+        call(documents, "pause", name="documents")
+        assert claim(documents) == []
+        call(documents, "resume", name="documents")
+    job = claim_one(documents)
+    assert not job.suspect
+    assert fail(documents, job)[1] == 1
+
+
+def test_a_pause_stops_only_its_own_pipeline(documents: psycopg.Connection) -> None:
+    create_pipeline(documents, name="other", embedding_column="other_vector", backfill=False)
+    documents.execute("insert into documents values (4, 'x')")
+    call(documents, "pause", name="documents")
+    assert [job.pipeline for job in claim(documents)] == ["other"]
+
+
+def test_what_is_in_flight_at_a_pause_is_finished(documents: psycopg.Connection) -> None:
+    documents.execute("insert into documents values (4, 'x')")
+    job = claim_one(documents)
+    call(documents, "pause", name="documents")
+    assert store(documents, [job]) == ["written"]
+
+
+def test_a_resume_during_the_claim_that_parks_is_mended_by_the_sweep(
+    documents: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    documents.execute("insert into documents values (4, 'x')")
+    call(documents, "pause", name="documents")
+    with other.transaction():
+        assert claim(other) == []  # set aside, but not committed yet
+        call(documents, "resume", name="documents")
+    assert parked(documents) == 1
+    assert value(documents, "select pgembedd.sweep()") == 3
+    assert parked(documents) == 0
+    assert work(documents)[4] == "written"
+
+
+def test_resume_wakes_a_sleeping_worker(documents: psycopg.Connection, other: psycopg.Connection) -> None:
+    call(documents, "pause", name="documents")
+    documents.execute("select pgembedd.set_idle(true)")
+    other.execute("listen pgembedd")
+    call(documents, "resume", name="documents")
+    assert len(list(other.notifies(timeout=5, stop_after=1))) == 1

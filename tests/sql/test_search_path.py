@@ -1,0 +1,111 @@
+"""Nothing of ours calls what somebody put before it in the search path."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.roles import Roles, connect_as
+from tests.support.sql import (
+    column,
+    create_pipeline,
+    made_up,
+    make_documents,
+    rows,
+    vectors,
+    work,
+)
+
+
+@pytest.fixture
+def documents(connection: psycopg.Connection) -> psycopg.Connection:
+    """A pipeline, so that there is generated code, too."""
+    make_documents(connection, 2)
+    create_pipeline(connection, on_update="clear")
+    return connection
+
+
+SHADOWS = """
+    create table public.caught (what text);
+    grant insert on public.caught to public;
+    create function public.count(bigint) returns bigint language plpgsql as $$
+    begin insert into public.caught values ('count'); return 0; end $$;
+    create function public.format(text, text) returns text language plpgsql as $$
+    begin insert into public.caught values ('format'); return $1; end $$;
+    create function public.concat_ws(text, text, text) returns text language plpgsql as $$
+    begin insert into public.caught values ('concat_ws'); return 'evil'; end $$;
+    create function public.sha256(bytea) returns bytea language plpgsql as $$
+    begin insert into public.caught values ('sha256'); return 'evil'; end $$;
+    create function public.convert_to(text, text) returns bytea language plpgsql as $$
+    begin insert into public.caught values ('convert_to'); return 'evil'; end $$;
+    create function public.jsonb_build_object(text, jsonb) returns jsonb language plpgsql as $$
+    begin insert into public.caught values ('jsonb_build_object'); return '{}'; end $$;
+    create function public.to_jsonb(integer) returns jsonb language plpgsql as $$
+    begin insert into public.caught values ('to_jsonb'); return '1'; end $$;
+    create function public.equal(integer, integer) returns boolean language plpgsql as $$
+    begin insert into public.caught values ('='); return true; end $$;
+    create operator public.= (leftarg = integer, rightarg = integer, procedure = public.equal);
+    create function public.equal(bytea, bytea) returns boolean language plpgsql as $$
+    begin insert into public.caught values ('='); return true; end $$;
+    create operator public.= (leftarg = bytea, rightarg = bytea, procedure = public.equal);
+    create function public.equal(bigint, bigint) returns boolean language plpgsql as $$
+    begin insert into public.caught values ('='); return true; end $$;
+    create operator public.= (leftarg = bigint, rightarg = bigint, procedure = public.equal);
+    create function public.differ(record, record) returns boolean language plpgsql as $$
+    begin insert into public.caught values ('*<>'); return true; end $$;
+    create operator public.*<> (leftarg = record, rightarg = record, procedure = public.differ);
+    create domain public.jsonb as text; create domain public.text as int; create domain public.record as int;
+"""
+
+
+def test_what_shadows_ours_is_not_called(
+    roles: Roles, database: Database, connection: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    """A role with CREATE on `public` shadows what we call, and whoever calls us has that schema before pg_catalog."""
+    evil = roles.make("evil")
+    connection.execute(f"grant create on schema public to {evil}")
+    make_documents(connection, 1)
+    with connect_as(database, evil) as theirs:
+        theirs.execute(SHADOWS)
+    assert rows(connection, "select 1 from public.caught") == []
+    connection.execute("set search_path to public, pg_catalog")
+    with pytest.raises(psycopg.Error):
+        connection.execute("select count from (select 1 = 1) x(count), caught where caught")  # the trap is set
+    create_pipeline(connection, on_update="clear")
+    connection.execute("insert into documents values (2, 'x', 'y')")
+    connection.execute("update documents set title = 'z' where id operator(pg_catalog.=) 2")
+    for function in (
+        "tick(0, 0)",
+        "sweep()",
+        "_repair()",
+        "pause('documents')",
+        "resume('documents')",
+        "retry_failed()",
+    ):
+        connection.execute(f"select pgembedd.{function}")
+    assert set(work(other).values()) == {"written"}
+    connection.execute("reset search_path")
+    assert column(connection, "select what from public.caught") == []
+    assert vectors(connection) == [made_up("title 1\n\ncontent 1"), made_up("z\n\ny")]
+
+
+def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -> None:
+    """But create_pipeline and wait_for, which say why; and what runs a user's code, under the user's path."""
+    unpinned = column(
+        documents,
+        """select proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and not exists (
+           select from unnest(proconfig) c
+           where c in ('search_path=pg_catalog, pgembedd, pg_temp', 'search_path=pg_catalog, pg_temp'))
+           order by 1""",
+    )
+    assert unpinned == ["create_pipeline", "pipeline_1_read", "pipeline_1_write", "wait_for"]
+
+
+def test_definers_that_read_users_tables_have_row_security_off(documents: psycopg.Connection) -> None:
+    without = column(
+        documents,
+        """select proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and prosecdef
+           and not coalesce('row_security=off' = any (proconfig), false) order by 1""",
+    )
+    assert not {"claim", "read", "store", "sweep", "retention", "pipeline_1_read", "pipeline_1_write"} & set(without)

@@ -1,0 +1,168 @@
+"""Tables of other roles, with row level security: what runs for a pipeline runs as the table's owner."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.refusals import refused
+from tests.support.roles import Roles, connect_as
+from tests.support.sql import (
+    column,
+    create_pipeline,
+    make_documents,
+    queued,
+    rows,
+    value,
+    work,
+)
+
+
+def owned_table(connection: psycopg.Connection, owner: str) -> None:
+    """`documents` of another role's, created by that role."""
+    connection.execute(f"grant create on schema public to {owner}")
+    connection.execute(f"set role {owner}")
+    make_documents(connection)
+    connection.execute("reset role")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_application_needs_no_right_but_on_its_table(
+    roles: Roles, database: Database, connection: psycopg.Connection, force: bool
+) -> None:
+    owner, application = roles.make("owner", "bypassrls" if force else ""), roles.make("application")
+    owned_table(connection, owner)
+    connection.execute(f"""
+        alter table documents add author text default current_user, enable row level security;
+        grant insert, update, select on documents to {application};
+        create policy mine on documents to {application} using (author = current_user and id < 100)
+    """)
+    if force:
+        connection.execute("alter table documents force row level security")
+    create_pipeline(connection)
+    with connect_as(database, application) as app:
+        app.execute("insert into documents (id, title) values (1, 'one'), (2, 'two')")
+        app.execute("update documents set title = 'zwei' where id = 2")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            app.execute("select * from pgmq.q_embedding_jobs")
+    connection.execute("insert into documents (id, title, author) values (3, 'three', 'somebody')")
+    assert queued(connection) == [1, 2, 2, 3]
+    assert work(connection) == {1: "written", 2: "written", 3: "written"}
+    connection.execute("update documents set embedding = null")
+    connection.execute("delete from pgmq.q_embedding_jobs")
+    assert value(connection, "select pgembedd.sweep()") == 3
+
+
+def test_forced_row_security_that_binds_the_owner_is_refused(roles: Roles, connection: psycopg.Connection) -> None:
+    """Nobody with more rights may stand in for the owner, whose function and triggers would then run with them."""
+    owner = roles.make("owner")
+    owned_table(connection, owner)
+    connection.execute("alter table documents enable row level security, force row level security")
+    sentence = (
+        f"Row level security is forced on public.documents, so that {owner}, who owns it, would not see every row. "
+        f"Have an administrator run ALTER ROLE {owner} BYPASSRLS, "
+        "or ALTER TABLE public.documents NO FORCE ROW LEVEL SECURITY."
+    )
+    with refused(sentence):
+        create_pipeline(connection)
+    connection.execute("alter table documents no force row level security")
+    create_pipeline(connection)
+    connection.execute("insert into documents values (1, 'x')")
+    connection.execute("alter table documents force row level security")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):  # an error, not a silent "gone"
+        work(connection)
+    assert value(connection, "select pgembedd.diagnose(1)") == sentence
+    assert queued(connection) == [1]
+
+
+WHOAMI = """
+    create table seen (who text, at text);
+    create function embedding_input(d documents) returns text language plpgsql as $$
+    begin insert into seen values (current_user, 'content'); return d.title; end $$;
+    create function look() returns trigger language plpgsql as $$
+    begin insert into seen values (current_user, tg_when); return new; end $$;
+    create trigger before_ before update on documents for each row execute function look();
+    create trigger after_ after update on documents for each row execute function look();
+"""
+
+
+def test_what_is_the_owners_runs_as_the_owner(roles: Roles, connection: psycopg.Connection) -> None:
+    owner = roles.make("owner")
+    owned_table(connection, owner)
+    connection.execute(f"set role {owner}")
+    connection.execute(WHOAMI)
+    connection.execute("reset role")
+    create_pipeline(connection, content_function="embedding_input")
+    connection.execute("insert into documents values (1, 'x')")
+    assert work(connection) == {1: "written"}
+    assert set(rows(connection, "select * from seen")) == {(owner, "content"), (owner, "BEFORE"), (owner, "AFTER")}
+    assert rows(
+        connection,
+        "select proname, proowner::regrole::text from pg_proc where proname like 'pipeline\\_%' order by 1",
+    ) == [
+        ("pipeline_1_on_insert", "postgres"),
+        ("pipeline_1_on_update", "postgres"),
+        ("pipeline_1_read", owner),
+        ("pipeline_1_write", owner),
+    ]
+    assert value(connection, f"select has_schema_privilege('{owner}', 'pgembedd', 'create')") is False
+    for function in ("read(jsonb[])", "write(jsonb[],bytea[],vector[])"):
+        assert (
+            value(connection, f"select has_function_privilege('public', 'pgembedd.pipeline_1_{function}', 'execute')")
+            is False
+        )
+
+
+@pytest.mark.parametrize(
+    "trick", ["set role postgres", "reset role", "set session authorization postgres", "alter role {owner} superuser"]
+)
+def test_a_malicious_content_function_gets_no_further(roles: Roles, connection: psycopg.Connection, trick: str) -> None:
+    owner = roles.make("owner")
+    owned_table(connection, owner)
+    connection.execute(f"set role {owner}")
+    connection.execute(f"""
+        create function embedding_input(d documents) returns text language plpgsql as $$
+        begin execute '{trick.format(owner=owner)}'; return current_user; end $$
+    """)
+    connection.execute("reset role")
+    create_pipeline(connection, content_function="embedding_input")
+    connection.execute("insert into documents values (1, 'x')")
+    with pytest.raises(psycopg.Error) as caught:
+        work(connection)
+    assert caught.value.sqlstate in ("42501", "22023", "0A000", "42P13")
+
+
+def test_a_new_owner_takes_over_after_resume(roles: Roles, connection: psycopg.Connection) -> None:
+    first, second = roles.make("first"), roles.make("second")
+    owned_table(connection, first)
+    create_pipeline(connection)
+    connection.execute(f"alter table documents owner to {second}")
+    connection.execute("select pgembedd.pause('documents'), pgembedd.resume('documents')")
+    assert set(
+        column(
+            connection,
+            "select proowner::regrole::text from pg_proc where proname in ('pipeline_1_read', 'pipeline_1_write')",
+        )
+    ) == {second}
+
+
+def test_another_role_cannot_register_a_table_that_is_not_its_own(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    """Even with all rights on our schema, the functions that run as the owner are not to be had."""
+    owner, stranger = roles.make("owner"), roles.make("stranger")
+    owned_table(connection, owner)
+    connection.execute(f"""
+        grant usage on schema pgembedd, pgmq to {stranger};
+        grant execute on all functions in schema pgembedd to {stranger};
+        grant all on all tables in schema pgembedd, pgmq to {stranger};
+    """)
+    with (
+        connect_as(database, stranger) as theirs,
+        refused(
+            f"public.documents belongs to {owner}, and {stranger} may not act for that role.",
+            f"Run this as {owner} or as a superuser, or GRANT {owner} TO {stranger}.",
+        ),
+    ):
+        create_pipeline(theirs)
