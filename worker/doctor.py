@@ -9,7 +9,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
-from worker.errors import PgembeddError
+from worker.errors import ConfigurationError, SchemaError
 from worker.extensions import MINIMUM_VECTOR, numbers
 from worker.migrate import check_schema
 from worker.model import ModelInfo, describe_models
@@ -37,9 +37,11 @@ def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding
     yield from _extensions(connection)
     try:
         check_schema(connection)
-    except PgembeddError as error:
+    except SchemaError as error:
         yield Finding("bad", "schema", str(error))
         yield from _before_migration(connection)
+    except ConfigurationError as error:
+        yield Finding("bad", "rights", str(error))
     else:
         yield Finding("ok", "schema", "current")
         yield from _rights(connection)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
+import psycopg
 import pytest
 
 from tests.support.command import pgembedd
-from tests.support.databases import Database
+from tests.support.databases import Database, fresh_database
+from tests.support.roles import conninfo_as, temporary_roles
 from worker.cli import COMMANDS
 from worker.model import Session
+from worker.postgres import EmbeddedPostgres
 from worker.search import search, target
 
 MODEL = "all-MiniLM-L6-v2"
@@ -178,3 +184,37 @@ def test_model_list_and_verify() -> None:
     assert verified.code == 0, verified.out
     assert "BAD" not in verified.out
     assert "nope" in pgembedd("model", "verify", "nope").refused(2)
+
+
+def test_doctor_as_a_worker_that_may_do_nothing_else(server: EmbeddedPostgres, template: Database) -> None:
+    with temporary_roles(server) as roles, fresh_database(server, template.name) as database:
+        role = roles.make("worker")
+        before = pgembedd("doctor", database=conninfo_as(database, role))
+        assert (before.code, "pgembedd.grant_worker" in before.out) == (1, True), before.out
+        assert "create on database" not in before.out, "a worker needs no such right"
+        with database.connect() as connection:
+            connection.execute("select pgembedd.grant_worker(%s)", (role,))
+        checked = pgembedd("doctor", database=conninfo_as(database, role))
+        assert checked.code == 0, checked.out + checked.err
+        assert "this role can work the queue" in checked.out
+        denied = pgembedd("status", database=conninfo_as(database, role)).refused(1)
+        assert "docs/operations.md" in denied
+
+
+def test_up_prints_no_password_of_a_database_that_was_named(database: Database) -> None:
+    refused = pgembedd("up", "--claim-size", "0", database=database.conninfo)
+    assert refused.code == 2
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker", "up"],
+        env={**os.environ, "DATABASE_URL": database.conninfo},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(3)]
+    process.terminate()
+    rest, _ = process.communicate(timeout=60)
+    password = str(psycopg.conninfo.conninfo_to_dict(database.conninfo)["password"])
+    assert database.name in lines[0]
+    assert password not in "".join(lines) + rest

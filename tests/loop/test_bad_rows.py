@@ -14,9 +14,11 @@ from tests.support.documents import await_quiet, insert, make_documents, missing
 from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.sql import call, let_leases_run_out, rows, value
 from tests.support.waiting import eventually
-from tests.support.worker import PATIENCE_S, worker_thread
+from tests.support.worker import PATIENCE_S, brisk, worker_thread
 from worker.errors import ModelError
 from worker.model import Session
+from worker.models import Models
+from worker.run import Worker
 
 BAD = [3, 6]
 WAIT_S = "select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_embedding_jobs"
@@ -193,3 +195,19 @@ def test_a_statement_that_takes_too_long_is_halved_until_it_fits(
     with worker_thread(limited, only(Wrapped(model))):
         eventually(lambda: [(job.id, job.reasons) for job in waiting(connection)] == [(8, ("content",))])
     assert missing(connection) == [8]
+
+
+def test_what_the_worker_itself_fails_of_is_not_handed_back(
+    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake of ours that some row brings about: the reads stay without an outcome, which makes it a suspect."""
+    make_documents(connection)
+    insert(connection, [1, 2])
+
+    def mistaken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("worker.gateway.Gateway.store", mistaken)
+    with pytest.raises(ZeroDivisionError):
+        Worker(database.conninfo, brisk(), Models(only(Wrapped(model)))).run()
+    assert [(job.read_ct, job.unrecorded) for job in waiting(connection)] == [(1, 1), (1, 1)]

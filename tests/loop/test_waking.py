@@ -24,6 +24,21 @@ def idle(connection: psycopg.Connection) -> bool:
     return bool(value(connection, "select last_value = 1 from pgembedd.worker_idle"))
 
 
+CLAIMING = "application_name = 'pgembedd claim'"
+
+
+def asleep(connection: psycopg.Connection) -> bool:
+    """Whether the worker's last look at the queues was a while ago, and triggers are asked to NOTIFY."""
+    quiet = f"{CLAIMING} and state = 'idle' and state_change < clock_timestamp() - interval '300 ms'"
+    return idle(connection) and backends(connection, quiet) == 1
+
+
+def end_of_listener(connection: psycopg.Connection) -> None:
+    """Terminate the connection that a worker listens on, and return when it is gone."""
+    pid = value(connection, f"select pid from pg_stat_activity where {CLAIMING}")
+    value(connection, "select pg_terminate_backend(%s, 30000)", pid)
+
+
 @pytest.fixture
 def deep_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that do not look at an empty queue again for ten minutes."""
@@ -34,10 +49,11 @@ def deep_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_notify_wakes_a_sleeping_worker(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model)), poll_max_s=SLEEP_S):
-        for key in range(1, 4):
-            eventually(lambda: idle(connection))
+        for key in range(1, 3):
+            eventually(lambda: asleep(connection))
             insert(connection, [key])
             await_quiet(connection)
+        eventually(lambda: asleep(connection))
         connection.execute("update documents set body = 'changed' where id = 1")
         await_quiet(connection)
     assert stale(connection, model) == []
@@ -46,12 +62,10 @@ def test_notify_wakes_a_sleeping_worker(database: Database, connection: psycopg.
 @pytest.mark.usefixtures("deep_sleep")
 def test_a_lost_connection_listens_again(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
-    listening = "application_name = 'pgembedd claim'"
     with worker_thread(database, only(Wrapped(model)), poll_max_s=SLEEP_S):
-        eventually(lambda: idle(connection) and backends(connection, f"{listening} and state = 'idle'") == 1)
-        pid = value(connection, f"select pid from pg_stat_activity where {listening}")
-        value(connection, "select pg_terminate_backend(%s)", pid)
-        eventually(lambda: backends(connection, f"{listening} and pid <> {pid} and state = 'idle'") == 1)
+        eventually(lambda: asleep(connection))
+        end_of_listener(connection)
+        eventually(lambda: asleep(connection))
         insert(connection, [1])
         await_quiet(connection)
 
@@ -62,21 +76,11 @@ def test_what_was_said_while_nobody_listened_is_looked_for(
 ) -> None:
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model)), poll_max_s=SLEEP_S):
-        eventually(lambda: idle(connection) and backends(connection, "query like 'listen%' or state = 'idle'") > 0)
+        eventually(lambda: asleep(connection))
         with connection.transaction():  # the NOTIFY goes out at its end, when the listener is gone
             insert(connection, [1])
-            value(
-                connection,
-                "select count(pg_terminate_backend(pid)) from pg_stat_activity "
-                "where application_name = 'pgembedd claim'",
-            )
-            eventually(lambda: _gone(connection))
+            end_of_listener(connection)
         await_quiet(connection)
-
-
-def _gone(connection: psycopg.Connection) -> bool:
-    connection.execute("select pg_stat_clear_snapshot()")
-    return backends(connection, "application_name = 'pgembedd claim'") == 0
 
 
 def test_polling_is_the_net(database: Database, connection: psycopg.Connection, model: Session) -> None:

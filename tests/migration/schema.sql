@@ -19,7 +19,7 @@ begin
                         then pgembedd.backoff(pgembedd._note(q.headers, 'changed') - 2, '250 ms', '1 min') else '0' end
                     else '0' end,
                 headers = pgembedd._with_notes(q.headers, jsonb_build_object(
-                    'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0,
+                    'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
                     'changed', case o.outcome when 'changed' then pgembedd._note(q.headers, 'changed') + 1 else 0 end,
                     'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1 else 0 end))
             from unnest($1, $2) as o(msg_id, outcome)
@@ -859,11 +859,13 @@ begin
     execute format($q$
         with held as (
             select q.msg_id from %1$s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
+            where pgembedd._note(q.headers, 'answered') <> q.read_ct
             order by q.msg_id for update of q)
         update %1$s q
         set vt = clock_timestamp() + $3 * (0.75 + 0.5 * random()),
             headers = pgembedd._with_notes(q.headers,
-                jsonb_build_object('deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0) || $4)
+                jsonb_build_object('deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0,
+                    'answered', q.read_ct) || $4)
         from held where held.msg_id = q.msg_id
         $q$, _queue_table(queue)) using msg_ids, read_cts, delay, note;
     get diagnostics released = row_count;
@@ -1173,6 +1175,7 @@ begin
     return query execute format($q$
         with held as (
             select q.msg_id from %1$s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
+            where pgembedd._note(q.headers, 'answered') <> q.read_ct
             order by q.msg_id for update of q)
         update %1$s q set vt = clock_timestamp() + make_interval(secs => $3) from held where held.msg_id = q.msg_id
         returning q.msg_id
@@ -1203,7 +1206,7 @@ begin
     execute format($q$
         update %s q set vt = clock_timestamp() + $2, headers = pgembedd._with_notes(q.headers, $3) where q.msg_id = $1
         $q$, _queue_table(queue)) using fail.msg_id, retry_in, jsonb_build_object(
-            'attempts', attempts, 'alone', 0,
+            'attempts', attempts, 'alone', 0, 'answered', read_ct,
             'history', coalesce(job.headers -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(
                 'at', clock_timestamp(), 'read_ct', read_ct, 'reason', reason, 'error', left(error, 1000)));
     outcome := 'retry';
@@ -1466,12 +1469,14 @@ begin
                 perform stop_pipeline(one.id, problem);
                 continue;
             end if;
-            perform _attach(one);
+            -- Writers queue behind whoever waits to create a trigger, so that must not be long.
+            perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
             swept := swept + _backfill(one, false, at_most);
         exception
-            when lock_not_available then null;  -- somebody alters the table; the next sweep comes
+            -- Somebody alters the table, or the server is short of something: the next sweep comes.
+            when lock_not_available or transaction_rollback or insufficient_resources then null;
             when others then  -- whatever it is, it is this pipeline's alone
                 perform stop_pipeline(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name));
         end;

@@ -133,6 +133,18 @@ def test_a_pipeline_that_the_repair_cannot_mend_stops_alone(two: psycopg.Connect
     assert letters_go_on(two)
 
 
+def test_a_sweep_that_fails_for_any_reason_stops_one_pipeline(connection: psycopg.Connection) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection, queue="broken", backfill=False)
+    connection.execute("create table letters (id int primary key, title text)")
+    create_pipeline(connection, name="letters", source="letters", content_columns=["title"])
+    connection.execute("alter table pgmq.q_broken_backfill rename vt to visible_from")
+    connection.execute("select pgembedd.sweep()")
+    assert reason(connection).startswith("The sweep failed: column ")
+    assert reason(connection).endswith("Mend that, then call pgembedd.resume('documents').")
+    assert letters_go_on(connection)
+
+
 def test_a_content_function_that_is_gone(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     connection.execute("create function embedding_input(documents) returns text language sql as $$ select $1.title $$")

@@ -76,6 +76,27 @@ def test_forced_row_security_that_binds_the_owner_is_refused(roles: Roles, conne
     assert queued(connection) == [1]
 
 
+def test_whoever_cannot_see_all_rows_gets_an_error_and_not_a_part(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    owner, member = roles.make("owner", "bypassrls"), roles.make("member")
+    owned_table(connection, owner)
+    connection.execute("alter table documents enable row level security, force row level security")
+    create_pipeline(connection)
+    connection.execute(f"""
+        insert into documents values (1, 'x'); delete from pgmq.q_embedding_jobs;
+        grant {owner} to {member};
+        grant usage on schema pgembedd, pgmq to {member};
+        grant execute on all functions in schema pgembedd to {member};
+        grant all on all tables in schema pgembedd, pgmq to {member};
+    """)
+    with connect_as(database, member) as theirs:
+        assert rows(theirs, "select * from documents") == []
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            theirs.execute("select pgembedd.backfill('documents')")
+        assert value(theirs, "select pgembedd.sweep()") == 1  # runs as who installed it
+
+
 WHOAMI = """
     create table seen (who text, at text);
     create function embedding_input(d documents) returns text language plpgsql as $$
