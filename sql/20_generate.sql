@@ -267,7 +267,8 @@ end $body$, pipeline.id, format($q$
                 with ordinality as i(id, hash, embedding, n)
             cross join lateral %2$s),
         locked as materialized (
-            select i.n, %3$s operator(pg_catalog.=) i.hash as current
+            select i.n, %3$s operator(pg_catalog.=) i.hash as current,
+                   row(s.%6$I)::pg_catalog.record operator(pg_catalog.*<>) row(i.embedding)::pg_catalog.record as differs
             from input i join %4$s s on %5$s
             for no key update of s skip locked),
         written as (
@@ -275,11 +276,13 @@ end $body$, pipeline.id, format($q$
             from input i join locked l on l.n operator(pg_catalog.=) i.n
             where l.current and %5$s
               and row(s.%6$I)::pg_catalog.record operator(pg_catalog.*<>) row(i.embedding)::pg_catalog.record
-            returning i.n, %3$s operator(pg_catalog.=) i.hash as current)
+            returning i.n, %3$s operator(pg_catalog.=) i.hash as current,
+                      s.%6$I is null and i.embedding is not null as emptied)
         select i.n, case
             when l.n is null and exists (select from %4$s s where %5$s) then 'locked'
             when l.n is null then 'gone'
             when not l.current then 'changed'
+            when w.emptied or w.n is null and l.differs then 'refused'
             when w.n is null then 'unchanged'
             when not w.current then 'rewritten'
             when i.embedding is null then 'cleared'

@@ -175,6 +175,7 @@ end $$;
 --   written, unchanged, cleared, gone      done; the message is deleted
 --   changed, rewritten, locked             released for a re-read, no attempt: the content changed meanwhile,
 --                                          the write itself changed it, somebody holds the row
+--   refused                                a BEFORE trigger of the table kept the vector out; to be failed
 --   lost                                   the lease ran out and the job is somebody else's: nothing was done
 create or replace function pgembedd.store(
     queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings vector[],

@@ -14,6 +14,8 @@ from worker.log import get_logger
 from worker.models import Models, start
 from worker.outcomes import fail_job, release_jobs
 
+REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the vector from being written.")
+
 
 class Deliverer:
     """Runs in a thread of its own until it is handed None."""
@@ -54,7 +56,8 @@ class Deliverer:
     def _store(self, results: list[Result]) -> dict[str, int]:
         """Store what can be, fail the rest; how many of each outcome."""
         outcomes: Counter[str] = Counter()
-        for result, outcome in isolate(results, self._gateway.store):
+        for result, stored in isolate(results, self._gateway.store):
+            outcome = REFUSED if stored == "refused" else stored
             if isinstance(outcome, RowFailure):
                 fail_job(self._gateway, self._in_flight, result.job, outcome)
                 outcomes["failed"] += 1

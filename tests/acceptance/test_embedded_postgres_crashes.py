@@ -104,7 +104,9 @@ def test_what_was_committed_survives_a_kill(directory: Path) -> None:
         connection = psycopg.connect(server.conninfo(), autocommit=True)
         connection.execute("create table kept (id int)")
         connection.execute("insert into kept select generate_series(1, 1000)")
-        # A backend that computes does not notice by itself that the postmaster is gone.
+        # A backend that computes does not notice by itself that the postmaster is gone. Should kill() fail to
+        # end it, the time limit does, so that no test run leaves it spinning.
+        connection.execute("set statement_timeout = '1min'")
         connection.pgconn.send_query(b"do 'begin loop end loop; end'")
         killed = server.pid
         server.kill()

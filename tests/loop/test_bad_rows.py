@@ -211,3 +211,18 @@ def test_what_the_worker_itself_fails_of_is_not_handed_back(
     with pytest.raises(ZeroDivisionError):
         Worker(database.conninfo, brisk(), Models(only(Wrapped(model)))).run()
     assert [(job.read_ct, job.unrecorded) for job in waiting(connection)] == [(1, 1), (1, 1)]
+
+
+def test_a_vector_that_the_tables_own_trigger_keeps_out_is_given_up(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    connection.execute("create function keep() returns trigger language plpgsql as $$ begin return null; end $$")
+    connection.execute(
+        "create trigger keep before update on documents for each row when (old.id = 2) execute function keep()"
+    )
+    connection.execute("update pgembedd.pipeline set max_attempts = 1")
+    insert(connection, [1, 2, 3])
+    with worker_thread(database, only(Wrapped(model))):
+        eventually(lambda: rows(connection, "select key, reason from pgembedd.failures") == [(2, "write")])
+        eventually(lambda: missing(connection) == [2])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from tests.support.sql import (
+    BACKFILL,
     claim,
     claim_one,
     create_pipeline,
+    fail,
     make_documents,
     queued,
     rows,
@@ -66,3 +69,17 @@ def test_rewriting_that_comes_to_rest_is_fine(connection: psycopg.Connection) ->
     assert store(connection, [first]) == ["rewritten"]
     assert work(connection) == {1: "written"}
     assert value(connection, "select state from pgembedd.status") == "running"
+
+
+@pytest.mark.parametrize("verdict", ["return null", "new.embedding := null; return new"])
+def test_a_trigger_that_keeps_the_vector_out_is_a_failure(connection: psycopg.Connection, verdict: str) -> None:
+    """Called done, the sweep would find the row again every minute, for ever."""
+    make_documents(connection, 1)
+    create_pipeline(connection, max_attempts=1)
+    connection.execute(f"create function keep() returns trigger language plpgsql as $$ begin {verdict}; end $$")
+    connection.execute("create trigger keep before update on documents for each row execute function keep()")
+    (job,) = claim(connection, BACKFILL)
+    assert store(connection, [job]) == ["refused"]
+    assert vectors(connection) == [None]
+    assert fail(connection, job, "write")[0] == "dead"
+    assert value(connection, "select pgembedd.sweep()") == 0
