@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from worker.errors import ConfigurationError, SchemaError
-from worker.extensions import MINIMUM_VECTOR, numbers
+from worker.extensions import MINIMUM_VECTOR, lacks_pgmq_rights, numbers, pgmq_grants
 from worker.migrate import check_schema
 from worker.model import ModelInfo, describe_models
 from worker.queries import query
@@ -95,6 +95,9 @@ def _before_migration(connection: psycopg.Connection) -> Iterator[Finding]:
     if not may_create:
         grant = _text(connection, "grant create on database {} to {};", database, role)
         yield Finding("bad", "rights", "this role may not create schemas here", f"As an administrator: {grant}")
+    if lacks_pgmq_rights(connection):
+        grants = pgmq_grants(_text(connection, "{}", role))
+        yield Finding("bad", "rights", "pgmq belongs to another role", f"As an administrator: {grants}")
     if vector[1] is None and not vector[3]:
         yield Finding(
             "bad", "rights", "this role may not install vector", "As an administrator: create extension vector;"
@@ -113,20 +116,9 @@ def _rights(connection: psycopg.Connection) -> Iterator[Finding]:
     for owner, usage, create, tables in _rows(connection, "doctor_owner"):
         if not (usage and create and tables):
             lacking = f"{owner}, as whom our functions run, lacks rights on pgmq"
-            yield Finding("bad", "rights", lacking, _owner_remedy(owner))
+            yield Finding("bad", "rights", lacking, f"As an administrator: {pgmq_grants(owner)}")
     for (queue,) in _rows(connection, "doctor_queues"):
         yield Finding("bad", "queue", f"{queue} does not exist", "pgembedd migrate")
-
-
-def _owner_remedy(owner: str) -> str:
-    return "As an administrator: " + " ".join(
-        (
-            f"grant usage, create on schema pgmq to {owner};",
-            f"grant select, insert, update, delete on all tables in schema pgmq to {owner};",
-            f"grant usage on all sequences in schema pgmq to {owner};",
-            f"grant execute on all functions in schema pgmq to {owner};",
-        )
-    )
 
 
 def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:

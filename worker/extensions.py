@@ -70,13 +70,24 @@ where n.nspname = 'pgmq'
 """
 
 
+def pgmq_grants(role: str) -> str:
+    """What an administrator who owns pgmq grants to `role` (an identifier, quoted where it must be)."""
+    return (
+        f"grant usage, create on schema pgmq to {role}; "
+        f"grant select, insert, update, delete on all tables in schema pgmq to {role};"
+    )
+
+
+def lacks_pgmq_rights(connection: psycopg.Connection) -> bool:
+    """Whether pgmq is here, but belongs to another role, and this one may not keep queues in it."""
+    return _scalar(connection, _PGMQ_RIGHTS) is False
+
+
 def _require_pgmq_rights(connection: psycopg.Connection) -> None:
-    if _scalar(connection, _PGMQ_RIGHTS) is False:
+    if lacks_pgmq_rights(connection):
         role = sql.Identifier(connection.info.user).as_string(connection)
         raise ConfigurationError(
-            "pgmq belongs to another role here: an administrator must run "
-            f"`grant usage, create on schema pgmq to {role}; "
-            f"grant select, insert, update, delete on all tables in schema pgmq to {role};` first."
+            f"pgmq belongs to another role here: an administrator must run `{pgmq_grants(role)}` first."
         )
 
 

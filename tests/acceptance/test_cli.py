@@ -9,6 +9,7 @@ import sys
 
 import psycopg
 import pytest
+from pgmq.install import get_embedded_install_sql
 
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database
@@ -218,3 +219,15 @@ def test_up_prints_no_password_of_a_database_that_was_named(database: Database) 
     password = str(psycopg.conninfo.conninfo_to_dict(database.conninfo)["password"])
     assert database.name in lines[0]
     assert password not in "".join(lines) + rest
+
+
+def test_doctor_prints_what_an_administrator_has_to_grant(server: EmbeddedPostgres) -> None:
+    with temporary_roles(server) as roles, fresh_database(server) as database:
+        role = roles.make("owner")
+        with database.connect() as administrator:
+            administrator.execute(get_embedded_install_sql().encode())
+        checked = pgembedd("doctor", database=conninfo_as(database, role))
+        assert checked.code == 1
+        assert f"grant create on database {database.name} to {role};" in checked.out.replace('"', "")
+        assert f"grant usage, create on schema pgmq to {role};" in checked.out.replace('"', "")
+        assert "create extension vector;" in checked.out.lower()
