@@ -3,7 +3,9 @@
 import argparse
 import json
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,6 +70,13 @@ def machine() -> str:
     return f"{names[0] if names else platform.processor() or platform.machine()}, {len(names) or '?'} cores"
 
 
+def command() -> str:
+    """How this process was started, as one would type it in the checkout."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    started = f"-m {spec.name.removesuffix('.__main__')}" if spec else Path(sys.argv[0]).name
+    return " ".join(["python", started, *map(shlex.quote, sys.argv[1:])])
+
+
 def versions(*packages: str) -> dict[str, str]:
     """Versions of Python and of these distributions."""
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
@@ -94,6 +103,7 @@ def publish(results: Sequence[Result], used: dict[str, str], *, as_json: bool) -
             "ratio": None if result.ratio is None else round(result.ratio, 3),
             "machine": machine(),
             "versions": used,
+            "command": command(),
         }
         if as_json:
             print(json.dumps(line))

@@ -46,7 +46,9 @@ create or replace function pgembedd.create_pipeline(
     max_attempts integer default 5,
     create_index boolean default true,
     m integer default 16,
-    ef_construction integer default 64
+    ef_construction integer default 64,
+    index_when text default 'auto',
+    index_within interval default '1 day'
 ) returns bigint
 language plpgsql
 as $$
@@ -70,8 +72,10 @@ begin
     made.on_update := on_update;
     made.queue := queue;
     made.max_attempts := max_attempts;
+    made.m := m;
+    made.ef_construction := ef_construction;
     made.search_path := pg_catalog.current_setting('search_path');
-    return pgembedd._create_pipeline(made, backfill, create_index, m, ef_construction);
+    return pgembedd._create_pipeline(made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within);
 end $$;
 comment on function pgembedd.create_pipeline is
     'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
@@ -92,8 +96,9 @@ begin
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
 end $$;
 
+-- index_when is null where no index is wanted.
 create or replace function pgembedd._create_pipeline(
-    made pgembedd.pipeline, backfill boolean, create_index boolean, m integer, ef_construction integer
+    made pgembedd.pipeline, backfill boolean, index_when text, index_within interval
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -111,18 +116,19 @@ begin
     perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
     perform _check_owner(made);
     perform _ensure_column(made);
-    if create_index then
-        made.created_indexes := _ensure_indexes(made, m, ef_construction);
+    if index_when is not null then
+        perform _check_when(index_when, index_within);
+        made := _ensure_indexes(made, index_when, index_within);
     end if;
     insert into pipeline (
         name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
         model, dimensions, vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path,
-        created_indexes)
+        m, ef_construction, index_name, index_due_at, created_indexes)
     values (
         made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
         made.watch_columns, made.embedding_column, made.model, made.dimensions, made.vector_type, made.distance,
         made.on_update, made.queue, made.backfill_queue, made.max_attempts, made.search_path,
-        coalesce(made.created_indexes, '{}'))
+        made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'))
     returning * into made;
     perform _generate(made);
     return case when backfill then _backfill(made, false) else 0 end;
@@ -190,8 +196,27 @@ begin
         perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
     elsif coalesce(made.embedding_column, '') = '' then
         perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
+    elsif made.m is null or made.m not between 2 and 100
+       or made.ef_construction is null or made.ef_construction not between greatest(4, 2 * made.m) and 1000 then
+        perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.',
+                coalesce(made.m::text, 'NULL'), coalesce(made.ef_construction::text, 'NULL')),
+            'm goes from 2 to 100, ef_construction from twice m to 1000.');
     elsif made.embedding_column = any (made.content_columns || made.watch_columns || made.key_columns) then
         perform _refuse(format('The column "%s" cannot be content or key and hold the vector, too.', made.embedding_column));
+    end if;
+end $$;
+
+create or replace function pgembedd._check_when(index_when text, index_within interval) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if index_when not in ('auto', 'now', 'later') then
+        perform _refuse(format('index_when %s is not known.', quote_literal(index_when)),
+            'now makes the index at once, later after the backfill, auto decides by the size of the table.');
+    elsif index_within is null or index_within < interval '0' then
+        perform _refuse(format('index_within %s is no time to build an index in.', coalesce(quote_literal(index_within), 'NULL')),
+            'It is how long the backfill may put the index off; one day unless given.');
     end if;
 end $$;
 
@@ -297,61 +322,6 @@ begin
     end if;
 end $$;
 
--- The HNSW index for searching, and a small one of the rows that still wait, for the sweep and for status.
-create or replace function pgembedd._ensure_indexes(made pgembedd.pipeline, m integer, ef_construction integer)
-returns text[]
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    operators text := format('%s_%s_ops', made.vector_type, made.distance);
-    extension_schema text := (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
-    created text[] := '{}';
-    base text := _cut((select relname from pg_class where oid = made.source), 20) || '_' || _cut(made.embedding_column, 20);
-begin
-    if m is null or m not between 2 and 100 or ef_construction is null or ef_construction not between greatest(4, 2 * m) and 1000 then
-        perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.',
-                coalesce(m::text, 'NULL'), coalesce(ef_construction::text, 'NULL')),
-            'm goes from 2 to 100, ef_construction from twice m to 1000.');
-    end if;
-    if not exists (
-        select from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
-        join pg_opclass o on o.oid = i.indclass[0]
-        join pg_attribute k on k.attrelid = i.indrelid and k.attnum = i.indkey[0]
-        where i.indrelid = made.source and k.attname = made.embedding_column and i.indpred is null
-          and a.amname in ('hnsw', 'ivfflat') and o.opcname = operators)
-    then
-        created := created || _create_index(made.source, base || '_hnsw', format(
-            'using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)',
-            made.embedding_column, extension_schema, operators, m, ef_construction));
-    end if;
-    return created || _create_index(made.source, base || '_missing', format('(%s) where %I is null',
-        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column));
-end $$;
-
--- The start of a name in at most so many bytes: Postgres would cut the end off, and with it what tells names apart.
-create or replace function pgembedd._cut(name text, bytes integer) returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
-
-create or replace function pgembedd._create_index(source regclass, wished text, definition text) returns text
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    space text := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = source);
-    name text := wished;
-    tries integer := 1;
-begin
-    while to_regclass(format('%I.%I', space, name)) is not null loop
-        tries := tries + 1;
-        name := wished || tries;
-    end loop;
-    execute format('create index %I on %s %s', name, source, definition);
-    return format('%I.%I', space, name);
-end $$;
-
 create or replace function pgembedd.drop_pipeline(name text, drop_column boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -360,6 +330,10 @@ declare
     gone pgembedd.pipeline := _pipeline(name);
     item record;
 begin
+    -- First: whoever builds it holds a lock that dropping a trigger would wait for.
+    if _exists(gone.source) then
+        perform _abandon_index(gone);
+    end if;
     for item in
         select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
         where f.pronamespace = 'pgembedd'::regnamespace and not t.tgisinternal and t.tgparentid = 0
@@ -389,7 +363,7 @@ begin
     delete from pipeline p where p.id = gone.id;
 end $$;
 comment on function pgembedd.drop_pipeline is
-    'Stop embedding a table: triggers, jobs and dead letters go; vectors and their index stay unless drop_column.';
+    'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';
 
 create or replace function pgembedd._exists(source regclass) returns boolean
 language sql stable

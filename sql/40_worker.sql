@@ -23,13 +23,19 @@ begin
             hint = 'Run `pgembedd migrate`: it makes the queues of all pipelines.';
     end if;
     for job in
+        -- The usual message is ours and was never read before: it gets by without a call of a function.
         select c.*, p.id as p_id, p.name, p.model, p.fingerprint, p.dimensions, p.state, p.max_attempts,
-               _note(c.headers, 'alone') as alone,
-               _note(c.headers, 'attempts') as attempts,
-               c.read_ct - 1 - _note(c.headers, 'attempts') - _note(c.headers, 'deferrals') as deaths
-        from _read_queue(queue, qty, lease_s, poll_s) c
-        left join pipeline p on p.id = _pipeline_of(c.message)
-        order by _note(c.headers, 'alone'), c.msg_id  -- whoever was in company only goes before the one that kills
+               c.read_ct - 1 - c.attempts - c.deferrals as deaths
+        from (
+            select r.*,
+                   case when r.message ? 'pipeline' and r.message ->> 'id' is not null then r.message ->> 'pipeline'
+                        else _pipeline_of(r.message)::text end as named,
+                   case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
+                   case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
+                   case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
+            from _read_queue(queue, qty, lease_s, poll_s) r) c
+        left join pipeline p on p.id::text = c.named
+        order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop
         if job.p_id is null then
             perform _bury(queue, job.msg_id, null, 'unknown_pipeline',
@@ -164,9 +170,12 @@ set lock_timeout = '2s'
 as $$
 begin
     return query execute format($q$
-        select i.n, case when r.n is null then 'gone' when pgembedd._blank(r.content) then 'blank' else 'ok' end,
-               case when not pgembedd._blank(r.content) then r.content end, %s
+        select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
+               case when not b.blank then r.content end, %s
         from unnest($1) with ordinality as i(id, n) left join %s($1) r on r.n = i.n
+        -- What starts with a letter, a digit or a sign is not blank; that spares most texts a search.
+        cross join lateral (select case when left(r.content, 1) collate "C" between '!' and '~' then false
+                                        else pgembedd._blank(r.content) end) as b(blank)
         order by i.n
         $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
 end $$;
@@ -189,40 +198,47 @@ as $$
 #variable_conflict use_column
 declare
     held_ids bigint[];
-    held_keys jsonb[];
     held_outcomes text[];
     keys jsonb[];
-    firsts bigint[];
+    row_hashes bytea[];
+    vectors embeddings%type;  -- vector[], wherever that lives
+    blank boolean[];
+    cut integer[];
+    which integer[];
     outcomes text[];
 begin
+    -- The jobs that are still ours, and their rows: several messages may name one, which is written once, with what
+    -- the latest of them brings. `which` says for each job where its row stands in `keys`.
     execute format($q$
-        select array_agg(h.msg_id), array_agg(h.id) from (
-            select q.msg_id, q.message -> 'id' as id from %s q
-            join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
-            order by q.msg_id for update of q) h
-        $q$, _queue_table(queue)) into held_ids, held_keys using msg_ids, read_cts;
+        with held as materialized (
+            select q.msg_id, q.message -> 'id' as id, c.hash, c.embedding, c.dropped
+            from unnest($1, $2, $3, $4, $5) as c(msg_id, read_ct, hash, embedding, dropped)
+            join %s q using (msg_id, read_ct) order by q.msg_id for update of q),
+        ranked as (
+            select h.*, dense_rank() over (order by h.id) as row_no,
+                   lead(true, 1, false) over (partition by h.id order by h.msg_id) as older
+            from held h)
+        select array_agg(r.msg_id order by r.row_no, r.msg_id), array_agg(r.row_no order by r.row_no, r.msg_id),
+               array_agg(r.id order by r.row_no) filter (where not r.older),
+               array_agg(r.hash order by r.row_no) filter (where not r.older),
+               array_agg(r.embedding order by r.row_no) filter (where not r.older),
+               array_agg(r.embedding is null order by r.row_no) filter (where not r.older),
+               array_agg(r.dropped order by r.row_no) filter (where not r.older)
+        from ranked r
+        $q$, _queue_table(queue)) into held_ids, which, keys, row_hashes, vectors, blank, cut
+    using msg_ids, read_cts, hashes, embeddings, dropped;
 
     if held_ids is null then
         return query select c.msg_id, 'lost' from unnest(msg_ids) as c(msg_id);
         return;
     end if;
 
-    -- Several messages may name one row; it is written once.
-    select array_agg(d.id), array_agg(d.n) into keys, firsts from (
-        select distinct on (h.id) h.id, array_position(msg_ids, h.msg_id)::bigint as n
-        from unnest(held_ids, held_keys) as h(msg_id, id) order by h.id, h.msg_id desc) d;
     execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
-        _pipeline_function(pipeline_id, 'write')) into outcomes
-    using keys, array(select hashes[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i),
-                array(select embeddings[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i);
-    held_outcomes := array(
-        select o.outcome from unnest(held_keys) with ordinality as h(id, i)
-        join unnest(keys, outcomes) as o(id, outcome) on o.id = h.id order by h.i);
+        _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
+    held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
 
     perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes,
-        array(select embeddings[f.n] is null from unnest(firsts) with ordinality as f(n, i) order by f.i),
-        array(select dropped[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i));
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)

@@ -91,6 +91,10 @@ begin
         swept := sweep();
         update installation set swept_at = clock_timestamp();
     end if;
+    if state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp() then
+        perform _tend_indexes();
+        update installation set indexes_at = clock_timestamp();
+    end if;
     if state.retained_at + make_interval(secs => retention_every_s) <= clock_timestamp() then
         perform retention();
         update installation set retained_at = clock_timestamp();

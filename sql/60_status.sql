@@ -27,7 +27,8 @@ select p.name as pipeline, p.source::text as source, p.embedding_column as desti
        coalesce(q.fresh, 0) as queued, coalesce(q.backfill, 0) as backfill,
        clock_timestamp() - q.oldest as oldest_age,
        coalesce(q.failing, 0) as failing, coalesce(r.dead, 0) as dead, coalesce(r.blank, 0) as blank,
-       coalesce(r.truncated, 0) as truncated, round(coalesce(a.rows, 0) / 5.0, 1) as rows_per_minute
+       coalesce(r.truncated, 0) as truncated, round(coalesce(a.rows, 0) / 5.0, 1) as rows_per_minute,
+       pgembedd._index_state(p) as index, p.index_due_at
 from pgembedd.pipeline p
 left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
                   sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing, min(oldest) as oldest

@@ -14,7 +14,9 @@ def setting(default: Any, variable: str, help_text: str) -> Any:
 class Settings:
     """How a worker works. Every field is an option of `pgembedd run` and an environment variable."""
 
-    claim_size: int = setting(32, "PGEMBEDD_CLAIM_SIZE", "Jobs taken from the queue at a time.")
+    claim_size: int = setting(
+        0, "PGEMBEDD_CLAIM_SIZE", "Jobs taken from the queue at a time; 0 takes what the model does in a moment."
+    )
     lease_s: int = setting(
         30,
         "PGEMBEDD_LEASE_S",
@@ -41,6 +43,19 @@ class Settings:
     threads: int = setting(
         0, "PGEMBEDD_THREADS", "Texts embedded at the same time; 0 takes the CPUs this process may use."
     )
+    precision: str = setting(
+        "fp32",
+        "PGEMBEDD_PRECISION",
+        "`fp32` (exact) or `int8` (two to three times as fast) of all models, or by model: `gte-small=int8,...`.",
+    )
+    index_memory_mb: int = setting(
+        512,
+        "PGEMBEDD_INDEX_MEMORY_MB",
+        "Most memory, in MB, that Postgres may take to build an index after a backfill; 0: this worker builds none.",
+    )
+    index_workers: int = setting(
+        2, "PGEMBEDD_INDEX_WORKERS", "Parallel workers of Postgres's that help to build an index; 0: none."
+    )
     model_dir: str = setting(
         "", "PGEMBEDD_MODEL_DIR", "Directory with the model's files, for a machine without network."
     )
@@ -57,12 +72,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 MINIMUM: dict[str, float] = {
-    "claim_size": 1,
+    "claim_size": 0,
     "lease_s": 1,
     "grace_s": 0,
     "poll_max_s": 0.05,
     "sweep_every_s": 1,
     "threads": 0,
+    "index_memory_mb": 0,
+    "index_workers": 0,
 }
 
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")

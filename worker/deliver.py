@@ -13,6 +13,7 @@ from worker.jobs import Result
 from worker.log import get_logger
 from worker.models import Models, start
 from worker.outcomes import fail_job, release_jobs
+from worker.pace import Pace
 
 REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the vector from being written.")
 
@@ -20,13 +21,22 @@ REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the ve
 class Deliverer:
     """Runs in a thread of its own until it is handed None."""
 
-    def __init__(self, gateway: Gateway, models: Models, in_flight: InFlight, deliveries: "Queue[Work | None]") -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        models: Models,
+        in_flight: InFlight,
+        deliveries: "Queue[Work | None]",
+        pace: Pace | None = None,
+    ) -> None:
+        """`pace` is told how long the jobs were held."""
         self._gateway, self._models, self._in_flight, self._deliveries = (
             gateway,
             models,
             in_flight,
             deliveries,
         )
+        self._pace = pace or Pace()
 
     def run(self) -> None:
         """Deliver everything that comes."""
@@ -43,7 +53,7 @@ class Deliverer:
         except NotNow as not_now:
             release_jobs(self._gateway, self._in_flight, work.jobs, not_now)
             return
-        self._in_flight.remove(work.jobs)
+        self._pace.note(*self._in_flight.remove(work.jobs))
         get_logger().info(
             "stored",
             pipeline=work.jobs[0].pipeline.name,

@@ -17,6 +17,8 @@ from worker.queries import query
 
 MINIMUM_SERVER = 140000
 MINIMUM_FREE_BYTES = 500_000_000
+# A worker that may build an index does so within seconds, and pg_cron within minutes.
+OVERDUE_S = 900
 
 Level = Literal["ok", "note", "bad"]
 
@@ -131,7 +133,7 @@ def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
     if not rows:
         yield Finding("note", "pipelines", "none yet", "select pgembedd.create_pipeline(...)")
     models = {info.name: info for info in describe_models()}
-    for name, state, reason, problem, model, fingerprint, dimensions, waiting, dead, oldest_s in rows:
+    for name, state, reason, problem, model, fingerprint, dimensions, waiting, dead, oldest_s, index, due_s in rows:
         about = f'pipeline "{name}"'
         if state == "stopped" or problem:
             yield Finding("bad", about, state, problem or reason)
@@ -143,7 +145,20 @@ def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
             yield Finding("ok", about, f"running, {waiting} jobs waiting, {workers} workers")
         if dead:
             yield Finding("note", about, f"{dead} rows given up", "See pgembedd.failures; then pgembedd retry.")
+        yield from _index(about, name, index, due_s)
         yield from _model(about, model, fingerprint, dimensions, models.get(model))
+
+
+def _index(about: str, name: str, state: str | None, due_s: float | None) -> Iterator[Finding]:
+    """`due_s`: for how many seconds it has been due; below 0 it is not."""
+    if state == "invalid":
+        yield Finding("bad", about, "the build of its index was broken off", f"pgembedd index {name}")
+    elif state == "due" and due_s is not None:
+        level: Level = "note" if due_s < OVERDUE_S else "bad"
+        text = f"its index is due since {due_s:.0f} s; until it is built every search reads the whole table"
+        yield Finding(level, about, text, f"pgembedd index {name}")
+    elif state in ("deferred", "building"):
+        yield Finding("note", about, f"its index is {state}; until it is built every search reads the whole table")
 
 
 def _model(

@@ -15,6 +15,7 @@ from worker.lanes import lane_order
 from worker.log import get_logger
 from worker.models import Models, Pending, start
 from worker.outcomes import fail_job, release_jobs
+from worker.pace import Pace
 
 LANES_EVERY_S = 5.0
 FIRST_PAUSE_S = 0.1
@@ -42,11 +43,13 @@ class Fetcher:
         deliveries: "Queue[Work | None]",
         stopping: Callable[[], bool],
         queues: Sequence[str] = (),
+        pace: Pace | None = None,
     ) -> None:
-        """`queues` restricts it to these fresh lanes and their backfills."""
+        """`queues` restricts it to these fresh lanes and their backfills; `pace` is what the deliverer tells."""
         self._settings, self._gateway, self._models = settings, gateway, models
         self._in_flight, self._deliveries, self._stopping = in_flight, deliveries, stopping
         self._queues = queues
+        self._pace = pace or Pace(settings.claim_size)
         self._listens = settings.wait == "listen"
         self._lanes: list[tuple[str, str]] = []
         self._lanes_until = 0.0
@@ -58,18 +61,19 @@ class Fetcher:
         if self._listens:
             self._gateway.listen()
         while not self._stopping():
-            room = self._in_flight.wait_for(lambda held: len(held) <= self._settings.claim_size, LOOK_UP_S)
+            room = self._in_flight.wait_for(lambda held: len(held) <= self._pace.size, LOOK_UP_S)
             if room and not self.turn():
                 self._sleep()
 
     def turn(self, poll_s: int = 0) -> bool:
         """One claim, from the first lane that has any jobs; False when none has."""
+        size = self._pace.size
         for queue in self._order():
-            jobs = self._gateway.claim(queue, self._settings.claim_size, self._settings.lease_s, poll_s)
+            jobs = self._gateway.claim(queue, size, self._settings.lease_s, poll_s)
             poll_s = 0  # one wait a turn
             if jobs:
                 self._in_flight.add(jobs)
-                if self._listens and len(jobs) >= self._settings.claim_size:
+                if self._listens and len(jobs) >= size:
                     self._gateway.set_idle(False)
                 self._work(jobs)
                 self._pause_s = FIRST_PAUSE_S

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
-from pgvector import Vector
-from pgvector.psycopg import register_vector
 from psycopg import sql
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
@@ -20,6 +18,7 @@ from worker.jobs import Content, Job, Pipeline, Result
 from worker.judging import COLLISION, PASSING, judged
 from worker.log import get_logger
 from worker.queries import query
+from worker.wire import Vectors, speak_vectors
 
 Answer = TypeVar("Answer")
 
@@ -55,14 +54,12 @@ class Gateway:
         return self._connection
 
     def _learn_vector(self, connection: psycopg.Connection) -> None:
-        row = connection.execute(query("vector_schema")).fetchone()
+        row = connection.execute(query("vector_type")).fetchone()
         if row is None:
             return  # the schema check says so in a sentence
-        with connection.transaction():
-            # pgvector looks its types up by bare name, and the extension may live outside the search_path.
-            connection.execute(sql.SQL("set local search_path to {}").format(sql.Identifier(row[0])))
-            register_vector(connection)
-        self._vector = sql.Identifier(row[0], "vector")
+        schema, element_oid, array_oid = row
+        speak_vectors(connection, element_oid, array_oid)
+        self._vector = sql.Identifier(schema, "vector")
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -154,7 +151,7 @@ class Gateway:
             "msg_ids": [job.msg_id for job in jobs],
             "read_cts": [job.read_ct for job in jobs],
             "hashes": [result.content.hash for result in results],
-            "embeddings": [None if result.vector is None else Vector(result.vector) for result in results],
+            "embeddings": Vectors([result.vector for result in results]),
             "dropped": [result.dropped for result in results],
         }
         with judged("write", self.diagnose, jobs):

@@ -21,12 +21,13 @@ class InFlight:
         with self._changed:
             self._jobs.update({job.key: (job, time.monotonic()) for job in jobs})
 
-    def remove(self, jobs: Iterable[Job]) -> None:
-        """These have an outcome, or are somebody else's."""
+    def remove(self, jobs: Iterable[Job]) -> tuple[int, float]:
+        """These have an outcome, or are somebody else's. How many were held until now, and these for how long, in s."""
         with self._changed:
-            for job in jobs:
-                self._jobs.pop(job.key, None)
+            held, now = len(self._jobs), time.monotonic()
+            since = [self._jobs.pop(job.key)[1] for job in jobs if job.key in self._jobs]
             self._changed.notify_all()
+            return held, now - min(since, default=now)
 
     def jobs(self) -> list[Job]:
         """All of them, as of now."""

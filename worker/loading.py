@@ -2,20 +2,27 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worker.config import Settings
+from worker.errors import ConfigurationError
 from worker.log import get_logger
 from worker.models import Embedder
 
+if TYPE_CHECKING:
+    from worker.model.registry import Precision
+
 
 def loader(settings: Settings) -> Callable[[str], Embedder]:
-    """Makes the Embedder of a model name, as the settings say."""
+    """Makes the Embedder of a model name, as the settings say. ConfigurationError where they say nothing known."""
+    precisions = parse_precision(settings.precision)
 
     def load(name: str) -> Embedder:
         from worker.model import Session
 
         session = Session(
             name,
+            precision=precisions.get(name.casefold(), precisions[""]),
             model_dir=Path(settings.model_dir) if settings.model_dir else None,
             threads=settings.threads or None,
             notify=lambda line: get_logger().info("model", doing=line),
@@ -24,3 +31,17 @@ def loader(settings: Settings) -> Callable[[str], Embedder]:
         return session
 
     return load
+
+
+def parse_precision(setting: str) -> "dict[str, Precision]":
+    """`int8`, or `model=int8,other=fp32`: by the model's name in small letters; under "" that of all others."""
+    chosen: dict[str, Precision] = {"": "fp32"}
+    for part in setting.split(","):
+        model, _, precision = (word.strip() for word in part.rpartition("="))
+        if precision not in ("fp32", "int8"):
+            raise ConfigurationError(
+                f"PGEMBEDD_PRECISION is {setting!r}, but each part must be fp32, int8, or a model's name with one"
+                " of them, as in gte-small=int8."
+            )
+        chosen[model.casefold()] = "fp32" if precision == "fp32" else "int8"
+    return chosen

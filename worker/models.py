@@ -134,6 +134,6 @@ class Models:
         if pinned is not None and pinned != embedder.fingerprint:
             raise ModelMismatchError(
                 f'The pipeline "{pipeline.name}" holds vectors of {pinned}, but {pipeline.model} here is '
-                f"{embedder.fingerprint}: run the version that made them, or drop the pipeline, create it again "
-                "and call pgembedd.backfill() with force."
+                f"{embedder.fingerprint}: run the version and the precision (PGEMBEDD_PRECISION) that made them, "
+                "or drop the pipeline, create it again and call pgembedd.backfill() with force."
             )

@@ -60,9 +60,71 @@ select pgembedd.set_idle(%(idle)s)
 -- The upkeep, when it is due.
 select pgembedd.tick(%(sweep_every_s)s)
 
+-- name: may_index
+-- Whether this role may look after indexes at all: the owner of pgembedd, or a member.
+select pg_catalog.has_schema_privilege('pgembedd', 'usage')
+   and pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
+   and pg_catalog.has_table_privilege('pgembedd.pipeline', 'update')
+   and pg_catalog.has_function_privilege('pgembedd.index_statements(text)', 'execute')
+
+-- name: tend_indexes
+-- Which indexes are due by now, and which are done.
+select pgembedd._tend_indexes()
+
+-- name: indexes_due
+-- Indexes that are due and that this role may build.
+select p.name from pgembedd.pipeline p
+where p.index_due_at <= clock_timestamp() and pgembedd._problem(p) is null
+  and pgembedd._may_index(current_user::regrole::oid, p.source)
+order by p.index_due_at
+
+-- name: indexes_wanted
+-- Indexes that are outstanding, due or not.
+select p.name from pgembedd.pipeline p where p.index_due_at is not null order by p.index_due_at
+
+-- name: index_state
+-- What status says of a pipeline's index.
+select pgembedd._index_state(pgembedd._pipeline(%(name)s))
+
+-- name: index_lock
+-- Whether this session is now the only one that builds an index here.
+select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('pgembedd.index', 0))
+
+-- name: index_unlock
+-- Let others build.
+select pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('pgembedd.index', 0))
+
+-- name: index_size
+-- What the memory of a build depends on.
+select pgembedd._vectors(p), p.dimensions, p.vector_type, p.m from pgembedd.pipeline p where p.name = %(name)s
+
+-- name: index_settings
+-- Room for a build in kB (at least what the server gives anyway), no timeout on it; what it is now.
+select room.kb, pg_catalog.set_config('maintenance_work_mem', room.kb || 'kB', false),
+       pg_catalog.set_config('max_parallel_maintenance_workers', %(workers)s, false),
+       pg_catalog.set_config('statement_timeout', '0', false), pg_catalog.set_config('lock_timeout', '0', false)
+from (select greatest(s.reset_val::bigint, %(memory)s::bigint) as kb from pg_catalog.pg_settings s
+      where s.name = 'maintenance_work_mem') as room
+
+-- name: index_statements
+-- What is to be run for the index of a pipeline, one by one.
+select pgembedd.index_statements(%(name)s)
+
+-- name: drop_unfinished
+-- What a build of ours that was ended left behind.
+select pgembedd._drop_unfinished(p.id) from pgembedd.pipeline p where p.name = %(name)s
+
 -- name: vector_schema
 -- Where the extension's types live.
 select n.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace
+where e.extname = 'vector'
+
+-- name: vector_type
+-- Where the extension's types live, and the numbers of `vector` and `vector[]`.
+select n.nspname, t.oid, t.typarray
+from pg_catalog.pg_extension e
+join pg_catalog.pg_namespace n on n.oid = e.extnamespace
+join pg_catalog.pg_type t on t.typnamespace = n.oid and t.typname = 'vector'
 where e.extname = 'vector'
 
 -- name: status
@@ -151,7 +213,8 @@ select pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
 -- name: doctor_pipelines
 -- Each pipeline with what is wrong with it.
 select p.name, p.state, p.state_reason, pgembedd._problem(p), p.model, p.fingerprint, p.dimensions,
-       s.queued + s.backfill, s.dead, extract(epoch from s.oldest_age)::float8
+       s.queued + s.backfill, s.dead, extract(epoch from s.oldest_age)::float8,
+       s.index, extract(epoch from clock_timestamp() - p.index_due_at)::float8
 from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by p.name
 
 -- name: doctor_workers

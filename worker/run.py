@@ -1,4 +1,4 @@
-"""A worker: four threads around one model, started, watched and drained here."""
+"""A worker: five threads around one model, started, watched and drained here."""
 
 import os
 import signal
@@ -17,10 +17,12 @@ from worker.errors import DatabaseUnavailableError, NotNow
 from worker.fetch import Fetcher, Work
 from worker.gateway import Gateway
 from worker.heartbeat import keep_claims, keep_order
+from worker.indexing import keep_indexed
 from worker.inflight import InFlight
 from worker.log import get_logger
 from worker.models import Models
 from worker.outcomes import release_jobs
+from worker.pace import Pace
 from worker.systemd import notify_systemd
 
 # A claim takes seconds. One held for so long hangs, and systemd's watchdog may end it; the leases see to the rest.
@@ -54,8 +56,11 @@ class Worker:
             gateway("upkeep", self._stopping),
         )
         self._deliveries = deliveries
-        fetcher = Fetcher(settings, self._claims, models, self._in_flight, deliveries, self._stopping.is_set, queues)
-        deliverer = Deliverer(stores, models, self._in_flight, deliveries)
+        pace = Pace(settings.claim_size)
+        fetcher = Fetcher(
+            settings, self._claims, models, self._in_flight, deliveries, self._stopping.is_set, queues, pace
+        )
+        deliverer = Deliverer(stores, models, self._in_flight, deliveries, pace)
         self._threads = {
             "fetch": self._thread("fetch", fetcher.run),
             "deliver": self._thread("deliver", deliverer.run),
@@ -64,6 +69,9 @@ class Worker:
             ),
             "upkeep": self._thread("upkeep", lambda: keep_order(settings, upkeep, self._stopping)),
         }
+        if settings.wait == "listen":  # a build's lock and settings are a session's, which a pooler does not keep
+            builds = gateway("index", self._stopping)
+            self._threads["index"] = self._thread("index", lambda: keep_indexed(settings, builds, self._stopping))
         self._handback = gateway("release", self._finished)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:

@@ -18,7 +18,8 @@ create table pgembedd.installation (
     sql_digest        text,
     sql_applied_at    timestamptz,
     swept_at          timestamptz not null default '-infinity',
-    retained_at       timestamptz not null default '-infinity'
+    retained_at       timestamptz not null default '-infinity',
+    indexes_at        timestamptz not null default '-infinity'
 );
 comment on table pgembedd.installation is
     'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';
@@ -46,6 +47,10 @@ create table pgembedd.pipeline (
     state             text not null default 'running' check (state in ('running', 'paused', 'stopped')),
     state_reason      text,
     state_since       timestamptz not null default clock_timestamp(),
+    m                 integer not null,
+    ef_construction   integer not null,
+    index_name        text,
+    index_due_at      timestamptz,
     created_indexes   text[] not null default '{}',
     created_at        timestamptz not null default clock_timestamp(),
     unique (source, embedding_column),
@@ -57,6 +62,8 @@ comment on column pgembedd.pipeline.fingerprint is
     'The model this pipeline is pinned to; set by the first worker that serves it.';
 comment on column pgembedd.pipeline.search_path is
     'The creator''s search_path: the content function and the triggers of the source run under it.';
+comment on column pgembedd.pipeline.index_due_at is
+    'When the HNSW index is to be built at the latest; null when there is nothing to build.';
 
 create table pgembedd.row_state (
     pipeline_id       integer not null references pgembedd.pipeline on delete cascade,

@@ -166,7 +166,7 @@ def test_the_connection_string_may_come_from_a_file(
 
 def test_usage_errors_exit_with_2() -> None:
     assert pgembedd("nonsense").code == 2
-    assert pgembedd("run", "--claim-size", "0").code == 2
+    assert pgembedd("run", "--claim-size", "-1").code == 2
     assert pgembedd("run", PGEMBEDD_LEASE_S="soon").code == 2
 
 
@@ -203,7 +203,7 @@ def test_doctor_as_a_worker_that_may_do_nothing_else(server: EmbeddedPostgres, t
 
 
 def test_up_prints_no_password_of_a_database_that_was_named(database: Database) -> None:
-    refused = pgembedd("up", "--claim-size", "0", database=database.conninfo)
+    refused = pgembedd("up", "--claim-size", "-1", database=database.conninfo)
     assert refused.code == 2
     process = subprocess.Popen(
         [sys.executable, "-m", "worker", "up"],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import psycopg
 import pytest
+from pgvector.psycopg import register_vector
 from structlog.typing import EventDict
 
 from tests.support.databases import Database
@@ -148,3 +150,22 @@ def test_models_are_loaded_for_pipelines_made_later(
         insert(connection, [1])
         await_quiet(connection)
     assert texts == [["text 1"]]
+
+
+def test_int8_is_a_model_of_its_own(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
+) -> None:
+    """A worker at int8 fills a pipeline; one at fp32 then keeps off it, and says which setting made the vectors."""
+    make_documents(connection)
+    insert(connection, range(1, 5))
+    with worker_thread(database, loader(brisk(precision=f"{MODEL}=int8"))):
+        await_quiet(connection)
+    pinned = value(connection, "select fingerprint from pgembedd.pipeline")
+    assert pinned != model.fingerprint
+    register_vector(connection)
+    documents = connection.execute("select body, embedding from documents").fetchall()
+    vectors = np.array([embedding.to_numpy() for _, embedding in documents], np.float32)
+    texts = [body for body, _ in documents]
+    assert 0.99 < (vectors * model.embed(texts).vectors).sum(axis=1).min() < 0.9999
+    with pytest.raises(ModelMismatchError, match="PGEMBEDD_PRECISION"):
+        Worker(database.conninfo, brisk(), Models(loader(brisk()))).run()

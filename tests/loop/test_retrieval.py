@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from tests.support.databases import Database
-from tests.support.retrieval import Collection, load_cranfield, mean_ndcg_at_10, subset
 from worker.model import Session, default_model
+from worker.model.retrieval import Collection, load_cranfield, mean_ndcg_at_10, subset
 
 Rankings = dict[int, list[int]]
 

@@ -1,4 +1,64 @@
 CREATE SCHEMA pgembedd;
+CREATE TABLE pgembedd.pipeline (
+    id integer NOT NULL,
+    name text NOT NULL,
+    source regclass NOT NULL,
+    source_name text NOT NULL,
+    key_columns text[] NOT NULL,
+    content_columns text[],
+    content_function text,
+    watch_columns text[] NOT NULL,
+    embedding_column text NOT NULL,
+    model text NOT NULL,
+    fingerprint text,
+    dimensions integer NOT NULL,
+    vector_type text NOT NULL,
+    distance text NOT NULL,
+    on_update text NOT NULL,
+    queue text NOT NULL,
+    backfill_queue text NOT NULL,
+    max_attempts integer NOT NULL,
+    search_path text NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    state_reason text,
+    state_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    m integer NOT NULL,
+    ef_construction integer NOT NULL,
+    index_name text,
+    index_due_at timestamp with time zone,
+    created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT pipeline_check CHECK ((num_nonnulls(content_columns, content_function) = 1)),
+    CONSTRAINT pipeline_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
+    CONSTRAINT pipeline_distance_check CHECK ((distance = ANY (ARRAY['cosine'::text, 'l2'::text, 'ip'::text]))),
+    CONSTRAINT pipeline_key_columns_check CHECK ((cardinality(key_columns) > 0)),
+    CONSTRAINT pipeline_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 100))),
+    CONSTRAINT pipeline_name_check CHECK ((name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$'::text)),
+    CONSTRAINT pipeline_on_update_check CHECK ((on_update = ANY (ARRAY['keep'::text, 'clear'::text]))),
+    CONSTRAINT pipeline_state_check CHECK ((state = ANY (ARRAY['running'::text, 'paused'::text, 'stopped'::text]))),
+    CONSTRAINT pipeline_vector_type_check CHECK ((vector_type = ANY (ARRAY['halfvec'::text, 'vector'::text])))
+);
+COMMENT ON TABLE pgembedd.pipeline IS 'What is embedded from where to where. Written by create_pipeline() and its like, not by hand.';
+COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is pinned to; set by the first worker that serves it.';
+COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
+COMMENT ON COLUMN pgembedd.pipeline.index_due_at IS 'When the HNSW index is to be built at the latest; null when there is nothing to build.';
+CREATE FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    item regclass;
+begin
+    perform pg_cancel_backend(b) from _builders(made) b;
+    if _index_state(made) = 'valid' then return; end if;
+    -- The frame of a partitioned one takes the parts that are attached to it along.
+    for item in
+        select f.index from _tables(made) t, _fitting_indexes(made, t) f
+        where f.name = _index_name(made, t) and not exists (select from pg_inherits h where h.inhrelid = f.index)
+    loop
+        execute format('drop index %s', item);
+    end loop;
+end $$;
 CREATE FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -27,44 +87,6 @@ begin
             $q$, _queue_table(queue)) using msg_ids, outcomes;
     end if;
 end $_$;
-CREATE TABLE pgembedd.pipeline (
-    id integer NOT NULL,
-    name text NOT NULL,
-    source regclass NOT NULL,
-    source_name text NOT NULL,
-    key_columns text[] NOT NULL,
-    content_columns text[],
-    content_function text,
-    watch_columns text[] NOT NULL,
-    embedding_column text NOT NULL,
-    model text NOT NULL,
-    fingerprint text,
-    dimensions integer NOT NULL,
-    vector_type text NOT NULL,
-    distance text NOT NULL,
-    on_update text NOT NULL,
-    queue text NOT NULL,
-    backfill_queue text NOT NULL,
-    max_attempts integer NOT NULL,
-    search_path text NOT NULL,
-    state text DEFAULT 'running'::text NOT NULL,
-    state_reason text,
-    state_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT pipeline_check CHECK ((num_nonnulls(content_columns, content_function) = 1)),
-    CONSTRAINT pipeline_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
-    CONSTRAINT pipeline_distance_check CHECK ((distance = ANY (ARRAY['cosine'::text, 'l2'::text, 'ip'::text]))),
-    CONSTRAINT pipeline_key_columns_check CHECK ((cardinality(key_columns) > 0)),
-    CONSTRAINT pipeline_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 100))),
-    CONSTRAINT pipeline_name_check CHECK ((name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$'::text)),
-    CONSTRAINT pipeline_on_update_check CHECK ((on_update = ANY (ARRAY['keep'::text, 'clear'::text]))),
-    CONSTRAINT pipeline_state_check CHECK ((state = ANY (ARRAY['running'::text, 'paused'::text, 'stopped'::text]))),
-    CONSTRAINT pipeline_vector_type_check CHECK ((vector_type = ANY (ARRAY['halfvec'::text, 'vector'::text])))
-);
-COMMENT ON TABLE pgembedd.pipeline IS 'What is embedded from where to where. Written by create_pipeline() and its like, not by hand.';
-COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is pinned to; set by the first worker that serves it.';
-COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
 CREATE FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -102,6 +124,14 @@ begin
     end if;
     return attached;
 end $$;
+CREATE FUNCTION pgembedd._attach_index(frame regclass, part regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+begin
+    execute format('alter index %s attach partition %s', frame, part);
+end $$;
 CREATE FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint DEFAULT NULL::bigint) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -130,6 +160,18 @@ begin
     if queued > 0 then perform _wake(pipeline.backfill_queue); end if;
     return queued;
 end $_$;
+CREATE FUNCTION pgembedd._backfilled(made pgembedd.pipeline) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+declare
+    done boolean;
+begin
+    execute format('select not exists (select from %s q where %s) and exists (select from %s s where s.%I is not null)',
+        _queue_table(made.backfill_queue), _is_for(made.id), made.source, made.embedding_column) into done;
+    return done;
+end $$;
 CREATE FUNCTION pgembedd._base_type(type oid) RETURNS oid
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -144,6 +186,12 @@ CREATE FUNCTION pgembedd._blank(content text) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select coalesce(content, '') !~ '[^\s\u0085\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]'
+$$;
+CREATE FUNCTION pgembedd._builders(made pgembedd.pipeline) RETURNS SETOF integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select b.pid from pg_stat_progress_create_index b where b.index_relid in (select i from _unfinished_indexes(made) i)
 $$;
 CREATE FUNCTION pgembedd._bury(queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer) RETURNS void
     LANGUAGE plpgsql
@@ -208,6 +256,11 @@ begin
         perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
     elsif coalesce(made.embedding_column, '') = '' then
         perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
+    elsif made.m is null or made.m not between 2 and 100
+       or made.ef_construction is null or made.ef_construction not between greatest(4, 2 * made.m) and 1000 then
+        perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.',
+                coalesce(made.m::text, 'NULL'), coalesce(made.ef_construction::text, 'NULL')),
+            'm goes from 2 to 100, ef_construction from twice m to 1000.');
     elsif made.embedding_column = any (made.content_columns || made.watch_columns || made.key_columns) then
         perform _refuse(format('The column "%s" cannot be content or key and hold the vector, too.', made.embedding_column));
     end if;
@@ -263,6 +316,19 @@ begin
             'The queue names rows by their primary key: add one with ALTER TABLE ... ADD PRIMARY KEY.');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._check_when(index_when text, index_within interval) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if index_when not in ('auto', 'now', 'later') then
+        perform _refuse(format('index_when %s is not known.', quote_literal(index_when)),
+            'now makes the index at once, later after the backfill, auto decides by the size of the table.');
+    elsif index_within is null or index_within < interval '0' then
+        perform _refuse(format('index_within %s is no time to build an index in.', coalesce(quote_literal(index_within), 'NULL')),
+            'It is how long the backfill may put the index off; one day unless given.');
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -288,23 +354,7 @@ begin
     return (select format('%I.%I', n.nspname, f.proname)
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
 end $$;
-CREATE FUNCTION pgembedd._create_index(source regclass, wished text, definition text) RETURNS text
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-declare
-    space text := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = source);
-    name text := wished;
-    tries integer := 1;
-begin
-    while to_regclass(format('%I.%I', space, name)) is not null loop
-        tries := tries + 1;
-        name := wished || tries;
-    end loop;
-    execute format('create index %I on %s %s', name, source, definition);
-    return format('%I.%I', space, name);
-end $$;
-CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, create_index boolean, m integer, ef_construction integer) RETURNS bigint
+CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -321,18 +371,19 @@ begin
     perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
     perform _check_owner(made);
     perform _ensure_column(made);
-    if create_index then
-        made.created_indexes := _ensure_indexes(made, m, ef_construction);
+    if index_when is not null then
+        perform _check_when(index_when, index_within);
+        made := _ensure_indexes(made, index_when, index_within);
     end if;
     insert into pipeline (
         name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
         model, dimensions, vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path,
-        created_indexes)
+        m, ef_construction, index_name, index_due_at, created_indexes)
     values (
         made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
         made.watch_columns, made.embedding_column, made.model, made.dimensions, made.vector_type, made.distance,
         made.on_update, made.queue, made.backfill_queue, made.max_attempts, made.search_path,
-        coalesce(made.created_indexes, '{}'))
+        made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'))
     returning * into made;
     perform _generate(made);
     return case when backfill then _backfill(made, false) else 0 end;
@@ -355,6 +406,29 @@ begin
         if depth >= threshold then return true; end if;
     end loop;
     return false;
+end $$;
+CREATE FUNCTION pgembedd._drop_unfinished(pipeline_id integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+    one pgembedd.pipeline;
+    item record;
+    dropped integer := 0;
+begin
+    select p.* into one from pipeline p where p.id = pipeline_id;
+    for item in
+        select u as index, i.indrelid::regclass as relation
+        from _unfinished_indexes(one) u join pg_index i on i.indexrelid = u
+    loop
+        execute format('lock table only %s in share update exclusive mode nowait', item.relation);
+        if exists (select from pg_index i where i.indexrelid = item.index and not i.indisvalid) then
+            execute format('drop index %s', item.index);
+            dropped := dropped + 1;
+        end if;
+    end loop;
+    return dropped;
 end $$;
 CREATE FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) RETURNS text
     LANGUAGE sql STABLE
@@ -397,34 +471,30 @@ begin
             'Name another embedding_column.');
     end if;
 end $$;
-CREATE FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, m integer, ef_construction integer) RETURNS text[]
+CREATE FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, index_when text, index_within interval) RETURNS pgembedd.pipeline
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 declare
-    operators text := format('%s_%s_ops', made.vector_type, made.distance);
-    extension_schema text := (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
-    created text[] := '{}';
-    base text := _cut((select relname from pg_class where oid = made.source), 20) || '_' || _cut(made.embedding_column, 20);
+    missing text := _free_name(made.source, _index_base(made.source, made.embedding_column) || '_missing');
+    planned text := _free_name(made.source, _index_base(made.source, made.embedding_column) || '_hnsw');
 begin
-    if m is null or m not between 2 and 100 or ef_construction is null or ef_construction not between greatest(4, 2 * m) and 1000 then
-        perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.',
-                coalesce(m::text, 'NULL'), coalesce(ef_construction::text, 'NULL')),
-            'm goes from 2 to 100, ef_construction from twice m to 1000.');
+    made.created_indexes := array[format('%I.%I', _space(made.source), missing)];
+    if not exists (select from _fitting_indexes(made, made.source) f where f.valid) then
+        made.index_name := planned;
+        made.created_indexes := format('%I.%I', _space(made.source), planned) || made.created_indexes;
+        if index_when = 'later'
+           or index_when = 'auto' and _has_rows(made.source, _many_rows()) and _has_builder(made.source)
+        then
+            made.index_due_at := clock_timestamp() + index_within;
+            perform _index_frame(made);
+        else
+            execute format('create index %I on %s %s', planned, made.source, _hnsw(made));
+        end if;
     end if;
-    if not exists (
-        select from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
-        join pg_opclass o on o.oid = i.indclass[0]
-        join pg_attribute k on k.attrelid = i.indrelid and k.attnum = i.indkey[0]
-        where i.indrelid = made.source and k.attname = made.embedding_column and i.indpred is null
-          and a.amname in ('hnsw', 'ivfflat') and o.opcname = operators)
-    then
-        created := created || _create_index(made.source, base || '_hnsw', format(
-            'using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)',
-            made.embedding_column, extension_schema, operators, m, ef_construction));
-    end if;
-    return created || _create_index(made.source, base || '_missing', format('(%s) where %I is null',
-        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column));
+    execute format('create index %I on %s (%s) where %I is null', missing, made.source,
+        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column);
+    return made;
 end $$;
 CREATE FUNCTION pgembedd._ensure_queue(queue text) RETURNS void
     LANGUAGE plpgsql
@@ -459,6 +529,17 @@ CREATE FUNCTION pgembedd._exists(source regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select exists (select from pg_class where oid = source) $$;
+CREATE FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass) RETURNS TABLE(index regclass, name text, kind "char", method text, valid boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select i.indexrelid::regclass, c.relname::text, c.relkind, a.amname::text, i.indisvalid
+    from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
+    join pg_opclass o on o.oid = i.indclass[0]
+    join pg_attribute k on k.attrelid = i.indrelid and k.attnum = i.indkey[0]
+    where i.indrelid = relation and k.attname = made.embedding_column and i.indpred is null
+      and a.amname in ('hnsw', 'ivfflat') and o.opcname = format('%s_%s_ops', made.vector_type, made.distance)
+$$;
 CREATE FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -467,6 +548,20 @@ begin
     if to_regclass(_queue_table(queue)) is not null then
         execute format('delete from %s q where %s', _queue_table(queue), _is_for(pipeline_id));
     end if;
+end $$;
+CREATE FUNCTION pgembedd._free_name(source regclass, wished text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    name text := wished;
+    tries integer := 1;
+begin
+    while to_regclass(format('%I.%I', _space(source), name)) is not null loop
+        tries := tries + 1;
+        name := wished || tries;
+    end loop;
+    return name;
 end $$;
 CREATE FUNCTION pgembedd._generate(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
@@ -581,6 +676,36 @@ end $body$, pipeline.id, format($q$
             _key_numbered(pipeline.source))));
     perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
 end $_$;
+CREATE FUNCTION pgembedd._has_builder(source regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select exists (select from pg_namespace n
+                   where n.nspname = 'pgembedd' and _has_cron(n.nspowner) and _may_index(n.nspowner, source))
+        or exists (select from pg_stat_activity a
+                   where a.datname = current_database() and a.application_name = 'pgembedd index'
+                     and _may_index(a.usesysid, source))
+$$;
+CREATE FUNCTION pgembedd._has_cron(role oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when schedule is null then false
+                else has_schema_privilege(role, 'cron', 'usage') and has_function_privilege(role, schedule, 'execute') end
+    from to_regprocedure('cron.schedule(text, text, text)') schedule
+$$;
+CREATE FUNCTION pgembedd._has_rows(source regclass, many bigint) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    AS $_$
+declare
+    enough boolean;
+begin
+    -- Counted, because the estimate of a table that was just loaded is that of an empty one.
+    execute format('select count(*) >= %1$s from (select from %2$s limit %1$s) r', many, source) into enough;
+    return enough;
+end $_$;
 CREATE FUNCTION pgembedd._hash(content text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -594,6 +719,111 @@ CREATE FUNCTION pgembedd._hidden_from_owner(source regclass) RETURNS text
                   source, c.relowner::regrole, c.relowner::regrole, source)
     from pg_class c join pg_roles r on r.oid = c.relowner
     where c.oid = source and c.relrowsecurity and c.relforcerowsecurity and not (r.rolsuper or r.rolbypassrls)
+$$;
+CREATE FUNCTION pgembedd._hnsw(made pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)', made.embedding_column, n.nspname,
+                  format('%s_%s_ops', made.vector_type, made.distance), made.m, made.ef_construction)
+    from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+$$;
+CREATE FUNCTION pgembedd._index_base(relation regclass, embedding_column text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$ select _cut(c.relname, 20) || '_' || _cut(embedding_column, 20) from pg_class c where c.oid = relation $$;
+CREATE FUNCTION pgembedd._index_frame(made pgembedd.pipeline) RETURNS regclass
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    frame regclass;
+    inner_table regclass;
+begin
+    if (select relkind from pg_class where oid = made.source) <> 'p' then return null; end if;
+    select f.index into frame from _fitting_indexes(made, made.source) f where f.method = 'hnsw';
+    if frame is null then
+        execute format('create index %I on only %s %s', made.index_name, made.source, _hnsw(made));
+        frame := format('%I.%I', _space(made.source), made.index_name)::regclass;
+    end if;
+    for inner_table in
+        select t.relid from pg_partition_tree(made.source) t where not t.isleaf and t.level > 0 order by t.level
+    loop
+        continue when _index_within(frame, inner_table) is not null;
+        execute format('create index %I on only %s %s', _index_name(made, inner_table), inner_table, _hnsw(made));
+        perform _attach_index(
+            _index_within(frame, (select i.inhparent from pg_inherits i where i.inhrelid = inner_table)),
+            format('%I.%I', _space(inner_table), _index_name(made, inner_table))::regclass);
+    end loop;
+    return frame;
+end $$;
+CREATE FUNCTION pgembedd._index_name(made pgembedd.pipeline, relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when relation = made.source then made.index_name
+                else _index_base(relation, made.embedding_column) || '_hnsw_' || relation::oid end
+$$;
+CREATE FUNCTION pgembedd._index_state(made pgembedd.pipeline) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    key bigint := hashtextextended('pgembedd.index', 0);
+    unfinished boolean := exists (select from _unfinished_indexes(made));
+begin
+    if not _exists(made.source) then
+        return null;
+    elsif exists (select from _fitting_indexes(made, made.source) f where f.valid) then
+        return 'valid';
+    -- The lock as well, because what another role does is not for everybody to see.
+    elsif unfinished and (exists (select from _builders(made)) or exists (
+        select from pg_locks l join pg_database d on d.oid = l.database
+        where d.datname = current_database() and l.locktype = 'advisory' and l.granted
+          and (l.classid::bigint << 32 | l.objid::bigint) = key and l.objsubid = 1))
+    then
+        return 'building';
+    elsif unfinished then
+        return 'invalid';
+    elsif made.index_due_at is null then
+        return 'none';
+    end if;
+    return case when made.index_due_at <= clock_timestamp() then 'due' else 'deferred' end;
+end $$;
+CREATE FUNCTION pgembedd._index_statements(made pgembedd.pipeline) RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    frame regclass;
+    leaf regclass;
+    part text;
+begin
+    if exists (select from _unfinished_indexes(made)) then
+        return next format('select pgembedd._drop_unfinished(%s)', made.id);
+    end if;
+    frame := _index_frame(made);
+    if frame is null then
+        return next format('create index concurrently %I on %s %s', made.index_name, made.source, _hnsw(made));
+        return;
+    end if;
+    for leaf in select t.relid from pg_partition_tree(made.source) t where t.isleaf order by t.relid loop
+        continue when _index_within(frame, leaf) is not null;
+        select f.index::text into part from _fitting_indexes(made, leaf) f
+        where f.valid and f.method = 'hnsw' and not exists (select from pg_inherits h where h.inhrelid = f.index) limit 1;
+        if part is null then
+            return next format('create index concurrently %I on %s %s', _index_name(made, leaf), leaf, _hnsw(made));
+            part := format('%I.%I', _space(leaf), _index_name(made, leaf));
+        end if;
+        return next format('select pgembedd._attach_index(%L, %L)',
+            _index_within(frame, (select i.inhparent from pg_inherits i where i.inhrelid = leaf)), part);
+    end loop;
+end $$;
+CREATE FUNCTION pgembedd._index_within(frame regclass, relation regclass) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select t.relid from pg_partition_tree(frame) t join pg_index i on i.indexrelid = t.relid where i.indrelid = relation
 $$;
 CREATE FUNCTION pgembedd._is_for(pipeline_id integer) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -665,6 +895,17 @@ CREATE FUNCTION pgembedd._key_settings(source regclass) RETURNS text
                                           ::regtype[])) then ''
                 else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
     from _key_columns(source)
+$$;
+CREATE FUNCTION pgembedd._many_rows() RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select 20000::bigint $$;
+CREATE FUNCTION pgembedd._may_index(role oid, source regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select pg_has_role(role, c.relowner, 'usage') and has_schema_privilege(role, c.relnamespace, 'create')
+    from pg_class c where c.oid = source
 $$;
 CREATE FUNCTION pgembedd._note(headers jsonb, field text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -927,6 +1168,28 @@ begin
     end if;
     execute format('grant execute on function %s to %s', signature, installer);
 end $$;
+CREATE FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $_$
+declare
+    me oid := current_user::regrole;
+    statement text;
+begin
+    if not _has_cron(me) or not _may_index(me, made.source) then return; end if;
+    for statement in select _index_statements(made) loop
+        if statement like 'create index concurrently %' then
+            execute 'select cron.schedule($1, $2, $3)' using format('pgembedd-index-%s', made.id), '* * * * *', statement;
+            return;
+        end if;
+        execute statement;
+    end loop;
+end $_$;
+CREATE FUNCTION pgembedd._space(relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation $$;
 CREATE FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -943,6 +1206,40 @@ begin
             'content uses: take that column out of the content, then call pgembedd.resume().');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._tables(made pgembedd.pipeline) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select made.source union select t.relid from pg_partition_tree(made.source) t $$;
+CREATE FUNCTION pgembedd._tend_indexes() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+declare
+    one pgembedd.pipeline;
+begin
+    for one in
+        select p.* from pipeline p where p.index_due_at is not null and has_table_privilege(p.source, 'select')
+        order by p.id for update skip locked
+    loop
+        begin
+            if _index_state(one) = 'valid' then
+                update pipeline p set index_due_at = null where p.id = one.id;
+            elsif one.index_due_at > clock_timestamp() then
+                if one.state = 'running' and _backfilled(one) then
+                    update pipeline p set index_due_at = clock_timestamp() where p.id = one.id;
+                end if;
+            -- A worker that may is quicker, and asks the server for more memory.
+            elsif one.index_due_at < clock_timestamp() - interval '5 minutes' and _problem(one) is null then
+                perform _schedule_index(one);
+            end if;
+        exception
+            when lock_not_available or transaction_rollback then null;  -- somebody is building
+            when others then raise warning 'the index of the pipeline "%" is left as it is: %', one.name, sqlerrm;
+        end;
+    end loop;
+    perform _unschedule_indexes();
+end $$;
 CREATE FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, guard text, key text, rows text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -971,6 +1268,13 @@ end $body$,
         _queue_table(pipeline.queue), _enqueue(pipeline, pipeline.queue, key, rows),
         pipeline.backfill_queue, pipeline.queue)
 $_$;
+CREATE FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select f.index from _tables(made) t, _fitting_indexes(made, t) f
+    where not f.valid and f.kind = 'i' and f.name = _index_name(made, t)
+$$;
 CREATE FUNCTION pgembedd._unpark(queue text, pipeline_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -981,6 +1285,19 @@ begin
             _queue_table(queue), _is_for(pipeline_id));
     end if;
 end $$;
+CREATE FUNCTION pgembedd._unschedule_indexes() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+begin
+    if _has_cron(current_user::regrole::oid) then
+        execute $q$
+            select cron.unschedule(j.jobid) from cron.job j
+            where j.jobname like 'pgembedd-index-%' and j.database = current_database() and not exists (
+                select from pgembedd.pipeline p
+                where p.index_due_at is not null and j.jobname = format('pgembedd-index-%s', p.id)) $q$;
+    end if;
+end $_$;
 CREATE FUNCTION pgembedd._vector_type(name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -988,6 +1305,17 @@ CREATE FUNCTION pgembedd._vector_type(name text) RETURNS text
     select format('%I.%I', n.nspname, $1)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $_$;
+CREATE FUNCTION pgembedd._vectors(made pgembedd.pipeline) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+declare
+    found_ones bigint;
+begin
+    execute format('select count(s.%I) from %s s', made.embedding_column, made.source) into found_ones;
+    return found_ones;
+end $$;
 CREATE FUNCTION pgembedd._wake(queue text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1066,13 +1394,19 @@ begin
             hint = 'Run `pgembedd migrate`: it makes the queues of all pipelines.';
     end if;
     for job in
+        -- The usual message is ours and was never read before: it gets by without a call of a function.
         select c.*, p.id as p_id, p.name, p.model, p.fingerprint, p.dimensions, p.state, p.max_attempts,
-               _note(c.headers, 'alone') as alone,
-               _note(c.headers, 'attempts') as attempts,
-               c.read_ct - 1 - _note(c.headers, 'attempts') - _note(c.headers, 'deferrals') as deaths
-        from _read_queue(queue, qty, lease_s, poll_s) c
-        left join pipeline p on p.id = _pipeline_of(c.message)
-        order by _note(c.headers, 'alone'), c.msg_id  -- whoever was in company only goes before the one that kills
+               c.read_ct - 1 - c.attempts - c.deferrals as deaths
+        from (
+            select r.*,
+                   case when r.message ? 'pipeline' and r.message ->> 'id' is not null then r.message ->> 'pipeline'
+                        else _pipeline_of(r.message)::text end as named,
+                   case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
+                   case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
+                   case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
+            from _read_queue(queue, qty, lease_s, poll_s) r) c
+        left join pipeline p on p.id::text = c.named
+        order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop
         if job.p_id is null then
             perform _bury(queue, job.msg_id, null, 'unknown_pipeline',
@@ -1090,7 +1424,7 @@ begin
         end if;
     end loop;
 end $$;
-CREATE FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[] DEFAULT NULL::text[], content_function text DEFAULT NULL::text, embedding_column text DEFAULT 'embedding'::text, model text DEFAULT 'gte-small'::text, dimensions integer DEFAULT 384, vector_type text DEFAULT 'halfvec'::text, distance text DEFAULT 'cosine'::text, watch_columns text[] DEFAULT NULL::text[], on_update text DEFAULT 'keep'::text, backfill boolean DEFAULT true, queue text DEFAULT 'embedding_jobs'::text, max_attempts integer DEFAULT 5, create_index boolean DEFAULT true, m integer DEFAULT 16, ef_construction integer DEFAULT 64) RETURNS bigint
+CREATE FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[] DEFAULT NULL::text[], content_function text DEFAULT NULL::text, embedding_column text DEFAULT 'embedding'::text, model text DEFAULT 'gte-small'::text, dimensions integer DEFAULT 384, vector_type text DEFAULT 'halfvec'::text, distance text DEFAULT 'cosine'::text, watch_columns text[] DEFAULT NULL::text[], on_update text DEFAULT 'keep'::text, backfill boolean DEFAULT true, queue text DEFAULT 'embedding_jobs'::text, max_attempts integer DEFAULT 5, create_index boolean DEFAULT true, m integer DEFAULT 16, ef_construction integer DEFAULT 64, index_when text DEFAULT 'auto'::text, index_within interval DEFAULT '1 day'::interval) RETURNS bigint
     LANGUAGE plpgsql
     AS $$
 declare
@@ -1113,10 +1447,12 @@ begin
     made.on_update := on_update;
     made.queue := queue;
     made.max_attempts := max_attempts;
+    made.m := m;
+    made.ef_construction := ef_construction;
     made.search_path := pg_catalog.current_setting('search_path');
-    return pgembedd._create_pipeline(made, backfill, create_index, m, ef_construction);
+    return pgembedd._create_pipeline(made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within);
 end $$;
-COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
+COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
 CREATE FUNCTION pgembedd.diagnose(pipeline_id integer) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1141,6 +1477,10 @@ declare
     gone pgembedd.pipeline := _pipeline(name);
     item record;
 begin
+    -- First: whoever builds it holds a lock that dropping a trigger would wait for.
+    if _exists(gone.source) then
+        perform _abandon_index(gone);
+    end if;
     for item in
         select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
         where f.pronamespace = 'pgembedd'::regnamespace and not t.tgisinternal and t.tgparentid = 0
@@ -1169,7 +1509,7 @@ begin
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
 end $$;
-COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and their index stay unless drop_column.';
+COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';
 CREATE FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) RETURNS SETOF bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1238,6 +1578,35 @@ begin
     end loop;
 end $$;
 COMMENT ON FUNCTION pgembedd.grant_worker(role regrole) IS 'Give a role of yours what a worker needs, and nothing more.';
+CREATE FUNCTION pgembedd.index_statements(name text DEFAULT NULL::text) RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+    one pgembedd.pipeline;
+    problem text;
+begin
+    if name is not null then
+        one := _pipeline(name);
+        problem := _problem(one);
+        if problem is not null then
+            perform _refuse(format('The index of "%s" cannot be built: %s', name, problem));
+        end if;
+        update pipeline p
+        set index_due_at = least(p.index_due_at, clock_timestamp()),
+            index_name = coalesce(p.index_name, _free_name(p.source, _index_base(p.source, p.embedding_column) || '_hnsw'))
+        where p.id = one.id and _index_state(p) <> 'valid';
+    end if;
+    for one in
+        select p.* from pipeline p
+        where p.index_due_at is not null and (index_statements.name is null or p.name = index_statements.name) order by p.id
+    loop
+        continue when coalesce(_index_state(one), 'valid') = 'valid' or _problem(one) is not null;
+        return query select _index_statements(one);
+    end loop;
+end $$;
+COMMENT ON FUNCTION pgembedd.index_statements(name text) IS 'What is left to be run, one by one and in no transaction, for the index of one pipeline (due from now on) or of all.';
 CREATE FUNCTION pgembedd.lanes() RETURNS TABLE(queue text, backfill_queue text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1295,9 +1664,12 @@ CREATE FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) RETURNS TABLE(n 
     AS $_$
 begin
     return query execute format($q$
-        select i.n, case when r.n is null then 'gone' when pgembedd._blank(r.content) then 'blank' else 'ok' end,
-               case when not pgembedd._blank(r.content) then r.content end, %s
+        select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
+               case when not b.blank then r.content end, %s
         from unnest($1) with ordinality as i(id, n) left join %s($1) r on r.n = i.n
+        -- What starts with a letter, a digit or a sign is not blank; that spares most texts a search.
+        cross join lateral (select case when left(r.content, 1) collate "C" between '!' and '~' then false
+                                        else pgembedd._blank(r.content) end) as b(blank)
         order by i.n
         $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
 end $_$;
@@ -1418,37 +1790,44 @@ CREATE FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[]
 #variable_conflict use_column
 declare
     held_ids bigint[];
-    held_keys jsonb[];
     held_outcomes text[];
     keys jsonb[];
-    firsts bigint[];
+    row_hashes bytea[];
+    vectors embeddings%type;  -- vector[], wherever that lives
+    blank boolean[];
+    cut integer[];
+    which integer[];
     outcomes text[];
 begin
+    -- The jobs that are still ours, and their rows: several messages may name one, which is written once, with what
+    -- the latest of them brings. `which` says for each job where its row stands in `keys`.
     execute format($q$
-        select array_agg(h.msg_id), array_agg(h.id) from (
-            select q.msg_id, q.message -> 'id' as id from %s q
-            join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
-            order by q.msg_id for update of q) h
-        $q$, _queue_table(queue)) into held_ids, held_keys using msg_ids, read_cts;
+        with held as materialized (
+            select q.msg_id, q.message -> 'id' as id, c.hash, c.embedding, c.dropped
+            from unnest($1, $2, $3, $4, $5) as c(msg_id, read_ct, hash, embedding, dropped)
+            join %s q using (msg_id, read_ct) order by q.msg_id for update of q),
+        ranked as (
+            select h.*, dense_rank() over (order by h.id) as row_no,
+                   lead(true, 1, false) over (partition by h.id order by h.msg_id) as older
+            from held h)
+        select array_agg(r.msg_id order by r.row_no, r.msg_id), array_agg(r.row_no order by r.row_no, r.msg_id),
+               array_agg(r.id order by r.row_no) filter (where not r.older),
+               array_agg(r.hash order by r.row_no) filter (where not r.older),
+               array_agg(r.embedding order by r.row_no) filter (where not r.older),
+               array_agg(r.embedding is null order by r.row_no) filter (where not r.older),
+               array_agg(r.dropped order by r.row_no) filter (where not r.older)
+        from ranked r
+        $q$, _queue_table(queue)) into held_ids, which, keys, row_hashes, vectors, blank, cut
+    using msg_ids, read_cts, hashes, embeddings, dropped;
     if held_ids is null then
         return query select c.msg_id, 'lost' from unnest(msg_ids) as c(msg_id);
         return;
     end if;
-    -- Several messages may name one row; it is written once.
-    select array_agg(d.id), array_agg(d.n) into keys, firsts from (
-        select distinct on (h.id) h.id, array_position(msg_ids, h.msg_id)::bigint as n
-        from unnest(held_ids, held_keys) as h(msg_id, id) order by h.id, h.msg_id desc) d;
     execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
-        _pipeline_function(pipeline_id, 'write')) into outcomes
-    using keys, array(select hashes[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i),
-                array(select embeddings[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i);
-    held_outcomes := array(
-        select o.outcome from unnest(held_keys) with ordinality as h(id, i)
-        join unnest(keys, outcomes) as o(id, outcome) on o.id = h.id order by h.i);
+        _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
+    held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
     perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes,
-        array(select embeddings[f.n] is null from unnest(firsts) with ordinality as f(n, i) order by f.i),
-        array(select dropped[f.n] from unnest(firsts) with ordinality as f(n, i) order by f.i));
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -1501,6 +1880,10 @@ begin
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
         swept := sweep();
         update installation set swept_at = clock_timestamp();
+    end if;
+    if state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp() then
+        perform _tend_indexes();
+        update installation set indexes_at = clock_timestamp();
     end if;
     if state.retained_at + make_interval(secs => retention_every_s) <= clock_timestamp() then
         perform retention();
@@ -1589,6 +1972,7 @@ CREATE TABLE pgembedd.installation (
     sql_applied_at timestamp with time zone,
     swept_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     retained_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    indexes_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT installation_only_row_check CHECK (only_row),
     CONSTRAINT installation_pgmq_install_check CHECK ((pgmq_install = ANY (ARRAY['found'::text, 'extension'::text, 'sql'::text])))
 );
@@ -1628,7 +2012,9 @@ CREATE VIEW pgembedd.status AS
     COALESCE(r.dead, (0)::bigint) AS dead,
     COALESCE(r.blank, (0)::bigint) AS blank,
     COALESCE(r.truncated, (0)::bigint) AS truncated,
-    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute
+    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
+    pgembedd._index_state(p.*) AS index,
+    p.index_due_at
    FROM (((pgembedd.pipeline p
      LEFT JOIN ( SELECT _queued.pipeline_id,
             sum(_queued.queued) FILTER (WHERE (_queued.lane = 'fresh'::text)) AS fresh,
@@ -1680,34 +2066,51 @@ ALTER TABLE ONLY pgembedd.dead_letter
 ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._backfilled(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._base_type(type oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._blank(content text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._builders(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._bury(queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_when(index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._create_index(source regclass, wished text, definition text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, create_index boolean, m integer, ef_construction integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._drop_unfinished(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_column(made pgembedd.pipeline) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, m integer, ef_construction integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_queue(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._exists(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._free_name(source regclass, wished text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._has_builder(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._has_cron(role oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._has_rows(source regclass, many bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hash(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hidden_from_owner(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._hnsw(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._index_base(relation regclass, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._index_frame(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._index_name(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._index_state(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._index_statements(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._index_within(frame regclass, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._is_for(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_columns(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_json(source regclass, alias text) FROM PUBLIC;
@@ -1716,6 +2119,8 @@ REVOKE ALL ON FUNCTION pgembedd._key_match_numbered(source regclass, a text, b t
 REVOKE ALL ON FUNCTION pgembedd._key_numbered(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_record(source regclass, id text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_settings(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
@@ -1733,10 +2138,17 @@ REVOKE ALL ON FUNCTION pgembedd._refuse(message text, remedy text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, guard text, key text, rows text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unpark(queue text, pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._unschedule_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._vectors(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._wake(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._watchable_columns(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._with_notes(headers jsonb, notes jsonb) FROM PUBLIC;
@@ -1746,7 +2158,7 @@ REVOKE ALL ON FUNCTION pgembedd.backfill(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) TO pgembedd_worker;
-REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) FROM PUBLIC;
@@ -1755,6 +2167,7 @@ GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts int
 REVOKE ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.grant_worker(role regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.index_statements(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.lanes() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.lanes() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) FROM PUBLIC;

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.reference_bert import ReferenceBert
 from worker.errors import ConfigurationError
@@ -96,3 +98,21 @@ def test_the_number_of_threads_changes_neither_vectors_nor_fingerprint(minilm: S
     with Session("all-MiniLM-L6-v2", threads=1, offline=True) as other:
         assert np.array_equal(other.run(texts), minilm.run(texts))
         assert other.fingerprint == minilm.fingerprint
+
+
+def test_a_query_does_not_wait_behind_documents(minilm: Session) -> None:
+    with Session("all-MiniLM-L6-v2", threads=1) as session:
+        documents = session.start([f"{i} {text_of(250, session)}" for i in range(40)])
+        session.embed(["a question"], kind="query")
+        assert not all(future.done() for _, future in documents._runs), "forty long documents were waited for"
+        assert documents.result().vectors.shape == (40, 384)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sampled_from(WORDS).flatmap(lambda w: st.integers(1, 60).map(lambda n: f"{w} " * n)), max_size=40))
+def test_any_batch_gives_each_text_its_own_vector(minilm: Session, texts: list[str]) -> None:
+    """Every text once, order kept, the same vector as alone."""
+    together = minilm.embed(texts).vectors
+    assert together.shape == (len(texts), 384)
+    for text, vector in list(zip(texts, together, strict=True))[:5]:
+        assert np.abs(vector - minilm.run(text)).max() < 1e-6

@@ -54,7 +54,7 @@ def slow(session: Session, seconds: str) -> Hook:
 
     def hook(texts: Sequence[str]) -> None:
         for _ in range(session.threads):
-            session._pool.submit(time.sleep, float(seconds))
+            session._documents.submit(time.sleep, float(seconds))
 
     return hook
 

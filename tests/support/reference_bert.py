@@ -53,6 +53,22 @@ class ReferenceBert:
             hidden = self._norm(f"{name}.output.LayerNorm", hidden + self._dense(f"{name}.output.dense", inner))
         return hidden
 
+    def inputs_of(self, ids: list[int]) -> dict[str, Array]:
+        """What each matrix product reads, (tokens, width), by the name of its layer."""
+        seen: dict[str, Array] = {}
+        dense = self._dense
+
+        def watched(name: str, inputs: Array) -> Array:
+            seen[name.removesuffix(".query")] = inputs
+            return dense(name, inputs)
+
+        self._dense = watched  # type: ignore[method-assign]
+        try:
+            self.hidden_states(ids)
+        finally:
+            self._dense = dense  # type: ignore[method-assign]
+        return {name: values for name, values in seen.items() if not name.endswith((".key", ".value"))}
+
     def _attention(self, name: str, hidden: Array) -> Array:
         heads = self.config["num_attention_heads"]
         query, key, value = (

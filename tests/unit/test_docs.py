@@ -154,7 +154,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
     columns = {
         "status": (
             "pipeline source destination model fingerprint state reason queued backfill oldest_age failing dead blank"
-            " truncated rows_per_minute"
+            " truncated rows_per_minute index index_due_at"
         ),
         "failures": "pipeline key reason error attempts history enqueued_at died_at queue message",
     }

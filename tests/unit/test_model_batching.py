@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model.batching import MAX_RUN_TOKENS, plan_runs
+from worker.model.batching import MAX_RUN_TOKENS, plan_portions, plan_runs
 
 lengths_lists = st.lists(st.integers(1, 600), max_size=200)
 
@@ -36,3 +36,18 @@ def test_runs_of_equal_texts_are_as_full_as_the_limit_allows(length: int, count:
 
 def test_a_limit_of_one_puts_every_text_alone() -> None:
     assert plan_runs([3, 3, 5], max_tokens=1) == [[2], [0], [1]]
+
+
+@given(st.lists(st.text(max_size=60), max_size=80), st.integers(1, 200))
+def test_every_text_is_in_exactly_one_portion_longest_first(texts: list[str], first_chars: int) -> None:
+    portions = list(plan_portions(texts, first_chars))
+    order = [position for portion in portions for position in portion]
+    assert sorted(order) == list(range(len(texts)))
+    lengths = [len(texts[position]) for position in order]
+    assert lengths == sorted(lengths, reverse=True)
+    assert all(portions)
+
+
+def test_the_first_portion_is_small_and_the_next_ones_are_not() -> None:
+    portions = list(plan_portions(["x" * 100] * 1000, first_chars=800))
+    assert [len(portion) for portion in portions] == [8, 64, 512, 416]

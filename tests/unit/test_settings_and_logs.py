@@ -22,6 +22,7 @@ from worker.config import (
     variables,
 )
 from worker.errors import ConfigurationError
+from worker.loading import parse_precision
 from worker.systemd import notify_systemd
 
 SECRET = "a text of the user's"
@@ -164,3 +165,23 @@ def test_systemd_hears_a_datagram(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_without_systemd_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify_systemd("READY=1")
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("fp32", {"": "fp32"}),
+        ("int8", {"": "int8"}),
+        ("gte-small=int8", {"": "fp32", "gte-small": "int8"}),
+        (" int8 , All-MiniLM-L6-v2 = fp32", {"": "int8", "all-minilm-l6-v2": "fp32"}),
+        ("a=b=int8", {"": "fp32", "a=b": "int8"}),
+    ],
+)
+def test_precision_is_of_all_models_or_of_some(setting: str, expected: dict[str, str]) -> None:
+    assert parse_precision(setting) == expected
+
+
+@pytest.mark.parametrize("setting", ["", "fp16", "gte-small", "gte-small=", "int8,"])
+def test_an_unknown_precision_is_refused(setting: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^PGEMBEDD_PRECISION is .* as in gte-small=int8\.$"):
+        parse_precision(setting)

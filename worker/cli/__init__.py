@@ -22,7 +22,9 @@ COMMANDS = {
     "search": "search",
     "backfill": "backfill",
     "retry": "retry",
+    "index": "index",
     "model": "model",
+    "tune": "tune",
     "doctor": "doctor",
     "postgres": "postgres",
 }

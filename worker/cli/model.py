@@ -1,12 +1,16 @@
 """`pgembedd model list|pull|verify`"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from worker.errors import ModelError
+from worker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from worker.model.registry import Precision
 
 
 @click.group("model")
@@ -37,7 +41,7 @@ def pull_model(name: str) -> None:
     """Fetch a model's files, check their digests and build its graph, so that a start needs no network."""
     from worker.model import pull
 
-    info = pull(name, notify=lambda line: click.echo(line, err=True))
+    info = pull(name, notify=_say)
     click.echo(f"{info.name} is here and checked; fingerprint {info.fingerprint}.")
 
 
@@ -46,14 +50,26 @@ def pull_model(name: str) -> None:
 @click.option(
     "--model-dir", envvar="PGEMBEDD_MODEL_DIR", type=click.Path(path_type=Path), help="Directory with its files."
 )
-def verify_model(name: str, model_dir: Path | None) -> None:
+@click.option("--quality", is_flag=True, help="Measure as well what a cheaper precision costs in quality; minutes.")
+@click.option(
+    "--precision", type=click.Choice(["int8"]), default="int8", show_default=True, help="With --quality: which one."
+)
+@click.option("--sample", metavar="N", type=click.IntRange(1, 225), help="With --quality: N of the 225 queries only.")
+def verify_model(name: str, model_dir: Path | None, quality: bool, precision: "Precision", sample: int | None) -> None:
     """Compare what the model computes on this machine with what is known of it."""
-    from worker.model import Session, verify
+    if sample and not quality:
+        raise click.UsageError("--sample goes with --quality.")
+    from worker.cli.checks import check_known_outputs, check_quality
+    from worker.model import Session
 
-    with Session(name, model_dir=model_dir) as session:
-        checks = verify(session)
-    for check in checks:
-        mark = click.style("ok  ", fg="green") if check.ok else click.style("BAD ", fg="red")
-        click.echo(f"{mark} {check.name}: {check.got} (expected {check.expected})")
-    if not all(check.ok for check in checks):
-        raise ModelError(f"{name} does not compute on this machine what it should: do not use it here.")
+    with Session(name, model_dir=model_dir, notify=_say) as session:
+        check_known_outputs(session)
+        if quality:
+            with Session(name, model_dir=model_dir, notify=_say, precision=precision) as candidate:
+                if candidate.fingerprint == session.fingerprint:
+                    raise ConfigurationError(f"{session.name} has its one precision only; there is nothing to compare.")
+                check_quality(session.name, (session.spec.precision, precision), session, candidate, sample)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -26,27 +26,30 @@ def database_option(command: Command) -> Command:
     )(command)
 
 
-def settings_options(command: Command) -> Command:
-    """Every field of Settings as an option with its environment variable; the command gets `settings`."""
+def settings_options(*only: str) -> Callable[[Command], Command]:
+    """Fields of Settings, all or `only` these, as options with their variables; the command gets `settings`."""
+    chosen = [field for field in fields(Settings) if not only or field.name in only]
 
-    @wraps(command)
-    def with_settings(*args: Any, **values: Any) -> Any:
-        names = {field.name for field in fields(Settings)}
-        chosen = {name: values.pop(name) for name in names}
-        return command(*args, settings=Settings(**chosen), **values)
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_settings(*args: Any, **values: Any) -> Any:
+            given = {field.name: values.pop(field.name) for field in chosen}
+            return command(*args, settings=Settings(**given), **values)
 
-    wrapped: Command = with_settings
-    for field in reversed(fields(Settings)):
-        wrapped = click.option(
-            "--" + field.name.replace("_", "-"),
-            type=_type(field.name, field.default),
-            default=field.default,
-            envvar=field.metadata["variable"],
-            show_default=field.default != "",
-            show_envvar=True,
-            help=field.metadata["help"],
-        )(wrapped)
-    return wrapped
+        wrapped: Command = with_settings
+        for field in reversed(chosen):
+            wrapped = click.option(
+                "--" + field.name.replace("_", "-"),
+                type=_type(field.name, field.default),
+                default=field.default,
+                envvar=field.metadata["variable"],
+                show_default=field.default != "",
+                show_envvar=True,
+                help=field.metadata["help"],
+            )(wrapped)
+        return wrapped
+
+    return decorate
 
 
 def _type(name: str, default: Any) -> click.ParamType[Any]:

@@ -13,7 +13,7 @@ from worker.config import Settings
 @click.option(
     "--queue", "queues", multiple=True, metavar="NAME", help="Serve only this queue and its backfill lane; repeatable."
 )
-@settings_options
+@settings_options()
 def command(database: str | None, queues: tuple[str, ...], settings: Settings) -> None:
     """Work the queue until SIGTERM, which drains; a second SIGTERM ends at once."""
     with open_database(database, create=True) as conninfo:

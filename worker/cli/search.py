@@ -1,11 +1,16 @@
 """`pgembedd search`"""
 
+from typing import TYPE_CHECKING
+
 import click
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.options import database_option, open_connection
+from worker.cli.options import database_option, open_connection, settings_options
 from worker.search import MAX_LIMIT, Hit
+
+if TYPE_CHECKING:
+    from worker.config import Settings
 
 
 @click.command("search")
@@ -13,10 +18,9 @@ from worker.search import MAX_LIMIT, Hit
 @database_option
 @click.option("--pipeline", "-p", help="Which pipeline's rows; needed when there are several.")
 @click.option("--limit", "-n", type=click.IntRange(1, MAX_LIMIT), default=5, show_default=True, help="How many hits.")
-@click.option("--model-dir", envvar="PGEMBEDD_MODEL_DIR", default="", help="Directory with the model's files.")
-def command(text: str, database: str | None, pipeline: str | None, limit: int, model_dir: str) -> None:
+@settings_options("model_dir", "precision")
+def command(text: str, database: str | None, pipeline: str | None, limit: int, settings: "Settings") -> None:
     """Find rows by meaning: embeds TEXT with the pipeline's own model and prints the nearest rows."""
-    from worker.config import Settings
     from worker.loading import loader
     from worker.log import configure_logging
     from worker.search import search, target
@@ -26,7 +30,7 @@ def command(text: str, database: str | None, pipeline: str | None, limit: int, m
         raise click.UsageError("The text to search for is empty.")
     with open_connection(database) as connection:
         where = target(connection, pipeline)
-        embedder = loader(Settings(model_dir=model_dir))(where.model)
+        embedder = loader(settings)(where.model)
         hits = search(connection, where, embedder, text, limit)
         embedder.close()
     print_hits(Console(), hits)

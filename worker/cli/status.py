@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -15,6 +15,7 @@ from rich.table import Table
 from worker.cli.options import database_option, open_connection
 from worker.queries import query
 
+OUTSTANDING = ("deferred", "due", "building", "invalid")
 COLORS = {"running": "green", "paused": "yellow", "stopped": "red"}
 
 
@@ -47,6 +48,8 @@ def _rows(connection: psycopg.Connection) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
@@ -74,7 +77,10 @@ def _table(rows: list[dict[str, Any]]) -> Table | str:
 
 
 def _reasons(rows: list[dict[str, Any]]) -> str | None:
-    return "\n".join(f"{row['pipeline']}: {row['reason']}" for row in rows if row["reason"]) or None
+    reasons = [f"{row['pipeline']}: {row['reason']}" for row in rows if row["reason"]]
+    # A valid index, or none that was asked for, is nothing to talk about.
+    indexes = [f"{row['pipeline']}: its index is {row['index']}" for row in rows if row["index"] in OUTSTANDING]
+    return "\n".join(reasons + indexes) or None
 
 
 def _age(age: timedelta | None) -> str:

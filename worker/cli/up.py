@@ -9,7 +9,7 @@ from worker.config import Settings, conninfo_from_environment
 
 @click.command("up")
 @database_option
-@settings_options
+@settings_options()
 def command(database: str | None, settings: Settings) -> None:
     """Everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
     from worker.migrate import migrate

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import ModelError
-from worker.model.batching import MAX_RUN_TOKENS
 from worker.model.pooling import Float32Array
 
 Int64Array = NDArray[np.int64]
@@ -30,8 +29,8 @@ class Encoder(Protocol):
         """The fixed number of tokens of a run, special ones included; None where any number will do."""
 
     @property
-    def run_tokens(self) -> int:
-        """Tokens a run of several texts may hold; 1 means one text at a time."""
+    def alone(self) -> bool:
+        """Whether a text must not share its run with others, or its vector would depend on them."""
 
     def run(self, ids: Int64Array) -> Float32Array:
         """(texts, tokens) to (texts, tokens, dims), or to (texts, dims) from a model that pools by itself."""
@@ -58,7 +57,7 @@ def load_session(path: Path, *, optimize: bool) -> Any:
 class OwnGraph:
     """The graph of `graph.py`: one input, no mask, in its best form already, so load optimises nothing."""
 
-    run_tokens = MAX_RUN_TOKENS
+    alone = False
 
     max_tokens = None
 
@@ -80,7 +79,7 @@ class ReadyMadeGraph:
     the run is padded to it and masked.
     """
 
-    run_tokens = 1
+    alone = True
 
     def __init__(self, path: Path, output: str | None = None) -> None:
         self._session = load_session(path, optimize=True)

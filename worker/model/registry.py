@@ -11,9 +11,11 @@ from worker.model.pooling import Pooling
 
 CONFIG, TOKENIZER, CHECKPOINT, READY_MADE = "config.json", "tokenizer.json", "model.safetensors", "model.onnx"
 
-_RECIPE = "bert-1"
-"""What our own graph computes. Raise it when vectors change by more than rounding: stored ones then stop
-being comparable, and every pipeline is asked to re-embed. How the graph is laid out is `built.LAYOUT`."""
+Precision = Literal["fp32", "int8"]
+
+RECIPES = {"fp32": "bert-1", "int8": "bert-int8-1"}
+"""What our own graphs compute. Raise one when vectors change by more than rounding: stored ones then stop
+being comparable, and every pipeline is asked to re-embed. How a graph is laid out is `built.LAYOUT`."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class ModelSpec:
 
     `max_tokens` counts the special tokens. The prefixes are put before the texts, as the model was trained.
     `files` holds either a checkpoint with its config or a ready-made ONNX file, and the tokenizer.
+    `quantised` is the digest of the numbers that a checkpoint became at int8, known once they are built.
     """
 
     name: str
@@ -71,6 +74,7 @@ class ModelSpec:
     document_prefix: str = ""
     precision: Literal["fp32", "int8", "as stored"] = "fp32"
     aliases: tuple[str, ...] = ()
+    quantised: str = ""
 
     def file(self, name: str) -> ModelFile:
         """The file of that name; KeyError where this model has none."""
@@ -101,8 +105,10 @@ class ModelSpec:
             "max_tokens": self.max_tokens,
             "prefixes": [self.query_prefix, self.document_prefix],
             "precision": self.precision,
-            "recipe": "ready-made" if self.ready_made else _RECIPE,
+            "recipe": "ready-made" if self.ready_made else RECIPES[self.precision],
         }
+        if self.quantised:
+            facts["quantised"] = self.quantised
         canonical = json.dumps(facts, sort_keys=True).encode()
         return f"{self.name}@{hashlib.sha256(canonical).hexdigest()[:16]}"
 

@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import ConfigurationError, ModelError
-from worker.model.batching import plan_runs
-from worker.model.built import built_graph
+from worker.model.batching import plan_portions, plan_runs
+from worker.model.built import PROBE_FILE, built_graph
 from worker.model.cache import cache_root
 from worker.model.encoder import Encoder, OwnGraph, ReadyMadeGraph, as_ids
 from worker.model.folder import describe_folder
 from worker.model.pooling import Float32Array, normalize, pool
-from worker.model.registry import READY_MADE, TOKENIZER, ModelSpec, find, resolve
+from worker.model.probe import require_exact_integers
+from worker.model.registry import READY_MADE, TOKENIZER, ModelSpec, Precision, find, resolve
 from worker.model.supply import Notify, Supply, obtain, open_supply, silent
-from worker.model.threads import usable_cores
 from worker.model.tokens import Tokenizer, Tokens
+from worker.model.tuning import Tuning, default_tuning, remembered
 
 Kind = Literal["document", "query"]
 
@@ -36,12 +37,16 @@ class Embeddings:
     dropped: NDArray[np.int32]
 
 
+Run = tuple[list[int], Future[Float32Array]]
+"""Positions of texts, and their vectors to come."""
+
+
 class Pending:
     """Texts on their way through the model."""
 
     def __init__(
         self,
-        runs: list[tuple[list[int], Future[Float32Array]]],
+        runs: list[Run],
         dims: int,
         which: list[int],
         dropped: list[int],
@@ -74,9 +79,11 @@ class Session:
         self,
         name: str = "gte-small",
         *,
+        precision: Precision = "fp32",
         model_dir: Path | None = None,
         cache_dir: Path | None = None,
         threads: int | None = None,
+        tuning: Tuning | None = None,
         offline: bool = False,
         notify: Notify = silent,
     ) -> None:
@@ -84,37 +91,53 @@ class Session:
 
         `name` is a registered model, whose files must then have the pinned digests wherever they come from;
         or any other name together with `model_dir`, a folder or an ONNX file of your own; or such a path
-        itself. `threads` defaults to the cores this process may use. `offline` fetches nothing.
+        itself. `precision` is that of the graph we build of a checkpoint; an ONNX file keeps the one it has.
+        `tuning` defaults to what `pgembedd tune` found best here, else to the cores this process may use;
+        `threads` overrides it. `offline` fetches nothing.
         `notify` is called with one line before anything that takes a while. Raises ModelError,
         ModelUnavailableError or ConfigurationError.
         """
         if threads is not None and threads < 1:
             raise ConfigurationError(f"A model cannot run on {threads} threads; give 1 or more.")
         spec = _describe(name, model_dir)
+        if not spec.ready_made:
+            spec = replace(spec, precision=precision)
         supply = open_supply(spec, model_dir=model_dir, cache_dir=cache_dir, offline=offline, notify=notify)
         tokenizer_path = obtain(spec, supply, TOKENIZER)
-        self._encoder = _load(spec, supply, cache_dir, notify)
+        self._encoder, quantised = _load(spec, supply, cache_dir, notify)
         limit = min(spec.max_tokens, self._encoder.max_tokens or spec.max_tokens)
-        self.spec: ModelSpec = replace(spec, dims=self._encoder.dims, max_tokens=limit)
+        self.spec: ModelSpec = replace(spec, dims=self._encoder.dims, max_tokens=limit, quantised=quantised)
         self._tokenizer = Tokenizer(tokenizer_path, limit)
         self.name: str = spec.name
         self.dims: int = self.spec.dims
         self.max_tokens: int = limit
         self.fingerprint: str = self.spec.fingerprint
-        self.threads: int = threads or usable_cores()
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="model")
+        tuning = tuning or remembered(self.fingerprint, cache_dir) or default_tuning()
+        self.threads: int = threads or tuning.threads
+        self._run_tokens = 1 if self._encoder.alone else tuning.run_tokens
+        self._documents = ThreadPoolExecutor(self.threads, thread_name_prefix="documents")
+        self._queries = ThreadPoolExecutor(1, thread_name_prefix="queries")
 
     def start(self, texts: Sequence[str], *, kind: Kind = "document") -> Pending:
-        """Tokenise in the calling thread, hand the runs to the session's threads, return at once.
+        """Tokenise in the calling thread, hand the runs to the session's threads, return when all are handed over.
 
-        Equal texts are embedded once. `kind` chooses the prefix of models that were trained with one.
+        Equal texts are embedded once. `kind` chooses the prefix of models that were trained with one; queries
+        have a thread to themselves, so that none waits behind documents.
         """
         distinct: dict[str, int] = {}
         which = [distinct.setdefault(text, len(distinct)) for text in texts]
-        encoded = [self._encode(text, kind) for text in distinct]
-        runs = plan_runs([len(tokens.ids) for tokens in encoded], self._encoder.run_tokens)
-        started = [(run, self._pool.submit(self._vectors, [encoded[i].ids for i in run])) for run in runs]
-        return Pending(started, self.dims, which, [tokens.dropped for tokens in encoded])
+        unique = list(distinct)
+        dropped = [0] * len(unique)
+        threads = self._queries if kind == "query" else self._documents
+        started: list[Run] = []
+        for portion in plan_portions(unique):
+            encoded = [self._encode(unique[position], kind) for position in portion]
+            for position, tokens in zip(portion, encoded, strict=True):
+                dropped[position] = tokens.dropped
+            for run in plan_runs([len(tokens.ids) for tokens in encoded], self._run_tokens):
+                ids = [encoded[i].ids for i in run]
+                started.append(([portion[i] for i in run], threads.submit(self._vectors, ids)))
+        return Pending(started, self.dims, which, dropped)
 
     def embed(self, texts: Sequence[str], *, kind: Kind = "document") -> Embeddings:
         """The vectors of these texts; waits for them."""
@@ -144,7 +167,7 @@ class Session:
         if mean_pool and normalize:
             vectors = self.embed(texts).vectors
             return vectors[0] if one else vectors
-        parts = list(self._pool.map(lambda text: self._raw(text, mean_pool, normalize), texts))
+        parts = list(self._documents.map(lambda text: self._raw(text, mean_pool, normalize), texts))
         if one:
             return parts[0]
         return np.reshape(parts, (len(parts), self.dims)) if mean_pool else parts
@@ -159,7 +182,8 @@ class Session:
 
     def close(self) -> None:
         """Finish the runs under way, cancel the others, and end the threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._queries, self._documents):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> Self:
         return self
@@ -195,10 +219,14 @@ def _describe(name: str, model_dir: Path | None) -> ModelSpec:
     return describe_folder(Path(name)) if Path(name).exists() else resolve(name)
 
 
-def _load(spec: ModelSpec, supply: Supply, cache_dir: Path | None, notify: Notify) -> Encoder:
+def _load(spec: ModelSpec, supply: Supply, cache_dir: Path | None, notify: Notify) -> tuple[Encoder, str]:
+    """The network, and the digest of its numbers where we quantised them."""
     if spec.ready_made:
-        return ReadyMadeGraph(obtain(spec, supply, READY_MADE))
-    return OwnGraph(built_graph(spec, supply, cache_root(cache_dir), notify))
+        return ReadyMadeGraph(obtain(spec, supply, READY_MADE)), ""
+    built = built_graph(spec, supply, cache_root(cache_dir), notify)
+    if spec.precision == "int8":
+        require_exact_integers(built.path.with_name(PROBE_FILE))
+    return OwnGraph(built.path), built.quantised
 
 
 def _finite(vectors: Float32Array, name: str) -> Float32Array:

@@ -1,7 +1,5 @@
 """Measuring retrieval: the Cranfield collection, and nDCG@10 with binary relevance."""
 
-from __future__ import annotations
-
 import lzma
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-CRANFIELD = Path(__file__).parents[1] / "data" / "cranfield"
+CRANFIELD = Path(__file__).parent / "data" / "cranfield"
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Collection:
 
 
 def load_cranfield() -> Collection:
-    """All of Cranfield; see tests/data/cranfield/README.md for the format."""
+    """All of Cranfield; see data/cranfield/README.md for the format."""
     documents = parse_documents(_unpack("cran.all.1400"))
     judgements = parse_judgements(_unpack("cranqrel"))
     return Collection(documents, parse_queries(_unpack("cran.qry")), judgements)

@@ -1,0 +1,1 @@
+"""`python -m bench.page` makes docs/performance.md and its plots from the results in bench/results."""

@@ -1,0 +1,144 @@
+"""The targets: what a release is held to, and how each figure is computed."""
+
+import re
+
+from bench.page.figures import TIMES
+from bench.page.results import Run
+from bench.page.targets import Formula, Target, computed, constant, highest, lowest, only, quotient, relative
+
+INSERTS = r"insert of 100000 rows of 1 KB"
+
+
+def _writers(name: str, case: str, limit: float) -> Target:
+    """A statement on a table with a pipeline against the same without."""
+    measured = quotient(only(f"{case}, pipeline", "s"), only(f"{case}, bare", "s"))
+    return Target("triggers", name, "at most", constant(limit), measured, TIMES)
+
+
+QUEUED = r"null model, [\d,]+ queued"
+
+PIPELINE = (
+    Target(
+        "pipeline",
+        "end to end, share of the bare model's rate",
+        "at least",
+        constant(0.9),
+        quotient(lowest(r"end to end, .*", "texts/s"), only("model alone", "texts/s")),
+        TIMES,
+    ),
+    Target(
+        "pipeline",
+        "null model, without an index",
+        "at least",
+        constant(5000),
+        highest(r"null model, \d+ workers?", "rows/s"),
+        "rows/s",
+    ),
+    Target(
+        "pipeline",
+        "null model, dearest queue depth against the cheapest, up to a million",
+        "at most",
+        constant(1.2),
+        computed(
+            lambda dearest, cheapest, _: dearest / cheapest,
+            highest(QUEUED),
+            lowest(QUEUED),
+            only("null model, 1,000,000 queued"),
+        ),
+        TIMES,
+    ),
+)
+
+EXACT_PEERS = r"(?!pgembedd)(?!.*\bint8\b).*, best settings"
+INT8_PEERS = r"(?!pgembedd).*\bint8\b.*, best settings"
+NO_LOSS = 0.999
+"""Mean cosine to fp32 from which on a precision passes the quality gate."""
+
+
+def _faithful(run: Run, case: str) -> bool:
+    """Whether its vectors pass the gate for the mean cosine; they were compared on the bench's own texts."""
+    return any(line.value >= NO_LOSS for line, _ in run.matching(re.escape(case), "cosine"))
+
+
+def _speed(name: str, precision: str, peers: Formula, limit: float) -> Target:
+    """Ours against the fastest of the peers."""
+    measured = quotient(relative(f"pgembedd, {precision}", "texts/s"), peers)
+    return Target("embed", f"{precision}, against {name}", "at least", constant(limit), measured, TIMES)
+
+
+FASTEMBED = relative("fastembed, defaults", "texts/s")
+SENTENCE = relative("sentence-transformers, defaults", "texts/s")
+
+EMBED = (
+    _speed("fastembed at its defaults", "fp32", FASTEMBED, 5.5),
+    _speed("sentence-transformers at its defaults", "fp32", SENTENCE, 2.8),
+    _speed("the best tuned peer of that precision", "fp32", relative(EXACT_PEERS, "texts/s"), 1),
+    _speed("fastembed at its defaults", "int8", FASTEMBED, 10),
+    _speed("sentence-transformers at its defaults", "int8", SENTENCE, 5),
+    _speed("the best tuned peer of that precision", "int8", relative(INT8_PEERS, "texts/s"), 1),
+    _speed("the best tuned peer that is as faithful", "int8", relative(INT8_PEERS, "texts/s", _faithful), 1),
+)
+
+TRIGGERS = (
+    _writers("bulk insert, against a bare table", INSERTS, 2.5),
+    _writers("single insert", "insert of one row", 1.3),
+    _writers("update of an unrelated column", "update of another column", 1.1),
+)
+
+ROOFLINE = tuple(
+    Target(
+        "roofline",
+        f"{precision}, share of the matrix-multiply peak",
+        "at least",
+        constant(share),
+        only(f"pgembedd, {precision}, of the peak", "%"),
+        "%",
+    )
+    for precision, share in (("fp32", 65), ("int8", 45))
+)
+
+LATENCY = (
+    Target(
+        "latency",
+        "commit to vector visible, median, idle",
+        "at most",
+        computed(lambda bare: 3 * bare + 0.010, only("bare embedding, p50", "s")),
+        only("commit to visible, idle, p50", "s"),
+        "s",
+        rule="3 bare embeddings of the same text + 10 ms",
+    ),
+    Target(
+        "latency",
+        "process start to first vector",
+        "at most",
+        computed(lambda bare: max(0.7, 1.3 * bare), only("cold start, bare script", "s")),
+        only("cold start, pgembedd", "s"),
+        "s",
+        rule="0.7 s, or 1.3 times a bare script",
+    ),
+)
+
+SOAK = tuple(
+    target
+    for precision, limit in (("fp32", 450), ("int8", 300))
+    for target in (
+        Target(
+            "soak",
+            f"{precision}, peak memory of a worker",
+            "at most",
+            constant(limit),
+            only(f"{precision}, peak", "MB"),
+            "MB",
+        ),
+        Target(
+            "soak",
+            f"{precision}, memory after 30 minutes against 5",
+            "at most",
+            constant(1.05),
+            quotient(only(f"{precision}, after 30 minutes", "MB"), only(f"{precision}, after 5 minutes", "MB")),
+            TIMES,
+        ),
+    )
+)
+
+TARGETS = (*EMBED, *ROOFLINE, *PIPELINE, *LATENCY, *SOAK, *TRIGGERS)

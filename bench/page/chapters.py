@@ -1,0 +1,174 @@
+"""What the page says of each bench, in words: no figures here, they come from results."""
+
+from dataclasses import dataclass
+
+from bench.page.shapes import Bars, Lines, Plot
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A bench's part of the page: heading, explanation, plots."""
+
+    bench: str
+    heading: str
+    text: str
+    plots: tuple[Plot, ...] = ()
+
+
+CHAPTERS = (
+    Chapter(
+        "embed",
+        "Texts a second, beside other libraries",
+        """How fast the model turns texts into vectors, without a database. Every library gets the same weights, the
+same texts and the same cores, in a process of its own; rounds are interleaved, so that a slow minute of the
+machine hits all of them alike. Each is measured as it comes (*defaults*) and with the settings that we
+found best for it; a *bare loop* is the plainest use of onnxruntime. The texts have the long tail of real
+ones, so padding a batch to its longest text is part of what is measured. Memory is the process's peak.""",
+        (
+            Bars("speed", "Texts a second", "texts a second", r"(?P<label>.*)", "texts/s", by_value=True),
+            Bars("memory", "Peak memory of the process", "MB", r"(?P<label>.*)", "MB", by_value=True),
+        ),
+    ),
+    Chapter(
+        "roofline",
+        "Share of what the processor can do",
+        """The machine's own speed at multiplying matrices of this model's shapes, with nothing around it, is the
+ceiling of any implementation. How much of it is left when the whole model runs: the rest goes to attention,
+normalisation, quantising and memory.""",
+        (
+            Bars(
+                "share",
+                "Share of the peak that the whole model reaches",
+                "percent of the peak",
+                r"(?P<label>pgembedd, .*), of the peak",
+                "%",
+            ),
+            Lines(
+                "peak",
+                "Products of one layer, by number of tokens",
+                "GFLOP/s a core",
+                r"(?P<series>\w+ \w+) products, (?P<x>\d+) tokens",
+                "GFLOP/s a core",
+                x_axis="tokens",
+            ),
+        ),
+    ),
+    Chapter(
+        "pipeline",
+        "From insert to vector, end to end",
+        """Rows are inserted into a table with a pipeline; the clock stops when every vector is committed and in the
+index. Beside it, the bare model on the same texts: the difference is what queue, triggers, statements and
+index cost. With a *null model*, which returns constant vectors at once, only the plumbing is left: how many
+rows it can carry, with how many workers, and whether a long queue makes a row dearer.""",
+        (
+            Bars(
+                "rate",
+                "End to end, and the model alone",
+                "texts a second",
+                r"(?P<label>model alone|end to end, .*)",
+                "texts/s",
+            ),
+            Lines(
+                "workers",
+                "Null model: what the plumbing carries",
+                "rows a second",
+                r"null model, (?P<x>\d+) workers?",
+                "rows/s",
+                x_axis="workers",
+                log_x=False,
+            ),
+            Lines(
+                "depth",
+                "Null model: what a row costs while so many are queued",
+                "microseconds a row",
+                r"null model, (?P<x>[\d,]+) queued",
+                "us/row",
+                x_axis="rows queued",
+            ),
+        ),
+    ),
+    Chapter(
+        "latency",
+        "How soon a vector is there",
+        """From the commit of a row to the moment when another connection sees its vector, on an idle system and while
+a backfill is under way; and from the start of a process to its first vector. Percentiles, because a mean
+hides the slow ones: half of all rows are faster than the first figure, and the last is what the unlucky
+see.""",
+        (
+            Bars(
+                "percentiles",
+                "From commit to vector",
+                "seconds",
+                r"(?P<label>.*), (?P<series>p\d+)",
+                "s",
+            ),
+        ),
+    ),
+    Chapter(
+        "soak",
+        "Memory over time",
+        """A worker at its default settings, busy all the time on texts of all lengths, and the memory it holds as time
+goes by. A leak would show as a slope.""",
+        (
+            Lines(
+                "memory",
+                "Memory of a busy worker",
+                "MB",
+                r"(?P<series>.*), after (?P<x>\d+) minutes?",
+                "MB",
+                x_axis="minutes",
+                log_x=False,
+            ),
+        ),
+    ),
+    Chapter(
+        "triggers",
+        "What writers pay",
+        """Registering a table adds triggers to it, and a vector column with its index. The same statements run on a
+bare table and on one with a pipeline, interleaved; no worker is running.""",
+        (
+            Bars(
+                "cost",
+                "Statements on a table with a pipeline, against the same table without",
+                "times as long",
+                r"(?P<label>.*), pipeline",
+                "s",
+                ratios=True,
+            ),
+        ),
+    ),
+    Chapter(
+        "hnsw",
+        "The vector index",
+        """An HNSW index is dear to grow row by row and much cheaper to build at once. Rows are loaded without an
+index, with the index made first, and with the index built after the load, as a backfill of a large table
+may do it. Then what the index finds: the share of the ten nearest rows, by exact search over single
+precision vectors, that are among the ten it gives.""",
+        (
+            Lines(
+                "load",
+                "What a row costs: index made first, built after, or none",
+                "milliseconds a row",
+                r"load of (?P<x>\d+) rows, (?P<series>index .*)",
+                "s",
+                x_axis="rows loaded",
+                per_x=True,
+            ),
+            Lines(
+                "search",
+                "A search with the index and without",
+                "milliseconds",
+                r"search of (?P<x>\d+) rows, (?P<series>.*)",
+                "ms",
+                x_axis="rows in the table",
+            ),
+            Bars(
+                "recall",
+                "Recall@10 against exact search",
+                "share of the ten nearest that are found",
+                r"recall@10, \d+ rows, (?P<label>.*), (?P<series>ef_search \d+)",
+                "",
+            ),
+        ),
+    ),
+)

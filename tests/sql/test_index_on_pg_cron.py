@@ -1,0 +1,52 @@
+"""Where no worker may build an index, pg_cron does."""
+
+from __future__ import annotations
+
+import psycopg
+
+from tests.support.indexes import hnsw_indexes, index_state, make_due, outstanding
+from tests.support.pg_cron import CronServer
+from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value, work
+from tests.support.waiting import eventually
+from worker.migrate import downgrade, migrate
+
+JOBS = "select jobname from cron.job where jobname like 'pgembedd-index-%'"
+SOONER = "select cron.alter_job(jobid, schedule => '1 second') from cron.job where jobname like 'pgembedd-index-%'"
+PARTS = """
+    create table parts (id int primary key, title text, content text) partition by range (id);
+    create table low partition of parts for values from (0) to (10);
+    create table high partition of parts for values from (10) to (20);
+    insert into parts values (1, 'one', ''), (11, 'eleven', '');
+"""
+
+
+def test_pg_cron_builds_what_nobody_else_does(cron_server: CronServer) -> None:
+    migrate(cron_server.database.conninfo)
+    with connected(cron_server.database) as connection:
+        try:
+            connection.execute("select cron.unschedule('pgembedd-tick')")  # here it is called by hand
+            make_documents(connection, 20_000)
+            create_pipeline(connection, create_index=True)
+            assert index_state(connection) == "deferred", "pg_cron is somebody who can build it"
+            connection.execute(PARTS)
+            create_pipeline(connection, name="parts", source="parts", create_index=True, index_when="later")
+            work(connection)
+            make_due(connection)
+            connection.execute("select pgembedd.tick(0)")
+            assert rows(connection, JOBS) == [], "workers go first"
+            make_due(connection, "6 minutes")
+            eventually(lambda: tended(connection))
+            assert set(hnsw_indexes(connection).values()) == {True}
+            assert rows(connection, JOBS) == []
+        finally:
+            connection.execute("drop table if exists documents, parts")
+            downgrade(cron_server.database.conninfo)
+        assert value(connection, "select count(*) from cron.job") == 0
+        connection.execute("drop extension pg_cron")
+
+
+def tended(connection: psycopg.Connection) -> bool:
+    """One round of the upkeep, with pg_cron's minutes made seconds; whether all is built."""
+    connection.execute("select pgembedd.tick(0)")
+    column(connection, SOONER)
+    return outstanding(connection) == []
