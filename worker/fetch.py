@@ -1,7 +1,7 @@
 """The first stage: claim, read, tokenise and hand to the model, always one claim ahead of it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from queue import Queue
 
@@ -54,6 +54,7 @@ class Fetcher:
         self._lanes: list[tuple[str, str]] = []
         self._lanes_until = 0.0
         self._turn = 0
+        self._last = 0  # jobs of the last claim
         self._pause_s = FIRST_PAUSE_S
 
     def run(self) -> None:
@@ -61,9 +62,12 @@ class Fetcher:
         if self._listens:
             self._gateway.listen()
         while not self._stopping():
-            room = self._in_flight.wait_for(lambda held: len(held) <= self._pace.size, LOOK_UP_S)
-            if room and not self.turn():
+            if self._in_flight.wait_for(self._has_room, LOOK_UP_S) and not self.turn():
                 self._sleep()
+
+    def _has_room(self, held: Collection[Key]) -> bool:
+        """One claim ahead of the model: at most the last claim is held, whatever the size of the next."""
+        return len(held) <= max(self._last, self._pace.size)
 
     def turn(self, poll_s: int = 0) -> bool:
         """One claim, from the first lane that has any jobs; False when none has."""
@@ -73,6 +77,7 @@ class Fetcher:
             poll_s = 0  # one wait a turn
             if jobs:
                 self._in_flight.add(jobs)
+                self._last = len(jobs)
                 if self._listens and len(jobs) >= size:
                     self._gateway.set_idle(False)
                 self._work(jobs)

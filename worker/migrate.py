@@ -1,6 +1,7 @@
 """Migrations: alembic runs the frozen versions, then the current definitions in sql/ are applied again.
 
-`pgembedd migrate` and plain `alembic upgrade head` both come through `run_migrations`.
+`pgembedd migrate` and plain `alembic upgrade head` both come through `run_migrations`. alembic and SQLAlchemy are
+imported where they are used: a worker, which only checks the schema, starts without them.
 """
 
 import hashlib
@@ -8,18 +9,17 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 from psycopg import sql
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 from worker.db import connect
 from worker.errors import ConfigurationError, SchemaError
 from worker.extensions import raw
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HEAD = "0001"
 REVISION_TABLE = "schema_revision"
@@ -48,15 +48,21 @@ def sql_digest() -> str:
 
 def migrate(conninfo: str, revision: str = "head") -> None:
     """Bring the database to `revision`; a second call mends what a restore left out. Idempotent."""
+    from alembic import command
+
     command.upgrade(_alembic_config(conninfo), revision)
 
 
 def downgrade(conninfo: str, revision: str = "base") -> None:
     """Remove what the migrations installed; users' tables, columns and `vector` stay."""
+    from alembic import command
+
     command.downgrade(_alembic_config(conninfo), revision)
 
 
-def _alembic_config(conninfo: str) -> Config:
+def _alembic_config(conninfo: str) -> "Config":
+    from alembic.config import Config
+
     config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", str(_folder("migrations")).replace("%", "%%"))
     config.attributes["conninfo"] = conninfo
@@ -71,6 +77,9 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
         )
     if context.is_offline_mode():
         raise ConfigurationError("pgembedd's migrations look at the server, so they cannot be printed with --sql.")
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
     engine = create_engine("postgresql+psycopg://", creator=lambda: connect(conninfo), poolclass=NullPool)
     with engine.connect() as connection, connection.begin(), _explained():
         driver = raw(connection)

@@ -124,8 +124,10 @@ goes by. A leak would show as a slope.""",
     Chapter(
         "triggers",
         "What writers pay",
-        """Registering a table adds triggers to it, and a vector column with its index. The same statements run on a
-bare table and on one with a pipeline, interleaved; no worker is running.""",
+        """Registering a table adds triggers to it, and a vector column with its index. The same statements run in turn
+on a *bare* table, on one with the *columns* and the index but without triggers, and on one with a *pipeline*; no
+worker is running. *Triggers alone* compares the last two. A row that has its vector pays for the vector's index
+whenever Postgres cannot update it in place, whoever made that index.""",
         (
             Bars(
                 "cost",
