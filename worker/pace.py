@@ -4,7 +4,7 @@ Small claims keep a fresh write from waiting behind a backfill, and little in me
 time per claim, which only shows where a model is fast. So the size follows from how long the last claim was held.
 """
 
-HOLD_S = 0.2  # from claim to acknowledgement: half of it in the model, half behind the claim before
+HOLD_S = 0.5  # from claim to acknowledgement: half of it in the model, half behind the claim before
 FIRST, FEWEST, MOST = 16, 4, 256
 
 

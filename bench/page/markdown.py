@@ -44,17 +44,27 @@ def render(runs: Sequence[Run]) -> str:
 
 
 def _targets(runs: Sequence[Run]) -> Iterator[str]:
-    """A table for all, each bench with its targets."""
-    rows = [_target(target, runs) for target in TARGETS]
+    """A table for all, each bench with its targets; where a bench ran on several models, a line for each."""
+    rows = []
+    for target in TARGETS:
+        judged = [run for run in runs if judge(target, [run])]
+        if len(judged) > 1:
+            rows += [_target(target, [run], f", {_model(run)}") for run in judged]
+        else:
+            rows.append(_target(target, runs))
     yield _table(["bench", "target", "asked", "measured", "met"], ["l", "l", "r", "r", "l"], rows)
 
 
-def _target(target: Target, runs: Sequence[Run]) -> list[str]:
+def _model(run: Run) -> str:
+    return _named(run).get("model", run.name)
+
+
+def _target(target: Target, runs: Sequence[Run], addition: str = "") -> list[str]:
     outcome = judge(target, runs)
     measured = amount(outcome.measured, target.unit) if outcome else "not yet"
     met = "" if outcome is None else "yes" if outcome.met else "**no**"
     heading = next(chapter.heading for chapter in CHAPTERS if chapter.bench == target.bench)
-    return [f"[{target.bench}](#{anchor(heading)})", target.name, asked(target, outcome), measured, met]
+    return [f"[{target.bench}](#{anchor(heading)})", target.name + addition, asked(target, outcome), measured, met]
 
 
 def anchor(heading: str) -> str:

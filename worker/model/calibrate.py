@@ -16,6 +16,8 @@ from worker.model.checkpoint import WORD_EMBEDDINGS, BertConfig, Checkpoint
 
 Float64Array = NDArray[np.float64]
 
+_ROWS = 256  # tokens that go through the widest part at a time: a worker that builds its graph must stay small
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -61,10 +63,10 @@ class _Forward:
             mixed = self._linear(f"{name}.attention.output.dense", context)
             hidden = self._norm(f"{name}.attention.output.LayerNorm", hidden + mixed)
             yield f"{name}.intermediate.dense", _spread(hidden)
-            grown = self._linear(f"{name}.intermediate.dense", hidden)
-            active = _gelu(grown)
-            yield f"{name}.output.dense", _spread(active)
-            hidden = self._norm(f"{name}.output.LayerNorm", hidden + self._linear(f"{name}.output.dense", active))
+            parts = [self._feed_forward(name, part) for part in np.array_split(hidden, -(-len(hidden) // _ROWS))]
+            yield f"{name}.output.dense", _joined([spread for _, spread in parts])
+            fed = np.concatenate([output for output, _ in parts])
+            hidden = self._norm(f"{name}.output.LayerNorm", hidden + fed)
 
     def _embedded(self, texts: Sequence[Sequence[int]]) -> Float64Array:
         c = self.config
@@ -88,6 +90,11 @@ class _Forward:
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         joined = (weights / weights.sum(axis=-1, keepdims=True) @ v).transpose(1, 0, 2)
         return np.asarray(joined.reshape(len(query), -1), np.float64)
+
+    def _feed_forward(self, name: str, hidden: Float64Array) -> tuple[Float64Array, Spread]:
+        """The two products' output, and what the second of them reads."""
+        active = _gelu(self._linear(f"{name}.intermediate.dense", hidden))
+        return self._linear(f"{name}.output.dense", active), _spread(active)
 
     def _linear(self, name: str, inputs: Float64Array) -> Float64Array:
         width_out = self.config.intermediate_size if "intermediate" in name else self.config.hidden_size
@@ -118,3 +125,9 @@ def _gelu(values: Float64Array) -> Float64Array:
 
 def _spread(values: Float64Array) -> Spread:
     return Spread(values.min(axis=0), values.max(axis=0))
+
+
+def _joined(spreads: Sequence[Spread]) -> Spread:
+    """What channels were in any of several parts."""
+    lowest, highest = (np.stack([getattr(each, end) for each in spreads]) for end in ("lowest", "highest"))
+    return Spread(lowest.min(axis=0), highest.max(axis=0))
