@@ -64,6 +64,21 @@ normalisation, quantising and memory.""",
         ),
     ),
     Chapter(
+        "operators",
+        "Where the model's time goes",
+        """The profile of our own graphs, by kind of operator. Matrix products run near the processor's peak; what else
+there is bounds what a faster graph could gain.""",
+        (
+            Bars(
+                "share",
+                "Share of the model's time",
+                "percent",
+                r"(?P<series>fp32|int8), (?P<label>.*)",
+                "%",
+            ),
+        ),
+    ),
+    Chapter(
         "pipeline",
         "From insert to vector, end to end",
         """Rows are inserted into a table with a pipeline; the clock stops when every vector is committed and in the
