@@ -1,0 +1,92 @@
+"""What the benches beside other libraries rest on: texts, batches, the count of operations."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.corpus import histogram, load_corpus, sample
+from bench.engines.catalogue import ours, peers
+from bench.engines.common import Batch, Float32Array, batches, by_length, in_order, map_batches, pooled
+from bench.engines.files import CHIEF
+from bench.random_bert import CONFIG
+from bench.roofline import operations
+from bench.texts import manual_sections, plain
+from worker.model.checkpoint import BertConfig
+
+LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=80)
+
+
+@given(lengths=LENGTHS, size=st.integers(1, 200), multiple=st.sampled_from([1, 8, 16]), callers=st.integers(1, 3))
+def test_every_plan_embeds_every_text_once_and_keeps_the_order(
+    lengths: list[int], size: int, multiple: int, callers: int
+) -> None:
+    encoded = [[number + 1] * length for number, length in enumerate(lengths)]
+
+    def run(batch: Batch) -> Float32Array:
+        # The mean over what is no padding must be the text's own number.
+        hidden = np.stack([batch.ids, np.ones_like(batch.ids)], axis=-1).astype(np.float32)
+        return pooled(hidden, batch.mask)
+
+    for plan in (in_order(encoded, size), by_length(encoded, size, multiple)):
+        vectors = map_batches(run, batches(encoded, plan, multiple), callers)
+        found = vectors[:, 0] / vectors[:, 1]
+        assert np.allclose(found, np.arange(1, len(lengths) + 1))
+
+
+@given(lengths=LENGTHS, size=st.integers(1, 200))
+def test_texts_share_a_batch_only_where_nothing_is_padded(lengths: list[int], size: int) -> None:
+    encoded = [[1] * length for length in lengths]
+    for batch in batches(encoded, by_length(encoded, size)):
+        assert batch.mask.all()
+        assert len(batch.positions) == 1 or batch.ids.size <= size
+
+
+def test_a_sample_is_the_same_each_time_and_has_the_corpus_own_lengths() -> None:
+    texts = ["x" * (1 + number**2 % 997) + str(number) for number in range(2000)]
+    chosen = sample(texts, 200)
+    assert chosen == sample(list(reversed(texts)), 200)
+    assert len(set(chosen)) == 200
+    ranks = (10, 50, 90)
+    of_all, of_some = (np.percentile([len(text) for text in some], ranks) for some in (texts, chosen))
+    assert np.allclose(of_all, of_some, rtol=0.05)
+
+
+def test_the_histogram_counts_every_length() -> None:
+    assert histogram([0, 15, 16, 511, 512, 5000]) == [2, 1, 0, 0, 0, 1, 1, 1]
+
+
+def test_the_corpus_says_what_this_machine_does_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.corpus.manual_sections", lambda: manual_sections(tmp_path))
+    corpus = load_corpus()
+    assert any("no manual pages" in sentence for sentence in corpus.missing())
+    assert len(corpus.texts) == len(set(corpus.texts)) > 1000
+
+
+def test_sections_of_a_manual_page_become_texts(tmp_path: Path) -> None:
+    (tmp_path / "man1").mkdir()
+    page = '.\\" a comment\n.de XX\nsetup\n..\n.TH ls 1\n.SH NAME\nls \\- list\n.SH "SEE ALSO"\n.BR dir (1)\n'
+    (tmp_path / "man1" / "ls.1").write_text(page, encoding="utf-8")
+    assert list(manual_sections(tmp_path)) == ["ls(1) NAME\n\nls - list", "ls(1) SEE ALSO\n\ndir (1)"]
+
+
+def test_troff_loses_its_requests_and_escapes() -> None:
+    assert plain('.PP\n\\fBbold\\fR and \\(dqquoted\\(dq\n.in +4\n.I one "two"') == 'bold and "quoted"\none "two'
+
+
+def test_the_operations_of_gte_small() -> None:
+    """42.5 MFLOP a token, and 18.4 kFLOP a pair of tokens: 12 layers of 2 (4 x 384^2 + 2 x 384 x 1536), 4 x 384."""
+    fields = {name: CONFIG[name] for name in BertConfig.__dataclass_fields__}
+    config = BertConfig(**fields)
+    assert operations(100, config) == 100 * 42_467_328 + 100 * 100 * 18_432
+
+
+def test_every_case_reads_files_that_can_be_written_under_a_name_of_its_own() -> None:
+    names = [each.name for each in ours("a model")]
+    for peer in peers():
+        assert {case.form for case in (peer.default, *peer.tuned)} <= CHIEF.keys()
+        assert {case.precision for case in peer.tuned} == {peer.default.precision}
+        names += [peer.default.name, peer.tuned[0].name]
+    assert len(names) == len(set(names))
