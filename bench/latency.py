@@ -23,7 +23,7 @@ from worker.db import connect
 from worker.model import Session
 
 TEXTS = 60
-BACKFILL_TEXTS = 4_000
+BACKFILL_TEXTS = 10_000
 PAUSE_S = 0.05
 
 BARE_SCRIPT = """
