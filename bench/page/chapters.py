@@ -113,6 +113,13 @@ rows it can carry, with how many workers, and whether a long queue makes a row d
         ),
     ),
     Chapter(
+        "writes",
+        "How vectors travel to the table",
+        """The ways a batch of vectors can be sent to rows that exist, without an index on them. The worker's is the
+first: one statement, binary, and the same for columns of both types.""",
+        (Bars("rate", "Ways to write a batch", "rows a second", r"(?P<label>.*)", "rows/s"),),
+    ),
+    Chapter(
         "latency",
         "How soon a vector is there",
         """From the commit of a row to the moment when another connection sees its vector, on an idle system and while
