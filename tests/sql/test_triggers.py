@@ -135,6 +135,39 @@ def test_nor_for_one_that_stays_in_the_fresh_lane(connection: psycopg.Connection
     assert 1000 <= compared < 100_000
 
 
+def test_what_a_before_trigger_changes_is_noticed_though_the_statement_does_not_name_it(
+    connection: psycopg.Connection,
+) -> None:
+    watched(connection)
+    connection.execute("""
+        create function shout() returns trigger language plpgsql as $$ begin
+            if new.other > 1 then new.title := upper(new.title); end if; return new; end $$;
+        create trigger shout before update on documents for each row execute function shout()
+    """)
+    connection.execute("update documents set other = 1")
+    assert queued(connection) == []
+    connection.execute("update documents set other = id")
+    assert sorted(queued(connection)) == [2, 3]
+    empty(connection)
+    connection.execute("update documents set other = 5 where id = 1")
+    assert queued(connection) == [1]
+
+
+def test_the_writers_settings_are_left_as_they_were(connection: psycopg.Connection) -> None:
+    watched(connection)
+    for before in ("on", "off"):
+        connection.execute(f"set enable_nestloop = {before}")
+        with connection.transaction():
+            for statement in ("update documents set title = title || 'x'", "update documents set other = 1"):
+                connection.execute(statement)
+                assert value(connection, "select current_setting('enable_nestloop')") == before
+            connection.execute("select pgmq.drop_queue('embedding_jobs')")
+            connection.execute("update documents set title = 'y'")
+            assert value(connection, "select current_setting('enable_nestloop')") == before
+            connection.execute("select pgmq.create('embedding_jobs')")
+        assert value(connection, "select current_setting('enable_nestloop')") == before
+
+
 def test_our_own_store_enqueues_nothing(connection: psycopg.Connection) -> None:
     watched(connection)
     connection.execute("update documents set title = 'new'")
