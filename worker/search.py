@@ -67,7 +67,8 @@ def search(connection: psycopg.Connection, where: Target, embedder: Embedder, te
     if where.fingerprint not in (None, embedder.fingerprint):
         raise ModelMismatchError(
             f'The pipeline "{where.name}" holds vectors of {where.fingerprint}, but {where.model} here is '
-            f"{embedder.fingerprint}: distances between the two would mean nothing."
+            f"{embedder.fingerprint}: distances between the two would mean nothing. "
+            "Search with the worker's own precision and model files (--precision, --model-dir)."
         )
     vector = embedder.start([text], kind="query").result().vectors[0]
     with connection.transaction():
