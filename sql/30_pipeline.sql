@@ -34,7 +34,7 @@ create or replace function pgembedd.create_pipeline(
     source text,
     content_columns text[] default null,
     content_function text default null,
-    embedding_column text default 'embedding',
+    embedding_column text default null,
     model text default 'gte-small',
     dimensions integer default 384,
     vector_type text default 'halfvec',
@@ -48,7 +48,14 @@ create or replace function pgembedd.create_pipeline(
     m integer default 16,
     ef_construction integer default 64,
     index_when text default 'auto',
-    index_within interval default '1 day'
+    index_within interval default '1 day',
+    embedding_table text default null,
+    chunk_tokens integer default null,
+    chunk_overlap integer default null,
+    splitter text default 'text',
+    formatting text default null,
+    adopt boolean default null,
+    enable_always boolean default false
 ) returns bigint
 language plpgsql
 as $$
@@ -64,7 +71,13 @@ begin
     end if;
     made.content_columns := content_columns;
     made.watch_columns := watch_columns;
-    made.embedding_column := embedding_column;
+    made.embedding_column := case when embedding_table is null then coalesce(embedding_column, 'embedding') else embedding_column end;
+    made.embedding_table_name := embedding_table;
+    made.chunk_tokens := chunk_tokens;
+    made.chunk_overlap := chunk_overlap;
+    made.splitter := splitter;
+    made.formatting := formatting;
+    made.enable_always := enable_always;
     made.model := model;
     made.dimensions := dimensions;
     made.vector_type := vector_type;

@@ -33,7 +33,13 @@ create table pgembedd.pipeline (
     content_columns   text[],
     content_function  text,
     watch_columns     text[] not null,
-    embedding_column  text not null,
+    embedding_column  text,
+    embedding_table   regclass,
+    embedding_table_name text,
+    chunk_tokens      integer check (chunk_tokens > 0),
+    chunk_overlap     integer not null default 0 check (chunk_overlap >= 0),
+    splitter          text not null default 'text' check (splitter in ('text', 'markdown')),
+    formatting        text,
     model             text not null,
     fingerprint       text,
     dimensions        integer not null check (dimensions between 1 and 16000),
@@ -52,8 +58,12 @@ create table pgembedd.pipeline (
     index_name        text,
     index_due_at      timestamptz,
     created_indexes   text[] not null default '{}',
+    enable_always     boolean not null default false,
+    own_triggers      boolean not null default true,
     created_at        timestamptz not null default clock_timestamp(),
     unique (source, embedding_column),
+    unique (embedding_table),
+    check (num_nonnulls(embedding_column, embedding_table) = 1),
     check (num_nonnulls(content_columns, content_function) = 1)
 );
 comment on table pgembedd.pipeline is
@@ -62,6 +72,10 @@ comment on column pgembedd.pipeline.fingerprint is
     'The model this pipeline is pinned to; set by the first worker that serves it.';
 comment on column pgembedd.pipeline.search_path is
     'The creator''s search_path: the content function and the triggers of the source run under it.';
+comment on column pgembedd.pipeline.embedding_table is
+    'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
+comment on column pgembedd.pipeline.own_triggers is
+    'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
 comment on column pgembedd.pipeline.index_due_at is
     'When the HNSW index is to be built at the latest; null when there is nothing to build.';
 

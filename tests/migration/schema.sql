@@ -8,7 +8,13 @@ CREATE TABLE pgembedd.pipeline (
     content_columns text[],
     content_function text,
     watch_columns text[] NOT NULL,
-    embedding_column text NOT NULL,
+    embedding_column text,
+    embedding_table regclass,
+    embedding_table_name text,
+    chunk_tokens integer,
+    chunk_overlap integer DEFAULT 0 NOT NULL,
+    splitter text DEFAULT 'text'::text NOT NULL,
+    formatting text,
     model text NOT NULL,
     fingerprint text,
     dimensions integer NOT NULL,
@@ -27,21 +33,29 @@ CREATE TABLE pgembedd.pipeline (
     index_name text,
     index_due_at timestamp with time zone,
     created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
+    enable_always boolean DEFAULT false NOT NULL,
+    own_triggers boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT pipeline_check CHECK ((num_nonnulls(content_columns, content_function) = 1)),
+    CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
+    CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
+    CONSTRAINT pipeline_chunk_overlap_check CHECK ((chunk_overlap >= 0)),
+    CONSTRAINT pipeline_chunk_tokens_check CHECK ((chunk_tokens > 0)),
     CONSTRAINT pipeline_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
     CONSTRAINT pipeline_distance_check CHECK ((distance = ANY (ARRAY['cosine'::text, 'l2'::text, 'ip'::text]))),
     CONSTRAINT pipeline_key_columns_check CHECK ((cardinality(key_columns) > 0)),
     CONSTRAINT pipeline_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 100))),
     CONSTRAINT pipeline_name_check CHECK ((name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$'::text)),
     CONSTRAINT pipeline_on_update_check CHECK ((on_update = ANY (ARRAY['keep'::text, 'clear'::text]))),
+    CONSTRAINT pipeline_splitter_check CHECK ((splitter = ANY (ARRAY['text'::text, 'markdown'::text]))),
     CONSTRAINT pipeline_state_check CHECK ((state = ANY (ARRAY['running'::text, 'paused'::text, 'stopped'::text]))),
     CONSTRAINT pipeline_vector_type_check CHECK ((vector_type = ANY (ARRAY['halfvec'::text, 'vector'::text])))
 );
 COMMENT ON TABLE pgembedd.pipeline IS 'What is embedded from where to where. Written by create_pipeline() and its like, not by hand.';
+COMMENT ON COLUMN pgembedd.pipeline.embedding_table IS 'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
 COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is pinned to; set by the first worker that serves it.';
 COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
 COMMENT ON COLUMN pgembedd.pipeline.index_due_at IS 'When the HNSW index is to be built at the latest; null when there is nothing to build.';
+COMMENT ON COLUMN pgembedd.pipeline.own_triggers IS 'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
 CREATE FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1435,7 +1449,7 @@ begin
         end if;
     end loop;
 end $$;
-CREATE FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[] DEFAULT NULL::text[], content_function text DEFAULT NULL::text, embedding_column text DEFAULT 'embedding'::text, model text DEFAULT 'gte-small'::text, dimensions integer DEFAULT 384, vector_type text DEFAULT 'halfvec'::text, distance text DEFAULT 'cosine'::text, watch_columns text[] DEFAULT NULL::text[], on_update text DEFAULT 'keep'::text, backfill boolean DEFAULT true, queue text DEFAULT 'embedding_jobs'::text, max_attempts integer DEFAULT 5, create_index boolean DEFAULT true, m integer DEFAULT 16, ef_construction integer DEFAULT 64, index_when text DEFAULT 'auto'::text, index_within interval DEFAULT '1 day'::interval) RETURNS bigint
+CREATE FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[] DEFAULT NULL::text[], content_function text DEFAULT NULL::text, embedding_column text DEFAULT NULL::text, model text DEFAULT 'gte-small'::text, dimensions integer DEFAULT 384, vector_type text DEFAULT 'halfvec'::text, distance text DEFAULT 'cosine'::text, watch_columns text[] DEFAULT NULL::text[], on_update text DEFAULT 'keep'::text, backfill boolean DEFAULT true, queue text DEFAULT 'embedding_jobs'::text, max_attempts integer DEFAULT 5, create_index boolean DEFAULT true, m integer DEFAULT 16, ef_construction integer DEFAULT 64, index_when text DEFAULT 'auto'::text, index_within interval DEFAULT '1 day'::interval, embedding_table text DEFAULT NULL::text, chunk_tokens integer DEFAULT NULL::integer, chunk_overlap integer DEFAULT NULL::integer, splitter text DEFAULT 'text'::text, formatting text DEFAULT NULL::text, adopt boolean DEFAULT NULL::boolean, enable_always boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql
     AS $$
 declare
@@ -1450,7 +1464,13 @@ begin
     end if;
     made.content_columns := content_columns;
     made.watch_columns := watch_columns;
-    made.embedding_column := embedding_column;
+    made.embedding_column := case when embedding_table is null then coalesce(embedding_column, 'embedding') else embedding_column end;
+    made.embedding_table_name := embedding_table;
+    made.chunk_tokens := chunk_tokens;
+    made.chunk_overlap := chunk_overlap;
+    made.splitter := splitter;
+    made.formatting := formatting;
+    made.enable_always := enable_always;
     made.model := model;
     made.dimensions := dimensions;
     made.vector_type := vector_type;
@@ -1463,7 +1483,7 @@ begin
     made.search_path := pg_catalog.current_setting('search_path');
     return pgembedd._create_pipeline(made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within);
 end $$;
-COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
+COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
 CREATE FUNCTION pgembedd.diagnose(pipeline_id integer) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2060,6 +2080,8 @@ ALTER TABLE ONLY pgembedd.dead_letter
 ALTER TABLE ONLY pgembedd.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.pipeline
+    ADD CONSTRAINT pipeline_embedding_table_key UNIQUE (embedding_table);
+ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_name_key UNIQUE (name);
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_pkey PRIMARY KEY (id);
@@ -2169,7 +2191,7 @@ REVOKE ALL ON FUNCTION pgembedd.backfill(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) TO pgembedd_worker;
-REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) FROM PUBLIC;
