@@ -157,6 +157,40 @@ join pg_catalog.pg_class c on c.oid = p.source
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 order by p.name
 
+-- name: verify_rights
+-- Whether this role may verify at all: the owner of pgembedd, or a member.
+select pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
+   and pg_catalog.has_function_privilege('pgembedd.requeue(text, jsonb[])', 'execute')
+
+-- name: verify_targets
+-- What verify needs of each pipeline.
+select p.name, p.model, p.fingerprint, p.dimensions from pgembedd.pipeline p order by p.name
+
+-- name: verify_check
+-- Raises what stands in the way of verifying a pipeline; how many rows it has, about.
+select pgembedd._check_verify(p), pgembedd._estimated_rows(p.source) from pgembedd._pipeline(%(name)s) p
+
+-- name: verify_sample
+-- Keys at random.
+select k::text from pgembedd._sample_keys(%(name)s, %(sample)s, %(seed)s) k
+
+-- name: verify_next
+-- The keys that come after one.
+select k::text from pgembedd._next_keys(%(name)s, %(after)s::jsonb, %(at_most)s) k
+
+-- name: verify_look
+-- Rows by key as they are, in the order of the keys.
+select state, content, hash, embedding, noted
+from pgembedd._look_at(%(name)s, %(ids)s::text[]::jsonb[], %(with_queues)s) order by n
+
+-- name: verify_noted
+-- What is known of rows that cannot be read: dead, queued or nothing, in the order of the keys.
+select unnest(pgembedd._noted(pgembedd._pipeline(%(name)s), %(ids)s::text[]::jsonb[], true))
+
+-- name: requeue
+-- Queue rows by key.
+select pgembedd.requeue(%(name)s, %(ids)s::text[]::jsonb[])
+
 -- name: doctor_server
 -- Who we are, where.
 select current_setting('server_version_num')::integer, current_setting('server_version'), current_user::text,

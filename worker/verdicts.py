@@ -1,0 +1,62 @@
+"""What `pgembedd verify` says of rows, and what it makes of all of them together."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+EXAMPLES = 5
+WRONG = ("stale", "foreign", "corrupted", "missing", "unreadable")
+# So many vectors that fit no text are taken for another model's, when they are nearly all that there are.
+FOREIGN_ROWS, FOREIGN_SHARE = 10, 0.9
+
+Verdict = Literal[
+    "right", "blank", "dead", "in_flight", "stale", "foreign", "corrupted", "missing", "unreadable", "unknown"
+]
+
+
+@dataclass
+class Report:
+    """What was found in a pipeline: how many rows of each kind, and the keys (JSON) of a few of the wrong ones."""
+
+    pipeline: str
+    rows: int
+    seed: int | None
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    requeued: int = 0
+    likeness: float = 0.0  # the sum of the cosines of `unknown` vectors
+
+    @property
+    def looked_at(self) -> int:
+        """Rows in all."""
+        return self.counts.total()
+
+    @property
+    def wrong(self) -> int:
+        """Rows that are not as they should be."""
+        return sum(self.counts[kind] for kind in WRONG)
+
+    def add(self, verdict: Verdict, key: str) -> None:
+        """Count one row."""
+        self.counts[verdict] += 1
+        if verdict in WRONG or verdict == "unknown":
+            examples = self.examples.setdefault(verdict, [])
+            if len(examples) < EXAMPLES:
+                examples.append(key)
+
+    def conclude(self) -> None:
+        """Decide on the vectors that fit no text: stale, or another model's when nearly all are like that."""
+        unknown = self.counts.pop("unknown", 0)
+        compared = unknown + self.counts["right"] + self.counts["stale"]
+        kind = "foreign" if unknown >= max(FOREIGN_ROWS, FOREIGN_SHARE * compared) else "stale"
+        self.counts[kind] += unknown
+        self.examples[kind] = (self.examples.get(kind, []) + self.examples.pop("unknown", []))[:EXAMPLES]
+
+    @property
+    def note(self) -> str | None:
+        """What most of the vectors have in common, in a sentence."""
+        foreign = self.counts["foreign"]
+        if not foreign:
+            return None
+        precision = " at another precision" if self.likeness / foreign > 0.98 else ""
+        return f"Most vectors disagree with their rows: probably another model's{precision}."
