@@ -15,7 +15,7 @@ end $$;
 
 -- How many rows the planner thinks there are: of all partitions, by the size they have now, without a scan.
 create or replace function pgembedd._estimated_rows(source regclass) returns bigint
-language plpgsql stable
+language plpgsql  -- volatile: only such may EXPLAIN
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
@@ -28,14 +28,17 @@ end $$;
 -- Up to `wanted` keys at random, the same ones for the same seed while the table stays as it is. A small table is read
 -- whole. Of a large one blocks are drawn, many more rows than are wanted so that neighbours seldom come together; more
 -- blocks if those were empty. Keys are drawn by hash, so that what is read first has no better chance than the rest.
-create or replace function pgembedd._sample_keys(name text, wanted integer, seed bigint) returns setof jsonb
+-- With `orphans` the keys of chunks are drawn, and those come that no row of the source has.
+create or replace function pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean default false)
+returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
-    estimated bigint := greatest(_estimated_rows(one.source), 1);
+    relation regclass := case when orphans then one.embedding_table else one.source end;
+    estimated bigint := greatest(_estimated_rows(relation), 1);
     percent double precision := case when estimated <= 100000 then 100 else least(100, 100.0 * 20 * wanted / estimated) end;
     keys jsonb[];
 begin
@@ -43,20 +46,28 @@ begin
         execute format($q$
             select array_agg(w.id) from (
                 select d.id from (select %1$s as id from %2$s s %3$s limit %4$s) d
-                order by pg_catalog.hashtextextended(d.id::text, $1), d.id limit %5$s) w
-            $q$, _key_json(one.source, 's'), one.source,
+                group by d.id order by pg_catalog.hashtextextended(d.id::text, $1), d.id limit %5$s) w
+            $q$, _key_json(one.source, 's'), relation,
             case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent, seed) else '' end,
             -- Where the estimate is far too low, a bounded part of the table is the sample.
             greatest(1000000, 200::bigint * wanted), wanted) into keys using seed;
         exit when percent >= 100 or coalesce(cardinality(keys), 0) >= wanted;
         percent := least(100, percent * 8);
     end loop;
-    return query select unnest(keys);
+    if orphans then
+        return query execute format('select i.id from unnest($1) as i(id) cross join lateral %s
+                                     where not exists (select from %s s where %s)',
+            _key_record(one.source, 'i.id'), one.source, _key_match(one.source, 's', 'k')) using keys;
+    else
+        return query select unnest(keys);
+    end if;
 end $$;
 
 -- The keys after `after` in the order of the primary key, null for the first; a page of at most so many. The operators
--- are those of the key's own index, so that it serves the order, whatever types and schemas there are.
-create or replace function pgembedd._next_keys(name text, after jsonb, at_most integer) returns setof jsonb
+-- are those of the key's own index, so that it serves the order, whatever types and schemas there are. With `orphans`
+-- it goes through the chunks that no row of the source has; a key comes once for each of its chunks then.
+create or replace function pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean default false)
+returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
@@ -78,9 +89,12 @@ begin
                    (select string_agg(format('%s %s %s', b.ours, b.equals, b.theirs), ' and ') from columns b where b.nth < c.nth),
                    format('%s %s %s', c.ours, c.greater, c.theirs)), ' or ' order by c.nth))
     into by_key, later from columns c;
-    return query execute format('select %s from %s s %s order by %s limit %s',
-        _key_json(one.source, 's'), one.source,
-        case when after is not null then format(', %s where %s', _key_record(one.source, '$1'), later) end,
+    return query execute format('select %s from %s s%s where %s and %s order by %s limit %s',
+        _key_json(one.source, 's'), case when orphans then one.embedding_table else one.source end,
+        case when after is not null then ', ' || _key_record(one.source, '$1') else '' end,
+        case when after is not null then later else 'true' end,
+        case when orphans then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
+             else 'true' end,
         by_key, at_most) using after;
 end $$;
 
@@ -99,11 +113,13 @@ as $$
     where i.indrelid = source and i.indisprimary
 $$;
 
--- Rows by key as they are: content and hash as the worker gets them, the vector in single precision, and what
--- is known of the row: dead, queued (asked for by `with_queues` only, as it reads the queues), or nothing.
+-- Rows by key as they are: content and hash as the worker gets them, what is stored, and what is known of the row:
+-- dead, queued (asked for by `with_queues` only, as it reads the queues), or nothing. What is stored comes in arrays
+-- with one element a vector, embeddings in single precision; those of chunk_nos and on are of embedding tables only.
 -- The content of a dead row is not asked for: its content function may be what it died of.
 create or replace function pgembedd._look_at(name text, ids jsonb[], with_queues boolean)
-returns table (n bigint, state text, content text, hash bytea, embedding real[], noted text)
+returns table (n bigint, state text, content text, hash bytea, noted text, embeddings real[], before text, after text,
+               chunk_nos integer[], start_offsets integer[], end_offsets integer[], hashes bytea[], models text[])
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -117,17 +133,34 @@ begin
         with living as (
             select array_agg(i.id order by i.n) as ids, array_agg(i.n order by i.n) as ns
             from unnest($1, $2) with ordinality as i(id, noted, n) where i.noted is distinct from 'dead')
-        select i.n, r.state, r.content, r.hash, s.embedding, i.noted
+        select i.n, r.state, r.content, r.hash, i.noted, s.embeddings, r.before, r.after, s.chunk_nos, s.start_offsets,
+               s.end_offsets, s.hashes, s.models
         from unnest($1, $2) with ordinality as i(id, noted, n)
-        left join (
-            select l.ns[r.n] as n, r.state, r.content, r.hash from living l, pgembedd.read(%1$s, l.ids) r
-        ) r on r.n = i.n
-        left join lateral (
-            select s.%2$I::real[] as embedding from %3$s, %4$s s where %5$s) s on true
+        left join (select l.ns[r.n] as n, r.state, r.content, r.hash, %1$s from living l, pgembedd.%2$s(%3$s, l.ids) r) r
+            on r.n = i.n
+        left join lateral (select %4$s from %5$s, %6$s s where %7$s) s on true
         order by i.n
-        $q$, one.id, one.embedding_column, _key_record(one.source, 'i.id'), one.source,
-        _key_match(one.source, 's', 'k')) using ids, noted;
+        $q$,
+        case when one.embedding_table is null then 'null::text as before, null::text as after' else 'r.before, r.after' end,
+        case when one.embedding_table is null then 'read' else 'read_chunks' end, one.id, _stored(one),
+        _key_record(one.source, 'i.id'), _target(one), _key_match(one.source, 's', 'k')) using ids, noted;
 end $$;
+
+-- The columns of _look_at that say what is stored, of the row or the chunks `s`.
+create or replace function pgembedd._stored(made pgembedd.pipeline) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when made.embedding_table is null then format(
+        'array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings, null::integer[] as chunk_nos,
+         null::integer[] as start_offsets, null::integer[] as end_offsets, null::bytea[] as hashes, null::text[] as models',
+        made.embedding_column)
+    else
+        'array_agg(s.embedding::real[] order by s.chunk_no) as embeddings, array_agg(s.chunk_no order by s.chunk_no) as chunk_nos,
+         array_agg(s.start_offset order by s.chunk_no) as start_offsets,
+         array_agg(s.end_offset order by s.chunk_no) as end_offsets,
+         array_agg(s.content_hash order by s.chunk_no) as hashes, array_agg(s.model order by s.chunk_no) as models' end
+$$;
 
 -- What is known of each row, in order: dead, queued or null.
 create or replace function pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) returns text[]
@@ -161,16 +194,24 @@ set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
+    -- The key is written down again as the triggers write it, whatever way it was given. Of an embedding table also keys
+    -- whose row is gone: the worker finds that out and removes their chunks.
+    keys text := (
+        select string_agg(format('select %s as id from unnest($1) as i(id) cross join lateral %s join %s s on %s',
+            _key_json(one.source, 's'), _key_record(one.source, 'i.id'), t.relation, _key_match(one.source, 's', 'k')), ' union ')
+        from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
     queued bigint;
 begin
-    -- The key is written down again as the triggers write it, whatever way it was given.
+    if one.embedding_table is not null then
+        -- No chunk is to be taken over for its text: its vector may be what is wrong.
+        execute format('update %s s set content_hash = '''' from unnest($1) as i(id) cross join lateral %s where %s',
+            one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
+    end if;
     execute _enqueue(one, one.backfill_queue, 'w.id', format($q$(
-        select %1$s as id from (select distinct u.id from unnest($1) as u(id)) i
-        cross join lateral %2$s join %3$s s on %4$s
-        except select q.message -> 'id' from %5$s q where %7$s
-        except select q.message -> 'id' from %6$s q where %7$s) w$q$,
-        _key_json(one.source, 's'), _key_record(one.source, 'i.id'), one.source, _key_match(one.source, 's', 'k'),
-        _queue_table(one.queue), _queue_table(one.backfill_queue), _is_for(one.id))) using ids;
+        (%1$s)
+        except select q.message -> 'id' from %2$s q where %4$s
+        except select q.message -> 'id' from %3$s q where %4$s) w$q$,
+        keys, _queue_table(one.queue), _queue_table(one.backfill_queue), _is_for(one.id))) using ids;
     get diagnostics queued = row_count;
     if queued > 0 then perform _wake(one.backfill_queue); end if;
     return queued;

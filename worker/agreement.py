@@ -22,29 +22,29 @@ TOLERANCE = {"fp32": 1e-5, "int8": 1e-3, "as stored": 1e-3}
 NORM_TOLERANCE = 1e-3
 
 
-def compare(stored: Sequence[Sequence[float]], fresh: Floats, tolerance: float) -> list[tuple[Agreement, float]]:
+def compare(
+    stored: Sequence[Sequence[float]], fresh: Floats, tolerance: float, *, among: bool
+) -> list[tuple[Agreement, float]]:
     """For each stored vector what it is, and its cosine with the text's own, `fresh`, shape (n, dims).
 
-    `right`; `elsewhere`: not this text's, but that of another one of these; `unknown`: of none of them;
-    `corrupted`: not of these dimensions, or not finite, zero, or longer or shorter than the model makes them.
+    `right`; `elsewhere`, looked for with `among`: not this text's, but that of another one of these; `unknown`: of none
+    of them; `corrupted`: not of these dimensions, or not finite, zero, or longer or shorter than the model makes them.
     `tolerance` is the largest 1 - cosine of what counts as the same. A cosine of 0 stands for those corrupted.
     """
-    own = np.asarray(fresh, np.float64)
-    sound = np.array([_sound(vector, row) for vector, row in zip(stored, own, strict=True)], bool)
-    found = np.array([vector if good else np.zeros(own.shape[1]) for vector, good in zip(stored, sound, strict=True)])
-    cosines = _unit(found) @ _unit(own).T if len(own) else np.zeros((0, 0))
-    return [
-        (_agreement(good, cosines[i], i, tolerance), float(cosines[i, i]) if good else 0.0)
-        for i, good in enumerate(sound)
-    ]
+    return [_compare_one(vector, fresh, own, tolerance, among) for own, vector in enumerate(stored)]
 
 
-def _agreement(sound: bool, cosines: Floats, own: int, tolerance: float) -> Agreement:
-    if not sound:
-        return "corrupted"
-    if 1 - cosines[own] <= tolerance:
-        return "right"
-    return "elsewhere" if 1 - cosines.max() <= tolerance else "unknown"
+def _compare_one(
+    vector: Sequence[float], fresh: Floats, own: int, tolerance: float, among: bool
+) -> tuple[Agreement, float]:
+    if not _sound(vector, fresh[own]):
+        return "corrupted", 0.0
+    cosine = float(_cosines(vector, fresh[own : own + 1])[0])
+    if 1 - cosine <= tolerance:
+        return "right", cosine
+    if among and 1 - _cosines(vector, fresh).max() <= tolerance:
+        return "elsewhere", cosine
+    return "unknown", cosine
 
 
 def _sound(vector: Sequence[float], fresh: Floats) -> bool:
@@ -55,6 +55,8 @@ def _sound(vector: Sequence[float], fresh: Floats) -> bool:
     return bool(abs(norm - wanted) <= NORM_TOLERANCE * wanted)  # NaN and infinity are not
 
 
-def _unit(vectors: Floats) -> Floats:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(norms > 0, norms, 1)
+def _cosines(vector: Sequence[float], rows: Floats) -> Floats:
+    """With each of the rows, in double precision: single would have errors of the tolerance's size."""
+    a, b = np.asarray(vector, np.float64), rows.astype(np.float64)
+    cosines: Floats = b @ a / (np.linalg.norm(b, axis=1) * np.linalg.norm(a))
+    return cosines

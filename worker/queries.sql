@@ -181,23 +181,25 @@ select pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
 
 -- name: verify_targets
 -- What verify needs of each pipeline.
-select p.name, p.model, p.fingerprint, p.dimensions from pgembedd.pipeline p order by p.name
+select p.id, p.name, p.model, p.fingerprint, p.dimensions,
+       p.embedding_table is not null, p.chunk_tokens, p.chunk_overlap, p.splitter = 'markdown'
+from pgembedd.pipeline p order by p.name
 
 -- name: verify_check
 -- Raises what stands in the way of verifying a pipeline; how many rows it has, about.
 select pgembedd._check_verify(p), pgembedd._estimated_rows(p.source) from pgembedd._pipeline(%(name)s) p
 
 -- name: verify_sample
--- Keys at random.
-select k::text from pgembedd._sample_keys(%(name)s, %(sample)s, %(seed)s) k
+-- Keys at random: of rows, or of chunks that no row has.
+select k::text from pgembedd._sample_keys(%(name)s, %(sample)s, %(seed)s, %(orphans)s) k
 
 -- name: verify_next
--- The keys that come after one.
-select k::text from pgembedd._next_keys(%(name)s, %(after)s::jsonb, %(at_most)s) k
+-- The keys that come after one: of rows, or of chunks that no row has.
+select k::text from pgembedd._next_keys(%(name)s, %(after)s::jsonb, %(at_most)s, %(orphans)s) k
 
 -- name: verify_look
 -- Rows by key as they are, in the order of the keys.
-select state, content, hash, embedding, noted
+select state, content, hash, noted, embeddings, before, after, chunk_nos, start_offsets, end_offsets, hashes, models
 from pgembedd._look_at(%(name)s, %(ids)s::text[]::jsonb[], %(with_queues)s) order by n
 
 -- name: verify_noted
