@@ -35,6 +35,7 @@ CREATE TABLE pgembedd.pipeline (
     created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
     enable_always boolean DEFAULT false NOT NULL,
     own_triggers boolean DEFAULT true NOT NULL,
+    sweep_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     shadow_of integer,
     shadow text,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -2484,6 +2485,13 @@ begin
                 select count(*) from gone
                 $q$, one.id, one.source, _key_record(one.source, 'r.key'), _key_match(one.source, 's', 'k')) into dropped;
             total := total + dropped;
+            if one.embedding_table is not null then
+                -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
+                execute format('delete from %s e where not exists (select from %s s where %s)',
+                    one.embedding_table, one.source, _key_match(one.source, 's', 'e'));
+                get diagnostics dropped = row_count;
+                total := total + dropped;
+            end if;
         exception when others then  -- a lock, a dropped table, the dead letter of a key that is none
             raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;
         end;
@@ -2658,7 +2666,7 @@ begin
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
 end $_$;
-CREATE FUNCTION pgembedd.sweep(at_most bigint DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION pgembedd.sweep(at_most bigint DEFAULT 10000, only_due boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
@@ -2668,9 +2676,14 @@ declare
     one pgembedd.pipeline;
     swept bigint := 0;
     problem text;
+    began timestamptz;
 begin
-    for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
+    for one in
+        select p.* from pipeline p
+        where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
+    loop
         begin
+            began := clock_timestamp();
             problem := _problem(one);
             if problem is not null then
                 perform stop_pipeline(one.id, problem);
@@ -2682,6 +2695,9 @@ begin
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
             swept := swept + _backfill(one, false, at_most);
+            if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
+                update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began) where p.id = one.id;
+            end if;
         exception
             -- Somebody alters the table, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;
@@ -2691,7 +2707,7 @@ begin
     end loop;
     return swept;
 end $$;
-COMMENT ON FUNCTION pgembedd.sweep(at_most bigint) IS 'Queue, in every running pipeline, the rows without a vector that nobody queued; at most so many each. Returns how many.';
+COMMENT ON FUNCTION pgembedd.sweep(at_most bigint, only_due boolean) IS 'Queue, in every running pipeline, the rows without a vector that nobody queued; at most so many each. Returns how many.';
 CREATE FUNCTION pgembedd.switch(name text, force boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2718,7 +2734,7 @@ begin
     select i.* into state from installation i;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
-        swept := sweep();
+        swept := sweep(only_due => true);
         update installation set swept_at = clock_timestamp();
     end if;
     if state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp() then
@@ -3082,7 +3098,7 @@ REVOKE ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids b
 GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
-REVOKE ALL ON FUNCTION pgembedd.sweep(at_most bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.sweep(at_most bigint, only_due boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.switch(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
