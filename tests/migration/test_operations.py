@@ -13,13 +13,13 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from tests.support.alembic_project import Project, examples, fresh_models, make_project
+from tests.support.alembic_project import Project, examples, fresh_models, make_project, marked_example
 from tests.support.databases import Database
 from tests.support.refusals import sentence
 from tests.support.roles import PASSWORD, Roles
 from tests.support.sql import create_pipeline, rows, value
 from worker.migrate import check_schema, downgrade, migrate
-from worker.operations import OperationError
+from worker.operations import CreateEmbeddingPipelineOp, DropEmbeddingPipelineOp, OperationError
 from worker.operations.options import CREATE_OPTIONS, DROP_OPTIONS
 
 UPGRADE = 'op.create_embedding_pipeline("documents", "documents", content_columns=["title"], {})'
@@ -212,6 +212,53 @@ def test_odd_names_and_both_vector_types(project: Project, connection: psycopg.C
     assert upgrade.count("op.") == 2, upgrade
 
 
+CHUNKS = marked_example()
+UNMARKED = CHUNKS.replace('    __table_args__ = {"info": {"pgembedd": True}}\n', "")
+assert UNMARKED != CHUNKS
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["", CHUNKS, UNMARKED],
+    ids=["unnamed", "marked in the model", "named in the model"],
+)
+@pytest.mark.parametrize("schemas", [False, True], ids=["one schema", "all schemas"])
+def test_an_embedding_table_is_left_alone(
+    project: Project, connection: psycopg.Connection, model: str, schemas: bool
+) -> None:
+    project.edit("models.py", "    embedding: Mapped", "    # embedding: Mapped")
+    project.edit(
+        "versions/0001_documents.py", 'body"],', 'body"], embedding_table="public.documents_chunks", chunk_tokens=99'
+    )
+    project.add_model(model)
+    if schemas:
+        project.edit("env.py", "options = {", 'options = {"include_schemas": True,')
+    project.run("upgrade", "head")
+    assert value(connection, "select embedding_table::text from pgembedd.pipeline") == "documents_chunks"
+    assert project.generated()[0] == "pass"
+
+
+def test_a_reverse_takes_an_embedding_table_with_it(project: Project, connection: psycopg.Connection) -> None:
+    made = CreateEmbeddingPipelineOp("documents", "documents", content_columns=["title"], embedding_table="chunks")
+    assert made.reverse().options == {"drop_column": True}
+    assert CreateEmbeddingPipelineOp("documents", "documents").reverse().options == {}
+    project.edit("versions/0001_documents.py", 'body"],', 'body"], embedding_table="chunks"')
+    project.edit("versions/0001_documents.py", '_pipeline("documents")', '_pipeline("documents", drop_column=True)')
+    for _ in range(2):
+        project.run("upgrade", "head")
+        assert value(connection, "select to_regclass('chunks')") == "chunks"
+        project.run("downgrade", "base")
+    assert value(connection, "select to_regclass('chunks')") is None
+
+
+def test_a_marked_table_is_not_made_before_its_pipeline(project: Project, connection: psycopg.Connection) -> None:
+    project.run("upgrade", "head")
+    project.add_model(CHUNKS)
+    assert project.generated()[0] == "pass"
+    project.edit("models.py", "    __table_args__", "    # __table_args__")
+    assert "op.create_table('documents_chunks'" in project.generated()[0]
+
+
 def test_what_the_model_names_is_compared(project: Project) -> None:
     project.run("upgrade", "head")
     project.edit("models.py", "HALFVEC(384)", "HALFVEC(512)")
@@ -264,6 +311,11 @@ options = {
     assert value(connection, "select content_columns from pgembedd.pipeline where name = 'more'") == ["it's"]
     project.run("downgrade", "-1")
     assert value(connection, "select count(*) from pgembedd.pipeline") == 1
+
+
+def test_a_drop_by_name_cannot_be_reversed() -> None:
+    with sentence(OperationError, "How the pipeline 'documents' was made is not known"):
+        DropEmbeddingPipelineOp("documents").reverse()
 
 
 # -- Side by side ------------------------------------------------------------------------------------------

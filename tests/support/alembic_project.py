@@ -19,10 +19,19 @@ TEMPLATE = Path(alembic.__file__).parent / "templates" / "generic" / "script.py.
 INI = "[alembic]\nscript_location = %(here)s\nprepend_sys_path = %(here)s\npath_separator = os\n"
 
 
+def _blocks() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def marked_example() -> str:
+    """The model of an embedding table."""
+    (model,) = [block for block in _blocks() if block.startswith("class Chunk(")]
+    return model
+
+
 def examples() -> dict[str, str]:
     """The files in the page, by the name in their first line."""
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    named = [(re.match(r"# (\S+\.py)\n", block), block) for block in blocks]
+    named = [(re.match(r"# (\S+\.py)\n", block), block) for block in _blocks()]
     return {match[1]: block for match, block in named if match}
 
 
@@ -43,6 +52,11 @@ class Project:
         text = (self.directory / name).read_text(encoding="utf-8")
         assert old in text
         self.write(name, text.replace(old, new))
+
+    def add_model(self, model: str) -> None:
+        """Another class in models.py; an empty text adds nothing."""
+        self.edit("models.py", "\n\ndef related", f"\n\n{model}\n\ndef related")
+        self.edit("models.py", "import select", "import Text, select")
 
     def revision(self, number: str, before: str | None, upgrade: str, downgrade: str = "pass") -> None:
         """A migration with these statements."""

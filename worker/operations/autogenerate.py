@@ -37,21 +37,25 @@ def include_object(
 ) -> bool:
     """Whether autogenerate shall compare that object.
 
-    Not what only the database has of vector columns, their indexes and embedding tables; nor what the metadata marks
-    as made by a pipeline. Whatever else the metadata names is compared as ever.
+    Not vector columns and their indexes that only the database has; nor embedding tables, whether they are there or the
+    metadata marks them as such. Whatever else the metadata names is compared as ever.
     """
     table = object_ if isinstance(object_, Table) else getattr(object_, "table", None)
     if getattr(object_, "schema", None) in OUR_SCHEMAS or getattr(table, "schema", None) in OUR_SCHEMAS:
         return False
     if table is not None and table.info.get(INFO):
         return False
+    if isinstance(object_, Table):
+        return not _is_embedding_table(object_ if reflected else compare_to)
     return not reflected or compare_to is not None or not _is_ours(object_, table)
 
 
+def _is_embedding_table(reflected: Table | None) -> bool:
+    return reflected is not None and EMBEDDING_TABLE_COLUMNS.issubset(reflected.columns.keys())
+
+
 def _is_ours(reflected: Any, table: Table | None) -> bool:
-    """Whether something that only the database has is a pipeline's."""
-    if table is not None and EMBEDDING_TABLE_COLUMNS.issubset(table.columns.keys()):
-        return True
+    """Whether a column or an index that only the database has is a pipeline's."""
     if isinstance(reflected, Column):
         return _holds_vectors(reflected)
     return isinstance(reflected, Index) and table is not None and _is_our_index(reflected, table)

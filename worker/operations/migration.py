@@ -36,8 +36,13 @@ class CreateEmbeddingPipelineOp(MigrateOperation):
         operations.invoke(cls(name, source, **options))
 
     def reverse(self) -> DropEmbeddingPipelineOp:
-        """Drops the pipeline and leaves the vectors: to compute them again may take hours."""
-        return DropEmbeddingPipelineOp(self.name, reverse=self)
+        """Drops the pipeline. The vectors of a column stay, since to compute them again may take hours.
+
+        An embedding table goes, unless it was adopted: this operation has made it, could not make it again over one
+        that is there, and its view would keep the source from being dropped.
+        """
+        made_table = self.options.get("embedding_table") is not None and not self.options.get("adopt")
+        return DropEmbeddingPipelineOp(self.name, reverse=self, **({"drop_column": True} if made_table else {}))
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """As `alembic check` shows it."""
