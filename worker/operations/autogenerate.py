@@ -12,6 +12,7 @@ from typing import Any, Literal
 from alembic.autogenerate.api import AutogenContext
 from pgvector.sqlalchemy import HALFVEC, VECTOR  # importing them teaches SQLAlchemy to reflect them, too
 from sqlalchemy import Column, Index, Table
+from sqlalchemy.types import NullType
 
 OUR_SCHEMAS = frozenset({"pgembedd", "pgmq"})
 INFO = "pgembedd"  # info={"pgembedd": True} on a model says that its table is made by a pipeline
@@ -62,7 +63,9 @@ def _is_ours(reflected: Any, table: Table | None) -> bool:
 
 
 def _holds_vectors(column: Column[Any]) -> bool:
-    return isinstance(column.type, HALFVEC | VECTOR)
+    # pgvector in a schema outside of the search_path: SQLAlchemy then knows no type. Whatever such a column is, a
+    # script could not make it again, so it is not one to propose for dropping either.
+    return isinstance(column.type, HALFVEC | VECTOR | NullType)
 
 
 def _is_our_index(index: Index, table: Table) -> bool:
