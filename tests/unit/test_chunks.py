@@ -17,6 +17,8 @@ TOKENIZER = tiny_tokenizer()
 TOKENIZER.no_padding()
 TOKENIZER.no_truncation()
 SPLITTER = Splitter(TOKENIZER)
+IN_WINDOWS = Splitter(TOKENIZER, window_chars=30)
+SPLITTERS = st.sampled_from([SPLITTER, IN_WINDOWS])
 
 PIECES = st.sampled_from(
     [
@@ -36,13 +38,13 @@ def tokens_of(text: str) -> int:
 
 
 @settings(max_examples=150, deadline=None)
-@given(TEXTS, SIZES, st.booleans())
-@example("\ud83d\ude00 a\ud800b", (2, 1), False)
+@given(SPLITTERS, TEXTS, SIZES, st.booleans())
+@example(SPLITTER, "\ud83d\ude00 a\ud800b", (2, 1), False)
 def test_chunks_are_pieces_of_the_text_in_order_and_none_is_too_long(
-    text: str, size: tuple[int, int], markdown: bool
+    splitter: Splitter, text: str, size: tuple[int, int], markdown: bool
 ) -> None:
     tokens, overlap = size
-    chunks = SPLITTER.split(text, tokens=tokens, overlap=overlap, markdown=markdown)
+    chunks = splitter.split(text, tokens=tokens, overlap=overlap, markdown=markdown)
     assert [chunk.text for chunk in chunks] == [text[chunk.start : chunk.end] for chunk in chunks]
     assert all(chunk.start < chunk.end for chunk in chunks)
     assert all(a.start < b.start and a.end < b.end for a, b in pairwise(chunks))
@@ -51,13 +53,13 @@ def test_chunks_are_pieces_of_the_text_in_order_and_none_is_too_long(
 
 
 @settings(max_examples=150, deadline=None)
-@given(TEXTS, SIZES, st.booleans())
+@given(SPLITTERS, TEXTS, SIZES, st.booleans())
 def test_every_character_that_is_not_blank_is_in_a_chunk_and_without_overlap_in_one(
-    text: str, size: tuple[int, int], markdown: bool
+    splitter: Splitter, text: str, size: tuple[int, int], markdown: bool
 ) -> None:
     tokens, overlap = size
     for shared in (0, overlap):
-        chunks = SPLITTER.split(text, tokens=tokens, overlap=shared, markdown=markdown)
+        chunks = splitter.split(text, tokens=tokens, overlap=shared, markdown=markdown)
         if shared == 0:
             assert all(a.end <= b.start for a, b in pairwise(chunks))
         covered = {at for chunk in chunks for at in range(chunk.start, chunk.end)}
@@ -118,3 +120,21 @@ def test_threads_share_a_splitter() -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda i: splitter.split(content, tokens=20 + i % 4), range(64)))
     assert found == [SPLITTER.split(content, tokens=20 + i % 4) for i in range(64)]
+
+
+@pytest.mark.parametrize("overlap", [0, 3])
+@pytest.mark.parametrize("markdown", [False, True])
+@pytest.mark.parametrize(
+    "content", ["A b c. De f, gh! " * 40, "漢字" * 100, "a b\n\nc d e\n\n# f\n\ng h i j k\n\n" * 20]
+)
+def test_windows_do_not_show(content: str, markdown: bool, overlap: int) -> None:
+    whole, windows = (
+        splitter.split(content, tokens=9, overlap=overlap, markdown=markdown) for splitter in (SPLITTER, IN_WINDOWS)
+    )
+    assert windows == whole
+
+
+def test_a_word_longer_than_a_window_is_read_to_its_end() -> None:
+    content = "a " + "x" * 500 + " b"
+    chunks = Splitter(TOKENIZER, window_chars=120).split(content, tokens=9)
+    assert [chunk.text for chunk in chunks] == [content], "one unknown token between two"
