@@ -81,6 +81,8 @@ def verify(
         if options.requeue and wrong:
             report.requeued += _all(connection, "requeue", target, ids=wrong)[0][0]
         progress(report)
+    if options.sample is None or report.looked_at < options.sample:
+        report.rows = report.looked_at  # the whole table
     report.conclude()
     return report
 

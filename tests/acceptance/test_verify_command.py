@@ -45,7 +45,7 @@ def report(database: Database, *options: str, code: int = 0) -> dict[str, Any]:
 def test_from_right_to_wrong_and_back(database: Database, embedded: psycopg.Connection) -> None:
     done = pgembedd("verify", "--all", database=database.conninfo)
     assert (done.code, done.err) == (0, "")
-    assert "documents: 31 of about " in done.out
+    assert "documents: 31 rows\n" in done.out
     assert "30 right · 1 blank · 0 in flight · 0 dead" in done.out
 
     embedded.execute("set session_replication_role = replica")
@@ -58,7 +58,8 @@ def test_from_right_to_wrong_and_back(database: Database, embedded: psycopg.Conn
     }  # fmt: skip
     assert found["examples"] == {"stale": [3], "corrupted": [4], "missing": [5]}
     drawn = [report(database, "--sample", "20", "--seed", "7", code=WRONG) for _ in range(2)]
-    assert drawn[0] == drawn[1]
+    # How many rows there are is the planner's estimate, and changes when it comes to know the table.
+    assert [each | {"rows": 0} for each in drawn] == [drawn[0] | {"rows": 0}] * 2
     assert drawn[0]["looked_at"] == 20
     said = pgembedd("verify", "documents", database=database.conninfo).refused(WRONG)
     assert "3 rows of documents" in said
@@ -70,12 +71,17 @@ def test_from_right_to_wrong_and_back(database: Database, embedded: psycopg.Conn
     assert report(database, "--all")["right"] == 30
 
 
-def test_what_another_precision_made(database: Database, embedded: psycopg.Connection) -> None:
-    assert "--precision" in pgembedd("verify", "--precision", "int8", database=database.conninfo).refused(5)
-    # Had somebody pinned the pipeline to the wrong one by hand, the vectors would tell.
-    embedded.execute("update pgembedd.pipeline set fingerprint = null")
-    found = report(database, "--precision", "int8", code=WRONG)
-    assert found["foreign"] >= 25
+def test_what_another_precision_made(database: Database, connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    insert(connection, range(1, 21))
+    with WorkerProcess(database.conninfo, PGEMBEDD_PRECISION="int8"):
+        await_quiet(connection)
+    assert "--precision" in pgembedd("verify", database=database.conninfo).refused(5)
+    assert report(database, "--precision", "int8")["right"] == 20
+    # Where it does not stand with the pipeline who made them, the vectors themselves tell.
+    connection.execute("update pgembedd.pipeline set fingerprint = null")
+    found = report(database, code=WRONG)
+    assert found["foreign"] == 20
     assert "another precision" in found["note"]
 
 

@@ -451,6 +451,16 @@ begin
     end if;
     perform _check_formatting(made);
 end $$;
+CREATE FUNCTION pgembedd._check_verify(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if _problem(made) is not null then
+        perform _refuse(format('The pipeline "%s" cannot be verified: %s', made.name, _problem(made)));
+    end if;
+    perform _check_owner(made);
+end $$;
 CREATE FUNCTION pgembedd._check_when(index_when text, index_within interval) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -736,6 +746,16 @@ begin
     if owner <> current_user::regrole then
         execute format('alter view %s owner to %s', _view_name(pipeline), owner);
     end if;
+end $$;
+CREATE FUNCTION pgembedd._estimated_rows(source regclass) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    plan json;
+begin
+    execute format('explain (format json) select from %s', source) into plan;
+    return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric;
 end $$;
 CREATE FUNCTION pgembedd._exists(source regclass) RETURNS boolean
     LANGUAGE sql STABLE
@@ -1310,6 +1330,19 @@ CREATE FUNCTION pgembedd._key_numbered(source regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select string_agg(format('k.%I as key_%s', name, nth), ', ') from _key_columns(source) $$;
+CREATE FUNCTION pgembedd._key_operator(source regclass, nth bigint, strategy integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select format('operator(%I.%s)', n.nspname, o.oprname)
+    from pg_index i
+    join pg_opclass c on c.oid = (i.indclass::oid[])[nth - 1]
+    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = strategy
+                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_operator o on o.oid = m.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+    where i.indrelid = source and i.indisprimary
+$$;
 CREATE FUNCTION pgembedd._key_record(source regclass, id text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1328,6 +1361,32 @@ CREATE FUNCTION pgembedd._key_settings(source regclass) RETURNS text
                 else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
     from _key_columns(source)
 $$;
+CREATE FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boolean) RETURNS TABLE(n bigint, state text, content text, hash bytea, noted text, embeddings real[], before text, after text, chunk_nos integer[], start_offsets integer[], end_offsets integer[], hashes bytea[], models text[])
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    noted text[] := _noted(one, ids, with_queues);
+begin
+    return query execute format($q$
+        with living as (
+            select array_agg(i.id order by i.n) as ids, array_agg(i.n order by i.n) as ns
+            from unnest($1, $2) with ordinality as i(id, noted, n) where i.noted is distinct from 'dead')
+        select i.n, r.state, r.content, r.hash, i.noted, s.embeddings, r.before, r.after, s.chunk_nos, s.start_offsets,
+               s.end_offsets, s.hashes, s.models
+        from unnest($1, $2) with ordinality as i(id, noted, n)
+        left join (select l.ns[r.n] as n, r.state, r.content, r.hash, %1$s from living l, pgembedd.%2$s(%3$s, l.ids) r) r
+            on r.n = i.n
+        left join lateral (select %4$s from %5$s, %6$s s where %7$s) s on true
+        order by i.n
+        $q$,
+        case when one.embedding_table is null then 'null::text as before, null::text as after' else 'r.before, r.after' end,
+        case when one.embedding_table is null then 'read' else 'read_chunks' end, one.id, _stored(one),
+        _key_record(one.source, 'i.id'), _target(one), _key_match(one.source, 's', 'k')) using ids, noted;
+end $_$;
 CREATE FUNCTION pgembedd._many_rows() RETURNS bigint
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1397,6 +1456,38 @@ CREATE FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) RETURNS
         _key_record(pipeline.source, '$1'), _key_match(pipeline.source, 'o', 'k'), k)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $_$;
+CREATE FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean DEFAULT false) RETURNS SETOF jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    later text;
+    by_key text;
+begin
+    with columns as (
+        select k.nth, format('s.%I%s', k.name, k.compared) as ours, format('k.%I%s', k.name, k.compared) as theirs, k.equals,
+               _key_operator(one.source, k.nth, 1) as less, _key_operator(one.source, k.nth, 5) as greater,
+               _key_operator(one.source, k.nth, 4) as not_less
+        from _key_columns(one.source) k)
+    select string_agg(format('%s using %s', c.ours, c.less), ', ' order by c.nth),
+           -- The first column alone once more, outside of the OR, where the index can use it.
+           format('%s and (%s)', min(format('%s %s %s', c.ours, c.not_less, c.theirs)) filter (where c.nth = 1),
+               string_agg(concat_ws(' and ',
+                   (select string_agg(format('%s %s %s', b.ours, b.equals, b.theirs), ' and ') from columns b where b.nth < c.nth),
+                   format('%s %s %s', c.ours, c.greater, c.theirs)), ' or ' order by c.nth))
+    into by_key, later from columns c;
+    return query execute format('select %s from %s s%s where %s and %s order by %s limit %s',
+        _key_json(one.source, 's'), case when orphans then one.embedding_table else one.source end,
+        case when after is not null then ', ' || _key_record(one.source, '$1') else '' end,
+        case when after is not null then later else 'true' end,
+        case when orphans then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
+             else 'true' end,
+        by_key, at_most) using after;
+end $_$;
 CREATE FUNCTION pgembedd._note(headers jsonb, field text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1430,6 +1521,28 @@ begin
     from unnest(outcomes) as o(outcome)
     having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
 end $$;
+CREATE FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    queue text;
+    here jsonb[];
+    queued jsonb[] := '{}';
+begin
+    if with_queues then
+        foreach queue in array array[made.queue, made.backfill_queue] loop
+            execute format('select array_agg(q.message -> ''id'') from %s q where q.message -> ''id'' = any ($1) and %s',
+                _queue_table(queue), _is_for(made.id)) into here using ids;
+            queued := queued || here;
+        end loop;
+    end if;
+    return array(
+        select case when i.id = any (queued) then 'queued' when r.state = 'dead' then 'dead' end
+        from unnest(ids) with ordinality as i(id, n)
+        left join row_state r on r.pipeline_id = made.id and r.key = i.id
+        order by i.n);
+end $_$;
 CREATE FUNCTION pgembedd._own(signature text, owner regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1701,6 +1814,40 @@ begin
     end if;
     execute format('grant execute on function %s to %s', signature, installer);
 end $$;
+CREATE FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean DEFAULT false) RETURNS SETOF jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    relation regclass := case when orphans then one.embedding_table else one.source end;
+    estimated bigint := greatest(_estimated_rows(relation), 1);
+    percent double precision := case when estimated <= 100000 then 100 else least(100, 100.0 * 20 * wanted / estimated) end;
+    keys jsonb[];
+begin
+    loop
+        execute format($q$
+            select array_agg(w.id) from (
+                select d.id from (select %1$s as id from %2$s s %3$s limit %4$s) d
+                group by d.id order by pg_catalog.hashtextextended(d.id::text, $1), d.id limit %5$s) w
+            $q$, _key_json(one.source, 's'), relation,
+            case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent, seed) else '' end,
+            -- Where the estimate is far too low, a bounded part of the table is the sample.
+            greatest(1000000, 200::bigint * wanted), wanted) into keys using seed;
+        exit when percent >= 100 or coalesce(cardinality(keys), 0) >= wanted;
+        percent := least(100, percent * 8);
+    end loop;
+    if orphans then
+        return query execute format('select i.id from unnest($1) as i(id) cross join lateral %s
+                                     where not exists (select from %s s where %s)',
+            _key_record(one.source, 'i.id'), one.source, _key_match(one.source, 's', 'k')) using keys;
+    else
+        return query select unnest(keys);
+    end if;
+end $_$;
 CREATE FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1749,6 +1896,20 @@ begin
             'content uses: take that column out of the content, then call pgembedd.resume().');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._stored(made pgembedd.pipeline) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select case when made.embedding_table is null then format(
+        'array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings, null::integer[] as chunk_nos,
+         null::integer[] as start_offsets, null::integer[] as end_offsets, null::bytea[] as hashes, null::text[] as models',
+        made.embedding_column)
+    else
+        'array_agg(s.embedding::real[] order by s.chunk_no) as embeddings, array_agg(s.chunk_no order by s.chunk_no) as chunk_nos,
+         array_agg(s.start_offset order by s.chunk_no) as start_offsets,
+         array_agg(s.end_offset order by s.chunk_no) as end_offsets,
+         array_agg(s.content_hash order by s.chunk_no) as hashes, array_agg(s.model order by s.chunk_no) as models' end
+$_$;
 CREATE FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2443,6 +2604,42 @@ begin
     if released > 0 and delay_s = 0 then perform _wake(queue); end if;
     return released;
 end $$;
+CREATE FUNCTION pgembedd.requeue(name text, ids jsonb[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    -- The key is written down again as the triggers write it, whatever way it was given. Of an embedding table also keys
+    -- whose row is gone: the worker finds that out and removes their chunks.
+    keys text := (
+        select string_agg(format('select %s as id from unnest($1) as i(id) cross join lateral %s join %s s on %s',
+            _key_json(one.source, 's'), _key_record(one.source, 'i.id'), t.relation, _key_match(one.source, 's', 'k')), ' union ')
+        from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
+    queued bigint;
+begin
+    if one.embedding_table is not null then
+        -- No chunk is to be taken over for its text: its vector may be what is wrong.
+        execute format('update %s s set content_hash = '''' from unnest($1) as i(id) cross join lateral %s where %s',
+            one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
+    end if;
+    execute _enqueue(one, one.backfill_queue, 'w.id', format($q$(
+        (%1$s)
+        except select q.message -> 'id' from %2$s q where %4$s
+        except select q.message -> 'id' from %3$s q where %4$s) w$q$,
+        keys, _queue_table(one.queue), _queue_table(one.backfill_queue), _is_for(one.id))) using ids;
+    get diagnostics queued = row_count;
+    if queued > 0 then perform _wake(one.backfill_queue); end if;
+    return queued;
+exception when data_exception then
+    perform _refuse(format('One of the ids is no key of %s: %s.', one.source, sqlerrm),
+        'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.');
+end $_$;
+COMMENT ON FUNCTION pgembedd.requeue(name text, ids jsonb[]) IS 'Queue rows by key, whether they have a vector or not; those that are queued or gone are left out. Returns how many.';
 CREATE FUNCTION pgembedd.resume(name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2949,6 +3146,7 @@ REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_verify(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_when(index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
@@ -2963,6 +3161,7 @@ REVOKE ALL ON FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, index_wh
 REVOKE ALL ON FUNCTION pgembedd._ensure_queue(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_table(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_view(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._estimated_rows(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._exists(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
@@ -2997,15 +3196,19 @@ REVOKE ALL ON FUNCTION pgembedd._key_json(source regclass, alias text) FROM PUBL
 REVOKE ALL ON FUNCTION pgembedd._key_match(source regclass, a text, b text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_match_numbered(source regclass, a text, b text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_numbered(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_operator(source regclass, nth bigint, strategy integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_record(source regclass, id text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_settings(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._park(queue text, msg_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline(name text) FROM PUBLIC;
@@ -3026,11 +3229,13 @@ REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_nam
 REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shadow(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._stored(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap_key(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
@@ -3084,6 +3289,7 @@ REVOKE ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) FR
 GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.requeue(name text, ids jsonb[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.resume(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.retention() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.retry_failed(name text, reason text) FROM PUBLIC;

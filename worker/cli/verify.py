@@ -109,8 +109,8 @@ def _object(report: Report) -> dict[str, object]:
 
 def _text(report: Report) -> str:
     """A few lines: how many rows of each kind that there are, with some keys of the wrong ones."""
-    drawn = "" if report.seed is None else f", drawn with --seed {report.seed}"
-    lines = [f"{report.pipeline}: {report.looked_at} of about {report.rows} rows{drawn}"]
+    drawn = "" if report.rows == report.looked_at else f" of about {report.rows}, drawn with --seed {report.seed}"
+    lines = [f"{report.pipeline}: {report.looked_at} rows{drawn}"]
     lines.append("  " + " · ".join(f"{report.counts[kind]} {WORDS.get(kind, kind)}" for kind in FINE))
     for kind in WRONG:
         if report.counts[kind]:
