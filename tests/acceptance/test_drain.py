@@ -91,4 +91,4 @@ def test_a_worker_that_waits_inside_pgmq_drains_as_well(database: Database, conn
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
     assert [event["drained"] for event in worker.named("worker_stopped")] == [True]
-    eventually(lambda: backends(connection) == 0, timeout_s=20)
+    eventually(lambda: backends(connection) == 0)
