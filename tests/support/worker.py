@@ -22,7 +22,6 @@ from worker.models import Embedder, Models
 from worker.run import Worker
 
 
-
 def brisk(**settings: Any) -> Settings:
     """Settings for tests: small claims, a short pause, and no sweep unless asked for."""
     return Settings(**{"claim_size": 8, "poll_max_s": 0.2, "sweep_every_s": 3600.0, "grace_s": 30.0} | settings)
