@@ -76,8 +76,8 @@ def insert_with_bad_ones(connection: psycopg.Connection) -> None:
 
 
 def await_failed_once(connection: psycopg.Connection) -> None:
-    """Return when only the bad ones are left, each with one attempt behind it."""
-    eventually(lambda: [(job.id, job.attempts) for job in waiting(connection)] == [(i, 1) for i in BAD])
+    """Return when only the bad ones are left, each with one attempt behind it; on a slow machine the next one, too."""
+    eventually(lambda: [(job.id, job.attempts in (1, 2)) for job in waiting(connection)] == [(i, True) for i in BAD])
 
 
 def await_given_up(connection: psycopg.Connection) -> None:
