@@ -9,12 +9,14 @@ import pytest
 
 from tests.support.databases import Database, fresh_database, running_server
 from tests.support.embedders import model
+from tests.support.library import library
 from tests.support.parallel import group_by_costly_fixtures, processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
 from worker.postgres import EmbeddedPostgres
 
-__all__ = ["cron_server", "model", "pgmq_database", "pgmq_server"]  # fixtures that live beside what they are made of
+# Fixtures that live beside what they are made of.
+__all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server"]
 
 # How long an example takes says more about what else the machine does than about the code.
 hypothesis.settings.register_profile("any load", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

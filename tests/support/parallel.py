@@ -15,7 +15,7 @@ from worker.model.threads import usable_cores
 MOST_PROCESSES = 4  # each has a server and the model in memory
 
 # What takes long to make: the tests of one of these run in one process, one after the other, so that it is made once.
-COSTLY = ("cron_server", "pgmq_server", "untouched_server", "int8", "e5")
+COSTLY = ("cron_server", "pgmq_server", "untouched_server", "int8", "e5", "library")
 
 
 def processes() -> int:
