@@ -41,7 +41,7 @@ up: $(STAMP) ## Run embedded Postgres, migrations and a worker in the foreground
 	@$(BIN)/pgembedd up
 
 test: $(STAMP) ## Run the default tests on private Postgres servers, on all cores
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow

@@ -10,7 +10,7 @@ import pytest
 from tests.support.databases import Database, fresh_database, running_server
 from tests.support.embedders import model
 from tests.support.library import library
-from tests.support.parallel import group_by_costly_fixtures, processes
+from tests.support.parallel import processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
 from worker.postgres import EmbeddedPostgres
@@ -27,13 +27,6 @@ hypothesis.settings.load_profile("any load")
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """What `-n auto` means."""
     return processes()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that share something costly run in the same process."""
-    if config.pluginmanager.hasplugin("xdist"):
-        group_by_costly_fixtures(items)
 
 
 @pytest.fixture(scope="session")
