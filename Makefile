@@ -40,8 +40,8 @@ demo: $(STAMP) ## Embed Python's own documentation on a private Postgres and sea
 up: $(STAMP) ## Run embedded Postgres, migrations and a worker in the foreground
 	@$(BIN)/pgembedd up
 
-test: $(STAMP) ## Run the default tests on a private Postgres
-	@$(BIN)/python -m pytest
+test: $(STAMP) ## Run the default tests on private Postgres servers, on all cores
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
