@@ -64,11 +64,11 @@ def verify(
 ) -> Report:
     """Look at rows of the pipeline and say what their vectors are. `progress` is called after every page.
 
-    With `requeue` what is wrong is queued, page by page. ModelMismatchError when the pipeline is another model's.
+    With `requeue` what is wrong is queued, page by page. ModelMismatchError when the pipeline is another model's,
+    ConfigurationError when it cannot be looked at: something is wrong with all of it, or a right is missing.
     """
     _check_model(target, embedder)
-    rows = _all(connection, "verify_check", target)[0][1]
-    report = Report(target.name, rows, options.seed if options.sample is not None else None)
+    report = Report(target.name, _check(connection, target), options.seed if options.sample is not None else None)
     judge = judge_vectors if target.chunking is None else judge_chunks
     for ids in _pages(connection, target, options):
         looked = look(connection, target.name, ids)
@@ -99,6 +99,16 @@ def _check_model(target: Pipeline, embedder: Embedder) -> None:
             f'The model {target.model} gives {embedder.dims} dimensions, but the pipeline "{target.name}" writes '
             f"{target.dimensions}: drop the pipeline and create it with those of its model."
         )
+
+
+def _check(connection: psycopg.Connection, target: Pipeline) -> int:
+    """About how many rows there are."""
+    try:
+        rows: int = _all(connection, "verify_check", target)[0][1]
+    except psycopg.errors.InvalidParameterValue as refused:
+        said = (refused.diag.message_primary, refused.diag.message_hint)
+        raise ConfigurationError(" ".join(part for part in said if part)) from refused
+    return rows
 
 
 def _all(connection: psycopg.Connection, name: str, target: Pipeline, **values: Any) -> list[tuple[Any, ...]]:

@@ -13,9 +13,11 @@ import psycopg
 import pytest
 
 from tests.support.databases import Database
+from tests.support.roles import Roles, conninfo_as, temporary_roles
 from tests.support.sql import connected, create_pipeline, work
 from worker.chunks import Chunk
 from worker.errors import ConfigurationError, ModelMismatchError, RowFailure
+from worker.postgres import EmbeddedPostgres
 from worker.verdicts import FOREIGN_ROWS, Report
 from worker.verify import PAGE_ROWS, Options, targets, verify
 
@@ -60,6 +62,12 @@ class Vectors:
 
     def result(self) -> Vectors:
         return self
+
+
+@pytest.fixture
+def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
+    with temporary_roles(server) as made:
+        yield made
 
 
 @pytest.fixture
@@ -244,8 +252,30 @@ def test_what_stands_in_the_way_is_a_sentence(documents: psycopg.Connection) -> 
     with pytest.raises(ConfigurationError, match='no pipeline "nope"; there are: documents'):
         targets(documents, ["nope"])
     documents.execute("alter table documents rename content to body")
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"cannot be verified: .* has no column"):
+    with pytest.raises(ConfigurationError, match=r"cannot be verified: .* has no column"):
         found(documents)
+
+
+def test_whoever_may_act_for_both_owners_may_verify(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    owner, verifier = roles.make("owner"), roles.make("verifier")
+    fill(connection)
+    connection.execute(f"alter table documents owner to {owner}")
+    connection.execute("alter table documents enable row level security")
+    connection.execute("select pgembedd.resume('documents')")
+    connection.execute(f"""
+        grant usage on schema pgembedd, pgmq to {verifier};
+        grant execute on all functions in schema pgembedd to {verifier};
+        grant select, insert on all tables in schema pgembedd, pgmq to {verifier};
+        grant usage, select on all sequences in schema pgembedd, pgmq to {verifier}""")
+    with psycopg.connect(conninfo_as(database, verifier), autocommit=True) as opened:
+        with pytest.raises(ConfigurationError, match=f"documents belongs to {owner}, and {verifier} may not act"):
+            found(opened)
+        connection.execute(f"grant {owner} to {verifier}")
+        assert kinds(found(opened)) == {"right": 20, "blank": 1}
+        unseen(connection, "update documents set embedding = null where id = 7")
+        assert found(opened, replace(ALL, requeue=True)).requeued == 1
 
 
 # -- An embedding table ------------------------------------------------------------------------------------

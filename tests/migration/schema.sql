@@ -2617,7 +2617,7 @@ declare
     -- The key is written down again as the triggers write it, whatever way it was given. Of an embedding table also keys
     -- whose row is gone: the worker finds that out and removes their chunks.
     keys text := (
-        select string_agg(format('select %s as id from unnest($1) as i(id) cross join lateral %s join %s s on %s',
+        select string_agg(format('select distinct %s as id from unnest($1) as i(id) cross join lateral %s join %s s on %s',
             _key_json(one.source, 's'), _key_record(one.source, 'i.id'), t.relation, _key_match(one.source, 's', 'k')), ' union ')
         from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
     queued bigint;
@@ -2628,9 +2628,12 @@ begin
             one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
     end if;
     execute _enqueue(one, one.backfill_queue, 'w.id', format($q$(
-        (%1$s)
-        except select q.message -> 'id' from %2$s q where %4$s
-        except select q.message -> 'id' from %3$s q where %4$s) w$q$,
+        with k as materialized (%1$s),
+        there as materialized (
+            select q.message -> 'id' as id from %2$s q where q.message -> 'id' in (select k.id from k) and %4$s
+            union all
+            select q.message -> 'id' from %3$s q where q.message -> 'id' in (select k.id from k) and %4$s)
+        select k.id from k where not exists (select from there t where t.id = k.id)) w$q$,
         keys, _queue_table(one.queue), _queue_table(one.backfill_queue), _is_for(one.id))) using ids;
     get diagnostics queued = row_count;
     if queued > 0 then perform _wake(one.backfill_queue); end if;

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from worker.cli.options import database_option, open_connection, settings_options
-from worker.errors import WrongVectorsError
+from worker.errors import PgembeddError, WrongVectorsError
 from worker.verdicts import WRONG, Report
 from worker.verify import Options, targets, verify
 
@@ -56,20 +56,31 @@ def command(
         raise click.UsageError("--sample and --all contradict each other.")
     wanted = None if everything else sample or SAMPLE
     seed = secrets.randbelow(2**31) if seed is None else seed
-    load, loaded, reports = loader(settings), dict[str, "Embedder"](), []
+    load, loaded = loader(settings), dict[str, "Embedder"]()
+    reports: list[Report] = []
+    refused: list[PgembeddError] = []
     with open_connection(database) as connection:
         for target in targets(connection, pipelines):
-            embedder = loaded.get(target.model) or loaded.setdefault(target.model, load(target.model))
-            options = Options(wanted, seed, requeue, TOLERANCE[precision_of(embedder)])
-            with _progress(target.name, wanted is None) as progress:
-                reports.append(verify(connection, target, embedder, options, progress))
+            try:
+                embedder = loaded.get(target.model) or loaded.setdefault(target.model, load(target.model))
+                options = Options(wanted, seed, requeue, TOLERANCE[precision_of(embedder)])
+                with _progress(target.name, wanted is None) as progress:
+                    reports.append(verify(connection, target, embedder, options, progress))
+            except PgembeddError as error:  # this pipeline's alone: the others are looked at, too
+                refused.append(error)
+                continue
             click.echo(json.dumps(_object(reports[-1])) if as_json else _text(reports[-1]))
     for embedder in loaded.values():
         embedder.close()
-    _conclude(reports, requeue)
+    _conclude(reports, refused, requeue)
 
 
-def _conclude(reports: list[Report], requeue: bool) -> None:
+def _conclude(reports: list[Report], refused: list[PgembeddError], requeue: bool) -> None:
+    """Raise what decides the exit code: a pipeline that could not be looked at, before one that is wrong."""
+    for error in refused[:-1]:
+        click.echo(f"pgembedd: {error}", err=True)
+    if refused:
+        raise refused[-1]
     wrong = {report.pipeline: report.wrong for report in reports if report.wrong}
     if wrong and not requeue:
         raise WrongVectorsError(
