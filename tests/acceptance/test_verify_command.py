@@ -85,6 +85,23 @@ def test_what_another_precision_made(database: Database, connection: psycopg.Con
     assert "another precision" in found["note"]
 
 
+def test_chunks(database: Database, connection: psycopg.Connection) -> None:
+    make_documents(connection, embedding_table="chunks", chunk_tokens=16, formatting="Number $id: $chunk")
+    connection.execute(
+        "insert into documents select i, repeat('A sentence ' || i || '. ', 40) from generate_series(1, 3) i"
+    )
+    work(database, connection)
+    assert report(database, "--all")["right"] == 3
+    connection.execute(
+        "update chunks set embedding = (select embedding from chunks where (id, chunk_no) = (1, 0)) where id = 2"
+    )
+    connection.execute("update chunks set model = 'another@1' where id = 3")
+    found = report(database, "--requeue")
+    assert (found["right"], found["corrupted"], found["foreign"], found["requeued"]) == (1, 1, 1, 2)
+    work(database, connection)
+    assert report(database)["right"] == 3
+
+
 def test_what_stands_in_the_way_is_a_sentence(server: EmbeddedPostgres, database: Database) -> None:
     assert "no pipeline to verify" in pgembedd("verify", database=database.conninfo).refused(USAGE)
     assert pgembedd("verify", "--all", "--sample", "3", database=database.conninfo).code == USAGE
