@@ -60,6 +60,10 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
+    if _dealt(queue) then
+        return query select r.* from _deal(queue, qty, lease_s) r;
+        if found or poll_s = 0 then return; end if;
+    end if;
     if poll_s > 0 then
         return query select r.msg_id, r.read_ct, r.message, r.headers
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
