@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import psycopg
+import pytest
 
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, waiting
@@ -50,6 +52,35 @@ def test_a_bulk_load_goes_to_the_backfill_lane(
         assert len(missing(connection)) > 500
 
 
+def test_a_small_pipeline_is_done_before_a_long_one_is_half_through(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """In both lanes: 5,000 rows of one pipeline do not hold up 20 of another behind them."""
+    make_documents(connection, "long")
+    make_documents(connection, "short")
+    insert(connection, range(5000), table="long", text="long")
+    connection.execute("insert into short (id, body) select i, 'old ' || i from generate_series(1, 1001) i")
+    connection.execute(
+        "delete from pgmq.q_embedding_backfill where message -> 'id' > '20' and message ->> 'table' = 'short'"
+    )
+    connection.execute("insert into short (id, body) values (2000, 'fresh'), (2001, 'fresh')")
+    connection.execute("select pgembedd._tend_queues()")
+    wanted = [*range(1, 21), 2000, 2001]
+    assert [len(waiting(connection, [lane])) for lane in (FRESH, BACKFILL)] == [2, 5020]
+    embedded: list[str] = []
+    done = threading.Event()
+
+    def hold_at_half(texts: Sequence[str]) -> None:
+        embedded.extend(texts)
+        assert len(embedded) < 2500 or done.wait(60), "the short one is not done"
+
+    with worker_thread(database, only(Wrapped(model, on_result=hold_at_half)), claim_size=64):
+        await_embedded(connection, wanted, table="short")
+        connection.execute("truncate pgmq.q_embedding_backfill")
+        done.set()
+    assert len(embedded) < 2500
+
+
 def test_queues_of_their_own_and_a_worker_for_one_of_them(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -66,3 +97,14 @@ def test_queues_of_their_own_and_a_worker_for_one_of_them(
     with worker_thread(database, only(Wrapped(model)), claim_size=256):
         await_embedded(connection, [1, 2, 3])
         await_embedded(connection, range(1200), table="letters")
+
+
+def test_a_queue_whose_pipeline_comes_later_is_served_from_then_on(
+    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.fetch.LANES_EVERY_S", 0.2)
+    connection.execute("select pgmq.create('letters')")
+    with worker_thread(database, only(Wrapped(model)), queues=("letters",)):
+        make_documents(connection, "letters", queue="letters")
+        insert(connection, range(3), table="letters")
+        await_embedded(connection, range(3), table="letters")
