@@ -101,10 +101,11 @@ def claim_ms(connection: psycopg.Connection, *, dealt: bool) -> float:
 
 def tend(connection: psycopg.Connection, *, there: bool) -> None:
     """With the index, or without it, as while the queue had one pipeline."""
-    if there:
-        connection.execute("select pgembedd._tend_queues()")
-    else:
-        connection.execute("drop index if exists pgmq.q_embedding_backfill_by_party, pgmq.q_embedding_jobs_by_party")
+    for queue in LANES.values():
+        connection.execute(f"drop index if exists pgmq.q_{queue}_by_party".encode())
+        if there:
+            made = connection.execute("select pgembedd._sharing_index(%s)", (queue,)).fetchall()[0][0]
+            connection.execute(made.encode())
 
 
 def bulk_s(connection: psycopg.Connection, *, dealt: bool) -> float:
@@ -118,9 +119,9 @@ def bulk_s(connection: psycopg.Connection, *, dealt: bool) -> float:
 def costs(rounds: int) -> list[Result]:
     """A claim, and a bulk load, with and without the index of a shared queue."""
     with two_pipelines("null") as (connection, _):
+        body = "select string_agg(md5(g::text || n::text), '') from generate_series(1, 32) n"
         connection.execute(
-            "create table texts as select (select string_agg(md5(g::text || n::text), '') from generate_series(1, 32) n) as"
-            f" body from generate_series(1, {BULK_ROWS}) g".encode()
+            f"create table texts as select ({body}) as body from generate_series(1, {BULK_ROWS}) g".encode()
         )
         connection.execute("vacuum analyze texts")
         loads: dict[str, Callable[[], float]] = {

@@ -39,15 +39,17 @@ as $$
       and i.indrelid = to_regclass(_queue_table(queue))
 $$;
 
--- The queues of all pipelines: whether several pipelines use one, whether the claims can deal (the index is there
--- and, for this snapshot, can be used), and whether whoever owns pgembedd may make the index.
+-- The queues of all pipelines: whether several pipelines use one, its index and whether that is valid, whether the
+-- claims can deal, whether whoever owns pgembedd may make the index, and whether we may make it CONCURRENTLY.
 create or replace function pgembedd._sharing()
-returns table (queue text, shared boolean, index regclass, dealt boolean, may boolean)
+returns table (queue text, shared boolean, index regclass, valid boolean, dealt boolean, may boolean, online boolean)
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select l.queue, l.users > 1, i.indexrelid::regclass, coalesce(_dealt(l.queue), false),
-           pg_has_role(s.nspowner, c.relowner, 'usage') and has_schema_privilege(s.nspowner, 'pgmq', 'create')
+    select l.queue, l.users > 1, i.indexrelid::regclass, i.indisvalid, coalesce(_dealt(l.queue), false),
+           pg_has_role(s.nspowner, c.relowner, 'usage') and has_schema_privilege(s.nspowner, 'pgmq', 'create'),
+           c.relkind = 'r' and pg_has_role(current_user, c.relowner, 'usage')
+               and has_schema_privilege('pgmq', 'create')
     from (select u.queue, count(*) as users from pipeline p
           cross join lateral unnest(array[p.queue, p.backfill_queue]) as u(queue) group by u.queue) l
     join pg_namespace s on s.nspname = 'pgembedd'
@@ -67,12 +69,13 @@ as $$
 declare
     one record;
 begin
-    for one in select s.* from _sharing() s where s.shared <> (s.index is not null) and s.may order by s.queue loop
+    for one in select s.* from _sharing() s where s.may order by s.queue loop
         begin
-            if not one.shared then
+            -- One that is not valid was broken off: who is building it holds a lock that we do not get.
+            if one.index is not null and (not one.shared or not one.valid) then
                 execute format('drop index %s', one.index);
-            -- Writers wait while it is made: some seconds for a queue of this size, which is millions of jobs.
-            elsif _queue_bytes(one.queue) <= 1e9 then
+            -- Writers wait while it is made, a tenth of a second for a queue of this size; workers build the others.
+            elsif one.shared and one.index is null and _queue_bytes(one.queue) <= 16e6 then
                 execute _sharing_index(one.queue);
             end if;
         exception

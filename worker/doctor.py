@@ -155,9 +155,11 @@ def _sharing(connection: psycopg.Connection) -> Iterator[Finding]:
     for queue, unfinished, may, statement in _rows(connection, "doctor_sharing"):
         text = "several pipelines share it, and until its index is there a long backlog of one stands before the others"
         if unfinished:
-            remedy = f"If nobody is building it: drop index pgmq.q_{queue}_by_party; the upkeep makes it again."
+            remedy = f"If nobody is building it: drop index pgmq.q_{queue}_by_party; then: {statement};"
         elif may:
-            remedy = f"The upkeep makes it within minutes; where the queue is over 1 GB: {statement};"
+            remedy = (
+                f"The upkeep makes it where the queue is short, a worker that may where it is long; or: {statement};"
+            )
         else:
             remedy = f"As the owner of pgmq.q_{queue}: {statement};"
         yield Finding("note", f'queue "{queue}"', text, remedy)

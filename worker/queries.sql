@@ -102,6 +102,11 @@ order by p.index_due_at
 -- Indexes that are outstanding, due or not.
 select p.name from pgembedd.pipeline p where p.index_due_at is not null order by p.index_due_at
 
+-- name: queue_indexes_due
+-- Queues that several pipelines share and that are too long for the upkeep: what makes their index.
+select s.queue, pgembedd._sharing_index(s.queue, true) from pgembedd._sharing() s
+where s.shared and s.index is null and s.online order by s.queue
+
 -- name: index_state
 -- What status says of a pipeline's index.
 select pgembedd._index_state(pgembedd._pipeline(%(name)s))
@@ -231,8 +236,9 @@ where not exists (
 
 -- name: doctor_sharing
 -- Queues that several pipelines share while their claims cannot deal: why, and what makes the index.
-select s.queue, s.index is not null, s.may, pgembedd._sharing_index(s.queue, true)
-from pgembedd._sharing() s where s.shared and not s.dealt order by s.queue
+select s.queue, s.index is not null, s.may, pgembedd._sharing_index(s.queue, c.relkind = 'r')
+from pgembedd._sharing() s join pg_catalog.pg_class c on c.oid = pgembedd._queue_table(s.queue)::regclass
+where s.shared and not s.dealt order by s.queue
 
 -- name: doctor_may_look
 -- Whether this role may read the pipelines.

@@ -11,7 +11,8 @@ import pytest
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, waiting
 from tests.support.embedders import Gate, Wrapped, only
-from tests.support.sql import BACKFILL, FRESH, call
+from tests.support.sql import BACKFILL, FRESH, call, rows
+from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
 from worker.model import Session
 
@@ -108,3 +109,21 @@ def test_a_queue_whose_pipeline_comes_later_is_served_from_then_on(
         make_documents(connection, "letters", queue="letters")
         insert(connection, range(3), table="letters")
         await_embedded(connection, range(3), table="letters")
+
+
+def test_a_long_queue_gets_its_index_from_a_worker(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """CONCURRENTLY, where the upkeep would hold up writers for too long."""
+    for name in ("documents", "letters"):
+        make_documents(connection, name)
+    connection.execute("select pgembedd.pause('documents'), pgembedd.pause('letters')")
+    connection.execute(
+        "insert into pgmq.q_embedding_backfill (vt, message) select 'infinity', jsonb_build_object('id', i,"
+        " 'pipeline', 1, 'more', repeat('x', 1000)) from generate_series(1, 17000) i"
+    )
+    connection.execute("select pgembedd._tend_queues()")
+    dealt = "select pgembedd._dealt('embedding_jobs'), pgembedd._dealt('embedding_backfill')"
+    assert rows(connection, dealt) == [(True, None)]
+    with worker_thread(database, only(Wrapped(model))):
+        eventually(lambda: rows(connection, dealt) == [(True, True)])

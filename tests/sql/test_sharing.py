@@ -314,3 +314,17 @@ def test_a_partitioned_queue(connection: psycopg.Connection) -> None:
     assert taken(claim(connection, size=10)) == {"big": 5, "small": 5}
     assert taken(claim(connection, size=1000)) == {"big": 95, "small": 5}
     assert claim(connection) == []
+
+
+def test_an_index_that_was_broken_off_is_made_again(connection: psycopg.Connection) -> None:
+    make_pipelines(connection, "big", "small")
+    connection.execute(
+        "update pg_index set indisvalid = false where indexrelid = %s::regclass", (sharing_index(connection),)
+    )
+    send(connection, 1, 20)
+    send(connection, 2, 5)
+    assert taken(claim(connection, size=10)) == {"big": 10}, "it is not relied on"
+    connection.execute(TEND)
+    assert sharing_index(connection) is None
+    connection.execute(TEND)
+    assert taken(claim(connection, size=10)) == {"big": 5, "small": 5}
