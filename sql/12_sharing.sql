@@ -1,7 +1,7 @@
 -- How pipelines share a queue. pgmq hands messages out in the order of their arrival, so whoever sends a million
 -- would stand before everybody else. A queue that several pipelines share gets an index by party, and a claim deals
 -- its places evenly among the parties that have something waiting. A queue with one pipeline has no such index, and
--- is read by pgmq itself: it pays nothing for this.
+-- is read in the order of arrival: it pays nothing for this.
 
 -- Whose message it is, for format(): a pipeline's, by our own name for it; one of other people's triggers, by the
 -- table it names; or nobody's. Cut, because whatever somebody sends has to fit into the index.
@@ -93,7 +93,33 @@ as $$
     from pg_partition_tree(_queue_table(queue)) t  -- has no rows where there are no partitions
 $$;
 
--- What pgmq.read does, with the places dealt evenly; what one party leaves over goes to the others.
+-- What pgmq.read does to the messages that `chosen` selects, whose parameter $1 is the lease. A join, as in pgmq, goes
+-- through the whole queue for each message where an ANALYZE took it for empty, as it does during a bulk load.
+create or replace function pgembedd._take(queue text, chosen text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format($q$
+        update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s where m.msg_id = any (array(%s))
+        returning m.msg_id, m.read_ct, m.message, m.headers
+        $q$, _queue_table(queue), case when exists (
+            select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
+            and a.attname = 'last_read_at' and not a.attisdropped) then ', last_read_at = clock_timestamp()' end, chosen)
+$$;
+
+-- In the order of arrival, as pgmq.read.
+create or replace function pgembedd._take_oldest(queue text, qty integer, lease_s integer)
+returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    return query execute _take(queue, format($q$
+        select q.msg_id from %s q where q.vt <= clock_timestamp() order by q.msg_id limit $2 for update skip locked
+        $q$, _queue_table(queue))) using make_interval(secs => lease_s), qty;
+end $$;
+
+-- With the places dealt evenly; what one party leaves over goes to the others.
 create or replace function pgembedd._deal(queue text, qty integer, lease_s integer)
 returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb)
 language plpgsql
@@ -110,7 +136,16 @@ begin
     while places > 0 loop
         parties := _waiting_parties(queue, at);
         exit when parties is null;
-        return query execute _deal_statement(queue) using parties, places, at, make_interval(secs => lease_s);
+        return query execute _take(queue, format($q$
+            select d.msg_id from unnest($2) with ordinality as party(name, nth)
+            cross join lateral (
+                select q.msg_id from %2$s q
+                -- Of equal party; but an equality would let the planner take pgmq's index by vt alone.
+                where (%1$s, q.vt) >= (party.name, '-infinity') and (%1$s, q.vt) <= (party.name, $4)
+                order by %1$s, q.vt
+                limit $3 / cardinality($2) + (party.nth <= $3 %% cardinality($2))::integer
+                for update skip locked) d
+            $q$, _party(), _queue_table(queue))) using make_interval(secs => lease_s), parties, places, at;
         get diagnostics dealt = row_count;
         exit when dealt = 0;  -- others hold what there is
         places := places - dealt;
@@ -140,24 +175,3 @@ begin
         $q$, _party(), _queue_table(queue)) into parties using at;
     return parties;
 end $$;
-
-create or replace function pgembedd._deal_statement(queue text) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select format($q$
-        update %2$s m set vt = clock_timestamp() + $4, read_ct = m.read_ct + 1%3$s
-        where m.msg_id = any (array(
-            select d.msg_id from unnest($1) with ordinality as party(name, nth)
-            cross join lateral (
-                select q.msg_id from %2$s q
-                -- Of equal party; but an equality would let the planner take pgmq's index by vt alone.
-                where (%1$s, q.vt) >= (party.name, '-infinity') and (%1$s, q.vt) <= (party.name, $3)
-                order by %1$s, q.vt
-                limit $2 / cardinality($1) + (party.nth <= $2 %% cardinality($1))::integer
-                for update skip locked) d))
-        returning m.msg_id, m.read_ct, m.message, m.headers
-        $q$, _party(), _queue_table(queue), case when exists (
-            select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
-            and a.attname = 'last_read_at' and not a.attisdropped) then ', last_read_at = clock_timestamp()' end)
-$$;

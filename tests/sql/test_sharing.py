@@ -243,6 +243,24 @@ def test_jobs_that_cannot_be_claimed_are_not_looked_at(shared: psycopg.Connectio
     assert value(shared, scans, f"pgmq.q_{FRESH}") == before
 
 
+@pytest.mark.parametrize("names", [["big"], ["big", "small"]])
+def test_a_claim_does_not_believe_that_the_queue_is_empty(
+    connection: psycopg.Connection, other: psycopg.Connection, names: list[str]
+) -> None:
+    """What an ANALYZE says that saw none of a bulk load's jobs, because they were not committed."""
+    make_pipelines(connection, *names)
+    with connection.transaction():
+        send(connection, 1, 5000)
+        other.execute(f"analyze pgmq.q_{FRESH}")
+    assert value(connection, "select reltuples from pg_class where oid = %s::regclass", f"pgmq.q_{FRESH}") == 0
+    read = f"select sum(idx_tup_read) from pg_stat_user_indexes where relid = 'pgmq.q_{FRESH}'::regclass"
+    connection.execute("select pg_stat_force_next_flush()")
+    before = value(connection, read)
+    assert len(claim(connection, size=50)) == 50
+    connection.execute("select pg_stat_force_next_flush()")
+    assert value(connection, read) - before < 1000
+
+
 def test_the_index_is_there_while_several_pipelines_share_the_queue(connection: psycopg.Connection) -> None:
     make_pipelines(connection, "first")
     create_pipeline(connection, name="apart", embedding_column="apart_vector", queue="letters")
