@@ -103,8 +103,9 @@ as $$
         update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s where m.msg_id = any (array(%s))
         returning m.msg_id, m.read_ct, m.message, m.headers
         $q$, _queue_table(queue), case when exists (
-            select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
-            and a.attname = 'last_read_at' and not a.attisdropped) then ', last_read_at = clock_timestamp()' end, chosen)
+                select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
+                and a.attname = 'last_read_at' and not a.attisdropped)
+            then ', last_read_at = clock_timestamp()' end, chosen)
 $$;
 
 -- In the order of arrival, as pgmq.read.
