@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "run",
     "demo": "demo",
     "status": "status",
+    "truncated": "truncated",
     "search": "search",
     "backfill": "backfill",
     "retry": "retry",
