@@ -35,9 +35,13 @@ CREATE TABLE pgembedd.pipeline (
     created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
     enable_always boolean DEFAULT false NOT NULL,
     own_triggers boolean DEFAULT true NOT NULL,
+    sweep_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    shadow_of integer,
+    shadow text,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
-    CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
+    CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
+    CONSTRAINT pipeline_check2 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
     CONSTRAINT pipeline_chunk_overlap_check CHECK ((chunk_overlap >= 0)),
     CONSTRAINT pipeline_chunk_tokens_check CHECK ((chunk_tokens > 0)),
     CONSTRAINT pipeline_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
@@ -46,6 +50,7 @@ CREATE TABLE pgembedd.pipeline (
     CONSTRAINT pipeline_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 100))),
     CONSTRAINT pipeline_name_check CHECK ((name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$'::text)),
     CONSTRAINT pipeline_on_update_check CHECK ((on_update = ANY (ARRAY['keep'::text, 'clear'::text]))),
+    CONSTRAINT pipeline_shadow_check CHECK ((shadow = ANY (ARRAY['next'::text, 'previous'::text]))),
     CONSTRAINT pipeline_splitter_check CHECK ((splitter = ANY (ARRAY['text'::text, 'markdown'::text]))),
     CONSTRAINT pipeline_state_check CHECK ((state = ANY (ARRAY['running'::text, 'paused'::text, 'stopped'::text]))),
     CONSTRAINT pipeline_vector_type_check CHECK ((vector_type = ANY (ARRAY['halfvec'::text, 'vector'::text])))
@@ -56,6 +61,7 @@ COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is p
 COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
 COMMENT ON COLUMN pgembedd.pipeline.index_due_at IS 'When the HNSW index is to be built at the latest; null when there is nothing to build.';
 COMMENT ON COLUMN pgembedd.pipeline.own_triggers IS 'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
+COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 CREATE FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -107,6 +113,12 @@ begin
     end if;
     return lag;
 end $_$;
+CREATE FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) RETURNS numeric
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select round(avg(_share(_near(a, s.key, k, true), _near(b, s.key, k, true))), 3) from unnest(keys) as s(key)
+$$;
 CREATE FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -227,6 +239,10 @@ CREATE FUNCTION pgembedd._base_type(type oid) RETURNS oid
         union all select p.oid, p.typbasetype from t join pg_type p on p.oid = t.base)
     select t.oid from t where t.base = 0
 $$;
+CREATE FUNCTION pgembedd._beside(name text, suffix text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$ select _cut(name, 54) || '_' || suffix $$;
 CREATE FUNCTION pgembedd._blank(content text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -262,6 +278,22 @@ begin
     perform pg_notify('pgembedd_events', jsonb_build_object(
         'event', 'dead_letter', 'pipeline', pipeline_id, 'id', job.message -> 'id', 'reason', reason)::text);
 end $_$;
+CREATE FUNCTION pgembedd._check_change(current pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    beside pgembedd.pipeline := _shadow(current);
+begin
+    if current.shadow_of is not null then
+        perform _refuse(format('"%s" stands beside another pipeline itself.', current.name), 'Name that one.');
+    elsif beside.id is not null then
+        perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
+            format('Remove that first: select pgembedd.drop_pipeline(%L, drop_column => true).', beside.name));
+    elsif _problem(current) is not null then
+        perform _refuse(format('The model of "%s" cannot be changed: %s', current.name, _problem(current)));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -375,6 +407,28 @@ begin
             'The queue names rows by their primary key: add one with ALTER TABLE ... ADD PRIMARY KEY.');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+declare
+    missing bigint;
+    problem text := coalesce(_problem(beside), case when beside.state <> 'running' then beside.state_reason end);
+begin
+    if problem is not null then
+        perform _refuse(format('"%s" is not fit to take over: %s', beside.name, problem));
+    elsif _index_state(current) = 'valid' and _index_state(beside) <> 'valid' then
+        perform _refuse(format('The index of "%s" is not there yet (%s).', beside.name, _index_state(beside)),
+            format('Wait for it, or build it: pgembedd index %s. force => true does without.', beside.name));
+    end if;
+    execute format('select count(*) from %s s where (%s) and not (%s)', current.source, _waits(beside), _waits(current)) into missing;
+    if missing > 0 then
+        perform _refuse(format('%s rows of "%s" have no vector in "%s" yet.', missing, current.name, beside.name),
+            format('See pgembedd.status, and pgembedd.failures for rows that cannot be embedded; call pgembedd.wait_for(%L). '
+                   'force => true does without them.', beside.name));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -716,16 +770,17 @@ CREATE FUNCTION pgembedd._ensure_view(pipeline pgembedd.pipeline) RETURNS void
     AS $$
 declare
     invoker boolean := current_setting('server_version_num')::integer >= 150000;
+    source_columns text := (select string_agg(format('s.%I', c), ', ') from unnest(_watchable_columns(pipeline.source)) as c);
     columns text;
     owner regrole := (select relowner from pg_class where oid = pipeline.source);
 begin
     if to_regclass(_view_name(pipeline)) is not null
        or not invoker and (select relrowsecurity from pg_class where oid = pipeline.source) then return; end if;
     select string_agg(format('e.%I as %I', c, case when exists (
-        select from pg_attribute a where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped) then 'embedding_' || c else c end), ', ')
+        select from unnest(_watchable_columns(pipeline.source)) as w where w = c) then 'embedding_' || c else c end), ', ')
     into columns from unnest(_chunk_columns()) as c;
-    execute format('create view %s %s as select s.*, %s from %s s join %s e on %s', _view_name(pipeline),
-        case when invoker then 'with (security_invoker = true)' else '' end, columns, pipeline.source, pipeline.embedding_table,
+    execute format('create view %s %s as select %s, %s from %s s join %s e on %s', _view_name(pipeline),
+        case when invoker then 'with (security_invoker = true)' else '' end, source_columns, columns, pipeline.source, pipeline.embedding_table,
         _key_match(pipeline.source, 's', 'e'));
     if owner <> current_user::regrole then
         execute format('alter view %s owner to %s', _view_name(pipeline), owner);
@@ -1426,6 +1481,35 @@ begin
         end loop;
     end loop;
 end $$;
+CREATE FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) RETURNS jsonb[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    found_ones jsonb[];
+    indexscan text := current_setting('enable_indexscan');
+    seqscan text := current_setting('enable_seqscan');
+begin
+    perform set_config('enable_indexscan', case when exact then 'off' else 'on' end, true),
+            set_config('enable_seqscan', case when exact then 'on' else 'off' end, true);
+    execute 'select ' || _nearest(pipeline, k) into found_ones using key;
+    perform set_config('enable_indexscan', indexscan, true), set_config('enable_seqscan', seqscan, true);
+    return found_ones;
+end $$;
+CREATE FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select format($q$array(
+        select %1$s from %2$s n where n.%3$I is not null
+        order by n.%3$I operator(%4$I.%5$s) (
+            select o.%3$I from %2$s o, %6$s where %7$s and o.%3$I is not null limit 1)
+        limit %8$s)$q$,
+        _key_json(pipeline.source, 'n'), _target(pipeline), _vector_column(pipeline), n.nspname,
+        case pipeline.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end,
+        _key_record(pipeline.source, '$1'), _key_match(pipeline.source, 'o', 'k'), k)
+    from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+$_$;
 CREATE FUNCTION pgembedd._note(headers jsonb, field text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1653,6 +1737,12 @@ CREATE FUNCTION pgembedd._readers(relation regclass) RETURNS TABLE(grantee oid)
     select a.grantee from pg_class c, aclexplode(c.relacl) a
     where c.oid = relation and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
 $$;
+CREATE FUNCTION pgembedd._recall(pipeline pgembedd.pipeline, keys jsonb[], k integer) RETURNS numeric
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select round(avg(_share(_near(pipeline, s.key, k, true), _near(pipeline, s.key, k, false))), 3) from unnest(keys) as s(key)
+$$;
 CREATE FUNCTION pgembedd._record(columns text[], alias text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1715,6 +1805,25 @@ begin
     get diagnostics released = row_count;
     return released;
 end $_$;
+CREATE FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    execute format('alter table %s rename column %I to %I', pipeline.source, pipeline.embedding_column, to_name);
+end $$;
+CREATE FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    joined regclass := to_regclass(_view_name(pipeline));
+begin
+    execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
+    if joined is not null then
+        execute format('alter view %s rename to %I', joined, _cut(to_name, 58) || '_view');
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._repair() RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1749,9 +1858,10 @@ CREATE FUNCTION pgembedd._row_count(source regclass) RETURNS bigint
     SET lock_timeout TO '100ms'
     AS $$
 declare
-    percent double precision := _percent(source, 300);
+    percent double precision;
     seen bigint;
 begin
+    percent := _percent(source, 300);
     execute format('select count(*) from %s s %s', source, _sample(percent)) into seen;
     return round(_rows(source, seen, percent));
 exception when others then
@@ -1858,6 +1968,16 @@ begin
         execute statement;
     end loop;
 end $_$;
+CREATE FUNCTION pgembedd._shadow(current pgembedd.pipeline) RETURNS pgembedd.pipeline
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$ select p from pipeline p where p.shadow_of = current.id $$;
+CREATE FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) RETURNS numeric
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select count(*) filter (where w = any (found_ones))::numeric / nullif(count(*), 0) from unnest(wanted) as w
+$$;
 CREATE FUNCTION pgembedd._space(relation regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1878,6 +1998,42 @@ begin
             'content uses: take that column out of the content, then call pgembedd.resume().');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '10s'
+    AS $$
+declare
+    one pgembedd.pipeline;
+begin
+    if not force then
+        perform _check_swap(current, beside);
+    end if;
+    perform pg_advisory_xact_lock(_swap_key(least(current.id, beside.id))), pg_advisory_xact_lock(_swap_key(greatest(current.id, beside.id)));
+    if current.embedding_table is null then
+        perform _rename_column(current, _beside(current.embedding_column, suffix)), _rename_column(beside, current.embedding_column);
+    else
+        perform _rename_table(t.pipeline, t.to_name)
+        from (select relname from pg_class where oid = current.embedding_table) c,
+             lateral (values (1, current, _beside(c.relname, suffix)), (2, beside, c.relname)) as t(nth, pipeline, to_name)
+        order by t.nth;
+    end if;
+    update pipeline p
+    set name = current.name || '.' || suffix, shadow_of = beside.id, shadow = suffix,
+        embedding_column = _beside(current.embedding_column, suffix), embedding_table_name = p.embedding_table::text
+    where p.id = current.id;
+    update pipeline p
+    set name = current.name, shadow_of = null, shadow = null,
+        embedding_column = current.embedding_column, embedding_table_name = p.embedding_table::text
+    where p.id = beside.id;
+    for one in select p.* from pipeline p where p.id in (current.id, beside.id) loop
+        perform _generate(one);
+    end loop;
+end $$;
+CREATE FUNCTION pgembedd._swap_key(pipeline_id integer) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select hashtextextended('pgembedd.swap', pipeline_id) $$;
 CREATE FUNCTION pgembedd._table_name(made pgembedd.pipeline) RETURNS text[]
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2161,6 +2317,45 @@ CREATE FUNCTION pgembedd.backoff(attempts integer, base interval DEFAULT '00:00:
     select least(cap, base * power(2, least(greatest(attempts, 1) - 1, 30))) * (0.75 + 0.5 * random())
 $$;
 COMMENT ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) IS 'Wait before the next attempt: base doubled with every attempt, at most cap, times a random 0.75 to 1.25.';
+CREATE FUNCTION pgembedd.change_model(name text, model text DEFAULT NULL::text, dimensions integer DEFAULT NULL::integer, vector_type text DEFAULT NULL::text, distance text DEFAULT NULL::text, m integer DEFAULT NULL::integer, ef_construction integer DEFAULT NULL::integer, chunk_tokens integer DEFAULT NULL::integer, chunk_overlap integer DEFAULT NULL::integer, splitter text DEFAULT NULL::text, formatting text DEFAULT NULL::text, index_within interval DEFAULT '1 day'::interval) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    current pgembedd.pipeline := _pipeline(name);
+    next pgembedd.pipeline := current;
+    queued bigint;
+begin
+    perform _check_change(current);
+    next.name := current.name || '.next';
+    next.id := null; next.fingerprint := null; next.index_name := null; next.index_due_at := null;
+    next.created_indexes := null; next.embedding_table := null;
+    next.own_triggers := true;
+    next.model := coalesce(change_model.model, current.model);
+    next.dimensions := coalesce(change_model.dimensions, current.dimensions);
+    next.vector_type := coalesce(change_model.vector_type, current.vector_type);
+    next.distance := coalesce(change_model.distance, current.distance);
+    next.m := coalesce(change_model.m, current.m);
+    next.ef_construction := coalesce(change_model.ef_construction, current.ef_construction);
+    next.chunk_tokens := coalesce(change_model.chunk_tokens, current.chunk_tokens);
+    next.chunk_overlap := coalesce(change_model.chunk_overlap, case when current.embedding_table is not null then current.chunk_overlap end);
+    next.splitter := coalesce(change_model.splitter, current.splitter);
+    next.formatting := coalesce(change_model.formatting, current.formatting);
+    next.embedding_column := _beside(current.embedding_column, 'next');
+    next.embedding_table_name := (
+        select format('%I.%I', n.nspname, _beside(c.relname, 'next')) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.oid = current.embedding_table);
+    if next.embedding_column is not null and exists (
+        select from pg_attribute a where a.attrelid = current.source and a.attname = next.embedding_column and not a.attisdropped)
+    then
+        perform _refuse(format('%s has a column %I already, which is where the new vectors would go.', current.source, next.embedding_column),
+            format('Rename or drop it: ALTER TABLE %s DROP COLUMN %I.', current.source, next.embedding_column));
+    end if;
+    queued := _create_pipeline(next, true, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
+    update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
+    return queued;
+end $$;
+COMMENT ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval) IS 'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
 CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2208,6 +2403,36 @@ begin
         end if;
     end loop;
 end $$;
+CREATE FUNCTION pgembedd.compare_models(name text, sample integer DEFAULT 20, k integer DEFAULT 10) RETURNS TABLE(pipeline text, model text, rows_embedded bigint, rows_missing bigint, index text, recall numeric, agreement numeric)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $_$
+declare
+    current pgembedd.pipeline := _pipeline(name);
+    beside pgembedd.pipeline := _shadow(current);
+    side pgembedd.pipeline;
+    keys jsonb[];
+begin
+    if beside.id is null then
+        perform _refuse(format('"%s" stands alone; there is nothing to compare it with.', name), 'Begin with pgembedd.change_model().');
+    elsif sample is null or sample not between 1 and 1000 or k is null or k not between 1 and 100 then
+        perform _refuse(format('sample = %s and k = %s do not make a comparison.', coalesce(sample::text, 'NULL'), coalesce(k::text, 'NULL')),
+            'sample goes from 1 to 1000, k from 1 to 100.');
+    end if;
+    execute format('select array_agg(r.key) from (select %s as key from %s s where not (%s) and not (%s) order by random() limit %s) r',
+        _key_json(current.source, 's'), current.source, _waits(current), _waits(beside), sample) into keys;
+    foreach side in array array[current, beside] loop
+        pipeline := side.name; model := side.model; index := _index_state(side);
+        execute format('select count(*) filter (where not (%1$s)), count(*) filter (where (%1$s) and not exists (
+                            select from pgembedd.row_state r where r.pipeline_id = %2$s and r.state = ''blank'' and r.key = %3$s)) from %4$s s',
+            _waits(side), side.id, _key_json(side.source, 's'), side.source) into rows_embedded, rows_missing;
+        recall := _recall(side, keys, k);
+        agreement := _agreement(current, beside, keys, k);
+        return next;
+    end loop;
+end $_$;
+COMMENT ON FUNCTION pgembedd.compare_models(name text, sample integer, k integer) IS 'Both sides of a change of model: coverage, and for a sample of rows how many of the k nearest the index finds, and how many agree.';
 CREATE FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[] DEFAULT NULL::text[], content_function text DEFAULT NULL::text, embedding_column text DEFAULT NULL::text, model text DEFAULT 'gte-small'::text, dimensions integer DEFAULT 384, vector_type text DEFAULT 'halfvec'::text, distance text DEFAULT 'cosine'::text, watch_columns text[] DEFAULT NULL::text[], on_update text DEFAULT 'keep'::text, backfill boolean DEFAULT true, queue text DEFAULT 'embedding_jobs'::text, max_attempts integer DEFAULT 5, create_index boolean DEFAULT true, m integer DEFAULT 16, ef_construction integer DEFAULT 64, index_when text DEFAULT 'auto'::text, index_within interval DEFAULT '1 day'::interval, embedding_table text DEFAULT NULL::text, chunk_tokens integer DEFAULT NULL::integer, chunk_overlap integer DEFAULT NULL::integer, splitter text DEFAULT 'text'::text, formatting text DEFAULT NULL::text, adopt boolean DEFAULT NULL::boolean, enable_always boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql
     AS $$
@@ -2267,6 +2492,10 @@ declare
     gone pgembedd.pipeline := _pipeline(name);
     item record;
 begin
+    if (_shadow(gone)).id is not null then
+        perform _refuse(format('"%s" has "%s" beside it.', name, (_shadow(gone)).name),
+            format('Drop that first: select pgembedd.drop_pipeline(%L, drop_column => true).', (_shadow(gone)).name));
+    end if;
     -- First: whoever builds it holds a lock that dropping a trigger would wait for.
     if _exists(gone.source) then
         perform _abandon_index(gone);
@@ -2534,6 +2763,13 @@ begin
                 select count(*) from gone
                 $q$, one.id, one.source, _key_record(one.source, 'r.key'), _key_match(one.source, 's', 'k')) into dropped;
             total := total + dropped;
+            if one.embedding_table is not null then
+                -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
+                execute format('delete from %s e where not exists (select from %s s where %s)',
+                    one.embedding_table, one.source, _key_match(one.source, 's', 'e'));
+                get diagnostics dropped = row_count;
+                total := total + dropped;
+            end if;
         exception when others then  -- a lock, a dropped table, the dead letter of a key that is none
             raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;
         end;
@@ -2566,6 +2802,21 @@ begin
     return retried;
 end $_$;
 COMMENT ON FUNCTION pgembedd.retry_failed(name text, reason text) IS 'Put dead letters back into the queue: of one pipeline or of all, of one reason or of any. Returns how many.';
+CREATE FUNCTION pgembedd.rollback(name text, force boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    current pgembedd.pipeline := _pipeline(name);
+    beside pgembedd.pipeline := _shadow(current);
+begin
+    if beside.shadow is distinct from 'previous' then
+        perform _refuse(format('There is nothing to take "%s" back to.', name),
+            'rollback() undoes switch(), until the previous pipeline is dropped.');
+    end if;
+    perform _swap(current, beside, 'next', force);
+end $$;
+COMMENT ON FUNCTION pgembedd.rollback(name text, force boolean) IS 'Undo switch(): put the old vectors back in their place.';
 CREATE FUNCTION pgembedd.schema_version() RETURNS TABLE(revision text, sql_digest text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2611,6 +2862,7 @@ declare
     outcomes text[];
     lag interval;
 begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     -- The jobs that are still ours, and their rows: several messages may name one, which is written once, with what
     -- the latest of them brings. `which` says for each job where its row stands in `keys`.
     execute format($q$
@@ -2663,6 +2915,7 @@ declare
     outcomes text[];
     lag interval;
 begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     execute format($q$
         with held as materialized (
             select q.msg_id, q.message -> 'id' as id, c.hash, c.dropped, c.job
@@ -2695,7 +2948,7 @@ begin
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
 end $_$;
-CREATE FUNCTION pgembedd.sweep(at_most bigint DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION pgembedd.sweep(at_most bigint DEFAULT 10000, only_due boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
@@ -2705,9 +2958,14 @@ declare
     one pgembedd.pipeline;
     swept bigint := 0;
     problem text;
+    began timestamptz;
 begin
-    for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
+    for one in
+        select p.* from pipeline p
+        where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
+    loop
         begin
+            began := clock_timestamp();
             problem := _problem(one);
             if problem is not null then
                 perform stop_pipeline(one.id, problem);
@@ -2719,6 +2977,9 @@ begin
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
             swept := swept + _backfill(one, false, at_most);
+            if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
+                update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began) where p.id = one.id;
+            end if;
         exception
             -- Somebody alters the table, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;
@@ -2728,7 +2989,21 @@ begin
     end loop;
     return swept;
 end $$;
-COMMENT ON FUNCTION pgembedd.sweep(at_most bigint) IS 'Queue, in every running pipeline, the rows without a vector that nobody queued; at most so many each. Returns how many.';
+COMMENT ON FUNCTION pgembedd.sweep(at_most bigint, only_due boolean) IS 'Queue, in every running pipeline, the rows without a vector that nobody queued; at most so many each. Returns how many.';
+CREATE FUNCTION pgembedd.switch(name text, force boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    current pgembedd.pipeline := _pipeline(name);
+    beside pgembedd.pipeline := _shadow(current);
+begin
+    if beside.shadow is distinct from 'next' then
+        perform _refuse(format('There is nothing to switch "%s" to.', name), 'Begin with pgembedd.change_model().');
+    end if;
+    perform _swap(current, beside, 'previous', force);
+end $$;
+COMMENT ON FUNCTION pgembedd.switch(name text, force boolean) IS 'Put the vectors that change_model() made in the place of the old ones, which stay beside them for rollback().';
 CREATE FUNCTION pgembedd.tick(sweep_every_s double precision DEFAULT 60, retention_every_s double precision DEFAULT 3600) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2741,7 +3016,7 @@ begin
     select i.* into state from installation i;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
-        swept := sweep();
+        swept := sweep(only_due => true);
         update installation set swept_at = clock_timestamp();
     end if;
     if state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp() then
@@ -2951,6 +3226,8 @@ ALTER TABLE ONLY pgembedd.pipeline
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.pipeline
+    ADD CONSTRAINT pipeline_shadow_of_key UNIQUE (shadow_of);
+ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_source_embedding_column_key UNIQUE (source, embedding_column);
 ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pkey PRIMARY KEY (pipeline_id, key);
@@ -2961,11 +3238,14 @@ ALTER TABLE ONLY pgembedd.activity
     ADD CONSTRAINT activity_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.pipeline
+    ADD CONSTRAINT pipeline_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES pgembedd.pipeline(id);
 ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._around(formatting text, alias text, after boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -2973,14 +3253,17 @@ REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FRO
 REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfilled(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._base_type(type oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._beside(name text, suffix text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._blank(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._builders(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._bury(queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_change(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_when(index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
@@ -3041,6 +3324,8 @@ REVOKE ALL ON FUNCTION pgembedd._leaves(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
@@ -3056,11 +3341,14 @@ REVOKE ALL ON FUNCTION pgembedd._queue_table(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queued() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._readers(relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._recall(pipeline pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._record(columns text[], alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse(message text, remedy text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_count(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
@@ -3069,8 +3357,12 @@ REVOKE ALL ON FUNCTION pgembedd._rows(source regclass, seen bigint, percent doub
 REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sample(percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._shadow(current pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._swap_key(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
@@ -3095,8 +3387,10 @@ REVOKE ALL ON FUNCTION pgembedd._worker_functions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._written_columns(source regclass, columns text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.backfill(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.compare_models(name text, sample integer, k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
@@ -3125,6 +3419,7 @@ GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts in
 REVOKE ALL ON FUNCTION pgembedd.resume(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.retention() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.retry_failed(name text, reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.rollback(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.schema_version() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.schema_version() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.set_idle(idle boolean) FROM PUBLIC;
@@ -3135,7 +3430,8 @@ REVOKE ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids b
 GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
-REVOKE ALL ON FUNCTION pgembedd.sweep(at_most bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.sweep(at_most bigint, only_due boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.switch(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
 REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) FROM PUBLIC;
