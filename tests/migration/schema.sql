@@ -594,6 +594,48 @@ CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
+CREATE FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET enable_sort TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+declare
+    at timestamptz := clock_timestamp();  -- a value, because no index is searched for clock_timestamp()
+    places integer := qty;
+    dealt integer;
+    parties text[];
+begin
+    while places > 0 loop
+        parties := _waiting_parties(queue, at);
+        exit when parties is null;
+        return query execute _take(queue, format($q$
+            select d.msg_id from unnest($2) with ordinality as party(name, nth)
+            cross join lateral (
+                select q.msg_id from %2$s q
+                -- Of equal party; but an equality would let the planner take pgmq's index by vt alone.
+                where (%1$s, q.vt) >= (party.name, '-infinity') and (%1$s, q.vt) <= (party.name, $4)
+                order by %1$s, q.vt
+                limit $3 / cardinality($2) + (party.nth <= $3 %% cardinality($2))::integer
+                for update skip locked) d
+            $q$, _party(), _queue_table(queue))) using make_interval(secs => lease_s), parties, places, at;
+        get diagnostics dealt = row_count;
+        exit when dealt = 0;  -- others hold what there is
+        places := places - dealt;
+    end loop;
+end $_$;
+CREATE FUNCTION pgembedd._dealt(queue text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select i.indisvalid
+       -- Postgres itself leaves an index alone that does not hold what an older snapshot may see.
+       and (not i.indcheckxmin or age(i.xmin) > age(pg_snapshot_xmin(pg_current_snapshot())::xid))
+    from pg_index i
+    where i.indexrelid = to_regclass(format('pgmq.%I', _sharing_index_name(queue)))
+      and i.indrelid = to_regclass(_queue_table(queue))
+$$;
 CREATE FUNCTION pgembedd._deep(threshold integer) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1563,6 +1605,12 @@ begin
             jsonb_build_object('deferrals', pgembedd._note(q.headers, 'deferrals') + 1))
         where q.msg_id = $1 $q$, _queue_table(queue)) using msg_id;
 end $_$;
+CREATE FUNCTION pgembedd._party() RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select $q$"left"(coalesce(q.message ->> 'pipeline', 'table ' || (q.message ->> 'table'), ''), 63) collate "C"$q$
+$_$;
 CREATE FUNCTION pgembedd._percent(source regclass, pages integer) RETURNS double precision
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1683,6 +1731,13 @@ CREATE FUNCTION pgembedd._qualified_type(type oid) RETURNS text
     select format('%I.%I', n.nspname, t.typname)
     from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = type
 $$;
+CREATE FUNCTION pgembedd._queue_bytes(queue text) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select coalesce(sum(pg_relation_size(t.relid)), pg_relation_size(_queue_table(queue)))::bigint
+    from pg_partition_tree(_queue_table(queue)) t  -- has no rows where there are no partitions
+$$;
 CREATE FUNCTION pgembedd._queue_table(queue text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1722,12 +1777,14 @@ CREATE FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, p
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
-    if poll_s > 0 then
+    if _dealt(queue) then
+        return query select r.* from _deal(queue, qty, lease_s) r;
+    else
+        return query select r.* from _take_oldest(queue, qty, lease_s) r;
+    end if;
+    if not found and poll_s > 0 then
         return query select r.msg_id, r.read_ct, r.message, r.headers
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
-    else
-        return query select r.msg_id, r.read_ct, r.message, r.headers
-        from pgmq.read(queue_name => queue, vt => lease_s, qty => qty) r;
     end if;
 end $$;
 CREATE FUNCTION pgembedd._readers(relation regclass) RETURNS TABLE(grantee oid)
@@ -1978,6 +2035,33 @@ CREATE FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) RETURNS nume
     AS $$
     select count(*) filter (where w = any (found_ones))::numeric / nullif(count(*), 0) from unnest(wanted) as w
 $$;
+CREATE FUNCTION pgembedd._sharing() RETURNS TABLE(queue text, shared boolean, index regclass, valid boolean, dealt boolean, may boolean, online boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select l.queue, l.users > 1, i.indexrelid::regclass, i.indisvalid, coalesce(_dealt(l.queue), false),
+           pg_has_role(s.nspowner, c.relowner, 'usage') and has_schema_privilege(s.nspowner, 'pgmq', 'create'),
+           c.relkind = 'r' and pg_has_role(current_user, c.relowner, 'usage')
+               and has_schema_privilege('pgmq', 'create')
+    from (select u.queue, count(*) as users from pipeline p
+          cross join lateral unnest(array[p.queue, p.backfill_queue]) as u(queue) group by u.queue) l
+    join pg_namespace s on s.nspname = 'pgembedd'
+    join pg_namespace n on n.nspname = 'pgmq'
+    join pg_class c on c.relnamespace = n.oid and c.relname = 'q_' || l.queue
+    left join pg_class x on x.relnamespace = n.oid and x.relname = _sharing_index_name(l.queue)
+    left join pg_index i on i.indexrelid = x.oid and i.indrelid = c.oid
+$$;
+CREATE FUNCTION pgembedd._sharing_index(queue text, online boolean DEFAULT false) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select format('create index %s %I on %s ((%s), vt)', case when online then 'concurrently' end,
+                  _sharing_index_name(queue), _queue_table(queue), replace(_party(), 'q.message', 'message'))
+$$;
+CREATE FUNCTION pgembedd._sharing_index_name(queue text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$ select format('q_%s_by_party', queue) $$;
 CREATE FUNCTION pgembedd._space(relation regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2079,6 +2163,27 @@ CREATE FUNCTION pgembedd._tables(made pgembedd.pipeline) RETURNS SETOF regclass
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select _target(made) union select t.relid from pg_partition_tree(_target(made)) t $$;
+CREATE FUNCTION pgembedd._take(queue text, chosen text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select format($q$
+        update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s where m.msg_id = any (array(%s))
+        returning m.msg_id, m.read_ct, m.message, m.headers
+        $q$, _queue_table(queue), case when exists (
+                select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
+                and a.attname = 'last_read_at' and not a.attisdropped)
+            then ', last_read_at = clock_timestamp()' end, chosen)
+$_$;
+CREATE FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+begin
+    return query execute _take(queue, format($q$
+        select q.msg_id from %s q where q.vt <= clock_timestamp() order by q.msg_id limit $2 for update skip locked
+        $q$, _queue_table(queue))) using make_interval(secs => lease_s), qty;
+end $_$;
 CREATE FUNCTION pgembedd._target(pipeline pgembedd.pipeline) RETURNS regclass
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2112,6 +2217,29 @@ begin
         end;
     end loop;
     perform _unschedule_indexes();
+end $$;
+CREATE FUNCTION pgembedd._tend_queues() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+    one record;
+begin
+    for one in select s.* from _sharing() s where s.may order by s.queue loop
+        begin
+            -- One that is not valid was broken off: who is building it holds a lock that we do not get.
+            if one.index is not null and (not one.shared or not one.valid) then
+                execute format('drop index %s', one.index);
+            -- Writers wait while it is made, a tenth of a second for a queue of this size; workers build the others.
+            elsif one.shared and one.index is null and _queue_bytes(one.queue) <= 16e6 then
+                execute _sharing_index(one.queue);
+            end if;
+        exception
+            when lock_not_available or transaction_rollback then null;  -- the next tick comes
+            when others then raise warning 'the queue "%" is left as it is: %', one.queue, sqlerrm;
+        end;
+    end loop;
 end $$;
 CREATE FUNCTION pgembedd._tokens(content text) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -2245,6 +2373,27 @@ begin
     end loop;
     perform pgembedd._refuse_dead(one, jobs.key);
 end $$;
+CREATE FUNCTION pgembedd._waiting_parties(queue text, at timestamp with time zone) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    parties text[];
+begin
+    execute format($q$
+        with recursive party(name, vt) as (
+            (select %1$s, q.vt from %2$s q order by %1$s, q.vt limit 1)
+            union all
+            select n.name, n.vt from party cross join lateral (
+                select %1$s as name, q.vt from %2$s q where %1$s > party.name order by %1$s, q.vt limit 1) n)
+        -- In a random order: where there are fewer places than parties, everybody's turn comes.
+        select array_agg(party.name order by random())
+        from (select party.* from party limit 10000) party
+        where party.vt <= $1 and not exists (
+            select from pgembedd.pipeline p where p.id::text = party.name and p.state <> 'running')
+        $q$, _party(), _queue_table(queue)) into parties using at;
+    return parties;
+end $_$;
 CREATE FUNCTION pgembedd._waits(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3011,6 +3160,7 @@ CREATE FUNCTION pgembedd.tick(sweep_every_s double precision DEFAULT 60, retenti
 declare
     state pgembedd.installation;
     swept bigint;
+    indexes_due boolean;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
     select i.* into state from installation i;
@@ -3019,13 +3169,18 @@ begin
         swept := sweep(only_due => true);
         update installation set swept_at = clock_timestamp();
     end if;
-    if state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp() then
+    indexes_due := state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
+        or state.indexes_at < (select max(p.created_at) from pipeline p);
+    if indexes_due then
         perform _tend_indexes();
         update installation set indexes_at = clock_timestamp();
     end if;
     if state.retained_at + make_interval(secs => retention_every_s) <= clock_timestamp() then
         perform retention();
         update installation set retained_at = clock_timestamp();
+    end if;
+    if indexes_due then
+        perform _tend_queues();  -- last, since its lock on a queue is held till the end
     end if;
     return swept;
 end $$;
@@ -3272,6 +3427,8 @@ REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given t
 REVOKE ALL ON FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._dealt(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._drop_unfinished(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;
@@ -3330,6 +3487,7 @@ REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._park(queue text, msg_id bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._party() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._percent(source regclass, pages integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_function(id integer, verb text) FROM PUBLIC;
@@ -3337,6 +3495,7 @@ REVOKE ALL ON FUNCTION pgembedd._pipeline_of(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._qualified_type(type oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._queue_bytes(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_table(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queued() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
@@ -3359,6 +3518,9 @@ REVOKE ALL ON FUNCTION pgembedd._sample(percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shadow(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sharing() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sharing_index(queue text, online boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sharing_index_name(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) FROM PUBLIC;
@@ -3366,8 +3528,11 @@ REVOKE ALL ON FUNCTION pgembedd._swap_key(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take(queue text, chosen text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._target(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -3379,6 +3544,7 @@ REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vectors(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE pgembedd._wait_for_row(IN name text, IN id jsonb, IN timeout interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._waiting_parties(queue text, at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._waits(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._wake(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._watchable_columns(source regclass) FROM PUBLIC;
