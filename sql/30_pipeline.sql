@@ -155,6 +155,7 @@ begin
         made.enable_always, coalesce(made.own_triggers, true))
     returning * into made;
     perform _generate(made);
+    perform _propose_chunks(made);
     return case when backfill then _backfill(made, false) else 0 end;
 end $$;
 
@@ -576,7 +577,9 @@ begin
     loop
         delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
         perform _ensure_queue(item.queue);
-        execute format('insert into %s (vt, message) values (clock_timestamp(), $1)', _queue_table(item.queue)) using item.message;
+        -- The change is as old as it was: that the job died in between made no vector.
+        execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)', _queue_table(item.queue))
+        using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;
     end loop;

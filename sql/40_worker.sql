@@ -232,6 +232,7 @@ declare
     cut integer[];
     which integer[];
     outcomes text[];
+    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     -- The jobs that are still ours, and their rows: several messages may name one, which is written once, with what
@@ -264,8 +265,8 @@ begin
         _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
 
-    perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut);
+    lag := _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -294,6 +295,7 @@ declare
     cut integer[];
     which integer[];
     outcomes text[];
+    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     execute format($q$
@@ -325,22 +327,28 @@ begin
           tokens_kept, (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
 
-    perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut);
+    lag := _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
 end $$;
 
-create or replace function pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) returns void
+-- Returns how long the jobs that are done had waited, on average.
+create or replace function pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) returns interval
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    lag interval;
 begin
     execute format($q$
-        delete from %s q using unnest($1, $2) as o(msg_id, outcome)
-        where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
-        $q$, _queue_table(queue)) using msg_ids, outcomes;
+        with done as (
+            delete from %s q using unnest($1, $2) as o(msg_id, outcome)
+            where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
+            returning q.enqueued_at, o.outcome)
+        select avg(clock_timestamp() - d.enqueued_at) filter (where d.outcome <> 'gone') from done d
+        $q$, _queue_table(queue)) into lag using msg_ids, outcomes;
     if outcomes && array['changed', 'rewritten', 'locked'] then
         -- A row that stays locked is looked at ever less often, up to once a minute.
         execute format($q$
@@ -359,11 +367,12 @@ begin
             where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
             $q$, _queue_table(queue)) using msg_ids, outcomes;
     end if;
+    return lag;
 end $$;
 
 -- row_state holds exceptions only: a success removes what was there.
 create or replace function pgembedd._note_outcomes(
-    pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]
+    pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -382,10 +391,10 @@ begin
     where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
     on conflict on constraint row_state_pkey do update
     set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
-    insert into activity (pipeline_id, written, cleared, unchanged, gone)
+    insert into activity (pipeline_id, written, cleared, unchanged, gone, lag)
     select _note_outcomes.pipeline_id,
            count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
-           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone')
+           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone'), lag
     from unnest(outcomes) as o(outcome)
     having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
 end $$;

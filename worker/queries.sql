@@ -156,6 +156,19 @@ where e.extname = 'vector'
 -- What `pgembedd status` shows.
 select * from pgembedd.status order by pipeline
 
+-- name: truncated
+-- Rows whose text was cut, those of which most is missing first.
+select t.pipeline, t.key::text, t.dropped_tokens, t.since from pgembedd.truncated t
+where %(name)s::text is null or t.pipeline = (pgembedd._pipeline(%(name)s)).name
+order by t.dropped_tokens desc, t.pipeline, t.key limit %(limit)s
+
+-- name: truncated_share
+-- How many rows were cut in each pipeline, and of how many; large tables are not counted but estimated.
+select p.name, count(*), pgembedd._row_count(p.source)
+from pgembedd.pipeline p join pgembedd.row_state r on r.pipeline_id = p.id and r.state = 'truncated'
+where %(name)s::text is null or p.name = %(name)s
+group by p.id order by p.name
+
 -- name: waiting
 -- How much of a pipeline is queued, and how many workers are connected.
 select s.state, s.reason, (s.queued + s.backfill)::bigint,

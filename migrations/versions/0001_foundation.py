@@ -119,11 +119,15 @@ create table pgembedd.activity (
     written           integer not null,
     cleared           integer not null,
     unchanged         integer not null,
-    gone              integer not null
+    gone              integer not null,
+    lag               interval
 );
 create index activity_at_idx on pgembedd.activity (at);
 comment on table pgembedd.activity is
     'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+
+comment on column pgembedd.activity.lag is
+    'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 
 create sequence pgembedd.worker_idle minvalue 0 maxvalue 1 start 0;
 comment on sequence pgembedd.worker_idle is

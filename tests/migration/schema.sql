@@ -79,15 +79,20 @@ begin
         execute format('drop index %s', item);
     end loop;
 end $$;
-CREATE FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) RETURNS void
+CREATE FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) RETURNS interval
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
+declare
+    lag interval;
 begin
     execute format($q$
-        delete from %s q using unnest($1, $2) as o(msg_id, outcome)
-        where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
-        $q$, _queue_table(queue)) using msg_ids, outcomes;
+        with done as (
+            delete from %s q using unnest($1, $2) as o(msg_id, outcome)
+            where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
+            returning q.enqueued_at, o.outcome)
+        select avg(clock_timestamp() - d.enqueued_at) filter (where d.outcome <> 'gone') from done d
+        $q$, _queue_table(queue)) into lag using msg_ids, outcomes;
     if outcomes && array['changed', 'rewritten', 'locked'] then
         -- A row that stays locked is looked at ever less often, up to once a minute.
         execute format($q$
@@ -106,6 +111,7 @@ begin
             where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
             $q$, _queue_table(queue)) using msg_ids, outcomes;
     end if;
+    return lag;
 end $_$;
 CREATE FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) RETURNS numeric
     LANGUAGE sql
@@ -113,6 +119,18 @@ CREATE FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, ke
     AS $$
     select round(avg(_share(_near(a, s.key, k, true), _near(b, s.key, k, true))), 3) from unnest(keys) as s(key)
 $$;
+CREATE FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    there boolean := false;
+begin
+    if cardinality(msg_ids) > 0 and to_regclass(_queue_table(queue)) is not null then
+        execute format('select exists (select from %s q where q.msg_id = any ($1))', _queue_table(queue)) into there using msg_ids;
+    end if;
+    return there;
+end $_$;
 CREATE FUNCTION pgembedd._around(formatting text, alias text, after boolean) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -506,6 +524,36 @@ begin
     return (select format('%I.%I', n.nspname, f.proname)
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
 end $$;
+CREATE FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) RETURNS numeric
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '100ms'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    percent double precision;
+    seen bigint;
+    lacking bigint;
+    total double precision;
+begin
+    -- Many pages rather than many rows: what is done and what is not tends to lie together.
+    percent := _percent(pipeline.source, (select least(1000, greatest(300, 30000 / coalesce(max(l.density), 30)))::integer
+                                          from _leaves(pipeline.source) l));
+    execute format($q$
+        select count(*), count(*) filter (where %s and not exists (
+            select from pgembedd.row_state r where r.pipeline_id = %s and r.state = 'blank' and r.key = %s))
+        from %s s %s $q$,
+        _waits(pipeline), pipeline.id, _key_json(pipeline.source, 's'), pipeline.source, _sample(percent)) into seen, lacking;
+    total := _rows(pipeline.source, seen, percent);
+    if total = 0 then return (waiting = 0)::integer; end if;
+    -- Rows without a vector are mostly those that are queued or dead, so they are not added up.
+    return greatest(0, floor(10000 * (1 - greatest(waiting, total * lacking / greatest(seen, 1)) / total)) / 10000);
+exception when others then
+    return null;
+end $_$;
 CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -549,6 +597,7 @@ begin
         made.enable_always, coalesce(made.own_triggers, true))
     returning * into made;
     perform _generate(made);
+    perform _propose_chunks(made);
     return case when backfill then _backfill(made, false) else 0 end;
 end $$;
 CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
@@ -1314,6 +1363,22 @@ CREATE FUNCTION pgembedd._is_for(pipeline_id integer) RETURNS text
     select format('(q.message ->> ''pipeline'' = %L or not q.message ? ''pipeline'' and pgembedd._pipeline_of(q.message) = %s)',
                   pipeline_id, pipeline_id)
 $$;
+CREATE FUNCTION pgembedd._job_count(pipeline pgembedd.pipeline) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    lane text;
+    jobs bigint;
+    total bigint := 0;
+begin
+    foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
+        continue when to_regclass(_queue_table(lane)) is null;
+        execute format('select count(*) from %s q where %s', _queue_table(lane), _is_for(pipeline.id)) into jobs;
+        total := total + jobs;
+    end loop;
+    return total;
+end $$;
 CREATE FUNCTION pgembedd._key_columns(source regclass) RETURNS TABLE(nth bigint, name text, type text, equals text, base oid, compared text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1343,6 +1408,31 @@ CREATE FUNCTION pgembedd._key_definitions(source regclass) RETURNS text
     join pg_type t on t.oid = a.atttypid
     left join pg_collation l on l.oid = a.attcollation
     left join pg_namespace n on n.oid = l.collnamespace
+$$;
+CREATE FUNCTION pgembedd._key_from_text(pipeline pgembedd.pipeline, id text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if cardinality(pipeline.key_columns) = 1 and not exists (
+        select from _key_columns(pipeline.source) k where k.base = 'jsonb'::regtype)
+    then
+        return to_jsonb(id);
+    end if;
+    return id::jsonb;
+exception when invalid_text_representation then
+    perform _refuse(format('%s cannot be the key of a row of %s: it is no JSON.', quote_literal(id), pipeline.source),
+        _key_in_words(pipeline));
+end $$;
+CREATE FUNCTION pgembedd._key_in_words(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when count(*) = 1 then format('A row is named by its key, %s.', min(k.words))
+                else format('A row is named by its key as a JSON object: %s.', string_agg(k.words, ', ' order by k.nth)) end
+    from (select c.nth, format('%s (%s)', c.name, format_type(a.atttypid, a.atttypmod)) as words
+          from unnest(pipeline.key_columns) with ordinality as c(name, nth)
+          join pg_attribute a on a.attrelid = pipeline.source and a.attname = c.name) k
 $$;
 CREATE FUNCTION pgembedd._key_json(source regclass, alias text) RETURNS text
     LANGUAGE sql STABLE
@@ -1402,6 +1492,29 @@ CREATE FUNCTION pgembedd._key_settings(source regclass) RETURNS text
                                           ::regtype[])) then ''
                 else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
     from _key_columns(source)
+$$;
+CREATE FUNCTION pgembedd._last_job(pipeline pgembedd.pipeline) RETURNS TABLE(lane text, msg_id bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
+        continue when to_regclass(_queue_table(lane)) is null;
+        execute format('select q.msg_id from %s q where %s order by q.msg_id desc limit 1', _queue_table(lane), _is_for(pipeline.id))
+        into msg_id;
+        if msg_id is not null then return next; return; end if;
+    end loop;
+end $$;
+CREATE FUNCTION pgembedd._leaves(source regclass) RETURNS TABLE(relation regclass, pages bigint, density double precision)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- The size is the present one; how many rows go on a page is as of the last ANALYZE, and null before that.
+    select c.oid::regclass, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
+           nullif(greatest(c.reltuples, 0), 0) / nullif(c.relpages, 0)
+    from (select source as oid union select t.relid from pg_partition_tree(source) t) leaf
+    join pg_class c on c.oid = leaf.oid
+    where c.relkind = 'r'
 $$;
 CREATE FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boolean) RETURNS TABLE(n bigint, state text, content text, hash bytea, noted text, embeddings real[], before text, after text, chunk_nos integer[], start_offsets integer[], end_offsets integer[], hashes bytea[], models text[])
     LANGUAGE plpgsql
@@ -1538,7 +1651,7 @@ CREATE FUNCTION pgembedd._note(headers jsonb, field text) RETURNS integer
     select case when jsonb_typeof(headers -> 'pgembedd' -> field) = 'number'
                 then least(greatest((headers -> 'pgembedd' ->> field)::numeric, 0), 1000000)::integer else 0 end
 $$;
-CREATE FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) RETURNS void
+CREATE FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -1556,10 +1669,10 @@ begin
     where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
     on conflict on constraint row_state_pkey do update
     set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
-    insert into activity (pipeline_id, written, cleared, unchanged, gone)
+    insert into activity (pipeline_id, written, cleared, unchanged, gone, lag)
     select _note_outcomes.pipeline_id,
            count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
-           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone')
+           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone'), lag
     from unnest(outcomes) as o(outcome)
     having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
 end $$;
@@ -1610,6 +1723,12 @@ CREATE FUNCTION pgembedd._party() RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     select $q$"left"(coalesce(q.message ->> 'pipeline', 'table ' || (q.message ->> 'table'), ''), 63) collate "C"$q$
+$_$;
+CREATE FUNCTION pgembedd._percent(source regclass, pages integer) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select case when sum(l.pages) > 2 * $2 then 100.0 * $2 / sum(l.pages) else 100 end from _leaves(source) l
 $_$;
 CREATE FUNCTION pgembedd._pipeline(name text) RETURNS pgembedd.pipeline
     LANGUAGE plpgsql STABLE
@@ -1683,6 +1802,41 @@ begin
     end if;
     return null;
 end $$;
+CREATE FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    started timestamptz := clock_timestamp();
+    keys jsonb[];
+    seen bigint := 0;
+    long bigint := 0;
+    these record;
+begin
+    if made.embedding_table is not null then return; end if;
+    execute format('select array_agg(k.id) from (select %s as id from %s s %s order by random() limit 200) k',
+        _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50))) into keys;
+    for n in 1 .. coalesce(cardinality(keys), 0) by 10 loop
+        exit when clock_timestamp() > started + interval '1 second';  -- a slow content function, or texts of megabytes
+        execute format('select count(*) as seen, count(*) filter (where pgembedd._tokens(r.content) > 512) as long from %s($1) r',
+            _pipeline_function(made.id, 'read')) into these using keys[n : n + 9];
+        seen := seen + these.seen;
+        long := long + these.long;
+    end loop;
+    if long * 20 > seen then
+        raise notice '% of % rows of % that were looked at seem to be longer than 512 tokens, which is about what goes into one vector: the rest of their text would not be found.',
+            long, seen, made.source
+            using hint = format('Drop the pipeline and create it with embedding_table => %L instead of an embedding_column: '
+                                'then long texts are cut into chunks, each with a vector of its own. The lengths are estimates.',
+                                (select relname from pg_class where oid = made.source) || '_embeddings');
+    end if;
+exception when others then
+    raise notice 'The content of % could not be looked at: %', made.source, sqlerrm;
+end $_$;
 CREATE FUNCTION pgembedd._qualified_type(type oid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1721,10 +1875,13 @@ begin
     loop
         continue when to_regclass(_queue_table(lane.name)) is null;
         return query execute format($q$
-            select pgembedd._pipeline_of(q.message), %L, sum(q.n)::bigint, sum(q.failing)::bigint, min(q.oldest)
-            from (select q.message || '{"id": 0}' as message, count(*) as n, min(q.enqueued_at) as oldest,
-                         count(*) filter (where pgembedd._note(q.headers, 'attempts') > 0) as failing
-                  from %s q group by 1) q
+            select pgembedd._pipeline_of(coalesce(q.other, jsonb_build_object('id', 0, 'pipeline', q.named))), %L,
+                   sum(q.n)::bigint, sum(q.failing)::bigint, min(q.oldest)
+            from (select q.message ->> 'pipeline' as named,
+                         case when not q.message ? 'pipeline' then q.message || '{"id": 0}' end as other,
+                         count(*) as n, min(q.enqueued_at) as oldest,
+                         count(*) filter (where q.headers is not null and pgembedd._note(q.headers, 'attempts') > 0) as failing
+                  from %s q group by 1, 2) q
             group by 1 $q$, lane.kind, _queue_table(lane.name));
     end loop;
 end $_$;
@@ -1769,6 +1926,32 @@ begin
         raise exception using message = message, errcode = 'invalid_parameter_value';
     end if;
     raise exception using message = message, hint = remedy, errcode = 'invalid_parameter_value';
+end $$;
+CREATE FUNCTION pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    letter pgembedd.dead_letter;
+begin
+    select d.* into letter from dead_letter d
+    where d.pipeline_id = pipeline.id and (d.key = _refuse_dead.key or d.key #>> '{}' = _refuse_dead.key #>> '{}')
+    order by d.died_at desc limit 1;
+    if letter.id is not null then
+        raise exception 'The row % of the pipeline "%" was given up (%): %', key, pipeline.name, letter.reason, letter.error
+            using errcode = 'object_not_in_prerequisite_state', hint = format(
+                'See pgembedd.failures; when the cause is gone, call pgembedd.retry_failed(%L).', pipeline.name);
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._refuse_to_wait_unseen() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if pg_current_xact_id_if_assigned() is not null then
+        raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
+            using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
+    end if;
 end $$;
 CREATE FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb DEFAULT '{}'::jsonb) RETURNS integer
     LANGUAGE plpgsql
@@ -1838,6 +2021,22 @@ begin
     end loop;
     return sweep();
 end $$;
+CREATE FUNCTION pgembedd._row_count(source regclass) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+    percent double precision;
+    seen bigint;
+begin
+    percent := _percent(source, 300);
+    execute format('select count(*) from %s s %s', source, _sample(percent)) into seen;
+    return round(_rows(source, seen, percent));
+exception when others then
+    return null;
+end $$;
 CREATE FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1845,6 +2044,52 @@ CREATE FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, bef
     select case when pipeline.formatting is null then _hash(content)
                 else _hash(format('pg_catalog.concat(%1$s, E''\x01'', %2$s, E''\x01'', %3$s)', content, before, after)) end
 $_$;
+CREATE FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    -- Others' triggers may write a number as a string.
+    jobs text := format('array(select q.msg_id from %%s q where (q.message -> ''id'' = w.key or q.message ->> ''id'' = w.key #>> ''{}'') and %s)',
+                        _is_for(pipeline.id));
+begin
+    if not _exists(pipeline.source) then perform _refuse(_problem(pipeline)); end if;
+    begin
+        -- One statement, one snapshot: a job that is gone has left its vector.
+        execute format($q$
+            with w as materialized (
+                select %1$s as key, %2$s as waits from %3$s join %4$s s on %5$s)
+            select w.key, %6$s, %7$s, w.waits and not exists (
+                select from pgembedd.row_state r where r.pipeline_id = %8$s and r.key = w.key and r.state in ('blank', 'dead'))
+            from w $q$,
+            _key_json(pipeline.source, 's'), _waits(pipeline), _key_record(pipeline.source, '$1'), pipeline.source,
+            _key_match(pipeline.source, 's', 'k'), format(jobs, _queue_table(pipeline.queue)),
+            format(jobs, _queue_table(pipeline.backfill_queue)), pipeline.id)
+        into key, fresh, backfill, made using id;
+    exception when data_exception then
+        perform _refuse(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm), _key_in_words(pipeline));
+    end;
+    if key is null then
+        perform _refuse(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL')), _key_in_words(pipeline));
+    end if;
+    made := made and fresh = '{}' and backfill = '{}';
+    if made then
+        execute _enqueue(pipeline, pipeline.queue, '$1', '(select) w') || ' returning array[msg_id]' into fresh using key;
+        perform _wake(pipeline.queue);
+    end if;
+end $_$;
+CREATE FUNCTION pgembedd._rows(source regclass, seen bigint, percent double precision) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when percent = 100 then seen
+                else coalesce(sum(l.pages * coalesce(l.density, seen / nullif(percent / 100 * t.pages, 0))), 0) end
+    from _leaves(source) l cross join (select sum(pages)::double precision as pages from _leaves(source)) t
+$$;
 CREATE FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1871,6 +2116,10 @@ begin
     end if;
     execute format('grant execute on function %s to %s', signature, installer);
 end $$;
+CREATE FUNCTION pgembedd._sample(percent double precision) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select case when percent < 100 then format('tablesample system (%s) repeatable (0)', percent) else '' end $$;
 CREATE FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean DEFAULT false) RETURNS SETOF jsonb
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2153,6 +2402,10 @@ begin
         end;
     end loop;
 end $$;
+CREATE FUNCTION pgembedd._tokens(content text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select (length(content) + 3 * (octet_length(content) - length(content)) / 2) / 4::bigint $$;
 CREATE FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2256,6 +2509,31 @@ CREATE FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) RETURNS text
     select format('%I.%I', n.nspname, _cut(c.relname, 58) || '_view')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = pipeline.embedding_table
 $$;
+CREATE PROCEDURE pgembedd._wait_for_row(IN name text, IN id jsonb, IN timeout interval)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    one pgembedd.pipeline := pgembedd._pipeline(name);
+    deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
+    jobs record;
+begin
+    perform pgembedd._refuse_to_wait_unseen();
+    select j.* into jobs from pgembedd._row_jobs(one, id) j;
+    if jobs.made then commit; end if;
+    while pgembedd._any_queued(one.queue, jobs.fresh) or pgembedd._any_queued(one.backfill_queue, jobs.backfill) loop
+        one := pgembedd._pipeline(name);
+        if one.state <> 'running' then
+            raise exception 'The pipeline "%" is %, and the row % waits: %', name, one.state, jobs.key, one.state_reason
+                using errcode = 'object_not_in_prerequisite_state';
+        elsif pg_catalog.clock_timestamp() > deadline then
+            raise exception 'The row % of the pipeline "%" still waits after %.', jobs.key, name, timeout
+                using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+        end if;
+        commit;
+        perform pg_catalog.pg_sleep(0.05);
+    end loop;
+    perform pgembedd._refuse_dead(one, jobs.key);
+end $$;
 CREATE FUNCTION pgembedd._waiting_parties(queue text, at timestamp with time zone) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2864,7 +3142,9 @@ begin
     loop
         delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
         perform _ensure_queue(item.queue);
-        execute format('insert into %s (vt, message) values (clock_timestamp(), $1)', _queue_table(item.queue)) using item.message;
+        -- The change is as old as it was: that the job died in between made no vector.
+        execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)', _queue_table(item.queue))
+        using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;
     end loop;
@@ -2929,6 +3209,7 @@ declare
     cut integer[];
     which integer[];
     outcomes text[];
+    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     -- The jobs that are still ours, and their rows: several messages may name one, which is written once, with what
@@ -2958,8 +3239,8 @@ begin
     execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
         _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
-    perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut);
+    lag := _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -2981,6 +3262,7 @@ declare
     cut integer[];
     which integer[];
     outcomes text[];
+    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     execute format($q$
@@ -3009,8 +3291,8 @@ begin
     using keys, row_hashes, jobs, chunk_jobs, chunk_nos, chunks, start_offsets, end_offsets, chunk_hashes, embeddings, tokens,
           tokens_kept, (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
-    perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut);
+    lag := _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
@@ -3108,37 +3390,58 @@ CREATE PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval DEFAULT '00
 declare
     one pgembedd.pipeline := pgembedd._pipeline(name);
     deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
-    waiting bigint;
+    began_at timestamptz;
+    look_again_at timestamptz;
+    job record;
 begin
-    if pg_catalog.pg_current_xact_id_if_assigned() is not null then
-        raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
-            using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
-    end if;
+    perform pgembedd._refuse_to_wait_unseen();
     loop
-        select s.queued + s.backfill into waiting from pgembedd.status s where s.pipeline = name;
-        exit when waiting = 0;
-        one := pgembedd._pipeline(name);
-        if one.state <> 'running' then
-            raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state, waiting, one.state_reason
-                using errcode = 'object_not_in_prerequisite_state';
-        elsif pg_catalog.clock_timestamp() > deadline then
-            raise exception 'The pipeline "%" still has % jobs waiting after %.', name, waiting, timeout
-                using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
-        end if;
-        commit;
-        perform pg_catalog.pg_sleep(0.1);
+        began_at := pg_catalog.clock_timestamp();
+        select j.lane, j.msg_id into job from pgembedd._last_job(one) j;
+        exit when job.msg_id is null;
+        -- To look through a queue full of others' jobs takes a while; no more than half of the time goes into that.
+        look_again_at := pg_catalog.clock_timestamp() + (pg_catalog.clock_timestamp() - began_at);
+        loop
+            one := pgembedd._pipeline(name);
+            if one.state <> 'running' then
+                raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state, pgembedd._job_count(one), one.state_reason
+                    using errcode = 'object_not_in_prerequisite_state';
+            elsif pg_catalog.clock_timestamp() > deadline then
+                raise exception 'The pipeline "%" still has % jobs waiting after %.', name, pgembedd._job_count(one), timeout
+                    using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+            end if;
+            commit;
+            perform pg_catalog.pg_sleep(0.1);
+            exit when pg_catalog.clock_timestamp() > look_again_at and not pgembedd._any_queued(job.lane, array[job.msg_id]);
+        end loop;
     end loop;
 end $$;
 COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) IS 'Wait until nothing of the pipeline is queued; raises after the timeout, or when the pipeline does not run.';
+CREATE PROCEDURE pgembedd.wait_for(IN name text, IN id anyelement, IN timeout interval)
+    LANGUAGE plpgsql
+    AS $$
+begin
+    call pgembedd._wait_for_row(name, pg_catalog.to_jsonb(id), timeout);
+end $$;
+COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN id anyelement, IN timeout interval) IS 'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
+CREATE PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval)
+    LANGUAGE plpgsql
+    AS $$
+begin
+    call pgembedd._wait_for_row(name, pgembedd._key_from_text(pgembedd._pipeline(name), id), timeout);
+end $$;
+COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval) IS 'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
 CREATE TABLE pgembedd.activity (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer NOT NULL,
     written integer NOT NULL,
     cleared integer NOT NULL,
     unchanged integer NOT NULL,
-    gone integer NOT NULL
+    gone integer NOT NULL,
+    lag interval
 );
 COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 CREATE TABLE pgembedd.dead_letter (
     id bigint NOT NULL,
     pipeline_id integer,
@@ -3224,6 +3527,8 @@ CREATE VIEW pgembedd.status AS
     COALESCE(r.blank, (0)::bigint) AS blank,
     COALESCE(r.truncated, (0)::bigint) AS truncated,
     round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
+    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
+    a.lag,
     pgembedd._index_state(p.*) AS index,
     p.index_due_at
    FROM (((pgembedd.pipeline p
@@ -3241,11 +3546,21 @@ CREATE VIEW pgembedd.status AS
            FROM pgembedd.row_state
           GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
      LEFT JOIN ( SELECT activity.pipeline_id,
-            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows
+            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
+            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
            FROM pgembedd.activity
           WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
           GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
-COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes.';
+COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
+CREATE VIEW pgembedd.truncated AS
+ SELECT p.name AS pipeline,
+    r.key,
+    r.dropped_tokens,
+    r.since
+   FROM (pgembedd.row_state r
+     JOIN pgembedd.pipeline p ON ((p.id = r.pipeline_id)))
+  WHERE (r.state = 'truncated'::text);
+COMMENT ON VIEW pgembedd.truncated IS 'Rows whose text was longer than the model reads: how many tokens have no part in the vector, and since when.';
 CREATE SEQUENCE pgembedd.worker_idle
     START WITH 0
     INCREMENT BY 1
@@ -3286,6 +3601,7 @@ GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._around(formatting text, alias text, after boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
@@ -3309,6 +3625,7 @@ REVOKE ALL ON FUNCTION pgembedd._check_when(index_when text, index_within interv
 REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) FROM PUBLIC;
@@ -3350,8 +3667,11 @@ REVOKE ALL ON FUNCTION pgembedd._index_state(made pgembedd.pipeline) FROM PUBLIC
 REVOKE ALL ON FUNCTION pgembedd._index_statements(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_within(frame regclass, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._is_for(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._job_count(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_columns(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_definitions(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_from_text(pipeline pgembedd.pipeline, id text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_in_words(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_json(source regclass, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_match(source regclass, a text, b text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_match_numbered(source regclass, a text, b text) FROM PUBLIC;
@@ -3359,6 +3679,8 @@ REVOKE ALL ON FUNCTION pgembedd._key_numbered(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_operator(source regclass, nth bigint, strategy integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_record(source regclass, id text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_settings(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._last_job(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._leaves(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
@@ -3367,15 +3689,17 @@ REVOKE ALL ON FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k i
 REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._park(queue text, msg_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._party() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._percent(source regclass, pages integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_function(id integer, verb text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_of(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._qualified_type(type oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_bytes(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_table(queue text) FROM PUBLIC;
@@ -3385,12 +3709,18 @@ REVOKE ALL ON FUNCTION pgembedd._readers(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._recall(pipeline pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._record(columns text[], alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse(message text, remedy text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._row_count(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rows(source regclass, seen bigint, percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sample(percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shadow(current pgembedd.pipeline) FROM PUBLIC;
@@ -3411,6 +3741,7 @@ REVOKE ALL ON FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s in
 REVOKE ALL ON FUNCTION pgembedd._target(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) FROM PUBLIC;
@@ -3420,6 +3751,7 @@ REVOKE ALL ON FUNCTION pgembedd._vector_column(pipeline pgembedd.pipeline) FROM 
 REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vectors(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE pgembedd._wait_for_row(IN name text, IN id jsonb, IN timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._waiting_parties(queue text, at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._waits(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._wake(queue text) FROM PUBLIC;
@@ -3478,3 +3810,5 @@ REVOKE ALL ON FUNCTION pgembedd.switch(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
 REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN id anyelement, IN timeout interval) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval) FROM PUBLIC;

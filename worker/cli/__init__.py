@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "run",
     "demo": "demo",
     "status": "status",
+    "truncated": "truncated",
     "search": "search",
     "backfill": "backfill",
     "retry": "retry",
