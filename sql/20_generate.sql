@@ -362,8 +362,10 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform _generate_triggers(pipeline), _generate_read(pipeline), _generate_write(pipeline);
-    perform _attach(pipeline);
+    perform _generate_read(pipeline), _generate_write(pipeline);
+    if pipeline.own_triggers then
+        perform _generate_triggers(pipeline), _attach(pipeline);
+    end if;
 end $$;
 
 -- Statement triggers on the table, and for a partitioned one on every leaf as well: a statement fires only the
@@ -377,6 +379,7 @@ declare
     attached integer := 0;
     trigger text := format('pgembedd_%s', pipeline.id);
 begin
+    if not pipeline.own_triggers then return 0; end if;
     for relation in
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')

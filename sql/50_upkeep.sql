@@ -25,7 +25,7 @@ begin
             perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
-            swept := swept + _backfill(one, false, at_most);
+            swept := swept + case when _swept(one) then _backfill(one, false, at_most) else 0 end;
         exception
             -- Somebody alters the table, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;

@@ -222,6 +222,20 @@ from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by 
 select count(*) from pg_catalog.pg_stat_activity a
 where a.datname = current_database() and a.application_name = 'pgembedd claim'
 
+-- name: doctor_cron
+-- Whether this role may look at the jobs of pg_cron.
+select exists (
+    select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'cron' and c.relname = 'job' and pg_catalog.has_schema_privilege(n.oid, 'usage')
+      and pg_catalog.has_table_privilege(c.oid, 'select'))
+
+-- name: doctor_competitors
+-- Jobs of pg_cron that hand the queue embedding_jobs to somebody else.
+select coalesce(quote_literal(j.jobname), j.jobid::text) from cron.job j
+where j.active and j.database = current_database()
+  and (j.jobname = 'process-embeddings' or j.command ~* 'process_embeddings')
+order by j.jobid
+
 -- name: search
 -- The rows nearest to a vector, nearest first; as the caller, so that row level security holds.
 select {keys}, {distance}, left({content}, {length})
