@@ -4,6 +4,7 @@
 --   pipeline_N_on_insert, _on_update   triggers; run as the owner of this schema, because writers have no right
 --                                      on the queue; they call nothing of the user's
 --   pipeline_N_clear                   trigger, with on_update => 'clear' only
+--   more for an embedding table: see 25_generate_table.sql
 --   pipeline_N_read, pipeline_N_write  run as the owner of the source table, under the search_path of whoever
 --                                      created the pipeline: here the user's content function and triggers run,
 --                                      and must have no more rights than their table's owner
@@ -164,6 +165,7 @@ declare
     large boolean;
     something boolean;
     nestloop text;
+    gone jsonb[];
 begin
     %1$s
     large := exists (select from new_rows offset 1000);
@@ -198,7 +200,7 @@ declare
     clear text := _pipeline_function(pipeline.id, 'clear');
     installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
     first_key text := (select name from _key_columns(pipeline.source) limit 1);
-    compared text[] := pipeline.watch_columns || pipeline.embedding_column;
+    compared text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
 begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', on_insert, _key_settings(pipeline.source),
@@ -221,15 +223,30 @@ begin
             -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
             format('new_rows n left join old_rows o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s',
                 _key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
-            'perform set_config(''enable_nestloop'', nestloop, true);'));
+            case when pipeline.embedding_table is not null then _forget_old(pipeline, first_key, compared) else '' end
+            || 'perform set_config(''enable_nestloop'', nestloop, true);'));
     perform _own(on_insert || '()', installer), _own(on_update || '()', installer);
-    if pipeline.on_update = 'clear' then
+    if pipeline.on_update = 'clear' and pipeline.embedding_column is not null then
         execute format('create or replace function %s() returns trigger language plpgsql
                         set search_path = pg_catalog, pg_temp as %L', clear,
             format('begin new.%I := null; return new; end', pipeline.embedding_column));
         perform _own(clear || '()', installer);
     end if;
 end $$;
+
+-- The chunks of rows that have another key now, and with on_update => 'clear' those of rows that changed.
+create or replace function pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format($q$
+    select array_agg(%s) into gone from old_rows o left join new_rows n on %s where n.%I is null%s;
+    if gone is not null then perform %s(gone); end if;
+    $q$, _key_json(pipeline.source, 'o'), _key_match(pipeline.source, 'n', 'o'), first_key,
+        case when pipeline.on_update = 'clear'
+             then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) else '' end,
+        _pipeline_function(pipeline.id, 'forget'))
+$$;
 
 create or replace function pgembedd._generate_read(pipeline pgembedd.pipeline) returns void
 language plpgsql
@@ -362,11 +379,29 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform _generate_read(pipeline), _generate_write(pipeline);
+    if pipeline.embedding_table is null then
+        perform _generate_read(pipeline), _generate_write(pipeline);
+    else
+        perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
+        perform _ensure_view(pipeline), _mirror_rights(pipeline);
+    end if;
     if pipeline.own_triggers then
         perform _generate_triggers(pipeline), _attach(pipeline);
     end if;
 end $$;
+
+-- The statement triggers of a pipeline: its chunks go with a row, where it has chunks.
+create or replace function pgembedd._triggers(pipeline pgembedd.pipeline) returns table (verb text, event text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select t.verb, t.event
+    from (values ('insert', 'after insert on %s referencing new table as new_rows', true),
+                 ('update', 'after update on %s referencing old table as old_rows new table as new_rows', true),
+                 ('delete', 'after delete on %s referencing old table as old_rows', false),
+                 ('truncate', 'after truncate on %s', false)) as t(verb, event, always)
+    where t.always or pipeline.embedding_table is not null
+$$;
 
 -- Statement triggers on the table, and for a partitioned one on every leaf as well: a statement fires only the
 -- triggers of the table it names. Called again by the upkeep, for partitions attached later.
@@ -376,8 +411,9 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     relation regclass;
+    item record;
     attached integer := 0;
-    trigger text := format('pgembedd_%s', pipeline.id);
+    prefix text := format('pgembedd_%s_', pipeline.id);
 begin
     if not pipeline.own_triggers then return 0; end if;
     for relation in
@@ -385,25 +421,22 @@ begin
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
     loop
         continue when (
-            select count(*) from pg_trigger
-            where tgrelid = relation and tgname in (trigger || '_insert', trigger || '_update')) = 2;
-        execute format('drop trigger if exists %I on %s', trigger || '_insert', relation);
-        execute format('drop trigger if exists %I on %s', trigger || '_update', relation);
-        execute format('create trigger %I after insert on %s referencing new table as new_rows
-                        for each statement execute function %s()',
-            trigger || '_insert', relation, _pipeline_function(pipeline.id, 'on_insert'));
-        execute format('create trigger %I after update on %s referencing old table as old_rows new table as new_rows
-                        for each statement execute function %s()',
-            trigger || '_update', relation, _pipeline_function(pipeline.id, 'on_update'));
+            select bool_and(exists (select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || t.verb))
+            from _triggers(pipeline) t);
+        for item in select t.verb, t.event from _triggers(pipeline) t loop
+            execute format('drop trigger if exists %I on %s', prefix || item.verb, relation);
+            execute format('create trigger %I %s for each statement execute function %s()', prefix || item.verb,
+                format(item.event, relation), _pipeline_function(pipeline.id, 'on_' || item.verb));
+        end loop;
         attached := attached + 1;
     end loop;
     -- A row trigger on the root is Postgres's to clone to the partitions.
-    if pipeline.on_update = 'clear' and not exists (
-        select from pg_trigger where tgrelid = pipeline.source and tgname = trigger || '_clear')
+    if pipeline.on_update = 'clear' and pipeline.embedding_column is not null and not exists (
+        select from pg_trigger where tgrelid = pipeline.source and tgname = prefix || 'clear')
     then
         execute format('create trigger %I before update on %s for each row when (%s operator(pg_catalog.*<>) %s)
                         execute function %s()',
-            trigger || '_clear', pipeline.source, _record(pipeline.watch_columns, 'new'),
+            prefix || 'clear', pipeline.source, _record(pipeline.watch_columns, 'new'),
             _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));
     end if;
     return attached;

@@ -125,24 +125,35 @@ begin
     perform _check_columns(made, made.content_columns, 'content_columns');
     perform _check_columns(made, made.watch_columns, 'watch_columns');
     made.watch_columns := _written_columns(made.source,
-        coalesce(made.watch_columns, made.content_columns, _watchable_columns(made.source)));
+        coalesce(made.watch_columns,
+                 case when made.content_function is null then made.content_columns || _formatting_columns(made.formatting) end,
+                 _watchable_columns(made.source)));
+    perform _check_table_options(made);
     made.backfill_queue := case made.queue when 'embedding_jobs' then 'embedding_backfill' else made.queue || '_backfill' end;
     perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
     perform _check_owner(made);
-    perform _ensure_column(made);
+    if made.embedding_table_name is null then
+        perform _ensure_column(made);
+    else
+        made.embedding_table := _ensure_table(made);
+        made.embedding_table_name := made.embedding_table::text;
+    end if;
     if index_when is not null then
         perform _check_when(index_when, index_within);
         made := _ensure_indexes(made, index_when, index_within);
     end if;
     insert into pipeline (
         name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
+        embedding_table, embedding_table_name, chunk_tokens, chunk_overlap, splitter, formatting,
         model, dimensions, vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path,
-        m, ef_construction, index_name, index_due_at, created_indexes)
+        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, own_triggers)
     values (
         made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
-        made.watch_columns, made.embedding_column, made.model, made.dimensions, made.vector_type, made.distance,
+        made.watch_columns, made.embedding_column, made.embedding_table, made.embedding_table_name, made.chunk_tokens,
+        coalesce(made.chunk_overlap, 0), made.splitter, made.formatting, made.model, made.dimensions, made.vector_type, made.distance,
         made.on_update, made.queue, made.backfill_queue, made.max_attempts, made.search_path,
-        made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'))
+        made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'),
+        made.enable_always, coalesce(made.own_triggers, true))
     returning * into made;
     perform _generate(made);
     return case when backfill then _backfill(made, false) else 0 end;
@@ -208,7 +219,7 @@ begin
         perform _refuse(format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')), 'Take 1 to 100.');
     elsif coalesce(made.model, '') = '' then
         perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
-    elsif coalesce(made.embedding_column, '') = '' then
+    elsif made.embedding_column = '' then
         perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
     elsif made.m is null or made.m not between 2 and 100
        or made.ef_construction is null or made.ef_construction not between greatest(4, 2 * made.m) and 1000 then
@@ -351,8 +362,7 @@ begin
     for item in
         select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
         where f.pronamespace = 'pgembedd'::regnamespace and not t.tgisinternal and t.tgparentid = 0
-          and f.proname in (format('pipeline_%s_on_insert', gone.id), format('pipeline_%s_on_update', gone.id),
-                            format('pipeline_%s_clear', gone.id))
+          and f.proname like format('pipeline\_%s\_%%', gone.id)
     loop
         execute format('drop trigger %I on %s', item.tgname, item.relation);
     end loop;
@@ -370,7 +380,10 @@ begin
     loop
         execute format('drop index %s', item.index);
     end loop;
-    if drop_column and _exists(gone.source) then
+    if drop_column and gone.embedding_table is not null and _exists(gone.embedding_table) then
+        execute format('drop view if exists %s', _view_name(gone));
+        execute format('drop table %s', gone.embedding_table);
+    elsif drop_column and gone.embedding_table is null and _exists(gone.source) then
         execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
@@ -429,7 +442,7 @@ begin
         perform _refuse(format('The pipeline "%s" cannot resume: %s', name, problem));
     end if;
     update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp(),
-                          source_name = found_one.source::text
+                          source_name = found_one.source::text, embedding_table_name = found_one.embedding_table::text
     where p.id = found_one.id returning * into found_one;
     perform _generate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
     perform _wake(found_one.queue);
@@ -463,9 +476,13 @@ begin
     if pipeline.source_name <> pipeline.source::text and pipeline.state = 'running' then
         return format('The table %s is now %s. Call pgembedd.resume(%L) to follow it.', pipeline.source_name, pipeline.source, pipeline.name);
     end if;
+    if pipeline.embedding_table is not null and _table_problem(pipeline) is not null then
+        return _table_problem(pipeline);
+    end if;
     select string_agg(distinct format('"%s"', c), ', ') into missing
-    from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column) as c
-    where not exists (select from pg_attribute a where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped);
+    from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
+                || _formatting_columns(pipeline.formatting)) as c
+    where c is not null and not exists (select from pg_attribute a where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped);
     if missing is not null then
         return format('%s has no column %s any more. Rename it back, or drop the pipeline "%s" and create it again.', pipeline.source, missing, pipeline.name);
     end if;
@@ -511,21 +528,35 @@ declare
     queued bigint;
 begin
     if force then
+        -- What is there stays, but no chunk is taken over for its text any more.
+        if pipeline.embedding_table is not null then
+            execute format('update %s set content_hash = ''''', pipeline.embedding_table);
+        end if;
         execute _enqueue(pipeline, pipeline.backfill_queue, key, format('%s s', pipeline.source));
     else
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
-            select %1$s as id from %2$s s where s.%3$I is null
+            select %1$s as id from %2$s s where %3$s
             except select r.key from pgembedd.row_state r where r.pipeline_id = %4$s and r.state in ('blank', 'dead')
             except select q.message -> 'id' from %5$s q where %8$s
             except select q.message -> 'id' from %6$s q where %8$s
             limit %7$s) w$q$,
-            key, pipeline.source, pipeline.embedding_column, pipeline.id, _queue_table(pipeline.queue),
+            key, pipeline.source, _waits(pipeline), pipeline.id, _queue_table(pipeline.queue),
             _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all'), _is_for(pipeline.id)));
     end if;
     get diagnostics queued = row_count;
     if queued > 0 then perform _wake(pipeline.backfill_queue); end if;
     return queued;
 end $$;
+
+-- The condition that the row `s` of the source has no vector.
+create or replace function pgembedd._waits(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when pipeline.embedding_table is null then format('s.%I is null', pipeline.embedding_column)
+                else format('not exists (select from %s e where %s)', pipeline.embedding_table,
+                            _key_match(pipeline.source, 'e', 's')) end
+$$;
 
 create or replace function pgembedd.retry_failed(name text default null, reason text default null) returns bigint
 language plpgsql

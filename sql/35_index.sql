@@ -59,21 +59,21 @@ $$;
 create or replace function pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass)
 returns table (index regclass, name text, kind "char", method text, valid boolean)
 language sql stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select i.indexrelid::regclass, c.relname::text, c.relkind, a.amname::text, i.indisvalid
     from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
     join pg_opclass o on o.oid = i.indclass[0]
     join pg_attribute k on k.attrelid = i.indrelid and k.attnum = i.indkey[0]
-    where i.indrelid = relation and k.attname = made.embedding_column and i.indpred is null
+    where i.indrelid = relation and k.attname = _vector_column(made) and i.indpred is null
       and a.amname in ('hnsw', 'ivfflat') and o.opcname = format('%s_%s_ops', made.vector_type, made.distance)
 $$;
 
 create or replace function pgembedd._hnsw(made pgembedd.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format('using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)', made.embedding_column, n.nspname,
+    select format('using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)', _vector_column(made), n.nspname,
                   format('%s_%s_ops', made.vector_type, made.distance), made.m, made.ef_construction)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $$;
@@ -94,8 +94,8 @@ create or replace function pgembedd._index_name(made pgembedd.pipeline, relation
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select case when relation = made.source then made.index_name
-                else _index_base(relation, made.embedding_column) || '_hnsw_' || relation::oid end
+    select case when relation = _target(made) then made.index_name
+                else _index_base(relation, _vector_column(made)) || '_hnsw_' || relation::oid end
 $$;
 
 create or replace function pgembedd._space(relation regclass) returns text
@@ -126,24 +126,31 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    missing text := _free_name(made.source, _index_base(made.source, made.embedding_column) || '_missing');
-    planned text := _free_name(made.source, _index_base(made.source, made.embedding_column) || '_hnsw');
+    target regclass := _target(made);
+    missing text;
+    planned text := _free_name(target, _index_base(target, _vector_column(made)) || '_hnsw');
 begin
-    made.created_indexes := array[format('%I.%I', _space(made.source), missing)];
-    if not exists (select from _fitting_indexes(made, made.source) f where f.valid) then
+    made.created_indexes := '{}';
+    if made.embedding_table is null then
+        missing := _free_name(target, _index_base(target, made.embedding_column) || '_missing');
+        made.created_indexes := array[format('%I.%I', _space(target), missing)];
+    end if;
+    if not exists (select from _fitting_indexes(made, target) f where f.valid) then
         made.index_name := planned;
-        made.created_indexes := format('%I.%I', _space(made.source), planned) || made.created_indexes;
+        made.created_indexes := format('%I.%I', _space(target), planned) || made.created_indexes;
         if index_when = 'later'
            or index_when = 'auto' and _has_rows(made.source, _many_rows()) and _has_builder(made.source)
         then
             made.index_due_at := clock_timestamp() + index_within;
             perform _index_frame(made);
         else
-            execute format('create index %I on %s %s', planned, made.source, _hnsw(made));
+            execute format('create index %I on %s %s', planned, target, _hnsw(made));
         end if;
     end if;
-    execute format('create index %I on %s (%s) where %I is null', missing, made.source,
-        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column);
+    if missing is not null then
+        execute format('create index %I on %s (%s) where %I is null', missing, target,
+            (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column);
+    end if;
     return made;
 end $$;
 
@@ -157,14 +164,14 @@ declare
     frame regclass;
     inner_table regclass;
 begin
-    if (select relkind from pg_class where oid = made.source) <> 'p' then return null; end if;
-    select f.index into frame from _fitting_indexes(made, made.source) f where f.method = 'hnsw';
+    if (select relkind from pg_class where oid = _target(made)) <> 'p' then return null; end if;
+    select f.index into frame from _fitting_indexes(made, _target(made)) f where f.method = 'hnsw';
     if frame is null then
-        execute format('create index %I on only %s %s', made.index_name, made.source, _hnsw(made));
-        frame := format('%I.%I', _space(made.source), made.index_name)::regclass;
+        execute format('create index %I on only %s %s', made.index_name, _target(made), _hnsw(made));
+        frame := format('%I.%I', _space(_target(made)), made.index_name)::regclass;
     end if;
     for inner_table in
-        select t.relid from pg_partition_tree(made.source) t where not t.isleaf and t.level > 0 order by t.level
+        select t.relid from pg_partition_tree(_target(made)) t where not t.isleaf and t.level > 0 order by t.level
     loop
         continue when _index_within(frame, inner_table) is not null;
         execute format('create index %I on only %s %s', _index_name(made, inner_table), inner_table, _hnsw(made));
@@ -201,15 +208,15 @@ as $$
 declare
     found_ones bigint;
 begin
-    execute format('select count(s.%I) from %s s', made.embedding_column, made.source) into found_ones;
+    execute format('select count(s.%I) from %s s', _vector_column(made), _target(made)) into found_ones;
     return found_ones;
 end $$;
 
--- The source and all its partitions.
+-- The table that holds the vectors, and all its partitions.
 create or replace function pgembedd._tables(made pgembedd.pipeline) returns setof regclass
 language sql stable
-set search_path = pg_catalog, pg_temp
-as $$ select made.source union select t.relid from pg_partition_tree(made.source) t $$;
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select _target(made) union select t.relid from pg_partition_tree(_target(made)) t $$;
 
 -- Indexes of ours that were begun and are not valid: somebody is building them, or was. Writers keep them up.
 create or replace function pgembedd._unfinished_indexes(made pgembedd.pipeline) returns setof regclass
@@ -236,9 +243,9 @@ declare
     key bigint := hashtextextended('pgembedd.index', 0);
     unfinished boolean := exists (select from _unfinished_indexes(made));
 begin
-    if not _exists(made.source) then
+    if not _exists(_target(made)) then
         return null;
-    elsif exists (select from _fitting_indexes(made, made.source) f where f.valid) then
+    elsif exists (select from _fitting_indexes(made, _target(made)) f where f.valid) then
         return 'valid';
     -- The lock as well, because what another role does is not for everybody to see.
     elsif unfinished and (exists (select from _builders(made)) or exists (

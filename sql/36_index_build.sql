@@ -18,7 +18,7 @@ begin
         end if;
         update pipeline p
         set index_due_at = least(p.index_due_at, clock_timestamp()),
-            index_name = coalesce(p.index_name, _free_name(p.source, _index_base(p.source, p.embedding_column) || '_hnsw'))
+            index_name = coalesce(p.index_name, _free_name(_target(p), _index_base(_target(p), _vector_column(p)) || '_hnsw'))
         where p.id = one.id and _index_state(p) <> 'valid';
     end if;
     for one in
@@ -46,10 +46,10 @@ begin
     end if;
     frame := _index_frame(made);
     if frame is null then
-        return next format('create index concurrently %I on %s %s', made.index_name, made.source, _hnsw(made));
+        return next format('create index concurrently %I on %s %s', made.index_name, _target(made), _hnsw(made));
         return;
     end if;
-    for leaf in select t.relid from pg_partition_tree(made.source) t where t.isleaf order by t.relid loop
+    for leaf in select t.relid from pg_partition_tree(_target(made)) t where t.isleaf order by t.relid loop
         continue when _index_within(frame, leaf) is not null;
         select f.index::text into part from _fitting_indexes(made, leaf) f
         where f.valid and f.method = 'hnsw' and not exists (select from pg_inherits h where h.inhrelid = f.index) limit 1;
@@ -118,7 +118,7 @@ declare
     one pgembedd.pipeline;
 begin
     for one in
-        select p.* from pipeline p where p.index_due_at is not null and has_table_privilege(p.source, 'select')
+        select p.* from pipeline p where p.index_due_at is not null and has_table_privilege(_target(p), 'select')
         order by p.id for update skip locked
     loop
         begin
@@ -150,7 +150,7 @@ declare
     done boolean;
 begin
     execute format('select not exists (select from %s q where %s) and exists (select from %s s where s.%I is not null)',
-        _queue_table(made.backfill_queue), _is_for(made.id), made.source, made.embedding_column) into done;
+        _queue_table(made.backfill_queue), _is_for(made.id), _target(made), _vector_column(made)) into done;
     return done;
 end $$;
 
@@ -164,7 +164,7 @@ declare
     me oid := current_user::regrole;
     statement text;
 begin
-    if not _has_cron(me) or not _may_index(me, made.source) then return; end if;
+    if not _has_cron(me) or not _may_index(me, _target(made)) then return; end if;
     for statement in select _index_statements(made) loop
         if statement like 'create index concurrently %' then
             execute 'select cron.schedule($1, $2, $3)' using format('pgembedd-index-%s', made.id), '* * * * *', statement;

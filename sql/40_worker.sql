@@ -9,7 +9,7 @@
 create or replace function pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer default 0)
 returns table (
     msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
-    dimensions integer, suspect boolean)
+    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -27,6 +27,7 @@ begin
     for job in
         -- The usual message is ours and was never read before: it gets by without a call of a function.
         select c.*, p.id as p_id, p.name, p.model, p.fingerprint, p.dimensions, p.state, p.max_attempts,
+               p.embedding_table, p.chunk_tokens, p.chunk_overlap, p.splitter,
                c.read_ct - 1 - c.attempts - c.deferrals as deaths
         from (
             select r.*,
@@ -58,6 +59,8 @@ begin
             msg_id := job.msg_id; read_ct := job.read_ct; id := job.message -> 'id'; pipeline_id := job.p_id;
             pipeline := job.name; model := job.model; fingerprint := job.fingerprint;
             dimensions := job.dimensions; suspect := job.deaths >= 2;
+            chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
+            chunk_overlap := job.chunk_overlap; splitter := job.splitter;
             return next;
         end if;
     end loop;
@@ -191,6 +194,27 @@ begin
         $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
 end $$;
 
+-- The same for a pipeline with an embedding table, with what is put before and after each chunk, and the hashes of
+-- the chunks that are there and were made by the pipeline's model: those need not be embedded again.
+create or replace function pgembedd.read_chunks(pipeline_id integer, ids jsonb[])
+returns table (n bigint, state text, content text, hash bytea, before text, after text, known bytea[])
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+begin
+    return query execute format($q$
+        select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
+               case when not b.blank then r.content end, coalesce(r.hash, ''), r.before, r.after, r.known
+        from unnest($1) with ordinality as i(id, n) left join %s($1, $2) r on r.n = i.n
+        cross join lateral (select case when left(r.content, 1) collate "C" between '!' and '~' then false
+                                        else pgembedd._blank(r.content) end) as b(blank)
+        order by i.n
+        $q$, _pipeline_function(pipeline_id, 'read'))
+    using ids, (select p.fingerprint from pipeline p where p.id = read_chunks.pipeline_id);
+end $$;
+
 -- Write the vectors and acknowledge, in one transaction: either both or neither. Per message one outcome:
 --   written, unchanged, cleared, gone      done; the message is deleted
 --   changed, rewritten, locked             released for a re-read, no attempt: the content changed meanwhile,
@@ -251,6 +275,65 @@ begin
     perform _acknowledge(queue, held_ids, held_outcomes);
     perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
+    return query
+        select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
+        left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
+end $$;
+
+-- The same for rows in chunks. `chunk_jobs` says for each chunk which of the messages brings it, counted from 1; a
+-- chunk without a vector has the text of one that is there. A message that brings no chunk clears its row.
+create or replace function pgembedd.store_chunks(
+    queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[],
+    chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[],
+    chunk_hashes bytea[], embeddings vector[], tokens integer[], tokens_kept integer[]
+) returns table (msg_id bigint, outcome text)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+    held_ids bigint[];
+    held_outcomes text[];
+    keys jsonb[];
+    row_hashes bytea[];
+    jobs integer[];  -- the message that a row's chunks come with: the latest that names it
+    cut integer[];
+    which integer[];
+    outcomes text[];
+begin
+    execute format($q$
+        with held as materialized (
+            select q.msg_id, q.message -> 'id' as id, c.hash, c.dropped, c.job
+            from rows from (unnest($1), unnest($2), unnest($3), unnest($4))
+                with ordinality as c(msg_id, read_ct, hash, dropped, job)
+            join %s q using (msg_id, read_ct) order by q.msg_id for update of q),
+        ranked as (
+            select h.*, dense_rank() over (order by h.id) as row_no,
+                   lead(true, 1, false) over (partition by h.id order by h.msg_id) as older
+            from held h)
+        select array_agg(r.msg_id order by r.row_no, r.msg_id), array_agg(r.row_no order by r.row_no, r.msg_id),
+               array_agg(r.id order by r.row_no) filter (where not r.older),
+               array_agg(r.hash order by r.row_no) filter (where not r.older),
+               array_agg(r.job order by r.row_no) filter (where not r.older),
+               array_agg(r.dropped order by r.row_no) filter (where not r.older)
+        from ranked r
+        $q$, _queue_table(queue)) into held_ids, which, keys, row_hashes, jobs, cut using msg_ids, read_cts, hashes, dropped;
+
+    if held_ids is null then
+        return query select c.msg_id, 'lost' from unnest(msg_ids) as c(msg_id);
+        return;
+    end if;
+
+    execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) w',
+        _pipeline_function(pipeline_id, 'write')) into outcomes
+    using keys, row_hashes, jobs, chunk_jobs, chunk_nos, chunks, start_offsets, end_offsets, chunk_hashes, embeddings, tokens,
+          tokens_kept, (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
+    held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
+
+    perform _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;

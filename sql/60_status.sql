@@ -22,7 +22,7 @@ begin
 end $$;
 
 create or replace view pgembedd.status as
-select p.name as pipeline, p.source::text as source, p.embedding_column as destination, p.model, p.fingerprint,
+select p.name as pipeline, p.source::text as source, coalesce(p.embedding_column, p.embedding_table::text) as destination, p.model, p.fingerprint,
        p.state, p.state_reason as reason,
        coalesce(q.fresh, 0) as queued, coalesce(q.backfill, 0) as backfill,
        clock_timestamp() - q.oldest as oldest_age,

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from queue import Queue
 
 from worker.errors import NotNow, RowFailure
@@ -9,7 +10,7 @@ from worker.fetch import Work
 from worker.gateway import Gateway
 from worker.inflight import InFlight
 from worker.isolate import isolate
-from worker.jobs import Result
+from worker.jobs import Result, Vector
 from worker.log import get_logger
 from worker.models import Models, start
 from worker.outcomes import fail_job, release_jobs
@@ -89,7 +90,7 @@ class Deliverer:
         model = self._models.serving(work.jobs[0].pipeline, self._gateway)
         results: list[Result] = []
         for job, content in zip(work.jobs, work.contents, strict=True):
-            pending = None if content.text is None else start(model, [content.text])
+            pending = start(model, content.texts) if content.texts else None
             try:
                 results += _results(Work([job], [content], pending))
             except Exception as error:
@@ -99,13 +100,13 @@ class Deliverer:
 
 
 def _results(work: Work) -> list[Result]:
-    """Each job with its vector, or None where there is nothing to embed. Waits for the model."""
-    vectors, dropped = [], []
+    """Each job with the vectors of its texts, none where there is nothing to embed. Waits for the model."""
+    vectors: Iterator[Vector] = iter(())
     if work.pending is not None:
         embedded = work.pending.result()
-        vectors, dropped = list(embedded.vectors), embedded.dropped.tolist()
-    rows = iter(zip(vectors, dropped, strict=True))
+        parts = zip(embedded.vectors, embedded.tokens.tolist(), embedded.dropped.tolist(), strict=True)
+        vectors = (Vector(*part) for part in parts)
     return [
-        Result(job, content, *(next(rows) if content.text is not None else (None, 0)))
+        Result(job, content, [next(vectors) for _ in content.texts])
         for job, content in zip(work.jobs, work.contents, strict=True)
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from queue import Queue
 
 from worker.config import Settings
+from worker.cutting import cut
 from worker.errors import NotNow, RowFailure
 from worker.gateway import Gateway
 from worker.inflight import InFlight, Key
@@ -24,7 +25,7 @@ LOOK_UP_S = 0.25  # how often anything that waits looks whether it is to stop
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Jobs of one pipeline whose texts are in the model: `pending` has one vector per `ok` content, in order."""
+    """Jobs of one pipeline whose texts are in the model: `pending` has a vector for each of the contents' texts."""
 
     jobs: Sequence[Job]
     contents: Sequence[Content]
@@ -120,23 +121,24 @@ class Fetcher:
                 return
 
     def _prepare(self, batch: Sequence[Job]) -> None:
-        """Read the batch's content and start embedding it; what cannot be read is failed or released."""
+        """Read the batch's content and start embedding it; what cannot be read or cut is failed or released."""
         try:
             model = self._models.serving(batch[0].pipeline, self._gateway)
             readable: list[tuple[Job, Content]] = []
             for job, content in isolate(batch, self._gateway.read):
-                if isinstance(content, RowFailure):
-                    fail_job(self._gateway, self._in_flight, job, content)
-                else:
-                    readable.append((job, content))
+                try:
+                    if isinstance(content, RowFailure):
+                        raise content
+                    readable.append((job, cut(job, content, model)))
+                except RowFailure as failure:
+                    fail_job(self._gateway, self._in_flight, job, failure)
         except NotNow as not_now:
             release_jobs(self._gateway, self._in_flight, batch, not_now)
             return
         if readable:
-            texts = [content.text for _, content in readable if content.text is not None]
-            pending = start(model, texts) if texts else None
             jobs, contents = zip(*readable, strict=True)
-            self._deliveries.put(Work(jobs, contents, pending))
+            texts = [text for content in contents for text in content.texts]
+            self._deliveries.put(Work(jobs, contents, start(model, texts) if texts else None))
 
     def _sleep(self) -> None:
         """Nothing to do. Ask for a NOTIFY, look once more, then wait for it; or wait inside pgmq."""

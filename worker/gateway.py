@@ -8,15 +8,18 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, LiteralString, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import psycopg
 from psycopg import sql
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
 from worker.db import connect, is_weather
 from worker.errors import DatabaseUnavailableError, RowFailure
-from worker.jobs import Content, Job, Pipeline, Result
+from worker.jobs import Chunking, Content, Job, Pipeline, Result
 from worker.judging import COLLISION, PASSING, judged
 from worker.log import get_logger
+from worker.pieces import chunk_arrays
 from worker.queries import query
 from worker.wire import Vectors, speak_vectors
 
@@ -132,15 +135,19 @@ class Gateway:
         """Up to `claim_size` jobs, ours for `lease_s` seconds; waits `poll_s` seconds for the first."""
         rows = self._rows("claim", queue=queue, claim_size=claim_size, lease_s=lease_s, poll_s=poll_s)
         return [
-            Job(queue, msg_id, read_ct, key, suspect, Pipeline(*rest)) for msg_id, read_ct, key, suspect, *rest in rows
+            Job(queue, msg_id, read_ct, key, suspect, Pipeline(*of, Chunking(tokens, overlap, md) if chunked else None))
+            for msg_id, read_ct, key, suspect, *of, chunked, tokens, overlap, md in rows
         ]
 
     def read(self, jobs: Sequence[Job]) -> list[Content]:
         """The content of each job's row. RowFailure when the content function raises, NotNow on contention."""
-        ids = [job.id for job in jobs]
+        values = {"pipeline_id": jobs[0].pipeline.id, "ids": [job.id for job in jobs]}
+        chunked = jobs[0].pipeline.chunking is not None
         with judged("content", self.diagnose, jobs):
-            rows = self._once("read", {"pipeline_id": jobs[0].pipeline.id, "ids": ids})
-        return [Content(*row) for row in rows]
+            rows = self._once("read_chunks" if chunked else "read", values)
+        if not chunked:
+            return [Content(*row) for row in rows]
+        return [Content(*row, before or "", after or "", frozenset(known or ())) for *row, before, after, known in rows]
 
     def store(self, results: Sequence[Result]) -> list[str]:
         """Write and acknowledge; one outcome per result. RowFailure when the table refuses, NotNow on contention."""
@@ -151,11 +158,15 @@ class Gateway:
             "msg_ids": [job.msg_id for job in jobs],
             "read_cts": [job.read_ct for job in jobs],
             "hashes": [result.content.hash for result in results],
-            "embeddings": Vectors([result.vector for result in results]),
             "dropped": [result.dropped for result in results],
         }
+        chunked = jobs[0].pipeline.chunking is not None
         with judged("write", self.diagnose, jobs):
-            rows = self._once("store", values)
+            rows = (
+                self._once("store_chunks", values | chunk_arrays(results))
+                if chunked
+                else self._once("store", values | {"embeddings": Vectors([_vector(result) for result in results])})
+            )
         outcomes: dict[int, str] = dict(rows)
         return [outcomes[job.msg_id] for job in jobs]
 
@@ -228,6 +239,11 @@ class Gateway:
 def _fences(jobs: Sequence[Job], queue: str) -> dict[LiteralString, list[int]]:
     mine = [job for job in jobs if job.queue == queue]
     return {"msg_ids": [job.msg_id for job in mine], "read_cts": [job.read_ct for job in mine]}
+
+
+def _vector(result: Result) -> npt.NDArray[np.float32] | None:
+    """The one vector of a row without chunks."""
+    return result.vectors[0].values if result.vectors else None
 
 
 def _storable(text: str) -> str:

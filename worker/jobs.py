@@ -1,6 +1,6 @@
 """What travels between the stages of a worker. Values only; nothing here does anything."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -9,18 +9,33 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from worker.chunks import Chunk
+
 State = Literal["ok", "blank", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
+class Chunking:
+    """How the rows of a pipeline are cut: `tokens` is None for as many as the model reads."""
+
+    tokens: int | None
+    overlap: int
+    markdown: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What a worker has to know of a pipeline; `fingerprint` is None until a worker has pinned it."""
+    """What a worker has to know of a pipeline; `fingerprint` is None until a worker has pinned it.
+
+    `chunking` is None where a row has one vector, in a column of its table.
+    """
 
     id: int
     name: str
     model: str
     fingerprint: str | None
     dimensions: int
+    chunking: Chunking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +59,63 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A chunk as it is embedded: `text` is what is put around it as well, `hash` its SHA-256.
+
+    `known` when the database has this text's vector already.
+    """
+
+    chunk: Chunk
+    text: str
+    hash: bytes
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
-    """What the database had for a job: the text (only when `ok`), and the SHA-256 it will be compared by."""
+    """What the database had for a job: the text (only when `ok`), and the SHA-256 it will be compared by.
+
+    For a pipeline with chunks also what is put before and after each, the hashes of those that are there already,
+    and, once it is cut, the pieces.
+    """
 
     state: State
     text: str | None
     hash: bytes
+    before: str = ""
+    after: str = ""
+    known: frozenset[bytes] = frozenset()
+    pieces: tuple[Piece, ...] | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the model has to embed."""
+        if self.pieces is not None:
+            return tuple(piece.text for piece in self.pieces if not piece.known)
+        return () if self.text is None else (self.text,)
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A text's vector, float32 (dims,), how many tokens it has, and how many of them the model did not read."""
+
+    values: npt.NDArray[np.float32]
+    tokens: int
+    dropped: int
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A job with what is to be stored for it: a vector (float32, shape (dims,)), or None to clear."""
+    """A job with what is to be stored for it: a vector for each of its content's texts, in their order."""
 
     job: Job
     content: Content
-    vector: npt.NDArray[np.float32] | None
-    dropped: int
+    vectors: Sequence[Vector]
+
+    @property
+    def dropped(self) -> int:
+        """Tokens that no vector knows of."""
+        return sum(vector.dropped for vector in self.vectors)
 
 
 def by_pipeline(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from worker.chunks import Chunk
 from worker.errors import ConfigurationError, ModelError, ModelMismatchError, NotNow
 from worker.gateway import Gateway
 from worker.jobs import Pipeline
@@ -17,12 +18,14 @@ UNAVAILABLE_DELAY_S = 30.0
 
 
 class Embedded(Protocol):
-    """Vectors, float32 (n, dims) in the order of the texts, and how many tokens of each were cut, int (n,)."""
+    """Vectors, float32 (n, dims) in the order of the texts; of each its tokens and how many were cut, int (n,)."""
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]: ...
     @property
     def dropped(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def tokens(self) -> npt.NDArray[np.int32]: ...
 
 
 class Pending(Protocol):
@@ -41,6 +44,9 @@ class Embedder(Protocol):
     @property
     def fingerprint(self) -> str: ...
     def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Pending: ...
+    def split(
+        self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
+    ) -> list[Chunk]: ...
     def close(self) -> None: ...
 
 

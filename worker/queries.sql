@@ -2,12 +2,26 @@
 
 -- name: claim
 -- Take jobs from one lane under a lease.
-select msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions
+select msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
+       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown'
 from pgembedd.claim(%(queue)s, %(claim_size)s, %(lease_s)s, %(poll_s)s)
 
 -- name: read
 -- The content of rows by key, in the order of the keys.
 select state, content, hash from pgembedd.read(%(pipeline_id)s, %(ids)s::text[]::jsonb[]) order by n
+
+-- name: read_chunks
+-- The content of rows by key for a pipeline with an embedding table, with what its chunks need.
+select state, content, hash, before, after, known
+from pgembedd.read_chunks(%(pipeline_id)s, %(ids)s::text[]::jsonb[]) order by n
+
+-- name: store_chunks
+-- Write the chunks of rows and acknowledge their jobs, both or neither.
+select msg_id, outcome
+from pgembedd.store_chunks(%(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(hashes)s::bytea[],
+                           %(dropped)s::integer[], %(chunk_jobs)s::integer[], %(chunk_nos)s::integer[], %(chunks)s::text[],
+                           %(start_offsets)s::integer[], %(end_offsets)s::integer[], %(chunk_hashes)s::bytea[],
+                           %(embeddings)s::{vector}[], %(tokens)s::integer[], %(tokens_kept)s::integer[])
 
 -- name: store
 -- Write vectors and acknowledge their jobs, both or neither.
@@ -75,7 +89,7 @@ select pgembedd._tend_indexes()
 -- Indexes that are due and that this role may build.
 select p.name from pgembedd.pipeline p
 where p.index_due_at <= clock_timestamp() and pgembedd._problem(p) is null
-  and pgembedd._may_index(current_user::regrole::oid, p.source)
+  and pgembedd._may_index(current_user::regrole::oid, pgembedd._target(p))
 order by p.index_due_at
 
 -- name: indexes_wanted
@@ -149,12 +163,15 @@ select pgembedd.retry_failed(%(name)s, %(reason)s)
 -- name: targets
 -- What a search needs of each pipeline.
 select p.id, p.name, n.nspname as schema, c.relname as "table", p.key_columns, p.content_columns, p.content_function,
-       p.embedding_column, p.model, p.fingerprint, p.vector_type, p.distance,
-       (select x.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace x on x.oid = e.extnamespace
-        where e.extname = 'vector') as vector_schema
+       coalesce(p.embedding_column, 'embedding') as embedding_column, e.relname as embedding_table,
+       x.nspname as embedding_schema, p.model, p.fingerprint, p.vector_type, p.distance,
+       (select v.nspname from pg_catalog.pg_extension i join pg_catalog.pg_namespace v on v.oid = i.extnamespace
+        where i.extname = 'vector') as vector_schema
 from pgembedd.pipeline p
 join pg_catalog.pg_class c on c.oid = p.source
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+left join pg_catalog.pg_class e on e.oid = p.embedding_table
+left join pg_catalog.pg_namespace x on x.oid = e.relnamespace
 order by p.name
 
 -- name: doctor_server
@@ -179,7 +196,7 @@ order by x.nth
 -- Which of the worker's functions this role may not call.
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
-  and f.proname in ('claim', 'read', 'store', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
+  and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
                     'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
@@ -238,7 +255,7 @@ order by j.jobid
 
 -- name: search
 -- The rows nearest to a vector, nearest first; as the caller, so that row level security holds.
-select {keys}, {distance}, left({content}, {length})
+select {keys}, {distance}, left({content}, {length}), {chunk_no}
 from {source} s where {embedding} is not null
 order by {distance} limit %(limit)s
 

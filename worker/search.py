@@ -21,11 +21,12 @@ MAX_LIMIT = 1000  # pgvector's own limit for hnsw.ef_search
 
 @dataclass(frozen=True)
 class Hit:
-    """One row found: its key by column, the distance (smaller is nearer), the beginning of its content."""
+    """A row found, or a chunk of it: the key by column, the distance (smaller is nearer), the beginning of the text."""
 
     key: dict[str, Any]
     distance: float
     content: str
+    chunk_no: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Target:
     content_columns: list[str] | None
     content_function: str | None
     embedding_column: str
+    embedding_table: str | None
+    embedding_schema: str | None
     model: str
     fingerprint: str | None
     vector_type: str
@@ -76,7 +79,10 @@ def search(connection: psycopg.Connection, where: Target, embedder: Embedder, te
         register_type(connection, where.vector_schema)
         rows = connection.execute(_statement(where), {"vector": Vector(vector), "limit": limit}).fetchall()
     keys = len(where.key_columns)
-    return [Hit(dict(zip(where.key_columns, row[:keys], strict=True)), row[keys], row[keys + 1] or "") for row in rows]
+    return [
+        Hit(dict(zip(where.key_columns, row[:keys], strict=True)), row[keys], row[keys + 1] or "", row[keys + 2])
+        for row in rows
+    ]
 
 
 def register_type(connection: psycopg.Connection, schema: str) -> None:
@@ -98,12 +104,15 @@ def _statement(where: Target) -> sql.Composed:
         distance=distance,
         content=_content(where),
         length=SNIPPET_CHARACTERS,
-        source=sql.Identifier(where.schema, where.table),
+        chunk_no=sql.SQL("null::integer") if where.embedding_table is None else sql.Identifier("s", "chunk_no"),
+        source=sql.Identifier(where.embedding_schema or where.schema, where.embedding_table or where.table),
         embedding=embedding,
     )
 
 
 def _content(where: Target) -> sql.Composable:
+    if where.embedding_table is not None:
+        return sql.Identifier("s", "chunk")
     if where.content_function is not None:
         # Stored by create_pipeline as a quoted, qualified name.
         return sql.SQL("{}(s)").format(sql.SQL(where.content_function))

@@ -101,40 +101,49 @@ begin
             $q$, _queue_table(queue)) using msg_ids, outcomes;
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._around(formatting text, alias text, after boolean) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    with pieces as (
+        select p.*, (select min(c.nth) from _formatting_pieces(formatting) c where c.name = 'chunk') as chunk
+        from _formatting_pieces(formatting) p)
+    select coalesce('pg_catalog.concat(' || string_agg(
+        case when p.name is null then quote_literal(p.literal) else format('%s.%I', alias, p.name) end, ', ' order by p.nth) || ')',
+        '''''::pg_catalog.text')
+    from pieces p where case when after then p.nth > p.chunk else p.nth < p.chunk end
+$$;
 CREATE FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 declare
     relation regclass;
+    item record;
     attached integer := 0;
-    trigger text := format('pgembedd_%s', pipeline.id);
+    prefix text := format('pgembedd_%s_', pipeline.id);
 begin
-    if not pipeline.own_triggers then return 0; end if;
     for relation in
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
     loop
         continue when (
-            select count(*) from pg_trigger
-            where tgrelid = relation and tgname in (trigger || '_insert', trigger || '_update')) = 2;
-        execute format('drop trigger if exists %I on %s', trigger || '_insert', relation);
-        execute format('drop trigger if exists %I on %s', trigger || '_update', relation);
-        execute format('create trigger %I after insert on %s referencing new table as new_rows
-                        for each statement execute function %s()',
-            trigger || '_insert', relation, _pipeline_function(pipeline.id, 'on_insert'));
-        execute format('create trigger %I after update on %s referencing old table as old_rows new table as new_rows
-                        for each statement execute function %s()',
-            trigger || '_update', relation, _pipeline_function(pipeline.id, 'on_update'));
+            select bool_and(exists (select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || t.verb))
+            from _triggers(pipeline) t);
+        for item in select t.verb, t.event from _triggers(pipeline) t loop
+            execute format('drop trigger if exists %I on %s', prefix || item.verb, relation);
+            execute format('create trigger %I %s for each statement execute function %s()', prefix || item.verb,
+                format(item.event, relation), _pipeline_function(pipeline.id, 'on_' || item.verb));
+        end loop;
         attached := attached + 1;
     end loop;
     -- A row trigger on the root is Postgres's to clone to the partitions.
-    if pipeline.on_update = 'clear' and not exists (
-        select from pg_trigger where tgrelid = pipeline.source and tgname = trigger || '_clear')
+    if pipeline.on_update = 'clear' and pipeline.embedding_column is not null and not exists (
+        select from pg_trigger where tgrelid = pipeline.source and tgname = prefix || 'clear')
     then
         execute format('create trigger %I before update on %s for each row when (%s operator(pg_catalog.*<>) %s)
                         execute function %s()',
-            trigger || '_clear', pipeline.source, _record(pipeline.watch_columns, 'new'),
+            prefix || 'clear', pipeline.source, _record(pipeline.watch_columns, 'new'),
             _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));
     end if;
     return attached;
@@ -160,15 +169,19 @@ declare
     queued bigint;
 begin
     if force then
+        -- What is there stays, but no chunk is taken over for its text any more.
+        if pipeline.embedding_table is not null then
+            execute format('update %s set content_hash = ''''', pipeline.embedding_table);
+        end if;
         execute _enqueue(pipeline, pipeline.backfill_queue, key, format('%s s', pipeline.source));
     else
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
-            select %1$s as id from %2$s s where s.%3$I is null
+            select %1$s as id from %2$s s where %3$s
             except select r.key from pgembedd.row_state r where r.pipeline_id = %4$s and r.state in ('blank', 'dead')
             except select q.message -> 'id' from %5$s q where %8$s
             except select q.message -> 'id' from %6$s q where %8$s
             limit %7$s) w$q$,
-            key, pipeline.source, pipeline.embedding_column, pipeline.id, _queue_table(pipeline.queue),
+            key, pipeline.source, _waits(pipeline), pipeline.id, _queue_table(pipeline.queue),
             _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all'), _is_for(pipeline.id)));
     end if;
     get diagnostics queued = row_count;
@@ -184,7 +197,7 @@ declare
     done boolean;
 begin
     execute format('select not exists (select from %s q where %s) and exists (select from %s s where s.%I is not null)',
-        _queue_table(made.backfill_queue), _is_for(made.id), made.source, made.embedding_column) into done;
+        _queue_table(made.backfill_queue), _is_for(made.id), _target(made), _vector_column(made)) into done;
     return done;
 end $$;
 CREATE FUNCTION pgembedd._base_type(type oid) RETURNS oid
@@ -247,42 +260,19 @@ begin
                                    where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)));
     end if;
 end $$;
-CREATE FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) RETURNS void
+CREATE FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-declare
-    owner oid := (select relowner from pg_class where oid = wanted.source);
-    author oid := (select proowner from pg_proc where oid = function);
+    AS $_$
 begin
-    if not exists (select from _triggers_of_others(wanted.source, given, wanted.embedding_column)) then
-        perform _refuse(format('No trigger on %s has the arguments (%L, %L), so its owner did not ask for this.',
-                wanted.source, given, wanted.embedding_column),
-            'Make one that sends its jobs, or register the table with pgembedd.create_pipeline().');
-    elsif function is null then
-        perform _refuse(format('There is no function %s(%s), neither beside the table nor in public.', given, wanted.source),
-            'Create it; it takes one row of the table and returns text.');
-    elsif author <> owner and author <> (select nspowner from pg_namespace where nspname = 'pgembedd')
-          and not (select rolsuper from pg_roles where oid = author) then
-        perform _refuse(format('%s belongs to %s, but would run as %s, who owns the table.', function, author::regrole, owner::regrole),
-            format('If its code may do that, run ALTER FUNCTION %s OWNER TO %s.', function, owner::regrole));
+    if made.formatting is not null then
+        if (select count(*) from _formatting_pieces(made.formatting) p where p.name = 'chunk') <> 1 then
+            perform _refuse(format('The formatting %s does not hold $chunk once.', quote_literal(made.formatting)),
+                'It says what is put around each chunk: for example formatting => ''$title: $chunk''.');
+        end if;
+        perform _check_columns(made, _formatting_columns(made.formatting), 'formatting');
     end if;
-end $$;
-CREATE FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-begin
-    if cardinality(wanted.key_columns) > 1 then
-        perform _refuse(format('%s has a key of %s columns, but its trigger sends one value.', wanted.source, cardinality(wanted.key_columns)),
-            'Register it with pgembedd.create_pipeline(), whose triggers send the whole key.');
-    elsif wanted.key_columns <> '{id}' and exists (
-        select from pg_attribute a where a.attrelid = wanted.source and a.attname = 'id' and not a.attisdropped) then
-        perform _refuse(format('%s has a column id, but its primary key is "%s": which of them its trigger sends is not known.',
-                wanted.source, wanted.key_columns[1]),
-            'Register it with pgembedd.create_pipeline(), whose triggers send the primary key.');
-    end if;
-end $$;
+end $_$;
 CREATE FUNCTION pgembedd._check_options(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -305,7 +295,7 @@ begin
         perform _refuse(format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')), 'Take 1 to 100.');
     elsif coalesce(made.model, '') = '' then
         perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
-    elsif coalesce(made.embedding_column, '') = '' then
+    elsif made.embedding_column = '' then
         perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
     elsif made.m is null or made.m not between 2 and 100
        or made.ef_construction is null or made.ef_construction not between greatest(4, 2 * made.m) and 1000 then
@@ -367,6 +357,46 @@ begin
             'The queue names rows by their primary key: add one with ALTER TABLE ... ADD PRIMARY KEY.');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    option text;
+begin
+    if made.embedding_table_name is null then
+        option := case when made.chunk_tokens is not null then 'chunk_tokens' when made.chunk_overlap is not null then 'chunk_overlap'
+                       when made.splitter <> 'text' then 'splitter' when made.formatting is not null then 'formatting' end;
+        if option is not null then
+            perform _refuse(format('%s needs an embedding_table: a column of the source holds one vector a row.', option),
+                format('For example embedding_table => %L.', (select relname from pg_class where oid = made.source) || '_embeddings'));
+        end if;
+        return;
+    elsif made.embedding_column is not null then
+        perform _refuse('Say where the vectors are to go: embedding_column or embedding_table, one of the two.',
+            'embedding_table holds one row a chunk, embedding_column one vector a row.');
+    elsif _table_name(made) is null then
+        perform _refuse(format('The embedding_table %s is no name of a table.', quote_literal(made.embedding_table_name)),
+            'Quote it as in SQL where it needs quoting: ''my_schema."My Embeddings"''.');
+    elsif coalesce(made.splitter, '') not in ('text', 'markdown') then
+        perform _refuse(format('splitter %s is not known.', coalesce(quote_literal(made.splitter), 'NULL')), 'Take text or markdown.');
+    elsif made.chunk_tokens not between 16 and 100000 then
+        perform _refuse(format('chunk_tokens %s is out of range.', made.chunk_tokens),
+            'Take 16 or more; without it, a chunk is as long as the model reads.');
+    elsif made.chunk_overlap < 0 or made.chunk_overlap > 0 and made.chunk_tokens is null then
+        perform _refuse(format('chunk_overlap %s does not go without chunk_tokens.', made.chunk_overlap),
+            'Say how long a chunk is, too: for example chunk_tokens => 256, chunk_overlap => 32.');
+    elsif made.chunk_overlap * 2 > made.chunk_tokens then
+        perform _refuse(format('Chunks of %s tokens cannot overlap by %s.', made.chunk_tokens, made.chunk_overlap),
+            'chunk_overlap is at most half of chunk_tokens.');
+    end if;
+    select k into option from unnest(made.key_columns) as k where k = any (_chunk_columns());
+    if option is not null then
+        perform _refuse(format('The key column "%s" of %s is called like a column of the embedding table.', option, made.source),
+            'Rename it, or take an embedding_column.');
+    end if;
+    perform _check_formatting(made);
+end $$;
 CREATE FUNCTION pgembedd._check_when(index_when text, index_within interval) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -380,15 +410,12 @@ begin
             'It is how long the backfill may put the index off; one day unless given.');
     end if;
 end $$;
-CREATE FUNCTION pgembedd._claimed_for(message jsonb) RETURNS integer
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+CREATE FUNCTION pgembedd._chunk_columns() RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select p.id from pipeline p
-    where p.id = _pipeline_of(message)
-      and (p.own_triggers or message ? 'pipeline' or message ->> 'contentFunction' is null
-           or p.content_function like '%.' || replace(replace(replace(
-                quote_ident(regexp_replace(message ->> 'contentFunction', '^.*\.', '')), '\', '\\'), '_', '\_'), '%', '\%'))
+    select array['chunk_no', 'chunk', 'start_offset', 'end_offset', 'embedding', 'content_hash', 'model', 'tokens',
+                 'tokens_kept', 'embedded_at']
 $$;
 CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -420,7 +447,6 @@ CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boole
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
-    perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
     made.source_name := made.source::text;
     made.key_columns := array(select k.name from _key_columns(made.source) k);
@@ -428,24 +454,35 @@ begin
     perform _check_columns(made, made.content_columns, 'content_columns');
     perform _check_columns(made, made.watch_columns, 'watch_columns');
     made.watch_columns := _written_columns(made.source,
-        coalesce(made.watch_columns, made.content_columns, _watchable_columns(made.source)));
+        coalesce(made.watch_columns,
+                 case when made.content_function is null then made.content_columns || _formatting_columns(made.formatting) end,
+                 _watchable_columns(made.source)));
+    perform _check_table_options(made);
     made.backfill_queue := case made.queue when 'embedding_jobs' then 'embedding_backfill' else made.queue || '_backfill' end;
     perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
     perform _check_owner(made);
-    perform _ensure_column(made);
+    if made.embedding_table_name is null then
+        perform _ensure_column(made);
+    else
+        made.embedding_table := _ensure_table(made);
+        made.embedding_table_name := made.embedding_table::text;
+    end if;
     if index_when is not null then
         perform _check_when(index_when, index_within);
         made := _ensure_indexes(made, index_when, index_within);
     end if;
     insert into pipeline (
         name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
+        embedding_table, embedding_table_name, chunk_tokens, chunk_overlap, splitter, formatting,
         model, dimensions, vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path,
-        m, ef_construction, index_name, index_due_at, created_indexes)
+        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, own_triggers)
     values (
         made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
-        made.watch_columns, made.embedding_column, made.model, made.dimensions, made.vector_type, made.distance,
+        made.watch_columns, made.embedding_column, made.embedding_table, made.embedding_table_name, made.chunk_tokens,
+        coalesce(made.chunk_overlap, 0), made.splitter, made.formatting, made.model, made.dimensions, made.vector_type, made.distance,
         made.on_update, made.queue, made.backfill_queue, made.max_attempts, made.search_path,
-        made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'))
+        made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'),
+        made.enable_always, coalesce(made.own_triggers, true))
     returning * into made;
     perform _generate(made);
     return case when backfill then _backfill(made, false) else 0 end;
@@ -468,32 +505,6 @@ begin
         if depth >= threshold then return true; end if;
     end loop;
     return false;
-end $$;
-CREATE FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-declare
-    guest pgembedd.pipeline;
-    item text;
-begin
-    select p.* into guest from pipeline p
-    where p.source = _dismiss_guest.source and p.embedding_column = _dismiss_guest.embedding_column and not p.own_triggers;
-    if guest.id is null then return; end if;
-    foreach item in array array[guest.queue, guest.backfill_queue] loop
-        perform _unpark(item, guest.id);
-        if to_regclass(_queue_table(item)) is not null then
-            execute format('update %s q set message = q.message - ''pipeline'' where q.message ->> ''pipeline'' = %L',
-                _queue_table(item), guest.id);
-        end if;
-    end loop;
-    for item in
-        select f.oid::regprocedure::text from pg_proc f
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname like format('pipeline\_%s\_%%', guest.id)
-    loop
-        execute format('drop function %s', item);
-    end loop;
-    delete from pipeline p where p.id = guest.id;
 end $$;
 CREATE FUNCTION pgembedd._drop_unfinished(pipeline_id integer) RETURNS integer
     LANGUAGE plpgsql
@@ -564,24 +575,31 @@ CREATE FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, index_when text
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 declare
-    missing text := _free_name(made.source, _index_base(made.source, made.embedding_column) || '_missing');
-    planned text := _free_name(made.source, _index_base(made.source, made.embedding_column) || '_hnsw');
+    target regclass := _target(made);
+    missing text;
+    planned text := _free_name(target, _index_base(target, _vector_column(made)) || '_hnsw');
 begin
-    made.created_indexes := array[format('%I.%I', _space(made.source), missing)];
-    if not exists (select from _fitting_indexes(made, made.source) f where f.valid) then
+    made.created_indexes := '{}';
+    if made.embedding_table is null then
+        missing := _free_name(target, _index_base(target, made.embedding_column) || '_missing');
+        made.created_indexes := array[format('%I.%I', _space(target), missing)];
+    end if;
+    if not exists (select from _fitting_indexes(made, target) f where f.valid) then
         made.index_name := planned;
-        made.created_indexes := format('%I.%I', _space(made.source), planned) || made.created_indexes;
+        made.created_indexes := format('%I.%I', _space(target), planned) || made.created_indexes;
         if index_when = 'later'
            or index_when = 'auto' and _has_rows(made.source, _many_rows()) and _has_builder(made.source)
         then
             made.index_due_at := clock_timestamp() + index_within;
             perform _index_frame(made);
         else
-            execute format('create index %I on %s %s', planned, made.source, _hnsw(made));
+            execute format('create index %I on %s %s', planned, target, _hnsw(made));
         end if;
     end if;
-    execute format('create index %I on %s (%s) where %I is null', missing, made.source,
-        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column);
+    if missing is not null then
+        execute format('create index %I on %s (%s) where %I is null', missing, target,
+            (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column);
+    end if;
     return made;
 end $$;
 CREATE FUNCTION pgembedd._ensure_queue(queue text) RETURNS void
@@ -613,35 +631,72 @@ begin
             hint = 'pgembedd needs pgmq 1.5.1 or newer: update pgmq.';
     end if;
 end $$;
+CREATE FUNCTION pgembedd._ensure_table(made pgembedd.pipeline) RETURNS regclass
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    named text[] := _table_name(made);
+    table_name text := format('%I.%I', named[1], named[2]);
+    owner regrole := (select relowner from pg_class where oid = made.source);
+begin
+    if to_regnamespace(quote_ident(named[1])) is null then
+        perform _refuse(format('There is no schema %I for the embedding_table.', named[1]), format('CREATE SCHEMA %I, or name another.', named[1]));
+    elsif to_regclass(table_name) is not null then
+        perform _refuse(format('%s is there already.', to_regclass(table_name)), 'Name another embedding_table: it is created.');
+    end if;
+    execute format(
+        'create table %s (
+            %s,
+            chunk_no integer not null, chunk text not null, start_offset integer not null, end_offset integer not null,
+            embedding %s(%s) not null, content_hash bytea not null, model text not null,
+            tokens integer not null, tokens_kept integer not null,
+            embedded_at timestamptz not null default clock_timestamp(), primary key (%s, chunk_no))',
+        table_name, _key_definitions(made.source), _vector_type(made.vector_type), made.dimensions,
+        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k));
+    execute format('comment on table %s is %L', table_name,
+        format('Chunks of %s with their vectors, kept in step by the pipeline "%s".', made.source, made.name));
+    if owner <> current_user::regrole then
+        execute format('alter table %s owner to %s', table_name, owner);
+    end if;
+    return table_name::regclass;
+end $$;
+CREATE FUNCTION pgembedd._ensure_view(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    invoker boolean := current_setting('server_version_num')::integer >= 150000;
+    columns text;
+    owner regrole := (select relowner from pg_class where oid = pipeline.source);
+begin
+    if to_regclass(_view_name(pipeline)) is not null
+       or not invoker and (select relrowsecurity from pg_class where oid = pipeline.source) then return; end if;
+    select string_agg(format('e.%I as %I', c, case when exists (
+        select from pg_attribute a where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped) then 'embedding_' || c else c end), ', ')
+    into columns from unnest(_chunk_columns()) as c;
+    execute format('create view %s %s as select s.*, %s from %s s join %s e on %s', _view_name(pipeline),
+        case when invoker then 'with (security_invoker = true)' else '' end, columns, pipeline.source, pipeline.embedding_table,
+        _key_match(pipeline.source, 's', 'e'));
+    if owner <> current_user::regrole then
+        execute format('alter view %s owner to %s', _view_name(pipeline), owner);
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._exists(source regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select exists (select from pg_class where oid = source) $$;
 CREATE FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass) RETURNS TABLE(index regclass, name text, kind "char", method text, valid boolean)
     LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
     select i.indexrelid::regclass, c.relname::text, c.relkind, a.amname::text, i.indisvalid
     from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
     join pg_opclass o on o.oid = i.indclass[0]
     join pg_attribute k on k.attrelid = i.indrelid and k.attnum = i.indkey[0]
-    where i.indrelid = relation and k.attname = made.embedding_column and i.indpred is null
+    where i.indrelid = relation and k.attname = _vector_column(made) and i.indpred is null
       and a.amname in ('hnsw', 'ivfflat') and o.opcname = format('%s_%s_ops', made.vector_type, made.distance)
 $$;
-CREATE FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-declare
-    triggers text;
-begin
-    if gone.own_triggers then return; end if;
-    select string_agg(quote_ident(t.tgname), ', ' order by t.tgname) into triggers from _guest_triggers(gone) t;
-    if triggers is not null then
-        raise notice 'The pipeline "%" was made by jobs of the triggers % on %, and the next one makes it again: drop them, or keep the pipeline and call pgembedd.pause().',
-            gone.name, triggers, gone.source;
-    end if;
-end $$;
 CREATE FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -651,6 +706,33 @@ begin
         execute format('delete from %s q where %s', _queue_table(queue), _is_for(pipeline_id));
     end if;
 end $$;
+CREATE FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select format($q$
+    select array_agg(%s) into gone from old_rows o left join new_rows n on %s where n.%I is null%s;
+    if gone is not null then perform %s(gone); end if;
+    $q$, _key_json(pipeline.source, 'o'), _key_match(pipeline.source, 'n', 'o'), first_key,
+        case when pipeline.on_update = 'clear'
+             then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) else '' end,
+        _pipeline_function(pipeline.id, 'forget'))
+$_$;
+CREATE FUNCTION pgembedd._formatting_columns(formatting text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select array_agg(distinct p.name) from _formatting_pieces(formatting) p where p.name <> 'chunk'
+$$;
+CREATE FUNCTION pgembedd._formatting_pieces(formatting text) RETURNS TABLE(nth bigint, literal text, name text)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select m.nth, case when m.parts[1] is not null then m.parts[1] when m.parts[2] is not null then '$' end,
+           coalesce(m.parts[3], m.parts[4])
+    from regexp_matches(formatting, '([^$]+|\$(?![$A-Za-z_{])|\$(?=\{)(?!\{[^{}]+\}))|(\$\$)|\$([A-Za-z_][A-Za-z0-9_]*)|\$\{([^{}]+)\}', 'g')
+        with ordinality as m(parts, nth)
+$_$;
 CREATE FUNCTION pgembedd._free_name(source regclass, wished text) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -670,11 +752,176 @@ CREATE FUNCTION pgembedd._generate(pipeline pgembedd.pipeline) RETURNS void
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
-    perform _generate_read(pipeline), _generate_write(pipeline);
-    if pipeline.own_triggers then
-        perform _generate_triggers(pipeline), _attach(pipeline);
+    if pipeline.embedding_table is null then
+        perform _generate_read(pipeline), _generate_write(pipeline);
+    else
+        perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
+        perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
+    perform _generate_triggers(pipeline);
+    perform _attach(pipeline);
 end $$;
+CREATE FUNCTION pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    forget text := _pipeline_function(pipeline.id, 'forget');
+    on_delete text := _pipeline_function(pipeline.id, 'on_delete');
+    on_truncate text := _pipeline_function(pipeline.id, 'on_truncate');
+begin
+    execute format('create or replace function %s(ids jsonb[]) returns void language plpgsql security definer
+                    set row_security = off as %L', forget,
+        _if_there(pipeline.embedding_table, format(
+            'delete from %s e using pg_catalog.unnest($1) i(id) cross join lateral %s where %s', pipeline.embedding_table,
+            _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'e', 'k')), ' using ids; end if;'));
+    execute format('create or replace function %s() returns trigger language plpgsql security definer
+                    set row_security = off as %L', on_delete,
+        _if_there(pipeline.embedding_table, format(
+            'delete from %s e using old_rows o where %s', pipeline.embedding_table, _key_match(pipeline.source, 'e', 'o')),
+            '; end if; return null;'));
+    -- One partition alone may have been emptied, so what is left decides.
+    execute format('create or replace function %s() returns trigger language plpgsql security definer
+                    set row_security = off as %L', on_truncate, format($body$
+declare
+    emptied boolean;
+begin
+    if pg_catalog.to_regclass(%1$L) is null then return null; end if;
+    execute %2$L into emptied;
+    if emptied then execute %3$L; else execute %4$L; end if;
+    return null;
+end $body$, pipeline.embedding_table, format('select not exists (select from %s)', pipeline.source),
+            format('truncate %s', pipeline.embedding_table),
+            format('delete from %s e where not exists (select from %s s where %s)', pipeline.embedding_table,
+                pipeline.source, _key_match(pipeline.source, 's', 'e'))));
+    perform _run_as_owner(pipeline, forget || '(pg_catalog.jsonb[])'), _run_as_owner(pipeline, on_delete || '()'),
+            _run_as_owner(pipeline, on_truncate || '()');
+end $_$;
+CREATE FUNCTION pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    read text := _pipeline_function(pipeline.id, 'read');
+    signature text := read || '(pg_catalog.jsonb[], pg_catalog.text)';
+begin
+    execute format('drop function if exists %s', signature);
+    execute format('create function %s(ids jsonb[], fingerprint text)
+                    returns table (n bigint, content text, hash bytea, before text, after text, known bytea[])
+                    language plpgsql security definer
+                    set row_security = off set lock_timeout = ''2s'' as %L', read,
+        format('begin return query execute %L using ids, fingerprint; end', format($q$
+        select r.n, r.content, %1$s, r.before, r.after, r.known
+        from (
+            select i.n, %2$s as content, %3$s as before, %4$s as after,
+                   array(select e.content_hash from %5$s e
+                         where %6$s and e.model operator(pg_catalog.=) $2) as known
+            from pg_catalog.unnest($1) with ordinality as i(id, n)
+            cross join lateral %7$s
+            join %8$s s on %9$s) r $q$,
+            _row_hash(pipeline, 'r.content', 'r.before', 'r.after'), _content(pipeline, 's'),
+            _around(pipeline.formatting, 's', false), _around(pipeline.formatting, 's', true),
+            pipeline.embedding_table, _key_match(pipeline.source, 'e', 's'),
+            _key_record(pipeline.source, 'i.id'), pipeline.source, _key_match(pipeline.source, 's', 'k'))));
+    perform _run_as_owner(pipeline, signature);
+end $_$;
+CREATE FUNCTION pgembedd._generate_chunks_write(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    write text := _pipeline_function(pipeline.id, 'write');
+    source regclass := pipeline.source;
+    keys text := (select string_agg(quote_ident(k), ', ') from unnest(pipeline.key_columns) as k);
+    numbered text := (select string_agg('i.key_' || n, ', ') from generate_subscripts(pipeline.key_columns, 1) n);
+    due_keys text := (select string_agg('d.key_' || n, ', ') from generate_subscripts(pipeline.key_columns, 1) n);
+    signature text := format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], int4[], int4[], int4[], pg_catalog.text[], int4[], int4[],
+                              pg_catalog.bytea[], %s[], int4[], int4[], pg_catalog.text)', write, _vector_type('vector'));
+begin
+    execute format('drop function if exists %s', signature);
+    execute format('create function %s(
+                        ids jsonb[], hashes bytea[], jobs integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[],
+                        start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings %s[],
+                        tokens integer[], tokens_kept integer[], fingerprint text)
+                    returns table (n bigint, outcome text)
+                    language plpgsql security definer
+                    set row_security = off set lock_timeout = ''2s'' as %L', write, _vector_type('vector'),
+        format($body$
+begin
+    return query execute %L
+    using ids, hashes, jobs, chunk_jobs, chunk_nos, chunks, start_offsets, end_offsets, chunk_hashes, embeddings,
+          tokens, tokens_kept, fingerprint;
+end $body$, format($q$
+        with input as materialized (
+            select i.n, i.hash, i.job, %1$s
+            from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))
+                with ordinality as i(id, hash, job, n)
+            cross join lateral %2$s),
+        locked as materialized (
+            select i.n, %3$s operator(pg_catalog.=) i.hash as current
+            from input i join %4$s s on %5$s
+            for no key update of s skip locked),
+        had as materialized (
+            select i.n, e.chunk_no, e.chunk, e.start_offset, e.end_offset, e.content_hash, e.embedding, e.model, e.tokens,
+                   e.tokens_kept
+            from input i join locked l on l.n operator(pg_catalog.=) i.n join %6$s e on %7$s
+            where l.current),
+        new as materialized (
+            select %8$s, i.n, c.chunk_no, c.chunk, c.start_offset, c.end_offset, c.content_hash,
+                   coalesce(c.tokens, o.tokens) as tokens, coalesce(c.tokens_kept, o.tokens_kept) as tokens_kept,
+                   coalesce(c.embedding::%9$s, o.embedding) as embedding
+            from input i join locked l on l.n operator(pg_catalog.=) i.n
+            join rows from (pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
+                            pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11),
+                            pg_catalog.unnest($12))
+                as c(job, chunk_no, chunk, start_offset, end_offset, content_hash, embedding, tokens, tokens_kept)
+                on c.job operator(pg_catalog.=) i.job
+            left join lateral (
+                select h.embedding, h.tokens, h.tokens_kept from had h
+                where h.n operator(pg_catalog.=) i.n and h.content_hash operator(pg_catalog.=) c.content_hash
+                  and h.model operator(pg_catalog.=) $13 limit 1) o on c.embedding is null
+            where l.current),
+        short as materialized (select distinct w.n from new w where w.embedding is null),
+        due as materialized (
+            select w.* from new w
+            where not exists (select from short x where x.n operator(pg_catalog.=) w.n) and not exists (
+                select from had h
+                where h.n operator(pg_catalog.=) w.n
+                  and row(h.chunk_no, h.chunk, h.start_offset, h.end_offset, h.content_hash, h.embedding, h.model, h.tokens,
+                          h.tokens_kept)::pg_catalog.record operator(pg_catalog.*=)
+                      row(w.chunk_no, w.chunk, w.start_offset, w.end_offset, w.content_hash, w.embedding, $13, w.tokens,
+                          w.tokens_kept)::pg_catalog.record)),
+        removed as (
+            delete from %6$s e using input i left join locked l on l.n operator(pg_catalog.=) i.n
+            where %7$s and case
+                when l.n is null then not exists (select from %4$s s where %5$s)
+                else l.current and not exists (select from short x where x.n operator(pg_catalog.=) i.n)
+                     and not exists (select from new w where w.n operator(pg_catalog.=) i.n
+                                     and w.chunk_no operator(pg_catalog.=) e.chunk_no) end
+            returning i.n),
+        put as (
+            insert into %6$s (%10$s, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model, tokens, tokens_kept)
+            select %11$s, d.chunk_no, d.chunk, d.start_offset, d.end_offset, d.embedding, d.content_hash, $13, d.tokens, d.tokens_kept
+            from due d
+            on conflict (%10$s, chunk_no) do update set
+                chunk = excluded.chunk, start_offset = excluded.start_offset, end_offset = excluded.end_offset,
+                embedding = excluded.embedding, content_hash = excluded.content_hash, model = excluded.model,
+                tokens = excluded.tokens, tokens_kept = excluded.tokens_kept, embedded_at = excluded.embedded_at)
+        select i.n, case
+            when l.n is null and exists (select from %4$s s where %5$s) then 'locked'
+            when l.n is null then 'gone'
+            when not l.current or exists (select from short x where x.n operator(pg_catalog.=) i.n) then 'changed'
+            when exists (select from due d where d.n operator(pg_catalog.=) i.n) then 'written'
+            when not exists (select from removed r where r.n operator(pg_catalog.=) i.n) then 'unchanged'
+            when not exists (select from new w where w.n operator(pg_catalog.=) i.n) then 'cleared'
+            else 'written' end
+        from input i left join locked l on l.n operator(pg_catalog.=) i.n $q$,
+            _key_numbered(source), _key_record(source, 'i.id'),
+            _row_hash(pipeline, _content(pipeline, 's'), _around(pipeline.formatting, 's', false), _around(pipeline.formatting, 's', true)),
+            source, _key_match_numbered(source, 's', 'i'), pipeline.embedding_table, _key_match_numbered(source, 'e', 'i'),
+            numbered, format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions), keys, due_keys)));
+    perform _run_as_owner(pipeline, signature);
+end $_$;
 CREATE FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -703,7 +950,7 @@ declare
     clear text := _pipeline_function(pipeline.id, 'clear');
     installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
     first_key text := (select name from _key_columns(pipeline.source) limit 1);
-    compared text[] := pipeline.watch_columns || pipeline.embedding_column;
+    compared text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
 begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', on_insert, _key_settings(pipeline.source),
@@ -726,9 +973,10 @@ begin
             -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
             format('new_rows n left join old_rows o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s',
                 _key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
-            'perform set_config(''enable_nestloop'', nestloop, true);'));
+            case when pipeline.embedding_table is not null then _forget_old(pipeline, first_key, compared) else '' end
+            || 'perform set_config(''enable_nestloop'', nestloop, true);'));
     perform _own(on_insert || '()', installer), _own(on_update || '()', installer);
-    if pipeline.on_update = 'clear' then
+    if pipeline.on_update = 'clear' and pipeline.embedding_column is not null then
         execute format('create or replace function %s() returns trigger language plpgsql
                         set search_path = pg_catalog, pg_temp as %L', clear,
             format('begin new.%I := null; return new; end', pipeline.embedding_column));
@@ -787,118 +1035,6 @@ end $body$, pipeline.id, format($q$
             _key_numbered(pipeline.source))));
     perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
 end $_$;
-CREATE FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    SET lock_timeout TO '1s'
-    AS $$
-declare
-    wanted pgembedd.pipeline;
-    hint text;
-begin
-    refusal := 'No pipeline writes where this job points.';
-    if message ? 'pipeline' or coalesce(message -> 'id', 'null') = 'null'
-       or jsonb_typeof(message -> 'schema') is distinct from 'string' or jsonb_typeof(message -> 'table') is distinct from 'string'
-       or jsonb_typeof(message -> 'contentFunction') is distinct from 'string'
-       or jsonb_typeof(message -> 'embeddingColumn') is distinct from 'string' then
-        return;
-    end if;
-    if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.guest', 0)) then
-        refusal := null;  -- another claim is at it
-        return;
-    end if;
-    select p.* into host from pipeline p where p.id = _pipeline_of(message);
-    -- A job that names what no trigger names any more is older than that change.
-    if host.id is not null and not exists (
-        select from _triggers_of_others(host.source, message ->> 'contentFunction', host.embedding_column)) then
-        refusal := null;
-        return;
-    end if;
-    wanted := _guest_wanted(queue, message);
-    if host.id is null then
-        host := _register_guest(wanted);
-    elsif not host.own_triggers and host.content_function <> wanted.content_function then
-        host := _guest_with(host, wanted.content_function);
-    end if;
-    refusal := null;
-exception
-    when lock_not_available or transaction_rollback or insufficient_resources then
-        host := null; refusal := null;
-    when others then
-        get stacked diagnostics refusal = message_text, hint = pg_exception_hint;
-        host := null;
-        refusal := concat_ws(' ', refusal, nullif(hint, ''), 'Then call pgembedd.retry_failed().');
-end $$;
-CREATE FUNCTION pgembedd._guest_function(source regclass, given text) RETURNS regprocedure
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, '^.*\.', ''), source))
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    cross join lateral unnest(case when given like '%.%' then array[substring(given from '^(.*)\.')]
-                                   else array[n.nspname::text, 'public'] end) with ordinality as s(name, nth)
-    where c.oid = source
-      and to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, '^.*\.', ''), source)) is not null
-    order by s.nth limit 1
-$$;
-CREATE FUNCTION pgembedd._guest_name(source regclass, embedding_column text) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-    select case when n.nth = 1 then b.base else b.base || '-' || n.nth end
-    from (select coalesce(nullif(ltrim(left(regexp_replace(coalesce((select relname from pg_class where oid = source), 'guest')
-            || '.' || embedding_column, '[^A-Za-z0-9_.-]+', '_', 'g'), 50), '.-'), ''), 'guest') as base) b
-    cross join generate_series(1, (select count(*) + 1 from pipeline)) as n(nth)
-    where not exists (select from pipeline p where p.name = case when n.nth = 1 then b.base else b.base || '-' || n.nth end)
-    order by n.nth limit 1
-$$;
-CREATE FUNCTION pgembedd._guest_triggers(host pgembedd.pipeline) RETURNS SETOF pg_trigger
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-    select t.* from pg_proc f join pg_namespace n on n.oid = f.pronamespace
-    cross join lateral unnest(array[f.proname::text, n.nspname || '.' || f.proname]) as given(name)
-    cross join lateral _triggers_of_others(host.source, given.name, host.embedding_column) t
-    where f.oid = to_regprocedure(format('%s(%s)', host.content_function, host.source))
-$$;
-CREATE FUNCTION pgembedd._guest_wanted(queue text, message jsonb) RETURNS pgembedd.pipeline
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-declare
-    wanted pgembedd.pipeline;
-    named text := format('%I.%I', message ->> 'schema', message ->> 'table');
-    function regprocedure;
-begin
-    wanted.embedding_column := message ->> 'embeddingColumn';
-    -- The triggers of a partitioned table fire with the name of the partition.
-    wanted.source := coalesce(pg_partition_root(to_regclass(named)), to_regclass(named));
-    wanted.source_name := named;
-    wanted.name := _guest_name(wanted.source, wanted.embedding_column);
-    perform _check_source(wanted);
-    wanted.source_name := wanted.source::text;
-    wanted.key_columns := array(select k.name from _key_columns(wanted.source) k);
-    function := _guest_function(wanted.source, message ->> 'contentFunction');
-    perform _check_guest_key(wanted), _check_consent(wanted, message ->> 'contentFunction', function);
-    wanted.content_function := _content_function(function, message ->> 'contentFunction', wanted.source_name);
-    perform _check_owner(wanted);
-    select l.queue, l.backfill_queue into wanted.queue, wanted.backfill_queue
-    from lanes() l where _guest_wanted.queue in (l.queue, l.backfill_queue) order by l.queue <> 'embedding_jobs' limit 1;
-    return wanted;
-end $$;
-CREATE FUNCTION pgembedd._guest_with(host pgembedd.pipeline, content_function text) RETURNS pgembedd.pipeline
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-begin
-    if exists (select from _guest_triggers(host)) then
-        perform _refuse(format('Triggers on %s fill "%s" by two functions, %s and %s.', host.source, host.embedding_column,
-            host.content_function, content_function), 'Leave one of them.');
-    end if;
-    update pipeline p set content_function = _guest_with.content_function where p.id = host.id returning * into host;
-    perform _generate_read(host), _generate_write(host);
-    return host;
-end $$;
 CREATE FUNCTION pgembedd._has_builder(source regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -945,11 +1081,17 @@ CREATE FUNCTION pgembedd._hidden_from_owner(source regclass) RETURNS text
 $$;
 CREATE FUNCTION pgembedd._hnsw(made pgembedd.pipeline) RETURNS text
     LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
-    select format('using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)', made.embedding_column, n.nspname,
+    select format('using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)', _vector_column(made), n.nspname,
                   format('%s_%s_ops', made.vector_type, made.distance), made.m, made.ef_construction)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+$$;
+CREATE FUNCTION pgembedd._if_there(relation regclass, statement text, ending text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L%s end', relation, statement, ending)
 $$;
 CREATE FUNCTION pgembedd._index_base(relation regclass, embedding_column text) RETURNS text
     LANGUAGE sql STABLE
@@ -963,14 +1105,14 @@ declare
     frame regclass;
     inner_table regclass;
 begin
-    if (select relkind from pg_class where oid = made.source) <> 'p' then return null; end if;
-    select f.index into frame from _fitting_indexes(made, made.source) f where f.method = 'hnsw';
+    if (select relkind from pg_class where oid = _target(made)) <> 'p' then return null; end if;
+    select f.index into frame from _fitting_indexes(made, _target(made)) f where f.method = 'hnsw';
     if frame is null then
-        execute format('create index %I on only %s %s', made.index_name, made.source, _hnsw(made));
-        frame := format('%I.%I', _space(made.source), made.index_name)::regclass;
+        execute format('create index %I on only %s %s', made.index_name, _target(made), _hnsw(made));
+        frame := format('%I.%I', _space(_target(made)), made.index_name)::regclass;
     end if;
     for inner_table in
-        select t.relid from pg_partition_tree(made.source) t where not t.isleaf and t.level > 0 order by t.level
+        select t.relid from pg_partition_tree(_target(made)) t where not t.isleaf and t.level > 0 order by t.level
     loop
         continue when _index_within(frame, inner_table) is not null;
         execute format('create index %I on only %s %s', _index_name(made, inner_table), inner_table, _hnsw(made));
@@ -984,8 +1126,8 @@ CREATE FUNCTION pgembedd._index_name(made pgembedd.pipeline, relation regclass) 
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
-    select case when relation = made.source then made.index_name
-                else _index_base(relation, made.embedding_column) || '_hnsw_' || relation::oid end
+    select case when relation = _target(made) then made.index_name
+                else _index_base(relation, _vector_column(made)) || '_hnsw_' || relation::oid end
 $$;
 CREATE FUNCTION pgembedd._index_state(made pgembedd.pipeline) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -995,9 +1137,9 @@ declare
     key bigint := hashtextextended('pgembedd.index', 0);
     unfinished boolean := exists (select from _unfinished_indexes(made));
 begin
-    if not _exists(made.source) then
+    if not _exists(_target(made)) then
         return null;
-    elsif exists (select from _fitting_indexes(made, made.source) f where f.valid) then
+    elsif exists (select from _fitting_indexes(made, _target(made)) f where f.valid) then
         return 'valid';
     -- The lock as well, because what another role does is not for everybody to see.
     elsif unfinished and (exists (select from _builders(made)) or exists (
@@ -1027,10 +1169,10 @@ begin
     end if;
     frame := _index_frame(made);
     if frame is null then
-        return next format('create index concurrently %I on %s %s', made.index_name, made.source, _hnsw(made));
+        return next format('create index concurrently %I on %s %s', made.index_name, _target(made), _hnsw(made));
         return;
     end if;
-    for leaf in select t.relid from pg_partition_tree(made.source) t where t.isleaf order by t.relid loop
+    for leaf in select t.relid from pg_partition_tree(_target(made)) t where t.isleaf order by t.relid loop
         continue when _index_within(frame, leaf) is not null;
         select f.index::text into part from _fitting_indexes(made, leaf) f
         where f.valid and f.method = 'hnsw' and not exists (select from pg_inherits h where h.inhrelid = f.index) limit 1;
@@ -1047,17 +1189,6 @@ CREATE FUNCTION pgembedd._index_within(frame regclass, relation regclass) RETURN
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select t.relid from pg_partition_tree(frame) t join pg_index i on i.indexrelid = t.relid where i.indrelid = relation
-$$;
-CREATE FUNCTION pgembedd._indexed_distance(source regclass, embedding_column text) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select coalesce((
-        select case when o.opcname like '%\_l2\_ops' then 'l2' when o.opcname like '%\_ip\_ops' then 'ip' end
-        from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-        join pg_opclass o on o.oid = i.indclass[0]
-        where i.indrelid = source and a.attname = embedding_column
-        order by o.opcname not like '%cosine%' desc, i.indexrelid limit 1), 'cosine')
 $$;
 CREATE FUNCTION pgembedd._is_for(pipeline_id integer) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -1083,6 +1214,18 @@ CREATE FUNCTION pgembedd._key_columns(source regclass) RETURNS TABLE(nth bigint,
     join pg_namespace n on n.oid = o.oprnamespace
     where i.indrelid = source and i.indisprimary and k.nth <= i.indnkeyatts
     order by k.nth
+$$;
+CREATE FUNCTION pgembedd._key_definitions(source regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select string_agg(format('%I %s%s not null', a.attname, format_type(a.atttypid, a.atttypmod),
+        case when a.attcollation <> t.typcollation then format(' collate %I.%I', n.nspname, l.collname) else '' end), ', ' order by k.nth)
+    from _key_columns(source) k
+    join pg_attribute a on a.attrelid = source and a.attname = k.name
+    join pg_type t on t.oid = a.atttypid
+    left join pg_collation l on l.oid = a.attcollation
+    left join pg_namespace n on n.oid = l.collnamespace
 $$;
 CREATE FUNCTION pgembedd._key_json(source regclass, alias text) RETURNS text
     LANGUAGE sql STABLE
@@ -1141,6 +1284,35 @@ CREATE FUNCTION pgembedd._may_index(role oid, source regclass) RETURNS boolean
     select pg_has_role(role, c.relowner, 'usage') and has_schema_privilege(role, c.relnamespace, 'create')
     from pg_class c where c.oid = source
 $$;
+CREATE FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    secured boolean := (select relrowsecurity from pg_class where oid = pipeline.source);
+    relation regclass;
+    item record;
+begin
+    if secured and not exists (select from pg_policy where polrelid = pipeline.embedding_table and polname = 'pgembedd_source') then
+        execute format('create policy pgembedd_source on %s for select using (exists (select from %s s where %s))',
+            pipeline.embedding_table, pipeline.source,
+            _key_match(pipeline.source, 's', (select quote_ident(relname) from pg_class where oid = pipeline.embedding_table)));
+    end if;
+    if secured <> (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
+        execute format('alter table %s %s row level security', pipeline.embedding_table, case when secured then 'enable' else 'disable' end);
+    end if;
+    foreach relation in array array[pipeline.embedding_table, to_regclass(_view_name(pipeline))] loop
+        for item in
+            select coalesce(given.grantee, has.grantee) as grantee, given.grantee is not null as wanted
+            from (select distinct grantee from _readers(pipeline.source)) given
+            full join (select distinct grantee from _readers(relation)) has using (grantee)
+            where relation is not null and (given.grantee is null or has.grantee is null)
+        loop
+            execute format(case when item.wanted then 'grant select on %s to %s' else 'revoke select on %s from %s' end, relation,
+                case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
+        end loop;
+    end loop;
+end $$;
 CREATE FUNCTION pgembedd._note(headers jsonb, field text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1222,9 +1394,7 @@ CREATE FUNCTION pgembedd._pipeline_of(message jsonb) RETURNS integer
         then p.id::text = message ->> 'pipeline'
         else p.embedding_column = message ->> 'embeddingColumn' and exists (
             select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            -- The row trigger of a partitioned table names the partition.
-            where p.source in (c.oid, pg_partition_root(c.oid))
-              and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
+            where c.oid = p.source and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
 $$;
 CREATE FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1240,9 +1410,13 @@ begin
     if pipeline.source_name <> pipeline.source::text and pipeline.state = 'running' then
         return format('The table %s is now %s. Call pgembedd.resume(%L) to follow it.', pipeline.source_name, pipeline.source, pipeline.name);
     end if;
+    if pipeline.embedding_table is not null and _table_problem(pipeline) is not null then
+        return _table_problem(pipeline);
+    end if;
     select string_agg(distinct format('"%s"', c), ', ') into missing
-    from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column) as c
-    where not exists (select from pg_attribute a where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped);
+    from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
+                || _formatting_columns(pipeline.formatting)) as c
+    where c is not null and not exists (select from pg_attribute a where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped);
     if missing is not null then
         return format('%s has no column %s any more. Rename it back, or drop the pipeline "%s" and create it again.', pipeline.source, missing, pipeline.name);
     end if;
@@ -1315,6 +1489,13 @@ begin
         from pgmq.read(queue_name => queue, vt => lease_s, qty => qty) r;
     end if;
 end $$;
+CREATE FUNCTION pgembedd._readers(relation regclass) RETURNS TABLE(grantee oid)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select a.grantee from pg_class c, aclexplode(c.relacl) a
+    where c.oid = relation and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
+$$;
 CREATE FUNCTION pgembedd._record(columns text[], alias text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1328,48 +1509,6 @@ begin
         raise exception using message = message, errcode = 'invalid_parameter_value';
     end if;
     raise exception using message = message, hint = remedy, errcode = 'invalid_parameter_value';
-end $$;
-CREATE FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) RETURNS pgembedd.pipeline
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-declare
-    typmod integer;
-    namespace text := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = wanted.source);
-begin
-    select t.typname, a.atttypmod into wanted.vector_type, typmod
-    from pg_attribute a join pg_type t on t.oid = a.atttypid
-    where a.attrelid = wanted.source and a.attname = wanted.embedding_column and a.attnum > 0 and not a.attisdropped
-      and a.attgenerated = '' and t.oid in (to_regtype(_vector_type('halfvec')), to_regtype(_vector_type('vector')));
-    if wanted.vector_type is null then
-        perform _refuse(format('%s has no column "%s" of the type halfvec or vector.', wanted.source, wanted.embedding_column),
-            format('Add it with ALTER TABLE %s ADD COLUMN %I halfvec(384).', wanted.source, wanted.embedding_column));
-    end if;
-    wanted.dimensions := case when typmod > 0 then typmod else 384 end;
-    wanted.state_reason := case
-        when typmod <= 0 then format('%s.%I has no dimensions. Run ALTER TABLE %s ALTER COLUMN %I TYPE %s(384), then call pgembedd.resume(%L).',
-            wanted.source, wanted.embedding_column, wanted.source, wanted.embedding_column, _vector_type(wanted.vector_type), wanted.name)
-        when typmod <> 384 then format('%s.%I has %s dimensions, gte-small makes 384. If these vectors are of another model that '
-            'pgembedd has, call pgembedd.drop_pipeline(%L) and pgembedd.create_pipeline(..., adopt => true, model => ..., dimensions => %s).',
-            wanted.source, wanted.embedding_column, typmod, wanted.name, typmod) end;
-    insert into pipeline (
-        name, source, source_name, key_columns, content_function, watch_columns, embedding_column, model, dimensions,
-        vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path, m, ef_construction,
-        own_triggers, state, state_reason)
-    values (
-        wanted.name, wanted.source, wanted.source_name, wanted.key_columns, wanted.content_function, '{}',
-        wanted.embedding_column, 'gte-small', wanted.dimensions, wanted.vector_type,
-        _indexed_distance(wanted.source, wanted.embedding_column), 'keep', wanted.queue, wanted.backfill_queue, 5,
-        -- Where a hosted project's own connections look things up: its table's schema, public, and that of extensions.
-        (select string_agg(quote_ident(s.name), ', ' order by s.nth)
-         from (select u.name, min(u.nth) as nth from unnest(array[namespace, 'public',
-                (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector')])
-                with ordinality as u(name, nth) group by u.name) s),
-        16, 64, false, case when wanted.state_reason is null then 'running' else 'stopped' end, wanted.state_reason)
-    returning * into wanted;
-    perform _generate(wanted);
-    perform pg_notify('pgembedd_events', jsonb_build_object('event', 'guest', 'pipeline', wanted.id, 'name', wanted.name)::text);
-    return wanted;
 end $$;
 CREATE FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb DEFAULT '{}'::jsonb) RETURNS integer
     LANGUAGE plpgsql
@@ -1420,6 +1559,13 @@ begin
     end loop;
     return sweep();
 end $$;
+CREATE FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select case when pipeline.formatting is null then _hash(content)
+                else _hash(format('pg_catalog.concat(%1$s, E''\x01'', %2$s, E''\x01'', %3$s)', content, before, after)) end
+$_$;
 CREATE FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1455,7 +1601,7 @@ declare
     me oid := current_user::regrole;
     statement text;
 begin
-    if not _has_cron(me) or not _may_index(me, made.source) then return; end if;
+    if not _has_cron(me) or not _may_index(me, _target(made)) then return; end if;
     for statement in select _index_statements(made) loop
         if statement like 'create index concurrently %' then
             execute 'select cron.schedule($1, $2, $3)' using format('pgembedd-index-%s', made.id), '* * * * *', statement;
@@ -1484,17 +1630,55 @@ begin
             'content uses: take that column out of the content, then call pgembedd.resume().');
     end if;
 end $_$;
-CREATE FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) RETURNS boolean
-    LANGUAGE sql STABLE
+CREATE FUNCTION pgembedd._table_name(made pgembedd.pipeline) RETURNS text[]
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
-    select pipeline.own_triggers
-        or exists (select from _guest_triggers(pipeline) t where t.tgtype::integer & 4 <> 0 and t.tgqual is null)
-$$;
+declare
+    parts text[];
+begin
+    parts := parse_ident(made.embedding_table_name);
+    return case cardinality(parts) when 1 then _space(made.source) || parts when 2 then parts end;
+exception when invalid_parameter_value then
+    return null;
+end $$;
+CREATE FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    missing text;
+    actual text;
+begin
+    if not _exists(pipeline.embedding_table) then
+        return format('The embedding table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L) and create it again.',
+            pipeline.embedding_table_name, pipeline.name);
+    elsif pipeline.embedding_table_name <> pipeline.embedding_table::text and pipeline.state = 'running' then
+        return format('The embedding table %s is now %s. Call pgembedd.resume(%L) to follow it.',
+            pipeline.embedding_table_name, pipeline.embedding_table, pipeline.name);
+    end if;
+    select string_agg(format('"%s"', c), ', ') into missing from unnest(pipeline.key_columns || _chunk_columns()) as c
+    where not exists (select from pg_attribute a where a.attrelid = pipeline.embedding_table and a.attname = c and not a.attisdropped);
+    if missing is not null then
+        return format('The embedding table %s has no column %s any more. Rename it back, or drop the pipeline "%s" and create it again.',
+            pipeline.embedding_table, missing, pipeline.name);
+    end if;
+    select format_type(a.atttypid, a.atttypmod) into actual from pg_attribute a
+    where a.attrelid = pipeline.embedding_table and a.attname = 'embedding';
+    if actual <> format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions) then
+        return format('%s.embedding is %s now, but the pipeline writes %s(%s). Change the type back, or drop the pipeline "%s" and create it again.',
+            pipeline.embedding_table, actual, pipeline.vector_type, pipeline.dimensions, pipeline.name);
+    end if;
+    return null;
+end $$;
 CREATE FUNCTION pgembedd._tables(made pgembedd.pipeline) RETURNS SETOF regclass
     LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$ select _target(made) union select t.relid from pg_partition_tree(_target(made)) t $$;
+CREATE FUNCTION pgembedd._target(pipeline pgembedd.pipeline) RETURNS regclass
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select made.source union select t.relid from pg_partition_tree(made.source) t $$;
+    AS $$ select coalesce(pipeline.embedding_table, pipeline.source) $$;
 CREATE FUNCTION pgembedd._tend_indexes() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1504,7 +1688,7 @@ declare
     one pgembedd.pipeline;
 begin
     for one in
-        select p.* from pipeline p where p.index_due_at is not null and has_table_privilege(p.source, 'select')
+        select p.* from pipeline p where p.index_due_at is not null and has_table_privilege(_target(p), 'select')
         order by p.id for update skip locked
     loop
         begin
@@ -1534,6 +1718,7 @@ declare
     large boolean;
     something boolean;
     nestloop text;
+    gone jsonb[];
 begin
     %1$s
     large := exists (select from new_rows offset 1000);
@@ -1557,16 +1742,16 @@ end $body$,
         _queue_table(pipeline.queue), _enqueue(pipeline, pipeline.queue, key, rows),
         pipeline.backfill_queue, pipeline.queue, after)
 $_$;
-CREATE FUNCTION pgembedd._triggers_of_others(source regclass, content_function text, embedding_column text) RETURNS SETOF pg_trigger
-    LANGUAGE sql STABLE
+CREATE FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) RETURNS TABLE(verb text, event text)
+    LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    -- tgargs ends each argument with a zero byte, which no text can hold: escaped it is \000.
-    select t.* from pg_trigger t join pg_proc f on f.oid = t.tgfoid
-    where t.tgrelid = source and not t.tgisinternal and t.tgenabled <> 'D' and f.pronamespace <> 'pgembedd'::regnamespace
-      and string_to_array(encode(t.tgargs, 'escape'), '\000') @> array[
-        encode(convert_to(content_function, getdatabaseencoding()), 'escape'),
-        encode(convert_to(embedding_column, getdatabaseencoding()), 'escape')]
+    select t.verb, t.event
+    from (values ('insert', 'after insert on %s referencing new table as new_rows', true),
+                 ('update', 'after update on %s referencing old table as old_rows new table as new_rows', true),
+                 ('delete', 'after delete on %s referencing old table as old_rows', false),
+                 ('truncate', 'after truncate on %s', false)) as t(verb, event, always)
+    where t.always or pipeline.embedding_table is not null
 $$;
 CREATE FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) RETURNS SETOF regclass
     LANGUAGE sql STABLE
@@ -1598,6 +1783,10 @@ begin
                 where p.index_due_at is not null and j.jobname = format('pgembedd-index-%s', p.id)) $q$;
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._vector_column(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select coalesce(pipeline.embedding_column, 'embedding') $$;
 CREATE FUNCTION pgembedd._vector_type(name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1613,9 +1802,24 @@ CREATE FUNCTION pgembedd._vectors(made pgembedd.pipeline) RETURNS bigint
 declare
     found_ones bigint;
 begin
-    execute format('select count(s.%I) from %s s', made.embedding_column, made.source) into found_ones;
+    execute format('select count(s.%I) from %s s', _vector_column(made), _target(made)) into found_ones;
     return found_ones;
 end $$;
+CREATE FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select format('%I.%I', n.nspname, _cut(c.relname, 58) || '_view')
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = pipeline.embedding_table
+$$;
+CREATE FUNCTION pgembedd._waits(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when pipeline.embedding_table is null then format('s.%I is null', pipeline.embedding_column)
+                else format('not exists (select from %s e where %s)', pipeline.embedding_table,
+                            _key_match(pipeline.source, 'e', 's')) end
+$$;
 CREATE FUNCTION pgembedd._wake(queue text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1649,7 +1853,7 @@ CREATE FUNCTION pgembedd._worker_functions() RETURNS SETOF regprocedure
     AS $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
-      and f.proname in ('claim', 'read', 'store', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
+      and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
                         'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version')
 $$;
 CREATE FUNCTION pgembedd._written_columns(source regclass, columns text[]) RETURNS text[]
@@ -1680,7 +1884,7 @@ CREATE FUNCTION pgembedd.backoff(attempts integer, base interval DEFAULT '00:00:
     select least(cap, base * power(2, least(greatest(attempts, 1) - 1, 30))) * (0.75 + 0.5 * random())
 $$;
 COMMENT ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) IS 'Wait before the next attempt: base doubled with every attempt, at most cap, times a random 0.75 to 1.25.';
-CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean)
+CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
@@ -1688,8 +1892,6 @@ CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s 
 #variable_conflict use_column
 declare
     job record;
-    guest record;
-    refusal text;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -1698,11 +1900,12 @@ begin
     for job in
         -- The usual message is ours and was never read before: it gets by without a call of a function.
         select c.*, p.id as p_id, p.name, p.model, p.fingerprint, p.dimensions, p.state, p.max_attempts,
+               p.embedding_table, p.chunk_tokens, p.chunk_overlap, p.splitter,
                c.read_ct - 1 - c.attempts - c.deferrals as deaths
         from (
             select r.*,
                    case when r.message ? 'pipeline' and r.message ->> 'id' is not null then r.message ->> 'pipeline'
-                        else _claimed_for(r.message)::text end as named,
+                        else _pipeline_of(r.message)::text end as named,
                    case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
                    case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
                    case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
@@ -1710,16 +1913,9 @@ begin
         left join pipeline p on p.id::text = c.named
         order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop
-        if job.p_id is null then  -- a message of others may be the first of its kind
-            select (g.host).*, g.refusal into guest from _guest(queue, job.message) g;
-            refusal := guest.refusal;
-            job.p_id := guest.id; job.name := guest.name; job.model := guest.model; job.fingerprint := guest.fingerprint;
-            job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
-        end if;
-        if job.p_id is null and refusal is null then
-            perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
-        elsif job.p_id is null then
-            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', refusal, job.attempts);
+        if job.p_id is null then
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline',
+                'No pipeline writes where this job points.', job.attempts);
         elsif job.state <> 'running' then
             perform _park(queue, job.msg_id);
         elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
@@ -1729,6 +1925,8 @@ begin
             msg_id := job.msg_id; read_ct := job.read_ct; id := job.message -> 'id'; pipeline_id := job.p_id;
             pipeline := job.name; model := job.model; fingerprint := job.fingerprint;
             dimensions := job.dimensions; suspect := job.deaths >= 2;
+            chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
+            chunk_overlap := job.chunk_overlap; splitter := job.splitter;
             return next;
         end if;
     end loop;
@@ -1799,8 +1997,7 @@ begin
     for item in
         select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
         where f.pronamespace = 'pgembedd'::regnamespace and not t.tgisinternal and t.tgparentid = 0
-          and f.proname in (format('pipeline_%s_on_insert', gone.id), format('pipeline_%s_on_update', gone.id),
-                            format('pipeline_%s_clear', gone.id))
+          and f.proname like format('pipeline\_%s\_%%', gone.id)
     loop
         execute format('drop trigger %I on %s', item.tgname, item.relation);
     end loop;
@@ -1818,12 +2015,14 @@ begin
     loop
         execute format('drop index %s', item.index);
     end loop;
-    if drop_column and _exists(gone.source) then
+    if drop_column and gone.embedding_table is not null and _exists(gone.embedding_table) then
+        execute format('drop view if exists %s', _view_name(gone));
+        execute format('drop table %s', gone.embedding_table);
+    elsif drop_column and gone.embedding_table is null and _exists(gone.source) then
         execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
-    perform _foretell_return(gone);
 end $$;
 COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';
 CREATE FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) RETURNS SETOF bigint
@@ -1911,7 +2110,7 @@ begin
         end if;
         update pipeline p
         set index_due_at = least(p.index_due_at, clock_timestamp()),
-            index_name = coalesce(p.index_name, _free_name(p.source, _index_base(p.source, p.embedding_column) || '_hnsw'))
+            index_name = coalesce(p.index_name, _free_name(_target(p), _index_base(_target(p), _vector_column(p)) || '_hnsw'))
         where p.id = one.id and _index_state(p) <> 'valid';
     end if;
     for one in
@@ -1989,6 +2188,23 @@ begin
         order by i.n
         $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
 end $_$;
+CREATE FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) RETURNS TABLE(n bigint, state text, content text, hash bytea, before text, after text, known bytea[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $_$
+begin
+    return query execute format($q$
+        select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
+               case when not b.blank then r.content end, coalesce(r.hash, ''), r.before, r.after, r.known
+        from unnest($1) with ordinality as i(id, n) left join %s($1, $2) r on r.n = i.n
+        cross join lateral (select case when left(r.content, 1) collate "C" between '!' and '~' then false
+                                        else pgembedd._blank(r.content) end) as b(blank)
+        order by i.n
+        $q$, _pipeline_function(pipeline_id, 'read'))
+    using ids, (select p.fingerprint from pipeline p where p.id = read_chunks.pipeline_id);
+end $_$;
 CREATE FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision DEFAULT 0) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2011,7 +2227,7 @@ begin
         perform _refuse(format('The pipeline "%s" cannot resume: %s', name, problem));
     end if;
     update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp(),
-                          source_name = found_one.source::text
+                          source_name = found_one.source::text, embedding_table_name = found_one.embedding_table::text
     where p.id = found_one.id returning * into found_one;
     perform _generate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
     perform _wake(found_one.queue);
@@ -2149,6 +2365,55 @@ begin
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
 end $_$;
+CREATE FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) RETURNS TABLE(msg_id bigint, outcome text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $_$
+#variable_conflict use_column
+declare
+    held_ids bigint[];
+    held_outcomes text[];
+    keys jsonb[];
+    row_hashes bytea[];
+    jobs integer[];  -- the message that a row's chunks come with: the latest that names it
+    cut integer[];
+    which integer[];
+    outcomes text[];
+begin
+    execute format($q$
+        with held as materialized (
+            select q.msg_id, q.message -> 'id' as id, c.hash, c.dropped, c.job
+            from rows from (unnest($1), unnest($2), unnest($3), unnest($4))
+                with ordinality as c(msg_id, read_ct, hash, dropped, job)
+            join %s q using (msg_id, read_ct) order by q.msg_id for update of q),
+        ranked as (
+            select h.*, dense_rank() over (order by h.id) as row_no,
+                   lead(true, 1, false) over (partition by h.id order by h.msg_id) as older
+            from held h)
+        select array_agg(r.msg_id order by r.row_no, r.msg_id), array_agg(r.row_no order by r.row_no, r.msg_id),
+               array_agg(r.id order by r.row_no) filter (where not r.older),
+               array_agg(r.hash order by r.row_no) filter (where not r.older),
+               array_agg(r.job order by r.row_no) filter (where not r.older),
+               array_agg(r.dropped order by r.row_no) filter (where not r.older)
+        from ranked r
+        $q$, _queue_table(queue)) into held_ids, which, keys, row_hashes, jobs, cut using msg_ids, read_cts, hashes, dropped;
+    if held_ids is null then
+        return query select c.msg_id, 'lost' from unnest(msg_ids) as c(msg_id);
+        return;
+    end if;
+    execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) w',
+        _pipeline_function(pipeline_id, 'write')) into outcomes
+    using keys, row_hashes, jobs, chunk_jobs, chunk_nos, chunks, start_offsets, end_offsets, chunk_hashes, embeddings, tokens,
+          tokens_kept, (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
+    held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
+    perform _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut);
+    return query
+        select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
+        left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
+end $_$;
 CREATE FUNCTION pgembedd.sweep(at_most bigint DEFAULT 10000) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2169,9 +2434,10 @@ begin
             end if;
             -- Writers queue behind whoever waits to create a trigger, so that must not be long.
             perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
+            if one.embedding_table is not null then perform _mirror_rights(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
-            swept := swept + case when _swept(one) then _backfill(one, false, at_most) else 0 end;
+            swept := swept + _backfill(one, false, at_most);
         exception
             -- Somebody alters the table, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;
@@ -2316,7 +2582,7 @@ CREATE TABLE pgembedd.schema_revision (
 CREATE VIEW pgembedd.status AS
  SELECT p.name AS pipeline,
     (p.source)::text AS source,
-    p.embedding_column AS destination,
+    COALESCE(p.embedding_column, (p.embedding_table)::text) AS destination,
     p.model,
     p.fingerprint,
     p.state,
@@ -2386,6 +2652,7 @@ ALTER TABLE ONLY pgembedd.row_state
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._around(formatting text, alias text, after boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
@@ -2395,54 +2662,55 @@ REVOKE ALL ON FUNCTION pgembedd._blank(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._builders(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._bury(queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_when(index_when text, index_within interval) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._claimed_for(message jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._drop_unfinished(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_column(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_queue(queue text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._ensure_table(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._ensure_view(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._exists(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._formatting_columns(formatting text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._formatting_pieces(formatting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._free_name(source regclass, wished text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._generate_chunks_write(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._guest_function(source regclass, given text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._guest_name(source regclass, embedding_column text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._guest_triggers(host pgembedd.pipeline) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._guest_wanted(queue text, message jsonb) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._guest_with(host pgembedd.pipeline, content_function text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_builder(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_cron(role oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_rows(source regclass, many bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hash(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hidden_from_owner(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hnsw(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._if_there(relation regclass, statement text, ending text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_base(relation regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_frame(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_name(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_state(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_statements(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_within(frame regclass, relation regclass) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._indexed_distance(source regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._is_for(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_columns(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_definitions(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_json(source regclass, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_match(source regclass, a text, b text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_match_numbered(source regclass, a text, b text) FROM PUBLIC;
@@ -2451,6 +2719,7 @@ REVOKE ALL ON FUNCTION pgembedd._key_record(source regclass, id text) FROM PUBLI
 REVOKE ALL ON FUNCTION pgembedd._key_settings(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
@@ -2463,25 +2732,31 @@ REVOKE ALL ON FUNCTION pgembedd._qualified_type(type oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_table(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queued() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._readers(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._record(columns text[], alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse(message text, remedy text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._target(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._triggers_of_others(source regclass, content_function text, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unpark(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unschedule_indexes() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._vector_column(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vectors(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._waits(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._wake(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._watchable_columns(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._with_notes(headers jsonb, notes jsonb) FROM PUBLIC;
@@ -2512,6 +2787,8 @@ REVOKE ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text)
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.resume(name text) FROM PUBLIC;
@@ -2525,6 +2802,8 @@ REVOKE ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) 
 GRANT ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.sweep(at_most bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;

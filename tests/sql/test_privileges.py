@@ -25,11 +25,14 @@ WORKER_FUNCTIONS = {
     "models()",
     "pin_model(integer,text)",
     "read(integer,jsonb[])",
+    "read_chunks(integer,jsonb[])",
     "release(text,bigint[],integer[],double precision)",
     "schema_version()",
     "set_idle(boolean)",
     "stop_pipeline(integer,text)",
     "store(text,integer,bigint[],integer[],bytea[],vector[],integer[])",
+    "store_chunks(text,integer,bigint[],integer[],bytea[],integer[],integer[],integer[],text[],integer[],integer[],"
+    "bytea[],vector[],integer[],integer[])",
     "tick(double precision,double precision)",
 }
 

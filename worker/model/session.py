@@ -29,12 +29,14 @@ Kind = Literal["document", "query"]
 @dataclass(frozen=True)
 class Embeddings:
     """`vectors` float32 (n, dims), each of norm 1; `dropped` int32 (n,), tokens cut at the model's limit.
+    `tokens` int32 (n,), all tokens of each text, special ones included.
 
     `dropped` is exact for texts of up to 65,536 characters, an estimate beyond (`tokens.Tokenizer.encode`).
     """
 
     vectors: Float32Array
     dropped: NDArray[np.int32]
+    tokens: NDArray[np.int32]
 
 
 Run = tuple[list[int], Future[Float32Array]]
@@ -50,9 +52,10 @@ class Pending:
         dims: int,
         which: list[int],
         dropped: list[int],
+        tokens: list[int],
     ) -> None:
         """`runs` compute the distinct texts at these positions; `which` says where each text's vector is."""
-        self._runs, self._dims, self._which, self._dropped = runs, dims, which, dropped
+        self._runs, self._dims, self._which, self._dropped, self._tokens = runs, dims, which, dropped, tokens
 
     def result(self) -> Embeddings:
         """Wait for the vectors, in the order of the texts; raises what the model raised."""
@@ -65,7 +68,11 @@ class Pending:
                 future.cancel()
             raise
         which = np.asarray(self._which, np.intp)
-        return Embeddings(distinct[which], np.asarray(self._dropped, np.int32)[which])
+        return Embeddings(
+            distinct[which],
+            np.asarray(self._dropped, np.int32)[which],
+            np.asarray(self._tokens, np.int32)[which],
+        )
 
 
 class Session:
@@ -127,17 +134,17 @@ class Session:
         distinct: dict[str, int] = {}
         which = [distinct.setdefault(text, len(distinct)) for text in texts]
         unique = list(distinct)
-        dropped = [0] * len(unique)
+        dropped, total = [0] * len(unique), [0] * len(unique)
         threads = self._queries if kind == "query" else self._documents
         started: list[Run] = []
         for portion in plan_portions(unique):
             encoded = [self._encode(unique[position], kind) for position in portion]
             for position, tokens in zip(portion, encoded, strict=True):
-                dropped[position] = tokens.dropped
+                dropped[position], total[position] = tokens.dropped, len(tokens.ids) + tokens.dropped
             for run in plan_runs([len(tokens.ids) for tokens in encoded], self._run_tokens):
                 ids = [encoded[i].ids for i in run]
                 started.append(([portion[i] for i in run], threads.submit(self._vectors, ids)))
-        return Pending(started, self.dims, which, dropped)
+        return Pending(started, self.dims, which, dropped, total)
 
     def embed(self, texts: Sequence[str], *, kind: Kind = "document") -> Embeddings:
         """The vectors of these texts; waits for them."""
