@@ -45,6 +45,7 @@ begin
             refusal := guest.refusal;
             job.p_id := guest.id; job.name := guest.name; job.model := guest.model; job.fingerprint := guest.fingerprint;
             job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
+            job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
         end if;
         if job.p_id is null and refusal is null then
             perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');

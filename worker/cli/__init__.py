@@ -23,6 +23,7 @@ COMMANDS = {
     "backfill": "backfill",
     "retry": "retry",
     "index": "index",
+    "import": "imports",
     "model": "model",
     "tune": "tune",
     "doctor": "doctor",
