@@ -355,6 +355,10 @@ declare
     gone pgembedd.pipeline := _pipeline(name);
     item record;
 begin
+    if (_shadow(gone)).id is not null then
+        perform _refuse(format('"%s" has "%s" beside it.', name, (_shadow(gone)).name),
+            format('Drop that first: select pgembedd.drop_pipeline(%L, drop_column => true).', (_shadow(gone)).name));
+    end if;
     -- First: whoever builds it holds a lock that dropping a trigger would wait for.
     if _exists(gone.source) then
         perform _abandon_index(gone);

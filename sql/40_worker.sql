@@ -243,6 +243,7 @@ declare
     which integer[];
     outcomes text[];
 begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     -- The jobs that are still ours, and their rows: several messages may name one, which is written once, with what
     -- the latest of them brings. `which` says for each job where its row stands in `keys`.
     execute format($q$
@@ -304,6 +305,7 @@ declare
     which integer[];
     outcomes text[];
 begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     execute format($q$
         with held as materialized (
             select q.msg_id, q.message -> 'id' as id, c.hash, c.dropped, c.job

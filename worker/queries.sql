@@ -304,6 +304,8 @@ select exists (select from pgembedd.pipeline p where p.name = %(name)s)
 -- The rows nearest to a vector, nearest first; as the caller, so that row level security holds.
 select {keys}, {distance}, left({content}, {length}), {chunk_no}
 from {source} s where {embedding} is not null
+  -- A change of model renames; what was looked up before it is not there any more.
+  and exists (select from pgembedd.pipeline p where p.id = %(pipeline_id)s and p.name = %(name)s)
 order by {distance} limit %(limit)s
 
 -- name: search_breadth

@@ -50,10 +50,14 @@ class Target:
     vector_schema: str
 
 
+def _targets(connection: psycopg.Connection) -> list[Target]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [Target(**row) for row in cursor.execute(query("targets"))]
+
+
 def target(connection: psycopg.Connection, name: str | None) -> Target:
     """The pipeline of that name, or the only one there is. ConfigurationError otherwise."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = [Target(**row) for row in cursor.execute(query("targets"))]
+    rows = _targets(connection)
     names = ", ".join(row.name for row in rows)
     chosen = [row for row in rows if name in (None, row.name)]
     if not rows:
@@ -77,7 +81,10 @@ def search(connection: psycopg.Connection, where: Target, embedder: Embedder, te
     with connection.transaction():
         connection.execute(query("search_breadth"), {"breadth": str(max(DEFAULT_BREADTH, limit))})
         register_type(connection, where.vector_schema)
-        rows = connection.execute(_statement(where), {"vector": Vector(vector), "limit": limit}).fetchall()
+        values = {"vector": Vector(vector), "limit": limit, "pipeline_id": where.id, "name": where.name}
+        rows = connection.execute(_statement(where), values).fetchall()
+    if not rows and where.id not in [row.id for row in _targets(connection) if row.name == where.name]:
+        raise ModelMismatchError(f'The model of "{where.name}" was changed at this moment: search again.')
     keys = len(where.key_columns)
     return [
         Hit(dict(zip(where.key_columns, row[:keys], strict=True)), row[keys], row[keys + 1] or "", row[keys + 2])

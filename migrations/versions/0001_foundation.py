@@ -60,10 +60,13 @@ create table pgembedd.pipeline (
     created_indexes   text[] not null default '{}',
     enable_always     boolean not null default false,
     own_triggers      boolean not null default true,
+    shadow_of         integer unique references pgembedd.pipeline,
+    shadow            text check (shadow in ('next', 'previous')),
     created_at        timestamptz not null default clock_timestamp(),
     unique (source, embedding_column),
     unique (embedding_table),
     check (num_nonnulls(embedding_column, embedding_table) = 1),
+    check (num_nonnulls(shadow_of, shadow) in (0, 2)),
     check (num_nonnulls(content_columns, content_function) = 1)
 );
 comment on table pgembedd.pipeline is
@@ -76,6 +79,8 @@ comment on column pgembedd.pipeline.embedding_table is
     'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
 comment on column pgembedd.pipeline.own_triggers is
     'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
+comment on column pgembedd.pipeline.shadow_of is
+    'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 comment on column pgembedd.pipeline.index_due_at is
     'When the HNSW index is to be built at the latest; null when there is nothing to build.';
 

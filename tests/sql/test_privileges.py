@@ -31,8 +31,10 @@ WORKER_FUNCTIONS = {
     "set_idle(boolean)",
     "stop_pipeline(integer,text)",
     "store(text,integer,bigint[],integer[],bytea[],vector[],integer[])",
-    "store_chunks(text,integer,bigint[],integer[],bytea[],integer[],integer[],integer[],text[],integer[],integer[],"
-    "bytea[],vector[],integer[],integer[])",
+    (
+        "store_chunks(text,integer,bigint[],integer[],bytea[],integer[],integer[],integer[],text[],integer[],integer[],"
+        "bytea[],vector[],integer[],integer[])"
+    ),
     "tick(double precision,double precision)",
 }
 

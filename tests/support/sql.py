@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Job:
     suspect: bool
     pipeline_id: int
     pipeline: str
+    chunked: bool = False
 
     @property
     def id(self) -> Any:
@@ -46,11 +48,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Content:
-    """What read() has for a job: state ok, blank or gone; text only when ok; SHA-256 of the content."""
+    """What read() has for a job: state ok, blank or gone; text only when ok; SHA-256 of the content.
+
+    With an embedding table also what is put around each chunk, and the hashes of those that are there.
+    """
 
     state: str
     text: str | None
     hash: bytes
+    before: str | None = None
+    after: str | None = None
+    known: list[bytes] | None = None
 
 
 def rows(connection: psycopg.Connection, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -129,7 +137,7 @@ def claim(connection: psycopg.Connection, queue: str = FRESH, size: int = 100, l
     """Claim from one lane."""
     values = {"queue": queue, "claim_size": size, "lease_s": lease_s, "poll_s": 0}
     found = connection.execute(query("claim"), values).fetchall()
-    return [Job(queue, *row[:6]) for row in found]
+    return [Job(queue, *row[:6], chunked=row[9]) for row in found]
 
 
 def claim_one(connection: psycopg.Connection, queue: str = FRESH) -> Job:
@@ -141,7 +149,8 @@ def claim_one(connection: psycopg.Connection, queue: str = FRESH) -> Job:
 def read(connection: psycopg.Connection, jobs: Sequence[Job]) -> list[Content]:
     """The content of each job's row; all of one pipeline."""
     ids = [job.key for job in jobs]
-    found = connection.execute(query("read"), {"pipeline_id": jobs[0].pipeline_id, "ids": ids}).fetchall()
+    statement = query("read_chunks" if jobs[0].chunked else "read")
+    found = connection.execute(statement, {"pipeline_id": jobs[0].pipeline_id, "ids": ids}).fetchall()
     return [Content(*row) for row in found]
 
 
@@ -158,7 +167,7 @@ def store(
     embed: Embed = made_up,
     dropped: int = 0,
 ) -> list[str]:
-    """Store vectors for what was read (read now, if not given); one outcome per job."""
+    """Store vectors for what was read (read now, if not given); one outcome per job. Chunks are paragraphs."""
     contents = read(connection, jobs) if contents is None else contents
     values = {
         "queue": jobs[0].queue,
@@ -166,12 +175,43 @@ def store(
         "msg_ids": [job.msg_id for job in jobs],
         "read_cts": [job.read_ct for job in jobs],
         "hashes": [content.hash for content in contents],
-        "embeddings": [None if content.text is None else Vector(embed(content.text)) for content in contents],
         "dropped": [dropped for _ in jobs],
     }
-    statement = sql.SQL(query("store")).format(vector=_vector_type(connection))
+    if jobs[0].chunked:
+        values |= _chunks(contents, embed)
+    else:
+        values["embeddings"] = [None if content.text is None else Vector(embed(content.text)) for content in contents]
+    name = "store_chunks" if jobs[0].chunked else "store"
+    statement = sql.SQL(query(name)).format(vector=_vector_type(connection))
     outcomes: dict[int, str] = dict(connection.execute(statement, values).fetchall())
     return [outcomes[job.msg_id] for job in jobs]
+
+
+def _chunks(contents: Sequence[Content], embed: Embed) -> dict[str, Any]:
+    """The paragraphs of all contents, a vector for those whose text is not there yet."""
+    arrays: dict[str, list[Any]] = {
+        name: [] for name in ("jobs", "nos", "texts", "starts", "ends", "hashes", "embeddings", "tokens")
+    }
+    for job, content in enumerate(contents, start=1):
+        for no, found in enumerate(re.finditer(r"\S(?:.|\n(?!\n))*", content.text or "")):
+            text = (content.before or "") + found[0] + (content.after or "")
+            digest = hashlib.sha256(text.encode()).digest()
+            new = digest not in (content.known or [])
+            vector = Vector(embed(text)) if new else None
+            values = (job, no, found[0], found.start(), found.end(), digest, vector, len(text.split()) if new else None)
+            for array, one in zip(arrays.values(), values, strict=True):
+                array.append(one)
+    return {
+        "chunk_jobs": arrays["jobs"],
+        "chunk_nos": arrays["nos"],
+        "chunks": arrays["texts"],
+        "start_offsets": arrays["starts"],
+        "end_offsets": arrays["ends"],
+        "chunk_hashes": arrays["hashes"],
+        "embeddings": arrays["embeddings"],
+        "tokens": arrays["tokens"],
+        "tokens_kept": arrays["tokens"],
+    }
 
 
 def _vector_type(connection: psycopg.Connection) -> sql.Identifier:

@@ -1,0 +1,241 @@
+"""Another model without downtime: a shadow beside, a switch, a way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.sql import (
+    LANES,
+    call,
+    claim,
+    column,
+    connected,
+    create_pipeline,
+    made_up,
+    read,
+    rows,
+    store,
+    value,
+    work,
+)
+
+KINDS = ["column", "table"]
+
+
+@pytest.fixture(params=KINDS)
+def documents(request: pytest.FixtureRequest, database: Database) -> Iterator[psycopg.Connection]:
+    """`documents` with ten embedded rows, in a column or in a table."""
+    with connected(database) as connection:
+        connection.execute("create table documents (id int primary key, title text, content text)")
+        options = {"embedding_table": "chunks"} if request.param == "table" else {}
+        create_pipeline(connection, content_columns=["content"], create_index=True, **options)
+        pin(connection, "documents", "old")
+        insert(connection, range(1, 11))
+        work(connection)
+        yield connection
+
+
+def insert(connection: psycopg.Connection, ids: range) -> None:
+    connection.execute("insert into documents select i, 't', 'text ' || i from unnest(%s::int[]) i", (list(ids),))
+
+
+def pin(connection: psycopg.Connection, name: str, fingerprint: str) -> None:
+    connection.execute("update pgembedd.pipeline set fingerprint = %s where name = %s", (fingerprint, name))
+
+
+def work_both(connection: psycopg.Connection, new: str = "documents.next") -> None:
+    """Work all jobs, each with the model of its pipeline; `new` is how that of the new model is called now."""
+    for lane in LANES:
+        jobs = claim(connection, lane, size=1000)
+        for name in {job.pipeline for job in jobs}:
+            mine = [job for job in jobs if job.pipeline == name]
+            store(connection, mine, embed=lambda text, new_one=name == new: made_up(text)[:: -1 if new_one else 1])
+
+
+def found(connection: psycopg.Connection) -> dict[int, list[float]]:
+    """What an application reads: the vectors where they always were."""
+    table = value(
+        connection, "select coalesce(embedding_table, source)::text from pgembedd.pipeline where name = 'documents'"
+    )
+    assert table in ("documents", "chunks")
+    return {
+        key: [float(x) for x in vector.to_list()]
+        for key, vector in rows(connection, f"select id, embedding from {table} where embedding is not null")
+    }
+
+
+def old(ids: range) -> dict[int, list[float]]:
+    return {key: made_up(f"text {key}") for key in ids}
+
+
+def new(ids: range) -> dict[int, list[float]]:
+    return {key: made_up(f"text {key}")[::-1] for key in ids}
+
+
+def begin(connection: psycopg.Connection, **options: Any) -> int:
+    queued: int = call(connection, "change_model", name="documents", **{"model": "new-model"} | options)
+    pin(connection, "documents.next", "new")
+    return queued
+
+
+def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
+    assert begin(documents) == 10
+    assert found(documents) == old(range(1, 11))
+    work_both(documents)
+    assert found(documents) == old(range(1, 11))
+    insert(documents, range(11, 12))
+    work_both(documents)
+    call(documents, "switch", name="documents")
+    assert found(documents) == new(range(1, 12))
+    assert rows(documents, "select name, model, fingerprint from pgembedd.pipeline order by name") == [
+        ("documents", "new-model", "new"),
+        ("documents.previous", "gte-small", "old"),
+    ]
+    insert(documents, range(12, 13))
+    work_both(documents, new="documents")
+    assert found(documents) == new(range(1, 13))
+    call(documents, "rollback", name="documents")
+    assert found(documents) == old(range(1, 13))
+    call(documents, "switch", name="documents")
+    call(documents, "drop_pipeline", name="documents.previous", drop_column=True)
+    insert(documents, range(13, 14))
+    work_both(documents, new="documents")
+    assert found(documents) == new(range(1, 14))
+    columns = column(
+        documents,
+        "select relname || '.' || attname from pg_attribute join pg_class c on c.oid = attrelid"
+        " where relnamespace = 'public'::regnamespace and relkind = 'r' and atttypid = 'halfvec'::regtype",
+    )
+    assert columns in (["documents.embedding"], ["chunks.embedding"])
+
+
+def test_a_switch_before_the_shadow_is_complete_is_refused(documents: psycopg.Connection) -> None:
+    begin(documents)
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match=r'10 rows of "documents" have no vector in "documents\.next"'
+    ):
+        call(documents, "switch", name="documents")
+    assert found(documents) == old(range(1, 11))
+    call(documents, "switch", name="documents", force=True)
+    assert found(documents) == {}
+
+
+def test_rows_that_wait_on_both_sides_do_not_hinder_a_switch(documents: psycopg.Connection) -> None:
+    begin(documents)
+    work_both(documents)
+    insert(documents, range(20, 25))
+    call(documents, "switch", name="documents")
+    work_both(documents, new="documents")
+    assert found(documents) == new(range(1, 11)) | new(range(20, 25))
+
+
+def test_a_vector_on_its_way_lands_in_its_own_place(documents: psycopg.Connection) -> None:
+    """Claimed and read under the old names, stored under the new ones."""
+    begin(documents)
+    work_both(documents)
+    insert(documents, range(30, 31))
+    jobs = claim(documents)
+    contents = {job.msg_id: read(documents, [job]) for job in jobs}
+    call(documents, "switch", name="documents")
+    for job in jobs:
+        turned = -1 if job.pipeline == "documents.next" else 1
+        embed = lambda text, turned=turned: made_up(text)[::turned]  # noqa: E731
+        assert store(documents, [job], contents[job.msg_id], embed=embed) == ["written"]
+    assert found(documents)[30] == made_up("text 30")[::-1]
+
+
+def test_a_store_waits_for_a_switch_that_is_under_way(database: Database, documents: psycopg.Connection) -> None:
+    begin(documents)
+    work_both(documents)
+    insert(documents, range(30, 31))
+    jobs = [job for job in claim(documents) if job.pipeline == "documents"]
+    contents = read(documents, jobs)
+    with database.connect() as other:
+        other.autocommit = False
+        call(other, "switch", name="documents")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            store(documents, jobs, contents)
+        other.commit()
+    assert store(documents, jobs, contents) == ["written"]
+    assert 30 not in found(documents)
+
+
+def test_other_dimensions_and_another_type(documents: psycopg.Connection) -> None:
+    begin(documents, dimensions=4, vector_type="vector")
+    for lane in LANES:
+        if jobs := claim(documents, lane):
+            store(documents, jobs, embed=lambda _text: [1.0, 2.0, 3.0, 4.0])
+    call(documents, "switch", name="documents")
+    assert set(map(tuple, found_vectors(documents))) == {(1.0, 2.0, 3.0, 4.0)}
+
+
+def found_vectors(connection: psycopg.Connection) -> list[list[float]]:
+    table = value(
+        connection, "select coalesce(embedding_table, source)::text from pgembedd.pipeline where name = 'documents'"
+    )
+    return [[float(x) for x in vector.to_list()] for (vector,) in rows(connection, f"select embedding from {table}")]
+
+
+def test_both_sides_are_compared(documents: psycopg.Connection) -> None:
+    begin(documents)
+    sides = rows(documents, "select pipeline, rows_embedded, rows_missing from pgembedd.compare_models('documents')")
+    assert sides == [("documents", 10, 0), ("documents.next", 0, 10)]
+    work_both(documents)
+    sides = rows(
+        documents,
+        "select rows_embedded, rows_missing, index, recall > 0.9, agreement between 0 and 1"
+        " from pgembedd.compare_models('documents', sample => 5, k => 3)",
+    )
+    assert sides == [(10, 0, "valid", True, True)] * 2
+
+
+def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
+    for function, message in [
+        ("switch", 'There is nothing to switch "documents" to'),
+        ("rollback", 'There is nothing to take "documents" back to'),
+        ("compare_models", '"documents" stands alone'),
+    ]:
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
+            call(documents, function, name="documents")
+    begin(documents)
+    for function, name, message in [
+        ("change_model", "documents", '"documents" has "documents.next" beside it already'),
+        ("change_model", "documents.next", '"documents.next" stands beside another pipeline itself'),
+        ("drop_pipeline", "documents", '"documents" has "documents.next" beside it'),
+        ("rollback", "documents", 'There is nothing to take "documents" back to'),
+    ]:
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
+            call(documents, function, name=name)
+
+
+def test_a_change_given_up_leaves_nothing(documents: psycopg.Connection) -> None:
+    begin(documents)
+    call(documents, "drop_pipeline", name="documents.next", drop_column=True)
+    assert begin(documents) == 10
+
+
+def test_a_column_in_the_way_is_named(database: Database) -> None:
+    with connected(database) as connection:
+        connection.execute("create table documents (id int primary key, content text, embedding_next halfvec(3))")
+        create_pipeline(connection, content_columns=["content"])
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="has a column embedding_next already"):
+            begin(connection)
+
+
+def test_too_many_dimensions_for_an_index_are_refused(documents: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="5000 dimensions cannot be indexed as halfvec"):
+        begin(documents, dimensions=5000)
+
+
+def test_another_chunking_is_a_change_as_well(database: Database) -> None:
+    with connected(database) as connection:
+        connection.execute("create table documents (id int primary key, title text, content text)")
+        create_pipeline(connection, content_columns=["content"], embedding_table="chunks", chunk_tokens=64)
+        begin(connection, model="gte-small", chunk_tokens=128, formatting="$title $chunk")
+        found = rows(connection, "select name, chunk_tokens, formatting from pgembedd.pipeline order by name")
+        assert found == [("documents", 64, None), ("documents.next", 128, "$title $chunk")]
