@@ -47,10 +47,11 @@ begin
             job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
             job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
         end if;
-        if job.p_id is null and refusal is null then
+        if job.p_id is null and refusal is null and job.deferrals < 100 then
             perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
         elsif job.p_id is null then
-            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', refusal, job.attempts);
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
+                'It could not be registered for minutes, because others held what that takes.'), job.attempts);
         elsif job.state <> 'running' then
             perform _park(queue, job.msg_id);
         elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then

@@ -68,7 +68,12 @@ begin
        or jsonb_typeof(message -> 'embeddingColumn') is distinct from 'string' then
         return;
     end if;
-    if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.guest', 0)) then
+    -- Registered a moment ago, by a message of the same claim?
+    select p.* into host from pipeline p where p.id = _claimed_for(message);
+    if host.id is not null then
+        refusal := null;
+        return;
+    elsif not pg_try_advisory_xact_lock(hashtextextended('pgembedd.guest', 0)) then
         refusal := null;  -- another claim is at it
         return;
     end if;
@@ -87,7 +92,8 @@ begin
     end if;
     refusal := null;
 exception
-    when lock_not_available or transaction_rollback or insufficient_resources then
+    -- Two at once: locks, but also the same name twice, and an internal error where both grant a right.
+    when lock_not_available or transaction_rollback or insufficient_resources or unique_violation or internal_error then
         host := null; refusal := null;
     when others then
         get stacked diagnostics refusal = message_text, hint = pg_exception_hint;

@@ -269,6 +269,9 @@ declare
 begin
     if current.shadow_of is not null then
         perform _refuse(format('"%s" stands beside another pipeline itself.', current.name), 'Name that one.');
+    elsif not current.own_triggers then
+        perform _refuse(format('"%s" is a guest: the triggers that send its jobs fill one column only.', current.name),
+            'Let a pipeline take its place: pgembedd import supabase, or pgembedd.create_pipeline() for that column.');
     elsif beside.id is not null then
         perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
             format('Remove that first: select pgembedd.drop_pipeline(%L, drop_column => true).', beside.name));
@@ -1193,7 +1196,12 @@ begin
        or jsonb_typeof(message -> 'embeddingColumn') is distinct from 'string' then
         return;
     end if;
-    if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.guest', 0)) then
+    -- Registered a moment ago, by a message of the same claim?
+    select p.* into host from pipeline p where p.id = _claimed_for(message);
+    if host.id is not null then
+        refusal := null;
+        return;
+    elsif not pg_try_advisory_xact_lock(hashtextextended('pgembedd.guest', 0)) then
         refusal := null;  -- another claim is at it
         return;
     end if;
@@ -1212,7 +1220,8 @@ begin
     end if;
     refusal := null;
 exception
-    when lock_not_available or transaction_rollback or insufficient_resources then
+    -- Two at once: locks, but also the same name twice, and an internal error where both grant a right.
+    when lock_not_available or transaction_rollback or insufficient_resources or unique_violation or internal_error then
         host := null; refusal := null;
     when others then
         get stacked diagnostics refusal = message_text, hint = pg_exception_hint;
@@ -2448,10 +2457,11 @@ begin
             job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
             job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
         end if;
-        if job.p_id is null and refusal is null then
+        if job.p_id is null and refusal is null and job.deferrals < 100 then
             perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
         elsif job.p_id is null then
-            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', refusal, job.attempts);
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
+                'It could not be registered for minutes, because others held what that takes.'), job.attempts);
         elsif job.state <> 'running' then
             perform _park(queue, job.msg_id);
         elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then

@@ -295,6 +295,24 @@ def test_a_guest_that_is_dropped_comes_back_with_its_triggers(guide: psycopg.Con
     assert worked(guide) == {2: "written"}
 
 
+def test_a_guests_model_is_changed_by_a_pipeline_in_its_place(guide: psycopg.Connection) -> None:
+    guide.execute(INSERT, [1])
+    worked(guide)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="is a guest"):
+        call(guide, "change_model", name="documents.embedding", model="all-MiniLM-L6-v2")
+
+
+def test_two_claims_meet_the_same_newcomer(guide: psycopg.Connection, other: psycopg.Connection) -> None:
+    for number in (1, 2):
+        guide.execute(INSERT, [number])
+    with guide.transaction():
+        assert [job.id for job in claim(guide, size=1)] == [1]
+        assert claim(other) == []
+    assert value(guide, "select count(*) from pgembedd.failures") == 0
+    let_leases_run_out(guide)
+    assert worked(other) == {1: "written", 2: "written"}
+
+
 def test_the_triggers_other_function_is_followed(guide: psycopg.Connection) -> None:
     for number in (1, 2):
         guide.execute(INSERT, [number])
