@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.support.guide import follow_guide, guide_table
+from tests.support.guide import INSERT, embed, follow_guide, guide_table
 from tests.support.roles import Roles
 from tests.support.sql import (
     BACKFILL,
@@ -17,7 +17,6 @@ from tests.support.sql import (
     claim_one,
     column,
     let_leases_run_out,
-    made_up,
     queued,
     read,
     rows,
@@ -25,13 +24,6 @@ from tests.support.sql import (
     value,
     work,
 )
-
-INSERT = "insert into documents (id, title, content) values (%s, 'one', 'text')"
-
-
-def embed(text: str) -> list[float]:
-    """As many numbers as the default model gives."""
-    return made_up(text) * 128
 
 
 def worked(connection: psycopg.Connection) -> dict[Any, str]:

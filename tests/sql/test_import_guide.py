@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.test_guests import INSERT, embed
-from tests.support.guide import follow_guide, guide_table
-from tests.support.sql import column, queued, rows, value, work
+from tests.support.guide import INSERT, embed, follow_guide, guide_table
+from tests.support.imports import carried_out, only, triggers, why
+from tests.support.sql import queued, rows, value, work
 from worker.imports.guide import find_plans, options_of
 from worker.imports.plan import Plan, Refused, carry_out, in_sql
 
@@ -18,32 +18,6 @@ def plans(connection: psycopg.Connection, **options: Any) -> list[Plan | Refused
     """What there is to import, the triggers dropped unless told otherwise."""
     chosen = {"made_by": "gte-small", "model": None, "drop_triggers": True} | options
     return list(find_plans(connection, options_of(**chosen)))
-
-
-def only(found: list[Plan | Refused]) -> Plan:
-    """The only one, which is a plan."""
-    (plan,) = found
-    assert isinstance(plan, Plan), plan
-    return plan
-
-
-def carried_out(connection: psycopg.Connection, found: list[Plan | Refused]) -> list[str]:
-    """Do the only one; what it says it did."""
-    done = carry_out(connection, only(found))
-    assert isinstance(done, list), done
-    return done
-
-
-def why(found: list[Plan | Refused]) -> str:
-    """The only one, which was refused, and why."""
-    (refused,) = found
-    assert isinstance(refused, Refused), refused
-    return refused.why
-
-
-def triggers(connection: psycopg.Connection) -> set[str]:
-    """All triggers that somebody made."""
-    return set(column(connection, "select tgname from pg_trigger where not tgisinternal"))
 
 
 @pytest.fixture
@@ -146,6 +120,19 @@ CONDITION = (
 def test_what_cannot_be_taken_over(guide: psycopg.Connection, damage: str, reason: str) -> None:
     guide.execute(damage.encode())
     assert why(plans(guide)).startswith(reason)
+
+
+def test_a_trigger_function_of_another_name(connection: psycopg.Connection) -> None:
+    """What its arguments name is what counts; triggers with other arguments are nobody's business."""
+    follow_guide(connection)
+    guide_table(connection, triggers=False)
+    connection.execute("alter function util.queue_embeddings rename to enqueue")
+    connection.execute(
+        "create trigger a after insert on documents for each row execute function util.enqueue('embedding_input', "
+        "'embedding'); create trigger b after insert on documents for each row execute function util.enqueue('x', 'y')"
+    )
+    carried_out(connection, plans(connection))
+    assert triggers(connection) == {"b", "pgembedd_1_insert", "pgembedd_1_update"}
 
 
 def test_a_refusal_of_the_database_leaves_everything_as_it_was(guide: psycopg.Connection) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.test_guests import embed
-from tests.sql.test_import_guide import carried_out, only, triggers, why
+from tests.support.guide import embed
+from tests.support.imports import carried_out, only, triggers, why
 from tests.support.pgai import configuration, create_vectorizer, install_pgai
 from tests.support.sql import BACKFILL, FRESH, claim, column, queued, rows, value, work
 from worker.imports.names import known_model
@@ -46,7 +46,7 @@ def test_a_table_destination_is_taken_over_with_its_vectors(pgai: psycopg.Connec
         " as written(id, nth, chunk)"
     )
     done_by_pgai(pgai, vectorizer, 1, 2)
-    pgai.execute("update blog set body = 'changed' where id = 2")
+    pgai.execute("update blog set body = 'other text, and more' where id = 2")
     done = carried_out(pgai, plans(pgai))
     assert "1 rows taken over with their vectors" in done
     assert "1 rows queued that have none" in done

@@ -10,7 +10,10 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
+from tests.support.sql import made_up
+
 QUEUE = "embedding_jobs"
+INSERT = "insert into documents (id, title, content) values (%s, 'one', 'text')"
 
 UTILITIES = """
 create schema util;
@@ -77,3 +80,8 @@ def guide_table(
     statements = TABLE + (TRIGGERS if triggers else "") + (CLEARING if clear else "")
     types = {"key": sql.SQL(key), "vector": sql.SQL(vector)}
     connection.execute(sql.SQL(statements).format(**parts, **types))
+
+
+def embed(text: str) -> list[float]:
+    """A made-up vector of as many numbers as the default model gives."""
+    return made_up(text) * 128

@@ -69,8 +69,10 @@ def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Pla
     def target(trigger: Trigger) -> tuple[str, ...]:
         return (trigger.schema, trigger.table, *trigger.arguments[:2])
 
-    queueing = sorted((each for each in triggers if each.function == QUEUEING), key=target)
+    queueing = sorted((each for each in triggers if _queues(each)), key=target)
     for (schema, table, *arguments), group in groupby(queueing, key=target):
+        found = list(group)
+        named = any(each.function == QUEUEING for each in found)
         if len(arguments) != 2:
             yield Refused(f"{schema}.{table}", "its trigger names no content function and column: create a pipeline.")
             continue
@@ -84,7 +86,14 @@ def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Pla
         values = {"schema": schema, "table": table, "function": function, "column": column}
         row = connection.execute(query("import_column"), values).fetchone()
         assert row is not None
-        yield _plan(column, function, list(group), clearing, Column(*row), options)
+        about = Column(*row)
+        if named or (about.function is not None and about.type in VECTOR_TYPES):
+            yield _plan(column, function, found, clearing, about, options)
+
+
+def _queues(trigger: Trigger) -> bool:
+    """The guide's own function, or one of another name that may be like it: its arguments have to say more."""
+    return trigger.function == QUEUEING or (not trigger.before and len(trigger.arguments) == 2)
 
 
 def _plan(
