@@ -130,7 +130,7 @@ as $$
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = pipeline.embedding_table
 $$;
 
--- The rows of the source, each with its chunks; what is called alike on both sides gets an embedding_ in front. It runs
+-- The rows of the source (their vectors excepted, whose columns come and go), each with its chunks; what is called alike on both sides gets an embedding_ in front. It runs
 -- with the rights of whoever asks, which views before PostgreSQL 15 cannot: there row level security means no view.
 create or replace function pgembedd._ensure_view(pipeline pgembedd.pipeline) returns void
 language plpgsql
@@ -138,16 +138,17 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     invoker boolean := current_setting('server_version_num')::integer >= 150000;
+    source_columns text := (select string_agg(format('s.%I', c), ', ') from unnest(_watchable_columns(pipeline.source)) as c);
     columns text;
     owner regrole := (select relowner from pg_class where oid = pipeline.source);
 begin
     if to_regclass(_view_name(pipeline)) is not null
        or not invoker and (select relrowsecurity from pg_class where oid = pipeline.source) then return; end if;
     select string_agg(format('e.%I as %I', c, case when exists (
-        select from pg_attribute a where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped) then 'embedding_' || c else c end), ', ')
+        select from unnest(_watchable_columns(pipeline.source)) as w where w = c) then 'embedding_' || c else c end), ', ')
     into columns from unnest(_chunk_columns()) as c;
-    execute format('create view %s %s as select s.*, %s from %s s join %s e on %s', _view_name(pipeline),
-        case when invoker then 'with (security_invoker = true)' else '' end, columns, pipeline.source, pipeline.embedding_table,
+    execute format('create view %s %s as select %s, %s from %s s join %s e on %s', _view_name(pipeline),
+        case when invoker then 'with (security_invoker = true)' else '' end, source_columns, columns, pipeline.source, pipeline.embedding_table,
         _key_match(pipeline.source, 's', 'e'));
     if owner <> current_user::regrole then
         execute format('alter view %s owner to %s', _view_name(pipeline), owner);

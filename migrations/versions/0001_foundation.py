@@ -60,6 +60,7 @@ create table pgembedd.pipeline (
     created_indexes   text[] not null default '{}',
     enable_always     boolean not null default false,
     own_triggers      boolean not null default true,
+    sweep_due_at      timestamptz not null default '-infinity',
     shadow_of         integer unique references pgembedd.pipeline,
     shadow            text check (shadow in ('next', 'previous')),
     created_at        timestamptz not null default clock_timestamp(),
