@@ -74,12 +74,14 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    if poll_s > 0 then
+    if _dealt(queue) then
+        return query select r.* from _deal(queue, qty, lease_s) r;
+    else
+        return query select r.* from _take_oldest(queue, qty, lease_s) r;
+    end if;
+    if not found and poll_s > 0 then
         return query select r.msg_id, r.read_ct, r.message, r.headers
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
-    else
-        return query select r.msg_id, r.read_ct, r.message, r.headers
-        from pgmq.read(queue_name => queue, vt => lease_s, qty => qty) r;
     end if;
 end $$;
 

@@ -101,6 +101,7 @@ as $$
 declare
     state pgembedd.installation;
     swept bigint;
+    indexes_due boolean;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
     select i.* into state from installation i;
@@ -109,13 +110,18 @@ begin
         swept := sweep(only_due => true);
         update installation set swept_at = clock_timestamp();
     end if;
-    if state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp() then
+    indexes_due := state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
+        or state.indexes_at < (select max(p.created_at) from pipeline p);
+    if indexes_due then
         perform _tend_indexes();
         update installation set indexes_at = clock_timestamp();
     end if;
     if state.retained_at + make_interval(secs => retention_every_s) <= clock_timestamp() then
         perform retention();
         update installation set retained_at = clock_timestamp();
+    end if;
+    if indexes_due then
+        perform _tend_queues();  -- last, since its lock on a queue is held till the end
     end if;
     return swept;
 end $$;

@@ -156,6 +156,22 @@ def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
             yield Finding("note", about, f"{dead} rows given up", "See pgembedd.failures; then pgembedd retry.")
         yield from _index(about, name, index, due_s)
         yield from _model(about, model, fingerprint, dimensions, models.get(model))
+    yield from _sharing(connection)
+
+
+def _sharing(connection: psycopg.Connection) -> Iterator[Finding]:
+    """Queues of several pipelines whose claims hand out in the order of arrival."""
+    for queue, unfinished, may, statement in _rows(connection, "doctor_sharing"):
+        text = "several pipelines share it, and until its index is there a long backlog of one stands before the others"
+        if unfinished:
+            remedy = f"If nobody is building it: drop index pgmq.q_{queue}_by_party; then: {statement};"
+        elif may:
+            remedy = (
+                f"The upkeep makes it where the queue is short, a worker that may where it is long; or: {statement};"
+            )
+        else:
+            remedy = f"As the owner of pgmq.q_{queue}: {statement};"
+        yield Finding("note", f'queue "{queue}"', text, remedy)
 
 
 def _index(about: str, name: str, state: str | None, due_s: float | None) -> Iterator[Finding]:

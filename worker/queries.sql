@@ -66,6 +66,12 @@ select pipeline_id, pipeline, model, fingerprint, dimensions from pgembedd.model
 -- The queues to serve: fresh and backfill.
 select queue, backfill_queue from pgembedd.lanes()
 
+-- name: existing_queues
+-- Which of these names are queues of pgmq, whatever this role may do with them.
+select q.name from unnest(%(queues)s::text[]) as q(name)
+join pg_catalog.pg_class c on c.relname = 'q_' || q.name and c.relkind in ('r', 'p')
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = 'pgmq'
+
 -- name: set_idle
 -- Ask the triggers to NOTIFY, or tell them not to.
 select pgembedd.set_idle(%(idle)s)
@@ -95,6 +101,11 @@ order by p.index_due_at
 -- name: indexes_wanted
 -- Indexes that are outstanding, due or not.
 select p.name from pgembedd.pipeline p where p.index_due_at is not null order by p.index_due_at
+
+-- name: queue_indexes_due
+-- Queues that several pipelines share and that are too long for the upkeep: what makes their index.
+select s.queue, pgembedd._sharing_index(s.queue, true) from pgembedd._sharing() s
+where s.shared and s.index is null and s.online order by s.queue
 
 -- name: index_state
 -- What status says of a pipeline's index.
@@ -222,6 +233,12 @@ select q.name from (select l.queue as name from pgembedd.lanes() l union select 
 where not exists (
     select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'pgmq' and c.relname = 'q_' || q.name)
+
+-- name: doctor_sharing
+-- Queues that several pipelines share while their claims cannot deal: why, and what makes the index.
+select s.queue, s.index is not null, s.may, pgembedd._sharing_index(s.queue, c.relkind = 'r')
+from pgembedd._sharing() s join pg_catalog.pg_class c on c.oid = pgembedd._queue_table(s.queue)::regclass
+where s.shared and not s.dealt order by s.queue
 
 -- name: doctor_may_look
 -- Whether this role may read the pipelines.

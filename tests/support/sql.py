@@ -137,7 +137,7 @@ def claim(connection: psycopg.Connection, queue: str = FRESH, size: int = 100, l
     """Claim from one lane."""
     values = {"queue": queue, "claim_size": size, "lease_s": lease_s, "poll_s": 0}
     found = connection.execute(query("claim"), values).fetchall()
-    return [Job(queue, *row[:6], chunked=row[9]) for row in found]
+    return [Job(queue, *[*row[:6], row[9]]) for row in found]
 
 
 def claim_one(connection: psycopg.Connection, queue: str = FRESH) -> Job:
