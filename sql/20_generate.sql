@@ -385,8 +385,9 @@ begin
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
-    perform _generate_triggers(pipeline);
-    perform _attach(pipeline);
+    if pipeline.own_triggers then
+        perform _generate_triggers(pipeline), _attach(pipeline);
+    end if;
 end $$;
 
 -- The statement triggers of a pipeline: its chunks go with a row, where it has chunks.
@@ -414,6 +415,7 @@ declare
     attached integer := 0;
     prefix text := format('pgembedd_%s_', pipeline.id);
 begin
+    if not pipeline.own_triggers then return 0; end if;
     for relation in
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')

@@ -117,6 +117,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
+    perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
     made.source_name := made.source::text;
     made.key_columns := array(select k.name from _key_columns(made.source) k);
@@ -392,6 +393,7 @@ begin
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
+    perform _foretell_return(gone);
 end $$;
 comment on function pgembedd.drop_pipeline is
     'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';

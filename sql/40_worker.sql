@@ -17,6 +17,8 @@ as $$
 #variable_conflict use_column
 declare
     job record;
+    guest record;
+    refusal text;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -30,7 +32,7 @@ begin
         from (
             select r.*,
                    case when r.message ? 'pipeline' and r.message ->> 'id' is not null then r.message ->> 'pipeline'
-                        else _pipeline_of(r.message)::text end as named,
+                        else _claimed_for(r.message)::text end as named,
                    case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
                    case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
                    case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
@@ -38,9 +40,18 @@ begin
         left join pipeline p on p.id::text = c.named
         order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop
-        if job.p_id is null then
-            perform _bury(queue, job.msg_id, null, 'unknown_pipeline',
-                'No pipeline writes where this job points.', job.attempts);
+        if job.p_id is null then  -- a message of others may be the first of its kind
+            select (g.host).*, g.refusal into guest from _guest(queue, job.message) g;
+            refusal := guest.refusal;
+            job.p_id := guest.id; job.name := guest.name; job.model := guest.model; job.fingerprint := guest.fingerprint;
+            job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
+            job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
+        end if;
+        if job.p_id is null and refusal is null and job.deferrals < 100 then
+            perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
+        elsif job.p_id is null then
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
+                'It could not be registered for minutes, because others held what that takes.'), job.attempts);
         elsif job.state <> 'running' then
             perform _park(queue, job.msg_id);
         elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
@@ -85,7 +96,9 @@ as $$
         then p.id::text = message ->> 'pipeline'
         else p.embedding_column = message ->> 'embeddingColumn' and exists (
             select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            where c.oid = p.source and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
+            -- The row trigger of a partitioned table names the partition.
+            where p.source in (c.oid, pg_partition_root(c.oid))
+              and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
 $$;
 
 create or replace function pgembedd._park(queue text, msg_id bigint) returns void

@@ -153,6 +153,7 @@ declare
     attached integer := 0;
     prefix text := format('pgembedd_%s_', pipeline.id);
 begin
+    if not pipeline.own_triggers then return 0; end if;
     for relation in
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
@@ -287,6 +288,9 @@ declare
 begin
     if current.shadow_of is not null then
         perform _refuse(format('"%s" stands beside another pipeline itself.', current.name), 'Name that one.');
+    elsif not current.own_triggers then
+        perform _refuse(format('"%s" is a guest: the triggers that send its jobs fill one column only.', current.name),
+            'Let a pipeline take its place: pgembedd import supabase, or pgembedd.create_pipeline() for that column.');
     elsif beside.id is not null then
         perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
             format('Remove that first: select pgembedd.drop_pipeline(%L, drop_column => true).', beside.name));
@@ -310,6 +314,27 @@ begin
                                    where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)));
     end if;
 end $$;
+CREATE FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    owner oid := (select relowner from pg_class where oid = wanted.source);
+    author oid := (select proowner from pg_proc where oid = function);
+begin
+    if not exists (select from _triggers_of_others(wanted.source, given, wanted.embedding_column)) then
+        perform _refuse(format('No trigger on %s has the arguments (%L, %L), so its owner did not ask for this.',
+                wanted.source, given, wanted.embedding_column),
+            'Make one that sends its jobs, or register the table with pgembedd.create_pipeline().');
+    elsif function is null then
+        perform _refuse(format('There is no function %s(%s), neither beside the table nor in public.', given, wanted.source),
+            'Create it; it takes one row of the table and returns text.');
+    elsif author <> owner and author <> (select nspowner from pg_namespace where nspname = 'pgembedd')
+          and not (select rolsuper from pg_roles where oid = author) then
+        perform _refuse(format('%s belongs to %s, but would run as %s, who owns the table.', function, author::regrole, owner::regrole),
+            format('If its code may do that, run ALTER FUNCTION %s OWNER TO %s.', function, owner::regrole));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -323,6 +348,21 @@ begin
         perform _check_columns(made, _formatting_columns(made.formatting), 'formatting');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if cardinality(wanted.key_columns) > 1 then
+        perform _refuse(format('%s has a key of %s columns, but its trigger sends one value.', wanted.source, cardinality(wanted.key_columns)),
+            'Register it with pgembedd.create_pipeline(), whose triggers send the whole key.');
+    elsif wanted.key_columns <> '{id}' and exists (
+        select from pg_attribute a where a.attrelid = wanted.source and a.attname = 'id' and not a.attisdropped) then
+        perform _refuse(format('%s has a column id, but its primary key is "%s": which of them its trigger sends is not known.',
+                wanted.source, wanted.key_columns[1]),
+            'Register it with pgembedd.create_pipeline(), whose triggers send the primary key.');
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_options(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -499,6 +539,16 @@ CREATE FUNCTION pgembedd._chunk_columns() RETURNS text[]
     select array['chunk_no', 'chunk', 'start_offset', 'end_offset', 'embedding', 'content_hash', 'model', 'tokens',
                  'tokens_kept', 'embedded_at']
 $$;
+CREATE FUNCTION pgembedd._claimed_for(message jsonb) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select p.id from pipeline p
+    where p.id = _pipeline_of(message)
+      and (p.own_triggers or message ? 'pipeline' or message ->> 'contentFunction' is null
+           or p.content_function like '%.' || replace(replace(replace(
+                quote_ident(regexp_replace(message ->> 'contentFunction', '^.*\.', '')), '\', '\\'), '_', '\_'), '%', '\%'))
+$$;
 CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -559,6 +609,7 @@ CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boole
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
+    perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
     made.source_name := made.source::text;
     made.key_columns := array(select k.name from _key_columns(made.source) k);
@@ -660,6 +711,32 @@ begin
         if depth >= threshold then return true; end if;
     end loop;
     return false;
+end $$;
+CREATE FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    guest pgembedd.pipeline;
+    item text;
+begin
+    select p.* into guest from pipeline p
+    where p.source = _dismiss_guest.source and p.embedding_column = _dismiss_guest.embedding_column and not p.own_triggers;
+    if guest.id is null then return; end if;
+    foreach item in array array[guest.queue, guest.backfill_queue] loop
+        perform _unpark(item, guest.id);
+        if to_regclass(_queue_table(item)) is not null then
+            execute format('update %s q set message = q.message - ''pipeline'' where q.message ->> ''pipeline'' = %L',
+                _queue_table(item), guest.id);
+        end if;
+    end loop;
+    for item in
+        select f.oid::regprocedure::text from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proname like format('pipeline\_%s\_%%', guest.id)
+    loop
+        execute format('drop function %s', item);
+    end loop;
+    delete from pipeline p where p.id = guest.id;
 end $$;
 CREATE FUNCTION pgembedd._drop_unfinished(pipeline_id integer) RETURNS integer
     LANGUAGE plpgsql
@@ -863,6 +940,20 @@ CREATE FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regcl
     where i.indrelid = relation and k.attname = _vector_column(made) and i.indpred is null
       and a.amname in ('hnsw', 'ivfflat') and o.opcname = format('%s_%s_ops', made.vector_type, made.distance)
 $$;
+CREATE FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    triggers text;
+begin
+    if gone.own_triggers then return; end if;
+    select string_agg(quote_ident(t.tgname), ', ' order by t.tgname) into triggers from _guest_triggers(gone) t;
+    if triggers is not null then
+        raise notice 'The pipeline "%" was made by jobs of the triggers % on %, and the next one makes it again: drop them, or keep the pipeline and call pgembedd.pause().',
+            gone.name, triggers, gone.source;
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -924,8 +1015,9 @@ begin
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
-    perform _generate_triggers(pipeline);
-    perform _attach(pipeline);
+    if pipeline.own_triggers then
+        perform _generate_triggers(pipeline), _attach(pipeline);
+    end if;
 end $$;
 CREATE FUNCTION pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
@@ -1201,6 +1293,124 @@ end $body$, pipeline.id, format($q$
             _key_numbered(pipeline.source))));
     perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
 end $_$;
+CREATE FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '1s'
+    AS $$
+declare
+    wanted pgembedd.pipeline;
+    hint text;
+begin
+    refusal := 'No pipeline writes where this job points.';
+    if message ? 'pipeline' or coalesce(message -> 'id', 'null') = 'null'
+       or jsonb_typeof(message -> 'schema') is distinct from 'string' or jsonb_typeof(message -> 'table') is distinct from 'string'
+       or jsonb_typeof(message -> 'contentFunction') is distinct from 'string'
+       or jsonb_typeof(message -> 'embeddingColumn') is distinct from 'string' then
+        return;
+    end if;
+    -- Registered a moment ago, by a message of the same claim?
+    select p.* into host from pipeline p where p.id = _claimed_for(message);
+    if host.id is not null then
+        refusal := null;
+        return;
+    elsif not pg_try_advisory_xact_lock(hashtextextended('pgembedd.guest', 0)) then
+        refusal := null;  -- another claim is at it
+        return;
+    end if;
+    select p.* into host from pipeline p where p.id = _pipeline_of(message);
+    -- A job that names what no trigger names any more is older than that change.
+    if host.id is not null and not exists (
+        select from _triggers_of_others(host.source, message ->> 'contentFunction', host.embedding_column)) then
+        refusal := null;
+        return;
+    end if;
+    wanted := _guest_wanted(queue, message);
+    if host.id is null then
+        host := _register_guest(wanted);
+    elsif not host.own_triggers and host.content_function <> wanted.content_function then
+        host := _guest_with(host, wanted.content_function);
+    end if;
+    refusal := null;
+exception
+    -- Two at once: locks, but also the same name twice, and an internal error where both grant a right.
+    when lock_not_available or transaction_rollback or insufficient_resources or unique_violation or internal_error then
+        host := null; refusal := null;
+    when others then
+        get stacked diagnostics refusal = message_text, hint = pg_exception_hint;
+        host := null;
+        refusal := concat_ws(' ', refusal, nullif(hint, ''), 'Then call pgembedd.retry_failed().');
+end $$;
+CREATE FUNCTION pgembedd._guest_function(source regclass, given text) RETURNS regprocedure
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, '^.*\.', ''), source))
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    cross join lateral unnest(case when given like '%.%' then array[substring(given from '^(.*)\.')]
+                                   else array[n.nspname::text, 'public'] end) with ordinality as s(name, nth)
+    where c.oid = source
+      and to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, '^.*\.', ''), source)) is not null
+    order by s.nth limit 1
+$$;
+CREATE FUNCTION pgembedd._guest_name(source regclass, embedding_column text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when n.nth = 1 then b.base else b.base || '-' || n.nth end
+    from (select coalesce(nullif(ltrim(left(regexp_replace(coalesce((select relname from pg_class where oid = source), 'guest')
+            || '.' || embedding_column, '[^A-Za-z0-9_.-]+', '_', 'g'), 50), '.-'), ''), 'guest') as base) b
+    cross join generate_series(1, (select count(*) + 1 from pipeline)) as n(nth)
+    where not exists (select from pipeline p where p.name = case when n.nth = 1 then b.base else b.base || '-' || n.nth end)
+    order by n.nth limit 1
+$$;
+CREATE FUNCTION pgembedd._guest_triggers(host pgembedd.pipeline) RETURNS SETOF pg_trigger
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select t.* from pg_proc f join pg_namespace n on n.oid = f.pronamespace
+    cross join lateral unnest(array[f.proname::text, n.nspname || '.' || f.proname]) as given(name)
+    cross join lateral _triggers_of_others(host.source, given.name, host.embedding_column) t
+    where f.oid = to_regprocedure(format('%s(%s)', host.content_function, host.source))
+$$;
+CREATE FUNCTION pgembedd._guest_wanted(queue text, message jsonb) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    wanted pgembedd.pipeline;
+    named text := format('%I.%I', message ->> 'schema', message ->> 'table');
+    function regprocedure;
+begin
+    wanted.embedding_column := message ->> 'embeddingColumn';
+    -- The triggers of a partitioned table fire with the name of the partition.
+    wanted.source := coalesce(pg_partition_root(to_regclass(named)), to_regclass(named));
+    wanted.source_name := named;
+    wanted.name := _guest_name(wanted.source, wanted.embedding_column);
+    perform _check_source(wanted);
+    wanted.source_name := wanted.source::text;
+    wanted.key_columns := array(select k.name from _key_columns(wanted.source) k);
+    function := _guest_function(wanted.source, message ->> 'contentFunction');
+    perform _check_guest_key(wanted), _check_consent(wanted, message ->> 'contentFunction', function);
+    wanted.content_function := _content_function(function, message ->> 'contentFunction', wanted.source_name);
+    perform _check_owner(wanted);
+    select l.queue, l.backfill_queue into wanted.queue, wanted.backfill_queue
+    from lanes() l where _guest_wanted.queue in (l.queue, l.backfill_queue) order by l.queue <> 'embedding_jobs' limit 1;
+    return wanted;
+end $$;
+CREATE FUNCTION pgembedd._guest_with(host pgembedd.pipeline, content_function text) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if exists (select from _guest_triggers(host)) then
+        perform _refuse(format('Triggers on %s fill "%s" by two functions, %s and %s.', host.source, host.embedding_column,
+            host.content_function, content_function), 'Leave one of them.');
+    end if;
+    update pipeline p set content_function = _guest_with.content_function where p.id = host.id returning * into host;
+    perform _generate_read(host), _generate_write(host);
+    return host;
+end $$;
 CREATE FUNCTION pgembedd._has_builder(source regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1259,6 +1469,59 @@ CREATE FUNCTION pgembedd._if_there(relation regclass, statement text, ending tex
     AS $$
     select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L%s end', relation, statement, ending)
 $$;
+CREATE FUNCTION pgembedd._import_chunks(name text, chunks regclass, pending regclass, fingerprint text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    keys text := (select string_agg(format('%I', k), ', ') from unnest(one.key_columns) as k);
+    taken bigint;
+begin
+    execute format($q$
+        with found as materialized (
+            select %2$s, e.chunk_seq, e.chunk as embedded, e.embedding, c.piece, strpos(c.content, c.piece) as at,
+                   bool_and(c.piece is not null and strpos(c.content, c.piece) > 0) over (partition by %2$s) as whole
+            from %3$s s
+            join %4$s e on %5$s
+            cross join lateral (select %6$s as before, %7$s as after, %8$s as content) a
+            cross join lateral (select a.content, case when starts_with(e.chunk, a.before)
+                    and right(e.chunk, length(a.after)) = a.after and length(e.chunk) >= length(a.before) + length(a.after)
+                then substr(e.chunk, length(a.before) + 1, length(e.chunk) - length(a.before) - length(a.after)) end as piece) c
+            where not %9$s),
+        copied as (
+            insert into %1$s (%10$s, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model, tokens, tokens_kept)
+            select %11$s, f.chunk_seq, f.piece, f.at - 1, f.at - 1 + length(f.piece), f.embedding::%12$s,
+                   sha256(convert_to(f.embedded, 'UTF8')), $1, 0, 0
+            from found f where f.whole
+            returning %10$s)
+        select count(*) from (select distinct %10$s from copied) d
+        $q$,
+        one.embedding_table, (select string_agg(format('s.%I', k), ', ') from unnest(one.key_columns) as k), one.source, chunks,
+        _key_match(one.source, 's', 'e'),
+        case when one.formatting is null then quote_literal('') else _around(one.formatting, 's', false) end,
+        case when one.formatting is null then quote_literal('') else _around(one.formatting, 's', true) end,
+        _content(one, 's'), _pending(one, pending, 's'), keys,
+        (select string_agg(format('f.%I', k), ', ') from unnest(one.key_columns) as k),
+        format('%s(%s)', _vector_type(one.vector_type), one.dimensions)) into taken using fingerprint;
+    perform pin_model(one.id, fingerprint);
+    return taken;
+end $_$;
+CREATE FUNCTION pgembedd._import_pending(name text, pending regclass) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    queued bigint;
+begin
+    execute _enqueue(one, one.backfill_queue, _key_json(one.source, 's'),
+        format('%s s where %s and not %s', one.source, _pending(one, pending, 's'), _waits(one)));
+    get diagnostics queued = row_count;
+    return queued;
+end $$;
 CREATE FUNCTION pgembedd._index_base(relation regclass, embedding_column text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1355,6 +1618,17 @@ CREATE FUNCTION pgembedd._index_within(frame regclass, relation regclass) RETURN
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select t.relid from pg_partition_tree(frame) t join pg_index i on i.indexrelid = t.relid where i.indrelid = relation
+$$;
+CREATE FUNCTION pgembedd._indexed_distance(source regclass, embedding_column text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce((
+        select case when o.opcname like '%\_l2\_ops' then 'l2' when o.opcname like '%\_ip\_ops' then 'ip' end
+        from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        join pg_opclass o on o.oid = i.indclass[0]
+        where i.indrelid = source and a.attname = embedding_column
+        order by o.opcname not like '%cosine%' desc, i.indexrelid limit 1), 'cosine')
 $$;
 CREATE FUNCTION pgembedd._is_for(pipeline_id integer) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -1724,6 +1998,13 @@ CREATE FUNCTION pgembedd._party() RETURNS text
     AS $_$
     select $q$"left"(coalesce(q.message ->> 'pipeline', 'table ' || (q.message ->> 'table'), ''), 63) collate "C"$q$
 $_$;
+CREATE FUNCTION pgembedd._pending(pipeline pgembedd.pipeline, pending regclass, alias text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when pending is null then 'false'
+                else format('exists (select from %s q where %s)', pending, _key_match(pipeline.source, 'q', alias)) end
+$$;
 CREATE FUNCTION pgembedd._percent(source regclass, pages integer) RETURNS double precision
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1758,7 +2039,9 @@ CREATE FUNCTION pgembedd._pipeline_of(message jsonb) RETURNS integer
         then p.id::text = message ->> 'pipeline'
         else p.embedding_column = message ->> 'embeddingColumn' and exists (
             select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            where c.oid = p.source and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
+            -- The row trigger of a partitioned table names the partition.
+            where p.source in (c.oid, pg_partition_root(c.oid))
+              and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
 $$;
 CREATE FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1952,6 +2235,48 @@ begin
         raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
             using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
     end if;
+end $$;
+CREATE FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    typmod integer;
+    namespace text := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = wanted.source);
+begin
+    select t.typname, a.atttypmod into wanted.vector_type, typmod
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = wanted.source and a.attname = wanted.embedding_column and a.attnum > 0 and not a.attisdropped
+      and a.attgenerated = '' and t.oid in (to_regtype(_vector_type('halfvec')), to_regtype(_vector_type('vector')));
+    if wanted.vector_type is null then
+        perform _refuse(format('%s has no column "%s" of the type halfvec or vector.', wanted.source, wanted.embedding_column),
+            format('Add it with ALTER TABLE %s ADD COLUMN %I halfvec(384).', wanted.source, wanted.embedding_column));
+    end if;
+    wanted.dimensions := case when typmod > 0 then typmod else 384 end;
+    wanted.state_reason := case
+        when typmod <= 0 then format('%s.%I has no dimensions. Run ALTER TABLE %s ALTER COLUMN %I TYPE %s(384), then call pgembedd.resume(%L).',
+            wanted.source, wanted.embedding_column, wanted.source, wanted.embedding_column, _vector_type(wanted.vector_type), wanted.name)
+        when typmod <> 384 then format('%s.%I has %s dimensions, gte-small makes 384. If these vectors are of another model that '
+            'pgembedd has, call pgembedd.drop_pipeline(%L) and pgembedd.create_pipeline(..., adopt => true, model => ..., dimensions => %s).',
+            wanted.source, wanted.embedding_column, typmod, wanted.name, typmod) end;
+    insert into pipeline (
+        name, source, source_name, key_columns, content_function, watch_columns, embedding_column, model, dimensions,
+        vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path, m, ef_construction,
+        own_triggers, state, state_reason)
+    values (
+        wanted.name, wanted.source, wanted.source_name, wanted.key_columns, wanted.content_function, '{}',
+        wanted.embedding_column, 'gte-small', wanted.dimensions, wanted.vector_type,
+        _indexed_distance(wanted.source, wanted.embedding_column), 'keep', wanted.queue, wanted.backfill_queue, 5,
+        -- Where a hosted project's own connections look things up: its table's schema, public, and that of extensions.
+        (select string_agg(quote_ident(s.name), ', ' order by s.nth)
+         from (select u.name, min(u.nth) as nth from unnest(array[namespace, 'public',
+                (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector')])
+                with ordinality as u(name, nth) group by u.name) s),
+        16, 64, false, case when wanted.state_reason is null then 'running' else 'stopped' end, wanted.state_reason)
+    returning * into wanted;
+    perform _generate(wanted);
+    perform pg_notify('pgembedd_events', jsonb_build_object('event', 'guest', 'pipeline', wanted.id, 'name', wanted.name)::text);
+    return wanted;
 end $$;
 CREATE FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb DEFAULT '{}'::jsonb) RETURNS integer
     LANGUAGE plpgsql
@@ -2279,6 +2604,13 @@ CREATE FUNCTION pgembedd._swap_key(pipeline_id integer) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select hashtextextended('pgembedd.swap', pipeline_id) $$;
+CREATE FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select pipeline.own_triggers
+        or exists (select from _guest_triggers(pipeline) t where t.tgtype::integer & 4 <> 0 and t.tgqual is null)
+$$;
 CREATE FUNCTION pgembedd._table_name(made pgembedd.pipeline) RETURNS text[]
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2449,6 +2781,17 @@ CREATE FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) RETURNS TABLE(ver
                  ('delete', 'after delete on %s referencing old table as old_rows', false),
                  ('truncate', 'after truncate on %s', false)) as t(verb, event, always)
     where t.always or pipeline.embedding_table is not null
+$$;
+CREATE FUNCTION pgembedd._triggers_of_others(source regclass, content_function text, embedding_column text) RETURNS SETOF pg_trigger
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- tgargs ends each argument with a zero byte, which no text can hold: escaped it is \000.
+    select t.* from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+    where t.tgrelid = source and not t.tgisinternal and t.tgenabled <> 'D' and f.pronamespace <> 'pgembedd'::regnamespace
+      and string_to_array(encode(t.tgargs, 'escape'), '\000') @> array[
+        encode(convert_to(content_function, getdatabaseencoding()), 'escape'),
+        encode(convert_to(embedding_column, getdatabaseencoding()), 'escape')]
 $$;
 CREATE FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) RETURNS SETOF regclass
     LANGUAGE sql STABLE
@@ -2674,6 +3017,8 @@ CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s 
 #variable_conflict use_column
 declare
     job record;
+    guest record;
+    refusal text;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -2687,7 +3032,7 @@ begin
         from (
             select r.*,
                    case when r.message ? 'pipeline' and r.message ->> 'id' is not null then r.message ->> 'pipeline'
-                        else _pipeline_of(r.message)::text end as named,
+                        else _claimed_for(r.message)::text end as named,
                    case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
                    case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
                    case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
@@ -2695,9 +3040,18 @@ begin
         left join pipeline p on p.id::text = c.named
         order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop
-        if job.p_id is null then
-            perform _bury(queue, job.msg_id, null, 'unknown_pipeline',
-                'No pipeline writes where this job points.', job.attempts);
+        if job.p_id is null then  -- a message of others may be the first of its kind
+            select (g.host).*, g.refusal into guest from _guest(queue, job.message) g;
+            refusal := guest.refusal;
+            job.p_id := guest.id; job.name := guest.name; job.model := guest.model; job.fingerprint := guest.fingerprint;
+            job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
+            job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
+        end if;
+        if job.p_id is null and refusal is null and job.deferrals < 100 then
+            perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
+        elsif job.p_id is null then
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
+                'It could not be registered for minutes, because others held what that takes.'), job.attempts);
         elsif job.state <> 'running' then
             perform _park(queue, job.msg_id);
         elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
@@ -2839,6 +3193,7 @@ begin
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
+    perform _foretell_return(gone);
 end $$;
 COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';
 CREATE FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) RETURNS SETOF bigint
@@ -3325,7 +3680,7 @@ begin
             if one.embedding_table is not null then perform _mirror_rights(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
-            swept := swept + _backfill(one, false, at_most);
+            swept := swept + case when _swept(one) then _backfill(one, false, at_most) else 0 end;
             if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
                 update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began) where p.id = one.id;
             end if;
@@ -3614,7 +3969,9 @@ REVOKE ALL ON FUNCTION pgembedd._builders(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._bury(queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_change(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
@@ -3623,6 +3980,7 @@ REVOKE ALL ON FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) FRO
 REVOKE ALL ON FUNCTION pgembedd._check_verify(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_when(index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._claimed_for(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) FROM PUBLIC;
@@ -3631,6 +3989,7 @@ REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._dealt(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._drop_unfinished(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_column(made pgembedd.pipeline) FROM PUBLIC;
@@ -3641,6 +4000,7 @@ REVOKE ALL ON FUNCTION pgembedd._ensure_view(pipeline pgembedd.pipeline) FROM PU
 REVOKE ALL ON FUNCTION pgembedd._estimated_rows(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._exists(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_columns(formatting text) FROM PUBLIC;
@@ -3653,6 +4013,12 @@ REVOKE ALL ON FUNCTION pgembedd._generate_chunks_write(pipeline pgembedd.pipelin
 REVOKE ALL ON FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_function(source regclass, given text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_name(source regclass, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_triggers(host pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_wanted(queue text, message jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_with(host pgembedd.pipeline, content_function text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_builder(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_cron(role oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_rows(source regclass, many bigint) FROM PUBLIC;
@@ -3660,12 +4026,15 @@ REVOKE ALL ON FUNCTION pgembedd._hash(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hidden_from_owner(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hnsw(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._if_there(relation regclass, statement text, ending text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._import_chunks(name text, chunks regclass, pending regclass, fingerprint text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._import_pending(name text, pending regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_base(relation regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_frame(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_name(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_state(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_statements(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_within(frame regclass, relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._indexed_distance(source regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._is_for(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._job_count(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_columns(source regclass) FROM PUBLIC;
@@ -3694,6 +4063,7 @@ REVOKE ALL ON FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._park(queue text, msg_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._party() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._pending(pipeline pgembedd.pipeline, pending regclass, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._percent(source regclass, pages integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_function(id integer, verb text) FROM PUBLIC;
@@ -3711,6 +4081,7 @@ REVOKE ALL ON FUNCTION pgembedd._record(columns text[], alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse(message text, remedy text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
@@ -3733,6 +4104,7 @@ REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integ
 REVOKE ALL ON FUNCTION pgembedd._stored(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap_key(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
@@ -3744,6 +4116,7 @@ REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._triggers_of_others(source regclass, content_function text, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unpark(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unschedule_indexes() FROM PUBLIC;

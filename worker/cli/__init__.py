@@ -26,6 +26,7 @@ COMMANDS = {
     "retry": "retry",
     "verify": "verify",
     "index": "index",
+    "import": "imports",
     "model": "model",
     "tune": "tune",
     "doctor": "doctor",
