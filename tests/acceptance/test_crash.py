@@ -90,13 +90,16 @@ def wrong_chunks(connection: psycopg.Connection, model: Session) -> list[int]:
     ):
         stored.setdefault(key, []).append((chunk, json.loads(embedding)))
     bodies: dict[int, str] = dict(rows(connection, "select id, body from documents"))
-    wrong = [key for key in stored if key not in bodies]
-    for key, body in bodies.items():
-        want = [chunk.text for chunk in model.split(body, tokens=CHUNK_TOKENS, overlap=0, markdown=False)]
-        have = stored.get(key, [])
-        if [chunk for chunk, _ in have] != want or np.einsum("ij,ij->i", np.array([v for _, v in have]), model.embed(want).vectors).min() < 0.9995:
-            wrong.append(key)
-    return wrong
+    return [key for key in stored.keys() | bodies.keys() if not right(stored.get(key, []), bodies.get(key, ""), model)]
+
+
+def right(chunks: list[tuple[str, list[float]]], body: str, model: Session) -> bool:
+    """Whether they are the chunks of that body, with their vectors."""
+    texts = [chunk.text for chunk in model.split(body, tokens=CHUNK_TOKENS, overlap=0, markdown=False)]
+    if [text for text, _ in chunks] != texts:
+        return False
+    have = np.array([vector for _, vector in chunks])
+    return bool((np.einsum("ij,ij->i", have, model.embed(texts).vectors) > 0.9995).all())
 
 
 def test_workers_killed_again_and_again(database: Database, connection: psycopg.Connection, model: Session) -> None:
