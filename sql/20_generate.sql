@@ -157,7 +157,7 @@ $$;
 -- A transition table as a FROM item: the columns that our code names, and null in the place of one that was renamed or
 -- dropped since, because a writer must not fail of it. A name that the inner SELECT does not find among the table's
 -- columns is looked for outside of it, among the nulls; the planner makes nothing of all this but the scan. Without its
--- key a row cannot be named, and is left out.
+-- key a row cannot be named, and is left out (IS NOT NULL would leave out some values of composite types, too).
 create or replace function pgembedd._rows(pipeline pgembedd.pipeline, transition text) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -170,7 +170,7 @@ as $$
     select format('(select v.* from (select %s) f cross join %I r cross join lateral (select %s from (select r.*) x) v where %s)',
         string_agg(format('null%s as %I', type, name), ', ' order by name), transition,
         string_agg(quote_ident(name), ', ' order by name),
-        (select string_agg(format('v.%I is not null', k), ' and ') from unnest(pipeline.key_columns) as k))
+        (select string_agg(format('v.%I is distinct from null', k), ' and ') from unnest(pipeline.key_columns) as k))
     from named
 $$;
 

@@ -1,5 +1,5 @@
 -- What somebody alters under a running pipeline. What the pipeline can do without asking is followed: a table that is
--- renamed, moved to another schema or given to another owner, a key of another type. Its code is made anew then, by the
+-- renamed, moved to another schema or given to another owner, a key of another type, partitions. Its code is made anew then, by the
 -- sweep, or at once when a worker stumbles over the change. What needs a decision stops it (_problem).
 
 create or replace function pgembedd._owner(relation regclass) returns regrole
@@ -13,7 +13,8 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select concat_ws(' ', pipeline.source, _owner(pipeline.source), pipeline.embedding_table, _owner(pipeline.embedding_table),
-                     (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth) from _key_columns(pipeline.source) k))
+                     (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth) from _key_columns(pipeline.source) k),
+                     (select md5(string_agg(t.relid::oid::text, ' ' order by t.relid)) from pg_partition_tree(pipeline.source) t))
 $$;
 
 -- Bring the code of a pipeline up to date. Null when that was not needed, 'followed' when it was done, else a sentence
@@ -21,6 +22,7 @@ $$;
 create or replace function pgembedd._follow(pipeline pgembedd.pipeline) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set lock_timeout = '2s'
 as $$
 declare
     problem text := _problem(pipeline);
@@ -32,7 +34,8 @@ begin
     -- Several workers stumble at once; whoever comes second finds it done.
     select p.shape into known from pipeline p where p.id = _follow.pipeline.id for no key update;
     if known is distinct from _shape(pipeline) then
-        perform _regenerate(pipeline);
+        -- Writers queue behind whoever waits to create a trigger, so that must not be long.
+        perform set_config('lock_timeout', '100ms', true), _regenerate(pipeline), set_config('lock_timeout', '2s', true);
     end if;
     return 'followed';
 exception when insufficient_privilege then
@@ -48,7 +51,17 @@ as $$
 declare
     owner regrole := _owner(pipeline.source);
     relation regclass;
+    item record;
 begin
+    -- A partition that was detached is nothing to us any more.
+    for item in
+        select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+        where f.pronamespace = 'pgembedd'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
+          and g.tgparentid = 0 and g.tgrelid <> pipeline.source
+          and not exists (select from pg_partition_tree(pipeline.source) t where t.relid = g.tgrelid)
+    loop
+        execute format('drop trigger %I on %s', item.name, item.relation);
+    end loop;
     if pipeline.embedding_table is not null then
         foreach relation in array array[pipeline.embedding_table, to_regclass(_view_name(pipeline))] loop
             if _owner(relation) <> owner then

@@ -52,6 +52,11 @@ BREAKAGES = {
         "ENABLE TRIGGER ALL, then call pgembedd.resume('documents'), and pgembedd.backfill('documents', force => true) "
         "if content may have changed meanwhile.",
     ),
+    "a parent by now": (
+        "create table child () inherits (documents)",
+        "public.documents takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop "
+        'the pipeline "documents" and register the partitioned table.',
+    ),
     "a partition by now": (
         "create table everything (like documents, primary key (id)) partition by range (id);"
         "alter table everything attach partition documents for values from (0) to (100)",
