@@ -100,7 +100,8 @@ def test_emptying_runs_as_the_owner_of_the_table(roles: Roles, database: Databas
         make_documents(connection, 1)
         connection.execute("alter table documents add embedding halfvec(3) default '[1,2,3]', add who text")
         connection.execute(
-            "create function stamp() returns trigger language plpgsql as 'begin new.who := current_user; return new; end'"
+            "create function stamp() returns trigger language plpgsql"
+            " as 'begin new.who := current_user; return new; end'"
         )
         connection.execute("create trigger stamp before update on documents for each row execute function stamp()")
         connection.execute(f"alter table documents owner to {owner}")
@@ -167,7 +168,9 @@ def test_an_embedding_table_is_emptied_and_taken_over(left: psycopg.Connection) 
 
 STRANGE = {
     "alter table chunks drop chunk_no cascade": "it has no column chunk_no",
-    "alter table chunks alter embedding type halfvec(4) using null": "its column embedding is halfvec(4), not halfvec(3)",
+    "alter table chunks alter embedding type halfvec(4) using '[1,2,3,4]'": (
+        "its column embedding is halfvec(4), not halfvec(3)"
+    ),
     "alter table chunks alter id type bigint": "its column id is bigint, not integer",
     "alter table chunks drop constraint chunks_pkey": "its primary key is not (id, chunk_no)",
 }

@@ -36,33 +36,36 @@ AGAIN = 'drop the pipeline "documents" and create it again'
 BACK = f"Change the type back, or {AGAIN}."
 
 
+ANEW = (
+    "The table public.documents was dropped. Remove the pipeline with pgembedd.drop_pipeline('documents'), "
+    "then create it again for the new table of that name."
+)
+
+DISABLED = (
+    "Triggers of the pipeline on public.documents are disabled, so changes go unseen. ALTER TABLE public.documents "
+    "ENABLE TRIGGER ALL, then call pgembedd.resume('documents'), and pgembedd.backfill('documents', force => true) "
+    "if content may have changed meanwhile."
+)
+
+INHERITS = (
+    "public.documents takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop "
+    'the pipeline "documents" and register the partitioned table.'
+)
+
+ATTACH = """
+    create table everything (like documents, primary key (id)) partition by range (id);
+    alter table everything attach partition documents for values from (0) to (100);
+"""
+
 BREAKAGES = {
     "dropped": (
         "drop table documents",
         "The table public.documents was dropped. Remove the pipeline with pgembedd.drop_pipeline('documents').",
     ),
-    "dropped and created anew": (
-        "drop table documents; create table documents (id int primary key, title text, content text)",
-        "The table public.documents was dropped. Remove the pipeline with pgembedd.drop_pipeline('documents'), "
-        "then create it again for the new table of that name.",
-    ),
-    "triggers disabled": (
-        "alter table documents disable trigger all",
-        "Triggers of the pipeline on public.documents are disabled, so changes go unseen. ALTER TABLE public.documents "
-        "ENABLE TRIGGER ALL, then call pgembedd.resume('documents'), and pgembedd.backfill('documents', force => true) "
-        "if content may have changed meanwhile.",
-    ),
-    "a parent by now": (
-        "create table child () inherits (documents)",
-        "public.documents takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop "
-        'the pipeline "documents" and register the partitioned table.',
-    ),
-    "a partition by now": (
-        "create table everything (like documents, primary key (id)) partition by range (id);"
-        "alter table everything attach partition documents for values from (0) to (100)",
-        "public.documents takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop "
-        'the pipeline "documents" and register the partitioned table.',
-    ),
+    "dropped and created anew": ("drop table documents; create table documents (id int primary key)", ANEW),
+    "triggers disabled": ("alter table documents disable trigger all", DISABLED),
+    "a parent by now": ("create table child () inherits (documents)", INHERITS),
+    "a partition by now": (ATTACH, INHERITS),
     "content column renamed": (
         "alter table documents rename title to name",
         f'public.documents has no column "title" any more. Rename it back, or {AGAIN}.',
