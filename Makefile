@@ -7,12 +7,13 @@ LOCK   := requirements.lock requirements-dev.lock
 PEERS  := .venv-bench
 
 # What `make bench` and `make bench-full` run, and how.
-BENCHES        := embed roofline operators pipeline writes latency triggers hnsw
+BENCHES        := embed roofline operators pipeline writes latency fairness triggers hnsw
 SHORT_embed    := --short --rounds 2 --texts 128
 SHORT_roofline := --rounds 1
 SHORT_writes   := --rounds 1
 SHORT_pipeline := --rounds 1
 SHORT_latency  := --rounds 1
+SHORT_fairness := --rounds 1
 SHORT_triggers := --rounds 2
 FULL_pipeline  := --full
 FULL_hnsw      := --full
@@ -40,8 +41,8 @@ demo: $(STAMP) ## Embed Python's own documentation on a private Postgres and sea
 up: $(STAMP) ## Run embedded Postgres, migrations and a worker in the foreground
 	@$(BIN)/pgembedd up
 
-test: $(STAMP) ## Run the default tests on a private Postgres
-	@$(BIN)/python -m pytest
+test: $(STAMP) ## Run the default tests on private Postgres servers, on all cores
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow

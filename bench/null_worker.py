@@ -3,6 +3,7 @@
 Every text gets the same vector at once. The rest is the worker's own: what is left is what the plumbing carries.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,18 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from worker import cli, loading
+from worker.chunks import Chunk
 from worker.config import Settings
 from worker.models import Embedder
 
 DIMS = 384
+WORDS = 250  # of a chunk, where the pipeline leaves it to the model
 
 
 @dataclass(frozen=True)
 class Constant:
-    """Vectors float32 (n, DIMS), all the same, of norm 1; nothing `dropped`. Its own Pending, too."""
+    """Vectors float32 (n, DIMS), all the same, of norm 1; one token each, nothing `dropped`. Its own Pending, too."""
 
     vectors: npt.NDArray[np.float32]
     dropped: npt.NDArray[np.int32]
+    tokens: npt.NDArray[np.int32]
 
     def result(self) -> "Constant":
         """What is here already."""
@@ -36,7 +40,25 @@ class NullModel:
 
     def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Constant:  # noqa: ARG002
         """As many vectors as texts."""
-        return Constant(np.full((len(texts), DIMS), DIMS**-0.5, np.float32), np.zeros(len(texts), np.int32))
+        n = len(texts)
+        return Constant(np.full((n, DIMS), DIMS**-0.5, np.float32), np.zeros(n, np.int32), np.ones(n, np.int32))
+
+    def split(
+        self,
+        text: str,
+        *,
+        tokens: int | None,
+        overlap: int,
+        markdown: bool,  # noqa: ARG002
+        before: str = "",  # noqa: ARG002
+        after: str = "",  # noqa: ARG002
+    ) -> list[Chunk]:
+        """`tokens` words a chunk, `overlap` of them again in the next, whatever stands around."""
+        words, size = list(re.finditer(r"\S+", text)), tokens or WORDS
+        step = max(1, size - overlap)
+        parts = [words[at : at + size] for at in range(0, max(1, len(words) - overlap), step)]
+        spans = [(part[0].start(), part[-1].end()) for part in parts if part]
+        return [Chunk(start, end, text[start:end]) for start, end in spans or [(0, len(text))]]
 
     def close(self) -> None:
         """Nothing to close."""

@@ -1,8 +1,9 @@
 """What registering a table costs its writers: the same statements on the same table with and without a pipeline.
 
-Three tables, statement by statement in turn. `bare` is what a user had before: no vector column, no index on it, no
+Four tables, statement by statement in turn. `bare` is what a user had before: no vector column, no index on it, no
 trigger. `columns` has the vector column and its indexes, but no trigger: what is left of the ratio is the triggers'
-own. `pipeline` has all. A worker is not running, and none sleeps, as under load.
+own. `pipeline` has all; `chunks` has its vectors in an embedding table. A worker is not running, and none sleeps, as
+under load.
 """
 
 import statistics
@@ -19,7 +20,7 @@ BULK_ROWS = 100_000
 ROWS = 20_000
 VECTORS = 4_000
 SINGLES = 400
-TABLES = ("bare", "columns", "pipeline")
+TABLES = ("bare", "columns", "pipeline", "chunks")
 # 1 KB of text that does not compress away.
 FILL = "select string_agg(md5(g::text || n::text), '') from generate_series(1, 32) n"
 VECTOR = "select array_agg(random() - 0.5) from generate_series(1, 384) where g > 0"
@@ -34,7 +35,9 @@ def prepare(connection: psycopg.Connection) -> None:
         connection.execute(
             f"insert into {name} (title, body) select 'a', ({FILL}) from generate_series(1, {ROWS}) g".encode()
         )
-        if name != "bare":
+        if name == "chunks":
+            register_chunks(connection, name)
+        elif name != "bare":
             register(connection, name)
         connection.execute(f"vacuum analyze {name}".encode())
     connection.execute(
@@ -51,10 +54,24 @@ def register(connection: psycopg.Connection, name: str) -> None:
     )
     connection.execute(f"create index on {name} using hnsw (embedding halfvec_cosine_ops)".encode())
     connection.execute(
-        "select pgembedd.create_pipeline(%s, %s, array['title', 'body'], backfill => false)", (name, name)
+        "select pgembedd.create_pipeline(%s, %s, array['title', 'body'], backfill => false, adopt => true)",
+        (name, name),
     )
     if name == "columns":
         connection.execute(f"alter table {name} disable trigger user".encode())
+
+
+def register_chunks(connection: psycopg.Connection, name: str) -> None:
+    """The pipeline with its vectors in a table, one for each of as many rows."""
+    connection.execute(
+        "select pgembedd.create_pipeline(%s, %s, array['title', 'body'], backfill => false, embedding_table => %s)",
+        (name, name, f"{name}_embeddings"),
+    )
+    connection.execute(
+        f"insert into {name}_embeddings (id, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model,"
+        f" tokens, tokens_kept) select g, 0, ({FILL}), 0, 1024, ({VECTOR})::halfvec(384), '', '', 1, 1"
+        f" from generate_series(1, {VECTORS}) g".encode()
+    )
 
 
 def clear(connection: psycopg.Connection) -> None:

@@ -432,9 +432,11 @@ begin
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
-    perform _generate_triggers(pipeline);
-    if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
-    perform _attach(pipeline);
+    if pipeline.own_triggers then
+        perform _generate_triggers(pipeline);
+        if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
+        perform _attach(pipeline);
+    end if;
     update pipeline p
     set shape = _shape(p), source_name = p.source::text, embedding_table_name = p.embedding_table::text
     where p.id = _generate.pipeline.id;
@@ -465,6 +467,7 @@ declare
     attached integer := 0;
     prefix text := format('pgembedd_%s_', pipeline.id);
 begin
+    if not pipeline.own_triggers then return 0; end if;
     for relation in
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')

@@ -118,6 +118,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
+    perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
     made.source_name := made.source::text;
     made.key_columns := array(select k.name from _key_columns(made.source) k);
@@ -156,6 +157,7 @@ begin
         made.enable_always, coalesce(made.own_triggers, true))
     returning * into made;
     perform _regenerate(made);
+    perform _propose_chunks(made);
     return case when not backfill then 0
                 when adopt and made.embedding_table is not null then _look_at_all(made)
                 else _backfill(made, false) end;
@@ -392,6 +394,7 @@ begin
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
+    perform _foretell_return(gone);
 end $$;
 comment on function pgembedd.drop_pipeline is
     'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';
@@ -574,7 +577,9 @@ begin
     loop
         delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
         perform _ensure_queue(item.queue);
-        execute format('insert into %s (vt, message) values (clock_timestamp(), $1)', _queue_table(item.queue)) using item.message;
+        -- The change is as old as it was: that the job died in between made no vector.
+        execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)', _queue_table(item.queue))
+        using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;
     end loop;

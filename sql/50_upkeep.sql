@@ -3,7 +3,9 @@
 
 -- Find rows without a vector that nobody queued: triggers were off, a dump was restored, a partition attached.
 -- A long queue is worked before it is searched for what it lacks, but at the latest after ten minutes.
-create or replace function pgembedd.sweep(at_most bigint default 10000) returns bigint
+-- Looking for rows without chunks reads the whole table, so the upkeep asks for `only_due`: a pipeline is due again
+-- after a hundred times as long as its last sweep took.
+create or replace function pgembedd.sweep(at_most bigint default 10000, only_due boolean default false) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -13,9 +15,14 @@ declare
     one pgembedd.pipeline;
     swept bigint := 0;
     problem text;
+    began timestamptz;
 begin
-    for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
+    for one in
+        select p.* from pipeline p
+        where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
+    loop
         begin
+            began := clock_timestamp();
             problem := _follow(one);
             if problem is not null and problem <> 'followed' then
                 perform stop_pipeline(one.id, problem);
@@ -27,7 +34,10 @@ begin
             if one.embedding_table is not null then perform _mirror_rights(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
-            swept := swept + _backfill(one, false, at_most);
+            swept := swept + case when _swept(one) then _backfill(one, false, at_most) else 0 end;
+            if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
+                update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began) where p.id = one.id;
+            end if;
         exception
             -- Somebody alters the table, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;
@@ -66,6 +76,13 @@ begin
                 select count(*) from gone
                 $q$, one.id, one.source, _key_record(one.source, 'r.key'), _key_match(one.source, 's', 'k')) into dropped;
             total := total + dropped;
+            if one.embedding_table is not null then
+                -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
+                execute format('delete from %s e where not exists (select from %s s where %s)',
+                    one.embedding_table, one.source, _key_match(one.source, 's', 'e'));
+                get diagnostics dropped = row_count;
+                total := total + dropped;
+            end if;
         exception when others then  -- a lock, a dropped table, the dead letter of a key that is none
             raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;
         end;
@@ -85,21 +102,27 @@ as $$
 declare
     state pgembedd.installation;
     swept bigint;
+    indexes_due boolean;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
     select i.* into state from installation i;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
-        swept := sweep();
+        swept := sweep(only_due => true);
         update installation set swept_at = clock_timestamp();
     end if;
-    if state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp() then
+    indexes_due := state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
+        or state.indexes_at < (select max(p.created_at) from pipeline p);
+    if indexes_due then
         perform _tend_indexes();
         update installation set indexes_at = clock_timestamp();
     end if;
     if state.retained_at + make_interval(secs => retention_every_s) <= clock_timestamp() then
         perform retention();
         update installation set retained_at = clock_timestamp();
+    end if;
+    if indexes_due then
+        perform _tend_queues();  -- last, since its lock on a queue is held till the end
     end if;
     return swept;
 end $$;

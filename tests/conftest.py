@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.support.databases import Database, fresh_database, running_server
 from tests.support.embedders import model
+from tests.support.library import library
+from tests.support.parallel import processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
 from worker.postgres import EmbeddedPostgres
 
-__all__ = ["cron_server", "model", "pgmq_database", "pgmq_server"]  # fixtures that live beside what they are made of
+# Fixtures that live beside what they are made of.
+__all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server"]
+
+# How long an example takes says more about what else the machine does than about the code.
+hypothesis.settings.register_profile("any load", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("any load")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """What `-n auto` means."""
+    return processes()
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,7 @@ def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding
     else:
         yield Finding("ok", "schema", "current")
         yield from _rights(connection)
+        yield from _competitors(connection)
         yield from _pipelines(connection)
     yield from _disk(cache_dir)
 
@@ -123,6 +124,14 @@ def _rights(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding("bad", "queue", f"{queue} does not exist", "pgembedd migrate")
 
 
+def _competitors(connection: psycopg.Connection) -> Iterator[Finding]:
+    """Whoever set automatic embeddings up before us may still have them running: two writers, maybe two models."""
+    ((may_look,),) = _rows(connection, "doctor_cron")
+    for (job,) in _rows(connection, "doctor_competitors") if may_look else ():
+        text = f"the cron job {job} works the queue embedding_jobs, too"
+        yield Finding("bad", "queue", text, f"select cron.unschedule({job});")
+
+
 def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
     ((may_look,),) = _rows(connection, "doctor_may_look")
     if not may_look:
@@ -147,6 +156,22 @@ def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
             yield Finding("note", about, f"{dead} rows given up", "See pgembedd.failures; then pgembedd retry.")
         yield from _index(about, name, index, due_s)
         yield from _model(about, model, fingerprint, dimensions, models.get(model))
+    yield from _sharing(connection)
+
+
+def _sharing(connection: psycopg.Connection) -> Iterator[Finding]:
+    """Queues of several pipelines whose claims hand out in the order of arrival."""
+    for queue, unfinished, may, statement in _rows(connection, "doctor_sharing"):
+        text = "several pipelines share it, and until its index is there a long backlog of one stands before the others"
+        if unfinished:
+            remedy = f"If nobody is building it: drop index pgmq.q_{queue}_by_party; then: {statement};"
+        elif may:
+            remedy = (
+                f"The upkeep makes it where the queue is short, a worker that may where it is long; or: {statement};"
+            )
+        else:
+            remedy = f"As the owner of pgmq.q_{queue}: {statement};"
+        yield Finding("note", f'queue "{queue}"', text, remedy)
 
 
 def _index(about: str, name: str, state: str | None, due_s: float | None) -> Iterator[Finding]:

@@ -163,6 +163,24 @@ limit 1
 """
 
 
+# The indexes of sql/12_sharing.sql, on queues that stay because others made them.
+_DROP_SHARING = """
+do $$
+declare
+    one record;
+begin
+    for one in
+        select x.oid::regclass as index
+        from pg_catalog.pg_class x join pg_catalog.pg_namespace n on n.oid = x.relnamespace
+        where n.nspname = 'pgmq' and x.relkind in ('i', 'I') and pg_has_role(x.relowner, 'usage') and x.relname in (
+            select format('q_%s_by_party', q) from pgembedd.pipeline p, unnest(array[p.queue, p.backfill_queue]) q)
+    loop
+        execute format('drop index %s', one.index);
+    end loop;
+end $$;
+"""
+
+
 def remove_pgmq(connection: psycopg.Connection) -> None:
     """Drop the queues we made; then pgmq itself, if we installed it and nobody else uses it.
 
@@ -173,6 +191,7 @@ def remove_pgmq(connection: psycopg.Connection) -> None:
     row = connection.execute("select pgmq_install, created_queues from pgembedd.installation").fetchone()
     if row is None:
         return
+    connection.execute(_DROP_SHARING)
     for queue in row[1]:
         connection.execute("select pgmq.drop_queue(queue_name) from pgmq.meta where queue_name = %s", (queue,))
     if row[0] == "found" or _scalar(connection, "select exists (select from pgmq.meta)"):

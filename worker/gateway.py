@@ -16,7 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 
 from worker.db import connect, is_weather
 from worker.errors import DatabaseUnavailableError, RowFailure
-from worker.jobs import Chunking, Content, Job, Pipeline, Result
+from worker.jobs import Chunking, Content, Job, Pipeline, Result, State
 from worker.judging import COLLISION, PASSING, judged
 from worker.log import get_logger
 from worker.pieces import chunk_arrays
@@ -134,10 +134,7 @@ class Gateway:
     def claim(self, queue: str, claim_size: int, lease_s: int, poll_s: int = 0) -> list[Job]:
         """Up to `claim_size` jobs, ours for `lease_s` seconds; waits `poll_s` seconds for the first."""
         rows = self._rows("claim", queue=queue, claim_size=claim_size, lease_s=lease_s, poll_s=poll_s)
-        return [
-            Job(queue, msg_id, read_ct, key, suspect, Pipeline(*of, Chunking(tokens, overlap, md) if chunked else None))
-            for msg_id, read_ct, key, suspect, *of, chunked, tokens, overlap, md in rows
-        ]
+        return [_job(queue, row) for row in rows]
 
     def read(self, jobs: Sequence[Job]) -> list[Content]:
         """The content of each job's row. RowFailure when the content function raises, NotNow on contention."""
@@ -145,9 +142,7 @@ class Gateway:
         chunked = jobs[0].pipeline.chunking is not None
         with judged("content", self.diagnose, jobs):
             rows = self._once("read_chunks" if chunked else "read", values)
-        if not chunked:
-            return [Content(*row) for row in rows]
-        return [Content(*row, before or "", after or "", frozenset(known or ())) for *row, before, after, known in rows]
+        return [_content(*row) for row in rows]
 
     def store(self, results: Sequence[Result]) -> list[str]:
         """Write and acknowledge; one outcome per result. RowFailure when the table refuses, NotNow on contention."""
@@ -234,6 +229,23 @@ class Gateway:
         heard = self.call(lambda connection: bool(list(connection.notifies(timeout=timeout_s, stop_after=1))))
         missed, self._missed = self._missed, False
         return heard or missed
+
+
+def _job(queue: str, row: tuple[Any, ...]) -> Job:
+    msg_id, read_ct, key, suspect, *of, chunked, tokens, overlap, markdown = row
+    pipeline = Pipeline(*[*of, Chunking(tokens, overlap, markdown) if chunked else None])
+    return Job(queue, msg_id, read_ct, key, suspect, pipeline)
+
+
+def _content(
+    state: State,
+    text: str | None,
+    digest: bytes,
+    before: str | None = None,
+    after: str | None = None,
+    known: Sequence[bytes] | None = None,
+) -> Content:
+    return Content(state, text, digest, before or "", after or "", frozenset(known or ()))
 
 
 def _fences(jobs: Sequence[Job], queue: str) -> dict[LiteralString, list[int]]:

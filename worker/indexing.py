@@ -177,6 +177,26 @@ class Builder:
         for (pipeline,) in connection.execute(query("indexes_due")).fetchall():
             if not self._stopping.is_set() and self._pauses.get(pipeline, (0.0, 0.0))[1] <= time.monotonic():
                 self._take(connection, pipeline)
+        for queue, statement in connection.execute(query("queue_indexes_due")).fetchall():
+            if not self._stopping.is_set() and self._pauses.get(statement, (0.0, 0.0))[1] <= time.monotonic():
+                self._share(connection, queue, statement)
+
+    def _share(self, connection: psycopg.Connection, queue: str, statement: str) -> None:
+        """Index a long queue that several pipelines share. The upkeep drops what is left of a build that failed."""
+        began = time.monotonic()
+        try:
+            with _alone(connection) as alone, cancelled_by(connection, self._stopping):
+                if not alone:
+                    return
+                connection.execute(statement.encode())
+        except psycopg.Error as error:
+            if is_weather(error):
+                raise
+            if not self._stopping.is_set():
+                pause_s = self._put_off(statement)
+                get_logger().error("queue_index_failed", queue=queue, sqlstate=error.sqlstate, retry_in_s=pause_s)
+            return
+        get_logger().info("queue_index_built", queue=queue, seconds=round(time.monotonic() - began, 1))
 
     def _take(self, connection: psycopg.Connection, pipeline: str) -> None:
         began = time.monotonic()

@@ -137,6 +137,25 @@ see.""",
         ),
     ),
     Chapter(
+        "fairness",
+        "A small pipeline behind a large one",
+        """Pipelines that share a queue share the worker: the rows of a small one are timed from their commit to the
+last vector, on an empty queue and behind a backlog of another pipeline that would keep the worker busy for
+minutes, in both lanes. Half of the worker is the small one's due, so twice the time is what to expect, and
+a little for the claims that are in the model already. Below that what it costs: a claim out of a very long
+queue, dealt and in the order of arrival, and a bulk load into a queue that is shared, beside one that is
+not.""",
+        (
+            Bars(
+                "lanes",
+                "From commit to the last vector",
+                "seconds",
+                r"\d+ rows, (?P<label>.*)",
+                "s",
+            ),
+        ),
+    ),
+    Chapter(
         "soak",
         "Memory over time",
         """A worker at its default settings, busy all the time on texts of all lengths, and the memory it holds as time

@@ -61,6 +61,7 @@ create table pgembedd.pipeline (
     enable_always     boolean not null default false,
     own_triggers      boolean not null default true,
     shape             text,
+    sweep_due_at      timestamptz not null default '-infinity',
     shadow_of         integer unique references pgembedd.pipeline,
     shadow            text check (shadow in ('next', 'previous')),
     created_at        timestamptz not null default clock_timestamp(),
@@ -121,11 +122,15 @@ create table pgembedd.activity (
     written           integer not null,
     cleared           integer not null,
     unchanged         integer not null,
-    gone              integer not null
+    gone              integer not null,
+    lag               interval
 );
 create index activity_at_idx on pgembedd.activity (at);
 comment on table pgembedd.activity is
     'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+
+comment on column pgembedd.activity.lag is
+    'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 
 create sequence pgembedd.worker_idle minvalue 0 maxvalue 1 start 0;
 comment on sequence pgembedd.worker_idle is

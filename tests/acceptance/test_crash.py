@@ -25,7 +25,7 @@ KILLS = 6
 # Long enough, and enough of them at a time, that the workers are hardly ever idle: a kill must find something.
 LENGTH_WORDS = 50
 BURST = 4
-SHORT_LEASE = {"PGEMBEDD_LEASE_S": "1", "PGEMBEDD_CLAIM_SIZE": "8"}
+SHORT_LEASE = {"PGEMBEDD_LEASE_S": "3", "PGEMBEDD_CLAIM_SIZE": "8"}
 
 
 def text(seed: random.Random) -> str:
@@ -104,7 +104,7 @@ def test_workers_killed_again_and_again(database: Database, connection: psycopg.
                 each.__exit__()
             raise
     with workers[0], workers[1]:
-        await_quiet(connection)
+        await_quiet(connection, timeout_s=240)
     assert value(connection, "select count(*) from documents") == ROWS
     assert stale(connection, model) == []
     assert value(connection, "select count(*) from pgembedd.failures") == 0
@@ -137,7 +137,7 @@ def crash_twice(server: EmbeddedPostgres, database: Database, model: Session) ->
                 server.start()
             worker.await_event("stored", len(worker.named("stored")) + 3)
         with database.connect() as connection:
-            await_quiet(connection)
+            await_quiet(connection, timeout_s=240)
             assert value(connection, "select count(*) from documents") == ROWS
             assert stale(connection, model) == []
             assert value(connection, "select count(*) from pgembedd.failures") == 0

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.command import pgembedd
 from tests.support.databases import open_directory
-from worker.corpus import standard_library
+from worker.corpus import Document, standard_library
 from worker.postgres import EmbeddedPostgres
 
 
@@ -42,8 +42,8 @@ def _lines_stored(log: Path) -> int:
     return log.read_text(encoding="utf-8").count('"event": "stored"')
 
 
-def test_the_corpus_is_large_fixed_and_documented() -> None:
-    documents = standard_library()
+def test_the_corpus_is_large_fixed_and_documented(library: list[Document]) -> None:
+    documents = library
     assert len(documents) > 2000
     assert documents == standard_library()
     names = {document.name for document in documents}

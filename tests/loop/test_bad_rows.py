@@ -21,7 +21,11 @@ from worker.models import Models
 from worker.run import Worker
 
 BAD = [3, 6]
-WAIT_S = "select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_embedding_jobs"
+# From the failure on, not from now: the machine may have been slow in between.
+WAIT_S = """
+    select extract(epoch from vt - (headers -> 'pgembedd' -> 'history' -> -1 ->> 'at')::timestamptz)::float8
+    from pgmq.q_embedding_jobs
+"""
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,8 @@ def insert_with_bad_ones(connection: psycopg.Connection) -> None:
 
 
 def await_failed_once(connection: psycopg.Connection) -> None:
-    """Return when only the bad ones are left, each with one attempt behind it."""
-    eventually(lambda: [(job.id, job.attempts) for job in waiting(connection)] == [(i, 1) for i in BAD])
+    """Return when only the bad ones are left, each with one attempt behind it; on a slow machine the next one, too."""
+    eventually(lambda: [(job.id, job.attempts in (1, 2)) for job in waiting(connection)] == [(i, True) for i in BAD])
 
 
 def await_given_up(connection: psycopg.Connection) -> None:
@@ -183,7 +187,7 @@ def test_a_statement_that_takes_too_long_is_halved_until_it_fits(
     connection.execute("create table documents (id int primary key, body text)")
     connection.execute(
         "create function content_of(d documents) returns text language plpgsql volatile as $$ "
-        "begin perform pg_sleep(case d.id when 8 then 5 else 0.05 end); return d.body; end $$"
+        "begin perform pg_sleep(case d.id when 8 then 60 else 0.05 end); return d.body; end $$"
     )
     connection.execute(
         "select pgembedd.create_pipeline('documents', 'documents', content_function => 'content_of', "
@@ -191,7 +195,7 @@ def test_a_statement_that_takes_too_long_is_halved_until_it_fits(
     )
     put_off_upkeep(connection)
     insert(connection, range(1, 9))
-    limited = psycopg.conninfo.make_conninfo(database.conninfo, options="-c statement_timeout=350")
+    limited = psycopg.conninfo.make_conninfo(database.conninfo, options="-c statement_timeout=800")
     with worker_thread(limited, only(Wrapped(model))):
         eventually(lambda: [(job.id, job.reasons) for job in waiting(connection)] == [(8, ("content",))])
     assert missing(connection) == [8]

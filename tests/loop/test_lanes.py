@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import psycopg
+import pytest
 
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, waiting
 from tests.support.embedders import Gate, Wrapped, only
-from tests.support.sql import BACKFILL, FRESH, call
+from tests.support.sql import BACKFILL, FRESH, call, rows
+from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
 from worker.model import Session
 
@@ -50,6 +53,35 @@ def test_a_bulk_load_goes_to_the_backfill_lane(
         assert len(missing(connection)) > 500
 
 
+def test_a_small_pipeline_is_done_before_a_long_one_is_half_through(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """In both lanes: 5,000 rows of one pipeline do not hold up 20 of another behind them."""
+    make_documents(connection, "long")
+    make_documents(connection, "short")
+    insert(connection, range(5000), table="long", text="long")
+    connection.execute("insert into short (id, body) select i, 'old ' || i from generate_series(1, 1001) i")
+    connection.execute(
+        "delete from pgmq.q_embedding_backfill where message -> 'id' > '20' and message ->> 'table' = 'short'"
+    )
+    connection.execute("insert into short (id, body) values (2000, 'fresh'), (2001, 'fresh')")
+    connection.execute("select pgembedd._tend_queues()")
+    wanted = [*range(1, 21), 2000, 2001]
+    assert [len(waiting(connection, [lane])) for lane in (FRESH, BACKFILL)] == [2, 5020]
+    embedded: list[str] = []
+    done = threading.Event()
+
+    def hold_at_half(texts: Sequence[str]) -> None:
+        embedded.extend(texts)
+        assert len(embedded) < 2500 or done.wait(60), "the short one is not done"
+
+    with worker_thread(database, only(Wrapped(model, on_result=hold_at_half)), claim_size=64):
+        await_embedded(connection, wanted, table="short")
+        connection.execute("truncate pgmq.q_embedding_backfill")
+        done.set()
+    assert len(embedded) < 2500
+
+
 def test_queues_of_their_own_and_a_worker_for_one_of_them(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -66,3 +98,32 @@ def test_queues_of_their_own_and_a_worker_for_one_of_them(
     with worker_thread(database, only(Wrapped(model)), claim_size=256):
         await_embedded(connection, [1, 2, 3])
         await_embedded(connection, range(1200), table="letters")
+
+
+def test_a_queue_whose_pipeline_comes_later_is_served_from_then_on(
+    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.fetch.LANES_EVERY_S", 0.2)
+    connection.execute("select pgmq.create('letters')")
+    with worker_thread(database, only(Wrapped(model)), queues=("letters",)):
+        make_documents(connection, "letters", queue="letters")
+        insert(connection, range(3), table="letters")
+        await_embedded(connection, range(3), table="letters")
+
+
+def test_a_long_queue_gets_its_index_from_a_worker(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """CONCURRENTLY, where the upkeep would hold up writers for too long."""
+    for name in ("documents", "letters"):
+        make_documents(connection, name)
+    connection.execute("select pgembedd.pause('documents'), pgembedd.pause('letters')")
+    connection.execute(
+        "insert into pgmq.q_embedding_backfill (vt, message) select 'infinity', jsonb_build_object('id', i,"
+        " 'pipeline', 1, 'more', repeat('x', 1000)) from generate_series(1, 17000) i"
+    )
+    connection.execute("select pgembedd._tend_queues()")
+    dealt = "select pgembedd._dealt('embedding_jobs'), pgembedd._dealt('embedding_backfill')"
+    assert rows(connection, dealt) == [(True, None)]
+    with worker_thread(database, only(Wrapped(model))):
+        eventually(lambda: rows(connection, dealt) == [(True, True)])

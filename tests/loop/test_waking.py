@@ -11,7 +11,7 @@ from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, stale
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import value
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 from worker.gateway import Gateway
 from worker.model import Session
@@ -141,6 +141,6 @@ def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, conn
     for _ in range(50):
         connection.execute("notify pgembedd")
     gateway.lanes()  # they arrive with the answer to another statement
-    assert gateway.hear(5.0)
+    assert gateway.hear(PATIENCE_S)
     assert not gateway.hear(0.0)
     gateway.close()

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from tests.sql.conftest import connection, other, roles
+from tests.support.alembic_project import Project, make_project
+from tests.support.databases import Database
 
 __all__ = ["connection", "other", "roles"]
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The project of the page."""
+    directory = tmp_path / "their project"
+    directory.mkdir()
+    return make_project(directory, database.conninfo, monkeypatch)

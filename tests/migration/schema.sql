@@ -35,6 +35,7 @@ CREATE TABLE pgembedd.pipeline (
     created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
     enable_always boolean DEFAULT false NOT NULL,
     own_triggers boolean DEFAULT true NOT NULL,
+    sweep_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     shadow_of integer,
     shadow text,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -78,15 +79,20 @@ begin
         execute format('drop index %s', item);
     end loop;
 end $$;
-CREATE FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) RETURNS void
+CREATE FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) RETURNS interval
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
+declare
+    lag interval;
 begin
     execute format($q$
-        delete from %s q using unnest($1, $2) as o(msg_id, outcome)
-        where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
-        $q$, _queue_table(queue)) using msg_ids, outcomes;
+        with done as (
+            delete from %s q using unnest($1, $2) as o(msg_id, outcome)
+            where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
+            returning q.enqueued_at, o.outcome)
+        select avg(clock_timestamp() - d.enqueued_at) filter (where d.outcome <> 'gone') from done d
+        $q$, _queue_table(queue)) into lag using msg_ids, outcomes;
     if outcomes && array['changed', 'rewritten', 'locked'] then
         -- A row that stays locked is looked at ever less often, up to once a minute.
         execute format($q$
@@ -105,6 +111,7 @@ begin
             where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
             $q$, _queue_table(queue)) using msg_ids, outcomes;
     end if;
+    return lag;
 end $_$;
 CREATE FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) RETURNS numeric
     LANGUAGE sql
@@ -112,6 +119,18 @@ CREATE FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, ke
     AS $$
     select round(avg(_share(_near(a, s.key, k, true), _near(b, s.key, k, true))), 3) from unnest(keys) as s(key)
 $$;
+CREATE FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    there boolean := false;
+begin
+    if cardinality(msg_ids) > 0 and to_regclass(_queue_table(queue)) is not null then
+        execute format('select exists (select from %s q where q.msg_id = any ($1))', _queue_table(queue)) into there using msg_ids;
+    end if;
+    return there;
+end $_$;
 CREATE FUNCTION pgembedd._around(formatting text, alias text, after boolean) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -134,6 +153,7 @@ declare
     attached integer := 0;
     prefix text := format('pgembedd_%s_', pipeline.id);
 begin
+    if not pipeline.own_triggers then return 0; end if;
     for relation in
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
@@ -268,6 +288,9 @@ declare
 begin
     if current.shadow_of is not null then
         perform _refuse(format('"%s" stands beside another pipeline itself.', current.name), 'Name that one.');
+    elsif not current.own_triggers then
+        perform _refuse(format('"%s" is a guest: the triggers that send its jobs fill one column only.', current.name),
+            'Let a pipeline take its place: pgembedd import supabase, or pgembedd.create_pipeline() for that column.');
     elsif beside.id is not null then
         perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
             format('Remove that first: select pgembedd.drop_pipeline(%L, drop_column => true).', beside.name));
@@ -291,6 +314,27 @@ begin
                                    where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)));
     end if;
 end $$;
+CREATE FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    owner oid := (select relowner from pg_class where oid = wanted.source);
+    author oid := (select proowner from pg_proc where oid = function);
+begin
+    if not exists (select from _triggers_of_others(wanted.source, given, wanted.embedding_column)) then
+        perform _refuse(format('No trigger on %s has the arguments (%L, %L), so its owner did not ask for this.',
+                wanted.source, given, wanted.embedding_column),
+            'Make one that sends its jobs, or register the table with pgembedd.create_pipeline().');
+    elsif function is null then
+        perform _refuse(format('There is no function %s(%s), neither beside the table nor in public.', given, wanted.source),
+            'Create it; it takes one row of the table and returns text.');
+    elsif author <> owner and author <> (select nspowner from pg_namespace where nspname = 'pgembedd')
+          and not (select rolsuper from pg_roles where oid = author) then
+        perform _refuse(format('%s belongs to %s, but would run as %s, who owns the table.', function, author::regrole, owner::regrole),
+            format('If its code may do that, run ALTER FUNCTION %s OWNER TO %s.', function, owner::regrole));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -304,6 +348,21 @@ begin
         perform _check_columns(made, _formatting_columns(made.formatting), 'formatting');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if cardinality(wanted.key_columns) > 1 then
+        perform _refuse(format('%s has a key of %s columns, but its trigger sends one value.', wanted.source, cardinality(wanted.key_columns)),
+            'Register it with pgembedd.create_pipeline(), whose triggers send the whole key.');
+    elsif wanted.key_columns <> '{id}' and exists (
+        select from pg_attribute a where a.attrelid = wanted.source and a.attname = 'id' and not a.attisdropped) then
+        perform _refuse(format('%s has a column id, but its primary key is "%s": which of them its trigger sends is not known.',
+                wanted.source, wanted.key_columns[1]),
+            'Register it with pgembedd.create_pipeline(), whose triggers send the primary key.');
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_options(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -450,6 +509,16 @@ begin
     end if;
     perform _check_formatting(made);
 end $$;
+CREATE FUNCTION pgembedd._check_verify(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if _problem(made) is not null then
+        perform _refuse(format('The pipeline "%s" cannot be verified: %s', made.name, _problem(made)));
+    end if;
+    perform _check_owner(made);
+end $$;
 CREATE FUNCTION pgembedd._check_when(index_when text, index_within interval) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -469,6 +538,16 @@ CREATE FUNCTION pgembedd._chunk_columns() RETURNS text[]
     AS $$
     select array['chunk_no', 'chunk', 'start_offset', 'end_offset', 'embedding', 'content_hash', 'model', 'tokens',
                  'tokens_kept', 'embedded_at']
+$$;
+CREATE FUNCTION pgembedd._claimed_for(message jsonb) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select p.id from pipeline p
+    where p.id = _pipeline_of(message)
+      and (p.own_triggers or message ? 'pipeline' or message ->> 'contentFunction' is null
+           or p.content_function like '%.' || replace(replace(replace(
+                quote_ident(regexp_replace(message ->> 'contentFunction', '^.*\.', '')), '\', '\\'), '_', '\_'), '%', '\%'))
 $$;
 CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -495,11 +574,42 @@ begin
     return (select format('%I.%I', n.nspname, f.proname)
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
 end $$;
+CREATE FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) RETURNS numeric
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '100ms'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    percent double precision;
+    seen bigint;
+    lacking bigint;
+    total double precision;
+begin
+    -- Many pages rather than many rows: what is done and what is not tends to lie together.
+    percent := _percent(pipeline.source, (select least(1000, greatest(300, 30000 / coalesce(max(l.density), 30)))::integer
+                                          from _leaves(pipeline.source) l));
+    execute format($q$
+        select count(*), count(*) filter (where %s and not exists (
+            select from pgembedd.row_state r where r.pipeline_id = %s and r.state = 'blank' and r.key = %s))
+        from %s s %s $q$,
+        _waits(pipeline), pipeline.id, _key_json(pipeline.source, 's'), pipeline.source, _sample(percent)) into seen, lacking;
+    total := _rows(pipeline.source, seen, percent);
+    if total = 0 then return (waiting = 0)::integer; end if;
+    -- Rows without a vector are mostly those that are queued or dead, so they are not added up.
+    return greatest(0, floor(10000 * (1 - greatest(waiting, total * lacking / greatest(seen, 1)) / total)) / 10000);
+exception when others then
+    return null;
+end $_$;
 CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
+    perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
     made.source_name := made.source::text;
     made.key_columns := array(select k.name from _key_columns(made.source) k);
@@ -538,12 +648,55 @@ begin
         made.enable_always, coalesce(made.own_triggers, true))
     returning * into made;
     perform _generate(made);
+    perform _propose_chunks(made);
     return case when backfill then _backfill(made, false) else 0 end;
 end $$;
 CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
+CREATE FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET enable_sort TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+declare
+    at timestamptz := clock_timestamp();  -- a value, because no index is searched for clock_timestamp()
+    places integer := qty;
+    dealt integer;
+    parties text[];
+begin
+    while places > 0 loop
+        parties := _waiting_parties(queue, at);
+        exit when parties is null;
+        return query execute _take(queue, format($q$
+            select d.msg_id from unnest($2) with ordinality as party(name, nth)
+            cross join lateral (
+                select q.msg_id from %2$s q
+                -- Of equal party; but an equality would let the planner take pgmq's index by vt alone.
+                where (%1$s, q.vt) >= (party.name, '-infinity') and (%1$s, q.vt) <= (party.name, $4)
+                order by %1$s, q.vt
+                limit $3 / cardinality($2) + (party.nth <= $3 %% cardinality($2))::integer
+                for update skip locked) d
+            $q$, _party(), _queue_table(queue))) using make_interval(secs => lease_s), parties, places, at;
+        get diagnostics dealt = row_count;
+        exit when dealt = 0;  -- others hold what there is
+        places := places - dealt;
+    end loop;
+end $_$;
+CREATE FUNCTION pgembedd._dealt(queue text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select i.indisvalid
+       -- Postgres itself leaves an index alone that does not hold what an older snapshot may see.
+       and (not i.indcheckxmin or age(i.xmin) > age(pg_snapshot_xmin(pg_current_snapshot())::xid))
+    from pg_index i
+    where i.indexrelid = to_regclass(format('pgmq.%I', _sharing_index_name(queue)))
+      and i.indrelid = to_regclass(_queue_table(queue))
+$$;
 CREATE FUNCTION pgembedd._deep(threshold integer) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -558,6 +711,32 @@ begin
         if depth >= threshold then return true; end if;
     end loop;
     return false;
+end $$;
+CREATE FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    guest pgembedd.pipeline;
+    item text;
+begin
+    select p.* into guest from pipeline p
+    where p.source = _dismiss_guest.source and p.embedding_column = _dismiss_guest.embedding_column and not p.own_triggers;
+    if guest.id is null then return; end if;
+    foreach item in array array[guest.queue, guest.backfill_queue] loop
+        perform _unpark(item, guest.id);
+        if to_regclass(_queue_table(item)) is not null then
+            execute format('update %s q set message = q.message - ''pipeline'' where q.message ->> ''pipeline'' = %L',
+                _queue_table(item), guest.id);
+        end if;
+    end loop;
+    for item in
+        select f.oid::regprocedure::text from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proname like format('pipeline\_%s\_%%', guest.id)
+    loop
+        execute format('drop function %s', item);
+    end loop;
+    delete from pipeline p where p.id = guest.id;
 end $$;
 CREATE FUNCTION pgembedd._drop_unfinished(pipeline_id integer) RETURNS integer
     LANGUAGE plpgsql
@@ -736,6 +915,16 @@ begin
         execute format('alter view %s owner to %s', _view_name(pipeline), owner);
     end if;
 end $$;
+CREATE FUNCTION pgembedd._estimated_rows(source regclass) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    plan json;
+begin
+    execute format('explain (format json) select from %s', source) into plan;
+    return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric;
+end $$;
 CREATE FUNCTION pgembedd._exists(source regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -751,6 +940,20 @@ CREATE FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regcl
     where i.indrelid = relation and k.attname = _vector_column(made) and i.indpred is null
       and a.amname in ('hnsw', 'ivfflat') and o.opcname = format('%s_%s_ops', made.vector_type, made.distance)
 $$;
+CREATE FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    triggers text;
+begin
+    if gone.own_triggers then return; end if;
+    select string_agg(quote_ident(t.tgname), ', ' order by t.tgname) into triggers from _guest_triggers(gone) t;
+    if triggers is not null then
+        raise notice 'The pipeline "%" was made by jobs of the triggers % on %, and the next one makes it again: drop them, or keep the pipeline and call pgembedd.pause().',
+            gone.name, triggers, gone.source;
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -812,8 +1015,9 @@ begin
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
-    perform _generate_triggers(pipeline);
-    perform _attach(pipeline);
+    if pipeline.own_triggers then
+        perform _generate_triggers(pipeline), _attach(pipeline);
+    end if;
 end $$;
 CREATE FUNCTION pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
@@ -1089,6 +1293,124 @@ end $body$, pipeline.id, format($q$
             _key_numbered(pipeline.source))));
     perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
 end $_$;
+CREATE FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '1s'
+    AS $$
+declare
+    wanted pgembedd.pipeline;
+    hint text;
+begin
+    refusal := 'No pipeline writes where this job points.';
+    if message ? 'pipeline' or coalesce(message -> 'id', 'null') = 'null'
+       or jsonb_typeof(message -> 'schema') is distinct from 'string' or jsonb_typeof(message -> 'table') is distinct from 'string'
+       or jsonb_typeof(message -> 'contentFunction') is distinct from 'string'
+       or jsonb_typeof(message -> 'embeddingColumn') is distinct from 'string' then
+        return;
+    end if;
+    -- Registered a moment ago, by a message of the same claim?
+    select p.* into host from pipeline p where p.id = _claimed_for(message);
+    if host.id is not null then
+        refusal := null;
+        return;
+    elsif not pg_try_advisory_xact_lock(hashtextextended('pgembedd.guest', 0)) then
+        refusal := null;  -- another claim is at it
+        return;
+    end if;
+    select p.* into host from pipeline p where p.id = _pipeline_of(message);
+    -- A job that names what no trigger names any more is older than that change.
+    if host.id is not null and not exists (
+        select from _triggers_of_others(host.source, message ->> 'contentFunction', host.embedding_column)) then
+        refusal := null;
+        return;
+    end if;
+    wanted := _guest_wanted(queue, message);
+    if host.id is null then
+        host := _register_guest(wanted);
+    elsif not host.own_triggers and host.content_function <> wanted.content_function then
+        host := _guest_with(host, wanted.content_function);
+    end if;
+    refusal := null;
+exception
+    -- Two at once: locks, but also the same name twice, and an internal error where both grant a right.
+    when lock_not_available or transaction_rollback or insufficient_resources or unique_violation or internal_error then
+        host := null; refusal := null;
+    when others then
+        get stacked diagnostics refusal = message_text, hint = pg_exception_hint;
+        host := null;
+        refusal := concat_ws(' ', refusal, nullif(hint, ''), 'Then call pgembedd.retry_failed().');
+end $$;
+CREATE FUNCTION pgembedd._guest_function(source regclass, given text) RETURNS regprocedure
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, '^.*\.', ''), source))
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    cross join lateral unnest(case when given like '%.%' then array[substring(given from '^(.*)\.')]
+                                   else array[n.nspname::text, 'public'] end) with ordinality as s(name, nth)
+    where c.oid = source
+      and to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, '^.*\.', ''), source)) is not null
+    order by s.nth limit 1
+$$;
+CREATE FUNCTION pgembedd._guest_name(source regclass, embedding_column text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when n.nth = 1 then b.base else b.base || '-' || n.nth end
+    from (select coalesce(nullif(ltrim(left(regexp_replace(coalesce((select relname from pg_class where oid = source), 'guest')
+            || '.' || embedding_column, '[^A-Za-z0-9_.-]+', '_', 'g'), 50), '.-'), ''), 'guest') as base) b
+    cross join generate_series(1, (select count(*) + 1 from pipeline)) as n(nth)
+    where not exists (select from pipeline p where p.name = case when n.nth = 1 then b.base else b.base || '-' || n.nth end)
+    order by n.nth limit 1
+$$;
+CREATE FUNCTION pgembedd._guest_triggers(host pgembedd.pipeline) RETURNS SETOF pg_trigger
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select t.* from pg_proc f join pg_namespace n on n.oid = f.pronamespace
+    cross join lateral unnest(array[f.proname::text, n.nspname || '.' || f.proname]) as given(name)
+    cross join lateral _triggers_of_others(host.source, given.name, host.embedding_column) t
+    where f.oid = to_regprocedure(format('%s(%s)', host.content_function, host.source))
+$$;
+CREATE FUNCTION pgembedd._guest_wanted(queue text, message jsonb) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    wanted pgembedd.pipeline;
+    named text := format('%I.%I', message ->> 'schema', message ->> 'table');
+    function regprocedure;
+begin
+    wanted.embedding_column := message ->> 'embeddingColumn';
+    -- The triggers of a partitioned table fire with the name of the partition.
+    wanted.source := coalesce(pg_partition_root(to_regclass(named)), to_regclass(named));
+    wanted.source_name := named;
+    wanted.name := _guest_name(wanted.source, wanted.embedding_column);
+    perform _check_source(wanted);
+    wanted.source_name := wanted.source::text;
+    wanted.key_columns := array(select k.name from _key_columns(wanted.source) k);
+    function := _guest_function(wanted.source, message ->> 'contentFunction');
+    perform _check_guest_key(wanted), _check_consent(wanted, message ->> 'contentFunction', function);
+    wanted.content_function := _content_function(function, message ->> 'contentFunction', wanted.source_name);
+    perform _check_owner(wanted);
+    select l.queue, l.backfill_queue into wanted.queue, wanted.backfill_queue
+    from lanes() l where _guest_wanted.queue in (l.queue, l.backfill_queue) order by l.queue <> 'embedding_jobs' limit 1;
+    return wanted;
+end $$;
+CREATE FUNCTION pgembedd._guest_with(host pgembedd.pipeline, content_function text) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if exists (select from _guest_triggers(host)) then
+        perform _refuse(format('Triggers on %s fill "%s" by two functions, %s and %s.', host.source, host.embedding_column,
+            host.content_function, content_function), 'Leave one of them.');
+    end if;
+    update pipeline p set content_function = _guest_with.content_function where p.id = host.id returning * into host;
+    perform _generate_read(host), _generate_write(host);
+    return host;
+end $$;
 CREATE FUNCTION pgembedd._has_builder(source regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1147,6 +1469,59 @@ CREATE FUNCTION pgembedd._if_there(relation regclass, statement text, ending tex
     AS $$
     select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L%s end', relation, statement, ending)
 $$;
+CREATE FUNCTION pgembedd._import_chunks(name text, chunks regclass, pending regclass, fingerprint text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    keys text := (select string_agg(format('%I', k), ', ') from unnest(one.key_columns) as k);
+    taken bigint;
+begin
+    execute format($q$
+        with found as materialized (
+            select %2$s, e.chunk_seq, e.chunk as embedded, e.embedding, c.piece, strpos(c.content, c.piece) as at,
+                   bool_and(c.piece is not null and strpos(c.content, c.piece) > 0) over (partition by %2$s) as whole
+            from %3$s s
+            join %4$s e on %5$s
+            cross join lateral (select %6$s as before, %7$s as after, %8$s as content) a
+            cross join lateral (select a.content, case when starts_with(e.chunk, a.before)
+                    and right(e.chunk, length(a.after)) = a.after and length(e.chunk) >= length(a.before) + length(a.after)
+                then substr(e.chunk, length(a.before) + 1, length(e.chunk) - length(a.before) - length(a.after)) end as piece) c
+            where not %9$s),
+        copied as (
+            insert into %1$s (%10$s, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model, tokens, tokens_kept)
+            select %11$s, f.chunk_seq, f.piece, f.at - 1, f.at - 1 + length(f.piece), f.embedding::%12$s,
+                   sha256(convert_to(f.embedded, 'UTF8')), $1, 0, 0
+            from found f where f.whole
+            returning %10$s)
+        select count(*) from (select distinct %10$s from copied) d
+        $q$,
+        one.embedding_table, (select string_agg(format('s.%I', k), ', ') from unnest(one.key_columns) as k), one.source, chunks,
+        _key_match(one.source, 's', 'e'),
+        case when one.formatting is null then quote_literal('') else _around(one.formatting, 's', false) end,
+        case when one.formatting is null then quote_literal('') else _around(one.formatting, 's', true) end,
+        _content(one, 's'), _pending(one, pending, 's'), keys,
+        (select string_agg(format('f.%I', k), ', ') from unnest(one.key_columns) as k),
+        format('%s(%s)', _vector_type(one.vector_type), one.dimensions)) into taken using fingerprint;
+    perform pin_model(one.id, fingerprint);
+    return taken;
+end $_$;
+CREATE FUNCTION pgembedd._import_pending(name text, pending regclass) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    queued bigint;
+begin
+    execute _enqueue(one, one.backfill_queue, _key_json(one.source, 's'),
+        format('%s s where %s and not %s', one.source, _pending(one, pending, 's'), _waits(one)));
+    get diagnostics queued = row_count;
+    return queued;
+end $$;
 CREATE FUNCTION pgembedd._index_base(relation regclass, embedding_column text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1244,6 +1619,17 @@ CREATE FUNCTION pgembedd._index_within(frame regclass, relation regclass) RETURN
     AS $$
     select t.relid from pg_partition_tree(frame) t join pg_index i on i.indexrelid = t.relid where i.indrelid = relation
 $$;
+CREATE FUNCTION pgembedd._indexed_distance(source regclass, embedding_column text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce((
+        select case when o.opcname like '%\_l2\_ops' then 'l2' when o.opcname like '%\_ip\_ops' then 'ip' end
+        from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        join pg_opclass o on o.oid = i.indclass[0]
+        where i.indrelid = source and a.attname = embedding_column
+        order by o.opcname not like '%cosine%' desc, i.indexrelid limit 1), 'cosine')
+$$;
 CREATE FUNCTION pgembedd._is_for(pipeline_id integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1251,6 +1637,22 @@ CREATE FUNCTION pgembedd._is_for(pipeline_id integer) RETURNS text
     select format('(q.message ->> ''pipeline'' = %L or not q.message ? ''pipeline'' and pgembedd._pipeline_of(q.message) = %s)',
                   pipeline_id, pipeline_id)
 $$;
+CREATE FUNCTION pgembedd._job_count(pipeline pgembedd.pipeline) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    lane text;
+    jobs bigint;
+    total bigint := 0;
+begin
+    foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
+        continue when to_regclass(_queue_table(lane)) is null;
+        execute format('select count(*) from %s q where %s', _queue_table(lane), _is_for(pipeline.id)) into jobs;
+        total := total + jobs;
+    end loop;
+    return total;
+end $$;
 CREATE FUNCTION pgembedd._key_columns(source regclass) RETURNS TABLE(nth bigint, name text, type text, equals text, base oid, compared text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1281,6 +1683,31 @@ CREATE FUNCTION pgembedd._key_definitions(source regclass) RETURNS text
     left join pg_collation l on l.oid = a.attcollation
     left join pg_namespace n on n.oid = l.collnamespace
 $$;
+CREATE FUNCTION pgembedd._key_from_text(pipeline pgembedd.pipeline, id text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if cardinality(pipeline.key_columns) = 1 and not exists (
+        select from _key_columns(pipeline.source) k where k.base = 'jsonb'::regtype)
+    then
+        return to_jsonb(id);
+    end if;
+    return id::jsonb;
+exception when invalid_text_representation then
+    perform _refuse(format('%s cannot be the key of a row of %s: it is no JSON.', quote_literal(id), pipeline.source),
+        _key_in_words(pipeline));
+end $$;
+CREATE FUNCTION pgembedd._key_in_words(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when count(*) = 1 then format('A row is named by its key, %s.', min(k.words))
+                else format('A row is named by its key as a JSON object: %s.', string_agg(k.words, ', ' order by k.nth)) end
+    from (select c.nth, format('%s (%s)', c.name, format_type(a.atttypid, a.atttypmod)) as words
+          from unnest(pipeline.key_columns) with ordinality as c(name, nth)
+          join pg_attribute a on a.attrelid = pipeline.source and a.attname = c.name) k
+$$;
 CREATE FUNCTION pgembedd._key_json(source regclass, alias text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1309,6 +1736,19 @@ CREATE FUNCTION pgembedd._key_numbered(source regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select string_agg(format('k.%I as key_%s', name, nth), ', ') from _key_columns(source) $$;
+CREATE FUNCTION pgembedd._key_operator(source regclass, nth bigint, strategy integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select format('operator(%I.%s)', n.nspname, o.oprname)
+    from pg_index i
+    join pg_opclass c on c.oid = (i.indclass::oid[])[nth - 1]
+    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = strategy
+                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_operator o on o.oid = m.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+    where i.indrelid = source and i.indisprimary
+$$;
 CREATE FUNCTION pgembedd._key_record(source regclass, id text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1327,6 +1767,55 @@ CREATE FUNCTION pgembedd._key_settings(source regclass) RETURNS text
                 else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
     from _key_columns(source)
 $$;
+CREATE FUNCTION pgembedd._last_job(pipeline pgembedd.pipeline) RETURNS TABLE(lane text, msg_id bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
+        continue when to_regclass(_queue_table(lane)) is null;
+        execute format('select q.msg_id from %s q where %s order by q.msg_id desc limit 1', _queue_table(lane), _is_for(pipeline.id))
+        into msg_id;
+        if msg_id is not null then return next; return; end if;
+    end loop;
+end $$;
+CREATE FUNCTION pgembedd._leaves(source regclass) RETURNS TABLE(relation regclass, pages bigint, density double precision)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- The size is the present one; how many rows go on a page is as of the last ANALYZE, and null before that.
+    select c.oid::regclass, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
+           nullif(greatest(c.reltuples, 0), 0) / nullif(c.relpages, 0)
+    from (select source as oid union select t.relid from pg_partition_tree(source) t) leaf
+    join pg_class c on c.oid = leaf.oid
+    where c.relkind = 'r'
+$$;
+CREATE FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boolean) RETURNS TABLE(n bigint, state text, content text, hash bytea, noted text, embeddings real[], before text, after text, chunk_nos integer[], start_offsets integer[], end_offsets integer[], hashes bytea[], models text[])
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    noted text[] := _noted(one, ids, with_queues);
+begin
+    return query execute format($q$
+        with living as (
+            select array_agg(i.id order by i.n) as ids, array_agg(i.n order by i.n) as ns
+            from unnest($1, $2) with ordinality as i(id, noted, n) where i.noted is distinct from 'dead')
+        select i.n, r.state, r.content, r.hash, i.noted, s.embeddings, r.before, r.after, s.chunk_nos, s.start_offsets,
+               s.end_offsets, s.hashes, s.models
+        from unnest($1, $2) with ordinality as i(id, noted, n)
+        left join (select l.ns[r.n] as n, r.state, r.content, r.hash, %1$s from living l, pgembedd.%2$s(%3$s, l.ids) r) r
+            on r.n = i.n
+        left join lateral (select %4$s from %5$s, %6$s s where %7$s) s on true
+        order by i.n
+        $q$,
+        case when one.embedding_table is null then 'null::text as before, null::text as after' else 'r.before, r.after' end,
+        case when one.embedding_table is null then 'read' else 'read_chunks' end, one.id, _stored(one),
+        _key_record(one.source, 'i.id'), _target(one), _key_match(one.source, 's', 'k')) using ids, noted;
+end $_$;
 CREATE FUNCTION pgembedd._many_rows() RETURNS bigint
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1396,6 +1885,38 @@ CREATE FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) RETURNS
         _key_record(pipeline.source, '$1'), _key_match(pipeline.source, 'o', 'k'), k)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $_$;
+CREATE FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean DEFAULT false) RETURNS SETOF jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    later text;
+    by_key text;
+begin
+    with columns as (
+        select k.nth, format('s.%I%s', k.name, k.compared) as ours, format('k.%I%s', k.name, k.compared) as theirs, k.equals,
+               _key_operator(one.source, k.nth, 1) as less, _key_operator(one.source, k.nth, 5) as greater,
+               _key_operator(one.source, k.nth, 4) as not_less
+        from _key_columns(one.source) k)
+    select string_agg(format('%s using %s', c.ours, c.less), ', ' order by c.nth),
+           -- The first column alone once more, outside of the OR, where the index can use it.
+           format('%s and (%s)', min(format('%s %s %s', c.ours, c.not_less, c.theirs)) filter (where c.nth = 1),
+               string_agg(concat_ws(' and ',
+                   (select string_agg(format('%s %s %s', b.ours, b.equals, b.theirs), ' and ') from columns b where b.nth < c.nth),
+                   format('%s %s %s', c.ours, c.greater, c.theirs)), ' or ' order by c.nth))
+    into by_key, later from columns c;
+    return query execute format('select %s from %s s%s where %s and %s order by %s limit %s',
+        _key_json(one.source, 's'), case when orphans then one.embedding_table else one.source end,
+        case when after is not null then ', ' || _key_record(one.source, '$1') else '' end,
+        case when after is not null then later else 'true' end,
+        case when orphans then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
+             else 'true' end,
+        by_key, at_most) using after;
+end $_$;
 CREATE FUNCTION pgembedd._note(headers jsonb, field text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1404,7 +1925,7 @@ CREATE FUNCTION pgembedd._note(headers jsonb, field text) RETURNS integer
     select case when jsonb_typeof(headers -> 'pgembedd' -> field) = 'number'
                 then least(greatest((headers -> 'pgembedd' ->> field)::numeric, 0), 1000000)::integer else 0 end
 $$;
-CREATE FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) RETURNS void
+CREATE FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -1422,13 +1943,35 @@ begin
     where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
     on conflict on constraint row_state_pkey do update
     set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
-    insert into activity (pipeline_id, written, cleared, unchanged, gone)
+    insert into activity (pipeline_id, written, cleared, unchanged, gone, lag)
     select _note_outcomes.pipeline_id,
            count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
-           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone')
+           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone'), lag
     from unnest(outcomes) as o(outcome)
     having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
 end $$;
+CREATE FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    queue text;
+    here jsonb[];
+    queued jsonb[] := '{}';
+begin
+    if with_queues then
+        foreach queue in array array[made.queue, made.backfill_queue] loop
+            execute format('select array_agg(q.message -> ''id'') from %s q where q.message -> ''id'' = any ($1) and %s',
+                _queue_table(queue), _is_for(made.id)) into here using ids;
+            queued := queued || here;
+        end loop;
+    end if;
+    return array(
+        select case when i.id = any (queued) then 'queued' when r.state = 'dead' then 'dead' end
+        from unnest(ids) with ordinality as i(id, n)
+        left join row_state r on r.pipeline_id = made.id and r.key = i.id
+        order by i.n);
+end $_$;
 CREATE FUNCTION pgembedd._own(signature text, owner regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1449,6 +1992,25 @@ begin
             jsonb_build_object('deferrals', pgembedd._note(q.headers, 'deferrals') + 1))
         where q.msg_id = $1 $q$, _queue_table(queue)) using msg_id;
 end $_$;
+CREATE FUNCTION pgembedd._party() RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select $q$"left"(coalesce(q.message ->> 'pipeline', 'table ' || (q.message ->> 'table'), ''), 63) collate "C"$q$
+$_$;
+CREATE FUNCTION pgembedd._pending(pipeline pgembedd.pipeline, pending regclass, alias text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when pending is null then 'false'
+                else format('exists (select from %s q where %s)', pending, _key_match(pipeline.source, 'q', alias)) end
+$$;
+CREATE FUNCTION pgembedd._percent(source regclass, pages integer) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select case when sum(l.pages) > 2 * $2 then 100.0 * $2 / sum(l.pages) else 100 end from _leaves(source) l
+$_$;
 CREATE FUNCTION pgembedd._pipeline(name text) RETURNS pgembedd.pipeline
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1477,7 +2039,9 @@ CREATE FUNCTION pgembedd._pipeline_of(message jsonb) RETURNS integer
         then p.id::text = message ->> 'pipeline'
         else p.embedding_column = message ->> 'embeddingColumn' and exists (
             select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            where c.oid = p.source and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
+            -- The row trigger of a partitioned table names the partition.
+            where p.source in (c.oid, pg_partition_root(c.oid))
+              and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
 $$;
 CREATE FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1521,12 +2085,54 @@ begin
     end if;
     return null;
 end $$;
+CREATE FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    started timestamptz := clock_timestamp();
+    keys jsonb[];
+    seen bigint := 0;
+    long bigint := 0;
+    these record;
+begin
+    if made.embedding_table is not null then return; end if;
+    execute format('select array_agg(k.id) from (select %s as id from %s s %s order by random() limit 200) k',
+        _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50))) into keys;
+    for n in 1 .. coalesce(cardinality(keys), 0) by 10 loop
+        exit when clock_timestamp() > started + interval '1 second';  -- a slow content function, or texts of megabytes
+        execute format('select count(*) as seen, count(*) filter (where pgembedd._tokens(r.content) > 512) as long from %s($1) r',
+            _pipeline_function(made.id, 'read')) into these using keys[n : n + 9];
+        seen := seen + these.seen;
+        long := long + these.long;
+    end loop;
+    if long * 20 > seen then
+        raise notice '% of % rows of % that were looked at seem to be longer than 512 tokens, which is about what goes into one vector: the rest of their text would not be found.',
+            long, seen, made.source
+            using hint = format('Drop the pipeline and create it with embedding_table => %L instead of an embedding_column: '
+                                'then long texts are cut into chunks, each with a vector of its own. The lengths are estimates.',
+                                (select relname from pg_class where oid = made.source) || '_embeddings');
+    end if;
+exception when others then
+    raise notice 'The content of % could not be looked at: %', made.source, sqlerrm;
+end $_$;
 CREATE FUNCTION pgembedd._qualified_type(type oid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select format('%I.%I', n.nspname, t.typname)
     from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = type
+$$;
+CREATE FUNCTION pgembedd._queue_bytes(queue text) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select coalesce(sum(pg_relation_size(t.relid)), pg_relation_size(_queue_table(queue)))::bigint
+    from pg_partition_tree(_queue_table(queue)) t  -- has no rows where there are no partitions
 $$;
 CREATE FUNCTION pgembedd._queue_table(queue text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
@@ -1552,10 +2158,13 @@ begin
     loop
         continue when to_regclass(_queue_table(lane.name)) is null;
         return query execute format($q$
-            select pgembedd._pipeline_of(q.message), %L, sum(q.n)::bigint, sum(q.failing)::bigint, min(q.oldest)
-            from (select q.message || '{"id": 0}' as message, count(*) as n, min(q.enqueued_at) as oldest,
-                         count(*) filter (where pgembedd._note(q.headers, 'attempts') > 0) as failing
-                  from %s q group by 1) q
+            select pgembedd._pipeline_of(coalesce(q.other, jsonb_build_object('id', 0, 'pipeline', q.named))), %L,
+                   sum(q.n)::bigint, sum(q.failing)::bigint, min(q.oldest)
+            from (select q.message ->> 'pipeline' as named,
+                         case when not q.message ? 'pipeline' then q.message || '{"id": 0}' end as other,
+                         count(*) as n, min(q.enqueued_at) as oldest,
+                         count(*) filter (where q.headers is not null and pgembedd._note(q.headers, 'attempts') > 0) as failing
+                  from %s q group by 1, 2) q
             group by 1 $q$, lane.kind, _queue_table(lane.name));
     end loop;
 end $_$;
@@ -1564,12 +2173,14 @@ CREATE FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, p
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
-    if poll_s > 0 then
+    if _dealt(queue) then
+        return query select r.* from _deal(queue, qty, lease_s) r;
+    else
+        return query select r.* from _take_oldest(queue, qty, lease_s) r;
+    end if;
+    if not found and poll_s > 0 then
         return query select r.msg_id, r.read_ct, r.message, r.headers
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
-    else
-        return query select r.msg_id, r.read_ct, r.message, r.headers
-        from pgmq.read(queue_name => queue, vt => lease_s, qty => qty) r;
     end if;
 end $$;
 CREATE FUNCTION pgembedd._readers(relation regclass) RETURNS TABLE(grantee oid)
@@ -1598,6 +2209,74 @@ begin
         raise exception using message = message, errcode = 'invalid_parameter_value';
     end if;
     raise exception using message = message, hint = remedy, errcode = 'invalid_parameter_value';
+end $$;
+CREATE FUNCTION pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    letter pgembedd.dead_letter;
+begin
+    select d.* into letter from dead_letter d
+    where d.pipeline_id = pipeline.id and (d.key = _refuse_dead.key or d.key #>> '{}' = _refuse_dead.key #>> '{}')
+    order by d.died_at desc limit 1;
+    if letter.id is not null then
+        raise exception 'The row % of the pipeline "%" was given up (%): %', key, pipeline.name, letter.reason, letter.error
+            using errcode = 'object_not_in_prerequisite_state', hint = format(
+                'See pgembedd.failures; when the cause is gone, call pgembedd.retry_failed(%L).', pipeline.name);
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._refuse_to_wait_unseen() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if pg_current_xact_id_if_assigned() is not null then
+        raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
+            using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    typmod integer;
+    namespace text := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = wanted.source);
+begin
+    select t.typname, a.atttypmod into wanted.vector_type, typmod
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = wanted.source and a.attname = wanted.embedding_column and a.attnum > 0 and not a.attisdropped
+      and a.attgenerated = '' and t.oid in (to_regtype(_vector_type('halfvec')), to_regtype(_vector_type('vector')));
+    if wanted.vector_type is null then
+        perform _refuse(format('%s has no column "%s" of the type halfvec or vector.', wanted.source, wanted.embedding_column),
+            format('Add it with ALTER TABLE %s ADD COLUMN %I halfvec(384).', wanted.source, wanted.embedding_column));
+    end if;
+    wanted.dimensions := case when typmod > 0 then typmod else 384 end;
+    wanted.state_reason := case
+        when typmod <= 0 then format('%s.%I has no dimensions. Run ALTER TABLE %s ALTER COLUMN %I TYPE %s(384), then call pgembedd.resume(%L).',
+            wanted.source, wanted.embedding_column, wanted.source, wanted.embedding_column, _vector_type(wanted.vector_type), wanted.name)
+        when typmod <> 384 then format('%s.%I has %s dimensions, gte-small makes 384. If these vectors are of another model that '
+            'pgembedd has, call pgembedd.drop_pipeline(%L) and pgembedd.create_pipeline(..., adopt => true, model => ..., dimensions => %s).',
+            wanted.source, wanted.embedding_column, typmod, wanted.name, typmod) end;
+    insert into pipeline (
+        name, source, source_name, key_columns, content_function, watch_columns, embedding_column, model, dimensions,
+        vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path, m, ef_construction,
+        own_triggers, state, state_reason)
+    values (
+        wanted.name, wanted.source, wanted.source_name, wanted.key_columns, wanted.content_function, '{}',
+        wanted.embedding_column, 'gte-small', wanted.dimensions, wanted.vector_type,
+        _indexed_distance(wanted.source, wanted.embedding_column), 'keep', wanted.queue, wanted.backfill_queue, 5,
+        -- Where a hosted project's own connections look things up: its table's schema, public, and that of extensions.
+        (select string_agg(quote_ident(s.name), ', ' order by s.nth)
+         from (select u.name, min(u.nth) as nth from unnest(array[namespace, 'public',
+                (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector')])
+                with ordinality as u(name, nth) group by u.name) s),
+        16, 64, false, case when wanted.state_reason is null then 'running' else 'stopped' end, wanted.state_reason)
+    returning * into wanted;
+    perform _generate(wanted);
+    perform pg_notify('pgembedd_events', jsonb_build_object('event', 'guest', 'pipeline', wanted.id, 'name', wanted.name)::text);
+    return wanted;
 end $$;
 CREATE FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb DEFAULT '{}'::jsonb) RETURNS integer
     LANGUAGE plpgsql
@@ -1667,6 +2346,22 @@ begin
     end loop;
     return sweep();
 end $$;
+CREATE FUNCTION pgembedd._row_count(source regclass) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+    percent double precision;
+    seen bigint;
+begin
+    percent := _percent(source, 300);
+    execute format('select count(*) from %s s %s', source, _sample(percent)) into seen;
+    return round(_rows(source, seen, percent));
+exception when others then
+    return null;
+end $$;
 CREATE FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1674,6 +2369,52 @@ CREATE FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, bef
     select case when pipeline.formatting is null then _hash(content)
                 else _hash(format('pg_catalog.concat(%1$s, E''\x01'', %2$s, E''\x01'', %3$s)', content, before, after)) end
 $_$;
+CREATE FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    -- Others' triggers may write a number as a string.
+    jobs text := format('array(select q.msg_id from %%s q where (q.message -> ''id'' = w.key or q.message ->> ''id'' = w.key #>> ''{}'') and %s)',
+                        _is_for(pipeline.id));
+begin
+    if not _exists(pipeline.source) then perform _refuse(_problem(pipeline)); end if;
+    begin
+        -- One statement, one snapshot: a job that is gone has left its vector.
+        execute format($q$
+            with w as materialized (
+                select %1$s as key, %2$s as waits from %3$s join %4$s s on %5$s)
+            select w.key, %6$s, %7$s, w.waits and not exists (
+                select from pgembedd.row_state r where r.pipeline_id = %8$s and r.key = w.key and r.state in ('blank', 'dead'))
+            from w $q$,
+            _key_json(pipeline.source, 's'), _waits(pipeline), _key_record(pipeline.source, '$1'), pipeline.source,
+            _key_match(pipeline.source, 's', 'k'), format(jobs, _queue_table(pipeline.queue)),
+            format(jobs, _queue_table(pipeline.backfill_queue)), pipeline.id)
+        into key, fresh, backfill, made using id;
+    exception when data_exception then
+        perform _refuse(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm), _key_in_words(pipeline));
+    end;
+    if key is null then
+        perform _refuse(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL')), _key_in_words(pipeline));
+    end if;
+    made := made and fresh = '{}' and backfill = '{}';
+    if made then
+        execute _enqueue(pipeline, pipeline.queue, '$1', '(select) w') || ' returning array[msg_id]' into fresh using key;
+        perform _wake(pipeline.queue);
+    end if;
+end $_$;
+CREATE FUNCTION pgembedd._rows(source regclass, seen bigint, percent double precision) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when percent = 100 then seen
+                else coalesce(sum(l.pages * coalesce(l.density, seen / nullif(percent / 100 * t.pages, 0))), 0) end
+    from _leaves(source) l cross join (select sum(pages)::double precision as pages from _leaves(source)) t
+$$;
 CREATE FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1700,6 +2441,44 @@ begin
     end if;
     execute format('grant execute on function %s to %s', signature, installer);
 end $$;
+CREATE FUNCTION pgembedd._sample(percent double precision) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select case when percent < 100 then format('tablesample system (%s) repeatable (0)', percent) else '' end $$;
+CREATE FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean DEFAULT false) RETURNS SETOF jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    relation regclass := case when orphans then one.embedding_table else one.source end;
+    estimated bigint := greatest(_estimated_rows(relation), 1);
+    percent double precision := case when estimated <= 100000 then 100 else least(100, 100.0 * 20 * wanted / estimated) end;
+    keys jsonb[];
+begin
+    loop
+        execute format($q$
+            select array_agg(w.id) from (
+                select d.id from (select %1$s as id from %2$s s %3$s limit %4$s) d
+                group by d.id order by pg_catalog.hashtextextended(d.id::text, $1), d.id limit %5$s) w
+            $q$, _key_json(one.source, 's'), relation,
+            case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent, seed) else '' end,
+            -- Where the estimate is far too low, a bounded part of the table is the sample.
+            greatest(1000000, 200::bigint * wanted), wanted) into keys using seed;
+        exit when percent >= 100 or coalesce(cardinality(keys), 0) >= wanted;
+        percent := least(100, percent * 8);
+    end loop;
+    if orphans then
+        return query execute format('select i.id from unnest($1) as i(id) cross join lateral %s
+                                     where not exists (select from %s s where %s)',
+            _key_record(one.source, 'i.id'), one.source, _key_match(one.source, 's', 'k')) using keys;
+    else
+        return query select unnest(keys);
+    end if;
+end $_$;
 CREATE FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1728,6 +2507,33 @@ CREATE FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) RETURNS nume
     AS $$
     select count(*) filter (where w = any (found_ones))::numeric / nullif(count(*), 0) from unnest(wanted) as w
 $$;
+CREATE FUNCTION pgembedd._sharing() RETURNS TABLE(queue text, shared boolean, index regclass, valid boolean, dealt boolean, may boolean, online boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select l.queue, l.users > 1, i.indexrelid::regclass, i.indisvalid, coalesce(_dealt(l.queue), false),
+           pg_has_role(s.nspowner, c.relowner, 'usage') and has_schema_privilege(s.nspowner, 'pgmq', 'create'),
+           c.relkind = 'r' and pg_has_role(current_user, c.relowner, 'usage')
+               and has_schema_privilege('pgmq', 'create')
+    from (select u.queue, count(*) as users from pipeline p
+          cross join lateral unnest(array[p.queue, p.backfill_queue]) as u(queue) group by u.queue) l
+    join pg_namespace s on s.nspname = 'pgembedd'
+    join pg_namespace n on n.nspname = 'pgmq'
+    join pg_class c on c.relnamespace = n.oid and c.relname = 'q_' || l.queue
+    left join pg_class x on x.relnamespace = n.oid and x.relname = _sharing_index_name(l.queue)
+    left join pg_index i on i.indexrelid = x.oid and i.indrelid = c.oid
+$$;
+CREATE FUNCTION pgembedd._sharing_index(queue text, online boolean DEFAULT false) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select format('create index %s %I on %s ((%s), vt)', case when online then 'concurrently' end,
+                  _sharing_index_name(queue), _queue_table(queue), replace(_party(), 'q.message', 'message'))
+$$;
+CREATE FUNCTION pgembedd._sharing_index_name(queue text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$ select format('q_%s_by_party', queue) $$;
 CREATE FUNCTION pgembedd._space(relation regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1748,6 +2554,20 @@ begin
             'content uses: take that column out of the content, then call pgembedd.resume().');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._stored(made pgembedd.pipeline) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select case when made.embedding_table is null then format(
+        'array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings, null::integer[] as chunk_nos,
+         null::integer[] as start_offsets, null::integer[] as end_offsets, null::bytea[] as hashes, null::text[] as models',
+        made.embedding_column)
+    else
+        'array_agg(s.embedding::real[] order by s.chunk_no) as embeddings, array_agg(s.chunk_no order by s.chunk_no) as chunk_nos,
+         array_agg(s.start_offset order by s.chunk_no) as start_offsets,
+         array_agg(s.end_offset order by s.chunk_no) as end_offsets,
+         array_agg(s.content_hash order by s.chunk_no) as hashes, array_agg(s.model order by s.chunk_no) as models' end
+$_$;
 CREATE FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1784,6 +2604,13 @@ CREATE FUNCTION pgembedd._swap_key(pipeline_id integer) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select hashtextextended('pgembedd.swap', pipeline_id) $$;
+CREATE FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select pipeline.own_triggers
+        or exists (select from _guest_triggers(pipeline) t where t.tgtype::integer & 4 <> 0 and t.tgqual is null)
+$$;
 CREATE FUNCTION pgembedd._table_name(made pgembedd.pipeline) RETURNS text[]
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1829,6 +2656,27 @@ CREATE FUNCTION pgembedd._tables(made pgembedd.pipeline) RETURNS SETOF regclass
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select _target(made) union select t.relid from pg_partition_tree(_target(made)) t $$;
+CREATE FUNCTION pgembedd._take(queue text, chosen text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select format($q$
+        update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s where m.msg_id = any (array(%s))
+        returning m.msg_id, m.read_ct, m.message, m.headers
+        $q$, _queue_table(queue), case when exists (
+                select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
+                and a.attname = 'last_read_at' and not a.attisdropped)
+            then ', last_read_at = clock_timestamp()' end, chosen)
+$_$;
+CREATE FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+begin
+    return query execute _take(queue, format($q$
+        select q.msg_id from %s q where q.vt <= clock_timestamp() order by q.msg_id limit $2 for update skip locked
+        $q$, _queue_table(queue))) using make_interval(secs => lease_s), qty;
+end $_$;
 CREATE FUNCTION pgembedd._target(pipeline pgembedd.pipeline) RETURNS regclass
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1863,6 +2711,33 @@ begin
     end loop;
     perform _unschedule_indexes();
 end $$;
+CREATE FUNCTION pgembedd._tend_queues() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+    one record;
+begin
+    for one in select s.* from _sharing() s where s.may order by s.queue loop
+        begin
+            -- One that is not valid was broken off: who is building it holds a lock that we do not get.
+            if one.index is not null and (not one.shared or not one.valid) then
+                execute format('drop index %s', one.index);
+            -- Writers wait while it is made, a tenth of a second for a queue of this size; workers build the others.
+            elsif one.shared and one.index is null and _queue_bytes(one.queue) <= 16e6 then
+                execute _sharing_index(one.queue);
+            end if;
+        exception
+            when lock_not_available or transaction_rollback then null;  -- the next tick comes
+            when others then raise warning 'the queue "%" is left as it is: %', one.queue, sqlerrm;
+        end;
+    end loop;
+end $$;
+CREATE FUNCTION pgembedd._tokens(content text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select (length(content) + 3 * (octet_length(content) - length(content)) / 2) / 4::bigint $$;
 CREATE FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1906,6 +2781,17 @@ CREATE FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) RETURNS TABLE(ver
                  ('delete', 'after delete on %s referencing old table as old_rows', false),
                  ('truncate', 'after truncate on %s', false)) as t(verb, event, always)
     where t.always or pipeline.embedding_table is not null
+$$;
+CREATE FUNCTION pgembedd._triggers_of_others(source regclass, content_function text, embedding_column text) RETURNS SETOF pg_trigger
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- tgargs ends each argument with a zero byte, which no text can hold: escaped it is \000.
+    select t.* from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+    where t.tgrelid = source and not t.tgisinternal and t.tgenabled <> 'D' and f.pronamespace <> 'pgembedd'::regnamespace
+      and string_to_array(encode(t.tgargs, 'escape'), '\000') @> array[
+        encode(convert_to(content_function, getdatabaseencoding()), 'escape'),
+        encode(convert_to(embedding_column, getdatabaseencoding()), 'escape')]
 $$;
 CREATE FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) RETURNS SETOF regclass
     LANGUAGE sql STABLE
@@ -1966,6 +2852,52 @@ CREATE FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) RETURNS text
     select format('%I.%I', n.nspname, _cut(c.relname, 58) || '_view')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = pipeline.embedding_table
 $$;
+CREATE PROCEDURE pgembedd._wait_for_row(IN name text, IN id jsonb, IN timeout interval)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    one pgembedd.pipeline := pgembedd._pipeline(name);
+    deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
+    jobs record;
+begin
+    perform pgembedd._refuse_to_wait_unseen();
+    select j.* into jobs from pgembedd._row_jobs(one, id) j;
+    if jobs.made then commit; end if;
+    while pgembedd._any_queued(one.queue, jobs.fresh) or pgembedd._any_queued(one.backfill_queue, jobs.backfill) loop
+        one := pgembedd._pipeline(name);
+        if one.state <> 'running' then
+            raise exception 'The pipeline "%" is %, and the row % waits: %', name, one.state, jobs.key, one.state_reason
+                using errcode = 'object_not_in_prerequisite_state';
+        elsif pg_catalog.clock_timestamp() > deadline then
+            raise exception 'The row % of the pipeline "%" still waits after %.', jobs.key, name, timeout
+                using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+        end if;
+        commit;
+        perform pg_catalog.pg_sleep(0.05);
+    end loop;
+    perform pgembedd._refuse_dead(one, jobs.key);
+end $$;
+CREATE FUNCTION pgembedd._waiting_parties(queue text, at timestamp with time zone) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    parties text[];
+begin
+    execute format($q$
+        with recursive party(name, vt) as (
+            (select %1$s, q.vt from %2$s q order by %1$s, q.vt limit 1)
+            union all
+            select n.name, n.vt from party cross join lateral (
+                select %1$s as name, q.vt from %2$s q where %1$s > party.name order by %1$s, q.vt limit 1) n)
+        -- In a random order: where there are fewer places than parties, everybody's turn comes.
+        select array_agg(party.name order by random())
+        from (select party.* from party limit 10000) party
+        where party.vt <= $1 and not exists (
+            select from pgembedd.pipeline p where p.id::text = party.name and p.state <> 'running')
+        $q$, _party(), _queue_table(queue)) into parties using at;
+    return parties;
+end $_$;
 CREATE FUNCTION pgembedd._waits(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2085,6 +3017,8 @@ CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s 
 #variable_conflict use_column
 declare
     job record;
+    guest record;
+    refusal text;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -2098,7 +3032,7 @@ begin
         from (
             select r.*,
                    case when r.message ? 'pipeline' and r.message ->> 'id' is not null then r.message ->> 'pipeline'
-                        else _pipeline_of(r.message)::text end as named,
+                        else _claimed_for(r.message)::text end as named,
                    case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
                    case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
                    case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
@@ -2106,9 +3040,18 @@ begin
         left join pipeline p on p.id::text = c.named
         order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop
-        if job.p_id is null then
-            perform _bury(queue, job.msg_id, null, 'unknown_pipeline',
-                'No pipeline writes where this job points.', job.attempts);
+        if job.p_id is null then  -- a message of others may be the first of its kind
+            select (g.host).*, g.refusal into guest from _guest(queue, job.message) g;
+            refusal := guest.refusal;
+            job.p_id := guest.id; job.name := guest.name; job.model := guest.model; job.fingerprint := guest.fingerprint;
+            job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
+            job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
+        end if;
+        if job.p_id is null and refusal is null and job.deferrals < 100 then
+            perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
+        elsif job.p_id is null then
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
+                'It could not be registered for minutes, because others held what that takes.'), job.attempts);
         elsif job.state <> 'running' then
             perform _park(queue, job.msg_id);
         elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
@@ -2250,6 +3193,7 @@ begin
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
+    perform _foretell_return(gone);
 end $$;
 COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';
 CREATE FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) RETURNS SETOF bigint
@@ -2442,6 +3386,45 @@ begin
     if released > 0 and delay_s = 0 then perform _wake(queue); end if;
     return released;
 end $$;
+CREATE FUNCTION pgembedd.requeue(name text, ids jsonb[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    -- The key is written down again as the triggers write it, whatever way it was given. Of an embedding table also keys
+    -- whose row is gone: the worker finds that out and removes their chunks.
+    keys text := (
+        select string_agg(format('select distinct %s as id from unnest($1) as i(id) cross join lateral %s join %s s on %s',
+            _key_json(one.source, 's'), _key_record(one.source, 'i.id'), t.relation, _key_match(one.source, 's', 'k')), ' union ')
+        from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
+    queued bigint;
+begin
+    if one.embedding_table is not null then
+        -- No chunk is to be taken over for its text: its vector may be what is wrong.
+        execute format('update %s s set content_hash = '''' from unnest($1) as i(id) cross join lateral %s where %s',
+            one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
+    end if;
+    execute _enqueue(one, one.backfill_queue, 'w.id', format($q$(
+        with k as materialized (%1$s),
+        there as materialized (
+            select q.message -> 'id' as id from %2$s q where q.message -> 'id' in (select k.id from k) and %4$s
+            union all
+            select q.message -> 'id' from %3$s q where q.message -> 'id' in (select k.id from k) and %4$s)
+        select k.id from k where not exists (select from there t where t.id = k.id)) w$q$,
+        keys, _queue_table(one.queue), _queue_table(one.backfill_queue), _is_for(one.id))) using ids;
+    get diagnostics queued = row_count;
+    if queued > 0 then perform _wake(one.backfill_queue); end if;
+    return queued;
+exception when data_exception then
+    perform _refuse(format('One of the ids is no key of %s: %s.', one.source, sqlerrm),
+        'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.');
+end $_$;
+COMMENT ON FUNCTION pgembedd.requeue(name text, ids jsonb[]) IS 'Queue rows by key, whether they have a vector or not; those that are queued or gone are left out. Returns how many.';
 CREATE FUNCTION pgembedd.resume(name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2484,6 +3467,13 @@ begin
                 select count(*) from gone
                 $q$, one.id, one.source, _key_record(one.source, 'r.key'), _key_match(one.source, 's', 'k')) into dropped;
             total := total + dropped;
+            if one.embedding_table is not null then
+                -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
+                execute format('delete from %s e where not exists (select from %s s where %s)',
+                    one.embedding_table, one.source, _key_match(one.source, 's', 'e'));
+                get diagnostics dropped = row_count;
+                total := total + dropped;
+            end if;
         exception when others then  -- a lock, a dropped table, the dead letter of a key that is none
             raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;
         end;
@@ -2507,7 +3497,9 @@ begin
     loop
         delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
         perform _ensure_queue(item.queue);
-        execute format('insert into %s (vt, message) values (clock_timestamp(), $1)', _queue_table(item.queue)) using item.message;
+        -- The change is as old as it was: that the job died in between made no vector.
+        execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)', _queue_table(item.queue))
+        using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;
     end loop;
@@ -2572,6 +3564,7 @@ declare
     cut integer[];
     which integer[];
     outcomes text[];
+    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     -- The jobs that are still ours, and their rows: several messages may name one, which is written once, with what
@@ -2601,8 +3594,8 @@ begin
     execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
         _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
-    perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut);
+    lag := _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -2624,6 +3617,7 @@ declare
     cut integer[];
     which integer[];
     outcomes text[];
+    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     execute format($q$
@@ -2652,13 +3646,13 @@ begin
     using keys, row_hashes, jobs, chunk_jobs, chunk_nos, chunks, start_offsets, end_offsets, chunk_hashes, embeddings, tokens,
           tokens_kept, (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
-    perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut);
+    lag := _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
 end $_$;
-CREATE FUNCTION pgembedd.sweep(at_most bigint DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION pgembedd.sweep(at_most bigint DEFAULT 10000, only_due boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
@@ -2668,9 +3662,14 @@ declare
     one pgembedd.pipeline;
     swept bigint := 0;
     problem text;
+    began timestamptz;
 begin
-    for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
+    for one in
+        select p.* from pipeline p
+        where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
+    loop
         begin
+            began := clock_timestamp();
             problem := _problem(one);
             if problem is not null then
                 perform stop_pipeline(one.id, problem);
@@ -2681,7 +3680,10 @@ begin
             if one.embedding_table is not null then perform _mirror_rights(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
-            swept := swept + _backfill(one, false, at_most);
+            swept := swept + case when _swept(one) then _backfill(one, false, at_most) else 0 end;
+            if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
+                update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began) where p.id = one.id;
+            end if;
         exception
             -- Somebody alters the table, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;
@@ -2691,7 +3693,7 @@ begin
     end loop;
     return swept;
 end $$;
-COMMENT ON FUNCTION pgembedd.sweep(at_most bigint) IS 'Queue, in every running pipeline, the rows without a vector that nobody queued; at most so many each. Returns how many.';
+COMMENT ON FUNCTION pgembedd.sweep(at_most bigint, only_due boolean) IS 'Queue, in every running pipeline, the rows without a vector that nobody queued; at most so many each. Returns how many.';
 CREATE FUNCTION pgembedd.switch(name text, force boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2713,21 +3715,27 @@ CREATE FUNCTION pgembedd.tick(sweep_every_s double precision DEFAULT 60, retenti
 declare
     state pgembedd.installation;
     swept bigint;
+    indexes_due boolean;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
     select i.* into state from installation i;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
-        swept := sweep();
+        swept := sweep(only_due => true);
         update installation set swept_at = clock_timestamp();
     end if;
-    if state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp() then
+    indexes_due := state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
+        or state.indexes_at < (select max(p.created_at) from pipeline p);
+    if indexes_due then
         perform _tend_indexes();
         update installation set indexes_at = clock_timestamp();
     end if;
     if state.retained_at + make_interval(secs => retention_every_s) <= clock_timestamp() then
         perform retention();
         update installation set retained_at = clock_timestamp();
+    end if;
+    if indexes_due then
+        perform _tend_queues();  -- last, since its lock on a queue is held till the end
     end if;
     return swept;
 end $$;
@@ -2737,37 +3745,58 @@ CREATE PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval DEFAULT '00
 declare
     one pgembedd.pipeline := pgembedd._pipeline(name);
     deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
-    waiting bigint;
+    began_at timestamptz;
+    look_again_at timestamptz;
+    job record;
 begin
-    if pg_catalog.pg_current_xact_id_if_assigned() is not null then
-        raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
-            using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
-    end if;
+    perform pgembedd._refuse_to_wait_unseen();
     loop
-        select s.queued + s.backfill into waiting from pgembedd.status s where s.pipeline = name;
-        exit when waiting = 0;
-        one := pgembedd._pipeline(name);
-        if one.state <> 'running' then
-            raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state, waiting, one.state_reason
-                using errcode = 'object_not_in_prerequisite_state';
-        elsif pg_catalog.clock_timestamp() > deadline then
-            raise exception 'The pipeline "%" still has % jobs waiting after %.', name, waiting, timeout
-                using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
-        end if;
-        commit;
-        perform pg_catalog.pg_sleep(0.1);
+        began_at := pg_catalog.clock_timestamp();
+        select j.lane, j.msg_id into job from pgembedd._last_job(one) j;
+        exit when job.msg_id is null;
+        -- To look through a queue full of others' jobs takes a while; no more than half of the time goes into that.
+        look_again_at := pg_catalog.clock_timestamp() + (pg_catalog.clock_timestamp() - began_at);
+        loop
+            one := pgembedd._pipeline(name);
+            if one.state <> 'running' then
+                raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state, pgembedd._job_count(one), one.state_reason
+                    using errcode = 'object_not_in_prerequisite_state';
+            elsif pg_catalog.clock_timestamp() > deadline then
+                raise exception 'The pipeline "%" still has % jobs waiting after %.', name, pgembedd._job_count(one), timeout
+                    using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+            end if;
+            commit;
+            perform pg_catalog.pg_sleep(0.1);
+            exit when pg_catalog.clock_timestamp() > look_again_at and not pgembedd._any_queued(job.lane, array[job.msg_id]);
+        end loop;
     end loop;
 end $$;
 COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) IS 'Wait until nothing of the pipeline is queued; raises after the timeout, or when the pipeline does not run.';
+CREATE PROCEDURE pgembedd.wait_for(IN name text, IN id anyelement, IN timeout interval)
+    LANGUAGE plpgsql
+    AS $$
+begin
+    call pgembedd._wait_for_row(name, pg_catalog.to_jsonb(id), timeout);
+end $$;
+COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN id anyelement, IN timeout interval) IS 'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
+CREATE PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval)
+    LANGUAGE plpgsql
+    AS $$
+begin
+    call pgembedd._wait_for_row(name, pgembedd._key_from_text(pgembedd._pipeline(name), id), timeout);
+end $$;
+COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval) IS 'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
 CREATE TABLE pgembedd.activity (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer NOT NULL,
     written integer NOT NULL,
     cleared integer NOT NULL,
     unchanged integer NOT NULL,
-    gone integer NOT NULL
+    gone integer NOT NULL,
+    lag interval
 );
 COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 CREATE TABLE pgembedd.dead_letter (
     id bigint NOT NULL,
     pipeline_id integer,
@@ -2853,6 +3882,8 @@ CREATE VIEW pgembedd.status AS
     COALESCE(r.blank, (0)::bigint) AS blank,
     COALESCE(r.truncated, (0)::bigint) AS truncated,
     round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
+    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
+    a.lag,
     pgembedd._index_state(p.*) AS index,
     p.index_due_at
    FROM (((pgembedd.pipeline p
@@ -2870,11 +3901,21 @@ CREATE VIEW pgembedd.status AS
            FROM pgembedd.row_state
           GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
      LEFT JOIN ( SELECT activity.pipeline_id,
-            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows
+            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
+            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
            FROM pgembedd.activity
           WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
           GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
-COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes.';
+COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
+CREATE VIEW pgembedd.truncated AS
+ SELECT p.name AS pipeline,
+    r.key,
+    r.dropped_tokens,
+    r.since
+   FROM (pgembedd.row_state r
+     JOIN pgembedd.pipeline p ON ((p.id = r.pipeline_id)))
+  WHERE (r.state = 'truncated'::text);
+COMMENT ON VIEW pgembedd.truncated IS 'Rows whose text was longer than the model reads: how many tokens have no part in the vector, and since when.';
 CREATE SEQUENCE pgembedd.worker_idle
     START WITH 0
     INCREMENT BY 1
@@ -2915,6 +3956,7 @@ GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._around(formatting text, alias text, after boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
@@ -2927,19 +3969,27 @@ REVOKE ALL ON FUNCTION pgembedd._builders(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._bury(queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_change(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_verify(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_when(index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._claimed_for(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._dealt(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._drop_unfinished(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_column(made pgembedd.pipeline) FROM PUBLIC;
@@ -2947,8 +3997,10 @@ REVOKE ALL ON FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, index_wh
 REVOKE ALL ON FUNCTION pgembedd._ensure_queue(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_table(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_view(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._estimated_rows(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._exists(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_columns(formatting text) FROM PUBLIC;
@@ -2961,6 +4013,12 @@ REVOKE ALL ON FUNCTION pgembedd._generate_chunks_write(pipeline pgembedd.pipelin
 REVOKE ALL ON FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_function(source regclass, given text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_name(source regclass, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_triggers(host pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_wanted(queue text, message jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_with(host pgembedd.pipeline, content_function text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_builder(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_cron(role oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_rows(source regclass, many bigint) FROM PUBLIC;
@@ -2968,35 +4026,52 @@ REVOKE ALL ON FUNCTION pgembedd._hash(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hidden_from_owner(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hnsw(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._if_there(relation regclass, statement text, ending text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._import_chunks(name text, chunks regclass, pending regclass, fingerprint text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._import_pending(name text, pending regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_base(relation regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_frame(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_name(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_state(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_statements(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_within(frame regclass, relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._indexed_distance(source regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._is_for(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._job_count(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_columns(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_definitions(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_from_text(pipeline pgembedd.pipeline, id text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_in_words(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_json(source regclass, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_match(source regclass, a text, b text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_match_numbered(source regclass, a text, b text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_numbered(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_operator(source regclass, nth bigint, strategy integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_record(source regclass, id text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_settings(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._last_job(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._leaves(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._park(queue text, msg_id bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._party() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._pending(pipeline pgembedd.pipeline, pending regclass, alias text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._percent(source regclass, pages integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_function(id integer, verb text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_of(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._qualified_type(type oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._queue_bytes(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_table(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queued() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
@@ -3004,26 +4079,44 @@ REVOKE ALL ON FUNCTION pgembedd._readers(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._recall(pipeline pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._record(columns text[], alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse(message text, remedy text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._row_count(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rows(source regclass, seen bigint, percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sample(percent double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shadow(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sharing() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sharing_index(queue text, online boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sharing_index_name(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._stored(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap_key(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take(queue text, chosen text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._target(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._triggers_of_others(source regclass, content_function text, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unpark(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unschedule_indexes() FROM PUBLIC;
@@ -3031,6 +4124,8 @@ REVOKE ALL ON FUNCTION pgembedd._vector_column(pipeline pgembedd.pipeline) FROM 
 REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vectors(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE pgembedd._wait_for_row(IN name text, IN id jsonb, IN timeout interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._waiting_parties(queue text, at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._waits(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._wake(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._watchable_columns(source regclass) FROM PUBLIC;
@@ -3068,6 +4163,7 @@ REVOKE ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) FR
 GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.requeue(name text, ids jsonb[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.resume(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.retention() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.retry_failed(name text, reason text) FROM PUBLIC;
@@ -3082,8 +4178,10 @@ REVOKE ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids b
 GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
-REVOKE ALL ON FUNCTION pgembedd.sweep(at_most bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.sweep(at_most bigint, only_due boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.switch(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
 REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN id anyelement, IN timeout interval) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval) FROM PUBLIC;

@@ -131,3 +131,16 @@ def test_an_extension_that_was_there_stays(pgmq_server: PgmqServer, pgmq_databas
         downgrade(pgmq_database.conninfo)
         assert rows(connection, "select extname from pg_extension where extname = 'pgmq'") == [("pgmq",)]
         assert rows(connection, "select queue_name from pgmq.meta") == []
+
+
+def test_queues_of_others_stay_as_they_were(database: Database, connection: psycopg.Connection) -> None:
+    """Without the index that pipelines who share a queue need."""
+    connection.execute("update pgembedd.installation set pgmq_install = 'found', created_queues = '{}'")
+    make_documents(connection)
+    create_pipeline(connection)
+    create_pipeline(connection, name="second", embedding_column="second_vector")
+    connection.execute("select pgembedd._tend_queues()")
+    indexes = "select count(*) from pg_indexes where tablename = 'q_embedding_jobs'"
+    assert value(connection, indexes) == 3
+    downgrade(database.conninfo)
+    assert value(connection, indexes) == 2

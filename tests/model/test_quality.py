@@ -41,7 +41,7 @@ class Remembering:
             vectors = self._session.embed(new, kind=kind).vectors
             self._known.update(((text, kind), vector) for text, vector in zip(new, vectors, strict=True))
         vectors = np.stack([self._known[text, kind] for text in texts])
-        return Embeddings(vectors, np.zeros(len(texts), np.int32))
+        return Embeddings(vectors, np.zeros(len(texts), np.int32), np.ones(len(texts), np.int32))
 
 
 @pytest.fixture(scope="module")

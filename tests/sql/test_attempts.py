@@ -26,6 +26,7 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -156,6 +157,6 @@ def test_a_row_that_dies_twice_has_one_letter(connection: psycopg.Connection, jo
 def test_an_event_tells_of_a_death(connection: psycopg.Connection, other: psycopg.Connection, job: Job) -> None:
     other.execute("listen pgembedd_events")
     fail(connection, job, permanent=True)
-    (notice,) = other.notifies(timeout=5, stop_after=1)
+    (notice,) = other.notifies(timeout=PATIENCE_S, stop_after=1)
     assert '"event": "dead_letter"' in notice.payload
     assert "title" not in notice.payload

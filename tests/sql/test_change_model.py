@@ -48,13 +48,18 @@ def pin(connection: psycopg.Connection, name: str, fingerprint: str) -> None:
     connection.execute("update pgembedd.pipeline set fingerprint = %s where name = %s", (fingerprint, name))
 
 
+def turned(text: str) -> list[float]:
+    """The new model's vector of a text: the old one's turned round."""
+    return made_up(text)[::-1]
+
+
 def work_both(connection: psycopg.Connection, new: str = "documents.next") -> None:
     """Work all jobs, each with the model of its pipeline; `new` is how that of the new model is called now."""
     for lane in LANES:
         jobs = claim(connection, lane, size=1000)
         for name in {job.pipeline for job in jobs}:
             mine = [job for job in jobs if job.pipeline == name]
-            store(connection, mine, embed=lambda text, new_one=name == new: made_up(text)[:: -1 if new_one else 1])
+            store(connection, mine, embed=turned if name == new else made_up)
 
 
 def found(connection: psycopg.Connection) -> dict[int, list[float]]:
@@ -74,7 +79,7 @@ def old(ids: range) -> dict[int, list[float]]:
 
 
 def new(ids: range) -> dict[int, list[float]]:
-    return {key: made_up(f"text {key}")[::-1] for key in ids}
+    return {key: turned(f"text {key}") for key in ids}
 
 
 def begin(connection: psycopg.Connection, **options: Any) -> int:
@@ -143,10 +148,9 @@ def test_a_vector_on_its_way_lands_in_its_own_place(documents: psycopg.Connectio
     contents = {job.msg_id: read(documents, [job]) for job in jobs}
     call(documents, "switch", name="documents")
     for job in jobs:
-        turned = -1 if job.pipeline == "documents.next" else 1
-        embed = lambda text, turned=turned: made_up(text)[::turned]  # noqa: E731
+        embed = turned if job.pipeline == "documents.next" else made_up
         assert store(documents, [job], contents[job.msg_id], embed=embed) == ["written"]
-    assert found(documents)[30] == made_up("text 30")[::-1]
+    assert found(documents)[30] == turned("text 30")
 
 
 def test_a_store_waits_for_a_switch_that_is_under_way(database: Database, documents: psycopg.Connection) -> None:

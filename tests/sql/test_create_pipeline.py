@@ -94,7 +94,7 @@ def test_index_names_that_are_taken_get_a_number(connection: psycopg.Connection)
 def test_long_names_of_wide_letters_make_index_names(connection: psycopg.Connection) -> None:
     table, embedding = "文" * 21, "ベ" * 21  # 63 bytes each, the longest Postgres takes
     connection.execute(f'create table "{table}" (id int primary key, content text)')
-    connection.execute("set statement_timeout = '10s'")
+    connection.execute("set statement_timeout = '1min'")
     options = {"content_columns": ["content"], "embedding_column": embedding, "create_index": True}
     create_pipeline(connection, source=table, **options)
     created = column(

@@ -460,3 +460,23 @@ def chunkless(database: Database) -> Iterator[psycopg.Connection]:
     with connected(database) as connection:
         connection.execute("create table documents (id int primary key, title text, content text)")
         yield connection
+
+
+def test_the_upkeep_removes_chunks_of_rows_that_went_unseen(chunked: psycopg.Connection) -> None:
+    insert(chunked, 1, "one")
+    insert(chunked, 2, "two")
+    work(chunked)
+    chunked.execute("alter table documents disable trigger all; delete from documents where id = 1")
+    chunked.execute("alter table documents enable trigger all")
+    assert len(chunks(chunked)) == 2
+    call(chunked, "retention")
+    assert chunks(chunked) == [(2, 0, "two")]
+
+
+def test_a_sweep_that_takes_long_is_not_due_at_once(chunked: psycopg.Connection) -> None:
+    insert(chunked, 1, "one")
+    empty(chunked)
+    chunked.execute("update pgembedd.pipeline set sweep_due_at = now() + interval '1 hour'")
+    chunked.execute("update pgembedd.installation set swept_at = '-infinity'")
+    assert call(chunked, "tick") == 0
+    assert call(chunked, "sweep") == 1

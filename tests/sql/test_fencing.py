@@ -27,6 +27,7 @@ from tests.support.sql import (
     store,
     vectors,
 )
+from tests.support.waiting import PATIENCE_S
 
 TEXT = "title 1\n\ncontent 1"
 
@@ -125,7 +126,7 @@ def test_release_wakes_a_sleeping_worker(connection: psycopg.Connection, other: 
     connection.execute("select pgembedd.set_idle(true)")
     other.execute("listen pgembedd")
     release(connection, [job])
-    assert [notice.payload for notice in other.notifies(timeout=5, stop_after=1)] == [FRESH]
+    assert [notice.payload for notice in other.notifies(timeout=PATIENCE_S, stop_after=1)] == [FRESH]
 
 
 def test_either_both_or_neither(connection: psycopg.Connection, job: Job) -> None:

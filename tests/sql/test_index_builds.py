@@ -110,7 +110,7 @@ def test_drop_pipeline_ends_the_build_and_takes_what_it_left(
         thread = threading.Thread(target=run_cancelled, args=(builder,))
         thread.start()
         await_builder(connection)
-        connection.execute("set statement_timeout = '20s'")
+        connection.execute("set statement_timeout = '1min'")
         call(connection, "drop_pipeline", name="documents")
         thread.join(30)
         assert not thread.is_alive()

@@ -90,7 +90,7 @@ def test_the_sweep_does_not_wait_long_for_a_new_partition(
     create_pipeline(partitioned, name="letters", source="letters", content_columns=["title"], backfill=False)
     with other.transaction():
         other.execute("insert into late (id, title) values (30, 'x')")
-        partitioned.execute("set statement_timeout = '1s'")  # the sweep's own patience with other locks is 2 s
+        partitioned.execute("set statement_timeout = '1900ms'")  # the sweep's own patience with other locks is 2 s
         partitioned.execute("select pgembedd.sweep()")
     assert rows(partitioned, "select state from pgembedd.pipeline") == [("running",)] * 2
     assert value(partitioned, "select pgembedd.sweep()") == 1

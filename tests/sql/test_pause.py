@@ -20,6 +20,7 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -91,4 +92,4 @@ def test_resume_wakes_a_sleeping_worker(documents: psycopg.Connection, other: ps
     documents.execute("select pgembedd.set_idle(true)")
     other.execute("listen pgembedd")
     call(documents, "resume", name="documents")
-    assert len(list(other.notifies(timeout=5, stop_after=1))) == 1
+    assert len(list(other.notifies(timeout=PATIENCE_S, stop_after=1))) == 1

@@ -27,7 +27,7 @@ from worker.queries import query
 
 
 def cycle(connection: psycopg.Connection) -> None:
-    """Enqueue, claim, read, store, fail, release, poll, pause, sweep, retry."""
+    """Enqueue, claim, read, store, fail, release, poll, pause, sweep, retry; and a second pipeline on the queue."""
     make_documents(connection, 3)
     create_pipeline(connection, max_attempts=2)
     assert store(connection, claim(connection, BACKFILL)) == ["written"] * 3
@@ -57,6 +57,19 @@ def cycle(connection: psycopg.Connection) -> None:
     connection.execute("insert into documents (id, title) values (13, 'd')")
     connection.execute("select pgembedd.sweep()")
     assert queued(connection, BACKFILL) == [13]
+    share(connection)
+
+
+def share(connection: psycopg.Connection) -> None:
+    """Two pipelines of one queue are dealt places evenly."""
+    create_pipeline(connection, name="second", embedding_column="second_vector", backfill=False)
+    connection.execute("alter table documents enable trigger all")
+    connection.execute("select pgembedd._tend_queues()")
+    connection.execute("insert into documents (id, title) values (14, 'e'), (15, 'f')")
+    jobs = claim(connection, size=2)
+    assert {job.pipeline for job in jobs} == {"documents", "second"}
+    for job in jobs:
+        assert (job.read_ct, store(connection, [job])) == (1, ["written"])
 
 
 def test_extension(pgmq_server: PgmqServer, pgmq_database: Database) -> None:
@@ -66,7 +79,7 @@ def test_extension(pgmq_server: PgmqServer, pgmq_database: Database) -> None:
         cycle(connection)
         downgrade(pgmq_database.conninfo)
         assert value(connection, "select count(*) from pg_extension where extname = 'pgmq'") == 0
-        assert value(connection, "select count(embedding) from documents") == 6
+        assert value(connection, "select count(embedding) from documents") == 7
 
 
 def test_plain_sql(database: Database) -> None:

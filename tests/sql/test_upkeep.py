@@ -19,6 +19,7 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_the_sweep_wakes_a_sleeping_worker(documents: psycopg.Connection, other:
     documents.execute("select pgembedd.set_idle(true)")
     other.execute("listen pgembedd")
     documents.execute("select pgembedd.sweep()")
-    assert [notice.payload for notice in other.notifies(timeout=5, stop_after=1)] == [BACKFILL]
+    assert [notice.payload for notice in other.notifies(timeout=PATIENCE_S, stop_after=1)] == [BACKFILL]
 
 
 @pytest.mark.parametrize("how", ["pause", "stop"])

@@ -59,11 +59,21 @@ def _memory() -> str | None:
 @contextmanager
 def running_server(**kwargs: Any) -> Iterator[EmbeddedPostgres]:
     """A running server of its own in a temporary directory; `kwargs` as for EmbeddedPostgres."""
+    kwargs["settings"] = {"scram_iterations": "1", **kwargs.get("settings", {})}
     with (
         open_directory() as directory,
         EmbeddedPostgres(directory / "postgres", fsync=False, **kwargs) as server,
     ):
+        _ease_logging_in(server)
         yield server
+
+
+def _ease_logging_in(server: EmbeddedPostgres) -> None:
+    """Store the same password with one round of hashing: thousands of rounds would be half of what a connection costs,
+    and the tests make thousands of connections."""
+    password = psycopg.conninfo.conninfo_to_dict(server.conninfo())["password"]
+    with psycopg.connect(server.conninfo(), autocommit=True) as admin:
+        admin.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(str(password)))
 
 
 @contextmanager

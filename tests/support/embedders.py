@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 
+from worker.chunks import Chunk
 from worker.errors import ModelUnavailableError
 from worker.model import Embeddings, Pending, Session
 from worker.models import Embedder
@@ -42,6 +43,12 @@ class Wrapped:
         """Texts on their way through the real model."""
         self._on_start(texts)
         return WrappedPending(self._session.start(texts, kind=kind), texts, self._on_result)
+
+    def split(
+        self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
+    ) -> list[Chunk]:
+        """The real chunks."""
+        return self._session.split(text, tokens=tokens, overlap=overlap, markdown=markdown, before=before, after=after)
 
     def close(self) -> None:
         """Leave the session open."""

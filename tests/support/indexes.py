@@ -90,8 +90,14 @@ def old_snapshot(database: Database) -> Iterator[psycopg.Connection]:
 def await_builder(connection: psycopg.Connection) -> int:
     """Return when a build waits for old snapshots, its index complete but not valid; the process that builds."""
     condition = sql.SQL(BUILDERS + " and phase = 'waiting for old snapshots'")
-    eventually(lambda: len(connection.execute(condition).fetchall()) == 1)
-    return int(value(connection, BUILDERS))
+    found: list[int] = []  # in the same look: at the next one the build may have ended
+
+    def there() -> bool:
+        found[:] = [pid for (pid,) in connection.execute(condition).fetchall()]
+        return len(found) == 1
+
+    eventually(there)
+    return found[0]
 
 
 def nearest(connection: psycopg.Connection, vector: Sequence[float], limit: int = 3) -> list[int]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+# Long enough for a machine that does a lot beside the tests; nothing waits so long that works.
+PATIENCE_S = 60.0
 
-def eventually(condition: Callable[[], object], *, timeout_s: float = 30.0) -> None:
+
+def eventually(condition: Callable[[], object], *, timeout_s: float = PATIENCE_S) -> None:
     """Return as soon as `condition()` is true; fail when it is not within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -15,18 +15,16 @@ from typing import Any
 
 from tests.support.databases import Database
 from tests.support.owners import REPOSITORY
+from tests.support.waiting import PATIENCE_S as PATIENCE_S
 from tests.support.waiting import eventually
 from worker.config import Settings
 from worker.models import Embedder, Models
 from worker.run import Worker
 
-# Long enough for a machine that does a lot beside the tests; nothing waits so long that works.
-PATIENCE_S = 60.0
-
 
 def brisk(**settings: Any) -> Settings:
     """Settings for tests: small claims, a short pause, and no sweep unless asked for."""
-    return Settings(**{"claim_size": 8, "poll_max_s": 0.2, "sweep_every_s": 3600.0, "grace_s": 10.0} | settings)
+    return Settings(**{"claim_size": 8, "poll_max_s": 0.2, "sweep_every_s": 3600.0, "grace_s": 30.0} | settings)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from bench.engines.files import CHIEF
 from bench.random_bert import CONFIG
 from bench.roofline import operations
 from bench.texts import manual_sections, plain
+from worker.corpus import Document
 from worker.model.checkpoint import BertConfig
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=80)
@@ -58,7 +59,10 @@ def test_the_histogram_counts_every_length() -> None:
     assert histogram([0, 15, 16, 511, 512, 5000]) == [2, 1, 0, 0, 0, 1, 1, 1]
 
 
-def test_the_corpus_says_what_this_machine_does_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_corpus_says_what_this_machine_does_not_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: list[Document]
+) -> None:
+    monkeypatch.setattr("bench.corpus.standard_library", lambda: library)
     monkeypatch.setattr("bench.corpus.manual_sections", lambda: manual_sections(tmp_path))
     corpus = load_corpus()
     assert any("no manual pages" in sentence for sentence in corpus.missing())

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.support.tiny_models import tiny_tokenizer
 from worker.errors import ModelError
 from worker.model import tokens
-from worker.model.tokens import Tokenizer, well_formed
+from worker.model.tokens import Tokenizer
+from worker.surrogates import well_formed
 
 LIBRARY = tiny_tokenizer()
 LIBRARY.no_padding()

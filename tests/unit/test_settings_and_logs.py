@@ -156,7 +156,7 @@ def test_systemd_hears_a_datagram(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     name = f"pgembedd-{os.getpid()}" if abstract else "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(("\0" if abstract else "") + name)
-        channel.settimeout(10)
+        channel.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", ("@" if abstract else "") + name)
         notify_systemd("READY=1")
         assert channel.recv(100) == b"READY=1"

@@ -1,11 +1,17 @@
 """`pgembedd run`"""
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli.options import database_option, open_database, settings_options
 from worker.config import Settings
+from worker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 @click.command("run")
@@ -39,6 +45,27 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = ()) -> boo
     configure_logging(settings.log_format, settings.log_level)
     with connect(conninfo) as connection:
         check_schema(connection)
+        check_queues(connection, queues)
     worker = Worker(conninfo, settings, Models(loader(settings)), queues=queues)
     stop_on_signals(worker)
     return worker.run()
+
+
+def check_queues(connection: "psycopg.Connection", queues: Sequence[str]) -> None:
+    """ConfigurationError for a name that no worker could ever serve; a queue without a pipeline may get one later."""
+    from worker.log import get_logger
+    from worker.queries import query
+
+    lanes: dict[str, str] = dict(connection.execute(query("lanes")).fetchall())
+    existing = {name for (name,) in connection.execute(query("existing_queues"), {"queues": list(queues)})}
+    for queue in queues:
+        if fresh := next((name for name, backfill in lanes.items() if backfill == queue and queue not in lanes), None):
+            raise ConfigurationError(
+                f'The queue "{queue}" is the backfill lane of "{fresh}": give --queue {fresh}, which serves both.'
+            )
+        if queue not in lanes and queue not in existing:
+            raise ConfigurationError(
+                f'There is no queue "{queue}", and no pipeline that uses it. There are: {", ".join(sorted(lanes))}.'
+            )
+        if queue not in lanes:
+            get_logger().warning("queue_unused", queue=queue)

@@ -1,6 +1,6 @@
 """Text to vectors: models as data, their files, the graph, the session.
 
-Of the rest of the package it imports the errors only.
+Of the rest of the package it imports the errors, and how texts are cut.
 """
 
 from worker.model.catalogue import DefaultModel, ModelInfo, default_model, describe_models, pull

@@ -14,6 +14,8 @@ from worker.model.registry import (
     FolderSource,
     ModelFile,
     ModelSpec,
+    find,
+    resolve,
 )
 
 _DEFAULT_MAX_TOKENS = 512
@@ -88,3 +90,12 @@ def _pooling(folder: Path) -> Pooling:
     """Mean, unless sentence-transformers wrote down that the first token's vector is taken."""
     written = folder / "1_Pooling" / CONFIG
     return "cls" if written.is_file() and read_json(written).get("pooling_mode_cls_token") is True else "mean"
+
+
+def describe(name: str, model_dir: Path | None) -> ModelSpec:
+    """The registered model of that name, else what lies at the path given."""
+    if registered := find(name):
+        return registered
+    if model_dir is not None:
+        return describe_folder(model_dir, name)
+    return describe_folder(Path(name)) if Path(name).exists() else resolve(name)

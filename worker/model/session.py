@@ -10,15 +10,17 @@ from typing import Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.chunks import Chunk
 from worker.errors import ConfigurationError, ModelError
 from worker.model.batching import plan_portions, plan_runs
 from worker.model.built import PROBE_FILE, built_graph
 from worker.model.cache import cache_root
 from worker.model.encoder import Encoder, OwnGraph, ReadyMadeGraph, as_ids
-from worker.model.folder import describe_folder
+from worker.model.fitting import Fitting
+from worker.model.folder import describe
 from worker.model.pooling import Float32Array, normalize, pool
 from worker.model.probe import require_exact_integers
-from worker.model.registry import READY_MADE, TOKENIZER, ModelSpec, Precision, find, resolve
+from worker.model.registry import READY_MADE, TOKENIZER, ModelSpec, Precision
 from worker.model.supply import Notify, Supply, obtain, open_supply, silent
 from worker.model.tokens import Tokenizer, Tokens
 from worker.model.tuning import Tuning, default_tuning, remembered
@@ -29,8 +31,8 @@ Kind = Literal["document", "query"]
 @dataclass(frozen=True)
 class Embeddings:
     """`vectors` float32 (n, dims), each of norm 1; `dropped` int32 (n,), tokens cut at the model's limit.
-    `tokens` int32 (n,), all tokens of each text, special ones included.
 
+    `tokens` int32 (n,), all tokens of each text, special ones included: those kept and those dropped.
     `dropped` is exact for texts of up to 65,536 characters, an estimate beyond (`tokens.Tokenizer.encode`).
     """
 
@@ -106,7 +108,7 @@ class Session:
         """
         if threads is not None and threads < 1:
             raise ConfigurationError(f"A model cannot run on {threads} threads; give 1 or more.")
-        spec = _describe(name, model_dir)
+        spec = describe(name, model_dir)
         if not spec.ready_made:
             spec = replace(spec, precision=precision)
         supply = open_supply(spec, model_dir=model_dir, cache_dir=cache_dir, offline=offline, notify=notify)
@@ -115,6 +117,7 @@ class Session:
         limit = min(spec.max_tokens, self._encoder.max_tokens or spec.max_tokens)
         self.spec: ModelSpec = replace(spec, dims=self._encoder.dims, max_tokens=limit, quantised=quantised)
         self._tokenizer = Tokenizer(tokenizer_path, limit)
+        self._fitting = Fitting(self._tokenizer, spec.document_prefix)
         self.name: str = spec.name
         self.dims: int = self.spec.dims
         self.max_tokens: int = limit
@@ -187,6 +190,12 @@ class Session:
         total = self._tokenizer.count(self.spec.document_prefix + text)
         return total, min(total, self.max_tokens)
 
+    def split(
+        self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
+    ) -> list[Chunk]:
+        """A document in chunks that the model reads whole between `before` and `after`; see Fitting.split."""
+        return self._fitting.split(text, tokens=tokens, overlap=overlap, markdown=markdown, before=before, after=after)
+
     def close(self) -> None:
         """Finish the runs under way, cancel the others, and end the threads."""
         for threads in (self._queries, self._documents):
@@ -215,15 +224,6 @@ class Session:
             raise ModelError(f"{self.name} pools by itself and gives no token vectors; use mean_pool=True.")
         part = pool(output, self.spec.pooling)[0] if mean_pool else output[0]
         return _finite(normalize(part) if unit else part, self.name)
-
-
-def _describe(name: str, model_dir: Path | None) -> ModelSpec:
-    """The registered model of that name, else what lies at the path given."""
-    if registered := find(name):
-        return registered
-    if model_dir is not None:
-        return describe_folder(model_dir, name)
-    return describe_folder(Path(name)) if Path(name).exists() else resolve(name)
 
 
 def _load(spec: ModelSpec, supply: Supply, cache_dir: Path | None, notify: Notify) -> tuple[Encoder, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.errors import ModelError
+from worker.surrogates import well_formed
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -39,24 +40,23 @@ class Tokenizer:
         from tokenizers import Tokenizer as Library
 
         try:
-            self._library = Library.from_file(str(path))
+            self.library = Library.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for a file it cannot parse
             raise ModelError(f"{path} is not a readable tokenizer; bring the model's files again.") from error
-        self._library.no_padding()
-        self._library.no_truncation()
+        self.library.no_padding()
+        self.library.no_truncation()
         self._window_chars = window_chars
-        self._longest_added = max(
-            (len(t.content) for t in self._library.get_added_tokens_decoder().values()), default=0
-        )
+        self._longest_added = max((len(t.content) for t in self.library.get_added_tokens_decoder().values()), default=0)
         self._head, self._tail = self._special_tokens()
+        # Of the text's own tokens, without the special ones.
         self.limit = max_tokens - len(self._head) - len(self._tail)
         if self.limit < 1:
             raise ModelError(f"A limit of {max_tokens} tokens leaves no room for text; it must be larger.")
 
     def _special_tokens(self) -> tuple[list[int], list[int]]:
         """The ids that stand before and after every text ([CLS] and [SEP] for BERT)."""
-        whole = self._library.encode("a").ids
-        bare = self._library.encode("a", add_special_tokens=False).ids
+        whole = self.library.encode("a").ids
+        bare = self.library.encode("a", add_special_tokens=False).ids
         for start in range(len(whole) - len(bare) + 1):
             if whole[start : start + len(bare)] == bare:
                 return whole[:start], whole[start + len(bare) :]
@@ -81,17 +81,21 @@ class Tokenizer:
 
     def count(self, text: str) -> int:
         """All tokens of the text, special ones included, whatever the model's limit; about 1 s per MB."""
-        return len(self._head) + len(self._tail) + sum(len(ids) for ids, _ in self._pieces(well_formed(text)))
+        return len(self._head) + len(self._tail) + self.count_own(text)
+
+    def count_own(self, text: str) -> int:
+        """The tokens of the text itself, without the special ones."""
+        return sum(len(ids) for ids, _ in self._pieces(well_formed(text)))
 
     def _pieces(self, text: str) -> Iterator[tuple[list[int], int]]:
         """The text's ids piece by piece, each with the position in characters where its piece ends."""
         if len(text) <= self._window_chars:  # nothing to cut, so no offsets are needed, which saves a fifth
-            yield self._library.encode_batch_fast([text], add_special_tokens=False)[0].ids, len(text)
+            yield self.library.encode_batch_fast([text], add_special_tokens=False)[0].ids, len(text)
             return
         start, size = 0, self._window_chars
         while True:
             window = text[start : start + size]
-            encoding = self._library.encode(window, add_special_tokens=False)
+            encoding = self.library.encode(window, add_special_tokens=False)
             if start + size >= len(text):
                 yield encoding.ids, len(text)
                 return
@@ -118,12 +122,3 @@ def _safe_part(encoding: "Encoding", window_chars: int, longest_added: int) -> t
     while cut > 0 and words[cut - 1] == words[cut]:
         cut -= 1
     return cut, offsets[cut][0] if cut else 0
-
-
-def well_formed(text: str) -> str:
-    """The text without lone surrogates: pairs become their character, the others U+FFFD."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
