@@ -23,11 +23,12 @@ begin
     loop
         begin
             began := clock_timestamp();
-            problem := _problem(one);
-            if problem is not null then
+            problem := _follow(one);
+            if problem is not null and problem <> 'followed' then
                 perform stop_pipeline(one.id, problem);
                 continue;
             end if;
+            select p.* into one from pipeline p where p.id = one.id;
             -- Writers queue behind whoever waits to create a trigger, so that must not be long.
             perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
             if one.embedding_table is not null then perform _mirror_rights(one); end if;

@@ -60,6 +60,7 @@ create table pgembedd.pipeline (
     created_indexes   text[] not null default '{}',
     enable_always     boolean not null default false,
     own_triggers      boolean not null default true,
+    shape             text,
     sweep_due_at      timestamptz not null default '-infinity',
     shadow_of         integer unique references pgembedd.pipeline,
     shadow            text check (shadow in ('next', 'previous')),
@@ -80,6 +81,8 @@ comment on column pgembedd.pipeline.embedding_table is
     'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
 comment on column pgembedd.pipeline.own_triggers is
     'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
+comment on column pgembedd.pipeline.shape is
+    'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
 comment on column pgembedd.pipeline.shadow_of is
     'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 comment on column pgembedd.pipeline.index_due_at is
