@@ -35,6 +35,7 @@ CREATE TABLE pgembedd.pipeline (
     created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
     enable_always boolean DEFAULT false NOT NULL,
     own_triggers boolean DEFAULT true NOT NULL,
+    shape text,
     sweep_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     shadow_of integer,
     shadow text,
@@ -61,6 +62,7 @@ COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is p
 COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
 COMMENT ON COLUMN pgembedd.pipeline.index_due_at IS 'When the HNSW index is to be built at the latest; null when there is nothing to build.';
 COMMENT ON COLUMN pgembedd.pipeline.own_triggers IS 'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
+COMMENT ON COLUMN pgembedd.pipeline.shape IS 'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
 COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 CREATE FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
@@ -113,6 +115,41 @@ begin
     end if;
     return lag;
 end $_$;
+CREATE FUNCTION pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if adopt or not _holds_vectors(made.source, made.embedding_column) then
+        return;
+    elsif adopt is null then
+        perform _choose(format('%s.%I', made.source, made.embedding_column), made.model);
+    end if;
+    perform _empty_column(made);
+end $$;
+CREATE FUNCTION pgembedd._adopt_table(made pgembedd.pipeline, adopt boolean) RETURNS regclass
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    named text[] := _table_name(made);
+    relation regclass := to_regclass(format('%I.%I', named[1], named[2]));
+    taken text := (select p.name from pipeline p where p.embedding_table = relation);
+begin
+    if relation is null then
+        return null;
+    elsif taken is not null then
+        perform _refuse(format('%s is filled by the pipeline "%s" already.', relation, taken), 'Name another embedding_table.');
+    elsif _layout_problem(made, relation) is not null then
+        perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source, _layout_problem(made, relation)),
+            'Name another embedding_table: it is created.');
+    elsif adopt is null and _holds_vectors(relation, 'embedding') then
+        perform _choose(relation::text, made.model);
+    elsif not adopt then
+        execute format('truncate %s', relation);
+    end if;
+    return relation;
+end $$;
 CREATE FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) RETURNS numeric
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -177,6 +214,7 @@ begin
             prefix || 'clear', pipeline.source, _record(pipeline.watch_columns, 'new'),
             _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));
     end if;
+    perform _attach_replica(pipeline);
     return attached;
 end $$;
 CREATE FUNCTION pgembedd._attach_index(frame regclass, part regclass) RETURNS void
@@ -186,6 +224,31 @@ CREATE FUNCTION pgembedd._attach_index(frame regclass, part regclass) RETURNS vo
     AS $$
 begin
     execute format('alter index %s attach partition %s', frame, part);
+end $$;
+CREATE FUNCTION pgembedd._attach_replica(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    prefix text := format('pgembedd_%s_', pipeline.id);
+    item record;
+begin
+    if not pipeline.enable_always then return; end if;
+    if not exists (select from pg_trigger where tgrelid = pipeline.source and tgname = prefix || 'row') then
+        execute format('create trigger %I after insert or update %s on %s for each row execute function %s()', prefix || 'row',
+            case when pipeline.embedding_table is not null then 'or delete' else '' end, pipeline.source,
+            _pipeline_function(pipeline.id, 'on_row'));
+    end if;
+    for item in
+        select g.tgrelid::regclass as relation, g.tgname as name, w.mode
+        from pg_trigger g
+        join (values (prefix || 'row', 'R', 'replica'), (prefix || 'truncate', 'A', 'always'), (prefix || 'clear', 'A', 'always'))
+            as w(name, enabled, mode) on w.name = g.tgname and w.enabled::"char" <> g.tgenabled
+        where g.tgrelid in (select pipeline.source union select t.relid from pg_partition_tree(pipeline.source) t)
+        order by g.tgrelid = pipeline.source desc
+    loop
+        execute format('alter table %s enable %s trigger %I', item.relation, item.mode, item.name);
+    end loop;
 end $$;
 CREATE FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint DEFAULT NULL::bigint) RETURNS bigint
     LANGUAGE plpgsql
@@ -249,6 +312,12 @@ CREATE FUNCTION pgembedd._blank(content text) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select coalesce(content, '') !~ '[^\s\u0085\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]'
+$$;
+CREATE FUNCTION pgembedd._brittle(source regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select coalesce(bool_or(not starts_with(equals, 'operator(pg_catalog.') or compared <> ''), false) from _key_columns(source)
 $$;
 CREATE FUNCTION pgembedd._builders(made pgembedd.pipeline) RETURNS SETOF integer
     LANGUAGE sql STABLE
@@ -431,9 +500,7 @@ begin
             when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table'
             when 'i' then 'an index' when 'S' then 'a sequence' else 'no ordinary relation' end),
             'Register the table that the rows are written to.');
-    elsif exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
-                  where (i.inhrelid = made.source or i.inhparent = made.source)
-                    and not (c.relkind = 'p' and i.inhparent = made.source)) then
+    elsif _inherits(made.source) then
         perform _refuse(format('%s takes part in table inheritance, or is one partition of a table.', made.source),
             'Register the partitioned table itself; tables with inheritance children are not supported.');
     elsif (select relpersistence from pg_class where oid = made.source) = 't' then
@@ -532,6 +599,15 @@ begin
             'It is how long the backfill may put the index off; one day unless given.');
     end if;
 end $$;
+CREATE FUNCTION pgembedd._choose(what text, model text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    perform _refuse(format('%s holds vectors already.', what),
+        format('Say adopt => true to keep them and embed what is missing, if they are of the model %s; or adopt => false '
+               'to have every row embedded anew.', model));
+end $$;
 CREATE FUNCTION pgembedd._chunk_columns() RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -539,6 +615,19 @@ CREATE FUNCTION pgembedd._chunk_columns() RETURNS text[]
     select array['chunk_no', 'chunk', 'start_offset', 'end_offset', 'embedding', 'content_hash', 'model', 'tokens',
                  'tokens_kept', 'embedded_at']
 $$;
+CREATE FUNCTION pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select format('%1$s.%2$I is %3$s now, and %4$s.%2$I still %5$s. Run ALTER TABLE %4$s ALTER COLUMN %2$I TYPE %3$s (the view is made '
+                  'again: drop it first), then call pgembedd.resume(%6$L).', pipeline.source, k.name,
+                  format_type(s.atttypid, s.atttypmod), pipeline.embedding_table, format_type(e.atttypid, e.atttypmod), pipeline.name)
+    from _key_columns(pipeline.source) k
+    join pg_attribute s on s.attrelid = pipeline.source and s.attname = k.name
+    join pg_attribute e on e.attrelid = pipeline.embedding_table and e.attname = k.name
+    where (s.atttypid, s.atttypmod) is distinct from (e.atttypid, e.atttypmod)
+    order by k.nth limit 1
+$_$;
 CREATE FUNCTION pgembedd._claimed_for(message jsonb) RETURNS integer
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -604,7 +693,7 @@ begin
 exception when others then
     return null;
 end $_$;
-CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) RETURNS bigint
+CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean DEFAULT NULL::boolean) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -625,9 +714,9 @@ begin
     perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
     perform _check_owner(made);
     if made.embedding_table_name is null then
-        perform _ensure_column(made);
+        perform _ensure_column(made), _adopt_column(made, adopt);
     else
-        made.embedding_table := _ensure_table(made);
+        made.embedding_table := coalesce(_adopt_table(made, adopt), _ensure_table(made));
         made.embedding_table_name := made.embedding_table::text;
     end if;
     if index_when is not null then
@@ -647,9 +736,11 @@ begin
         made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'),
         made.enable_always, coalesce(made.own_triggers, true))
     returning * into made;
-    perform _generate(made);
+    perform _regenerate(made);
     perform _propose_chunks(made);
-    return case when backfill then _backfill(made, false) else 0 end;
+    return case when not backfill then 0
+                when adopt and made.embedding_table is not null then _look_at_all(made)
+                else _backfill(made, false) end;
 end $$;
 CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -761,6 +852,19 @@ begin
     end loop;
     return dropped;
 end $$;
+CREATE FUNCTION pgembedd._empty_column(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    signature text := format('pgembedd.pipeline_0_empty_%s()', pg_backend_pid());
+begin
+    execute format('create function %s returns void language plpgsql security definer set row_security = off as %L', signature,
+        format('begin update %1$s set %2$I = null where %2$I is not null; end', made.source, made.embedding_column));
+    perform _run_as_owner(made, signature);
+    execute format('select %s', signature);
+    execute format('drop function %s', signature);
+end $_$;
 CREATE FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -874,8 +978,6 @@ declare
 begin
     if to_regnamespace(quote_ident(named[1])) is null then
         perform _refuse(format('There is no schema %I for the embedding_table.', named[1]), format('CREATE SCHEMA %I, or name another.', named[1]));
-    elsif to_regclass(table_name) is not null then
-        perform _refuse(format('%s is there already.', to_regclass(table_name)), 'Name another embedding_table: it is created.');
     end if;
     execute format(
         'create table %s (
@@ -940,6 +1042,29 @@ CREATE FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regcl
     where i.indrelid = relation and k.attname = _vector_column(made) and i.indpred is null
       and a.amname in ('hnsw', 'ivfflat') and o.opcname = format('%s_%s_ops', made.vector_type, made.distance)
 $$;
+CREATE FUNCTION pgembedd._follow(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    problem text := _problem(pipeline);
+    known text;
+begin
+    if problem is not null or pipeline.shape is not distinct from _shape(pipeline) then
+        return problem;
+    end if;
+    -- Several workers stumble at once; whoever comes second finds it done.
+    select p.shape into known from pipeline p where p.id = _follow.pipeline.id for no key update;
+    if known is distinct from _shape(pipeline) then
+        -- Writers queue behind whoever waits to create a trigger, so that must not be long.
+        perform set_config('lock_timeout', '100ms', true), _regenerate(pipeline), set_config('lock_timeout', '2s', true);
+    end if;
+    return 'followed';
+exception when insufficient_privilege then
+    return format('The table %s is now %s of %s, which may not be followed without asking (%s). Call pgembedd.resume(%L) as a role '
+        'that may act for %s.', pipeline.source_name, pipeline.source, _owner(pipeline.source), sqlerrm, pipeline.name, _owner(pipeline.source));
+end $$;
 CREATE FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -968,12 +1093,22 @@ CREATE FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text,
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
     select format($q$
-    select array_agg(%s) into gone from old_rows o left join new_rows n on %s where n.%I is null%s;
+    select array_agg(%s) into gone from %s o left join %s n on %s where n.%I is null%s;
     if gone is not null then perform %s(gone); end if;
-    $q$, _key_json(pipeline.source, 'o'), _key_match(pipeline.source, 'n', 'o'), first_key,
+    $q$, _key_json(pipeline.source, 'o'), _rows(pipeline, 'old_rows'), _rows(pipeline, 'new_rows'),
+        _key_match(pipeline.source, 'n', 'o'), first_key,
         case when pipeline.on_update = 'clear'
              then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) else '' end,
         _pipeline_function(pipeline.id, 'forget'))
+$_$;
+CREATE FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format($q$
+exception
+    when syntax_error_or_access_rule_violation or data_exception or feature_not_supported or invalid_schema_name then
+        raise warning 'pgembedd could not note this change for the pipeline "%%": %%', %L, sqlerrm;$q$, pipeline.name)
 $_$;
 CREATE FUNCTION pgembedd._formatting_columns(formatting text) RETURNS text[]
     LANGUAGE sql IMMUTABLE
@@ -1016,8 +1151,13 @@ begin
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
     if pipeline.own_triggers then
-        perform _generate_triggers(pipeline), _attach(pipeline);
+        perform _generate_triggers(pipeline);
+        if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
+        perform _attach(pipeline);
     end if;
+    update pipeline p
+    set shape = _shape(p), source_name = p.source::text, embedding_table_name = p.embedding_table::text
+    where p.id = _generate.pipeline.id;
 end $$;
 CREATE FUNCTION pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
@@ -1027,17 +1167,18 @@ declare
     forget text := _pipeline_function(pipeline.id, 'forget');
     on_delete text := _pipeline_function(pipeline.id, 'on_delete');
     on_truncate text := _pipeline_function(pipeline.id, 'on_truncate');
+    tidy text := _pipeline_function(pipeline.id, 'tidy');
 begin
     execute format('create or replace function %s(ids jsonb[]) returns void language plpgsql security definer
                     set row_security = off as %L', forget,
-        _if_there(pipeline.embedding_table, format(
+        _if_there(pipeline, format(
             'delete from %s e using pg_catalog.unnest($1) i(id) cross join lateral %s where %s', pipeline.embedding_table,
-            _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'e', 'k')), ' using ids; end if;'));
+            _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'e', 'k')), 'using ids', ''));
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set row_security = off as %L', on_delete,
-        _if_there(pipeline.embedding_table, format(
+        _if_there(pipeline, format(
             'delete from %s e using old_rows o where %s', pipeline.embedding_table, _key_match(pipeline.source, 'e', 'o')),
-            '; end if; return null;'));
+            '', 'return null;'));
     -- One partition alone may have been emptied, so what is left decides.
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set row_security = off as %L', on_truncate, format($body$
@@ -1047,13 +1188,16 @@ begin
     if pg_catalog.to_regclass(%1$L) is null then return null; end if;
     execute %2$L into emptied;
     if emptied then execute %3$L; else execute %4$L; end if;
-    return null;
+    return null;%5$s return null;
 end $body$, pipeline.embedding_table, format('select not exists (select from %s)', pipeline.source),
             format('truncate %s', pipeline.embedding_table),
             format('delete from %s e where not exists (select from %s s where %s)', pipeline.embedding_table,
-                pipeline.source, _key_match(pipeline.source, 's', 'e'))));
+                pipeline.source, _key_match(pipeline.source, 's', 'e')), _forgiven(pipeline)));
+    execute format('create or replace function %s() returns void language plpgsql security definer
+                    set row_security = off as %L', tidy, format('begin delete from %s e where not exists (select from %s s where %s); end',
+        pipeline.embedding_table, pipeline.source, _key_match(pipeline.source, 's', 'e')));
     perform _run_as_owner(pipeline, forget || '(pg_catalog.jsonb[])'), _run_as_owner(pipeline, on_delete || '()'),
-            _run_as_owner(pipeline, on_truncate || '()');
+            _run_as_owner(pipeline, on_truncate || '()'), _run_as_owner(pipeline, tidy || '()');
 end $_$;
 CREATE FUNCTION pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
@@ -1180,6 +1324,51 @@ end $body$, format($q$
             numbered, format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions), keys, due_keys)));
     perform _run_as_owner(pipeline, signature);
 end $_$;
+CREATE FUNCTION pgembedd._generate_on_row(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    on_row text := _pipeline_function(pipeline.id, 'on_row');
+    compared text[] := array_remove(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column, null);
+    gone text := case when pipeline.on_update = 'clear' then 'true' else format('%s operator(pg_catalog.*<>) %s',
+        _record(pipeline.key_columns, 'new'), _record(pipeline.key_columns, 'old')) end;
+begin
+    execute format('create or replace function %s() returns trigger language plpgsql security definer
+                    set search_path = pg_catalog, pg_temp %s as %L', on_row, _key_settings(pipeline.source), format($body$
+declare
+    changed_key jsonb;
+    gone_key jsonb;
+begin
+    -- An error would stop the replication. This block writes nothing, so that its subtransaction costs no number.
+    begin
+        if tg_op = 'INSERT' then
+            changed_key := %1$s;
+        elsif tg_op = 'DELETE' then
+            gone_key := %2$s;
+        elsif %3$s operator(pg_catalog.*<>) %4$s then
+            changed_key := %1$s;
+            if %5$s then gone_key := %2$s; end if;
+        end if;
+    exception when others then
+        raise warning 'pgembedd could not note this change for the pipeline "%%": %%', %6$L, sqlerrm;
+        return null;
+    end;
+    %7$s
+    if changed_key is not null and to_regclass(%8$L) is not null then
+        %9$s;
+        if (select last_value from pgembedd.worker_idle) = 1 then perform pg_notify('pgembedd', %10$L); end if;
+    end if;
+    return null;
+end $body$,
+        _key_json(pipeline.source, 'new'), _key_json(pipeline.source, 'old'), _record(compared, 'new'), _record(compared, 'old'),
+        gone, pipeline.name,
+        case when pipeline.embedding_table is not null then format('if gone_key is not null then perform %s(array[gone_key]); end if;',
+            _pipeline_function(pipeline.id, 'forget')) else '' end,
+        _queue_table(pipeline.queue),
+        _enqueue(pipeline, pipeline.queue, 'i.id', '(select changed_key as id) i'), pipeline.queue));
+    perform _own(on_row || '()', (select nspowner::regrole from pg_namespace where nspname = 'pgembedd'));
+end $_$;
 CREATE FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1209,10 +1398,12 @@ declare
     installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
     first_key text := (select name from _key_columns(pipeline.source) limit 1);
     compared text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
+    new_rows text := _rows(pipeline, 'new_rows');
+    old_rows text := _rows(pipeline, 'old_rows');
 begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', on_insert, _key_settings(pipeline.source),
-        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), 'new_rows n', ''));
+        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), new_rows || ' n', ''));
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', on_update, _key_settings(pipeline.source),
         _trigger_body(pipeline,
@@ -1221,15 +1412,16 @@ begin
             -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
             -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
             format($before$
-    select true into something from new_rows n left join old_rows o on true where %s operator(pg_catalog.*<>) %s;
+    select true into something from %4$s n left join %5$s o on true where %1$s operator(pg_catalog.*<>) %2$s;
     if something is null then return null; end if;
-    if current_setting('pgembedd.storing', true) = %L and pg_trigger_depth() = 1 then return null; end if;
+    if current_setting('pgembedd.storing', true) = %3$L and pg_trigger_depth() = 1 then return null; end if;
     nestloop := current_setting('enable_nestloop');
     perform set_config('enable_nestloop', 'off', true);$before$,
-                _record(pipeline.key_columns || compared, 'n'), _record(pipeline.key_columns || compared, 'o'), pipeline.id),
+                _record(pipeline.key_columns || compared, 'n'), _record(pipeline.key_columns || compared, 'o'), pipeline.id,
+                new_rows, old_rows),
             _key_json(pipeline.source, 'n'),
             -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
-            format('new_rows n left join old_rows o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s',
+            format('%s n left join %s o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s', new_rows, old_rows,
                 _key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
             case when pipeline.embedding_table is not null then _forget_old(pipeline, first_key, compared) else '' end
             || 'perform set_config(''enable_nestloop'', nestloop, true);'));
@@ -1237,7 +1429,8 @@ begin
     if pipeline.on_update = 'clear' and pipeline.embedding_column is not null then
         execute format('create or replace function %s() returns trigger language plpgsql
                         set search_path = pg_catalog, pg_temp as %L', clear,
-            format('begin new.%I := null; return new; end', pipeline.embedding_column));
+            -- Assigning to a column that was renamed would fail; a name that is not there is passed over here.
+            format('begin return pg_catalog.jsonb_populate_record(new, %L); end', jsonb_build_object(pipeline.embedding_column, null)));
         perform _own(clear || '()', installer);
     end if;
 end $_$;
@@ -1463,11 +1656,23 @@ CREATE FUNCTION pgembedd._hnsw(made pgembedd.pipeline) RETURNS text
                   format('%s_%s_ops', made.vector_type, made.distance), made.m, made.ef_construction)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $$;
-CREATE FUNCTION pgembedd._if_there(relation regclass, statement text, ending text) RETURNS text
-    LANGUAGE sql STABLE
+CREATE FUNCTION pgembedd._holds_vectors(relation regclass, embedding_column text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
     AS $$
-    select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L%s end', relation, statement, ending)
+declare
+    found_any boolean;
+begin
+    execute format('select exists (select from %s where %I is not null)', relation, embedding_column) into found_any;
+    return found_any;
+end $$;
+CREATE FUNCTION pgembedd._if_there(pipeline pgembedd.pipeline, statement text, given text, ending text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L %s; end if; %s %s %s end', pipeline.embedding_table,
+                  statement, given, ending, _forgiven(pipeline), ending)
 $$;
 CREATE FUNCTION pgembedd._import_chunks(name text, chunks regclass, pending regclass, fingerprint text) RETURNS bigint
     LANGUAGE plpgsql
@@ -1630,6 +1835,13 @@ CREATE FUNCTION pgembedd._indexed_distance(source regclass, embedding_column tex
         where i.indrelid = source and a.attname = embedding_column
         order by o.opcname not like '%cosine%' desc, i.indexrelid limit 1), 'cosine')
 $$;
+CREATE FUNCTION pgembedd._inherits(source regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
+                   where (i.inhrelid = source or i.inhparent = source) and not (c.relkind = 'p' and i.inhparent = source))
+$$;
 CREATE FUNCTION pgembedd._is_for(pipeline_id integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1658,7 +1870,7 @@ CREATE FUNCTION pgembedd._key_columns(source regclass) RETURNS TABLE(nth bigint,
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
     select k.nth, a.attname, _qualified_type(t.oid), format('operator(%I.%s)', n.nspname, o.oprname),
-           _base_type(t.oid), case when t.typtype = 'd' then '::' || _qualified_type(_base_type(t.oid)) else '' end
+           _base_type(t.oid), case when t.typtype = 'd' and o.oprleft <> _base_type(t.oid) then '::' || _qualified_type(_base_type(t.oid)) else '' end
     from pg_index i
     cross join lateral unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k(attnum, opclass, nth)
     join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
@@ -1779,6 +1991,35 @@ begin
         if msg_id is not null then return next; return; end if;
     end loop;
 end $$;
+CREATE FUNCTION pgembedd._layout_problem(made pgembedd.pipeline, relation regclass) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    problem text;
+begin
+    select case when a.attname is null then format('it has no column %I', w.name)
+                else format('its column %I is %s, not %s', w.name, a.type, w.type) end into problem
+    from (
+        select k.nth, k.name, format_type(s.atttypid, s.atttypmod) as type from _key_columns(made.source) k
+        join pg_attribute s on s.attrelid = made.source and s.attname = k.name
+        union all
+        select 1000 + c.nth, c.name, case
+            when c.name in ('chunk', 'model') then 'text' when c.name = 'content_hash' then 'bytea'
+            when c.name = 'embedding' then format('%s(%s)', _vector_type(made.vector_type), made.dimensions)
+            when c.name = 'embedded_at' then 'timestamp with time zone' else 'integer' end
+        from unnest(_chunk_columns()) with ordinality as c(name, nth)) w
+    left join lateral (
+        select s.attname, format_type(s.atttypid, s.atttypmod) as type from pg_attribute s
+        where s.attrelid = relation and s.attname = w.name and not s.attisdropped) a on true
+    where a.type is distinct from w.type order by w.nth limit 1;
+    if problem is null and (select relkind from pg_class where oid = relation) <> 'r' then
+        problem := 'it is no ordinary table';
+    elsif problem is null and array(select k.name from _key_columns(relation) k) <> made.key_columns || 'chunk_no'::text then
+        problem := format('its primary key is not (%s)', array_to_string(made.key_columns || 'chunk_no'::text, ', '));
+    end if;
+    return problem;
+end $$;
 CREATE FUNCTION pgembedd._leaves(source regclass) RETURNS TABLE(relation regclass, pages bigint, density double precision)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1816,6 +2057,22 @@ begin
         case when one.embedding_table is null then 'read' else 'read_chunks' end, one.id, _stored(one),
         _key_record(one.source, 'i.id'), _target(one), _key_match(one.source, 's', 'k')) using ids, noted;
 end $_$;
+CREATE FUNCTION pgembedd._look_at_all(made pgembedd.pipeline) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $$
+declare
+    queued bigint;
+begin
+    execute _enqueue(made, made.backfill_queue, _key_json(made.source, 's'), format('%s s', made.source));
+    get diagnostics queued = row_count;
+    if queued > 0 then perform _wake(made.backfill_queue); end if;
+    return queued;
+end $$;
 CREATE FUNCTION pgembedd._many_rows() RETURNS bigint
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1950,6 +2207,19 @@ begin
     from unnest(outcomes) as o(outcome)
     having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
 end $$;
+CREATE FUNCTION pgembedd._note_triggers(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    warning text := _trigger_warning(pipeline);
+begin
+    if warning is not distinct from pipeline.state_reason then return; end if;
+    update pipeline p set state_reason = warning where p.id = _note_triggers.pipeline.id and p.state = 'running';
+    if warning is null and pipeline.embedding_table is not null then  -- rows were deleted, perhaps, and their chunks were not
+        execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1982,6 +2252,10 @@ begin
         execute format('alter function %s owner to %s', signature, owner);
     end if;
 end $$;
+CREATE FUNCTION pgembedd._owner(relation regclass) RETURNS regrole
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select relowner::regrole from pg_class where oid = relation $$;
 CREATE FUNCTION pgembedd._park(queue text, msg_id bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2052,13 +2326,12 @@ declare
     actual text;
 begin
     if not _exists(pipeline.source) then
-        return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L).', pipeline.source_name, pipeline.name);
+        return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L)%s.', pipeline.source_name, pipeline.name,
+            case when to_regclass(pipeline.source_name) is not null then ', then create it again for the new table of that name' else '' end);
     end if;
-    if pipeline.source_name <> pipeline.source::text and pipeline.state = 'running' then
-        return format('The table %s is now %s. Call pgembedd.resume(%L) to follow it.', pipeline.source_name, pipeline.source, pipeline.name);
-    end if;
-    if pipeline.embedding_table is not null and _table_problem(pipeline) is not null then
-        return _table_problem(pipeline);
+    if _inherits(pipeline.source) then
+        return format('%s takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop the pipeline "%s" '
+            'and register the partitioned table.', pipeline.source, pipeline.name);
     end if;
     select string_agg(distinct format('"%s"', c), ', ') into missing
     from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
@@ -2083,7 +2356,7 @@ begin
         return format('%s.%I is %s now, but the pipeline writes %s(%s). Change the type back, or drop the pipeline "%s" and create it again.',
             pipeline.source, pipeline.embedding_column, actual, pipeline.vector_type, pipeline.dimensions, pipeline.name);
     end if;
-    return null;
+    return case when pipeline.embedding_table is not null then _table_problem(pipeline) end;
 end $$;
 CREATE FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
@@ -2236,6 +2509,36 @@ begin
             using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
     end if;
 end $$;
+CREATE FUNCTION pgembedd._regenerate(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    owner regrole := _owner(pipeline.source);
+    relation regclass;
+    item record;
+begin
+    -- A partition that was detached is nothing to us any more.
+    for item in
+        select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+        where f.pronamespace = 'pgembedd'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
+          and g.tgparentid = 0 and g.tgrelid <> pipeline.source
+          and not exists (select from pg_partition_tree(pipeline.source) t where t.relid = g.tgrelid)
+    loop
+        execute format('drop trigger %I on %s', item.name, item.relation);
+    end loop;
+    if pipeline.embedding_table is not null then
+        foreach relation in array array[pipeline.embedding_table, to_regclass(_view_name(pipeline))] loop
+            if _owner(relation) <> owner then
+                execute format('alter table %s owner to %s', relation, owner);
+            end if;
+        end loop;
+    end if;
+    perform _generate(pipeline);
+    if pipeline.embedding_table is not null then
+        execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) RETURNS pgembedd.pipeline
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2335,7 +2638,7 @@ begin
         begin
             problem := _problem(one);
             if problem is null then
-                perform _generate(one);
+                perform _regenerate(one);
             end if;
         exception when others then
             problem := format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name);
@@ -2407,6 +2710,21 @@ begin
         perform _wake(pipeline.queue);
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._rows(pipeline pgembedd.pipeline, transition text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    with named as (
+        select d.c as name, coalesce('::' || k.type, '') as type
+        from (select distinct c from unnest(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column) as c) d
+        left join _key_columns(pipeline.source) k on k.name = d.c
+        where d.c is not null)
+    select format('(select v.* from (select %s) f cross join %I r cross join lateral (select %s from (select r.*) x) v where %s)',
+        string_agg(format('null%s as %I', type, name), ', ' order by name), transition,
+        string_agg(quote_ident(name), ', ' order by name),
+        (select string_agg(format('v.%I is distinct from null', k), ' and ') from unnest(pipeline.key_columns) as k))
+    from named
+$$;
 CREATE FUNCTION pgembedd._rows(source regclass, seen bigint, percent double precision) RETURNS double precision
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2501,6 +2819,14 @@ CREATE FUNCTION pgembedd._shadow(current pgembedd.pipeline) RETURNS pgembedd.pip
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select p from pipeline p where p.shadow_of = current.id $$;
+CREATE FUNCTION pgembedd._shape(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select concat_ws(' ', pipeline.source, _owner(pipeline.source), pipeline.embedding_table, _owner(pipeline.embedding_table),
+                     (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth) from _key_columns(pipeline.source) k),
+                     (select md5(string_agg(t.relid::oid::text, ' ' order by t.relid)) from pg_partition_tree(pipeline.source) t))
+$$;
 CREATE FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) RETURNS numeric
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2634,9 +2960,6 @@ begin
     if not _exists(pipeline.embedding_table) then
         return format('The embedding table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L) and create it again.',
             pipeline.embedding_table_name, pipeline.name);
-    elsif pipeline.embedding_table_name <> pipeline.embedding_table::text and pipeline.state = 'running' then
-        return format('The embedding table %s is now %s. Call pgembedd.resume(%L) to follow it.',
-            pipeline.embedding_table_name, pipeline.embedding_table, pipeline.name);
     end if;
     select string_agg(format('"%s"', c), ', ') into missing from unnest(pipeline.key_columns || _chunk_columns()) as c
     where not exists (select from pg_attribute a where a.attrelid = pipeline.embedding_table and a.attname = c and not a.attisdropped);
@@ -2650,7 +2973,7 @@ begin
         return format('%s.embedding is %s now, but the pipeline writes %s(%s). Change the type back, or drop the pipeline "%s" and create it again.',
             pipeline.embedding_table, actual, pipeline.vector_type, pipeline.dimensions, pipeline.name);
     end if;
-    return null;
+    return _chunk_key_problem(pipeline);
 end $$;
 CREATE FUNCTION pgembedd._tables(made pgembedd.pipeline) RETURNS SETOF regclass
     LANGUAGE sql STABLE
@@ -2743,6 +3066,7 @@ CREATE FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, 
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
     select format($body$
+#variable_conflict use_column
 declare
     large boolean;
     something boolean;
@@ -2764,12 +3088,26 @@ begin
     if something and (select last_value from pgembedd.worker_idle) = 1 then
         perform pg_notify('pgembedd', case when large then %6$L else %7$L end);
     end if;
-    return null;
+    return null;%9$s
 end $body$,
         before,
         _queue_table(pipeline.backfill_queue), _enqueue(pipeline, pipeline.backfill_queue, key, rows),
         _queue_table(pipeline.queue), _enqueue(pipeline, pipeline.queue, key, rows),
-        pipeline.backfill_queue, pipeline.queue, after)
+        pipeline.backfill_queue, pipeline.queue, after,
+        case when _brittle(pipeline.source) then _forgiven(pipeline) || ' return null;' else '' end)
+$_$;
+CREATE FUNCTION pgembedd._trigger_warning(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select format('Triggers of the pipeline on %1$s are disabled: the sweep finds new rows, but changes go unseen. ALTER TABLE %1$s '
+                  'ENABLE TRIGGER ALL, then call pgembedd.backfill(%2$L, force => true) if content may have changed meanwhile.',
+                  g.tgrelid::regclass, pipeline.name)
+    from pg_trigger g
+    where g.tgrelid in (select pipeline.source union select t.relid from pg_partition_tree(pipeline.source) t)
+      and starts_with(g.tgname, format('pgembedd_%s_', pipeline.id))
+      and (g.tgenabled = 'D' or g.tgenabled = 'R' and g.tgname <> format('pgembedd_%s_row', pipeline.id))
+    order by g.tgrelid limit 1
 $_$;
 CREATE FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) RETURNS TABLE(verb text, event text)
     LANGUAGE sql IMMUTABLE
@@ -3118,7 +3456,7 @@ begin
     made.chunk_overlap := chunk_overlap;
     made.splitter := splitter;
     made.formatting := formatting;
-    made.enable_always := enable_always;
+    made.enable_always := coalesce(enable_always, false);
     made.model := model;
     made.dimensions := dimensions;
     made.vector_type := vector_type;
@@ -3129,7 +3467,8 @@ begin
     made.m := m;
     made.ef_construction := ef_construction;
     made.search_path := pg_catalog.current_setting('search_path');
-    return pgembedd._create_pipeline(made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within);
+    return pgembedd._create_pipeline(made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within,
+                                    adopt);
 end $$;
 COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
 CREATE FUNCTION pgembedd.diagnose(pipeline_id integer) RETURNS text
@@ -3142,8 +3481,8 @@ declare
 begin
     select p.* into one from pipeline p where p.id = diagnose.pipeline_id;
     if one.id is null then return 'The pipeline was dropped.'; end if;
-    problem := _problem(one);
-    if problem is not null then
+    problem := _follow(one);
+    if problem is not null and problem <> 'followed' then
         perform stop_pipeline(pipeline_id, problem);
     end if;
     return problem;
@@ -3436,10 +3775,9 @@ begin
     if problem is not null then
         perform _refuse(format('The pipeline "%s" cannot resume: %s', name, problem));
     end if;
-    update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp(),
-                          source_name = found_one.source::text, embedding_table_name = found_one.embedding_table::text
+    update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp()
     where p.id = found_one.id returning * into found_one;
-    perform _generate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
+    perform _regenerate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
     perform _wake(found_one.queue);
 end $$;
 COMMENT ON FUNCTION pgembedd.resume(name text) IS 'Go on after a pause or after what stopped the pipeline has been mended.';
@@ -3670,14 +4008,16 @@ begin
     loop
         begin
             began := clock_timestamp();
-            problem := _problem(one);
-            if problem is not null then
+            problem := _follow(one);
+            if problem is not null and problem <> 'followed' then
                 perform stop_pipeline(one.id, problem);
                 continue;
             end if;
+            select p.* into one from pipeline p where p.id = one.id;
             -- Writers queue behind whoever waits to create a trigger, so that must not be long.
             perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
             if one.embedding_table is not null then perform _mirror_rights(one); end if;
+            if one.own_triggers then perform _note_triggers(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
             swept := swept + case when _swept(one) then _backfill(one, false, at_most) else 0 end;
@@ -3955,16 +4295,20 @@ ALTER TABLE ONLY pgembedd.row_state
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._adopt_table(made pgembedd.pipeline, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._around(formatting text, alias text, after boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._attach_replica(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfilled(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._base_type(type oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._beside(name text, suffix text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._blank(content text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._brittle(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._builders(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._bury(queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_change(current pgembedd.pipeline) FROM PUBLIC;
@@ -3979,18 +4323,21 @@ REVOKE ALL ON FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pg
 REVOKE ALL ON FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_verify(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_when(index_when text, index_within interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._choose(what text, model text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._claimed_for(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._dealt(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._drop_unfinished(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._empty_column(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_column(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, index_when text, index_within interval) FROM PUBLIC;
@@ -4000,9 +4347,11 @@ REVOKE ALL ON FUNCTION pgembedd._ensure_view(pipeline pgembedd.pipeline) FROM PU
 REVOKE ALL ON FUNCTION pgembedd._estimated_rows(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._exists(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._follow(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_columns(formatting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_pieces(formatting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._free_name(source regclass, wished text) FROM PUBLIC;
@@ -4010,6 +4359,7 @@ REVOKE ALL ON FUNCTION pgembedd._generate(pipeline pgembedd.pipeline) FROM PUBLI
 REVOKE ALL ON FUNCTION pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_chunks_write(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._generate_on_row(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -4025,7 +4375,8 @@ REVOKE ALL ON FUNCTION pgembedd._has_rows(source regclass, many bigint) FROM PUB
 REVOKE ALL ON FUNCTION pgembedd._hash(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hidden_from_owner(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hnsw(made pgembedd.pipeline) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._if_there(relation regclass, statement text, ending text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._holds_vectors(relation regclass, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._if_there(pipeline pgembedd.pipeline, statement text, given text, ending text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._import_chunks(name text, chunks regclass, pending regclass, fingerprint text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._import_pending(name text, pending regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_base(relation regclass, embedding_column text) FROM PUBLIC;
@@ -4035,6 +4386,7 @@ REVOKE ALL ON FUNCTION pgembedd._index_state(made pgembedd.pipeline) FROM PUBLIC
 REVOKE ALL ON FUNCTION pgembedd._index_statements(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_within(frame regclass, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._indexed_distance(source regclass, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._inherits(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._is_for(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._job_count(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_columns(source regclass) FROM PUBLIC;
@@ -4049,8 +4401,10 @@ REVOKE ALL ON FUNCTION pgembedd._key_operator(source regclass, nth bigint, strat
 REVOKE ALL ON FUNCTION pgembedd._key_record(source regclass, id text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_settings(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._last_job(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._layout_problem(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._leaves(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._look_at_all(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -4059,8 +4413,10 @@ REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) 
 REVOKE ALL ON FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._note_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._owner(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._park(queue text, msg_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._party() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pending(pipeline pgembedd.pipeline, pending regclass, alias text) FROM PUBLIC;
@@ -4081,6 +4437,7 @@ REVOKE ALL ON FUNCTION pgembedd._record(columns text[], alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse(message text, remedy text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._regenerate(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
@@ -4089,12 +4446,14 @@ REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_count(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rows(pipeline pgembedd.pipeline, transition text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rows(source regclass, seen bigint, percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sample(percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shadow(current pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._shape(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sharing() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sharing_index(queue text, online boolean) FROM PUBLIC;
@@ -4115,6 +4474,7 @@ REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._trigger_warning(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers_of_others(source regclass, content_function text, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) FROM PUBLIC;
