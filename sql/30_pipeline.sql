@@ -479,8 +479,9 @@ begin
         return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L)%s.', pipeline.source_name, pipeline.name,
             case when to_regclass(pipeline.source_name) is not null then ', then create it again for the new table of that name' else '' end);
     end if;
-    if _trigger_problem(pipeline) is not null then
-        return _trigger_problem(pipeline);
+    if _inherits(pipeline.source) then
+        return format('%s takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop the pipeline "%s" '
+            'and register the partitioned table.', pipeline.source, pipeline.name);
     end if;
     select string_agg(distinct format('"%s"', c), ', ') into missing
     from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column

@@ -36,11 +36,6 @@ DAMAGES = {
         "alter table documents alter embedding type halfvec(384)",
         "public.documents.embedding is public.vector(384) now",
     ),
-    "table renamed": Damage(
-        "alter table documents rename to papers",
-        "alter table papers rename to documents",
-        "The table public.documents is now public.papers.",
-    ),
 }
 
 
@@ -65,6 +60,36 @@ def test_a_table_that_was_altered_under_a_running_worker(
         call(connection, "resume", name="documents")
         await_quiet(connection)
     assert stale(connection, model) == []
+    assert connection.execute("select from pgembedd.failures").rowcount == 0
+
+
+CHANGES = {
+    "table renamed": ("alter table documents rename to papers", "papers"),
+    "table moved": ("create schema app; alter table documents set schema app", "app.documents"),
+    "wider key": ("alter table documents alter id type bigint", "documents"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_that_is_followed_under_a_running_worker(
+    database: Database, connection: psycopg.Connection, model: Session, change: tuple[str, str]
+) -> None:
+    """Without an attempt of any job: the code is made anew, and the jobs are worked."""
+    ddl, table = change
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model))):
+        insert(connection, [1])
+        await_quiet(connection)
+        with connection.transaction():
+            insert(connection, [2, 3])
+            connection.execute(ddl.encode())
+        if table == "documents":
+            connection.execute("select pgembedd.sweep(); insert into documents values (3000000000, 'far')")
+        await_quiet(connection)
+        assert state(connection) == "running"
+        connection.execute(f"update {table} set body = 'changed' where id = 1".encode())
+        await_quiet(connection)
+    assert stale(connection, model, table) == []
     assert connection.execute("select from pgembedd.failures").rowcount == 0
 
 

@@ -67,7 +67,7 @@ def test_and_up_again_takes_up_where_it_was(database: Database, connection: psyc
     before = vectors(connection)
     downgrade(database.conninfo)
     migrate(database.conninfo)
-    assert create_pipeline(connection, create_index=True) == 0
+    assert create_pipeline(connection, create_index=True, adopt=True) == 0
     assert vectors(connection) == before
 
 

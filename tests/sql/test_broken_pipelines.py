@@ -41,12 +41,6 @@ ANEW = (
     "then create it again for the new table of that name."
 )
 
-DISABLED = (
-    "Triggers of the pipeline on public.documents are disabled, so changes go unseen. ALTER TABLE public.documents "
-    "ENABLE TRIGGER ALL, then call pgembedd.resume('documents'), and pgembedd.backfill('documents', force => true) "
-    "if content may have changed meanwhile."
-)
-
 INHERITS = (
     "public.documents takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop "
     'the pipeline "documents" and register the partitioned table.'
@@ -63,7 +57,6 @@ BREAKAGES = {
         "The table public.documents was dropped. Remove the pipeline with pgembedd.drop_pipeline('documents').",
     ),
     "dropped and created anew": ("drop table documents; create table documents (id int primary key)", ANEW),
-    "triggers disabled": ("alter table documents disable trigger all", DISABLED),
     "a parent by now": ("create table child () inherits (documents)", INHERITS),
     "a partition by now": (ATTACH, INHERITS),
     "content column renamed": (

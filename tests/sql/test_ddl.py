@@ -92,7 +92,6 @@ CASES = {
     ),
     "table renamed": Case("alter table documents rename to papers", table="papers"),
     "table moved": Case("alter table documents set schema app", table="app.documents"),
-    "triggers disabled": Case("alter table documents disable trigger all", "Triggers of the pipeline on"),
     "one trigger dropped": Case("drop trigger pgembedd_%_update on documents"),
     "embedding column renamed": Case("alter table documents rename embedding to vector", 'has no column "embedding"'),
     "embedding column dropped": Case("alter table documents drop embedding", 'has no column "embedding"'),
@@ -239,7 +238,7 @@ def test_an_owner_who_may_not_be_acted_for_stops_the_pipeline(roles: Roles, data
     with connected(database) as connection:
         make_documents(connection, 1)
         create_pipeline(connection)
-        connection.execute(f"alter function pgembedd.sweep(bigint) owner to {installer}")
+        connection.execute(f"alter function pgembedd.sweep(bigint, boolean) owner to {installer}")
         connection.execute(f"grant all on schema pgembedd, pgmq, public to {installer}")
         for kind in ("tables", "functions", "sequences"):
             connection.execute(f"grant all on all {kind} in schema pgembedd, pgmq to {installer}")
@@ -264,6 +263,30 @@ def test_chunks_that_could_not_be_deleted_go_when_the_pipeline_is_mended(connect
     connection.execute("alter table chunks rename no to id")
     call(connection, "resume", name="documents")
     assert rows(connection, "select distinct id from chunks") == [(3,)]
+
+
+DISABLED = (
+    "Triggers of the pipeline on public.documents are disabled: the sweep finds new rows, but changes go unseen. ALTER "
+    "TABLE public.documents ENABLE TRIGGER ALL, then call pgembedd.backfill('documents', force => true) if content may "
+    "have changed meanwhile."
+)
+
+
+@pytest.mark.parametrize("how", ["disable trigger all", "enable replica trigger pgembedd_1_update"])
+def test_triggers_that_are_disabled_are_told_of(connection: psycopg.Connection, how: str) -> None:
+    make_documents(connection, 2)
+    create_pipeline(connection, embedding_table="chunks")
+    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    work(connection)
+    connection.execute(f"alter table documents {how}")
+    connection.execute("insert into documents values (3, 'new'); delete from documents where id = 1")
+    connection.execute("select pgembedd.sweep()")
+    assert (state(connection), reason(connection)) == ("running", DISABLED)
+    assert work(connection) == {3: "written"}
+    connection.execute("alter table documents enable trigger all")
+    connection.execute("select pgembedd.sweep()")
+    assert reason(connection) == "None"
+    assert rows(connection, "select distinct id from chunks order by id") == [(2,), (3,)]
 
 
 def test_a_schema_that_is_dropped(connection: psycopg.Connection) -> None:

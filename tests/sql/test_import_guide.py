@@ -112,7 +112,7 @@ CONDITION = (
         ("alter table documents drop embedding", 'it has no column "embedding" of the type halfvec or vector.'),
         (CONDITION, "its trigger has a WHEN"),
         (
-            "select pgembedd.create_pipeline('mine', 'documents', '{title}', create_index => false)",
+            "select pgembedd.create_pipeline('mine', 'documents', '{title}', create_index => false, adopt => true)",
             'the pipeline "mine" fills it already.',
         ),
     ],
