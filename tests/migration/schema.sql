@@ -2207,6 +2207,19 @@ begin
     from unnest(outcomes) as o(outcome)
     having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
 end $$;
+CREATE FUNCTION pgembedd._note_triggers(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    warning text := _trigger_warning(pipeline);
+begin
+    if warning is not distinct from pipeline.state_reason then return; end if;
+    update pipeline p set state_reason = warning where p.id = _note_triggers.pipeline.id and p.state = 'running';
+    if warning is null and pipeline.embedding_table is not null then  -- rows were deleted, perhaps, and their chunks were not
+        execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2316,8 +2329,9 @@ begin
         return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L)%s.', pipeline.source_name, pipeline.name,
             case when to_regclass(pipeline.source_name) is not null then ', then create it again for the new table of that name' else '' end);
     end if;
-    if _trigger_problem(pipeline) is not null then
-        return _trigger_problem(pipeline);
+    if _inherits(pipeline.source) then
+        return format('%s takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop the pipeline "%s" '
+            'and register the partitioned table.', pipeline.source, pipeline.name);
     end if;
     select string_agg(distinct format('"%s"', c), ', ') into missing
     from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
@@ -3082,27 +3096,19 @@ end $body$,
         pipeline.backfill_queue, pipeline.queue, after,
         case when _brittle(pipeline.source) then _forgiven(pipeline) || ' return null;' else '' end)
 $_$;
-CREATE FUNCTION pgembedd._trigger_problem(pipeline pgembedd.pipeline) RETURNS text
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION pgembedd._trigger_warning(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $$
-declare
-    relation regclass;
-begin
-    if _inherits(pipeline.source) then
-        return format('%s takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop the pipeline "%s" '
-            'and register the partitioned table.', pipeline.source, pipeline.name);
-    end if;
-    select g.tgrelid into relation from pg_trigger g
+    AS $_$
+    select format('Triggers of the pipeline on %1$s are disabled: the sweep finds new rows, but changes go unseen. ALTER TABLE %1$s '
+                  'ENABLE TRIGGER ALL, then call pgembedd.backfill(%2$L, force => true) if content may have changed meanwhile.',
+                  g.tgrelid::regclass, pipeline.name)
+    from pg_trigger g
     where g.tgrelid in (select pipeline.source union select t.relid from pg_partition_tree(pipeline.source) t)
       and starts_with(g.tgname, format('pgembedd_%s_', pipeline.id))
-      and (g.tgenabled = 'D' or g.tgenabled = 'R' and not starts_with(g.tgname, format('pgembedd_%s_row', pipeline.id)))
-    limit 1;
-    if relation is null then return null; end if;
-    return format('Triggers of the pipeline on %s are disabled, so changes go unseen. ALTER TABLE %s ENABLE TRIGGER ALL, then call '
-        'pgembedd.resume(%L), and pgembedd.backfill(%L, force => true) if content may have changed meanwhile.',
-        relation, relation, pipeline.name, pipeline.name);
-end $$;
+      and (g.tgenabled = 'D' or g.tgenabled = 'R' and g.tgname <> format('pgembedd_%s_row', pipeline.id))
+    order by g.tgrelid limit 1
+$_$;
 CREATE FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) RETURNS TABLE(verb text, event text)
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4011,6 +4017,7 @@ begin
             -- Writers queue behind whoever waits to create a trigger, so that must not be long.
             perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
             if one.embedding_table is not null then perform _mirror_rights(one); end if;
+            if one.own_triggers then perform _note_triggers(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
             swept := swept + case when _swept(one) then _backfill(one, false, at_most) else 0 end;
@@ -4406,6 +4413,7 @@ REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) 
 REVOKE ALL ON FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._note_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._owner(relation regclass) FROM PUBLIC;
@@ -4466,7 +4474,7 @@ REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._trigger_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._trigger_warning(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers_of_others(source regclass, content_function text, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) FROM PUBLIC;
