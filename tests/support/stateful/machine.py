@@ -1,0 +1,166 @@
+"""Who operates it all, and what must be true when everything has come to rest."""
+
+from __future__ import annotations
+
+import sys
+
+import psycopg
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+
+from tests.support.databases import Database
+from tests.support.sql import LANES, call, let_leases_run_out, value
+from tests.support.stateful import stage
+from tests.support.stateful.expected import Shape
+from tests.support.stateful.workers import Workers
+from tests.support.stateful.writers import Writers
+
+ROUNDS = 30  # of settling: every job is read, and its row may have been changed by nobody
+
+
+class Machine(Writers, Workers):
+    """All of it. What is not worked in the end is worked by tear-down, which looks at the result, too."""
+
+    def __init__(self, database: Database, *, chunked: bool) -> None:
+        super().__init__(database)
+        self.chunked = chunked
+
+    @initialize(
+        clear=st.booleans(), titled=st.booleans(), layout=st.sampled_from(["plain", "deferrable", "partitioned"])
+    )
+    def start(self, clear: bool, titled: bool, layout: str) -> None:
+        self.setup_workers()
+        self.begin(Shape(self.chunked, clear, titled and self.chunked, layout))
+
+    @rule(beside=st.booleans())
+    def pause(self, beside: bool) -> None:
+        one = self.beside if beside and self.beside else self.main
+        call(self.user, "pause", name=self.name(one))
+        self.paused.add(one)
+
+    @rule(beside=st.booleans())
+    def resume(self, beside: bool) -> None:
+        self.go_on(self.beside if beside and self.beside else self.main)
+
+    def go_on(self, pipeline_id: int) -> None:
+        call(self.user, "resume", name=self.name(pipeline_id))
+        self.paused.discard(pipeline_id)
+
+    @rule(upkeep=st.sampled_from(["sweep", "retention", "tick"]))
+    def keep_up(self, upkeep: str) -> None:
+        arguments = {"tick": "0, 0"}.get(upkeep, "")
+        self.user.execute(f"select pgembedd.{upkeep}({arguments})")
+        if upkeep != "sweep":
+            self.forget_gone()
+
+    def forget_gone(self) -> None:
+        """As the retention does, which leaves out pipelines that do not run."""
+        self.doomed = {named for named in self.doomed if named[1] in self.expected.rows or named[0] in self.paused}
+
+    @rule(beside=st.booleans(), force=st.booleans())
+    def backfill(self, beside: bool, force: bool) -> None:
+        one = self.beside if beside and self.beside else self.main
+        queued = call(self.user, "backfill", name=self.name(one), force=force and self.late is None)
+        assert not force or self.late or queued == len(self.expected.rows)
+
+    @rule()
+    def retry_failed(self) -> None:
+        assert call(self.user, "retry_failed") == len(self.doomed)
+        self.doomed = set()
+
+    @rule()
+    @precondition(lambda self: self.late is None and self.beside is None)
+    def change_model(self) -> None:
+        assert call(self.user, "change_model", name="documents", model="another") == len(self.expected.rows)
+        self.beside = int(value(self.user, "select max(id) from pgembedd.pipeline"))
+        self.turned[self.beside] = not self.turned[self.main]
+        self.pin(self.beside, f"fingerprint of {self.beside}")
+
+    @rule(force=st.booleans())
+    @precondition(lambda self: self.late is None and self.beside is not None)
+    def switch(self, force: bool) -> None:
+        """There or back, whichever is its turn; refused if rows would be lost."""
+        assert self.beside is not None
+        here, there = (stage.stored(self.user, one).keys() for one in (self.main, self.beside))
+        loss = self.expected.rows.keys() & here - there
+        back = self.name(self.beside).endswith(".previous")
+        try:
+            call(self.user, "rollback" if back else "switch", name="documents", force=force)
+        except psycopg.errors.InvalidParameterValue:
+            assert not force
+            assert loss or self.beside in self.paused
+            return
+        assert force or not loss
+        self.main, self.beside = self.beside, self.main
+        assert self.name(self.main) == "documents"
+
+    @rule()
+    @precondition(lambda self: self.late is None and self.beside is not None)
+    def drop_the_other(self) -> None:
+        assert self.beside is not None
+        call(self.user, "drop_pipeline", name=self.name(self.beside), drop_column=True)
+        self.doomed = {named for named in self.doomed if named[0] != self.beside}
+        self.paused.discard(self.beside)
+        # A claim that was not read yet cannot be any more; what was read may still be stored, and is lost.
+        self.claims = [c for c in self.claims if c.jobs[0].pipeline_id != self.beside or c.contents is not None]
+        del self.turned[self.beside]
+        self.beside = None
+
+    @rule(commit=st.booleans())
+    def settle(self, commit: bool) -> None:
+        """Everything goes on, and all is worked until nothing is left."""
+        if self.late:
+            self.end(commit)
+        for one in list(self.paused):
+            self.go_on(one)
+        for _ in range(ROUNDS):
+            if not stage.waiting(self.worker):
+                break
+            for lane in LANES:
+                let_leases_run_out(self.user, lane)
+                for claim in self.take(lane, 20_000):
+                    self.fetch(claim)
+                    self.deliver(claim)
+                    self.claims.remove(claim)
+        assert not stage.waiting(self.worker), "the same jobs come back for ever"
+        self.at_rest()
+
+    def at_rest(self) -> None:
+        """Every row has exactly the vectors of its content, in all pipelines, and nothing else is left of anything."""
+        self.everything_is_embedded()
+        call(self.user, "retention")
+        self.forget_gone()
+        self.blind &= {key for _, key in self.doomed}
+        self.everything_is_embedded(orphans=False)
+        expected = {
+            (one, key): self.expected.state(key)
+            for one in self.turned
+            for key in self.expected.rows
+            if self.expected.state(key)
+        }
+        assert stage.exceptions(self.user) == expected | dict.fromkeys(self.doomed, "dead")
+        assert call(self.user, "sweep") == 0
+        assert not stage.waiting(self.user)
+
+    def everything_is_embedded(self, orphans: bool = True) -> None:
+        """Apart from rows that were made to fail."""
+        for one, turned in self.turned.items():
+            stored = stage.stored(self.user, one)
+            for key in self.expected.rows:
+                if (one, key) not in self.doomed:
+                    assert stored.get(key, ()) == self.expected.now(key, turned), f"{key} in {one}"
+            assert stored.keys() <= self.expected.rows.keys() | (self.blind if orphans else set())
+            if self.shape.chunked:
+                faults = stage.chunk_faults(self.user, one, self.shape)
+                assert [fault for fault in faults if (one, fault[:2]) not in self.doomed] == []
+
+    def teardown(self) -> None:
+        try:
+            if sys.exc_info()[0] is None and hasattr(self, "expected"):
+                self.settle(commit=True)
+                self.nothing_foreign_is_stored()
+        finally:
+            self.other.rollback()
+            stage.clear_away(self.user)
+            for connection in (self.user, self.worker, self.other):
+                connection.close()

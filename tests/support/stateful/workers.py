@@ -1,0 +1,179 @@
+"""What workers do, one step at a time, any number of claims at once: and what becomes of them when they do not."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from tests.support import sql
+from tests.support.sql import BACKFILL, FRESH, LANES, Content, Job
+from tests.support.stateful import stage
+from tests.support.stateful.base import Base
+from tests.support.stateful.expected import CUT, Key, blank, shown, vector
+
+DONE = {"written", "unchanged", "cleared", "gone"}
+CLAIMS = st.integers(0, 20)
+
+
+@dataclass
+class Claim:
+    """Jobs of one pipeline that some worker has, or believes to have."""
+
+    jobs: list[Job]
+    contents: list[Content] | None = None
+    asked: list[Any] | None = None  # what the rows said when they were read; None for a row that was gone
+
+    def key(self, number: int) -> Key:
+        """Of the row of a job."""
+        key = json.loads(self.jobs[number].key)
+        return key["tenant"], key["slug"]
+
+
+class Workers(Base):
+    """Claims stay open across everything else that happens, and are heard of again when they should not."""
+
+    def setup_workers(self) -> None:
+        self.claims: list[Claim] = []
+        self.suspected: set[tuple[int, Key]] = set()
+
+    def picked(self, number: int, read: bool | None = None) -> Claim | None:
+        """Some claim of a pipeline that is still there."""
+        fit = [
+            claim
+            for claim in self.claims
+            if read is None or (claim.contents is not None if read else claim.jobs[0].pipeline_id in self.turned)
+        ]
+        return fit[number % len(fit)] if fit else None
+
+    @rule(lane=st.sampled_from(LANES), size=st.sampled_from([1, 3, 100]))
+    def claim(self, lane: str, size: int) -> None:
+        self.take(lane, size)
+
+    def take(self, lane: str, size: int) -> list[Claim]:
+        """A claim; jobs that killed workers when they were alone are given up by it."""
+        before = stage.letters(self.worker)
+        jobs = sql.claim(self.worker, lane, size)
+        for named, reason in stage.letters(self.worker).items():
+            if before.get(named) != reason:
+                assert reason == "worker_died"
+                assert named in self.suspected
+                self.doomed.add(named)
+        by_pipeline = defaultdict(list)
+        for job in jobs:
+            by_pipeline[job.pipeline_id].append(job)
+        assert not self.paused & by_pipeline.keys()
+        claims = [Claim(mine) for mine in by_pipeline.values()]
+        self.claims += claims
+        return claims
+
+    @rule(number=CLAIMS)
+    def read(self, number: int) -> None:
+        if claim := self.picked(number, read=False):
+            self.fetch(claim)
+
+    def fetch(self, claim: Claim) -> None:
+        """Read; a suspect is marked before that, as one that is worked alone."""
+        for number, job in enumerate(claim.jobs):
+            if job.suspect and sql.mark_alone(self.worker, job):
+                self.suspected.add((job.pipeline_id, claim.key(number)))
+        claim.contents = sql.read(self.worker, claim.jobs)
+        claim.asked = []
+        for number, content in enumerate(claim.contents):
+            row = self.expected.rows.get(claim.key(number))
+            asked = None if row is None else shown(self.shape, row)
+            state = "gone" if row is None else "blank" if blank(self.shape, row) else "ok"
+            assert (content.state, content.text) == (state, asked[1] if asked and state == "ok" else None)
+            claim.asked.append(asked)
+
+    @rule(number=CLAIMS, again=st.booleans())
+    def store(self, number: int, again: bool) -> None:
+        """With `again` the worker does not hear the answer, and will tell it once more."""
+        if claim := self.picked(number, read=True):
+            self.deliver(claim)
+            if not again:
+                self.claims.remove(claim)
+
+    def deliver(self, claim: Claim) -> None:
+        """Store what was read: each job with the one outcome that it must have."""
+        assert claim.contents is not None
+        assert claim.asked is not None
+        pipeline_id = claim.jobs[0].pipeline_id
+        turned = self.turned.get(pipeline_id, False)
+        there = stage.waiting(self.worker)
+        dropped = [1 if CUT in (content.text or "") else 0 for content in claim.contents]
+        outcomes = sql.store(
+            self.worker, claim.jobs, claim.contents, embed=lambda text: list(vector(text, turned)), dropped=dropped
+        )
+        done = set()
+        for number, (job, outcome) in enumerate(zip(claim.jobs, outcomes, strict=True)):
+            key = claim.key(number)
+            if (job.queue, job.msg_id, job.read_ct) not in there:
+                assert outcome == "lost"
+                continue
+            assert outcome in self.possible(key, claim.asked[number], claim.contents[number]), f"{key} {outcome}"
+            if outcome in DONE:
+                self.doomed.discard((pipeline_id, key))
+                done.add(key)
+        stored = stage.stored(self.worker, pipeline_id) if done else {}
+        for key in done & self.expected.rows.keys():
+            self.expected.tampered.pop(key, None)
+            assert stored.get(key, ()) == self.expected.now(key, turned), f"{key} has other vectors than were stored"
+
+    def possible(self, key: Key, asked: Any, content: Content) -> set[str]:
+        """The outcomes that a job of ours may have now."""
+        row = self.expected.rows.get(key)
+        if row is None:
+            return {"gone"}
+        if self.late and key in self.late.keys:
+            return {"locked"}
+        if asked != shown(self.shape, row):
+            # Nothing is told of a row that was not there; empty content has the same hash as none.
+            return {"changed"} if asked is not None else {"changed", "cleared", "unchanged"}
+        # A chunk to be taken over may be gone by now.
+        return {"written", "unchanged", "cleared"} | ({"changed"} if content.known else set())
+
+    @rule(number=CLAIMS, job=st.integers(0, 5), permanent=st.booleans())
+    def fail(self, number: int, job: int, permanent: bool) -> None:
+        if claim := self.picked(number):
+            job %= len(claim.jobs)
+            one = claim.jobs[job]
+            there = (one.queue, one.msg_id, one.read_ct) in stage.waiting(self.worker)
+            outcome, attempts, _ = sql.fail(self.worker, one, permanent=permanent)
+            assert (outcome == "lost") != there
+            if outcome == "dead":
+                assert permanent or attempts == stage.MAX_ATTEMPTS
+                self.doomed.add((one.pipeline_id, claim.key(job)))
+
+    @rule(number=CLAIMS, extend=st.booleans())
+    def release(self, number: int, extend: bool) -> None:
+        """Give a claim back, or keep it for longer."""
+        if claim := self.picked(number):
+            if extend:
+                sql.extend(self.worker, claim.jobs)
+            else:
+                sql.release(self.worker, claim.jobs)
+
+    @rule(number=CLAIMS)
+    def crash(self, number: int) -> None:
+        """The claim is never heard of again."""
+        if claim := self.picked(number):
+            self.claims.remove(claim)
+
+    @rule()
+    def let_leases_run_out(self) -> None:
+        for lane in LANES:
+            sql.let_leases_run_out(self.user, lane)
+
+    @rule(lane=st.sampled_from([FRESH, BACKFILL]))
+    @precondition(lambda self: self.late is None)
+    def work(self, lane: str) -> None:
+        """A worker that nothing happens to."""
+        for claim in self.take(lane, 100):
+            self.fetch(claim)
+            self.deliver(claim)
+            self.claims.remove(claim)
