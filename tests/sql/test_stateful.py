@@ -13,21 +13,31 @@ from tests.support.stateful.machine import Machine
 
 DESTINATIONS = pytest.mark.parametrize("destination", ["column", "table"])
 QUICK = settings(
-    derandomize=True, max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    derandomize=True, max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 LONG = settings(
     derandomize=False,
     database=None,
-    max_examples=100,
+    max_examples=int(__import__("os").environ.get("EX", "100")),
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 
 
+def machine_in(database: Database, destination: str) -> type[Machine]:
+    """What hypothesis makes one of for each example; it clears away after itself."""
+
+    class Placed(Machine):
+        def __init__(self) -> None:
+            super().__init__(database, chunked=destination == "table")
+
+    return Placed
+
+
 @DESTINATIONS
 def test_any_order_of_events(database: Database, destination: str) -> None:
-    run_state_machine_as_test(lambda: Machine(database, chunked=destination == "table"), settings=QUICK)
+    run_state_machine_as_test(machine_in(database, destination), settings=QUICK)
 
 
 @pytest.mark.slow
@@ -35,9 +45,4 @@ def test_any_order_of_events(database: Database, destination: str) -> None:
 def test_many_orders_of_events(database: Database, destination: str) -> None:
     number = random.randrange(1 << 32)
     print(f"seed {number}")  # shown when the test fails: put it here to see the same again
-
-    @seed(number)
-    def machine() -> Machine:
-        return Machine(database, chunked=destination == "table")
-
-    run_state_machine_as_test(machine, settings=LONG)
+    run_state_machine_as_test(seed(number)(machine_in(database, destination)), settings=LONG)

@@ -7,12 +7,13 @@ die in between, and whoever operates all that. At rest, everything must be as te
 from __future__ import annotations
 
 import psycopg
+from hypothesis import event
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from tests.support.databases import Database
 from tests.support.sql import learn_vector, rows, value
 from tests.support.stateful import stage
-from tests.support.stateful.expected import Effect, Expected, Key, Late, Shape
+from tests.support.stateful.expected import Effect, Expected, Key, Late, Row, Shape
 
 Named = tuple[int, Key]  # a row, as a pipeline knows it
 
@@ -38,11 +39,13 @@ class Base(RuleBasedStateMachine):
         if notice.severity_nonlocalized == "WARNING":
             self.warnings.append(str(notice.message_primary))
 
-    def begin(self, shape: Shape) -> None:
-        """An empty table with one pipeline."""
+    def begin(self, shape: Shape, before: dict[Key, Row]) -> None:
+        """A table with one pipeline, and with rows that were there before it."""
         self.shape = shape
         self.expected = Expected(shape)
-        stage.build(self.user, shape)
+        for key, row in before.items():
+            self.expected.put([key], row)
+        stage.build(self.user, shape, before)
         self.main = int(value(self.user, "select id from pgembedd.pipeline"))
         self.beside: int | None = None
         self.turned = {self.main: False}
@@ -59,7 +62,7 @@ class Base(RuleBasedStateMachine):
     # Which rows a statement may touch: none that the open transaction holds, unless it is that transaction's own.
 
     def seen(self, late: bool) -> Expected:
-        return self.late.view(self.expected) if late and self.late else self.expected
+        return self.late.view(self.expected) if self.late and late else self.expected
 
     def held(self, late: bool) -> set[Key]:
         return self.late.keys if self.late and not late else set()
@@ -82,14 +85,16 @@ class Base(RuleBasedStateMachine):
     ) -> None:
         """Run a statement that changes these rows, at once or in the open transaction."""
         values = {"tenants": [key[0] for key in keys], "slugs": [key[1] for key in keys], **values}
-        if not (late and self.late):
+        if not late:
             assert self.user.execute(statement, values).rowcount == len(keys)
             effect(self.expected)
             return
+        assert self.late is not None
         try:
             changed = self.other.execute(statement, values).rowcount
         except (psycopg.errors.SerializationFailure, psycopg.errors.UniqueViolation):
             assert self.late.repeatable
+            event("serialization failure")
             self.end(commit=False)
             return
         if changed != len(keys):
@@ -110,6 +115,7 @@ class Base(RuleBasedStateMachine):
         """Of the open transaction."""
         assert self.late is not None
         ended, self.late = self.late, None
+        event(f"{'commit' if commit else 'rollback'} of {len(ended.effects)}, repeatable {ended.repeatable}")
         if not commit:
             self.other.rollback()
         else:

@@ -101,7 +101,7 @@ class Expected:
         """Rows deleted."""
         for key in keys:
             for where in (self.rows, self.had, self.tampered):
-                where.pop(key, None)  # type: ignore[attr-defined]
+                where.pop(key, None)
 
     def change(self, moves: dict[Key, tuple[Key, Row]]) -> None:
         """One statement: the row of a key gets that key and that content, all at once; new rows come from their own."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 
 import psycopg
+from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from tests.support.databases import Database
 from tests.support.sql import LANES, call, let_leases_run_out, value
 from tests.support.stateful import stage
-from tests.support.stateful.expected import Shape
+from tests.support.stateful.expected import Key, Row, Shape
 from tests.support.stateful.workers import Workers
-from tests.support.stateful.writers import Writers
+from tests.support.stateful.writers import KEYS, NOW_AND_THEN, ROWS, Writers
 
 ROUNDS = 30  # of settling: every job is read, and its row may have been changed by nobody
 
@@ -26,28 +27,36 @@ class Machine(Writers, Workers):
         self.chunked = chunked
 
     @initialize(
-        clear=st.booleans(), titled=st.booleans(), layout=st.sampled_from(["plain", "deferrable", "partitioned"])
+        clear=st.booleans(),
+        titled=st.booleans(),
+        layout=st.sampled_from(["plain", "deferrable", "partitioned"]),
+        before=st.dictionaries(KEYS, ROWS, min_size=2, max_size=5),
     )
-    def start(self, clear: bool, titled: bool, layout: str) -> None:
+    def start(self, clear: bool, titled: bool, layout: str, before: dict[Key, Row]) -> None:
         self.setup_workers()
-        self.begin(Shape(self.chunked, clear, titled and self.chunked, layout))
+        self.begin(Shape(self.chunked, clear, titled and self.chunked, layout), before)
 
     @rule(beside=st.booleans())
-    def pause(self, beside: bool) -> None:
+    def pause_or_resume(self, beside: bool) -> None:
         one = self.beside if beside and self.beside else self.main
-        call(self.user, "pause", name=self.name(one))
-        self.paused.add(one)
-
-    @rule(beside=st.booleans())
-    def resume(self, beside: bool) -> None:
-        self.go_on(self.beside if beside and self.beside else self.main)
+        if one in self.paused:
+            self.go_on(one)
+        else:
+            call(self.user, "pause", name=self.name(one))
+            self.paused.add(one)
 
     def go_on(self, pipeline_id: int) -> None:
         call(self.user, "resume", name=self.name(pipeline_id))
         self.paused.discard(pipeline_id)
 
-    @rule(upkeep=st.sampled_from(["sweep", "retention", "tick"]))
+    @rule(upkeep=st.sampled_from(["sweep", "retention", "tick", "retry", "backfill", "force"]))
     def keep_up(self, upkeep: str) -> None:
+        if upkeep == "retry":
+            self.retry_failed()
+            return
+        if upkeep in ("backfill", "force"):
+            self.backfill(upkeep == "force" and self.late is None)
+            return
         arguments = {"tick": "0, 0"}.get(upkeep, "")
         self.user.execute(f"select pgembedd.{upkeep}({arguments})")
         if upkeep != "sweep":
@@ -57,13 +66,11 @@ class Machine(Writers, Workers):
         """As the retention does, which leaves out pipelines that do not run."""
         self.doomed = {named for named in self.doomed if named[1] in self.expected.rows or named[0] in self.paused}
 
-    @rule(beside=st.booleans(), force=st.booleans())
-    def backfill(self, beside: bool, force: bool) -> None:
-        one = self.beside if beside and self.beside else self.main
-        queued = call(self.user, "backfill", name=self.name(one), force=force and self.late is None)
-        assert not force or self.late or queued == len(self.expected.rows)
+    def backfill(self, force: bool) -> None:
+        for one in self.turned:
+            queued = call(self.user, "backfill", name=self.name(one), force=force)
+            assert not force or queued == len(self.expected.rows)
 
-    @rule()
     def retry_failed(self) -> None:
         assert call(self.user, "retry_failed") == len(self.doomed)
         self.doomed = set()
@@ -89,14 +96,20 @@ class Machine(Writers, Workers):
         except psycopg.errors.InvalidParameterValue:
             assert not force
             assert loss or self.beside in self.paused
+            event("switch refused")
             return
         assert force or not loss
+        event(f"back {back}")
         self.main, self.beside = self.beside, self.main
         assert self.name(self.main) == "documents"
 
-    @rule()
+    @rule(sure=NOW_AND_THEN)
     @precondition(lambda self: self.late is None and self.beside is not None)
-    def drop_the_other(self) -> None:
+    def drop_the_other(self, sure: bool) -> None:
+        if sure:
+            self.drop_beside()
+
+    def drop_beside(self) -> None:
         assert self.beside is not None
         call(self.user, "drop_pipeline", name=self.name(self.beside), drop_column=True)
         self.doomed = {named for named in self.doomed if named[0] != self.beside}

@@ -8,23 +8,25 @@ from typing import Any
 import psycopg
 
 from tests.support.sql import LANES, call, create_pipeline, rows
-from tests.support.stateful.expected import Key, Shape, Stored
+from tests.support.stateful.expected import Key, Row, Shape, Stored
 
 MAX_ATTEMPTS = 3
 PATIENCE = "15s"  # nothing waits for a lock here: a statement that does is a mistake of the test, or a defect
 
 
-def build(connection: psycopg.Connection, shape: Shape) -> None:
-    """`documents` (tenant, slug, title, content, other) with the pipeline `documents`."""
-    key = "primary key (tenant, slug)" + (" deferrable" if shape.deferrable else "")
+def build(connection: psycopg.Connection, shape: Shape, before: dict[Key, Row]) -> None:
+    """`documents` (tenant, slug, title, content, other), these rows, and the pipeline `documents`."""
+    primary = "primary key (tenant, slug)" + (" deferrable" if shape.deferrable else "")
     partitioned = shape.layout == "partitioned"
     connection.execute(
-        f"create table documents (tenant int, slug text, title text, content text, other int, {key})"
+        f"create table documents (tenant int, slug text, title text, content text, other int, {primary})"
         + (" partition by list (tenant)" if partitioned else "")
     )
     if partitioned:
         connection.execute("create table documents_0 partition of documents for values in (0)")
         connection.execute("create table documents_1 partition of documents default")
+    for key, row in before.items():
+        connection.execute("insert into documents values (%s, %s, %s, %s)", (*key, row.title, row.content))
     options: dict[str, Any] = {"on_update": "clear" if shape.clear else "keep", "max_attempts": MAX_ATTEMPTS}
     if shape.chunked:
         options["embedding_table"] = "chunks"

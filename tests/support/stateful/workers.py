@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -17,6 +18,7 @@ from tests.support.stateful.base import Base
 from tests.support.stateful.expected import CUT, Key, blank, shown, vector
 
 DONE = {"written", "unchanged", "cleared", "gone"}
+SOME_LANE = st.sampled_from([FRESH, FRESH, BACKFILL])
 CLAIMS = st.integers(0, 20)
 
 
@@ -50,9 +52,11 @@ class Workers(Base):
         ]
         return fit[number % len(fit)] if fit else None
 
-    @rule(lane=st.sampled_from(LANES), size=st.sampled_from([1, 3, 100]))
-    def claim(self, lane: str, size: int) -> None:
-        self.take(lane, size)
+    @rule(lane=SOME_LANE, size=st.sampled_from([1, 3, 100]), read=st.sampled_from([True, True, False]))
+    def claim(self, lane: str, size: int, read: bool) -> None:
+        for claim in self.take(lane, size):
+            if read:
+                self.fetch(claim)
 
     def take(self, lane: str, size: int) -> list[Claim]:
         """A claim; jobs that killed workers when they were alone are given up by it."""
@@ -63,6 +67,7 @@ class Workers(Base):
                 assert reason == "worker_died"
                 assert named in self.suspected
                 self.doomed.add(named)
+                event(reason)
         by_pipeline = defaultdict(list)
         for job in jobs:
             by_pipeline[job.pipeline_id].append(job)
@@ -72,6 +77,7 @@ class Workers(Base):
         return claims
 
     @rule(number=CLAIMS)
+    @precondition(lambda self: self.picked(0, read=False))
     def read(self, number: int) -> None:
         if claim := self.picked(number, read=False):
             self.fetch(claim)
@@ -90,7 +96,8 @@ class Workers(Base):
             assert (content.state, content.text) == (state, asked[1] if asked and state == "ok" else None)
             claim.asked.append(asked)
 
-    @rule(number=CLAIMS, again=st.booleans())
+    @rule(number=CLAIMS, again=st.sampled_from([False, False, True]))
+    @precondition(lambda self: self.picked(0, read=True))
     def store(self, number: int, again: bool) -> None:
         """With `again` the worker does not hear the answer, and will tell it once more."""
         if claim := self.picked(number, read=True):
@@ -112,6 +119,7 @@ class Workers(Base):
         done = set()
         for number, (job, outcome) in enumerate(zip(claim.jobs, outcomes, strict=True)):
             key = claim.key(number)
+            event(f"outcome {outcome}")
             if (job.queue, job.msg_id, job.read_ct) not in there:
                 assert outcome == "lost"
                 continue
@@ -137,7 +145,13 @@ class Workers(Base):
         # A chunk to be taken over may be gone by now.
         return {"written", "unchanged", "cleared"} | ({"changed"} if content.known else set())
 
+    @rule(number=CLAIMS)
+    @precondition(lambda self: self.picked(0, read=True))
+    def store_and_go(self, number: int) -> None:
+        self.store(number, again=False)
+
     @rule(number=CLAIMS, job=st.integers(0, 5), permanent=st.booleans())
+    @precondition(lambda self: self.claims)
     def fail(self, number: int, job: int, permanent: bool) -> None:
         if claim := self.picked(number):
             job %= len(claim.jobs)
@@ -145,23 +159,22 @@ class Workers(Base):
             there = (one.queue, one.msg_id, one.read_ct) in stage.waiting(self.worker)
             outcome, attempts, _ = sql.fail(self.worker, one, permanent=permanent)
             assert (outcome == "lost") != there
+            event(f"failure {outcome}")
             if outcome == "dead":
                 assert permanent or attempts == stage.MAX_ATTEMPTS
                 self.doomed.add((one.pipeline_id, claim.key(job)))
 
-    @rule(number=CLAIMS, extend=st.booleans())
-    def release(self, number: int, extend: bool) -> None:
-        """Give a claim back, or keep it for longer."""
-        if claim := self.picked(number):
-            if extend:
-                sql.extend(self.worker, claim.jobs)
-            else:
-                sql.release(self.worker, claim.jobs)
-
-    @rule(number=CLAIMS)
-    def crash(self, number: int) -> None:
-        """The claim is never heard of again."""
-        if claim := self.picked(number):
+    @rule(number=CLAIMS, deed=st.sampled_from(["release", "extend", "crash", "crash"]))
+    @precondition(lambda self: self.claims)
+    def let_go(self, number: int, deed: str) -> None:
+        """Give a claim back, keep it for longer, or die: then it is never heard of again."""
+        claim = self.picked(number)
+        assert claim is not None
+        if deed == "release":
+            sql.release(self.worker, claim.jobs)
+        elif deed == "extend":
+            sql.extend(self.worker, claim.jobs)
+        else:
             self.claims.remove(claim)
 
     @rule()
@@ -169,11 +182,10 @@ class Workers(Base):
         for lane in LANES:
             sql.let_leases_run_out(self.user, lane)
 
-    @rule(lane=st.sampled_from([FRESH, BACKFILL]))
-    @precondition(lambda self: self.late is None)
-    def work(self, lane: str) -> None:
-        """A worker that nothing happens to."""
-        for claim in self.take(lane, 100):
+    @rule(lane=SOME_LANE, size=st.sampled_from([3, 100]))
+    def work(self, lane: str, size: int) -> None:
+        """Another worker, to whom nothing happens."""
+        for claim in self.take(lane, size):
             self.fetch(claim)
             self.deliver(claim)
             self.claims.remove(claim)

@@ -19,7 +19,8 @@ TEXTS = st.one_of(
 )
 ROWS = st.builds(Row, title=TEXTS, content=TEXTS)
 NUMBERS = st.lists(st.integers(0, 20), min_size=1, max_size=3)
-LATE = st.booleans()
+WHEN = st.sampled_from(["now", "now", "now", "late", "repeatable"])
+NOW_AND_THEN = st.integers(0, 9).map(lambda number: number == 7)
 
 THESE = "(tenant, slug) in (select * from unnest(%(tenants)s::int[], %(slugs)s::text[]))"
 INSERT = (
@@ -27,46 +28,49 @@ INSERT = (
     " select t, s, %(title)s, %(content)s from unnest(%(tenants)s::int[], %(slugs)s::text[]) as k(t, s)"
 )
 
+UPSERT = " on conflict (tenant, slug) do update set title = excluded.title, content = excluded.content"
+BYSTANDERS = [
+    f"update documents set other = coalesce(other, 0) + 1 where {THESE}",
+    f"update documents set title = title, content = content where {THESE}",
+    f"select from documents where {THESE} for update",
+]
+
 
 def nothing(expected: Expected) -> None:
     """Of what is embedded."""
 
 
 class Writers(Base):
-    """Every rule is a statement; `late` ones are done in the open transaction, if there is one."""
+    """Every rule is a statement, done now or in a transaction that stays open."""
 
-    @rule(repeatable=st.sampled_from([False, False, True]))
-    @precondition(lambda self: self.late is None)
-    def open_a_transaction(self, repeatable: bool) -> None:
-        self.open(repeatable)
+    def session(self, when: str) -> bool:
+        """Whether to write in the open transaction, which is opened if there is none."""
+        if when != "now" and self.late is None:
+            self.open(repeatable=when == "repeatable")
+        return when != "now"
 
     @rule(commit=st.sampled_from([True, True, False]))
     @precondition(lambda self: self.late is not None)
     def end_the_transaction(self, commit: bool) -> None:
         self.end(commit)
 
-    @rule(keys=st.sets(KEYS, min_size=1, max_size=3), row=ROWS, late=LATE, leaf=st.booleans())
-    def insert(self, keys: set[Key], row: Row, late: bool, leaf: bool) -> None:
-        free = sorted(key for key in keys if self.free(key, late))
+    @rule(keys=st.sets(KEYS, min_size=1, max_size=3), row=ROWS, when=WHEN, leaf=st.booleans(), upsert=st.booleans())
+    def insert(self, keys: set[Key], row: Row, when: str, leaf: bool, upsert: bool) -> None:
+        late = self.session(when)
+        upsert = upsert and not self.shape.deferrable
+        ours = sorted(key for key in keys if key not in self.held(late) and (upsert or self.free(key, late)))
         table = "documents"
         if leaf and self.shape.layout == "partitioned":  # straight into a partition
-            free = [key for key in free if key[0] == 0]
+            ours = [key for key in ours if key[0] == 0]
             table = "documents_0"
-        if free:
-            self.write(INSERT.format(table), vars(row), free, lambda e: e.put(free, row), late)
-
-    @rule(keys=st.sets(KEYS, min_size=1, max_size=3), row=ROWS, late=LATE)
-    @precondition(lambda self: not self.shape.deferrable)
-    def upsert(self, keys: set[Key], row: Row, late: bool) -> None:
-        ours = sorted(keys - self.held(late))
-        statement = INSERT.format("documents") + (
-            " on conflict (tenant, slug) do update set title = excluded.title, content = excluded.content"
-        )
+        statement = INSERT.format(table) + (UPSERT if upsert else "")
         if ours:
             self.write(statement, vars(row), ours, lambda e: e.put(ours, row), late)
 
-    @rule(numbers=NUMBERS, column=st.sampled_from(["title", "content", "both"]), text=TEXTS, late=LATE)
-    def update(self, numbers: list[int], column: str, text: str | None, late: bool) -> None:
+    @rule(numbers=NUMBERS, column=st.sampled_from(["title", "content", "both"]), text=TEXTS, when=WHEN)
+    @precondition(lambda self: self.expected.rows)
+    def update(self, numbers: list[int], column: str, text: str | None, when: str) -> None:
+        late = self.session(when)
         keys = self.some(numbers, late)
         columns = ["title", "content"] if column == "both" else [column]
         statement = f"update documents set {', '.join(f'{one} = %(text)s' for one in columns)} where {THESE}"
@@ -77,37 +81,38 @@ class Writers(Base):
         if keys:
             self.write(statement, {"text": text}, keys, effect, late)
 
-    @rule(numbers=NUMBERS, late=LATE)
-    def update_what_is_not_embedded(self, numbers: list[int], late: bool) -> None:
+    @rule(numbers=NUMBERS, statement=st.sampled_from(BYSTANDERS), when=WHEN)
+    @precondition(lambda self: self.expected.rows)
+    def touch(self, numbers: list[int], statement: str, when: str) -> None:
+        """Nothing that is embedded."""
+        late = self.session(when)
         if keys := self.some(numbers, late):
-            statement = f"update documents set other = coalesce(other, 0) + 1 where {THESE}"
             self.write(statement, {}, keys, nothing, late)
 
-    @rule(numbers=NUMBERS, late=LATE)
-    def lock(self, numbers: list[int], late: bool) -> None:
-        if keys := self.some(numbers, late):
-            self.write(f"select from documents where {THESE} for update", {}, keys, nothing, late)
-
-    @rule(numbers=NUMBERS, empty=st.booleans())
-    @precondition(lambda self: not self.shape.chunked)
-    def tamper_with_the_vector(self, numbers: list[int], empty: bool) -> None:
+    @rule(numbers=NUMBERS, vector=st.sampled_from([None, "[9,9,9]"]))
+    @precondition(lambda self: self.expected.rows and not self.shape.chunked)
+    def tamper_with_the_vector(self, numbers: list[int], vector: str | None) -> None:
         keys = self.some(numbers, late=False)
 
         def effect(expected: Expected) -> None:
-            expected.tampered |= {key: (9.0, 9.0, 9.0) for key in keys if not empty}
+            expected.tampered |= {key: (9.0, 9.0, 9.0) for key in keys if vector}
 
         if keys:
             statement = f"update documents set embedding = %(vector)s::text::halfvec where {THESE}"
-            self.write(statement, {"vector": None if empty else "[9,9,9]"}, keys, effect, late=False)
+            self.write(statement, {"vector": vector}, keys, effect, late=False)
 
-    @rule(numbers=NUMBERS, late=LATE)
-    def delete(self, numbers: list[int], late: bool) -> None:
+    @rule(numbers=NUMBERS, when=WHEN)
+    @precondition(lambda self: self.expected.rows)
+    def delete(self, numbers: list[int], when: str) -> None:
+        late = self.session(when)
         if keys := self.some(numbers, late):
             self.write(f"delete from documents where {THESE}", {}, keys, lambda e: e.drop(keys), late)
 
-    @rule(number=st.integers(0, 20), to=KEYS, row=st.one_of(st.none(), ROWS), late=LATE)
-    def move(self, number: int, to: Key, row: Row | None, late: bool) -> None:
+    @rule(number=st.integers(0, 20), to=KEYS, row=st.one_of(st.none(), ROWS), when=WHEN)
+    @precondition(lambda self: self.expected.rows)
+    def move(self, number: int, to: Key, row: Row | None, when: str) -> None:
         """Another key, and with it other contents, too, or not."""
+        late = self.session(when)
         keys = self.some([number], late)
         if not keys or not self.free(to, late):
             return
@@ -123,7 +128,7 @@ class Writers(Base):
             self.late.keys.add(to)
 
     @rule(by=st.sampled_from([1, 2]), contents=st.sampled_from(["with", "without", "exchanged"]))
-    @precondition(lambda self: self.shape.deferrable and self.late is None)
+    @precondition(lambda self: self.shape.deferrable and self.expected.rows and self.late is None)
     def shift(self, by: int, contents: str) -> None:
         """All keys go round, so that one row takes the place of another, and maybe its contents, too."""
         statement = f"update documents d set tenant = (d.tenant + {by}) %% 3"
@@ -142,27 +147,30 @@ class Writers(Base):
                 moves[key] = (to, {"exchanged": other, "without": Row(row.title, "alpha")}.get(contents, row))
         self.write(f"{statement} where d.tenant < {BULK_TENANT}", {}, list(moves), lambda e: e.change(moves), False)
 
-    @rule(leaf=st.booleans())
+    @rule(
+        verb=st.sampled_from(["insert", "update", "move", "blank", "delete", "truncate", "leaf"]), chance=NOW_AND_THEN
+    )
     @precondition(lambda self: self.late is None)
-    def truncate(self, leaf: bool) -> None:
-        leaf = leaf and self.shape.layout == "partitioned"
-        self.user.execute("truncate documents_0" if leaf else "truncate documents")
-        self.expected.drop([key for key in self.expected.rows if not leaf or key[0] == 0])
-
-    @rule(verb=st.sampled_from(["insert", "update", "move", "blank", "delete"]), chance=st.integers(0, 3))
-    @precondition(lambda self: self.late is None)
-    def bulk(self, verb: str, chance: int) -> None:
-        """A statement over more than 1,000 rows, now and then."""
+    def bulk(self, verb: str, chance: bool) -> None:
+        """A statement over more than 1,000 rows, or over all of them."""
         there = [key for key in self.expected.rows if key[0] >= BULK_TENANT]
-        if chance or (verb == "insert") == bool(there):
+        if verb in ("truncate", "leaf"):
+            self.truncate(leaf=verb == "leaf")
+        elif (verb == "insert") == bool(there):
             return
-        if verb == "insert":
-            self.bulk_insert()
+        elif verb == "insert":
+            if chance:
+                self.bulk_insert()
         elif verb == "delete":
             statement = f"delete from documents where tenant >= {BULK_TENANT}"
             self.write(statement, {}, there, lambda e: e.drop(there), late=False)
         else:
             self.bulk_update(verb, there)
+
+    def truncate(self, leaf: bool) -> None:
+        leaf = leaf and self.shape.layout == "partitioned"
+        self.user.execute("truncate documents_0" if leaf else "truncate documents")
+        self.expected.drop([key for key in self.expected.rows if not leaf or key[0] == 0])
 
     def bulk_insert(self) -> None:
         keys = [(BULK_TENANT, str(number)) for number in range(BULK)]
