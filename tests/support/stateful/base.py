@@ -71,9 +71,14 @@ class Base(RuleBasedStateMachine):
         return key not in self.seen(late).rows and key not in self.held(late)
 
     def some(self, numbers: list[int], late: bool) -> list[Key]:
-        """Keys of rows that are there, by any numbers."""
+        """Keys of rows that are there, by any numbers; rather such as some worker has just read."""
         there = sorted(self.seen(late).rows.keys() - self.held(late))
+        there += 3 * [key for key in there if key in self.in_hand()]
         return sorted({there[number % len(there)] for number in numbers}) if there else []
+
+    def in_hand(self) -> set[Key]:
+        """What workers have claimed and read."""
+        return set()
 
     def write(
         self,

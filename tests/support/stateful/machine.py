@@ -13,13 +13,13 @@ from tests.support.databases import Database
 from tests.support.sql import LANES, call, let_leases_run_out, value
 from tests.support.stateful import stage
 from tests.support.stateful.expected import Key, Row, Shape
-from tests.support.stateful.workers import Workers
-from tests.support.stateful.writers import KEYS, NOW_AND_THEN, ROWS, Writers
+from tests.support.stateful.workers import CLAIMS, Workers
+from tests.support.stateful.writers import KEYS, NOW_AND_THEN, ROWS, TEXTS, WHEN, Writers
 
 ROUNDS = 30  # of settling: every job is read, and its row may have been changed by nobody
 
 
-class Machine(Writers, Workers):
+class Machine(Workers, Writers):
     """All of it. What is not worked in the end is worked by tear-down, which looks at the result, too."""
 
     def __init__(self, database: Database, *, chunked: bool) -> None:
@@ -35,6 +35,19 @@ class Machine(Writers, Workers):
     def start(self, clear: bool, titled: bool, layout: str, before: dict[Key, Row]) -> None:
         self.setup_workers()
         self.begin(Shape(self.chunked, clear, titled and self.chunked, layout), before)
+
+    @rule(number=CLAIMS, change=st.sampled_from(["update", "delete", "move"]), text=TEXTS, key=KEYS, when=WHEN)
+    def overtake(self, number: int, change: str, text: str | None, key: Key, when: str) -> None:
+        """A worker has read, a writer writes, and then the worker stores: what all the care is for."""
+        if self.picked(number, read=True) is None:
+            self.read(number)
+        if change == "update":
+            self.update([-1], "content", text, when)  # the last of all rows is one that was read
+        elif change == "delete":
+            self.delete([-1], when)
+        else:
+            self.move(-1, key, None, when)
+        self.store(number, again=False)
 
     @rule(beside=st.booleans())
     def pause_or_resume(self, beside: bool) -> None:
@@ -75,48 +88,47 @@ class Machine(Writers, Workers):
         assert call(self.user, "retry_failed") == len(self.doomed)
         self.doomed = set()
 
-    @rule()
-    @precondition(lambda self: self.late is None and self.beside is None)
+    @rule(force=st.booleans(), give_up=NOW_AND_THEN)
+    @precondition(lambda self: self.late is None)
+    def change(self, force: bool, give_up: bool) -> None:
+        """Of the model: to begin with, there or back, or no more."""
+        if self.beside is None:
+            self.change_model()
+        elif give_up:
+            self.drop(self.beside)
+        else:
+            self.switch(self.beside, force)
+
     def change_model(self) -> None:
         assert call(self.user, "change_model", name="documents", model="another") == len(self.expected.rows)
         self.beside = int(value(self.user, "select max(id) from pgembedd.pipeline"))
         self.turned[self.beside] = not self.turned[self.main]
         self.pin(self.beside, f"fingerprint of {self.beside}")
 
-    @rule(force=st.booleans())
-    @precondition(lambda self: self.late is None and self.beside is not None)
-    def switch(self, force: bool) -> None:
+    def switch(self, beside: int, force: bool) -> None:
         """There or back, whichever is its turn; refused if rows would be lost."""
-        assert self.beside is not None
-        here, there = (stage.stored(self.user, one).keys() for one in (self.main, self.beside))
+        here, there = (stage.stored(self.user, one).keys() for one in (self.main, beside))
         loss = self.expected.rows.keys() & here - there
-        back = self.name(self.beside).endswith(".previous")
+        back = self.name(beside).endswith(".previous")
         try:
             call(self.user, "rollback" if back else "switch", name="documents", force=force)
         except psycopg.errors.InvalidParameterValue:
             assert not force
-            assert loss or self.beside in self.paused
+            assert loss or beside in self.paused
             event("switch refused")
             return
         assert force or not loss
-        event(f"back {back}")
-        self.main, self.beside = self.beside, self.main
+        event(f"switch, back {back}")
+        self.main, self.beside = beside, self.main
         assert self.name(self.main) == "documents"
 
-    @rule(sure=NOW_AND_THEN)
-    @precondition(lambda self: self.late is None and self.beside is not None)
-    def drop_the_other(self, sure: bool) -> None:
-        if sure:
-            self.drop_beside()
-
-    def drop_beside(self) -> None:
-        assert self.beside is not None
-        call(self.user, "drop_pipeline", name=self.name(self.beside), drop_column=True)
-        self.doomed = {named for named in self.doomed if named[0] != self.beside}
-        self.paused.discard(self.beside)
+    def drop(self, beside: int) -> None:
+        call(self.user, "drop_pipeline", name=self.name(beside), drop_column=True)
+        self.doomed = {named for named in self.doomed if named[0] != beside}
+        self.paused.discard(beside)
         # A claim that was not read yet cannot be any more; what was read may still be stored, and is lost.
-        self.claims = [c for c in self.claims if c.jobs[0].pipeline_id != self.beside or c.contents is not None]
-        del self.turned[self.beside]
+        self.claims = [c for c in self.claims if c.jobs[0].pipeline_id != beside or c.contents is not None]
+        del self.turned[beside]
         self.beside = None
 
     @rule(commit=st.booleans())

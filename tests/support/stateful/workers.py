@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import event
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
 from tests.support import sql
 from tests.support.sql import BACKFILL, FRESH, LANES, Content, Job
@@ -42,6 +42,9 @@ class Workers(Base):
     def setup_workers(self) -> None:
         self.claims: list[Claim] = []
         self.suspected: set[tuple[int, Key]] = set()
+
+    def in_hand(self) -> set[Key]:
+        return {claim.key(n) for claim in self.claims[-3:] if claim.asked for n in range(len(claim.jobs))}
 
     def picked(self, number: int, read: bool | None = None) -> Claim | None:
         """Some claim of a pipeline that is still there."""
@@ -76,12 +79,6 @@ class Workers(Base):
         self.claims += claims
         return claims
 
-    @rule(number=CLAIMS)
-    @precondition(lambda self: self.picked(0, read=False))
-    def read(self, number: int) -> None:
-        if claim := self.picked(number, read=False):
-            self.fetch(claim)
-
     def fetch(self, claim: Claim) -> None:
         """Read; a suspect is marked before that, as one that is worked alone."""
         for number, job in enumerate(claim.jobs):
@@ -97,13 +94,26 @@ class Workers(Base):
             claim.asked.append(asked)
 
     @rule(number=CLAIMS, again=st.sampled_from([False, False, True]))
-    @precondition(lambda self: self.picked(0, read=True))
     def store(self, number: int, again: bool) -> None:
         """With `again` the worker does not hear the answer, and will tell it once more."""
         if claim := self.picked(number, read=True):
             self.deliver(claim)
             if not again:
                 self.claims.remove(claim)
+        else:
+            self.read(number)
+
+    @rule(number=CLAIMS)
+    def store_or_read(self, number: int) -> None:
+        """The same again, since everything else waits for it."""
+        self.store(number, again=False)
+
+    def read(self, number: int) -> None:
+        """What was claimed, or, where nothing is, whatever there is to claim."""
+        if claim := self.picked(number, read=False):
+            self.fetch(claim)
+        else:
+            self.claim(FRESH if number % 3 else BACKFILL, 1 + number, read=True)
 
     def deliver(self, claim: Claim) -> None:
         """Store what was read: each job with the one outcome that it must have."""
@@ -112,6 +122,7 @@ class Workers(Base):
         pipeline_id = claim.jobs[0].pipeline_id
         turned = self.turned.get(pipeline_id, False)
         there = stage.waiting(self.worker)
+        before = stage.stored(self.worker, pipeline_id) if pipeline_id in self.turned else {}
         dropped = [1 if CUT in (content.text or "") else 0 for content in claim.contents]
         outcomes = sql.store(
             self.worker, claim.jobs, claim.contents, embed=lambda text: list(vector(text, turned)), dropped=dropped
@@ -127,10 +138,11 @@ class Workers(Base):
             if outcome in DONE:
                 self.doomed.discard((pipeline_id, key))
                 done.add(key)
-        stored = stage.stored(self.worker, pipeline_id) if done else {}
+        stored = stage.stored(self.worker, pipeline_id) if pipeline_id in self.turned else {}
         for key in done & self.expected.rows.keys():
-            self.expected.tampered.pop(key, None)
             assert stored.get(key, ()) == self.expected.now(key, turned), f"{key} has other vectors than were stored"
+        for key in (before.keys() | stored.keys()) - done:
+            assert stored.get(key) == before.get(key), f"{key} has other vectors, though nothing was stored"
 
     def possible(self, key: Key, asked: Any, content: Content) -> set[str]:
         """The outcomes that a job of ours may have now."""
@@ -145,42 +157,35 @@ class Workers(Base):
         # A chunk to be taken over may be gone by now.
         return {"written", "unchanged", "cleared"} | ({"changed"} if content.known else set())
 
-    @rule(number=CLAIMS)
-    @precondition(lambda self: self.picked(0, read=True))
-    def store_and_go(self, number: int) -> None:
-        self.store(number, again=False)
-
-    @rule(number=CLAIMS, job=st.integers(0, 5), permanent=st.booleans())
-    @precondition(lambda self: self.claims)
-    def fail(self, number: int, job: int, permanent: bool) -> None:
-        if claim := self.picked(number):
-            job %= len(claim.jobs)
-            one = claim.jobs[job]
-            there = (one.queue, one.msg_id, one.read_ct) in stage.waiting(self.worker)
-            outcome, attempts, _ = sql.fail(self.worker, one, permanent=permanent)
-            assert (outcome == "lost") != there
-            event(f"failure {outcome}")
-            if outcome == "dead":
-                assert permanent or attempts == stage.MAX_ATTEMPTS
-                self.doomed.add((one.pipeline_id, claim.key(job)))
-
-    @rule(number=CLAIMS, deed=st.sampled_from(["release", "extend", "crash", "crash"]))
-    @precondition(lambda self: self.claims)
-    def let_go(self, number: int, deed: str) -> None:
-        """Give a claim back, keep it for longer, or die: then it is never heard of again."""
+    @rule(
+        number=CLAIMS,
+        deed=st.sampled_from(["fail", "give up", "give up", "release", "extend", "crash", "crash", "lease"]),
+    )
+    def go_wrong(self, number: int, deed: str) -> None:
+        """A row fails, a claim is given back, kept for longer, or never heard of again; or time goes on."""
         claim = self.picked(number)
-        assert claim is not None
-        if deed == "release":
+        if claim is None or deed == "lease":
+            for lane in LANES:
+                sql.let_leases_run_out(self.user, lane)
+        elif deed == "release":
             sql.release(self.worker, claim.jobs)
         elif deed == "extend":
             sql.extend(self.worker, claim.jobs)
-        else:
+        elif deed == "crash":
             self.claims.remove(claim)
+        else:
+            self.fail(claim, number % len(claim.jobs), permanent=deed == "give up")
 
-    @rule()
-    def let_leases_run_out(self) -> None:
-        for lane in LANES:
-            sql.let_leases_run_out(self.user, lane)
+    def fail(self, claim: Claim, number: int, permanent: bool) -> None:
+        """One job of a claim."""
+        job = claim.jobs[number]
+        there = (job.queue, job.msg_id, job.read_ct) in stage.waiting(self.worker)
+        outcome, attempts, _ = sql.fail(self.worker, job, permanent=permanent)
+        assert (outcome == "lost") != there
+        event(f"failure {outcome}")
+        if outcome == "dead":
+            assert permanent or attempts == stage.MAX_ATTEMPTS
+            self.doomed.add((job.pipeline_id, claim.key(number)))
 
     @rule(lane=SOME_LANE, size=st.sampled_from([3, 100]))
     def work(self, lane: str, size: int) -> None:

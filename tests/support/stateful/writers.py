@@ -81,17 +81,20 @@ class Writers(Base):
         if keys:
             self.write(statement, {"text": text}, keys, effect, late)
 
-    @rule(numbers=NUMBERS, statement=st.sampled_from(BYSTANDERS), when=WHEN)
+    @rule(numbers=NUMBERS, statement=st.sampled_from([None, "[9,9,9]", *BYSTANDERS]), when=WHEN)
     @precondition(lambda self: self.expected.rows)
-    def touch(self, numbers: list[int], statement: str, when: str) -> None:
-        """Nothing that is embedded."""
+    def touch(self, numbers: list[int], statement: str | None, when: str) -> None:
+        """Nothing that is embedded; or what was made of it, which is mended."""
+        if statement not in BYSTANDERS:
+            if not self.shape.chunked:
+                self.tamper(numbers, statement)
+            return
         late = self.session(when)
         if keys := self.some(numbers, late):
             self.write(statement, {}, keys, nothing, late)
 
-    @rule(numbers=NUMBERS, vector=st.sampled_from([None, "[9,9,9]"]))
-    @precondition(lambda self: self.expected.rows and not self.shape.chunked)
-    def tamper_with_the_vector(self, numbers: list[int], vector: str | None) -> None:
+    def tamper(self, numbers: list[int], vector: str | None) -> None:
+        """With a vector in a column."""
         keys = self.some(numbers, late=False)
 
         def effect(expected: Expected) -> None:
