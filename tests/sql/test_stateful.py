@@ -13,12 +13,12 @@ from tests.support.stateful.machine import Machine
 
 DESTINATIONS = pytest.mark.parametrize("destination", ["column", "table"])
 QUICK = settings(
-    derandomize=True, max_examples=25, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    derandomize=True, max_examples=20, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
 LONG = settings(
     derandomize=False,
     database=None,
-    max_examples=int(__import__("os").environ.get("EX", "100")),
+    max_examples=150,
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=list(HealthCheck),
