@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import psycopg
-import pytest
 
 from tests.support.databases import Database, fresh_database, open_directory
-from tests.support.documents import await_quiet, make_documents, stale, stale_chunks, waiting
+from tests.support.documents import await_quiet, make_documents, stale, waiting
 from tests.support.sql import value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, WorkerProcess
@@ -81,13 +79,8 @@ def held(connection: psycopg.Connection) -> int:
     return sum(job.unrecorded > 0 for job in waiting(connection))
 
 
-@pytest.mark.parametrize("destination", ["column", "table"])
-def test_workers_killed_again_and_again(
-    database: Database, connection: psycopg.Connection, model: Session, destination: str
-) -> None:
-    chunked = destination == "table"
-    options: dict[str, Any] = {"embedding_table": "chunks", "chunk_tokens": 48} if chunked else {}
-    make_documents(connection, **options)
+def test_workers_killed_again_and_again(database: Database, connection: psycopg.Connection, model: Session) -> None:
+    make_documents(connection)
     seed = random.Random(11)
     struck = 0
 
@@ -113,9 +106,7 @@ def test_workers_killed_again_and_again(
     with workers[0], workers[1]:
         await_quiet(connection, timeout_s=240)
     assert value(connection, "select count(*) from documents") == ROWS
-    assert (stale_chunks if chunked else stale)(connection, model) == []
-    if chunked:
-        assert value(connection, "select count(*) from chunks") >= 2 * ROWS
+    assert stale(connection, model) == []
     assert value(connection, "select count(*) from pgembedd.failures") == 0
 
 

@@ -100,20 +100,6 @@ def stale(connection: psycopg.Connection, model: Session, table: str = "document
     return [row[0] for row, same in zip(found, near, strict=True) if not same]
 
 
-def stale_chunks(connection: psycopg.Connection, model: Session) -> list[int]:
-    """Ids of the rows whose chunks in `chunks` are not the whole of their current content, each with its own vector."""
-    wrong = rows(
-        connection,
-        "select id from documents d left join chunks c using (id) group by id, body"
-        " having count(chunk_no) = 0 or string_agg(regexp_replace(chunk, '\\s', '', 'g'), '' order by chunk_no)"
-        " <> regexp_replace(body, '\\s', '', 'g') or bool_or(substr(body, start_offset + 1, length(chunk)) <> chunk)",
-    )
-    found = rows(connection, "select id, chunk, embedding::text from chunks order by id, chunk_no")
-    want = model.embed([row[1] for row in found]).vectors
-    near = np.einsum("ij,ij->i", np.array([json.loads(row[2]) for row in found]), want) > 0.9995
-    return [row[0] for row in wrong] + [row[0] for row, same in zip(found, near, strict=True) if not same]
-
-
 def backends(connection: psycopg.Connection, condition: str = "true") -> int:
     """How many of the workers' connections to this database fulfil a condition on pg_stat_activity."""
     return int(
