@@ -42,7 +42,7 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select k.nth, a.attname, _qualified_type(t.oid), format('operator(%I.%s)', n.nspname, o.oprname),
-           _base_type(t.oid), case when t.typtype = 'd' then '::' || _qualified_type(_base_type(t.oid)) else '' end
+           _base_type(t.oid), case when t.typtype = 'd' and o.oprleft <> _base_type(t.oid) then '::' || _qualified_type(_base_type(t.oid)) else '' end
     from pg_index i
     cross join lateral unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k(attnum, opclass, nth)
     join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
@@ -154,6 +154,46 @@ as $$
     where c.oid = pipeline.source
 $$;
 
+-- A transition table as a FROM item: the columns that our code names, and null in the place of one that was renamed or
+-- dropped since, because a writer must not fail of it. A name that the inner SELECT does not find among the table's
+-- columns is looked for outside of it, among the nulls; the planner makes nothing of all this but the scan. Without its
+-- key a row cannot be named, and is left out (IS NOT NULL would leave out some values of composite types, too).
+create or replace function pgembedd._rows(pipeline pgembedd.pipeline, transition text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    with named as (
+        select d.c as name, coalesce('::' || k.type, '') as type
+        from (select distinct c from unnest(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column) as c) d
+        left join _key_columns(pipeline.source) k on k.name = d.c
+        where d.c is not null)
+    select format('(select v.* from (select %s) f cross join %I r cross join lateral (select %s from (select r.*) x) v where %s)',
+        string_agg(format('null%s as %I', type, name), ', ' order by name), transition,
+        string_agg(quote_ident(name), ', ' order by name),
+        (select string_agg(format('v.%I is distinct from null', k), ' and ') from unnest(pipeline.key_columns) as k))
+    from named
+$$;
+
+-- Types of the key that bring operators or casts of their own: after a change of type those may not fit any more.
+create or replace function pgembedd._brittle(source regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select coalesce(bool_or(not starts_with(equals, 'operator(pg_catalog.') or compared <> ''), false) from _key_columns(source)
+$$;
+
+-- What is wrong with our code since somebody altered the table is no reason for a writer's statement to fail. This is a
+-- subtransaction, which a transaction of many small statements would feel: only where nothing cheaper will do.
+create or replace function pgembedd._forgiven(pipeline pgembedd.pipeline) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format($q$
+exception
+    when syntax_error_or_access_rule_violation or data_exception or feature_not_supported or invalid_schema_name then
+        raise warning 'pgembedd could not note this change for the pipeline "%%": %%', %L, sqlerrm;$q$, pipeline.name)
+$$;
+
 -- Statements over 1,000 rows go to the backfill lane, so that a bulk load does not stand before fresh writes.
 create or replace function pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text)
 returns text
@@ -161,6 +201,7 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($body$
+#variable_conflict use_column
 declare
     large boolean;
     something boolean;
@@ -182,12 +223,13 @@ begin
     if something and (select last_value from pgembedd.worker_idle) = 1 then
         perform pg_notify('pgembedd', case when large then %6$L else %7$L end);
     end if;
-    return null;
+    return null;%9$s
 end $body$,
         before,
         _queue_table(pipeline.backfill_queue), _enqueue(pipeline, pipeline.backfill_queue, key, rows),
         _queue_table(pipeline.queue), _enqueue(pipeline, pipeline.queue, key, rows),
-        pipeline.backfill_queue, pipeline.queue, after)
+        pipeline.backfill_queue, pipeline.queue, after,
+        case when _brittle(pipeline.source) then _forgiven(pipeline) || ' return null;' else '' end)
 $$;
 
 create or replace function pgembedd._generate_triggers(pipeline pgembedd.pipeline) returns void
@@ -201,10 +243,12 @@ declare
     installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
     first_key text := (select name from _key_columns(pipeline.source) limit 1);
     compared text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
+    new_rows text := _rows(pipeline, 'new_rows');
+    old_rows text := _rows(pipeline, 'old_rows');
 begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', on_insert, _key_settings(pipeline.source),
-        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), 'new_rows n', ''));
+        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), new_rows || ' n', ''));
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', on_update, _key_settings(pipeline.source),
         _trigger_body(pipeline,
@@ -213,15 +257,16 @@ begin
             -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
             -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
             format($before$
-    select true into something from new_rows n left join old_rows o on true where %s operator(pg_catalog.*<>) %s;
+    select true into something from %4$s n left join %5$s o on true where %1$s operator(pg_catalog.*<>) %2$s;
     if something is null then return null; end if;
-    if current_setting('pgembedd.storing', true) = %L and pg_trigger_depth() = 1 then return null; end if;
+    if current_setting('pgembedd.storing', true) = %3$L and pg_trigger_depth() = 1 then return null; end if;
     nestloop := current_setting('enable_nestloop');
     perform set_config('enable_nestloop', 'off', true);$before$,
-                _record(pipeline.key_columns || compared, 'n'), _record(pipeline.key_columns || compared, 'o'), pipeline.id),
+                _record(pipeline.key_columns || compared, 'n'), _record(pipeline.key_columns || compared, 'o'), pipeline.id,
+                new_rows, old_rows),
             _key_json(pipeline.source, 'n'),
             -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
-            format('new_rows n left join old_rows o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s',
+            format('%s n left join %s o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s', new_rows, old_rows,
                 _key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
             case when pipeline.embedding_table is not null then _forget_old(pipeline, first_key, compared) else '' end
             || 'perform set_config(''enable_nestloop'', nestloop, true);'));
@@ -229,7 +274,8 @@ begin
     if pipeline.on_update = 'clear' and pipeline.embedding_column is not null then
         execute format('create or replace function %s() returns trigger language plpgsql
                         set search_path = pg_catalog, pg_temp as %L', clear,
-            format('begin new.%I := null; return new; end', pipeline.embedding_column));
+            -- Assigning to a column that was renamed would fail; a name that is not there is passed over here.
+            format('begin return pg_catalog.jsonb_populate_record(new, %L); end', jsonb_build_object(pipeline.embedding_column, null)));
         perform _own(clear || '()', installer);
     end if;
 end $$;
@@ -240,9 +286,10 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($q$
-    select array_agg(%s) into gone from old_rows o left join new_rows n on %s where n.%I is null%s;
+    select array_agg(%s) into gone from %s o left join %s n on %s where n.%I is null%s;
     if gone is not null then perform %s(gone); end if;
-    $q$, _key_json(pipeline.source, 'o'), _key_match(pipeline.source, 'n', 'o'), first_key,
+    $q$, _key_json(pipeline.source, 'o'), _rows(pipeline, 'old_rows'), _rows(pipeline, 'new_rows'),
+        _key_match(pipeline.source, 'n', 'o'), first_key,
         case when pipeline.on_update = 'clear'
              then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) else '' end,
         _pipeline_function(pipeline.id, 'forget'))
@@ -385,8 +432,14 @@ begin
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
-    perform _generate_triggers(pipeline);
-    perform _attach(pipeline);
+    if pipeline.own_triggers then
+        perform _generate_triggers(pipeline);
+        if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
+        perform _attach(pipeline);
+    end if;
+    update pipeline p
+    set shape = _shape(p), source_name = p.source::text, embedding_table_name = p.embedding_table::text
+    where p.id = _generate.pipeline.id;
 end $$;
 
 -- The statement triggers of a pipeline: its chunks go with a row, where it has chunks.
@@ -414,6 +467,7 @@ declare
     attached integer := 0;
     prefix text := format('pgembedd_%s_', pipeline.id);
 begin
+    if not pipeline.own_triggers then return 0; end if;
     for relation in
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
@@ -437,5 +491,6 @@ begin
             prefix || 'clear', pipeline.source, _record(pipeline.watch_columns, 'new'),
             _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));
     end if;
+    perform _attach_replica(pipeline);
     return attached;
 end $$;

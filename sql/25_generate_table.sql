@@ -3,6 +3,7 @@
 --   pipeline_N_read     the content by key, what is put around each chunk, and which chunks are there already
 --   pipeline_N_write    the compare-and-set: a row's chunks as a whole, or nothing
 --   pipeline_N_forget   the chunks of rows whose key is no more
+--   pipeline_N_tidy     the chunks of all rows that are gone, whoever deleted them
 --   pipeline_N_on_delete, _on_truncate   triggers, so that chunks go with their row in the same transaction
 --
 -- All run as the owner of the source, to whom the embedding table belongs, too. No foreign key does the deleting: it
@@ -195,11 +196,12 @@ end $$;
 
 -- What takes chunks away. A writer's statement must not fail because the embedding table is not there any more, so
 -- its name is looked up, and EXECUTE plans afresh: a plan made for one row would be kept for a hundred thousand.
-create or replace function pgembedd._if_there(relation regclass, statement text, ending text) returns text
+create or replace function pgembedd._if_there(pipeline pgembedd.pipeline, statement text, given text, ending text) returns text
 language sql stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L%s end', relation, statement, ending)
+    select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L %s; end if; %s %s %s end', pipeline.embedding_table,
+                  statement, given, ending, _forgiven(pipeline), ending)
 $$;
 
 create or replace function pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) returns void
@@ -210,17 +212,18 @@ declare
     forget text := _pipeline_function(pipeline.id, 'forget');
     on_delete text := _pipeline_function(pipeline.id, 'on_delete');
     on_truncate text := _pipeline_function(pipeline.id, 'on_truncate');
+    tidy text := _pipeline_function(pipeline.id, 'tidy');
 begin
     execute format('create or replace function %s(ids jsonb[]) returns void language plpgsql security definer
                     set row_security = off as %L', forget,
-        _if_there(pipeline.embedding_table, format(
+        _if_there(pipeline, format(
             'delete from %s e using pg_catalog.unnest($1) i(id) cross join lateral %s where %s', pipeline.embedding_table,
-            _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'e', 'k')), ' using ids; end if;'));
+            _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'e', 'k')), 'using ids', ''));
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set row_security = off as %L', on_delete,
-        _if_there(pipeline.embedding_table, format(
+        _if_there(pipeline, format(
             'delete from %s e using old_rows o where %s', pipeline.embedding_table, _key_match(pipeline.source, 'e', 'o')),
-            '; end if; return null;'));
+            '', 'return null;'));
     -- One partition alone may have been emptied, so what is left decides.
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set row_security = off as %L', on_truncate, format($body$
@@ -230,11 +233,14 @@ begin
     if pg_catalog.to_regclass(%1$L) is null then return null; end if;
     execute %2$L into emptied;
     if emptied then execute %3$L; else execute %4$L; end if;
-    return null;
+    return null;%5$s return null;
 end $body$, pipeline.embedding_table, format('select not exists (select from %s)', pipeline.source),
             format('truncate %s', pipeline.embedding_table),
             format('delete from %s e where not exists (select from %s s where %s)', pipeline.embedding_table,
-                pipeline.source, _key_match(pipeline.source, 's', 'e'))));
+                pipeline.source, _key_match(pipeline.source, 's', 'e')), _forgiven(pipeline)));
+    execute format('create or replace function %s() returns void language plpgsql security definer
+                    set row_security = off as %L', tidy, format('begin delete from %s e where not exists (select from %s s where %s); end',
+        pipeline.embedding_table, pipeline.source, _key_match(pipeline.source, 's', 'e')));
     perform _run_as_owner(pipeline, forget || '(pg_catalog.jsonb[])'), _run_as_owner(pipeline, on_delete || '()'),
-            _run_as_owner(pipeline, on_truncate || '()');
+            _run_as_owner(pipeline, on_truncate || '()'), _run_as_owner(pipeline, tidy || '()');
 end $$;

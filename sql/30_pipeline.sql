@@ -77,7 +77,7 @@ begin
     made.chunk_overlap := chunk_overlap;
     made.splitter := splitter;
     made.formatting := formatting;
-    made.enable_always := enable_always;
+    made.enable_always := coalesce(enable_always, false);
     made.model := model;
     made.dimensions := dimensions;
     made.vector_type := vector_type;
@@ -88,7 +88,8 @@ begin
     made.m := m;
     made.ef_construction := ef_construction;
     made.search_path := pg_catalog.current_setting('search_path');
-    return pgembedd._create_pipeline(made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within);
+    return pgembedd._create_pipeline(made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within,
+                                    adopt);
 end $$;
 comment on function pgembedd.create_pipeline is
     'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
@@ -111,12 +112,13 @@ end $$;
 
 -- index_when is null where no index is wanted.
 create or replace function pgembedd._create_pipeline(
-    made pgembedd.pipeline, backfill boolean, index_when text, index_within interval
+    made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean default null
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
+    perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
     made.source_name := made.source::text;
     made.key_columns := array(select k.name from _key_columns(made.source) k);
@@ -132,9 +134,9 @@ begin
     perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
     perform _check_owner(made);
     if made.embedding_table_name is null then
-        perform _ensure_column(made);
+        perform _ensure_column(made), _adopt_column(made, adopt);
     else
-        made.embedding_table := _ensure_table(made);
+        made.embedding_table := coalesce(_adopt_table(made, adopt), _ensure_table(made));
         made.embedding_table_name := made.embedding_table::text;
     end if;
     if index_when is not null then
@@ -154,8 +156,11 @@ begin
         made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'),
         made.enable_always, coalesce(made.own_triggers, true))
     returning * into made;
-    perform _generate(made);
-    return case when backfill then _backfill(made, false) else 0 end;
+    perform _regenerate(made);
+    perform _propose_chunks(made);
+    return case when not backfill then 0
+                when adopt and made.embedding_table is not null then _look_at_all(made)
+                else _backfill(made, false) end;
 end $$;
 
 create or replace function pgembedd._check_source(made pgembedd.pipeline) returns void
@@ -179,9 +184,7 @@ begin
             when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table'
             when 'i' then 'an index' when 'S' then 'a sequence' else 'no ordinary relation' end),
             'Register the table that the rows are written to.');
-    elsif exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
-                  where (i.inhrelid = made.source or i.inhparent = made.source)
-                    and not (c.relkind = 'p' and i.inhparent = made.source)) then
+    elsif _inherits(made.source) then
         perform _refuse(format('%s takes part in table inheritance, or is one partition of a table.', made.source),
             'Register the partitioned table itself; tables with inheritance children are not supported.');
     elsif (select relpersistence from pg_class where oid = made.source) = 't' then
@@ -391,6 +394,7 @@ begin
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
+    perform _foretell_return(gone);
 end $$;
 comment on function pgembedd.drop_pipeline is
     'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';
@@ -443,10 +447,9 @@ begin
     if problem is not null then
         perform _refuse(format('The pipeline "%s" cannot resume: %s', name, problem));
     end if;
-    update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp(),
-                          source_name = found_one.source::text, embedding_table_name = found_one.embedding_table::text
+    update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp()
     where p.id = found_one.id returning * into found_one;
-    perform _generate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
+    perform _regenerate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
     perform _wake(found_one.queue);
 end $$;
 comment on function pgembedd.resume is 'Go on after a pause or after what stopped the pipeline has been mended.';
@@ -473,13 +476,11 @@ declare
     actual text;
 begin
     if not _exists(pipeline.source) then
-        return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L).', pipeline.source_name, pipeline.name);
+        return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L)%s.', pipeline.source_name, pipeline.name,
+            case when to_regclass(pipeline.source_name) is not null then ', then create it again for the new table of that name' else '' end);
     end if;
-    if pipeline.source_name <> pipeline.source::text and pipeline.state = 'running' then
-        return format('The table %s is now %s. Call pgembedd.resume(%L) to follow it.', pipeline.source_name, pipeline.source, pipeline.name);
-    end if;
-    if pipeline.embedding_table is not null and _table_problem(pipeline) is not null then
-        return _table_problem(pipeline);
+    if _trigger_problem(pipeline) is not null then
+        return _trigger_problem(pipeline);
     end if;
     select string_agg(distinct format('"%s"', c), ', ') into missing
     from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
@@ -504,7 +505,7 @@ begin
         return format('%s.%I is %s now, but the pipeline writes %s(%s). Change the type back, or drop the pipeline "%s" and create it again.',
             pipeline.source, pipeline.embedding_column, actual, pipeline.vector_type, pipeline.dimensions, pipeline.name);
     end if;
-    return null;
+    return case when pipeline.embedding_table is not null then _table_problem(pipeline) end;
 end $$;
 
 create or replace function pgembedd.backfill(name text, force boolean default false) returns bigint
@@ -576,7 +577,9 @@ begin
     loop
         delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
         perform _ensure_queue(item.queue);
-        execute format('insert into %s (vt, message) values (clock_timestamp(), $1)', _queue_table(item.queue)) using item.message;
+        -- The change is as old as it was: that the job died in between made no vector.
+        execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)', _queue_table(item.queue))
+        using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;
     end loop;

@@ -89,8 +89,6 @@ declare
 begin
     if to_regnamespace(quote_ident(named[1])) is null then
         perform _refuse(format('There is no schema %I for the embedding_table.', named[1]), format('CREATE SCHEMA %I, or name another.', named[1]));
-    elsif to_regclass(table_name) is not null then
-        perform _refuse(format('%s is there already.', to_regclass(table_name)), 'Name another embedding_table: it is created.');
     end if;
     execute format(
         'create table %s (
@@ -208,9 +206,6 @@ begin
     if not _exists(pipeline.embedding_table) then
         return format('The embedding table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L) and create it again.',
             pipeline.embedding_table_name, pipeline.name);
-    elsif pipeline.embedding_table_name <> pipeline.embedding_table::text and pipeline.state = 'running' then
-        return format('The embedding table %s is now %s. Call pgembedd.resume(%L) to follow it.',
-            pipeline.embedding_table_name, pipeline.embedding_table, pipeline.name);
     end if;
     select string_agg(format('"%s"', c), ', ') into missing from unnest(pipeline.key_columns || _chunk_columns()) as c
     where not exists (select from pg_attribute a where a.attrelid = pipeline.embedding_table and a.attname = c and not a.attisdropped);
@@ -224,5 +219,5 @@ begin
         return format('%s.embedding is %s now, but the pipeline writes %s(%s). Change the type back, or drop the pipeline "%s" and create it again.',
             pipeline.embedding_table, actual, pipeline.vector_type, pipeline.dimensions, pipeline.name);
     end if;
-    return null;
+    return _chunk_key_problem(pipeline);
 end $$;

@@ -17,6 +17,8 @@ as $$
 #variable_conflict use_column
 declare
     job record;
+    guest record;
+    refusal text;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -30,7 +32,7 @@ begin
         from (
             select r.*,
                    case when r.message ? 'pipeline' and r.message ->> 'id' is not null then r.message ->> 'pipeline'
-                        else _pipeline_of(r.message)::text end as named,
+                        else _claimed_for(r.message)::text end as named,
                    case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
                    case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
                    case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
@@ -38,9 +40,18 @@ begin
         left join pipeline p on p.id::text = c.named
         order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop
-        if job.p_id is null then
-            perform _bury(queue, job.msg_id, null, 'unknown_pipeline',
-                'No pipeline writes where this job points.', job.attempts);
+        if job.p_id is null then  -- a message of others may be the first of its kind
+            select (g.host).*, g.refusal into guest from _guest(queue, job.message) g;
+            refusal := guest.refusal;
+            job.p_id := guest.id; job.name := guest.name; job.model := guest.model; job.fingerprint := guest.fingerprint;
+            job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
+            job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
+        end if;
+        if job.p_id is null and refusal is null and job.deferrals < 100 then
+            perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
+        elsif job.p_id is null then
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
+                'It could not be registered for minutes, because others held what that takes.'), job.attempts);
         elsif job.state <> 'running' then
             perform _park(queue, job.msg_id);
         elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
@@ -85,7 +96,9 @@ as $$
         then p.id::text = message ->> 'pipeline'
         else p.embedding_column = message ->> 'embeddingColumn' and exists (
             select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            where c.oid = p.source and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
+            -- The row trigger of a partitioned table names the partition.
+            where p.source in (c.oid, pg_partition_root(c.oid))
+              and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
 $$;
 
 create or replace function pgembedd._park(queue text, msg_id bigint) returns void
@@ -232,6 +245,7 @@ declare
     cut integer[];
     which integer[];
     outcomes text[];
+    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     -- The jobs that are still ours, and their rows: several messages may name one, which is written once, with what
@@ -264,8 +278,8 @@ begin
         _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
 
-    perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut);
+    lag := _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -294,6 +308,7 @@ declare
     cut integer[];
     which integer[];
     outcomes text[];
+    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     execute format($q$
@@ -325,22 +340,28 @@ begin
           tokens_kept, (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
 
-    perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut);
+    lag := _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
 end $$;
 
-create or replace function pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) returns void
+-- Returns how long the jobs that are done had waited, on average.
+create or replace function pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) returns interval
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    lag interval;
 begin
     execute format($q$
-        delete from %s q using unnest($1, $2) as o(msg_id, outcome)
-        where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
-        $q$, _queue_table(queue)) using msg_ids, outcomes;
+        with done as (
+            delete from %s q using unnest($1, $2) as o(msg_id, outcome)
+            where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
+            returning q.enqueued_at, o.outcome)
+        select avg(clock_timestamp() - d.enqueued_at) filter (where d.outcome <> 'gone') from done d
+        $q$, _queue_table(queue)) into lag using msg_ids, outcomes;
     if outcomes && array['changed', 'rewritten', 'locked'] then
         -- A row that stays locked is looked at ever less often, up to once a minute.
         execute format($q$
@@ -359,11 +380,12 @@ begin
             where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
             $q$, _queue_table(queue)) using msg_ids, outcomes;
     end if;
+    return lag;
 end $$;
 
 -- row_state holds exceptions only: a success removes what was there.
 create or replace function pgembedd._note_outcomes(
-    pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]
+    pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -382,10 +404,10 @@ begin
     where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
     on conflict on constraint row_state_pkey do update
     set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
-    insert into activity (pipeline_id, written, cleared, unchanged, gone)
+    insert into activity (pipeline_id, written, cleared, unchanged, gone, lag)
     select _note_outcomes.pipeline_id,
            count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
-           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone')
+           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone'), lag
     from unnest(outcomes) as o(outcome)
     having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
 end $$;
@@ -422,7 +444,8 @@ begin
     end if;
 end $$;
 
--- Whether the pipeline itself is broken rather than a row. If so it is stopped with the reason, which is returned.
+-- Whether the pipeline itself is broken rather than a row. If so it is stopped with the reason, which is returned; or
+-- 'followed' when its code was out of date and was made anew, so that the same will work now.
 create or replace function pgembedd.diagnose(pipeline_id integer) returns text
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -433,8 +456,8 @@ declare
 begin
     select p.* into one from pipeline p where p.id = diagnose.pipeline_id;
     if one.id is null then return 'The pipeline was dropped.'; end if;
-    problem := _problem(one);
-    if problem is not null then
+    problem := _follow(one);
+    if problem is not null and problem <> 'followed' then
         perform stop_pipeline(pipeline_id, problem);
     end if;
     return problem;

@@ -71,6 +71,9 @@ declare
 begin
     if current.shadow_of is not null then
         perform _refuse(format('"%s" stands beside another pipeline itself.', current.name), 'Name that one.');
+    elsif not current.own_triggers then
+        perform _refuse(format('"%s" is a guest: the triggers that send its jobs fill one column only.', current.name),
+            'Let a pipeline take its place: pgembedd import supabase, or pgembedd.create_pipeline() for that column.');
     elsif beside.id is not null then
         perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
             format('Remove that first: select pgembedd.drop_pipeline(%L, drop_column => true).', beside.name));

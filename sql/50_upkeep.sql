@@ -23,17 +23,18 @@ begin
     loop
         begin
             began := clock_timestamp();
-            problem := _problem(one);
-            if problem is not null then
+            problem := _follow(one);
+            if problem is not null and problem <> 'followed' then
                 perform stop_pipeline(one.id, problem);
                 continue;
             end if;
+            select p.* into one from pipeline p where p.id = one.id;
             -- Writers queue behind whoever waits to create a trigger, so that must not be long.
             perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
             if one.embedding_table is not null then perform _mirror_rights(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
-            swept := swept + _backfill(one, false, at_most);
+            swept := swept + case when _swept(one) then _backfill(one, false, at_most) else 0 end;
             if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
                 update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began) where p.id = one.id;
             end if;

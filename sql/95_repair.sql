@@ -17,7 +17,7 @@ begin
         begin
             problem := _problem(one);
             if problem is null then
-                perform _generate(one);
+                perform _regenerate(one);
             end if;
         exception when others then
             problem := format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name);

@@ -18,9 +18,12 @@ from worker.postgres import EmbeddedPostgres
 # Fixtures that live beside what they are made of.
 __all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server"]
 
-# How long an example takes says more about what else the machine does than about the code.
-hypothesis.settings.register_profile("any load", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("any load")
+# How long an example takes says more about what else the machine does than about the code. The same examples every
+# time, so that a failure means a change; `--hypothesis-profile random` looks for new ones.
+_SLOW = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("same", deadline=None, suppress_health_check=_SLOW, derandomize=True)
+hypothesis.settings.register_profile("random", deadline=None, suppress_health_check=_SLOW, print_blob=True)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.hookimpl(optionalhook=True)

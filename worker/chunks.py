@@ -64,12 +64,17 @@ class Splitter:
 
 def _spans(text: str, splitter: "TextSplitter | MarkdownSplitter", window_chars: int) -> Iterator[tuple[int, int]]:
     """Where the chunks begin and end. What the end of a window may have shortened is read again in the next."""
-    start, size = 0, window_chars
+    start, size, seen = 0, window_chars, 0
     while True:
         parts = splitter.chunk_indices(text[start : start + size])
         last = start + size >= len(text)
         again = len(parts) if last else _resume(parts)
-        yield from ((start + at, start + at + len(part)) for at, part in parts[:again])
+        for at, part in parts[:again]:
+            end = start + at + len(part)
+            # What overlaps with the chunk before may end with it where a window begins.
+            if end > seen:
+                yield start + at, end
+                seen = end
         if last:
             return
         if again:

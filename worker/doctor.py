@@ -47,6 +47,7 @@ def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding
     else:
         yield Finding("ok", "schema", "current")
         yield from _rights(connection)
+        yield from _competitors(connection)
         yield from _pipelines(connection)
     yield from _disk(cache_dir)
 
@@ -121,6 +122,14 @@ def _rights(connection: psycopg.Connection) -> Iterator[Finding]:
             yield Finding("bad", "rights", lacking, f"As an administrator: {pgmq_grants(owner)}")
     for (queue,) in _rows(connection, "doctor_queues"):
         yield Finding("bad", "queue", f"{queue} does not exist", "pgembedd migrate")
+
+
+def _competitors(connection: psycopg.Connection) -> Iterator[Finding]:
+    """Whoever set automatic embeddings up before us may still have them running: two writers, maybe two models."""
+    ((may_look,),) = _rows(connection, "doctor_cron")
+    for (job,) in _rows(connection, "doctor_competitors") if may_look else ():
+        text = f"the cron job {job} works the queue embedding_jobs, too"
+        yield Finding("bad", "queue", text, f"select cron.unschedule({job});")
 
 
 def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:

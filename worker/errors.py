@@ -43,6 +43,12 @@ class ModelMismatchError(ModelError):
     """A pipeline is pinned to another model fingerprint than the one loaded."""
 
 
+class WrongVectorsError(PgembeddError):
+    """`pgembedd verify` found vectors that are not those of their rows, and nobody asked it to queue them."""
+
+    exit_code = 6
+
+
 class RowFailure(Exception):  # noqa: N818  what it decides is its name: this row failed an attempt
     """Working on these rows failed, for a reason in the rows or in the user's own code: counts as an attempt."""
 

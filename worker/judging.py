@@ -17,6 +17,9 @@ COLLISION = (errors.DeadlockDetected, errors.SerializationFailure)
 CONTENTION = (errors.LockNotAvailable, errors.OutOfMemory, errors.DiskFull)
 CONTENTION_DELAY_S = 1.0
 
+# What `diagnose` says when the pipeline's code was out of date and has been made anew.
+FOLLOWED = "followed"
+
 # What passes by itself for a statement that touches nothing of a user's. For one that does, a time limit is
 # either too short for so many rows, and then it is halved, or too short for this row, and then it is its failure.
 PASSING = (*COLLISION, *CONTENTION, errors.QueryCanceled)
@@ -37,6 +40,8 @@ class judged:  # noqa: N801  reads as a clause of `with`
         if isinstance(error, CONTENTION):
             raise NotNow(f"{self._reason}: {type(error).__name__}", CONTENTION_DELAY_S) from error
         problem = self._diagnose(self._pipeline)
+        if problem == FOLLOWED:
+            raise NotNow("the table was altered", 0.0) from error
         if problem is not None:
             get_logger().error("pipeline_stopped", pipeline=self._pipeline.name, reason=problem)
             raise NotNow(problem, 0.0) from error

@@ -33,6 +33,13 @@ def loader(settings: Settings) -> Callable[[str], Embedder]:
     return load
 
 
+def precision_of(embedder: Embedder) -> str:
+    """What an Embedder of `loader` computes at: fp32, int8, or `as stored` where only its files would tell."""
+    from worker.model import Session
+
+    return embedder.spec.precision if isinstance(embedder, Session) else "fp32"
+
+
 def parse_precision(setting: str) -> "dict[str, Precision]":
     """`int8`, or `model=int8,other=fp32`: by the model's name in small letters; under "" that of all others."""
     chosen: dict[str, Precision] = {"": "fp32"}

@@ -156,6 +156,19 @@ where e.extname = 'vector'
 -- What `pgembedd status` shows.
 select * from pgembedd.status order by pipeline
 
+-- name: truncated
+-- Rows whose text was cut, those of which most is missing first.
+select t.pipeline, t.key::text, t.dropped_tokens, t.since from pgembedd.truncated t
+where %(name)s::text is null or t.pipeline = (pgembedd._pipeline(%(name)s)).name
+order by t.dropped_tokens desc, t.pipeline, t.key limit %(limit)s
+
+-- name: truncated_share
+-- How many rows were cut in each pipeline, and of how many; large tables are not counted but estimated.
+select p.name, count(*), pgembedd._row_count(p.source)
+from pgembedd.pipeline p join pgembedd.row_state r on r.pipeline_id = p.id and r.state = 'truncated'
+where %(name)s::text is null or p.name = %(name)s
+group by p.id order by p.name
+
 -- name: waiting
 -- How much of a pipeline is queued, and how many workers are connected.
 select s.state, s.reason, (s.queued + s.backfill)::bigint,
@@ -184,6 +197,42 @@ join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join pg_catalog.pg_class e on e.oid = p.embedding_table
 left join pg_catalog.pg_namespace x on x.oid = e.relnamespace
 order by p.name
+
+-- name: verify_rights
+-- Whether this role may verify at all: the owner of pgembedd, or a member.
+select pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
+   and pg_catalog.has_function_privilege('pgembedd.requeue(text, jsonb[])', 'execute')
+
+-- name: verify_targets
+-- What verify needs of each pipeline.
+select p.id, p.name, p.model, p.fingerprint, p.dimensions,
+       p.embedding_table is not null, p.chunk_tokens, p.chunk_overlap, p.splitter = 'markdown'
+from pgembedd.pipeline p order by p.name
+
+-- name: verify_check
+-- Raises what stands in the way of verifying a pipeline; how many rows it has, about.
+select pgembedd._check_verify(p), pgembedd._estimated_rows(p.source) from pgembedd._pipeline(%(name)s) p
+
+-- name: verify_sample
+-- Keys at random: of rows, or of chunks that no row has.
+select k::text from pgembedd._sample_keys(%(name)s, %(sample)s, %(seed)s, %(orphans)s) k
+
+-- name: verify_next
+-- The keys that come after one: of rows, or of chunks that no row has.
+select k::text from pgembedd._next_keys(%(name)s, %(after)s::jsonb, %(at_most)s, %(orphans)s) k
+
+-- name: verify_look
+-- Rows by key as they are, in the order of the keys.
+select state, content, hash, noted, embeddings, before, after, chunk_nos, start_offsets, end_offsets, hashes, models
+from pgembedd._look_at(%(name)s, %(ids)s::text[]::jsonb[], %(with_queues)s) order by n
+
+-- name: verify_noted
+-- What is known of rows that cannot be read: dead, queued or nothing, in the order of the keys.
+select unnest(pgembedd._noted(pgembedd._pipeline(%(name)s), %(ids)s::text[]::jsonb[], true))
+
+-- name: requeue
+-- Queue rows by key.
+select pgembedd.requeue(%(name)s, %(ids)s::text[]::jsonb[])
 
 -- name: doctor_server
 -- Who we are, where.
@@ -255,6 +304,67 @@ from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by 
 -- How many workers are connected to this database.
 select count(*) from pg_catalog.pg_stat_activity a
 where a.datname = current_database() and a.application_name = 'pgembedd claim'
+
+-- name: doctor_cron
+-- Whether this role may look at the jobs of pg_cron.
+select exists (
+    select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'cron' and c.relname = 'job' and pg_catalog.has_schema_privilege(n.oid, 'usage')
+      and pg_catalog.has_table_privilege(c.oid, 'select'))
+
+-- name: doctor_competitors
+-- Jobs of pg_cron that hand the queue embedding_jobs to somebody else.
+select coalesce(quote_literal(j.jobname), j.jobid::text) from cron.job j
+where j.active and j.database = current_database()
+  and (j.jobname = 'process-embeddings' or j.command ~* 'process_embeddings')
+order by j.jobid
+
+-- name: import_triggers
+-- Triggers of others with arguments, which is what the guide's are; a partition's copies left out.
+select n.nspname, c.relname, t.tgname, f.proname,
+       array(select convert_from(decode(a.part, 'escape'), getdatabaseencoding())
+             from unnest(string_to_array(encode(t.tgargs, 'escape'), '\000')) with ordinality as a(part, nth)
+             where a.nth <= t.tgnargs order by a.nth),
+       t.tgtype::integer & 2 <> 0, t.tgtype::integer & 4 <> 0, t.tgtype::integer & 16 <> 0, t.tgqual is not null,
+       array(select a.attname::text from unnest(t.tgattr::int2[]) as k(attnum)
+             join pg_catalog.pg_attribute a on a.attrelid = t.tgrelid and a.attnum = k.attnum order by k.attnum)
+from pg_catalog.pg_trigger t
+join pg_catalog.pg_proc f on f.oid = t.tgfoid
+join pg_catalog.pg_class c on c.oid = t.tgrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where not t.tgisinternal and t.tgparentid = 0 and t.tgnargs > 0 and f.pronamespace <> 'pgembedd'::regnamespace
+order by n.nspname, c.relname, t.tgname
+
+-- name: import_column
+-- What a column is that vectors are in, and whose; the content function by its whole name; a free name for a pipeline.
+select format('%%I.%%I', %(schema)s::text, %(table)s::text),
+       (select format('%%I.%%I', n.nspname, f.proname) from pg_catalog.pg_proc f
+        join pg_catalog.pg_namespace n on n.oid = f.pronamespace
+        where f.oid = pgembedd._guest_function(s.oid, %(function)s)),
+       a.typname, a.atttypmod, p.name, coalesce(p.own_triggers, false), pgembedd._indexed_distance(s.oid, %(column)s),
+       coalesce(p.name, pgembedd._guest_name(s.oid, %(column)s))
+from (select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) as oid) s
+left join lateral (
+    select t.typname, a.atttypmod from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
+    where a.attrelid = s.oid and a.attname = %(column)s and a.attnum > 0 and not a.attisdropped) a on true
+left join pgembedd.pipeline p on p.source = s.oid and p.embedding_column = %(column)s
+
+-- name: import_catalogue
+-- Whether pgai is here.
+select to_regclass('ai.vectorizer') is not null
+
+-- name: import_vectorizers
+-- pgai's vectorizers, whatever columns its version gives them.
+select to_jsonb(v) from ai.vectorizer v order by v.id
+
+-- name: import_relation
+-- Whether there is a relation of that name, and its key's columns.
+select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) is not null,
+       array(select k.name from pgembedd._key_columns(to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text))) k)
+
+-- name: import_name_taken
+-- Whether a pipeline is called that.
+select exists (select from pgembedd.pipeline p where p.name = %(name)s)
 
 -- name: search
 -- The rows nearest to a vector, nearest first; as the caller, so that row level security holds.

@@ -60,6 +60,7 @@ create table pgembedd.pipeline (
     created_indexes   text[] not null default '{}',
     enable_always     boolean not null default false,
     own_triggers      boolean not null default true,
+    shape             text,
     sweep_due_at      timestamptz not null default '-infinity',
     shadow_of         integer unique references pgembedd.pipeline,
     shadow            text check (shadow in ('next', 'previous')),
@@ -80,6 +81,8 @@ comment on column pgembedd.pipeline.embedding_table is
     'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
 comment on column pgembedd.pipeline.own_triggers is
     'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
+comment on column pgembedd.pipeline.shape is
+    'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
 comment on column pgembedd.pipeline.shadow_of is
     'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 comment on column pgembedd.pipeline.index_due_at is
@@ -119,11 +122,15 @@ create table pgembedd.activity (
     written           integer not null,
     cleared           integer not null,
     unchanged         integer not null,
-    gone              integer not null
+    gone              integer not null,
+    lag               interval
 );
 create index activity_at_idx on pgembedd.activity (at);
 comment on table pgembedd.activity is
     'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+
+comment on column pgembedd.activity.lag is
+    'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 
 create sequence pgembedd.worker_idle minvalue 0 maxvalue 1 start 0;
 comment on sequence pgembedd.worker_idle is

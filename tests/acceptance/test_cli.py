@@ -96,6 +96,20 @@ def test_status_as_a_table_and_as_json(documents: Database) -> None:
     row = json.loads(line)
     assert (row["pipeline"], row["state"], row["queued"], row["backfill"]) == ("docs", "running", 1, 0)
     assert row["oldest_age"] >= 0
+    assert (row["coverage"], row["lag"] is None or row["lag"] >= 0) == (0.75, True)
+
+
+def test_truncated_as_a_table_and_as_json(documents: Database) -> None:
+    assert pgembedd("truncated", database=documents.conninfo).out == "No text was cut.\n"
+    with documents.connect() as connection:
+        connection.execute("insert into pgembedd.row_state values (1, '\"[b]car\"', 'truncated', 7)")
+    shown = pgembedd("truncated", "docs", database=documents.conninfo).out
+    assert "[b]car" in shown
+    assert "docs: 1 of 4 rows cut (25.0 %)" in shown
+    (line,) = pgembedd("truncated", "--json", "-n", "1", database=documents.conninfo).out.splitlines()
+    row = json.loads(line)
+    assert (row["pipeline"], row["key"], row["dropped_tokens"]) == ("docs", "[b]car", 7)
+    assert "There are: docs." in pgembedd("truncated", "nope", database=documents.conninfo).refused(1)
 
 
 def test_backfill_and_retry_count_what_they_queue(documents: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -9,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import psycopg
 
 from tests.support.databases import Database, fresh_database, open_directory
 from tests.support.documents import await_quiet, make_documents, stale, waiting
-from tests.support.sql import value
+from tests.support.sql import rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, WorkerProcess
 from worker.migrate import migrate
@@ -25,6 +27,7 @@ KILLS = 6
 # Long enough, and enough of them at a time, that the workers are hardly ever idle: a kill must find something.
 LENGTH_WORDS = 50
 BURST = 4
+CHUNK_TOKENS = 48
 SHORT_LEASE = {"PGEMBEDD_LEASE_S": "3", "PGEMBEDD_CLAIM_SIZE": "8"}
 
 
@@ -79,8 +82,55 @@ def held(connection: psycopg.Connection) -> int:
     return sum(job.unrecorded > 0 for job in waiting(connection))
 
 
+def wrong_chunks(connection: psycopg.Connection, model: Session) -> list[int]:
+    """Ids whose chunks, or their vectors, are not those of the row as it is; also of rows that are gone."""
+    stored: dict[int, list[tuple[str, list[float]]]] = {}
+    for key, chunk, embedding in rows(
+        connection, "select id, chunk, embedding::text from chunks order by id, chunk_no"
+    ):
+        stored.setdefault(key, []).append((chunk, json.loads(embedding)))
+    bodies: dict[int, str] = dict(rows(connection, "select id, body from documents"))
+    return [key for key in stored.keys() | bodies.keys() if not right(stored.get(key, []), bodies.get(key, ""), model)]
+
+
+def right(chunks: list[tuple[str, list[float]]], body: str, model: Session) -> bool:
+    """Whether they are the chunks of that body, with their vectors."""
+    texts = [chunk.text for chunk in model.split(body, tokens=CHUNK_TOKENS, overlap=0, markdown=False)]
+    if [text for text, _ in chunks] != texts:
+        return False
+    have = np.array([vector for _, vector in chunks])
+    return bool((np.einsum("ij,ij->i", have, model.embed(texts).vectors) > 0.9995).all())
+
+
 def test_workers_killed_again_and_again(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
+    kill_workers(database, connection)
+    assert value(connection, "select count(*) from documents") == ROWS
+    assert stale(connection, model) == []
+    assert value(connection, "select count(*) from pgembedd.failures") == 0
+
+
+def test_workers_killed_while_they_write_chunks_of_rows_that_come_and_go(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection, embedding_table="chunks", chunk_tokens=CHUNK_TOKENS)
+    seed = random.Random(5)
+    kill_workers(
+        database,
+        connection,
+        after=lambda: connection.execute(
+            "delete from documents where id = any (%s)", (seed.sample(range(ROWS), 2 * BURST),)
+        ),
+    )
+    assert value(connection, "select count(*) from chunks") > ROWS
+    assert wrong_chunks(connection, model) == []
+    assert value(connection, "select count(*) from pgembedd.failures") == 0
+
+
+def kill_workers(
+    database: Database, connection: psycopg.Connection, after: Callable[[], object] = lambda: None
+) -> None:
+    """Two workers, KILLS of which are killed in the middle of their work; `after` is done after each. Then quiet."""
     seed = random.Random(11)
     struck = 0
 
@@ -97,6 +147,7 @@ def test_workers_killed_again_and_again(database: Database, connection: psycopg.
                 time.sleep(seed.uniform(0, 0.3))  # anywhere in its work: this is the point, not a wait
                 victim.kill()
                 struck += held(connection) > 0
+                after()
                 workers[kill % 2] = worker()
             assert struck > 0, "the kills found nothing to interrupt"
         except BaseException:
@@ -105,9 +156,6 @@ def test_workers_killed_again_and_again(database: Database, connection: psycopg.
             raise
     with workers[0], workers[1]:
         await_quiet(connection, timeout_s=240)
-    assert value(connection, "select count(*) from documents") == ROWS
-    assert stale(connection, model) == []
-    assert value(connection, "select count(*) from pgembedd.failures") == 0
 
 
 def test_a_server_that_crashes_is_weather(model: Session) -> None:

@@ -18,6 +18,7 @@ from tests.support.documents import await_quiet
 from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.sql import call, learn_vector, rows, value
 from tests.support.worker import worker_thread
+from worker.errors import ModelMismatchError
 from worker.model import Session
 from worker.search import search, target
 
@@ -103,6 +104,20 @@ def test_a_search_finds_the_chunk(database: Database, documents: psycopg.Connect
     assert hit.key == {"id": 1}
     assert "Zebras" in hit.content
     assert hit.chunk_no == value(documents, "select chunk_no from chunks where chunk like '%Zebras%'")
+
+
+def test_a_search_that_a_switch_overtook_says_so(
+    database: Database, documents: psycopg.Connection, model: Session
+) -> None:
+    with worker_thread(database, only(Wrapped(model))):
+        documents.execute("insert into documents values (1, 'title', 'body')")
+        call(documents, "change_model", name="documents", chunk_tokens=32)
+        await_quiet(documents)
+    before = target(documents, "documents")
+    call(documents, "switch", name="documents")
+    with pytest.raises(ModelMismatchError, match="was changed at this moment: search again"):
+        search(documents, before, model, "title", 3)
+    assert [hit.key for hit in search(documents, target(documents, "documents"), model, "title", 3)] == [{"id": 1}]
 
 
 def test_a_title_that_leaves_no_room_is_a_dead_letter(

@@ -35,6 +35,7 @@ CREATE TABLE pgembedd.pipeline (
     created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
     enable_always boolean DEFAULT false NOT NULL,
     own_triggers boolean DEFAULT true NOT NULL,
+    shape text,
     sweep_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     shadow_of integer,
     shadow text,
@@ -61,6 +62,7 @@ COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is p
 COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
 COMMENT ON COLUMN pgembedd.pipeline.index_due_at IS 'When the HNSW index is to be built at the latest; null when there is nothing to build.';
 COMMENT ON COLUMN pgembedd.pipeline.own_triggers IS 'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
+COMMENT ON COLUMN pgembedd.pipeline.shape IS 'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
 COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 CREATE FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
@@ -79,15 +81,20 @@ begin
         execute format('drop index %s', item);
     end loop;
 end $$;
-CREATE FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) RETURNS void
+CREATE FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) RETURNS interval
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
+declare
+    lag interval;
 begin
     execute format($q$
-        delete from %s q using unnest($1, $2) as o(msg_id, outcome)
-        where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
-        $q$, _queue_table(queue)) using msg_ids, outcomes;
+        with done as (
+            delete from %s q using unnest($1, $2) as o(msg_id, outcome)
+            where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
+            returning q.enqueued_at, o.outcome)
+        select avg(clock_timestamp() - d.enqueued_at) filter (where d.outcome <> 'gone') from done d
+        $q$, _queue_table(queue)) into lag using msg_ids, outcomes;
     if outcomes && array['changed', 'rewritten', 'locked'] then
         -- A row that stays locked is looked at ever less often, up to once a minute.
         execute format($q$
@@ -106,13 +113,61 @@ begin
             where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
             $q$, _queue_table(queue)) using msg_ids, outcomes;
     end if;
+    return lag;
 end $_$;
+CREATE FUNCTION pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if adopt or not _holds_vectors(made.source, made.embedding_column) then
+        return;
+    elsif adopt is null then
+        perform _choose(format('%s.%I', made.source, made.embedding_column), made.model);
+    end if;
+    perform _empty_column(made);
+end $$;
+CREATE FUNCTION pgembedd._adopt_table(made pgembedd.pipeline, adopt boolean) RETURNS regclass
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    named text[] := _table_name(made);
+    relation regclass := to_regclass(format('%I.%I', named[1], named[2]));
+    taken text := (select p.name from pipeline p where p.embedding_table = relation);
+begin
+    if relation is null then
+        return null;
+    elsif taken is not null then
+        perform _refuse(format('%s is filled by the pipeline "%s" already.', relation, taken), 'Name another embedding_table.');
+    elsif _layout_problem(made, relation) is not null then
+        perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source, _layout_problem(made, relation)),
+            'Name another embedding_table: it is created.');
+    elsif adopt is null and _holds_vectors(relation, 'embedding') then
+        perform _choose(relation::text, made.model);
+    elsif not adopt then
+        execute format('truncate %s', relation);
+    end if;
+    return relation;
+end $$;
 CREATE FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) RETURNS numeric
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
     select round(avg(_share(_near(a, s.key, k, true), _near(b, s.key, k, true))), 3) from unnest(keys) as s(key)
 $$;
+CREATE FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    there boolean := false;
+begin
+    if cardinality(msg_ids) > 0 and to_regclass(_queue_table(queue)) is not null then
+        execute format('select exists (select from %s q where q.msg_id = any ($1))', _queue_table(queue)) into there using msg_ids;
+    end if;
+    return there;
+end $_$;
 CREATE FUNCTION pgembedd._around(formatting text, alias text, after boolean) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -135,6 +190,7 @@ declare
     attached integer := 0;
     prefix text := format('pgembedd_%s_', pipeline.id);
 begin
+    if not pipeline.own_triggers then return 0; end if;
     for relation in
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
@@ -158,6 +214,7 @@ begin
             prefix || 'clear', pipeline.source, _record(pipeline.watch_columns, 'new'),
             _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));
     end if;
+    perform _attach_replica(pipeline);
     return attached;
 end $$;
 CREATE FUNCTION pgembedd._attach_index(frame regclass, part regclass) RETURNS void
@@ -167,6 +224,31 @@ CREATE FUNCTION pgembedd._attach_index(frame regclass, part regclass) RETURNS vo
     AS $$
 begin
     execute format('alter index %s attach partition %s', frame, part);
+end $$;
+CREATE FUNCTION pgembedd._attach_replica(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    prefix text := format('pgembedd_%s_', pipeline.id);
+    item record;
+begin
+    if not pipeline.enable_always then return; end if;
+    if not exists (select from pg_trigger where tgrelid = pipeline.source and tgname = prefix || 'row') then
+        execute format('create trigger %I after insert or update %s on %s for each row execute function %s()', prefix || 'row',
+            case when pipeline.embedding_table is not null then 'or delete' else '' end, pipeline.source,
+            _pipeline_function(pipeline.id, 'on_row'));
+    end if;
+    for item in
+        select g.tgrelid::regclass as relation, g.tgname as name, w.mode
+        from pg_trigger g
+        join (values (prefix || 'row', 'R', 'replica'), (prefix || 'truncate', 'A', 'always'), (prefix || 'clear', 'A', 'always'))
+            as w(name, enabled, mode) on w.name = g.tgname and w.enabled::"char" <> g.tgenabled
+        where g.tgrelid in (select pipeline.source union select t.relid from pg_partition_tree(pipeline.source) t)
+        order by g.tgrelid = pipeline.source desc
+    loop
+        execute format('alter table %s enable %s trigger %I', item.relation, item.mode, item.name);
+    end loop;
 end $$;
 CREATE FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint DEFAULT NULL::bigint) RETURNS bigint
     LANGUAGE plpgsql
@@ -231,6 +313,12 @@ CREATE FUNCTION pgembedd._blank(content text) RETURNS boolean
     AS $$
     select coalesce(content, '') !~ '[^\s\u0085\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]'
 $$;
+CREATE FUNCTION pgembedd._brittle(source regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select coalesce(bool_or(not starts_with(equals, 'operator(pg_catalog.') or compared <> ''), false) from _key_columns(source)
+$$;
 CREATE FUNCTION pgembedd._builders(made pgembedd.pipeline) RETURNS SETOF integer
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -269,6 +357,9 @@ declare
 begin
     if current.shadow_of is not null then
         perform _refuse(format('"%s" stands beside another pipeline itself.', current.name), 'Name that one.');
+    elsif not current.own_triggers then
+        perform _refuse(format('"%s" is a guest: the triggers that send its jobs fill one column only.', current.name),
+            'Let a pipeline take its place: pgembedd import supabase, or pgembedd.create_pipeline() for that column.');
     elsif beside.id is not null then
         perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
             format('Remove that first: select pgembedd.drop_pipeline(%L, drop_column => true).', beside.name));
@@ -292,6 +383,27 @@ begin
                                    where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)));
     end if;
 end $$;
+CREATE FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    owner oid := (select relowner from pg_class where oid = wanted.source);
+    author oid := (select proowner from pg_proc where oid = function);
+begin
+    if not exists (select from _triggers_of_others(wanted.source, given, wanted.embedding_column)) then
+        perform _refuse(format('No trigger on %s has the arguments (%L, %L), so its owner did not ask for this.',
+                wanted.source, given, wanted.embedding_column),
+            'Make one that sends its jobs, or register the table with pgembedd.create_pipeline().');
+    elsif function is null then
+        perform _refuse(format('There is no function %s(%s), neither beside the table nor in public.', given, wanted.source),
+            'Create it; it takes one row of the table and returns text.');
+    elsif author <> owner and author <> (select nspowner from pg_namespace where nspname = 'pgembedd')
+          and not (select rolsuper from pg_roles where oid = author) then
+        perform _refuse(format('%s belongs to %s, but would run as %s, who owns the table.', function, author::regrole, owner::regrole),
+            format('If its code may do that, run ALTER FUNCTION %s OWNER TO %s.', function, owner::regrole));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -305,6 +417,21 @@ begin
         perform _check_columns(made, _formatting_columns(made.formatting), 'formatting');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if cardinality(wanted.key_columns) > 1 then
+        perform _refuse(format('%s has a key of %s columns, but its trigger sends one value.', wanted.source, cardinality(wanted.key_columns)),
+            'Register it with pgembedd.create_pipeline(), whose triggers send the whole key.');
+    elsif wanted.key_columns <> '{id}' and exists (
+        select from pg_attribute a where a.attrelid = wanted.source and a.attname = 'id' and not a.attisdropped) then
+        perform _refuse(format('%s has a column id, but its primary key is "%s": which of them its trigger sends is not known.',
+                wanted.source, wanted.key_columns[1]),
+            'Register it with pgembedd.create_pipeline(), whose triggers send the primary key.');
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_options(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -373,9 +500,7 @@ begin
             when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table'
             when 'i' then 'an index' when 'S' then 'a sequence' else 'no ordinary relation' end),
             'Register the table that the rows are written to.');
-    elsif exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
-                  where (i.inhrelid = made.source or i.inhparent = made.source)
-                    and not (c.relkind = 'p' and i.inhparent = made.source)) then
+    elsif _inherits(made.source) then
         perform _refuse(format('%s takes part in table inheritance, or is one partition of a table.', made.source),
             'Register the partitioned table itself; tables with inheritance children are not supported.');
     elsif (select relpersistence from pg_class where oid = made.source) = 't' then
@@ -451,6 +576,16 @@ begin
     end if;
     perform _check_formatting(made);
 end $$;
+CREATE FUNCTION pgembedd._check_verify(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if _problem(made) is not null then
+        perform _refuse(format('The pipeline "%s" cannot be verified: %s', made.name, _problem(made)));
+    end if;
+    perform _check_owner(made);
+end $$;
 CREATE FUNCTION pgembedd._check_when(index_when text, index_within interval) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -464,12 +599,44 @@ begin
             'It is how long the backfill may put the index off; one day unless given.');
     end if;
 end $$;
+CREATE FUNCTION pgembedd._choose(what text, model text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    perform _refuse(format('%s holds vectors already.', what),
+        format('Say adopt => true to keep them and embed what is missing, if they are of the model %s; or adopt => false '
+               'to have every row embedded anew.', model));
+end $$;
 CREATE FUNCTION pgembedd._chunk_columns() RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select array['chunk_no', 'chunk', 'start_offset', 'end_offset', 'embedding', 'content_hash', 'model', 'tokens',
                  'tokens_kept', 'embedded_at']
+$$;
+CREATE FUNCTION pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select format('%1$s.%2$I is %3$s now, and %4$s.%2$I still %5$s. Run ALTER TABLE %4$s ALTER COLUMN %2$I TYPE %3$s (the view is made '
+                  'again: drop it first), then call pgembedd.resume(%6$L).', pipeline.source, k.name,
+                  format_type(s.atttypid, s.atttypmod), pipeline.embedding_table, format_type(e.atttypid, e.atttypmod), pipeline.name)
+    from _key_columns(pipeline.source) k
+    join pg_attribute s on s.attrelid = pipeline.source and s.attname = k.name
+    join pg_attribute e on e.attrelid = pipeline.embedding_table and e.attname = k.name
+    where (s.atttypid, s.atttypmod) is distinct from (e.atttypid, e.atttypmod)
+    order by k.nth limit 1
+$_$;
+CREATE FUNCTION pgembedd._claimed_for(message jsonb) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select p.id from pipeline p
+    where p.id = _pipeline_of(message)
+      and (p.own_triggers or message ? 'pipeline' or message ->> 'contentFunction' is null
+           or p.content_function like '%.' || replace(replace(replace(
+                quote_ident(regexp_replace(message ->> 'contentFunction', '^.*\.', '')), '\', '\\'), '_', '\_'), '%', '\%'))
 $$;
 CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -496,11 +663,42 @@ begin
     return (select format('%I.%I', n.nspname, f.proname)
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
 end $$;
-CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) RETURNS bigint
+CREATE FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) RETURNS numeric
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '100ms'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    percent double precision;
+    seen bigint;
+    lacking bigint;
+    total double precision;
+begin
+    -- Many pages rather than many rows: what is done and what is not tends to lie together.
+    percent := _percent(pipeline.source, (select least(1000, greatest(300, 30000 / coalesce(max(l.density), 30)))::integer
+                                          from _leaves(pipeline.source) l));
+    execute format($q$
+        select count(*), count(*) filter (where %s and not exists (
+            select from pgembedd.row_state r where r.pipeline_id = %s and r.state = 'blank' and r.key = %s))
+        from %s s %s $q$,
+        _waits(pipeline), pipeline.id, _key_json(pipeline.source, 's'), pipeline.source, _sample(percent)) into seen, lacking;
+    total := _rows(pipeline.source, seen, percent);
+    if total = 0 then return (waiting = 0)::integer; end if;
+    -- Rows without a vector are mostly those that are queued or dead, so they are not added up.
+    return greatest(0, floor(10000 * (1 - greatest(waiting, total * lacking / greatest(seen, 1)) / total)) / 10000);
+exception when others then
+    return null;
+end $_$;
+CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean DEFAULT NULL::boolean) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
+    perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
     made.source_name := made.source::text;
     made.key_columns := array(select k.name from _key_columns(made.source) k);
@@ -516,9 +714,9 @@ begin
     perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
     perform _check_owner(made);
     if made.embedding_table_name is null then
-        perform _ensure_column(made);
+        perform _ensure_column(made), _adopt_column(made, adopt);
     else
-        made.embedding_table := _ensure_table(made);
+        made.embedding_table := coalesce(_adopt_table(made, adopt), _ensure_table(made));
         made.embedding_table_name := made.embedding_table::text;
     end if;
     if index_when is not null then
@@ -538,8 +736,11 @@ begin
         made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'),
         made.enable_always, coalesce(made.own_triggers, true))
     returning * into made;
-    perform _generate(made);
-    return case when backfill then _backfill(made, false) else 0 end;
+    perform _regenerate(made);
+    perform _propose_chunks(made);
+    return case when not backfill then 0
+                when adopt and made.embedding_table is not null then _look_at_all(made)
+                else _backfill(made, false) end;
 end $$;
 CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -602,6 +803,32 @@ begin
     end loop;
     return false;
 end $$;
+CREATE FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    guest pgembedd.pipeline;
+    item text;
+begin
+    select p.* into guest from pipeline p
+    where p.source = _dismiss_guest.source and p.embedding_column = _dismiss_guest.embedding_column and not p.own_triggers;
+    if guest.id is null then return; end if;
+    foreach item in array array[guest.queue, guest.backfill_queue] loop
+        perform _unpark(item, guest.id);
+        if to_regclass(_queue_table(item)) is not null then
+            execute format('update %s q set message = q.message - ''pipeline'' where q.message ->> ''pipeline'' = %L',
+                _queue_table(item), guest.id);
+        end if;
+    end loop;
+    for item in
+        select f.oid::regprocedure::text from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proname like format('pipeline\_%s\_%%', guest.id)
+    loop
+        execute format('drop function %s', item);
+    end loop;
+    delete from pipeline p where p.id = guest.id;
+end $$;
 CREATE FUNCTION pgembedd._drop_unfinished(pipeline_id integer) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -625,6 +852,19 @@ begin
     end loop;
     return dropped;
 end $$;
+CREATE FUNCTION pgembedd._empty_column(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    signature text := format('pgembedd.pipeline_0_empty_%s()', pg_backend_pid());
+begin
+    execute format('create function %s returns void language plpgsql security definer set row_security = off as %L', signature,
+        format('begin update %1$s set %2$I = null where %2$I is not null; end', made.source, made.embedding_column));
+    perform _run_as_owner(made, signature);
+    execute format('select %s', signature);
+    execute format('drop function %s', signature);
+end $_$;
 CREATE FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -738,8 +978,6 @@ declare
 begin
     if to_regnamespace(quote_ident(named[1])) is null then
         perform _refuse(format('There is no schema %I for the embedding_table.', named[1]), format('CREATE SCHEMA %I, or name another.', named[1]));
-    elsif to_regclass(table_name) is not null then
-        perform _refuse(format('%s is there already.', to_regclass(table_name)), 'Name another embedding_table: it is created.');
     end if;
     execute format(
         'create table %s (
@@ -779,6 +1017,16 @@ begin
         execute format('alter view %s owner to %s', _view_name(pipeline), owner);
     end if;
 end $$;
+CREATE FUNCTION pgembedd._estimated_rows(source regclass) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    plan json;
+begin
+    execute format('explain (format json) select from %s', source) into plan;
+    return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric;
+end $$;
 CREATE FUNCTION pgembedd._exists(source regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -794,6 +1042,43 @@ CREATE FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regcl
     where i.indrelid = relation and k.attname = _vector_column(made) and i.indpred is null
       and a.amname in ('hnsw', 'ivfflat') and o.opcname = format('%s_%s_ops', made.vector_type, made.distance)
 $$;
+CREATE FUNCTION pgembedd._follow(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    problem text := _problem(pipeline);
+    known text;
+begin
+    if problem is not null or pipeline.shape is not distinct from _shape(pipeline) then
+        return problem;
+    end if;
+    -- Several workers stumble at once; whoever comes second finds it done.
+    select p.shape into known from pipeline p where p.id = _follow.pipeline.id for no key update;
+    if known is distinct from _shape(pipeline) then
+        -- Writers queue behind whoever waits to create a trigger, so that must not be long.
+        perform set_config('lock_timeout', '100ms', true), _regenerate(pipeline), set_config('lock_timeout', '2s', true);
+    end if;
+    return 'followed';
+exception when insufficient_privilege then
+    return format('The table %s is now %s of %s, which may not be followed without asking (%s). Call pgembedd.resume(%L) as a role '
+        'that may act for %s.', pipeline.source_name, pipeline.source, _owner(pipeline.source), sqlerrm, pipeline.name, _owner(pipeline.source));
+end $$;
+CREATE FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    triggers text;
+begin
+    if gone.own_triggers then return; end if;
+    select string_agg(quote_ident(t.tgname), ', ' order by t.tgname) into triggers from _guest_triggers(gone) t;
+    if triggers is not null then
+        raise notice 'The pipeline "%" was made by jobs of the triggers % on %, and the next one makes it again: drop them, or keep the pipeline and call pgembedd.pause().',
+            gone.name, triggers, gone.source;
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -808,12 +1093,22 @@ CREATE FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text,
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
     select format($q$
-    select array_agg(%s) into gone from old_rows o left join new_rows n on %s where n.%I is null%s;
+    select array_agg(%s) into gone from %s o left join %s n on %s where n.%I is null%s;
     if gone is not null then perform %s(gone); end if;
-    $q$, _key_json(pipeline.source, 'o'), _key_match(pipeline.source, 'n', 'o'), first_key,
+    $q$, _key_json(pipeline.source, 'o'), _rows(pipeline, 'old_rows'), _rows(pipeline, 'new_rows'),
+        _key_match(pipeline.source, 'n', 'o'), first_key,
         case when pipeline.on_update = 'clear'
              then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) else '' end,
         _pipeline_function(pipeline.id, 'forget'))
+$_$;
+CREATE FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format($q$
+exception
+    when syntax_error_or_access_rule_violation or data_exception or feature_not_supported or invalid_schema_name then
+        raise warning 'pgembedd could not note this change for the pipeline "%%": %%', %L, sqlerrm;$q$, pipeline.name)
 $_$;
 CREATE FUNCTION pgembedd._formatting_columns(formatting text) RETURNS text[]
     LANGUAGE sql IMMUTABLE
@@ -855,8 +1150,14 @@ begin
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
-    perform _generate_triggers(pipeline);
-    perform _attach(pipeline);
+    if pipeline.own_triggers then
+        perform _generate_triggers(pipeline);
+        if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
+        perform _attach(pipeline);
+    end if;
+    update pipeline p
+    set shape = _shape(p), source_name = p.source::text, embedding_table_name = p.embedding_table::text
+    where p.id = _generate.pipeline.id;
 end $$;
 CREATE FUNCTION pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
@@ -866,17 +1167,18 @@ declare
     forget text := _pipeline_function(pipeline.id, 'forget');
     on_delete text := _pipeline_function(pipeline.id, 'on_delete');
     on_truncate text := _pipeline_function(pipeline.id, 'on_truncate');
+    tidy text := _pipeline_function(pipeline.id, 'tidy');
 begin
     execute format('create or replace function %s(ids jsonb[]) returns void language plpgsql security definer
                     set row_security = off as %L', forget,
-        _if_there(pipeline.embedding_table, format(
+        _if_there(pipeline, format(
             'delete from %s e using pg_catalog.unnest($1) i(id) cross join lateral %s where %s', pipeline.embedding_table,
-            _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'e', 'k')), ' using ids; end if;'));
+            _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'e', 'k')), 'using ids', ''));
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set row_security = off as %L', on_delete,
-        _if_there(pipeline.embedding_table, format(
+        _if_there(pipeline, format(
             'delete from %s e using old_rows o where %s', pipeline.embedding_table, _key_match(pipeline.source, 'e', 'o')),
-            '; end if; return null;'));
+            '', 'return null;'));
     -- One partition alone may have been emptied, so what is left decides.
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set row_security = off as %L', on_truncate, format($body$
@@ -886,13 +1188,16 @@ begin
     if pg_catalog.to_regclass(%1$L) is null then return null; end if;
     execute %2$L into emptied;
     if emptied then execute %3$L; else execute %4$L; end if;
-    return null;
+    return null;%5$s return null;
 end $body$, pipeline.embedding_table, format('select not exists (select from %s)', pipeline.source),
             format('truncate %s', pipeline.embedding_table),
             format('delete from %s e where not exists (select from %s s where %s)', pipeline.embedding_table,
-                pipeline.source, _key_match(pipeline.source, 's', 'e'))));
+                pipeline.source, _key_match(pipeline.source, 's', 'e')), _forgiven(pipeline)));
+    execute format('create or replace function %s() returns void language plpgsql security definer
+                    set row_security = off as %L', tidy, format('begin delete from %s e where not exists (select from %s s where %s); end',
+        pipeline.embedding_table, pipeline.source, _key_match(pipeline.source, 's', 'e')));
     perform _run_as_owner(pipeline, forget || '(pg_catalog.jsonb[])'), _run_as_owner(pipeline, on_delete || '()'),
-            _run_as_owner(pipeline, on_truncate || '()');
+            _run_as_owner(pipeline, on_truncate || '()'), _run_as_owner(pipeline, tidy || '()');
 end $_$;
 CREATE FUNCTION pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
@@ -1019,6 +1324,51 @@ end $body$, format($q$
             numbered, format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions), keys, due_keys)));
     perform _run_as_owner(pipeline, signature);
 end $_$;
+CREATE FUNCTION pgembedd._generate_on_row(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    on_row text := _pipeline_function(pipeline.id, 'on_row');
+    compared text[] := array_remove(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column, null);
+    gone text := case when pipeline.on_update = 'clear' then 'true' else format('%s operator(pg_catalog.*<>) %s',
+        _record(pipeline.key_columns, 'new'), _record(pipeline.key_columns, 'old')) end;
+begin
+    execute format('create or replace function %s() returns trigger language plpgsql security definer
+                    set search_path = pg_catalog, pg_temp %s as %L', on_row, _key_settings(pipeline.source), format($body$
+declare
+    changed_key jsonb;
+    gone_key jsonb;
+begin
+    -- An error would stop the replication. This block writes nothing, so that its subtransaction costs no number.
+    begin
+        if tg_op = 'INSERT' then
+            changed_key := %1$s;
+        elsif tg_op = 'DELETE' then
+            gone_key := %2$s;
+        elsif %3$s operator(pg_catalog.*<>) %4$s then
+            changed_key := %1$s;
+            if %5$s then gone_key := %2$s; end if;
+        end if;
+    exception when others then
+        raise warning 'pgembedd could not note this change for the pipeline "%%": %%', %6$L, sqlerrm;
+        return null;
+    end;
+    %7$s
+    if changed_key is not null and to_regclass(%8$L) is not null then
+        %9$s;
+        if (select last_value from pgembedd.worker_idle) = 1 then perform pg_notify('pgembedd', %10$L); end if;
+    end if;
+    return null;
+end $body$,
+        _key_json(pipeline.source, 'new'), _key_json(pipeline.source, 'old'), _record(compared, 'new'), _record(compared, 'old'),
+        gone, pipeline.name,
+        case when pipeline.embedding_table is not null then format('if gone_key is not null then perform %s(array[gone_key]); end if;',
+            _pipeline_function(pipeline.id, 'forget')) else '' end,
+        _queue_table(pipeline.queue),
+        _enqueue(pipeline, pipeline.queue, 'i.id', '(select changed_key as id) i'), pipeline.queue));
+    perform _own(on_row || '()', (select nspowner::regrole from pg_namespace where nspname = 'pgembedd'));
+end $_$;
 CREATE FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1048,10 +1398,12 @@ declare
     installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
     first_key text := (select name from _key_columns(pipeline.source) limit 1);
     compared text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
+    new_rows text := _rows(pipeline, 'new_rows');
+    old_rows text := _rows(pipeline, 'old_rows');
 begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', on_insert, _key_settings(pipeline.source),
-        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), 'new_rows n', ''));
+        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), new_rows || ' n', ''));
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', on_update, _key_settings(pipeline.source),
         _trigger_body(pipeline,
@@ -1060,15 +1412,16 @@ begin
             -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
             -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
             format($before$
-    select true into something from new_rows n left join old_rows o on true where %s operator(pg_catalog.*<>) %s;
+    select true into something from %4$s n left join %5$s o on true where %1$s operator(pg_catalog.*<>) %2$s;
     if something is null then return null; end if;
-    if current_setting('pgembedd.storing', true) = %L and pg_trigger_depth() = 1 then return null; end if;
+    if current_setting('pgembedd.storing', true) = %3$L and pg_trigger_depth() = 1 then return null; end if;
     nestloop := current_setting('enable_nestloop');
     perform set_config('enable_nestloop', 'off', true);$before$,
-                _record(pipeline.key_columns || compared, 'n'), _record(pipeline.key_columns || compared, 'o'), pipeline.id),
+                _record(pipeline.key_columns || compared, 'n'), _record(pipeline.key_columns || compared, 'o'), pipeline.id,
+                new_rows, old_rows),
             _key_json(pipeline.source, 'n'),
             -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
-            format('new_rows n left join old_rows o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s',
+            format('%s n left join %s o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s', new_rows, old_rows,
                 _key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
             case when pipeline.embedding_table is not null then _forget_old(pipeline, first_key, compared) else '' end
             || 'perform set_config(''enable_nestloop'', nestloop, true);'));
@@ -1076,7 +1429,8 @@ begin
     if pipeline.on_update = 'clear' and pipeline.embedding_column is not null then
         execute format('create or replace function %s() returns trigger language plpgsql
                         set search_path = pg_catalog, pg_temp as %L', clear,
-            format('begin new.%I := null; return new; end', pipeline.embedding_column));
+            -- Assigning to a column that was renamed would fail; a name that is not there is passed over here.
+            format('begin return pg_catalog.jsonb_populate_record(new, %L); end', jsonb_build_object(pipeline.embedding_column, null)));
         perform _own(clear || '()', installer);
     end if;
 end $_$;
@@ -1132,6 +1486,124 @@ end $body$, pipeline.id, format($q$
             _key_numbered(pipeline.source))));
     perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
 end $_$;
+CREATE FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '1s'
+    AS $$
+declare
+    wanted pgembedd.pipeline;
+    hint text;
+begin
+    refusal := 'No pipeline writes where this job points.';
+    if message ? 'pipeline' or coalesce(message -> 'id', 'null') = 'null'
+       or jsonb_typeof(message -> 'schema') is distinct from 'string' or jsonb_typeof(message -> 'table') is distinct from 'string'
+       or jsonb_typeof(message -> 'contentFunction') is distinct from 'string'
+       or jsonb_typeof(message -> 'embeddingColumn') is distinct from 'string' then
+        return;
+    end if;
+    -- Registered a moment ago, by a message of the same claim?
+    select p.* into host from pipeline p where p.id = _claimed_for(message);
+    if host.id is not null then
+        refusal := null;
+        return;
+    elsif not pg_try_advisory_xact_lock(hashtextextended('pgembedd.guest', 0)) then
+        refusal := null;  -- another claim is at it
+        return;
+    end if;
+    select p.* into host from pipeline p where p.id = _pipeline_of(message);
+    -- A job that names what no trigger names any more is older than that change.
+    if host.id is not null and not exists (
+        select from _triggers_of_others(host.source, message ->> 'contentFunction', host.embedding_column)) then
+        refusal := null;
+        return;
+    end if;
+    wanted := _guest_wanted(queue, message);
+    if host.id is null then
+        host := _register_guest(wanted);
+    elsif not host.own_triggers and host.content_function <> wanted.content_function then
+        host := _guest_with(host, wanted.content_function);
+    end if;
+    refusal := null;
+exception
+    -- Two at once: locks, but also the same name twice, and an internal error where both grant a right.
+    when lock_not_available or transaction_rollback or insufficient_resources or unique_violation or internal_error then
+        host := null; refusal := null;
+    when others then
+        get stacked diagnostics refusal = message_text, hint = pg_exception_hint;
+        host := null;
+        refusal := concat_ws(' ', refusal, nullif(hint, ''), 'Then call pgembedd.retry_failed().');
+end $$;
+CREATE FUNCTION pgembedd._guest_function(source regclass, given text) RETURNS regprocedure
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, '^.*\.', ''), source))
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    cross join lateral unnest(case when given like '%.%' then array[substring(given from '^(.*)\.')]
+                                   else array[n.nspname::text, 'public'] end) with ordinality as s(name, nth)
+    where c.oid = source
+      and to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, '^.*\.', ''), source)) is not null
+    order by s.nth limit 1
+$$;
+CREATE FUNCTION pgembedd._guest_name(source regclass, embedding_column text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when n.nth = 1 then b.base else b.base || '-' || n.nth end
+    from (select coalesce(nullif(ltrim(left(regexp_replace(coalesce((select relname from pg_class where oid = source), 'guest')
+            || '.' || embedding_column, '[^A-Za-z0-9_.-]+', '_', 'g'), 50), '.-'), ''), 'guest') as base) b
+    cross join generate_series(1, (select count(*) + 1 from pipeline)) as n(nth)
+    where not exists (select from pipeline p where p.name = case when n.nth = 1 then b.base else b.base || '-' || n.nth end)
+    order by n.nth limit 1
+$$;
+CREATE FUNCTION pgembedd._guest_triggers(host pgembedd.pipeline) RETURNS SETOF pg_trigger
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select t.* from pg_proc f join pg_namespace n on n.oid = f.pronamespace
+    cross join lateral unnest(array[f.proname::text, n.nspname || '.' || f.proname]) as given(name)
+    cross join lateral _triggers_of_others(host.source, given.name, host.embedding_column) t
+    where f.oid = to_regprocedure(format('%s(%s)', host.content_function, host.source))
+$$;
+CREATE FUNCTION pgembedd._guest_wanted(queue text, message jsonb) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    wanted pgembedd.pipeline;
+    named text := format('%I.%I', message ->> 'schema', message ->> 'table');
+    function regprocedure;
+begin
+    wanted.embedding_column := message ->> 'embeddingColumn';
+    -- The triggers of a partitioned table fire with the name of the partition.
+    wanted.source := coalesce(pg_partition_root(to_regclass(named)), to_regclass(named));
+    wanted.source_name := named;
+    wanted.name := _guest_name(wanted.source, wanted.embedding_column);
+    perform _check_source(wanted);
+    wanted.source_name := wanted.source::text;
+    wanted.key_columns := array(select k.name from _key_columns(wanted.source) k);
+    function := _guest_function(wanted.source, message ->> 'contentFunction');
+    perform _check_guest_key(wanted), _check_consent(wanted, message ->> 'contentFunction', function);
+    wanted.content_function := _content_function(function, message ->> 'contentFunction', wanted.source_name);
+    perform _check_owner(wanted);
+    select l.queue, l.backfill_queue into wanted.queue, wanted.backfill_queue
+    from lanes() l where _guest_wanted.queue in (l.queue, l.backfill_queue) order by l.queue <> 'embedding_jobs' limit 1;
+    return wanted;
+end $$;
+CREATE FUNCTION pgembedd._guest_with(host pgembedd.pipeline, content_function text) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if exists (select from _guest_triggers(host)) then
+        perform _refuse(format('Triggers on %s fill "%s" by two functions, %s and %s.', host.source, host.embedding_column,
+            host.content_function, content_function), 'Leave one of them.');
+    end if;
+    update pipeline p set content_function = _guest_with.content_function where p.id = host.id returning * into host;
+    perform _generate_read(host), _generate_write(host);
+    return host;
+end $$;
 CREATE FUNCTION pgembedd._has_builder(source regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1184,12 +1656,77 @@ CREATE FUNCTION pgembedd._hnsw(made pgembedd.pipeline) RETURNS text
                   format('%s_%s_ops', made.vector_type, made.distance), made.m, made.ef_construction)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $$;
-CREATE FUNCTION pgembedd._if_there(relation regclass, statement text, ending text) RETURNS text
-    LANGUAGE sql STABLE
+CREATE FUNCTION pgembedd._holds_vectors(relation regclass, embedding_column text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
     AS $$
-    select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L%s end', relation, statement, ending)
+declare
+    found_any boolean;
+begin
+    execute format('select exists (select from %s where %I is not null)', relation, embedding_column) into found_any;
+    return found_any;
+end $$;
+CREATE FUNCTION pgembedd._if_there(pipeline pgembedd.pipeline, statement text, given text, ending text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L %s; end if; %s %s %s end', pipeline.embedding_table,
+                  statement, given, ending, _forgiven(pipeline), ending)
 $$;
+CREATE FUNCTION pgembedd._import_chunks(name text, chunks regclass, pending regclass, fingerprint text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    keys text := (select string_agg(format('%I', k), ', ') from unnest(one.key_columns) as k);
+    taken bigint;
+begin
+    execute format($q$
+        with found as materialized (
+            select %2$s, e.chunk_seq, e.chunk as embedded, e.embedding, c.piece, strpos(c.content, c.piece) as at,
+                   bool_and(c.piece is not null and strpos(c.content, c.piece) > 0) over (partition by %2$s) as whole
+            from %3$s s
+            join %4$s e on %5$s
+            cross join lateral (select %6$s as before, %7$s as after, %8$s as content) a
+            cross join lateral (select a.content, case when starts_with(e.chunk, a.before)
+                    and right(e.chunk, length(a.after)) = a.after and length(e.chunk) >= length(a.before) + length(a.after)
+                then substr(e.chunk, length(a.before) + 1, length(e.chunk) - length(a.before) - length(a.after)) end as piece) c
+            where not %9$s),
+        copied as (
+            insert into %1$s (%10$s, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model, tokens, tokens_kept)
+            select %11$s, f.chunk_seq, f.piece, f.at - 1, f.at - 1 + length(f.piece), f.embedding::%12$s,
+                   sha256(convert_to(f.embedded, 'UTF8')), $1, 0, 0
+            from found f where f.whole
+            returning %10$s)
+        select count(*) from (select distinct %10$s from copied) d
+        $q$,
+        one.embedding_table, (select string_agg(format('s.%I', k), ', ') from unnest(one.key_columns) as k), one.source, chunks,
+        _key_match(one.source, 's', 'e'),
+        case when one.formatting is null then quote_literal('') else _around(one.formatting, 's', false) end,
+        case when one.formatting is null then quote_literal('') else _around(one.formatting, 's', true) end,
+        _content(one, 's'), _pending(one, pending, 's'), keys,
+        (select string_agg(format('f.%I', k), ', ') from unnest(one.key_columns) as k),
+        format('%s(%s)', _vector_type(one.vector_type), one.dimensions)) into taken using fingerprint;
+    perform pin_model(one.id, fingerprint);
+    return taken;
+end $_$;
+CREATE FUNCTION pgembedd._import_pending(name text, pending regclass) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    queued bigint;
+begin
+    execute _enqueue(one, one.backfill_queue, _key_json(one.source, 's'),
+        format('%s s where %s and not %s', one.source, _pending(one, pending, 's'), _waits(one)));
+    get diagnostics queued = row_count;
+    return queued;
+end $$;
 CREATE FUNCTION pgembedd._index_base(relation regclass, embedding_column text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1287,6 +1824,24 @@ CREATE FUNCTION pgembedd._index_within(frame regclass, relation regclass) RETURN
     AS $$
     select t.relid from pg_partition_tree(frame) t join pg_index i on i.indexrelid = t.relid where i.indrelid = relation
 $$;
+CREATE FUNCTION pgembedd._indexed_distance(source regclass, embedding_column text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce((
+        select case when o.opcname like '%\_l2\_ops' then 'l2' when o.opcname like '%\_ip\_ops' then 'ip' end
+        from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        join pg_opclass o on o.oid = i.indclass[0]
+        where i.indrelid = source and a.attname = embedding_column
+        order by o.opcname not like '%cosine%' desc, i.indexrelid limit 1), 'cosine')
+$$;
+CREATE FUNCTION pgembedd._inherits(source regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
+                   where (i.inhrelid = source or i.inhparent = source) and not (c.relkind = 'p' and i.inhparent = source))
+$$;
 CREATE FUNCTION pgembedd._is_for(pipeline_id integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1294,12 +1849,28 @@ CREATE FUNCTION pgembedd._is_for(pipeline_id integer) RETURNS text
     select format('(q.message ->> ''pipeline'' = %L or not q.message ? ''pipeline'' and pgembedd._pipeline_of(q.message) = %s)',
                   pipeline_id, pipeline_id)
 $$;
+CREATE FUNCTION pgembedd._job_count(pipeline pgembedd.pipeline) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    lane text;
+    jobs bigint;
+    total bigint := 0;
+begin
+    foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
+        continue when to_regclass(_queue_table(lane)) is null;
+        execute format('select count(*) from %s q where %s', _queue_table(lane), _is_for(pipeline.id)) into jobs;
+        total := total + jobs;
+    end loop;
+    return total;
+end $$;
 CREATE FUNCTION pgembedd._key_columns(source regclass) RETURNS TABLE(nth bigint, name text, type text, equals text, base oid, compared text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
     select k.nth, a.attname, _qualified_type(t.oid), format('operator(%I.%s)', n.nspname, o.oprname),
-           _base_type(t.oid), case when t.typtype = 'd' then '::' || _qualified_type(_base_type(t.oid)) else '' end
+           _base_type(t.oid), case when t.typtype = 'd' and o.oprleft <> _base_type(t.oid) then '::' || _qualified_type(_base_type(t.oid)) else '' end
     from pg_index i
     cross join lateral unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k(attnum, opclass, nth)
     join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
@@ -1323,6 +1894,31 @@ CREATE FUNCTION pgembedd._key_definitions(source regclass) RETURNS text
     join pg_type t on t.oid = a.atttypid
     left join pg_collation l on l.oid = a.attcollation
     left join pg_namespace n on n.oid = l.collnamespace
+$$;
+CREATE FUNCTION pgembedd._key_from_text(pipeline pgembedd.pipeline, id text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if cardinality(pipeline.key_columns) = 1 and not exists (
+        select from _key_columns(pipeline.source) k where k.base = 'jsonb'::regtype)
+    then
+        return to_jsonb(id);
+    end if;
+    return id::jsonb;
+exception when invalid_text_representation then
+    perform _refuse(format('%s cannot be the key of a row of %s: it is no JSON.', quote_literal(id), pipeline.source),
+        _key_in_words(pipeline));
+end $$;
+CREATE FUNCTION pgembedd._key_in_words(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when count(*) = 1 then format('A row is named by its key, %s.', min(k.words))
+                else format('A row is named by its key as a JSON object: %s.', string_agg(k.words, ', ' order by k.nth)) end
+    from (select c.nth, format('%s (%s)', c.name, format_type(a.atttypid, a.atttypmod)) as words
+          from unnest(pipeline.key_columns) with ordinality as c(name, nth)
+          join pg_attribute a on a.attrelid = pipeline.source and a.attname = c.name) k
 $$;
 CREATE FUNCTION pgembedd._key_json(source regclass, alias text) RETURNS text
     LANGUAGE sql STABLE
@@ -1352,6 +1948,19 @@ CREATE FUNCTION pgembedd._key_numbered(source regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select string_agg(format('k.%I as key_%s', name, nth), ', ') from _key_columns(source) $$;
+CREATE FUNCTION pgembedd._key_operator(source regclass, nth bigint, strategy integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select format('operator(%I.%s)', n.nspname, o.oprname)
+    from pg_index i
+    join pg_opclass c on c.oid = (i.indclass::oid[])[nth - 1]
+    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = strategy
+                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_operator o on o.oid = m.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+    where i.indrelid = source and i.indisprimary
+$$;
 CREATE FUNCTION pgembedd._key_record(source regclass, id text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1370,6 +1979,100 @@ CREATE FUNCTION pgembedd._key_settings(source regclass) RETURNS text
                 else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
     from _key_columns(source)
 $$;
+CREATE FUNCTION pgembedd._last_job(pipeline pgembedd.pipeline) RETURNS TABLE(lane text, msg_id bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
+        continue when to_regclass(_queue_table(lane)) is null;
+        execute format('select q.msg_id from %s q where %s order by q.msg_id desc limit 1', _queue_table(lane), _is_for(pipeline.id))
+        into msg_id;
+        if msg_id is not null then return next; return; end if;
+    end loop;
+end $$;
+CREATE FUNCTION pgembedd._layout_problem(made pgembedd.pipeline, relation regclass) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    problem text;
+begin
+    select case when a.attname is null then format('it has no column %I', w.name)
+                else format('its column %I is %s, not %s', w.name, a.type, w.type) end into problem
+    from (
+        select k.nth, k.name, format_type(s.atttypid, s.atttypmod) as type from _key_columns(made.source) k
+        join pg_attribute s on s.attrelid = made.source and s.attname = k.name
+        union all
+        select 1000 + c.nth, c.name, case
+            when c.name in ('chunk', 'model') then 'text' when c.name = 'content_hash' then 'bytea'
+            when c.name = 'embedding' then format('%s(%s)', _vector_type(made.vector_type), made.dimensions)
+            when c.name = 'embedded_at' then 'timestamp with time zone' else 'integer' end
+        from unnest(_chunk_columns()) with ordinality as c(name, nth)) w
+    left join lateral (
+        select s.attname, format_type(s.atttypid, s.atttypmod) as type from pg_attribute s
+        where s.attrelid = relation and s.attname = w.name and not s.attisdropped) a on true
+    where a.type is distinct from w.type order by w.nth limit 1;
+    if problem is null and (select relkind from pg_class where oid = relation) <> 'r' then
+        problem := 'it is no ordinary table';
+    elsif problem is null and array(select k.name from _key_columns(relation) k) <> made.key_columns || 'chunk_no'::text then
+        problem := format('its primary key is not (%s)', array_to_string(made.key_columns || 'chunk_no'::text, ', '));
+    end if;
+    return problem;
+end $$;
+CREATE FUNCTION pgembedd._leaves(source regclass) RETURNS TABLE(relation regclass, pages bigint, density double precision)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- The size is the present one; how many rows go on a page is as of the last ANALYZE, and null before that.
+    select c.oid::regclass, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
+           nullif(greatest(c.reltuples, 0), 0) / nullif(c.relpages, 0)
+    from (select source as oid union select t.relid from pg_partition_tree(source) t) leaf
+    join pg_class c on c.oid = leaf.oid
+    where c.relkind = 'r'
+$$;
+CREATE FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boolean) RETURNS TABLE(n bigint, state text, content text, hash bytea, noted text, embeddings real[], before text, after text, chunk_nos integer[], start_offsets integer[], end_offsets integer[], hashes bytea[], models text[])
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    noted text[] := _noted(one, ids, with_queues);
+begin
+    return query execute format($q$
+        with living as (
+            select array_agg(i.id order by i.n) as ids, array_agg(i.n order by i.n) as ns
+            from unnest($1, $2) with ordinality as i(id, noted, n) where i.noted is distinct from 'dead')
+        select i.n, r.state, r.content, r.hash, i.noted, s.embeddings, r.before, r.after, s.chunk_nos, s.start_offsets,
+               s.end_offsets, s.hashes, s.models
+        from unnest($1, $2) with ordinality as i(id, noted, n)
+        left join (select l.ns[r.n] as n, r.state, r.content, r.hash, %1$s from living l, pgembedd.%2$s(%3$s, l.ids) r) r
+            on r.n = i.n
+        left join lateral (select %4$s from %5$s, %6$s s where %7$s) s on true
+        order by i.n
+        $q$,
+        case when one.embedding_table is null then 'null::text as before, null::text as after' else 'r.before, r.after' end,
+        case when one.embedding_table is null then 'read' else 'read_chunks' end, one.id, _stored(one),
+        _key_record(one.source, 'i.id'), _target(one), _key_match(one.source, 's', 'k')) using ids, noted;
+end $_$;
+CREATE FUNCTION pgembedd._look_at_all(made pgembedd.pipeline) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $$
+declare
+    queued bigint;
+begin
+    execute _enqueue(made, made.backfill_queue, _key_json(made.source, 's'), format('%s s', made.source));
+    get diagnostics queued = row_count;
+    if queued > 0 then perform _wake(made.backfill_queue); end if;
+    return queued;
+end $$;
 CREATE FUNCTION pgembedd._many_rows() RETURNS bigint
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1439,6 +2142,38 @@ CREATE FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) RETURNS
         _key_record(pipeline.source, '$1'), _key_match(pipeline.source, 'o', 'k'), k)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $_$;
+CREATE FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean DEFAULT false) RETURNS SETOF jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    later text;
+    by_key text;
+begin
+    with columns as (
+        select k.nth, format('s.%I%s', k.name, k.compared) as ours, format('k.%I%s', k.name, k.compared) as theirs, k.equals,
+               _key_operator(one.source, k.nth, 1) as less, _key_operator(one.source, k.nth, 5) as greater,
+               _key_operator(one.source, k.nth, 4) as not_less
+        from _key_columns(one.source) k)
+    select string_agg(format('%s using %s', c.ours, c.less), ', ' order by c.nth),
+           -- The first column alone once more, outside of the OR, where the index can use it.
+           format('%s and (%s)', min(format('%s %s %s', c.ours, c.not_less, c.theirs)) filter (where c.nth = 1),
+               string_agg(concat_ws(' and ',
+                   (select string_agg(format('%s %s %s', b.ours, b.equals, b.theirs), ' and ') from columns b where b.nth < c.nth),
+                   format('%s %s %s', c.ours, c.greater, c.theirs)), ' or ' order by c.nth))
+    into by_key, later from columns c;
+    return query execute format('select %s from %s s%s where %s and %s order by %s limit %s',
+        _key_json(one.source, 's'), case when orphans then one.embedding_table else one.source end,
+        case when after is not null then ', ' || _key_record(one.source, '$1') else '' end,
+        case when after is not null then later else 'true' end,
+        case when orphans then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
+             else 'true' end,
+        by_key, at_most) using after;
+end $_$;
 CREATE FUNCTION pgembedd._note(headers jsonb, field text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1447,7 +2182,7 @@ CREATE FUNCTION pgembedd._note(headers jsonb, field text) RETURNS integer
     select case when jsonb_typeof(headers -> 'pgembedd' -> field) = 'number'
                 then least(greatest((headers -> 'pgembedd' ->> field)::numeric, 0), 1000000)::integer else 0 end
 $$;
-CREATE FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) RETURNS void
+CREATE FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -1465,13 +2200,35 @@ begin
     where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
     on conflict on constraint row_state_pkey do update
     set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
-    insert into activity (pipeline_id, written, cleared, unchanged, gone)
+    insert into activity (pipeline_id, written, cleared, unchanged, gone, lag)
     select _note_outcomes.pipeline_id,
            count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
-           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone')
+           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone'), lag
     from unnest(outcomes) as o(outcome)
     having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
 end $$;
+CREATE FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    queue text;
+    here jsonb[];
+    queued jsonb[] := '{}';
+begin
+    if with_queues then
+        foreach queue in array array[made.queue, made.backfill_queue] loop
+            execute format('select array_agg(q.message -> ''id'') from %s q where q.message -> ''id'' = any ($1) and %s',
+                _queue_table(queue), _is_for(made.id)) into here using ids;
+            queued := queued || here;
+        end loop;
+    end if;
+    return array(
+        select case when i.id = any (queued) then 'queued' when r.state = 'dead' then 'dead' end
+        from unnest(ids) with ordinality as i(id, n)
+        left join row_state r on r.pipeline_id = made.id and r.key = i.id
+        order by i.n);
+end $_$;
 CREATE FUNCTION pgembedd._own(signature text, owner regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1482,6 +2239,10 @@ begin
         execute format('alter function %s owner to %s', signature, owner);
     end if;
 end $$;
+CREATE FUNCTION pgembedd._owner(relation regclass) RETURNS regrole
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select relowner::regrole from pg_class where oid = relation $$;
 CREATE FUNCTION pgembedd._park(queue text, msg_id bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1497,6 +2258,19 @@ CREATE FUNCTION pgembedd._party() RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     select $q$"left"(coalesce(q.message ->> 'pipeline', 'table ' || (q.message ->> 'table'), ''), 63) collate "C"$q$
+$_$;
+CREATE FUNCTION pgembedd._pending(pipeline pgembedd.pipeline, pending regclass, alias text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when pending is null then 'false'
+                else format('exists (select from %s q where %s)', pending, _key_match(pipeline.source, 'q', alias)) end
+$$;
+CREATE FUNCTION pgembedd._percent(source regclass, pages integer) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select case when sum(l.pages) > 2 * $2 then 100.0 * $2 / sum(l.pages) else 100 end from _leaves(source) l
 $_$;
 CREATE FUNCTION pgembedd._pipeline(name text) RETURNS pgembedd.pipeline
     LANGUAGE plpgsql STABLE
@@ -1526,7 +2300,9 @@ CREATE FUNCTION pgembedd._pipeline_of(message jsonb) RETURNS integer
         then p.id::text = message ->> 'pipeline'
         else p.embedding_column = message ->> 'embeddingColumn' and exists (
             select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            where c.oid = p.source and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
+            -- The row trigger of a partitioned table names the partition.
+            where p.source in (c.oid, pg_partition_root(c.oid))
+              and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
 $$;
 CREATE FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1537,13 +2313,11 @@ declare
     actual text;
 begin
     if not _exists(pipeline.source) then
-        return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L).', pipeline.source_name, pipeline.name);
+        return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L)%s.', pipeline.source_name, pipeline.name,
+            case when to_regclass(pipeline.source_name) is not null then ', then create it again for the new table of that name' else '' end);
     end if;
-    if pipeline.source_name <> pipeline.source::text and pipeline.state = 'running' then
-        return format('The table %s is now %s. Call pgembedd.resume(%L) to follow it.', pipeline.source_name, pipeline.source, pipeline.name);
-    end if;
-    if pipeline.embedding_table is not null and _table_problem(pipeline) is not null then
-        return _table_problem(pipeline);
+    if _trigger_problem(pipeline) is not null then
+        return _trigger_problem(pipeline);
     end if;
     select string_agg(distinct format('"%s"', c), ', ') into missing
     from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
@@ -1568,8 +2342,43 @@ begin
         return format('%s.%I is %s now, but the pipeline writes %s(%s). Change the type back, or drop the pipeline "%s" and create it again.',
             pipeline.source, pipeline.embedding_column, actual, pipeline.vector_type, pipeline.dimensions, pipeline.name);
     end if;
-    return null;
+    return case when pipeline.embedding_table is not null then _table_problem(pipeline) end;
 end $$;
+CREATE FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    started timestamptz := clock_timestamp();
+    keys jsonb[];
+    seen bigint := 0;
+    long bigint := 0;
+    these record;
+begin
+    if made.embedding_table is not null then return; end if;
+    execute format('select array_agg(k.id) from (select %s as id from %s s %s order by random() limit 200) k',
+        _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50))) into keys;
+    for n in 1 .. coalesce(cardinality(keys), 0) by 10 loop
+        exit when clock_timestamp() > started + interval '1 second';  -- a slow content function, or texts of megabytes
+        execute format('select count(*) as seen, count(*) filter (where pgembedd._tokens(r.content) > 512) as long from %s($1) r',
+            _pipeline_function(made.id, 'read')) into these using keys[n : n + 9];
+        seen := seen + these.seen;
+        long := long + these.long;
+    end loop;
+    if long * 20 > seen then
+        raise notice '% of % rows of % that were looked at seem to be longer than 512 tokens, which is about what goes into one vector: the rest of their text would not be found.',
+            long, seen, made.source
+            using hint = format('Drop the pipeline and create it with embedding_table => %L instead of an embedding_column: '
+                                'then long texts are cut into chunks, each with a vector of its own. The lengths are estimates.',
+                                (select relname from pg_class where oid = made.source) || '_embeddings');
+    end if;
+exception when others then
+    raise notice 'The content of % could not be looked at: %', made.source, sqlerrm;
+end $_$;
 CREATE FUNCTION pgembedd._qualified_type(type oid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1608,10 +2417,13 @@ begin
     loop
         continue when to_regclass(_queue_table(lane.name)) is null;
         return query execute format($q$
-            select pgembedd._pipeline_of(q.message), %L, sum(q.n)::bigint, sum(q.failing)::bigint, min(q.oldest)
-            from (select q.message || '{"id": 0}' as message, count(*) as n, min(q.enqueued_at) as oldest,
-                         count(*) filter (where pgembedd._note(q.headers, 'attempts') > 0) as failing
-                  from %s q group by 1) q
+            select pgembedd._pipeline_of(coalesce(q.other, jsonb_build_object('id', 0, 'pipeline', q.named))), %L,
+                   sum(q.n)::bigint, sum(q.failing)::bigint, min(q.oldest)
+            from (select q.message ->> 'pipeline' as named,
+                         case when not q.message ? 'pipeline' then q.message || '{"id": 0}' end as other,
+                         count(*) as n, min(q.enqueued_at) as oldest,
+                         count(*) filter (where q.headers is not null and pgembedd._note(q.headers, 'attempts') > 0) as failing
+                  from %s q group by 1, 2) q
             group by 1 $q$, lane.kind, _queue_table(lane.name));
     end loop;
 end $_$;
@@ -1656,6 +2468,104 @@ begin
         raise exception using message = message, errcode = 'invalid_parameter_value';
     end if;
     raise exception using message = message, hint = remedy, errcode = 'invalid_parameter_value';
+end $$;
+CREATE FUNCTION pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    letter pgembedd.dead_letter;
+begin
+    select d.* into letter from dead_letter d
+    where d.pipeline_id = pipeline.id and (d.key = _refuse_dead.key or d.key #>> '{}' = _refuse_dead.key #>> '{}')
+    order by d.died_at desc limit 1;
+    if letter.id is not null then
+        raise exception 'The row % of the pipeline "%" was given up (%): %', key, pipeline.name, letter.reason, letter.error
+            using errcode = 'object_not_in_prerequisite_state', hint = format(
+                'See pgembedd.failures; when the cause is gone, call pgembedd.retry_failed(%L).', pipeline.name);
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._refuse_to_wait_unseen() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if pg_current_xact_id_if_assigned() is not null then
+        raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
+            using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._regenerate(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    owner regrole := _owner(pipeline.source);
+    relation regclass;
+    item record;
+begin
+    -- A partition that was detached is nothing to us any more.
+    for item in
+        select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+        where f.pronamespace = 'pgembedd'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
+          and g.tgparentid = 0 and g.tgrelid <> pipeline.source
+          and not exists (select from pg_partition_tree(pipeline.source) t where t.relid = g.tgrelid)
+    loop
+        execute format('drop trigger %I on %s', item.name, item.relation);
+    end loop;
+    if pipeline.embedding_table is not null then
+        foreach relation in array array[pipeline.embedding_table, to_regclass(_view_name(pipeline))] loop
+            if _owner(relation) <> owner then
+                execute format('alter table %s owner to %s', relation, owner);
+            end if;
+        end loop;
+    end if;
+    perform _generate(pipeline);
+    if pipeline.embedding_table is not null then
+        execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    typmod integer;
+    namespace text := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = wanted.source);
+begin
+    select t.typname, a.atttypmod into wanted.vector_type, typmod
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = wanted.source and a.attname = wanted.embedding_column and a.attnum > 0 and not a.attisdropped
+      and a.attgenerated = '' and t.oid in (to_regtype(_vector_type('halfvec')), to_regtype(_vector_type('vector')));
+    if wanted.vector_type is null then
+        perform _refuse(format('%s has no column "%s" of the type halfvec or vector.', wanted.source, wanted.embedding_column),
+            format('Add it with ALTER TABLE %s ADD COLUMN %I halfvec(384).', wanted.source, wanted.embedding_column));
+    end if;
+    wanted.dimensions := case when typmod > 0 then typmod else 384 end;
+    wanted.state_reason := case
+        when typmod <= 0 then format('%s.%I has no dimensions. Run ALTER TABLE %s ALTER COLUMN %I TYPE %s(384), then call pgembedd.resume(%L).',
+            wanted.source, wanted.embedding_column, wanted.source, wanted.embedding_column, _vector_type(wanted.vector_type), wanted.name)
+        when typmod <> 384 then format('%s.%I has %s dimensions, gte-small makes 384. If these vectors are of another model that '
+            'pgembedd has, call pgembedd.drop_pipeline(%L) and pgembedd.create_pipeline(..., adopt => true, model => ..., dimensions => %s).',
+            wanted.source, wanted.embedding_column, typmod, wanted.name, typmod) end;
+    insert into pipeline (
+        name, source, source_name, key_columns, content_function, watch_columns, embedding_column, model, dimensions,
+        vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path, m, ef_construction,
+        own_triggers, state, state_reason)
+    values (
+        wanted.name, wanted.source, wanted.source_name, wanted.key_columns, wanted.content_function, '{}',
+        wanted.embedding_column, 'gte-small', wanted.dimensions, wanted.vector_type,
+        _indexed_distance(wanted.source, wanted.embedding_column), 'keep', wanted.queue, wanted.backfill_queue, 5,
+        -- Where a hosted project's own connections look things up: its table's schema, public, and that of extensions.
+        (select string_agg(quote_ident(s.name), ', ' order by s.nth)
+         from (select u.name, min(u.nth) as nth from unnest(array[namespace, 'public',
+                (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector')])
+                with ordinality as u(name, nth) group by u.name) s),
+        16, 64, false, case when wanted.state_reason is null then 'running' else 'stopped' end, wanted.state_reason)
+    returning * into wanted;
+    perform _generate(wanted);
+    perform pg_notify('pgembedd_events', jsonb_build_object('event', 'guest', 'pipeline', wanted.id, 'name', wanted.name)::text);
+    return wanted;
 end $$;
 CREATE FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb DEFAULT '{}'::jsonb) RETURNS integer
     LANGUAGE plpgsql
@@ -1714,7 +2624,7 @@ begin
         begin
             problem := _problem(one);
             if problem is null then
-                perform _generate(one);
+                perform _regenerate(one);
             end if;
         exception when others then
             problem := format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name);
@@ -1725,6 +2635,22 @@ begin
     end loop;
     return sweep();
 end $$;
+CREATE FUNCTION pgembedd._row_count(source regclass) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+    percent double precision;
+    seen bigint;
+begin
+    percent := _percent(source, 300);
+    execute format('select count(*) from %s s %s', source, _sample(percent)) into seen;
+    return round(_rows(source, seen, percent));
+exception when others then
+    return null;
+end $$;
 CREATE FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1732,6 +2658,67 @@ CREATE FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, bef
     select case when pipeline.formatting is null then _hash(content)
                 else _hash(format('pg_catalog.concat(%1$s, E''\x01'', %2$s, E''\x01'', %3$s)', content, before, after)) end
 $_$;
+CREATE FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    -- Others' triggers may write a number as a string.
+    jobs text := format('array(select q.msg_id from %%s q where (q.message -> ''id'' = w.key or q.message ->> ''id'' = w.key #>> ''{}'') and %s)',
+                        _is_for(pipeline.id));
+begin
+    if not _exists(pipeline.source) then perform _refuse(_problem(pipeline)); end if;
+    begin
+        -- One statement, one snapshot: a job that is gone has left its vector.
+        execute format($q$
+            with w as materialized (
+                select %1$s as key, %2$s as waits from %3$s join %4$s s on %5$s)
+            select w.key, %6$s, %7$s, w.waits and not exists (
+                select from pgembedd.row_state r where r.pipeline_id = %8$s and r.key = w.key and r.state in ('blank', 'dead'))
+            from w $q$,
+            _key_json(pipeline.source, 's'), _waits(pipeline), _key_record(pipeline.source, '$1'), pipeline.source,
+            _key_match(pipeline.source, 's', 'k'), format(jobs, _queue_table(pipeline.queue)),
+            format(jobs, _queue_table(pipeline.backfill_queue)), pipeline.id)
+        into key, fresh, backfill, made using id;
+    exception when data_exception then
+        perform _refuse(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm), _key_in_words(pipeline));
+    end;
+    if key is null then
+        perform _refuse(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL')), _key_in_words(pipeline));
+    end if;
+    made := made and fresh = '{}' and backfill = '{}';
+    if made then
+        execute _enqueue(pipeline, pipeline.queue, '$1', '(select) w') || ' returning array[msg_id]' into fresh using key;
+        perform _wake(pipeline.queue);
+    end if;
+end $_$;
+CREATE FUNCTION pgembedd._rows(pipeline pgembedd.pipeline, transition text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    with named as (
+        select d.c as name, coalesce('::' || k.type, '') as type
+        from (select distinct c from unnest(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column) as c) d
+        left join _key_columns(pipeline.source) k on k.name = d.c
+        where d.c is not null)
+    select format('(select v.* from (select %s) f cross join %I r cross join lateral (select %s from (select r.*) x) v where %s)',
+        string_agg(format('null%s as %I', type, name), ', ' order by name), transition,
+        string_agg(quote_ident(name), ', ' order by name),
+        (select string_agg(format('v.%I is distinct from null', k), ' and ') from unnest(pipeline.key_columns) as k))
+    from named
+$$;
+CREATE FUNCTION pgembedd._rows(source regclass, seen bigint, percent double precision) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when percent = 100 then seen
+                else coalesce(sum(l.pages * coalesce(l.density, seen / nullif(percent / 100 * t.pages, 0))), 0) end
+    from _leaves(source) l cross join (select sum(pages)::double precision as pages from _leaves(source)) t
+$$;
 CREATE FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1758,6 +2745,44 @@ begin
     end if;
     execute format('grant execute on function %s to %s', signature, installer);
 end $$;
+CREATE FUNCTION pgembedd._sample(percent double precision) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select case when percent < 100 then format('tablesample system (%s) repeatable (0)', percent) else '' end $$;
+CREATE FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean DEFAULT false) RETURNS SETOF jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    relation regclass := case when orphans then one.embedding_table else one.source end;
+    estimated bigint := greatest(_estimated_rows(relation), 1);
+    percent double precision := case when estimated <= 100000 then 100 else least(100, 100.0 * 20 * wanted / estimated) end;
+    keys jsonb[];
+begin
+    loop
+        execute format($q$
+            select array_agg(w.id) from (
+                select d.id from (select %1$s as id from %2$s s %3$s limit %4$s) d
+                group by d.id order by pg_catalog.hashtextextended(d.id::text, $1), d.id limit %5$s) w
+            $q$, _key_json(one.source, 's'), relation,
+            case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent, seed) else '' end,
+            -- Where the estimate is far too low, a bounded part of the table is the sample.
+            greatest(1000000, 200::bigint * wanted), wanted) into keys using seed;
+        exit when percent >= 100 or coalesce(cardinality(keys), 0) >= wanted;
+        percent := least(100, percent * 8);
+    end loop;
+    if orphans then
+        return query execute format('select i.id from unnest($1) as i(id) cross join lateral %s
+                                     where not exists (select from %s s where %s)',
+            _key_record(one.source, 'i.id'), one.source, _key_match(one.source, 's', 'k')) using keys;
+    else
+        return query select unnest(keys);
+    end if;
+end $_$;
 CREATE FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1780,6 +2805,14 @@ CREATE FUNCTION pgembedd._shadow(current pgembedd.pipeline) RETURNS pgembedd.pip
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select p from pipeline p where p.shadow_of = current.id $$;
+CREATE FUNCTION pgembedd._shape(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select concat_ws(' ', pipeline.source, _owner(pipeline.source), pipeline.embedding_table, _owner(pipeline.embedding_table),
+                     (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth) from _key_columns(pipeline.source) k),
+                     (select md5(string_agg(t.relid::oid::text, ' ' order by t.relid)) from pg_partition_tree(pipeline.source) t))
+$$;
 CREATE FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) RETURNS numeric
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1833,6 +2866,20 @@ begin
             'content uses: take that column out of the content, then call pgembedd.resume().');
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._stored(made pgembedd.pipeline) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+    select case when made.embedding_table is null then format(
+        'array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings, null::integer[] as chunk_nos,
+         null::integer[] as start_offsets, null::integer[] as end_offsets, null::bytea[] as hashes, null::text[] as models',
+        made.embedding_column)
+    else
+        'array_agg(s.embedding::real[] order by s.chunk_no) as embeddings, array_agg(s.chunk_no order by s.chunk_no) as chunk_nos,
+         array_agg(s.start_offset order by s.chunk_no) as start_offsets,
+         array_agg(s.end_offset order by s.chunk_no) as end_offsets,
+         array_agg(s.content_hash order by s.chunk_no) as hashes, array_agg(s.model order by s.chunk_no) as models' end
+$_$;
 CREATE FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1869,6 +2916,13 @@ CREATE FUNCTION pgembedd._swap_key(pipeline_id integer) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select hashtextextended('pgembedd.swap', pipeline_id) $$;
+CREATE FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select pipeline.own_triggers
+        or exists (select from _guest_triggers(pipeline) t where t.tgtype::integer & 4 <> 0 and t.tgqual is null)
+$$;
 CREATE FUNCTION pgembedd._table_name(made pgembedd.pipeline) RETURNS text[]
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1892,9 +2946,6 @@ begin
     if not _exists(pipeline.embedding_table) then
         return format('The embedding table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L) and create it again.',
             pipeline.embedding_table_name, pipeline.name);
-    elsif pipeline.embedding_table_name <> pipeline.embedding_table::text and pipeline.state = 'running' then
-        return format('The embedding table %s is now %s. Call pgembedd.resume(%L) to follow it.',
-            pipeline.embedding_table_name, pipeline.embedding_table, pipeline.name);
     end if;
     select string_agg(format('"%s"', c), ', ') into missing from unnest(pipeline.key_columns || _chunk_columns()) as c
     where not exists (select from pg_attribute a where a.attrelid = pipeline.embedding_table and a.attname = c and not a.attisdropped);
@@ -1908,7 +2959,7 @@ begin
         return format('%s.embedding is %s now, but the pipeline writes %s(%s). Change the type back, or drop the pipeline "%s" and create it again.',
             pipeline.embedding_table, actual, pipeline.vector_type, pipeline.dimensions, pipeline.name);
     end if;
-    return null;
+    return _chunk_key_problem(pipeline);
 end $$;
 CREATE FUNCTION pgembedd._tables(made pgembedd.pipeline) RETURNS SETOF regclass
     LANGUAGE sql STABLE
@@ -1992,11 +3043,16 @@ begin
         end;
     end loop;
 end $$;
+CREATE FUNCTION pgembedd._tokens(content text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select (length(content) + 3 * (octet_length(content) - length(content)) / 2) / 4::bigint $$;
 CREATE FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
     select format($body$
+#variable_conflict use_column
 declare
     large boolean;
     something boolean;
@@ -2018,13 +3074,35 @@ begin
     if something and (select last_value from pgembedd.worker_idle) = 1 then
         perform pg_notify('pgembedd', case when large then %6$L else %7$L end);
     end if;
-    return null;
+    return null;%9$s
 end $body$,
         before,
         _queue_table(pipeline.backfill_queue), _enqueue(pipeline, pipeline.backfill_queue, key, rows),
         _queue_table(pipeline.queue), _enqueue(pipeline, pipeline.queue, key, rows),
-        pipeline.backfill_queue, pipeline.queue, after)
+        pipeline.backfill_queue, pipeline.queue, after,
+        case when _brittle(pipeline.source) then _forgiven(pipeline) || ' return null;' else '' end)
 $_$;
+CREATE FUNCTION pgembedd._trigger_problem(pipeline pgembedd.pipeline) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    relation regclass;
+begin
+    if _inherits(pipeline.source) then
+        return format('%s takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop the pipeline "%s" '
+            'and register the partitioned table.', pipeline.source, pipeline.name);
+    end if;
+    select g.tgrelid into relation from pg_trigger g
+    where g.tgrelid in (select pipeline.source union select t.relid from pg_partition_tree(pipeline.source) t)
+      and starts_with(g.tgname, format('pgembedd_%s_', pipeline.id))
+      and (g.tgenabled = 'D' or g.tgenabled = 'R' and not starts_with(g.tgname, format('pgembedd_%s_row', pipeline.id)))
+    limit 1;
+    if relation is null then return null; end if;
+    return format('Triggers of the pipeline on %s are disabled, so changes go unseen. ALTER TABLE %s ENABLE TRIGGER ALL, then call '
+        'pgembedd.resume(%L), and pgembedd.backfill(%L, force => true) if content may have changed meanwhile.',
+        relation, relation, pipeline.name, pipeline.name);
+end $$;
 CREATE FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) RETURNS TABLE(verb text, event text)
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2035,6 +3113,17 @@ CREATE FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) RETURNS TABLE(ver
                  ('delete', 'after delete on %s referencing old table as old_rows', false),
                  ('truncate', 'after truncate on %s', false)) as t(verb, event, always)
     where t.always or pipeline.embedding_table is not null
+$$;
+CREATE FUNCTION pgembedd._triggers_of_others(source regclass, content_function text, embedding_column text) RETURNS SETOF pg_trigger
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- tgargs ends each argument with a zero byte, which no text can hold: escaped it is \000.
+    select t.* from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+    where t.tgrelid = source and not t.tgisinternal and t.tgenabled <> 'D' and f.pronamespace <> 'pgembedd'::regnamespace
+      and string_to_array(encode(t.tgargs, 'escape'), '\000') @> array[
+        encode(convert_to(content_function, getdatabaseencoding()), 'escape'),
+        encode(convert_to(embedding_column, getdatabaseencoding()), 'escape')]
 $$;
 CREATE FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) RETURNS SETOF regclass
     LANGUAGE sql STABLE
@@ -2095,6 +3184,31 @@ CREATE FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) RETURNS text
     select format('%I.%I', n.nspname, _cut(c.relname, 58) || '_view')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = pipeline.embedding_table
 $$;
+CREATE PROCEDURE pgembedd._wait_for_row(IN name text, IN id jsonb, IN timeout interval)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    one pgembedd.pipeline := pgembedd._pipeline(name);
+    deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
+    jobs record;
+begin
+    perform pgembedd._refuse_to_wait_unseen();
+    select j.* into jobs from pgembedd._row_jobs(one, id) j;
+    if jobs.made then commit; end if;
+    while pgembedd._any_queued(one.queue, jobs.fresh) or pgembedd._any_queued(one.backfill_queue, jobs.backfill) loop
+        one := pgembedd._pipeline(name);
+        if one.state <> 'running' then
+            raise exception 'The pipeline "%" is %, and the row % waits: %', name, one.state, jobs.key, one.state_reason
+                using errcode = 'object_not_in_prerequisite_state';
+        elsif pg_catalog.clock_timestamp() > deadline then
+            raise exception 'The row % of the pipeline "%" still waits after %.', jobs.key, name, timeout
+                using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+        end if;
+        commit;
+        perform pg_catalog.pg_sleep(0.05);
+    end loop;
+    perform pgembedd._refuse_dead(one, jobs.key);
+end $$;
 CREATE FUNCTION pgembedd._waiting_parties(queue text, at timestamp with time zone) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2235,6 +3349,8 @@ CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s 
 #variable_conflict use_column
 declare
     job record;
+    guest record;
+    refusal text;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -2248,7 +3364,7 @@ begin
         from (
             select r.*,
                    case when r.message ? 'pipeline' and r.message ->> 'id' is not null then r.message ->> 'pipeline'
-                        else _pipeline_of(r.message)::text end as named,
+                        else _claimed_for(r.message)::text end as named,
                    case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
                    case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
                    case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
@@ -2256,9 +3372,18 @@ begin
         left join pipeline p on p.id::text = c.named
         order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop
-        if job.p_id is null then
-            perform _bury(queue, job.msg_id, null, 'unknown_pipeline',
-                'No pipeline writes where this job points.', job.attempts);
+        if job.p_id is null then  -- a message of others may be the first of its kind
+            select (g.host).*, g.refusal into guest from _guest(queue, job.message) g;
+            refusal := guest.refusal;
+            job.p_id := guest.id; job.name := guest.name; job.model := guest.model; job.fingerprint := guest.fingerprint;
+            job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
+            job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
+        end if;
+        if job.p_id is null and refusal is null and job.deferrals < 100 then
+            perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
+        elsif job.p_id is null then
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
+                'It could not be registered for minutes, because others held what that takes.'), job.attempts);
         elsif job.state <> 'running' then
             perform _park(queue, job.msg_id);
         elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
@@ -2325,7 +3450,7 @@ begin
     made.chunk_overlap := chunk_overlap;
     made.splitter := splitter;
     made.formatting := formatting;
-    made.enable_always := enable_always;
+    made.enable_always := coalesce(enable_always, false);
     made.model := model;
     made.dimensions := dimensions;
     made.vector_type := vector_type;
@@ -2336,7 +3461,8 @@ begin
     made.m := m;
     made.ef_construction := ef_construction;
     made.search_path := pg_catalog.current_setting('search_path');
-    return pgembedd._create_pipeline(made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within);
+    return pgembedd._create_pipeline(made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within,
+                                    adopt);
 end $$;
 COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
 CREATE FUNCTION pgembedd.diagnose(pipeline_id integer) RETURNS text
@@ -2349,8 +3475,8 @@ declare
 begin
     select p.* into one from pipeline p where p.id = diagnose.pipeline_id;
     if one.id is null then return 'The pipeline was dropped.'; end if;
-    problem := _problem(one);
-    if problem is not null then
+    problem := _follow(one);
+    if problem is not null and problem <> 'followed' then
         perform stop_pipeline(pipeline_id, problem);
     end if;
     return problem;
@@ -2400,6 +3526,7 @@ begin
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
+    perform _foretell_return(gone);
 end $$;
 COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';
 CREATE FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) RETURNS SETOF bigint
@@ -2592,6 +3719,45 @@ begin
     if released > 0 and delay_s = 0 then perform _wake(queue); end if;
     return released;
 end $$;
+CREATE FUNCTION pgembedd.requeue(name text, ids jsonb[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    AS $_$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    -- The key is written down again as the triggers write it, whatever way it was given. Of an embedding table also keys
+    -- whose row is gone: the worker finds that out and removes their chunks.
+    keys text := (
+        select string_agg(format('select distinct %s as id from unnest($1) as i(id) cross join lateral %s join %s s on %s',
+            _key_json(one.source, 's'), _key_record(one.source, 'i.id'), t.relation, _key_match(one.source, 's', 'k')), ' union ')
+        from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
+    queued bigint;
+begin
+    if one.embedding_table is not null then
+        -- No chunk is to be taken over for its text: its vector may be what is wrong.
+        execute format('update %s s set content_hash = '''' from unnest($1) as i(id) cross join lateral %s where %s',
+            one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
+    end if;
+    execute _enqueue(one, one.backfill_queue, 'w.id', format($q$(
+        with k as materialized (%1$s),
+        there as materialized (
+            select q.message -> 'id' as id from %2$s q where q.message -> 'id' in (select k.id from k) and %4$s
+            union all
+            select q.message -> 'id' from %3$s q where q.message -> 'id' in (select k.id from k) and %4$s)
+        select k.id from k where not exists (select from there t where t.id = k.id)) w$q$,
+        keys, _queue_table(one.queue), _queue_table(one.backfill_queue), _is_for(one.id))) using ids;
+    get diagnostics queued = row_count;
+    if queued > 0 then perform _wake(one.backfill_queue); end if;
+    return queued;
+exception when data_exception then
+    perform _refuse(format('One of the ids is no key of %s: %s.', one.source, sqlerrm),
+        'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.');
+end $_$;
+COMMENT ON FUNCTION pgembedd.requeue(name text, ids jsonb[]) IS 'Queue rows by key, whether they have a vector or not; those that are queued or gone are left out. Returns how many.';
 CREATE FUNCTION pgembedd.resume(name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2603,10 +3769,9 @@ begin
     if problem is not null then
         perform _refuse(format('The pipeline "%s" cannot resume: %s', name, problem));
     end if;
-    update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp(),
-                          source_name = found_one.source::text, embedding_table_name = found_one.embedding_table::text
+    update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp()
     where p.id = found_one.id returning * into found_one;
-    perform _generate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
+    perform _regenerate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
     perform _wake(found_one.queue);
 end $$;
 COMMENT ON FUNCTION pgembedd.resume(name text) IS 'Go on after a pause or after what stopped the pipeline has been mended.';
@@ -2664,7 +3829,9 @@ begin
     loop
         delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
         perform _ensure_queue(item.queue);
-        execute format('insert into %s (vt, message) values (clock_timestamp(), $1)', _queue_table(item.queue)) using item.message;
+        -- The change is as old as it was: that the job died in between made no vector.
+        execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)', _queue_table(item.queue))
+        using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;
     end loop;
@@ -2729,6 +3896,7 @@ declare
     cut integer[];
     which integer[];
     outcomes text[];
+    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     -- The jobs that are still ours, and their rows: several messages may name one, which is written once, with what
@@ -2758,8 +3926,8 @@ begin
     execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
         _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
-    perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut);
+    lag := _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -2781,6 +3949,7 @@ declare
     cut integer[];
     which integer[];
     outcomes text[];
+    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     execute format($q$
@@ -2809,8 +3978,8 @@ begin
     using keys, row_hashes, jobs, chunk_jobs, chunk_nos, chunks, start_offsets, end_offsets, chunk_hashes, embeddings, tokens,
           tokens_kept, (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
-    perform _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut);
+    lag := _acknowledge(queue, held_ids, held_outcomes);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
@@ -2833,17 +4002,18 @@ begin
     loop
         begin
             began := clock_timestamp();
-            problem := _problem(one);
-            if problem is not null then
+            problem := _follow(one);
+            if problem is not null and problem <> 'followed' then
                 perform stop_pipeline(one.id, problem);
                 continue;
             end if;
+            select p.* into one from pipeline p where p.id = one.id;
             -- Writers queue behind whoever waits to create a trigger, so that must not be long.
             perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
             if one.embedding_table is not null then perform _mirror_rights(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
-            swept := swept + _backfill(one, false, at_most);
+            swept := swept + case when _swept(one) then _backfill(one, false, at_most) else 0 end;
             if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
                 update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began) where p.id = one.id;
             end if;
@@ -2908,37 +4078,58 @@ CREATE PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval DEFAULT '00
 declare
     one pgembedd.pipeline := pgembedd._pipeline(name);
     deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
-    waiting bigint;
+    began_at timestamptz;
+    look_again_at timestamptz;
+    job record;
 begin
-    if pg_catalog.pg_current_xact_id_if_assigned() is not null then
-        raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
-            using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
-    end if;
+    perform pgembedd._refuse_to_wait_unseen();
     loop
-        select s.queued + s.backfill into waiting from pgembedd.status s where s.pipeline = name;
-        exit when waiting = 0;
-        one := pgembedd._pipeline(name);
-        if one.state <> 'running' then
-            raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state, waiting, one.state_reason
-                using errcode = 'object_not_in_prerequisite_state';
-        elsif pg_catalog.clock_timestamp() > deadline then
-            raise exception 'The pipeline "%" still has % jobs waiting after %.', name, waiting, timeout
-                using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
-        end if;
-        commit;
-        perform pg_catalog.pg_sleep(0.1);
+        began_at := pg_catalog.clock_timestamp();
+        select j.lane, j.msg_id into job from pgembedd._last_job(one) j;
+        exit when job.msg_id is null;
+        -- To look through a queue full of others' jobs takes a while; no more than half of the time goes into that.
+        look_again_at := pg_catalog.clock_timestamp() + (pg_catalog.clock_timestamp() - began_at);
+        loop
+            one := pgembedd._pipeline(name);
+            if one.state <> 'running' then
+                raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state, pgembedd._job_count(one), one.state_reason
+                    using errcode = 'object_not_in_prerequisite_state';
+            elsif pg_catalog.clock_timestamp() > deadline then
+                raise exception 'The pipeline "%" still has % jobs waiting after %.', name, pgembedd._job_count(one), timeout
+                    using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+            end if;
+            commit;
+            perform pg_catalog.pg_sleep(0.1);
+            exit when pg_catalog.clock_timestamp() > look_again_at and not pgembedd._any_queued(job.lane, array[job.msg_id]);
+        end loop;
     end loop;
 end $$;
 COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) IS 'Wait until nothing of the pipeline is queued; raises after the timeout, or when the pipeline does not run.';
+CREATE PROCEDURE pgembedd.wait_for(IN name text, IN id anyelement, IN timeout interval)
+    LANGUAGE plpgsql
+    AS $$
+begin
+    call pgembedd._wait_for_row(name, pg_catalog.to_jsonb(id), timeout);
+end $$;
+COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN id anyelement, IN timeout interval) IS 'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
+CREATE PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval)
+    LANGUAGE plpgsql
+    AS $$
+begin
+    call pgembedd._wait_for_row(name, pgembedd._key_from_text(pgembedd._pipeline(name), id), timeout);
+end $$;
+COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval) IS 'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
 CREATE TABLE pgembedd.activity (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer NOT NULL,
     written integer NOT NULL,
     cleared integer NOT NULL,
     unchanged integer NOT NULL,
-    gone integer NOT NULL
+    gone integer NOT NULL,
+    lag interval
 );
 COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 CREATE TABLE pgembedd.dead_letter (
     id bigint NOT NULL,
     pipeline_id integer,
@@ -3024,6 +4215,8 @@ CREATE VIEW pgembedd.status AS
     COALESCE(r.blank, (0)::bigint) AS blank,
     COALESCE(r.truncated, (0)::bigint) AS truncated,
     round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
+    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
+    a.lag,
     pgembedd._index_state(p.*) AS index,
     p.index_due_at
    FROM (((pgembedd.pipeline p
@@ -3041,11 +4234,21 @@ CREATE VIEW pgembedd.status AS
            FROM pgembedd.row_state
           GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
      LEFT JOIN ( SELECT activity.pipeline_id,
-            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows
+            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
+            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
            FROM pgembedd.activity
           WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
           GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
-COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes.';
+COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
+CREATE VIEW pgembedd.truncated AS
+ SELECT p.name AS pipeline,
+    r.key,
+    r.dropped_tokens,
+    r.since
+   FROM (pgembedd.row_state r
+     JOIN pgembedd.pipeline p ON ((p.id = r.pipeline_id)))
+  WHERE (r.state = 'truncated'::text);
+COMMENT ON VIEW pgembedd.truncated IS 'Rows whose text was longer than the model reads: how many tokens have no part in the vector, and since when.';
 CREATE SEQUENCE pgembedd.worker_idle
     START WITH 0
     INCREMENT BY 1
@@ -3085,45 +4288,63 @@ ALTER TABLE ONLY pgembedd.row_state
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._adopt_table(made pgembedd.pipeline, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._around(formatting text, alias text, after boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._attach_replica(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfilled(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._base_type(type oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._beside(name text, suffix text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._blank(content text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._brittle(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._builders(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._bury(queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_change(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_verify(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_when(index_when text, index_within interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._choose(what text, model text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._claimed_for(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._dealt(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._drop_unfinished(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._empty_column(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_column(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_indexes(made pgembedd.pipeline, index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_queue(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_table(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_view(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._estimated_rows(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._exists(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._follow(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_columns(formatting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_pieces(formatting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._free_name(source regclass, wished text) FROM PUBLIC;
@@ -3131,45 +4352,72 @@ REVOKE ALL ON FUNCTION pgembedd._generate(pipeline pgembedd.pipeline) FROM PUBLI
 REVOKE ALL ON FUNCTION pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_chunks_write(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._generate_on_row(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_function(source regclass, given text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_name(source regclass, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_triggers(host pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_wanted(queue text, message jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._guest_with(host pgembedd.pipeline, content_function text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_builder(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_cron(role oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_rows(source regclass, many bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hash(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hidden_from_owner(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hnsw(made pgembedd.pipeline) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._if_there(relation regclass, statement text, ending text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._holds_vectors(relation regclass, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._if_there(pipeline pgembedd.pipeline, statement text, given text, ending text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._import_chunks(name text, chunks regclass, pending regclass, fingerprint text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._import_pending(name text, pending regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_base(relation regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_frame(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_name(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_state(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_statements(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._index_within(frame regclass, relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._indexed_distance(source regclass, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._inherits(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._is_for(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._job_count(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_columns(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_definitions(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_from_text(pipeline pgembedd.pipeline, id text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_in_words(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_json(source regclass, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_match(source regclass, a text, b text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_match_numbered(source regclass, a text, b text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_numbered(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._key_operator(source regclass, nth bigint, strategy integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_record(source regclass, id text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._key_settings(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._last_job(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._layout_problem(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._leaves(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._look_at_all(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._owner(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._park(queue text, msg_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._party() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._pending(pipeline pgembedd.pipeline, pending regclass, alias text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._percent(source regclass, pages integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_function(id integer, verb text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_of(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._qualified_type(type oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_bytes(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_table(queue text) FROM PUBLIC;
@@ -3179,22 +4427,35 @@ REVOKE ALL ON FUNCTION pgembedd._readers(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._recall(pipeline pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._record(columns text[], alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse(message text, remedy text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._regenerate(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._row_count(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rows(pipeline pgembedd.pipeline, transition text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rows(source regclass, seen bigint, percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sample(percent double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shadow(current pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._shape(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sharing() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sharing_index(queue text, online boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sharing_index_name(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._stored(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap_key(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
@@ -3203,8 +4464,11 @@ REVOKE ALL ON FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s in
 REVOKE ALL ON FUNCTION pgembedd._target(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._trigger_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._triggers_of_others(source regclass, content_function text, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unpark(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unschedule_indexes() FROM PUBLIC;
@@ -3212,6 +4476,7 @@ REVOKE ALL ON FUNCTION pgembedd._vector_column(pipeline pgembedd.pipeline) FROM 
 REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vectors(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE pgembedd._wait_for_row(IN name text, IN id jsonb, IN timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._waiting_parties(queue text, at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._waits(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._wake(queue text) FROM PUBLIC;
@@ -3250,6 +4515,7 @@ REVOKE ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) FR
 GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.requeue(name text, ids jsonb[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.resume(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.retention() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.retry_failed(name text, reason text) FROM PUBLIC;
@@ -3269,3 +4535,5 @@ REVOKE ALL ON FUNCTION pgembedd.switch(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
 REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN id anyelement, IN timeout interval) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval) FROM PUBLIC;

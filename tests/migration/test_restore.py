@@ -1,4 +1,4 @@
-"""A dump with a pipeline and a full queue, restored elsewhere: everything goes on."""
+"""A dump with pipelines and full queues, restored elsewhere: everything goes on."""
 
 from __future__ import annotations
 
@@ -6,83 +6,157 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
 import pytest
 
 from tests.support.databases import Database, fresh_database
 from tests.support.pgmq_extension import PgmqServer
-from tests.support.sql import BACKFILL, FRESH, claim, connected, create_pipeline, make_documents, store, value
+from tests.support.roles import Roles, conninfo_as
+from tests.support.sql import (
+    BACKFILL,
+    FRESH,
+    claim,
+    claim_one,
+    column,
+    connected,
+    create_pipeline,
+    fail,
+    make_documents,
+    rows,
+    state,
+    store,
+    value,
+    work,
+)
 from worker.migrate import check_schema, migrate
 from worker.postgres import EmbeddedPostgres
 
 ROWS = 30
+FORMATS = ["plain", "custom"]
+
+# What leaves out of a dump all that only a superuser could restore.
+ANYBODYS = ("--no-owner", "--no-privileges", "--no-comments")
 
 
 @contextmanager
-def restored(server: EmbeddedPostgres, original: Database) -> Iterator[Database]:
+def restored(server: EmbeddedPostgres, original: Database, form: str = "plain") -> Iterator[Database]:
     """A new database with what pg_dump gives of `original`."""
-    dump = subprocess.run([str(server.bin_dir / "pg_dump"), original.conninfo], capture_output=True, check=True).stdout
     with fresh_database(server) as copy:
-        psql = [str(server.bin_dir / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", copy.conninfo]
-        subprocess.run(psql, input=dump, capture_output=True, check=True)
+        copy_over(server, original, copy.conninfo, form)
         yield copy
 
 
+def copy_over(server: EmbeddedPostgres, original: Database, conninfo: str, form: str, *options: str) -> None:
+    """Dump into that database, by the tools and in the format that people use."""
+    dump = [str(server.bin_dir / "pg_dump"), f"--format={form}", *options, original.conninfo]
+    dumped = subprocess.run(dump, capture_output=True, check=True).stdout
+    psql = [str(server.bin_dir / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", conninfo]
+    pg_restore = [str(server.bin_dir / "pg_restore"), "--exit-on-error", *options, "-d", conninfo]
+    done = subprocess.run(psql if form == "plain" else pg_restore, input=dumped, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def fill(database: Database) -> None:
-    """A pipeline with rows that are embedded, rows that wait in both lanes, and one that was given up."""
+    """A pipeline with rows that are embedded, rows that wait in both lanes, and one that was given up; and another
+
+    pipeline, into a table, whose first row is embedded.
+    """
     migrate(database.conninfo)
     with connected(database) as connection:
         make_documents(connection, ROWS)
         create_pipeline(connection)
+        fail(connection, claim(connection, BACKFILL, 1)[0], permanent=True)
         store(connection, claim(connection, BACKFILL, 10))
         connection.execute("insert into documents (id, title) select i, 'fresh' from generate_series(101, 105) i")
-        connection.execute("update documents set title = 'changed' where id = 1")
-
-
-def work_everything(connection: psycopg.Connection) -> None:
-    """Both lanes until they are empty."""
-    for queue in (FRESH, BACKFILL):
-        while jobs := claim(connection, queue):
-            store(connection, jobs)
+        connection.execute("update documents set title = 'changed' where id = 2")
+        connection.execute("create table letters (id int primary key, title text)")
+        create_pipeline(
+            connection,
+            name="letters",
+            source="letters",
+            content_columns=["title"],
+            embedding_table="chunks",
+            queue="mail",
+        )
+        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+        connection.execute("insert into letters values (1, 'first')")
+        store(connection, [claim_one(connection, "mail")])
+        connection.execute("insert into letters values (2, 'second')")
 
 
 def check(copy: Database) -> None:
     """Writes worked before anybody mended anything; `migrate` mends; every row gets its vector."""
     with connected(copy) as connection:
         connection.execute("insert into documents (id, title) values (200, 'written before migrate')")
+        connection.execute("insert into letters values (3, 'third')")
+        connection.execute("update letters set id = 4 where id = 1")
+        connection.execute("update documents set title = 'before, too' where id = 105")
+        connection.execute("delete from letters where id = 2")
     migrate(copy.conninfo)
     with connected(copy) as connection:
         check_schema(connection)
-        work_everything(connection)
-        assert value(connection, "select count(*) from documents where embedding is null") == 0
+        assert {state(connection, name) for name in ("documents", "letters")} == {"running"}
+        assert rows(connection, "select key, reason from pgembedd.failures") == [(1, "content")]
+        work(connection, (FRESH, BACKFILL, "mail", "mail_backfill"))
+        assert column(connection, "select id from documents where embedding is null") == [1], (
+            "the one that was given up"
+        )
+        assert column(connection, "select id from chunks order by id") == [3, 4]
         connection.execute("update documents set title = 'and again' where id = 200")
-        assert value(connection, "select queued from pgembedd.status") == 1
+        connection.execute("delete from letters")
+        assert value(connection, "select queued from pgembedd.status where pipeline = 'documents'") == 1
+        assert rows(connection, "select id from chunks") == []
+        connection.execute("select pgembedd.retry_failed()")
+        assert work(connection) == {1: "written", 200: "written"}
 
 
-def test_with_pgmq_as_sql(server: EmbeddedPostgres, empty_database: Database) -> None:
+@pytest.mark.parametrize("form", FORMATS)
+def test_with_pgmq_as_sql(server: EmbeddedPostgres, empty_database: Database, form: str) -> None:
     fill(empty_database)
-    with restored(server, empty_database) as copy:
+    with restored(server, empty_database, form) as copy:
         with connected(copy) as connection:
-            assert value(connection, "select queued + backfill from pgembedd.status") == ROWS - 10 + 6, "queues travel"
+            waiting = value(connection, "select queued + backfill from pgembedd.status where pipeline = 'documents'")
+            assert waiting == ROWS - 11 + 6, "queues travel"
         check(copy)
 
 
-def test_with_pgmq_as_an_extension(pgmq_server: PgmqServer, pgmq_database: Database) -> None:
+@pytest.mark.parametrize("form", FORMATS)
+def test_with_pgmq_as_an_extension(pgmq_server: PgmqServer, pgmq_database: Database, form: str) -> None:
     fill(pgmq_database)
     with pgmq_database.connect() as connection:
         installed = connection.execute("select pgmq_install from pgembedd.installation").fetchone()
         assert installed == ("extension",)
-    with restored(pgmq_server.server, pgmq_database) as copy:
+    with restored(pgmq_server.server, pgmq_database, form) as copy:
         check(copy)
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, empty_database: Database, form: str) -> None:
+    """--no-owner gives everything to whoever restores, here the owner of a database who is no superuser."""
+    owner = roles.make("owner")
+    fill(empty_database)
+    with fresh_database(server) as copy:
+        with copy.connect() as admin:
+            admin.execute(f"alter database {copy.name} owner to {owner}".encode())
+            admin.execute("create extension vector")
+        as_owner = Database(copy.name, conninfo_as(copy, owner))
+        copy_over(server, empty_database, as_owner.conninfo, form, *ANYBODYS)
+        check(as_owner)
+        with copy.connect() as admin:
+            functions = (
+                "select distinct proowner::regrole::text from pg_proc where pronamespace = 'pgembedd'::regnamespace"
+            )
+            assert column(admin, functions) == [owner]
+            worker = "select has_function_privilege('pgembedd_worker', 'pgembedd.models()', 'execute')"
+            assert value(admin, worker), "migrate grants again what the dump left out"
+
+
 def test_the_row_changed_while_queued_is_not_lost(server: EmbeddedPostgres, empty_database: Database) -> None:
-    """The stale vector of row 1 travels with its job, where the queue travels."""
+    """The stale vector of row 2 travels with its job, where the queue travels."""
     fill(empty_database)
     with restored(server, empty_database) as copy, connected(copy) as connection:
-        before = value(connection, "select embedding::text from documents where id = 1")
-        work_everything(connection)
-        assert value(connection, "select embedding::text from documents where id = 1") != before
+        before = value(connection, "select embedding::text from documents where id = 2")
+        work(connection)
+        assert value(connection, "select embedding::text from documents where id = 2") != before
 
 
 @pytest.mark.parametrize("queue", [FRESH, BACKFILL])

@@ -10,13 +10,9 @@ from tests.support.sql import (
     BACKFILL,
     call,
     claim,
-    claim_one,
     create_pipeline,
-    let_leases_run_out,
     make_documents,
-    read,
     reason,
-    release,
     rows,
     state,
     store,
@@ -40,19 +36,36 @@ AGAIN = 'drop the pipeline "documents" and create it again'
 BACK = f"Change the type back, or {AGAIN}."
 
 
+ANEW = (
+    "The table public.documents was dropped. Remove the pipeline with pgembedd.drop_pipeline('documents'), "
+    "then create it again for the new table of that name."
+)
+
+DISABLED = (
+    "Triggers of the pipeline on public.documents are disabled, so changes go unseen. ALTER TABLE public.documents "
+    "ENABLE TRIGGER ALL, then call pgembedd.resume('documents'), and pgembedd.backfill('documents', force => true) "
+    "if content may have changed meanwhile."
+)
+
+INHERITS = (
+    "public.documents takes part in table inheritance, or is one partition of a table, by now. Undo that, or drop "
+    'the pipeline "documents" and register the partitioned table.'
+)
+
+ATTACH = """
+    create table everything (like documents, primary key (id)) partition by range (id);
+    alter table everything attach partition documents for values from (0) to (100);
+"""
+
 BREAKAGES = {
     "dropped": (
         "drop table documents",
         "The table public.documents was dropped. Remove the pipeline with pgembedd.drop_pipeline('documents').",
     ),
-    "renamed": (
-        "alter table documents rename to papers",
-        "The table public.documents is now public.papers. Call pgembedd.resume('documents') to follow it.",
-    ),
-    "moved": (
-        "create schema app; alter table documents set schema app",
-        "The table public.documents is now app.documents. Call pgembedd.resume('documents') to follow it.",
-    ),
+    "dropped and created anew": ("drop table documents; create table documents (id int primary key)", ANEW),
+    "triggers disabled": ("alter table documents disable trigger all", DISABLED),
+    "a parent by now": ("create table child () inherits (documents)", INHERITS),
+    "a partition by now": (ATTACH, INHERITS),
     "content column renamed": (
         "alter table documents rename title to name",
         f'public.documents has no column "title" any more. Rename it back, or {AGAIN}.',
@@ -160,33 +173,6 @@ def test_a_content_function_that_is_gone(connection: psycopg.Connection) -> None
     connection.execute("create function embedding_input(documents) returns text language sql as $$ select 'x' $$")
     call(connection, "resume", name="documents")
     assert work(connection) == {1: "written"}
-
-
-def test_resume_follows_a_renamed_table(documents: psycopg.Connection) -> None:
-    documents.execute("alter table documents rename to papers")
-    documents.execute("update papers set title = 'x' where id = 1")
-    documents.execute("select pgembedd.sweep()")
-    assert claim(documents) == []
-    call(documents, "resume", name="documents")
-    documents.execute("update papers set title = 'x' where id = 2")
-    assert value(documents, "select source from pgembedd.status") in ("papers", "public.papers")
-    assert work(documents) == {1: "written", 2: "written"}
-    assert value(documents, "select pgembedd.sweep()") == 1
-    assert value(documents, "select message ->> 'table' from pgmq.q_embedding_backfill") == "papers"
-
-
-def test_a_rename_is_followed_before_anybody_notices(documents: psycopg.Connection) -> None:
-    """Between the rename and the sweep no job is lost: the read fails, and the jobs come back."""
-    documents.execute("update documents set title = 'x' where id = 1")
-    job = claim_one(documents)
-    documents.execute("alter table documents rename to papers")
-    with pytest.raises(psycopg.errors.UndefinedTable):
-        read(documents, [job])
-    assert "is now public.papers" in value(documents, "select pgembedd.diagnose(1)")
-    release(documents, [job])
-    call(documents, "resume", name="documents")
-    let_leases_run_out(documents)
-    assert work(documents) == {1: "written"}
 
 
 def test_a_column_of_no_concern_may_come_and_go(documents: psycopg.Connection) -> None:

@@ -47,15 +47,6 @@ def test_the_column_is_created(connection: psycopg.Connection, options: dict[str
     assert value(connection, TYPE) == made
 
 
-def test_a_fitting_column_is_taken_with_its_vectors(connection: psycopg.Connection) -> None:
-    make_documents(connection, 2)
-    connection.execute("alter table documents add embedding halfvec(3)")
-    connection.execute("update documents set embedding = '[1,2,3]' where id = 1")
-    assert create_pipeline(connection) == 1
-    assert queued(connection, BACKFILL) == [2]
-    assert vectors(connection)[0] == [1, 2, 3]
-
-
 def test_the_indexes_are_created(connection: psycopg.Connection) -> None:
     make_documents(connection)
     create_pipeline(connection, create_index=True, m=8, ef_construction=40)
@@ -194,15 +185,6 @@ def test_drop_pipeline_after_its_table(connection: psycopg.Connection) -> None:
     connection.execute("drop table documents")
     call(connection, "drop_pipeline", name="documents", drop_column=True)
     assert rows(connection, "select * from pgembedd.pipeline") == []
-
-
-def test_a_pipeline_can_be_created_again(connection: psycopg.Connection) -> None:
-    make_documents(connection, 2)
-    create_pipeline(connection, create_index=True)
-    work(connection)
-    call(connection, "drop_pipeline", name="documents")
-    assert create_pipeline(connection, create_index=True) == 0
-    assert column(connection, INDEXES) == ["documents_embedding_hnsw", "documents_embedding_missing"]
 
 
 def test_everything_is_one_transaction(database: Database, connection: psycopg.Connection) -> None:

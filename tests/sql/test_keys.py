@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.sql import BACKFILL, LANES, call, create_pipeline, queued, rows, value, work
+from tests.support.sql import BACKFILL, LANES, call, column, create_pipeline, queued, rows, value, work
 
 # Key columns, and two rows of them.
 KEYS: dict[str, tuple[str, list[str]]] = {
@@ -93,6 +93,31 @@ def test_a_key_goes_round(connection: psycopg.Connection, kind: str) -> None:
 
 def _names(columns: str) -> str:
     return ", ".join(part.rsplit(" ", 1)[0] if '"' in part else part.split()[0] for part in columns.split(", "))
+
+
+# Keys that Postgres writes: the definition of `id`, and what an UPDATE does to it.
+GENERATED = {
+    "identity": ("bigint generated always as identity", "id = default"),
+    "stored": ("text generated always as (upper(content)) stored", "content = 'other'"),
+    "with a default": ("uuid default gen_random_uuid()", "id = default"),
+}
+
+
+@pytest.mark.parametrize("destination", [{}, {"embedding_table": "chunks"}])
+@pytest.mark.parametrize("kind", GENERATED)
+def test_keys_that_postgres_writes(connection: psycopg.Connection, kind: str, destination: dict[str, str]) -> None:
+    made, change = GENERATED[kind]
+    connection.execute(f"create table documents (id {made}, content text, primary key (id))")
+    create_pipeline(connection, content_columns=["content"], **destination)
+    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("insert into documents (content) values ('one')")
+    first = value(connection, "select to_jsonb(id) from documents")
+    assert work(connection) == {first: "written"}
+    connection.execute(f"update documents set {change}")
+    second = value(connection, "select to_jsonb(id) from documents")
+    assert work(connection)[second] in ("written", "unchanged")
+    if destination:
+        assert column(connection, "select to_jsonb(id) from chunks") == [second]
 
 
 @pytest.mark.parametrize("kind", ["text", "citext", "composite key", "bytea", "composite type", "numeric", "enum"])

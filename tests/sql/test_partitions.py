@@ -103,6 +103,22 @@ def test_drop_pipeline_takes_the_triggers_of_partitions_along(partitioned: psyco
     assert rows(partitioned, "select tgname from pg_trigger where tgname like 'pgembedd%%'") == []
 
 
+def test_the_sweep_lets_go_of_a_detached_partition(partitioned: psycopg.Connection) -> None:
+    create_pipeline(partitioned, embedding_table="chunks")
+    partitioned.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    partitioned.execute("insert into documents (id, title) values (1, 'x'), (11, 'y')")
+    work(partitioned)
+    partitioned.execute("alter table documents detach partition low")
+    partitioned.execute("select pgembedd.sweep()")
+    assert rows(partitioned, "select id from chunks") == [(11,)]
+    partitioned.execute("update low set title = 'x2'; delete from low; truncate low; insert into low (id) values (2)")
+    assert queued(partitioned) == []
+    partitioned.execute("alter table documents attach partition low for values from (0) to (10)")
+    assert value(partitioned, "select pgembedd.sweep()") == 1
+    partitioned.execute("update low set title = 'x3'")
+    assert queued(partitioned) == [2]
+
+
 def test_a_detached_partition_does_no_harm(partitioned: psycopg.Connection) -> None:
     create_pipeline(partitioned)
     partitioned.execute("alter table documents detach partition low")

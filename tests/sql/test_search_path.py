@@ -94,12 +94,12 @@ def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -
     """But create_pipeline and wait_for, which say why; and what runs a user's code, under the user's path."""
     unpinned = column(
         documents,
-        """select proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and not exists (
+        """select distinct proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and not exists (
            select from unnest(proconfig) c
            where c in ('search_path=pg_catalog, pgembedd, pg_temp', 'search_path=pg_catalog, pg_temp'))
            order by 1""",
     )
-    assert unpinned == ["create_pipeline", "pipeline_1_read", "pipeline_1_write", "wait_for"]
+    assert unpinned == ["_wait_for_row", "create_pipeline", "pipeline_1_read", "pipeline_1_write", "wait_for"]
 
 
 def test_definers_that_read_users_tables_have_row_security_off(documents: psycopg.Connection) -> None:

@@ -83,6 +83,32 @@ def test_a_generated_column_changes_with_its_sources(
     assert work(connection) == {2: "written"}
 
 
+def test_content_of_another_table(connection: psycopg.Connection) -> None:
+    """Its changes are not seen; a touch of the row, by a trigger on that table for example, is."""
+    make_documents(connection, 2)
+    connection.execute("create table tags (id int references documents, tag text); insert into tags values (1, 'old')")
+    connection.execute(
+        "create function tagged(d documents) returns text language sql stable"
+        " as $$ select d.title || string_agg(tag, ' ') from public.tags t where t.id = d.id $$"
+    )
+    create_pipeline(connection, content_function="tagged", watch_columns=["title", "other"])
+    work(connection)
+    connection.execute("update tags set tag = 'new'")
+    assert queued(connection) == []
+    connection.execute("""
+        create function touch() returns trigger language plpgsql as $$
+        begin
+            update public.documents d set other = coalesce(other, 0) + 1 from changed where d.id = changed.id;
+            return null;
+        end $$;
+        create trigger touch after update on tags referencing new table as changed
+        for each statement execute function touch()
+    """)
+    connection.execute("update tags set tag = 'newer'")
+    assert queued(connection) == [1]
+    assert work(connection) == {1: "written"}
+
+
 def test_several_pipelines_on_one_table(connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
     create_pipeline(connection, name="titles", content_columns=["title"], embedding_column="title_vector")

@@ -260,7 +260,7 @@ def mark_alone(connection: psycopg.Connection, job: Job) -> bool:
     return bool(connection.execute(query("mark_alone"), values).fetchall()[0][0])
 
 
-def work(connection: psycopg.Connection, lanes: Iterable[str] = LANES) -> dict[Any, str]:
+def work(connection: psycopg.Connection, lanes: Iterable[str] = LANES, *, embed: Embed = made_up) -> dict[Any, str]:
     """Work both lanes until nothing can be claimed; id → last outcome."""
     done: dict[Any, str] = {}
     for lane in lanes:
@@ -271,7 +271,7 @@ def work(connection: psycopg.Connection, lanes: Iterable[str] = LANES) -> dict[A
             assert round_ < 19, f"the same jobs come back for ever: {done}"
             for pipeline_id in {job.pipeline_id for job in jobs}:
                 mine = [job for job in jobs if job.pipeline_id == pipeline_id]
-                outcomes = store(connection, mine)
+                outcomes = store(connection, mine, embed=embed)
                 done.update((_hashable(job.id), outcome) for job, outcome in zip(mine, outcomes, strict=True))
     return done
 

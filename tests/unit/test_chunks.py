@@ -40,6 +40,7 @@ def tokens_of(text: str) -> int:
 @settings(max_examples=150, deadline=None)
 @given(SPLITTERS, TEXTS, SIZES, st.booleans())
 @example(SPLITTER, "\ud83d\ude00 a\ud800b", (2, 1), False)
+@example(IN_WINDOWS, "thethethethethethethe. thethethe", (6, 1), False)
 def test_chunks_are_pieces_of_the_text_in_order_and_none_is_too_long(
     splitter: Splitter, text: str, size: tuple[int, int], markdown: bool
 ) -> None:

@@ -154,8 +154,9 @@ def test_every_view_is_documented_with_its_columns() -> None:
     columns = {
         "status": (
             "pipeline source destination model fingerprint state reason queued backfill oldest_age failing dead blank"
-            " truncated rows_per_minute index index_due_at"
+            " truncated rows_per_minute coverage lag index index_due_at"
         ),
+        "truncated": "pipeline key dropped_tokens since",
         "failures": "pipeline key reason error attempts history enqueued_at died_at queue message",
     }
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").glob("*.sql"))
@@ -168,7 +169,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
 def test_no_routine_is_documented_that_is_not_there() -> None:
     described = re.findall(r"^### (\w+)$", page("sql.md"), re.MULTILINE)
 
-    assert set(described) == {*routines(), "status", "failures"}
+    assert set(described) == {*routines(), "status", "failures", "truncated"}
 
 
 # -- Exit codes and events ---------------------------------------------------------------------------------

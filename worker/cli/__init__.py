@@ -1,7 +1,8 @@
 """The command line: a thin skin over the SQL interface and the worker.
 
 Exit codes: 0 done · 1 something failed · 2 a setting, an argument or a missing right · 3 the database cannot be
-reached · 4 the schema is missing, older or newer · 5 the model is missing, damaged or another · 130 interrupted.
+reached · 4 the schema is missing, older or newer · 5 the model is missing, damaged or another ·
+6 verify found wrong vectors · 130 interrupted.
 """
 
 import sys
@@ -19,10 +20,13 @@ COMMANDS = {
     "run": "run",
     "demo": "demo",
     "status": "status",
+    "truncated": "truncated",
     "search": "search",
     "backfill": "backfill",
     "retry": "retry",
+    "verify": "verify",
     "index": "index",
+    "import": "imports",
     "model": "model",
     "tune": "tune",
     "doctor": "doctor",
@@ -50,7 +54,7 @@ def cli() -> None:
 
     The database is the one of DATABASE_URL, or of libpq's own variables (PGHOST, PGDATABASE, ...); without any,
     a private Postgres in ./.pgembedd. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 database not
-    reached, 4 schema, 5 model.
+    reached, 4 schema, 5 model, 6 wrong vectors found.
     """
 
 

@@ -37,11 +37,13 @@ def command(text: str, database: str | None, pipeline: str | None, limit: int, s
 
 
 def print_hits(console: Console, hits: list[Hit]) -> None:
-    """One line a hit: distance, key, the beginning of the content."""
+    """One line a hit: distance, key, for a chunk its number, the beginning of the content."""
     if not hits:
         console.print("No row has a vector yet; `pgembedd status` shows what is queued.")
     for hit in hits:
         key = ", ".join(str(value) for value in hit.key.values())
+        if hit.chunk_no is not None:
+            key += f" #{hit.chunk_no}"
         line = Text(f"{hit.distance:7.4f}  ", style="cyan")
         line.append(key, style="bold").append("  " + _beginning(hit), style="default")
         console.print(line, no_wrap=True, overflow="ellipsis")

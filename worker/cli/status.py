@@ -3,6 +3,8 @@
 import json
 import time
 from datetime import datetime, timedelta
+from decimal import Decimal
+from math import floor
 from typing import Any
 
 import click
@@ -24,7 +26,7 @@ COLORS = {"running": "green", "paused": "yellow", "stopped": "red"}
 @click.option("--watch", is_flag=True, help="Show it again every two seconds until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a pipeline.")
 def command(database: str | None, watch: bool, as_json: bool) -> None:
-    """What is queued, how old it is, what failed, how fast it goes."""
+    """How far each pipeline is, what is queued and since when, what failed, how fast it goes."""
     with open_connection(database) as connection:
         if as_json:
             for row in _rows(connection):
@@ -59,7 +61,7 @@ def _table(rows: list[dict[str, Any]]) -> Table | str:
     table = Table(box=None, padding=(0, 1, 0, 0), caption=_reasons(rows), caption_justify="left", caption_style="")
     table.add_column("pipeline", overflow="fold")
     table.add_column("state", no_wrap=True)
-    for column in ("queued", "backfill", "oldest", "failing", "dead", "blank", "cut", "rows/min"):
+    for column in ("done", "queued", "backfill", "oldest", "failing", "dead", "blank", "cut", "rows/min", "lag"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         state = row["state"]
@@ -68,10 +70,12 @@ def _table(rows: list[dict[str, Any]]) -> Table | str:
         table.add_row(
             row["pipeline"],
             f"[{COLORS[state]}]{state}[/]",
+            _share(row["coverage"]),
             queued,
             backfill,
             _age(row["oldest_age"]),
             *others,
+            _age(row["lag"]),
         )
     return table
 
@@ -83,6 +87,13 @@ def _reasons(rows: list[dict[str, Any]]) -> str | None:
     return "\n".join(reasons + indexes) or None
 
 
+def _share(coverage: Decimal | None) -> str:
+    """In per cent, rounded down: 100 % is all of it."""
+    if coverage is None:
+        return "?"
+    return "100 %" if coverage == 1 else f"{floor(coverage * 1000) / 10:.1f} %"
+
+
 def _age(age: timedelta | None) -> str:
     """Seconds, minutes, hours or days: the largest that fits."""
     if age is None:
@@ -91,4 +102,4 @@ def _age(age: timedelta | None) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"

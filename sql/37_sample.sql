@@ -1,0 +1,130 @@
+-- A look at some rows of a table: it costs the same whether there are a thousand rows or a billion.
+
+create or replace function pgembedd._leaves(source regclass) returns table (relation regclass, pages bigint, density double precision)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- The size is the present one; how many rows go on a page is as of the last ANALYZE, and null before that.
+    select c.oid::regclass, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
+           nullif(greatest(c.reltuples, 0), 0) / nullif(c.relpages, 0)
+    from (select source as oid union select t.relid from pg_partition_tree(source) t) leaf
+    join pg_class c on c.oid = leaf.oid
+    where c.relkind = 'r'
+$$;
+
+-- The share of a table's pages, in per cent, that makes about so many; all of it where it has not many more.
+create or replace function pgembedd._percent(source regclass, pages integer) returns double precision
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when sum(l.pages) > 2 * $2 then 100.0 * $2 / sum(l.pages) else 100 end from _leaves(source) l
+$$;
+
+-- The clause that takes that share: always the same pages, so that what is told of them does not flicker.
+create or replace function pgembedd._sample(percent double precision) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select case when percent < 100 then format('tablesample system (%s) repeatable (0)', percent) else '' end $$;
+
+-- How many rows a table has, when there are `seen` in that share of its pages.
+create or replace function pgembedd._rows(source regclass, seen bigint, percent double precision) returns double precision
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when percent = 100 then seen
+                else coalesce(sum(l.pages * coalesce(l.density, seen / nullif(percent / 100 * t.pages, 0))), 0) end
+    from _leaves(source) l cross join (select sum(pages)::double precision as pages from _leaves(source)) t
+$$;
+
+-- The same in one call; null when the table cannot be looked at.
+create or replace function pgembedd._row_count(source regclass) returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '100ms'
+as $$
+declare
+    percent double precision;
+    seen bigint;
+begin
+    percent := _percent(source, 300);
+    execute format('select count(*) from %s s %s', source, _sample(percent)) into seen;
+    return round(_rows(source, seen, percent));
+exception when others then
+    return null;
+end $$;
+
+-- The share of the source's rows whose vector is up to date, from 0 to 1, rounded down; blank rows are done. Exact
+-- for a small table, an estimate for a large one. `waiting` is how many jobs and dead letters there are. Null when
+-- the table cannot be looked at: it was dropped, or somebody alters it. status has to say the rest all the same.
+create or replace function pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) returns numeric
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '100ms'
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+as $$
+declare
+    percent double precision;
+    seen bigint;
+    lacking bigint;
+    total double precision;
+begin
+    -- Many pages rather than many rows: what is done and what is not tends to lie together.
+    percent := _percent(pipeline.source, (select least(1000, greatest(300, 30000 / coalesce(max(l.density), 30)))::integer
+                                          from _leaves(pipeline.source) l));
+    execute format($q$
+        select count(*), count(*) filter (where %s and not exists (
+            select from pgembedd.row_state r where r.pipeline_id = %s and r.state = 'blank' and r.key = %s))
+        from %s s %s $q$,
+        _waits(pipeline), pipeline.id, _key_json(pipeline.source, 's'), pipeline.source, _sample(percent)) into seen, lacking;
+    total := _rows(pipeline.source, seen, percent);
+    if total = 0 then return (waiting = 0)::integer; end if;
+    -- Rows without a vector are mostly those that are queued or dead, so they are not added up.
+    return greatest(0, floor(10000 * (1 - greatest(waiting, total * lacking / greatest(seen, 1)) / total)) / 10000);
+exception when others then
+    return null;
+end $$;
+
+-- Say so when many rows of a new pipeline are longer than what goes into one vector. The content is read as a worker
+-- reads it, as the table's owner; whatever goes wrong with that is no reason to make no pipeline.
+create or replace function pgembedd._propose_chunks(made pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+as $$
+declare
+    started timestamptz := clock_timestamp();
+    keys jsonb[];
+    seen bigint := 0;
+    long bigint := 0;
+    these record;
+begin
+    if made.embedding_table is not null then return; end if;
+    execute format('select array_agg(k.id) from (select %s as id from %s s %s order by random() limit 200) k',
+        _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50))) into keys;
+    for n in 1 .. coalesce(cardinality(keys), 0) by 10 loop
+        exit when clock_timestamp() > started + interval '1 second';  -- a slow content function, or texts of megabytes
+        execute format('select count(*) as seen, count(*) filter (where pgembedd._tokens(r.content) > 512) as long from %s($1) r',
+            _pipeline_function(made.id, 'read')) into these using keys[n : n + 9];
+        seen := seen + these.seen;
+        long := long + these.long;
+    end loop;
+    if long * 20 > seen then
+        raise notice '% of % rows of % that were looked at seem to be longer than 512 tokens, which is about what goes into one vector: the rest of their text would not be found.',
+            long, seen, made.source
+            using hint = format('Drop the pipeline and create it with embedding_table => %L instead of an embedding_column: '
+                                'then long texts are cut into chunks, each with a vector of its own. The lengths are estimates.',
+                                (select relname from pg_class where oid = made.source) || '_embeddings');
+    end if;
+exception when others then
+    raise notice 'The content of % could not be looked at: %', made.source, sqlerrm;
+end $$;
+
+-- About how many tokens a text has: four characters of English make one, and so does one of Chinese. Accents, Greek
+-- and Cyrillic are between. In UTF-8 these take one, three and two bytes a character.
+create or replace function pgembedd._tokens(content text) returns bigint
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select (length(content) + 3 * (octet_length(content) - length(content)) / 2) / 4::bigint $$;

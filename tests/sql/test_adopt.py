@@ -1,0 +1,195 @@
+"""create_pipeline(adopt => ...): vectors that are there before the pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.refusals import refused
+from tests.support.roles import Roles
+from tests.support.sql import (
+    BACKFILL,
+    call,
+    column,
+    connected,
+    create_pipeline,
+    empty,
+    made_up,
+    make_documents,
+    queued,
+    rows,
+    value,
+    vectors,
+    work,
+)
+
+HINT = "Say adopt => true to keep them and embed what is missing, if they are of the model gte-small; or adopt => false"
+
+
+@pytest.fixture
+def filled(connection: psycopg.Connection) -> psycopg.Connection:
+    """Three documents, of which the first two have vectors of somebody's."""
+    make_documents(connection, 3)
+    connection.execute("alter table documents add embedding halfvec(3)")
+    connection.execute("update documents set embedding = '[1,2,3]' where id < 3")
+    return connection
+
+
+def test_vectors_of_an_unknown_model_ask_for_a_choice(filled: psycopg.Connection) -> None:
+    with refused("public.documents.embedding holds vectors already.", HINT):
+        create_pipeline(filled)
+    filled.execute("update documents set embedding = null")
+    assert create_pipeline(filled) == 3
+
+
+def test_with_true_they_are_kept(filled: psycopg.Connection) -> None:
+    assert create_pipeline(filled, adopt=True) == 1
+    assert work(filled) == {3: "written"}
+    assert vectors(filled)[:2] == [[1, 2, 3]] * 2
+
+
+def test_with_false_every_row_is_embedded_anew(filled: psycopg.Connection) -> None:
+    create_pipeline(filled, name="other", embedding_column="other_embedding", backfill=False)
+    filled.execute(
+        "create function stamp() returns trigger language plpgsql as 'begin new.other := 7; return new; end'"
+    )
+    filled.execute("create trigger stamp before update on documents for each row execute function stamp()")
+    assert create_pipeline(filled, adopt=False, create_index=True, index_when="now") == 3
+    assert vectors(filled) == [None] * 3
+    assert queued(filled) == [], "no pipeline takes it for a change"
+    assert column(filled, "select other from documents order by id") == [7, 7, None], "the table's own triggers fire"
+    assert rows(filled, "select proname from pg_proc where proname like 'pipeline\\_0%%'") == []
+    assert set(work(filled, [BACKFILL]).values()) == {"written"}
+
+
+@pytest.mark.parametrize("adopt", [None, True, False])
+def test_where_there_is_nothing_to_adopt_every_choice_will_do(
+    connection: psycopg.Connection, adopt: bool | None
+) -> None:
+    make_documents(connection, 2)
+    assert create_pipeline(connection, adopt=adopt) == 2
+    assert create_pipeline(connection, name="chunked", adopt=adopt, embedding_table="chunks") == 2
+
+
+def test_a_column_of_another_kind_is_not_adopted(filled: psycopg.Connection) -> None:
+    with refused("public.documents.embedding is public.halfvec(3), but this pipeline writes public.halfvec(4)."):
+        create_pipeline(filled, adopt=True, dimensions=4)
+
+
+def test_a_pipeline_that_was_dropped_is_created_again(connection: psycopg.Connection) -> None:
+    make_documents(connection, 2)
+    create_pipeline(connection, create_index=True)
+    work(connection)
+    before = vectors(connection)
+    call(connection, "drop_pipeline", name="documents")
+    with refused("public.documents.embedding holds vectors already.", HINT):
+        create_pipeline(connection, create_index=True)
+    assert create_pipeline(connection, create_index=True, adopt=True) == 0
+    assert vectors(connection) == before
+    indexes = "select indexrelid::regclass::text from pg_index where indrelid = 'documents'::regclass order by 1"
+    assert column(connection, indexes) == ["documents_embedding_hnsw", "documents_embedding_missing", "documents_pkey"]
+
+
+def test_emptying_runs_as_the_owner_of_the_table(roles: Roles, database: Database) -> None:
+    """The triggers of the table must get no more rights than its owner has."""
+    owner = roles.make("owner")
+    with connected(database) as connection:
+        make_documents(connection, 1)
+        connection.execute("alter table documents add embedding halfvec(3) default '[1,2,3]', add who text")
+        connection.execute(
+            "create function stamp() returns trigger language plpgsql"
+            " as 'begin new.who := current_user; return new; end'"
+        )
+        connection.execute("create trigger stamp before update on documents for each row execute function stamp()")
+        connection.execute(f"alter table documents owner to {owner}")
+        create_pipeline(connection, adopt=False)
+        assert value(connection, "select who from documents") == owner
+
+
+def chunked(connection: psycopg.Connection, **options: Any) -> Any:
+    """A pipeline into `chunks`, pinned to a model."""
+    queued = create_pipeline(connection, embedding_table="chunks", content_columns=["content"], **options)
+    connection.execute("update pgembedd.pipeline set fingerprint = 'model-1'")
+    return queued
+
+
+@pytest.fixture
+def left(connection: psycopg.Connection) -> psycopg.Connection:
+    """The chunks of a pipeline that was dropped; since then row 1 was deleted, row 2 changed, row 3 came."""
+    make_documents(connection, 2)
+    chunked(connection)
+    work(connection)
+    call(connection, "drop_pipeline", name="documents")
+    connection.execute("delete from documents where id = 1")
+    connection.execute("update documents set content = 'changed' where id = 2")
+    connection.execute("insert into documents (id, content) values (3, 'new'), (4, 'content 2')")
+    return connection
+
+
+def chunks(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return rows(connection, "select id, chunk from chunks order by id, chunk_no")
+
+
+def test_an_embedding_table_asks_for_a_choice(left: psycopg.Connection) -> None:
+    with refused("public.chunks holds vectors already.", HINT):
+        chunked(left)
+    left.execute("truncate chunks")
+    assert chunked(left) == 3
+
+
+def test_an_embedding_table_is_taken_over_and_brought_into_step(left: psycopg.Connection) -> None:
+    left.execute("update documents set content = 'content 2' where id = 2")  # and back again
+    before = rows(left, "select embedded_at from chunks where id = 2")
+    assert chunked(left, adopt=True) == 3
+    assert chunks(left) == [(2, "content 2")], "the chunks of rows that are gone go at once"
+    assert work(left) == {2: "unchanged", 3: "written", 4: "written"}
+    assert rows(left, "select embedded_at from chunks where id = 2") == before
+    left.execute("delete from documents where id = 2")
+    assert chunks(left) == [(3, "new"), (4, "content 2")]
+
+
+def test_chunks_of_another_model_are_embedded_again(left: psycopg.Connection) -> None:
+    left.execute("update chunks set model = 'model-0'; update documents set content = 'content 2' where id = 2")
+    chunked(left, adopt=True)
+    assert work(left)[2] == "written"
+    assert column(left, "select distinct model from chunks") == ["model-1"]
+
+
+def test_an_embedding_table_is_emptied_and_taken_over(left: psycopg.Connection) -> None:
+    assert chunked(left, adopt=False) == 3
+    assert chunks(left) == []
+    work(left)
+    assert chunks(left) == [(2, "changed"), (3, "new"), (4, "content 2")]
+    assert rows(left, "select embedding::text from chunks where id = 3") == [(str(made_up("new")).replace(" ", ""),)]
+
+
+STRANGE = {
+    "alter table chunks drop chunk_no cascade": "it has no column chunk_no",
+    "alter table chunks alter embedding type halfvec(4) using '[1,2,3,4]'": (
+        "its column embedding is halfvec(4), not halfvec(3)"
+    ),
+    "alter table chunks alter id type bigint": "its column id is bigint, not integer",
+    "alter table chunks drop constraint chunks_pkey": "its primary key is not (id, chunk_no)",
+}
+
+
+@pytest.mark.parametrize("ddl", STRANGE)
+def test_a_table_of_another_layout_is_not_taken(left: psycopg.Connection, ddl: str) -> None:
+    left.execute("drop view chunks_view; alter table chunks alter embedding drop not null")
+    left.execute(ddl)
+    problem = STRANGE[ddl].replace("halfvec", "public.halfvec")
+    with refused(
+        f"public.chunks is there already, and is no embedding table of public.documents: {problem}.",
+        "Name another embedding_table: it is created.",
+    ):
+        chunked(left, adopt=True)
+
+
+def test_the_table_of_another_pipeline_is_not_taken(left: psycopg.Connection) -> None:
+    chunked(left, adopt=True)
+    empty(left)
+    with refused('public.chunks is filled by the pipeline "documents" already.', "Name another embedding_table."):
+        chunked(left, name="another", adopt=True)

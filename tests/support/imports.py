@@ -1,0 +1,34 @@
+"""What an import found, and doing it."""
+
+from __future__ import annotations
+
+import psycopg
+
+from tests.support.sql import column
+from worker.imports.plan import Plan, Refused, carry_out
+
+
+def only(found: list[Plan | Refused]) -> Plan:
+    """The only one, which is a plan."""
+    (plan,) = found
+    assert isinstance(plan, Plan), plan
+    return plan
+
+
+def carried_out(connection: psycopg.Connection, found: list[Plan | Refused]) -> list[str]:
+    """Do the only one; what it says it did."""
+    done = carry_out(connection, only(found))
+    assert isinstance(done, list), done
+    return done
+
+
+def why(found: list[Plan | Refused]) -> str:
+    """The only one, which was refused, and why."""
+    (refused,) = found
+    assert isinstance(refused, Refused), refused
+    return refused.why
+
+
+def triggers(connection: psycopg.Connection) -> set[str]:
+    """All triggers that somebody made."""
+    return set(column(connection, "select tgname from pg_trigger where not tgisinternal"))

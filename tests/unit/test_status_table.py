@@ -1,0 +1,50 @@
+"""`pgembedd status` for people: a line a pipeline, in a terminal of a hundred columns."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from worker.cli.status import _age, _share, _table
+
+
+def row(**values: Any) -> dict[str, Any]:
+    numbers = {"queued": 0, "backfill": 0, "failing": 0, "dead": 0, "blank": 0, "truncated": 0, "rows_per_minute": 0}
+    others = {"pipeline": "documents", "state": "running", "reason": None, "oldest_age": None, "index": "valid"}
+    return {**numbers, **others, "coverage": Decimal(1), "lag": None, **values}
+
+
+def shown(*rows: dict[str, Any]) -> list[str]:
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(_table(list(rows)))
+    return capture.get().splitlines()
+
+
+def test_large_numbers_keep_a_line_each() -> None:
+    large = {"queued": 12345, "backfill": 1234567, "failing": 123, "dead": 12345, "blank": 123456, "truncated": 12345}
+    times = {"oldest_age": timedelta(hours=20), "lag": timedelta(minutes=13), "rows_per_minute": Decimal("12345.6")}
+    lines = shown(row(), row(coverage=Decimal("0.0123"), **large, **times))
+    assert len(lines) == 3
+    assert " ".join(lines[1].split()) == "documents running 100 % 0 0 - 0 0 0 0 0 -"
+    assert " ".join(lines[2].split()[2:]) == "1.2 % 12345 1234567 20 h 123 12345 123456 12345 12345.6 13 min"
+
+
+@pytest.mark.parametrize(
+    ("coverage", "text"),
+    [("1", "100 %"), ("0.9999", "99.9 %"), ("0.5", "50.0 %"), ("0.0004", "0.0 %"), (None, "?")],
+)
+def test_only_all_of_it_is_a_hundred_per_cent(coverage: str | None, text: str) -> None:
+    assert _share(Decimal(coverage) if coverage else None) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (0.31, "0.3 s"), (9.96, "10.0 s"), (45, "45 s"), (119, "119 s"), (120, "2 min"), (172800, "2 d")],
+)
+def test_ages(seconds: float | None, text: str) -> None:
+    assert _age(None if seconds is None else timedelta(seconds=seconds)) == text
