@@ -165,9 +165,12 @@ def store(
     contents: Sequence[Content] | None = None,
     *,
     embed: Embed = made_up,
-    dropped: int = 0,
+    dropped: int | Sequence[int] = 0,
 ) -> list[str]:
-    """Store vectors for what was read (read now, if not given); one outcome per job. Chunks are paragraphs."""
+    """Store vectors for what was read (read now, if not given); one outcome per job. Chunks are paragraphs.
+
+    `dropped` is the number of tokens that were cut off: of each job, or the same of all.
+    """
     contents = read(connection, jobs) if contents is None else contents
     values = {
         "queue": jobs[0].queue,
@@ -175,7 +178,7 @@ def store(
         "msg_ids": [job.msg_id for job in jobs],
         "read_cts": [job.read_ct for job in jobs],
         "hashes": [content.hash for content in contents],
-        "dropped": [dropped for _ in jobs],
+        "dropped": [dropped for _ in jobs] if isinstance(dropped, int) else list(dropped),
     }
     if jobs[0].chunked:
         values |= _chunks(contents, embed)
@@ -187,13 +190,18 @@ def store(
     return [outcomes[job.msg_id] for job in jobs]
 
 
+def paragraphs(text: str) -> list[re.Match[str]]:
+    """What stands for the worker's splitter."""
+    return list(re.finditer(r"\S(?:.|\n(?!\n))*", text))
+
+
 def _chunks(contents: Sequence[Content], embed: Embed) -> dict[str, Any]:
     """The paragraphs of all contents, a vector for those whose text is not there yet."""
     arrays: dict[str, list[Any]] = {
         name: [] for name in ("jobs", "nos", "texts", "starts", "ends", "hashes", "embeddings", "tokens")
     }
     for job, content in enumerate(contents, start=1):
-        for no, found in enumerate(re.finditer(r"\S(?:.|\n(?!\n))*", content.text or "")):
+        for no, found in enumerate(paragraphs(content.text or "")):
             text = (content.before or "") + found[0] + (content.after or "")
             digest = hashlib.sha256(text.encode()).digest()
             new = digest not in (content.known or [])

@@ -1,0 +1,1 @@
+"""The machine behind tests/sql/test_stateful.py."""
