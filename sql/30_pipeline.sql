@@ -349,7 +349,7 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd.drop_pipeline(name text, drop_column boolean default false) returns void
+create or replace function pgembedd.drop_pipeline(name text, drop_vectors boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -359,7 +359,7 @@ declare
 begin
     if (_shadow(gone)).id is not null then
         perform _refuse(format('"%s" has "%s" beside it.', name, (_shadow(gone)).name),
-            format('Drop that first: select pgembedd.drop_pipeline(%L, drop_column => true).', (_shadow(gone)).name));
+            format('Drop that first: select pgembedd.drop_pipeline(%L, drop_vectors => true).', (_shadow(gone)).name));
     end if;
     -- First: whoever builds it holds a lock that dropping a trigger would wait for.
     if _exists(gone.source) then
@@ -386,10 +386,10 @@ begin
     loop
         execute format('drop index %s', item.index);
     end loop;
-    if drop_column and gone.embedding_table is not null and _exists(gone.embedding_table) then
+    if drop_vectors and gone.embedding_table is not null and _exists(gone.embedding_table) then
         execute format('drop view if exists %s', _view_name(gone));
         execute format('drop table %s', gone.embedding_table);
-    elsif drop_column and gone.embedding_table is null and _exists(gone.source) then
+    elsif drop_vectors and gone.embedding_table is null and _exists(gone.source) then
         execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
@@ -397,7 +397,7 @@ begin
     perform _foretell_return(gone);
 end $$;
 comment on function pgembedd.drop_pipeline is
-    'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';
+    'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_vectors.';
 
 create or replace function pgembedd._exists(source regclass) returns boolean
 language sql stable

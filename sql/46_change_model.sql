@@ -76,7 +76,7 @@ begin
             'Let a pipeline take its place: pgembedd import supabase, or pgembedd.create_pipeline() for that column.');
     elsif beside.id is not null then
         perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
-            format('Remove that first: select pgembedd.drop_pipeline(%L, drop_column => true).', beside.name));
+            format('Remove that first: select pgembedd.drop_pipeline(%L, drop_vectors => true).', beside.name));
     elsif _problem(current) is not null then
         perform _refuse(format('The model of "%s" cannot be changed: %s', current.name, _problem(current)));
     end if;

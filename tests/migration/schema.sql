@@ -362,7 +362,7 @@ begin
             'Let a pipeline take its place: pgembedd import supabase, or pgembedd.create_pipeline() for that column.');
     elsif beside.id is not null then
         perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
-            format('Remove that first: select pgembedd.drop_pipeline(%L, drop_column => true).', beside.name));
+            format('Remove that first: select pgembedd.drop_pipeline(%L, drop_vectors => true).', beside.name));
     elsif _problem(current) is not null then
         perform _refuse(format('The model of "%s" cannot be changed: %s', current.name, _problem(current)));
     end if;
@@ -3487,7 +3487,7 @@ begin
     end if;
     return problem;
 end $$;
-CREATE FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean DEFAULT false) RETURNS void
+CREATE FUNCTION pgembedd.drop_pipeline(name text, drop_vectors boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -3497,7 +3497,7 @@ declare
 begin
     if (_shadow(gone)).id is not null then
         perform _refuse(format('"%s" has "%s" beside it.', name, (_shadow(gone)).name),
-            format('Drop that first: select pgembedd.drop_pipeline(%L, drop_column => true).', (_shadow(gone)).name));
+            format('Drop that first: select pgembedd.drop_pipeline(%L, drop_vectors => true).', (_shadow(gone)).name));
     end if;
     -- First: whoever builds it holds a lock that dropping a trigger would wait for.
     if _exists(gone.source) then
@@ -3524,17 +3524,17 @@ begin
     loop
         execute format('drop index %s', item.index);
     end loop;
-    if drop_column and gone.embedding_table is not null and _exists(gone.embedding_table) then
+    if drop_vectors and gone.embedding_table is not null and _exists(gone.embedding_table) then
         execute format('drop view if exists %s', _view_name(gone));
         execute format('drop table %s', gone.embedding_table);
-    elsif drop_column and gone.embedding_table is null and _exists(gone.source) then
+    elsif drop_vectors and gone.embedding_table is null and _exists(gone.source) then
         execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
     perform _foretell_return(gone);
 end $$;
-COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_column.';
+COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_vectors boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_vectors.';
 CREATE FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) RETURNS SETOF bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4501,7 +4501,7 @@ REVOKE ALL ON FUNCTION pgembedd.compare_models(name text, sample integer, k inte
 REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
-REVOKE ALL ON FUNCTION pgembedd.drop_pipeline(name text, drop_column boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.drop_pipeline(name text, drop_vectors boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) FROM PUBLIC;

@@ -91,10 +91,10 @@ def test_an_embedding_table_is_left_alone(
 
 def test_a_reverse_takes_an_embedding_table_with_it(project: Project, connection: psycopg.Connection) -> None:
     made = CreateEmbeddingPipelineOp("documents", "documents", content_columns=["title"], embedding_table="chunks")
-    assert made.reverse().options == {"drop_column": True}
+    assert made.reverse().options == {"drop_vectors": True}
     assert CreateEmbeddingPipelineOp("documents", "documents").reverse().options == {}
     project.edit("versions/0001_documents.py", 'body"],', 'body"], embedding_table="chunks"')
-    project.edit("versions/0001_documents.py", '_pipeline("documents")', '_pipeline("documents", drop_column=True)')
+    project.edit("versions/0001_documents.py", '_pipeline("documents")', '_pipeline("documents", drop_vectors=True)')
     for _ in range(2):
         project.run("upgrade", "head")
         assert value(connection, "select to_regclass('chunks')") == "chunks"

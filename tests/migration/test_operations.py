@@ -142,8 +142,8 @@ def test_a_database_without_pgembedd(project: Project, database: Database) -> No
 def test_a_pgembedd_older_than_an_option(project: Project, connection: psycopg.Connection) -> None:
     connection.execute("drop function pgembedd.drop_pipeline(text, boolean)")
     connection.execute("create function pgembedd.drop_pipeline(name text) returns void language sql as ''")
-    project.revision("0001_documents", None, "op.drop_embedding_pipeline('documents', drop_column=True)")
-    with sentence(OperationError, "older than the option 'drop_column'"):
+    project.revision("0001_documents", None, "op.drop_embedding_pipeline('documents', drop_vectors=True)")
+    with sentence(OperationError, "older than the option 'drop_vectors'"):
         project.run("upgrade", "head")
 
 

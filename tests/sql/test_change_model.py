@@ -107,7 +107,7 @@ def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
     call(documents, "rollback", name="documents")
     assert found(documents) == old(range(1, 13))
     call(documents, "switch", name="documents")
-    call(documents, "drop_pipeline", name="documents.previous", drop_column=True)
+    call(documents, "drop_pipeline", name="documents.previous", drop_vectors=True)
     insert(documents, range(13, 14))
     work_both(documents, new="documents")
     assert found(documents) == new(range(1, 14))
@@ -219,7 +219,7 @@ def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
 
 def test_a_change_given_up_leaves_nothing(documents: psycopg.Connection) -> None:
     begin(documents)
-    call(documents, "drop_pipeline", name="documents.next", drop_column=True)
+    call(documents, "drop_pipeline", name="documents.next", drop_vectors=True)
     assert begin(documents) == 10
 
 

@@ -162,7 +162,7 @@ def test_drop_pipeline_leaves_the_vectors(connection: psycopg.Connection) -> Non
 def test_drop_pipeline_with_its_column(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     create_pipeline(connection, create_index=True)
-    call(connection, "drop_pipeline", name="documents", drop_column=True)
+    call(connection, "drop_pipeline", name="documents", drop_vectors=True)
     assert rows(connection, TYPE) == []
 
 
@@ -183,7 +183,7 @@ def test_drop_pipeline_after_its_table(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     create_pipeline(connection)
     connection.execute("drop table documents")
-    call(connection, "drop_pipeline", name="documents", drop_column=True)
+    call(connection, "drop_pipeline", name="documents", drop_vectors=True)
     assert rows(connection, "select * from pgembedd.pipeline") == []
 
 

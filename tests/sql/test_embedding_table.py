@@ -398,7 +398,7 @@ def test_dropping_the_pipeline_keeps_the_chunks_unless_told_otherwise(chunked: p
         assert chunks(chunked) == [(1, 0, "one")]
         chunked.execute("delete from documents")
         assert chunks(chunked) == [(1, 0, "one")]
-    call(chunked, "drop_pipeline", name="documents", drop_column=True)
+    call(chunked, "drop_pipeline", name="documents", drop_vectors=True)
     assert value(chunked, "select to_regclass('chunks')") is None
     assert value(chunked, "select to_regclass('chunks_view')") is None
 

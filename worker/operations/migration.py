@@ -42,7 +42,7 @@ class CreateEmbeddingPipelineOp(MigrateOperation):
         that is there, and its view would keep the source from being dropped.
         """
         made_table = self.options.get("embedding_table") is not None and not self.options.get("adopt")
-        return DropEmbeddingPipelineOp(self.name, reverse=self, **({"drop_column": True} if made_table else {}))
+        return DropEmbeddingPipelineOp(self.name, reverse=self, **({"drop_vectors": True} if made_table else {}))
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """As `alembic check` shows it."""

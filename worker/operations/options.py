@@ -42,7 +42,7 @@ CREATE_OPTIONS = {
     "adopt": "boolean",
     "enable_always": "boolean",
 }
-DROP_OPTIONS = {"drop_column": "boolean"}
+DROP_OPTIONS = {"drop_vectors": "boolean"}
 
 _WANTED = {
     "text": "a string",

@@ -123,7 +123,7 @@ class Machine(Workers, Writers):
         assert self.name(self.main) == "documents"
 
     def drop(self, beside: int) -> None:
-        call(self.user, "drop_pipeline", name=self.name(beside), drop_column=True)
+        call(self.user, "drop_pipeline", name=self.name(beside), drop_vectors=True)
         self.doomed = {named for named in self.doomed if named[0] != beside}
         self.paused.discard(beside)
         # A claim that was not read yet cannot be any more; what was read may still be stored, and is lost.

@@ -38,7 +38,7 @@ def build(connection: psycopg.Connection, shape: Shape, before: dict[Key, Row]) 
 def clear_away(connection: psycopg.Connection) -> None:
     """Nothing of it stays, and no job, so that the database can be used again."""
     for name in [row[0] for row in rows(connection, "select name from pgembedd.pipeline order by shadow_of is null")]:
-        call(connection, "drop_pipeline", name=name, drop_column=True)
+        call(connection, "drop_pipeline", name=name, drop_vectors=True)
     connection.execute("drop table if exists documents")
     connection.execute("truncate pgembedd.dead_letter, pgembedd.activity")
     for lane in LANES:
