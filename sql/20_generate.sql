@@ -4,17 +4,23 @@
 --   pipeline_N_on_insert, _on_update   triggers; run as the owner of this schema, because writers have no right
 --                                      on the queue; they call nothing of the user's
 --   pipeline_N_clear                   trigger, with on_update => 'clear' only
+--   pipeline_N_as_owner, _gone         what we look up in the source: as the owner of it, see below
 --   more for an embedding table: see 25_generate_table.sql
 --   pipeline_N_read, pipeline_N_write  run as the owner of the source table, under the search_path of whoever
 --                                      created the pipeline: here the user's content function and triggers run,
 --                                      and must have no more rights than their table's owner
 --
 -- Our own names in them are all qualified, so that no search_path matters to us.
+--
+-- They stand in a schema of their own, pgembedd_code, on which nobody is ever granted anything: the owner of a function
+-- may alter it, and one that was made SECURITY INVOKER would run the table owner's code with our rights. Who may not
+-- use its schema cannot name it. For the same reason nothing of ours reads a user's table but through these functions:
+-- Postgres runs code of a table's owner (a domain's CHECK, a function in an index's WHERE) already as it plans.
 
 create or replace function pgembedd._pipeline_function(id integer, verb text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select format('pgembedd.pipeline_%s_%s', id, verb) $$;
+as $$ select format('pgembedd_code.pipeline_%s_%s', id, verb) $$;
 
 create or replace function pgembedd._base_type(type oid) returns oid
 language sql stable
@@ -411,14 +417,77 @@ begin
         return;
     end if;
     -- Our rows carry no content, but these functions do: nobody but the installer's own functions may call them.
-    if not has_schema_privilege(source_owner, 'pgembedd', 'create') then
-        execute format('grant create on schema pgembedd to %s', source_owner);
+    if not has_schema_privilege(source_owner, 'pgembedd_code', 'create') then
+        execute format('grant create on schema pgembedd_code to %s', source_owner);
         perform _own(signature, source_owner);
-        execute format('revoke create on schema pgembedd from %s', source_owner);
+        execute format('revoke create on schema pgembedd_code from %s', source_owner);
     else
         perform _own(signature, source_owner);
     end if;
     execute format('grant execute on function %s to %s', signature, installer);
+end $$;
+
+-- Statements of ours over a user's tables, with the rights of their owner and no more.
+create or replace function pgembedd._generate_as_owner(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    as_owner text := _pipeline_function(pipeline.id, 'as_owner');
+    gone text := _pipeline_function(pipeline.id, 'gone');
+begin
+    execute format('create or replace function %s(statement text) returns setof jsonb language plpgsql security definer
+                    set row_security = off %s as %L', as_owner, _key_settings(pipeline.source),
+        'begin return query execute statement; end');
+    -- Which of these keys no row has. Where one cannot even be a key they are tried one by one, and that one is left out.
+    execute format('create or replace function %s(ids jsonb[]) returns setof jsonb language plpgsql security definer
+                    set row_security = off %s as %L', gone, _key_settings(pipeline.source), format($body$
+declare
+    id jsonb;
+begin
+    begin
+        return query execute %1$L using ids;
+        return;
+    exception when data_exception or integrity_constraint_violation then null;
+    end;
+    foreach id in array ids loop
+        begin
+            return query execute %1$L using array[id];
+        exception when data_exception or integrity_constraint_violation then null;
+        end;
+    end loop;
+end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join lateral %s where not exists (select from %s s where %s)',
+            _key_record(pipeline.source, 'i.id'), pipeline.source, _key_match(pipeline.source, 's', 'k'))));
+    perform _run_as_owner(pipeline, as_owner || '(pg_catalog.text)'), _run_as_owner(pipeline, gone || '(pg_catalog.jsonb[])');
+end $$;
+
+-- One value that a statement over the source gives, asked as its owner.
+create or replace function pgembedd._ask(pipeline pgembedd.pipeline, statement text) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    answer jsonb;
+begin
+    execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) into answer using statement;
+    return answer;
+end $$;
+
+-- The same for a pipeline that is still being made and has no functions yet.
+create or replace function pgembedd._ask_once(made pgembedd.pipeline, statement text) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    signature text := format('pgembedd_code.pipeline_0_once_%s()', pg_backend_pid());
+    answer jsonb;
+begin
+    execute format('create function %s returns jsonb language plpgsql security definer set row_security = off as %L', signature,
+        format('declare answer pg_catalog.jsonb; begin execute %L into answer; return answer; end', statement));
+    perform _run_as_owner(made, signature);
+    execute format('select %s', signature) into answer;
+    execute format('drop function %s', signature);
+    return answer;
 end $$;
 
 create or replace function pgembedd._generate(pipeline pgembedd.pipeline) returns void
@@ -426,6 +495,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
+    perform _generate_as_owner(pipeline);
     if pipeline.embedding_table is null then
         perform _generate_read(pipeline), _generate_write(pipeline);
     else

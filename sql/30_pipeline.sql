@@ -367,14 +367,14 @@ begin
     end if;
     for item in
         select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
-        where f.pronamespace = 'pgembedd'::regnamespace and not t.tgisinternal and t.tgparentid = 0
+        where f.pronamespace = 'pgembedd_code'::regnamespace and not t.tgisinternal and t.tgparentid = 0
           and f.proname like format('pipeline\_%s\_%%', gone.id)
     loop
         execute format('drop trigger %I on %s', item.tgname, item.relation);
     end loop;
     for item in
         select f.oid::regprocedure as signature from pg_proc f
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname like format('pipeline\_%s\_%%', gone.id)
+        where f.pronamespace = 'pgembedd_code'::regnamespace and f.proname like format('pipeline\_%s\_%%', gone.id)
     loop
         execute format('drop function %s', item.signature);
     end loop;
@@ -528,23 +528,28 @@ set row_security = off
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
 as $$
 declare
-    key text := _key_json(pipeline.source, 's');
+    keys text := format('%s(%L) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'as_owner'), format('select %s from %s s where %s',
+        _key_json(pipeline.source, 's'), pipeline.source, case when force then 'true' else _waits(pipeline) end));
     queued bigint;
 begin
     if force then
         -- What is there stays, but no chunk is taken over for its text any more.
         if pipeline.embedding_table is not null then
-            execute format('update %s set content_hash = ''''', pipeline.embedding_table);
+            perform _ask(pipeline, format('with u as (update %s set content_hash = '''' returning 1) select pg_catalog.to_jsonb(pg_catalog.count(*)) from u',
+                pipeline.embedding_table));
         end if;
-        execute _enqueue(pipeline, pipeline.backfill_queue, key, format('%s s', pipeline.source));
+        execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
     else
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
-            select %1$s as id from %2$s s where %3$s
-            except select r.key from pgembedd.row_state r where r.pipeline_id = %4$s and r.state in ('blank', 'dead')
-            except select q.message -> 'id' from %5$s q where %8$s
-            except select q.message -> 'id' from %6$s q where %8$s
-            limit %7$s) w$q$,
-            key, pipeline.source, _waits(pipeline), pipeline.id, _queue_table(pipeline.queue),
+            select k.id from %1$s
+            where not exists (
+                select from pgembedd.row_state r where r.pipeline_id = %2$s and r.state in ('blank', 'dead') and r.key = k.id)
+              and not exists (
+                select from (select q.message -> 'id' as id from %3$s q where %6$s
+                             union all select q.message -> 'id' from %4$s q where %6$s) queued
+                where queued.id = k.id)
+            order by k.n limit %5$s) w$q$,
+            keys, pipeline.id, _queue_table(pipeline.queue),
             _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all'), _is_for(pipeline.id)));
     end if;
     get diagnostics queued = row_count;

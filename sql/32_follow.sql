@@ -56,7 +56,7 @@ begin
     -- A partition that was detached is nothing to us any more.
     for item in
         select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g join pg_proc f on f.oid = g.tgfoid
-        where f.pronamespace = 'pgembedd'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
+        where f.pronamespace = 'pgembedd_code'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
           and g.tgparentid = 0 and g.tgrelid <> pipeline.source
           and not exists (select from pg_partition_tree(pipeline.source) t where t.relid = g.tgrelid)
     loop

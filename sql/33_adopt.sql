@@ -2,17 +2,12 @@
 -- true keeps them, false begins anew; without a word they are refused, because a search compares like with like, and
 -- nobody but the user knows of which model they are.
 
-create or replace function pgembedd._holds_vectors(relation regclass, embedding_column text) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set row_security = off
+create or replace function pgembedd._holds_vectors(made pgembedd.pipeline, relation regclass) returns boolean
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    found_any boolean;
-begin
-    execute format('select exists (select from %s where %I is not null)', relation, embedding_column) into found_any;
-    return found_any;
-end $$;
+    select _ask_once(made, format('select pg_catalog.to_jsonb(exists (select from %s where %I is not null))', relation, _vector_column(made)))::boolean
+$$;
 
 create or replace function pgembedd._choose(what text, model text) returns void
 language plpgsql stable
@@ -29,7 +24,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    if adopt or not _holds_vectors(made.source, made.embedding_column) then
+    if adopt or not _holds_vectors(made, made.source) then
         return;
     elsif adopt is null then
         perform _choose(format('%s.%I', made.source, made.embedding_column), made.model);
@@ -43,14 +38,10 @@ create or replace function pgembedd._empty_column(made pgembedd.pipeline) return
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    signature text := format('pgembedd.pipeline_0_empty_%s()', pg_backend_pid());
 begin
-    execute format('create function %s returns void language plpgsql security definer set row_security = off as %L', signature,
-        format('begin update %1$s set %2$I = null where %2$I is not null; end', made.source, made.embedding_column));
-    perform _run_as_owner(made, signature);
-    execute format('select %s', signature);
-    execute format('drop function %s', signature);
+    perform _ask_once(made, format(
+        'with u as (update %1$s set %2$I = null where %2$I is not null returning 1) select pg_catalog.to_jsonb(pg_catalog.count(*)) from u',
+        made.source, made.embedding_column));
 end $$;
 
 -- The embedding table that is there already and may be taken, or null where there is none.
@@ -70,7 +61,7 @@ begin
     elsif _layout_problem(made, relation) is not null then
         perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source, _layout_problem(made, relation)),
             'Name another embedding_table: it is created.');
-    elsif adopt is null and _holds_vectors(relation, 'embedding') then
+    elsif adopt is null and _holds_vectors(made, relation) then
         perform _choose(relation::text, made.model);
     elsif not adopt then
         execute format('truncate %s', relation);
@@ -119,7 +110,8 @@ as $$
 declare
     queued bigint;
 begin
-    execute _enqueue(made, made.backfill_queue, _key_json(made.source, 's'), format('%s s', made.source));
+    execute _enqueue(made, made.backfill_queue, 'k.id', format('%s(%L) as k(id)', _pipeline_function(made.id, 'as_owner'),
+        format('select %s from %s s', _key_json(made.source, 's'), made.source)));
     get diagnostics queued = row_count;
     if queued > 0 then perform _wake(made.backfill_queue); end if;
     return queued;

@@ -10,17 +10,13 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 20000::bigint $$;
 
-create or replace function pgembedd._has_rows(source regclass, many bigint) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set row_security = off
+create or replace function pgembedd._has_rows(made pgembedd.pipeline, many bigint) returns boolean
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    enough boolean;
 begin
     -- Counted, because the estimate of a table that was just loaded is that of an empty one.
-    execute format('select count(*) >= %1$s from (select from %2$s limit %1$s) r', many, source) into enough;
-    return enough;
+    return _ask_once(made, format('select pg_catalog.to_jsonb(pg_catalog.count(*) operator(pg_catalog.>=) %1$s) from (select from %2$s limit %1$s) r', many, made.source))::boolean;
 end $$;
 
 -- Whether a role could build an index on that table: it acts for the owner, and may create in the schema.
@@ -139,7 +135,7 @@ begin
         made.index_name := planned;
         made.created_indexes := format('%I.%I', _space(target), planned) || made.created_indexes;
         if index_when = 'later'
-           or index_when = 'auto' and _has_rows(made.source, _many_rows()) and _has_builder(made.source)
+           or index_when = 'auto' and _has_rows(made, _many_rows()) and _has_builder(made.source)
         then
             made.index_due_at := clock_timestamp() + index_within;
             perform _index_frame(made);
@@ -206,10 +202,14 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
-    found_ones bigint;
+    statement text := format('select pg_catalog.to_jsonb(pg_catalog.count(s.%I)) from %s s', _vector_column(made), _target(made));
+    found_ones jsonb;
 begin
-    execute format('select count(s.%I) from %s s', _vector_column(made), _target(made)) into found_ones;
-    return found_ones;
+    if has_schema_privilege('pgembedd_code', 'usage') then
+        return _ask(made, statement)::bigint;
+    end if;
+    execute statement into found_ones;  -- who has no more rights than the table's owner may ask directly
+    return found_ones::bigint;
 end $$;
 
 -- The table that holds the vectors, and all its partitions.

@@ -103,6 +103,7 @@ begin
         select f.index from _tables(made) t, _fitting_indexes(made, t) f
         where f.name = _index_name(made, t) and not exists (select from pg_inherits h where h.inhrelid = f.index)
     loop
+        continue when not _exists(item);  -- whoever built it has just cleared it away
         execute format('drop index %s', item);
     end loop;
 end $$;
@@ -149,9 +150,9 @@ as $$
 declare
     done boolean;
 begin
-    execute format('select not exists (select from %s q where %s) and exists (select from %s s where s.%I is not null)',
-        _queue_table(made.backfill_queue), _is_for(made.id), _target(made), _vector_column(made)) into done;
-    return done;
+    execute format('select not exists (select from %s q where %s)', _queue_table(made.backfill_queue), _is_for(made.id)) into done;
+    return done and _ask(made, format('select pg_catalog.to_jsonb(exists (select from %s s where s.%I is not null))',
+                                      _target(made), _vector_column(made)))::boolean;
 end $$;
 
 -- pg_cron runs one statement at a time, as the role that schedules it; what needs no CONCURRENTLY is done here.

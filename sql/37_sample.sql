@@ -37,7 +37,7 @@ as $$
 $$;
 
 -- The same in one call; null when the table cannot be looked at.
-create or replace function pgembedd._row_count(source regclass) returns bigint
+create or replace function pgembedd._row_count(pipeline pgembedd.pipeline) returns bigint
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -47,9 +47,9 @@ declare
     percent double precision;
     seen bigint;
 begin
-    percent := _percent(source, 300);
-    execute format('select count(*) from %s s %s', source, _sample(percent)) into seen;
-    return round(_rows(source, seen, percent));
+    percent := _percent(pipeline.source, 300);
+    seen := _ask(pipeline, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s %s', pipeline.source, _sample(percent)));
+    return round(_rows(pipeline.source, seen, percent));
 exception when others then
     return null;
 end $$;
@@ -66,6 +66,8 @@ set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1
 as $$
 declare
     percent double precision;
+    blanks boolean := exists (select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank');
+    answer jsonb;
     seen bigint;
     lacking bigint;
     total double precision;
@@ -73,11 +75,14 @@ begin
     -- Many pages rather than many rows: what is done and what is not tends to lie together.
     percent := _percent(pipeline.source, (select least(1000, greatest(300, 30000 / coalesce(max(l.density), 30)))::integer
                                           from _leaves(pipeline.source) l));
-    execute format($q$
-        select count(*), count(*) filter (where %s and not exists (
-            select from pgembedd.row_state r where r.pipeline_id = %s and r.state = 'blank' and r.key = %s))
-        from %s s %s $q$,
-        _waits(pipeline), pipeline.id, _key_json(pipeline.source, 's'), pipeline.source, _sample(percent)) into seen, lacking;
+    answer := _ask(pipeline, format('select pg_catalog.jsonb_build_array(pg_catalog.count(*), %s filter (where %s)) from %s s %s',
+        case when blanks then format('pg_catalog.jsonb_agg(%s)', _key_json(pipeline.source, 's')) else 'pg_catalog.count(*)' end,
+        _waits(pipeline), pipeline.source, _sample(percent)));
+    seen := answer -> 0;
+    lacking := case when blanks then (
+            select count(*) from jsonb_array_elements(nullif(answer -> 1, 'null')) as k(key) where not exists (
+                select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank' and r.key = k.key))
+        else (answer -> 1)::bigint end;
     total := _rows(pipeline.source, seen, percent);
     if total = 0 then return (waiting = 0)::integer; end if;
     -- Rows without a vector are mostly those that are queued or dead, so they are not added up.
@@ -102,8 +107,9 @@ declare
     these record;
 begin
     if made.embedding_table is not null then return; end if;
-    execute format('select array_agg(k.id) from (select %s as id from %s s %s order by random() limit 200) k',
-        _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50))) into keys;
+    keys := array(select jsonb_array_elements(nullif(_ask(made, format(
+        'select pg_catalog.jsonb_agg(k.id) from (select %s as id from %s s %s order by pg_catalog.random() limit 200) k',
+        _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50)))), 'null')));
     for n in 1 .. coalesce(cardinality(keys), 0) by 10 loop
         exit when clock_timestamp() > started + interval '1 second';  -- a slow content function, or texts of megabytes
         execute format('select count(*) as seen, count(*) filter (where pgembedd._tokens(r.content) > 512) as long from %s($1) r',

@@ -17,7 +17,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     -- tgargs ends each argument with a zero byte, which no text can hold: escaped it is \000.
     select t.* from pg_trigger t join pg_proc f on f.oid = t.tgfoid
-    where t.tgrelid = source and not t.tgisinternal and t.tgenabled <> 'D' and f.pronamespace <> 'pgembedd'::regnamespace
+    where t.tgrelid = source and not t.tgisinternal and t.tgenabled <> 'D' and f.pronamespace <> 'pgembedd_code'::regnamespace
       and string_to_array(encode(t.tgargs, 'escape'), '\000') @> array[
         encode(convert_to(content_function, getdatabaseencoding()), 'escape'),
         encode(convert_to(embedding_column, getdatabaseencoding()), 'escape')]
@@ -293,7 +293,7 @@ begin
     end loop;
     for item in
         select f.oid::regprocedure::text from pg_proc f
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname like format('pipeline\_%s\_%%', guest.id)
+        where f.pronamespace = 'pgembedd_code'::regnamespace and f.proname like format('pipeline\_%s\_%%', guest.id)
     loop
         execute format('drop function %s', item);
     end loop;

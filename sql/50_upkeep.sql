@@ -61,6 +61,8 @@ set lock_timeout = '2s'
 as $$
 declare
     one pgembedd.pipeline;
+    keys jsonb[];
+    gone jsonb[];
     dropped bigint;
     total bigint;
 begin
@@ -68,23 +70,21 @@ begin
     get diagnostics total = row_count;
     for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
         begin
-            execute format($q$
-                with gone as (
-                    delete from pgembedd.row_state r where r.pipeline_id = %1$s and not exists (
-                        select from %2$s s, %3$s where %4$s) returning r.key),
-                letters as (
-                    delete from pgembedd.dead_letter d using gone where d.pipeline_id = %1$s and d.key = gone.key)
-                select count(*) from gone
-                $q$, one.id, one.source, _key_record(one.source, 'r.key'), _key_match(one.source, 's', 'k')) into dropped;
-            total := total + dropped;
             if one.embedding_table is not null then
                 -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
-                execute format('delete from %s e where not exists (select from %s s where %s)',
-                    one.embedding_table, one.source, _key_match(one.source, 's', 'e'));
-                get diagnostics dropped = row_count;
-                total := total + dropped;
+                execute format('select %s()', _pipeline_function(one.id, 'tidy'));
             end if;
-        exception when others then  -- a lock, a dropped table, the dead letter of a key that is none
+            for keys in
+                select array_agg(b.key) from (
+                    select r.key, row_number() over () / 10000 as batch from row_state r where r.pipeline_id = one.id) b group by b.batch
+            loop
+                execute format('select array(select g from %s($1) g)', _pipeline_function(one.id, 'gone')) into gone using keys;
+                delete from row_state r where r.pipeline_id = one.id and r.key = any (gone);
+                get diagnostics dropped = row_count;
+                delete from dead_letter d where d.pipeline_id = one.id and d.key = any (gone);
+                total := total + dropped;
+            end loop;
+        exception when others then  -- a lock, a dropped table
             raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;
         end;
     end loop;

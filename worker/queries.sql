@@ -164,7 +164,7 @@ order by t.dropped_tokens desc, t.pipeline, t.key limit %(limit)s
 
 -- name: truncated_share
 -- How many rows were cut in each pipeline, and of how many; large tables are not counted but estimated.
-select p.name, count(*), pgembedd._row_count(p.source)
+select p.name, count(*), pgembedd._row_count(p)
 from pgembedd.pipeline p join pgembedd.row_state r on r.pipeline_id = p.id and r.state = 'truncated'
 where %(name)s::text is null or p.name = %(name)s
 group by p.id order by p.name
@@ -332,7 +332,7 @@ from pg_catalog.pg_trigger t
 join pg_catalog.pg_proc f on f.oid = t.tgfoid
 join pg_catalog.pg_class c on c.oid = t.tgrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where not t.tgisinternal and t.tgparentid = 0 and t.tgnargs > 0 and f.pronamespace <> 'pgembedd'::regnamespace
+where not t.tgisinternal and t.tgparentid = 0 and t.tgnargs > 0 and f.pronamespace <> 'pgembedd_code'::regnamespace
 order by n.nspname, c.relname, t.tgname
 
 -- name: import_column

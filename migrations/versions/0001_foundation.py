@@ -11,6 +11,10 @@ revision = "0001"
 down_revision = None
 
 TABLES = """
+create schema pgembedd_code;
+comment on schema pgembedd_code is
+    'The generated code of pipelines. For nobody but pgembedd: grant nothing on it.';
+
 create table pgembedd.installation (
     only_row          boolean primary key default true check (only_row),
     pgmq_install      text not null check (pgmq_install in ('found', 'extension', 'sql')),
@@ -162,7 +166,7 @@ begin
         select t.tgname, t.tgrelid::regclass as source
         from pg_catalog.pg_trigger t
         join pg_catalog.pg_proc f on f.oid = t.tgfoid
-        where f.pronamespace = 'pgembedd'::regnamespace and not t.tgisinternal and t.tgparentid = 0
+        where f.pronamespace = 'pgembedd_code'::regnamespace and not t.tgisinternal and t.tgparentid = 0
     loop
         execute format('drop trigger %I on %s', item.tgname, item.source);
     end loop;
@@ -170,11 +174,12 @@ begin
     from pg_catalog.pg_class c where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v';
     if list is not null then execute 'drop view ' || list; end if;
     select string_agg(p.oid::regprocedure::text, ', ') into list
-    from pg_catalog.pg_proc p where p.pronamespace = 'pgembedd'::regnamespace;
+    from pg_catalog.pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_code'::regnamespace);
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
 drop table pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline, pgembedd.installation;
 drop sequence pgembedd.worker_idle;
+drop schema pgembedd_code;
 """
 
 UNSCHEDULE = """

@@ -20,9 +20,16 @@ _NOISE = re.compile(r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restr
 
 
 def dump_schema(server: EmbeddedPostgres, database: Database) -> str:
-    """The definition of everything in the schema pgembedd, without owners."""
+    """The definition of everything in our schemas, without owners."""
     done = subprocess.run(
-        [str(server.bin_dir / "pg_dump"), "--schema-only", "--no-owner", "--schema=pgembedd", database.conninfo],
+        [
+            str(server.bin_dir / "pg_dump"),
+            "--schema-only",
+            "--no-owner",
+            "--schema=pgembedd",
+            "--schema=pgembedd_code",
+            database.conninfo,
+        ],
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,6 @@
 CREATE SCHEMA pgembedd;
+CREATE SCHEMA pgembedd_code;
+COMMENT ON SCHEMA pgembedd_code IS 'The generated code of pipelines. For nobody but pgembedd: grant nothing on it.';
 CREATE TABLE pgembedd.pipeline (
     id integer NOT NULL,
     name text NOT NULL,
@@ -78,6 +80,7 @@ begin
         select f.index from _tables(made) t, _fitting_indexes(made, t) f
         where f.name = _index_name(made, t) and not exists (select from pg_inherits h where h.inhrelid = f.index)
     loop
+        continue when not _exists(item);  -- whoever built it has just cleared it away
         execute format('drop index %s', item);
     end loop;
 end $$;
@@ -120,7 +123,7 @@ CREATE FUNCTION pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) RE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
-    if adopt or not _holds_vectors(made.source, made.embedding_column) then
+    if adopt or not _holds_vectors(made, made.source) then
         return;
     elsif adopt is null then
         perform _choose(format('%s.%I', made.source, made.embedding_column), made.model);
@@ -143,7 +146,7 @@ begin
     elsif _layout_problem(made, relation) is not null then
         perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source, _layout_problem(made, relation)),
             'Name another embedding_table: it is created.');
-    elsif adopt is null and _holds_vectors(relation, 'embedding') then
+    elsif adopt is null and _holds_vectors(made, relation) then
         perform _choose(relation::text, made.model);
     elsif not adopt then
         execute format('truncate %s', relation);
@@ -180,6 +183,31 @@ CREATE FUNCTION pgembedd._around(formatting text, alias text, after boolean) RET
         '''''::pg_catalog.text')
     from pieces p where case when after then p.nth > p.chunk else p.nth < p.chunk end
 $$;
+CREATE FUNCTION pgembedd._ask(pipeline pgembedd.pipeline, statement text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    answer jsonb;
+begin
+    execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) into answer using statement;
+    return answer;
+end $_$;
+CREATE FUNCTION pgembedd._ask_once(made pgembedd.pipeline, statement text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    signature text := format('pgembedd_code.pipeline_0_once_%s()', pg_backend_pid());
+    answer jsonb;
+begin
+    execute format('create function %s returns jsonb language plpgsql security definer set row_security = off as %L', signature,
+        format('declare answer pg_catalog.jsonb; begin execute %L into answer; return answer; end', statement));
+    perform _run_as_owner(made, signature);
+    execute format('select %s', signature) into answer;
+    execute format('drop function %s', signature);
+    return answer;
+end $$;
 CREATE FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -259,23 +287,28 @@ CREATE FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at
     SET extra_float_digits TO '1'
     AS $_$
 declare
-    key text := _key_json(pipeline.source, 's');
+    keys text := format('%s(%L) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'as_owner'), format('select %s from %s s where %s',
+        _key_json(pipeline.source, 's'), pipeline.source, case when force then 'true' else _waits(pipeline) end));
     queued bigint;
 begin
     if force then
         -- What is there stays, but no chunk is taken over for its text any more.
         if pipeline.embedding_table is not null then
-            execute format('update %s set content_hash = ''''', pipeline.embedding_table);
+            perform _ask(pipeline, format('with u as (update %s set content_hash = '''' returning 1) select pg_catalog.to_jsonb(pg_catalog.count(*)) from u',
+                pipeline.embedding_table));
         end if;
-        execute _enqueue(pipeline, pipeline.backfill_queue, key, format('%s s', pipeline.source));
+        execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
     else
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
-            select %1$s as id from %2$s s where %3$s
-            except select r.key from pgembedd.row_state r where r.pipeline_id = %4$s and r.state in ('blank', 'dead')
-            except select q.message -> 'id' from %5$s q where %8$s
-            except select q.message -> 'id' from %6$s q where %8$s
-            limit %7$s) w$q$,
-            key, pipeline.source, _waits(pipeline), pipeline.id, _queue_table(pipeline.queue),
+            select k.id from %1$s
+            where not exists (
+                select from pgembedd.row_state r where r.pipeline_id = %2$s and r.state in ('blank', 'dead') and r.key = k.id)
+              and not exists (
+                select from (select q.message -> 'id' as id from %3$s q where %6$s
+                             union all select q.message -> 'id' from %4$s q where %6$s) queued
+                where queued.id = k.id)
+            order by k.n limit %5$s) w$q$,
+            keys, pipeline.id, _queue_table(pipeline.queue),
             _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all'), _is_for(pipeline.id)));
     end if;
     get diagnostics queued = row_count;
@@ -290,9 +323,9 @@ CREATE FUNCTION pgembedd._backfilled(made pgembedd.pipeline) RETURNS boolean
 declare
     done boolean;
 begin
-    execute format('select not exists (select from %s q where %s) and exists (select from %s s where s.%I is not null)',
-        _queue_table(made.backfill_queue), _is_for(made.id), _target(made), _vector_column(made)) into done;
-    return done;
+    execute format('select not exists (select from %s q where %s)', _queue_table(made.backfill_queue), _is_for(made.id)) into done;
+    return done and _ask(made, format('select pg_catalog.to_jsonb(exists (select from %s s where s.%I is not null))',
+                                      _target(made), _vector_column(made)))::boolean;
 end $$;
 CREATE FUNCTION pgembedd._base_type(type oid) RETURNS oid
     LANGUAGE sql STABLE
@@ -671,9 +704,11 @@ CREATE FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) R
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
-    AS $_$
+    AS $$
 declare
     percent double precision;
+    blanks boolean := exists (select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank');
+    answer jsonb;
     seen bigint;
     lacking bigint;
     total double precision;
@@ -681,18 +716,21 @@ begin
     -- Many pages rather than many rows: what is done and what is not tends to lie together.
     percent := _percent(pipeline.source, (select least(1000, greatest(300, 30000 / coalesce(max(l.density), 30)))::integer
                                           from _leaves(pipeline.source) l));
-    execute format($q$
-        select count(*), count(*) filter (where %s and not exists (
-            select from pgembedd.row_state r where r.pipeline_id = %s and r.state = 'blank' and r.key = %s))
-        from %s s %s $q$,
-        _waits(pipeline), pipeline.id, _key_json(pipeline.source, 's'), pipeline.source, _sample(percent)) into seen, lacking;
+    answer := _ask(pipeline, format('select pg_catalog.jsonb_build_array(pg_catalog.count(*), %s filter (where %s)) from %s s %s',
+        case when blanks then format('pg_catalog.jsonb_agg(%s)', _key_json(pipeline.source, 's')) else 'pg_catalog.count(*)' end,
+        _waits(pipeline), pipeline.source, _sample(percent)));
+    seen := answer -> 0;
+    lacking := case when blanks then (
+            select count(*) from jsonb_array_elements(nullif(answer -> 1, 'null')) as k(key) where not exists (
+                select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank' and r.key = k.key))
+        else (answer -> 1)::bigint end;
     total := _rows(pipeline.source, seen, percent);
     if total = 0 then return (waiting = 0)::integer; end if;
     -- Rows without a vector are mostly those that are queued or dead, so they are not added up.
     return greatest(0, floor(10000 * (1 - greatest(waiting, total * lacking / greatest(seen, 1)) / total)) / 10000);
 exception when others then
     return null;
-end $_$;
+end $$;
 CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean DEFAULT NULL::boolean) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -823,7 +861,7 @@ begin
     end loop;
     for item in
         select f.oid::regprocedure::text from pg_proc f
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname like format('pipeline\_%s\_%%', guest.id)
+        where f.pronamespace = 'pgembedd_code'::regnamespace and f.proname like format('pipeline\_%s\_%%', guest.id)
     loop
         execute format('drop function %s', item);
     end loop;
@@ -856,14 +894,10 @@ CREATE FUNCTION pgembedd._empty_column(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
-declare
-    signature text := format('pgembedd.pipeline_0_empty_%s()', pg_backend_pid());
 begin
-    execute format('create function %s returns void language plpgsql security definer set row_security = off as %L', signature,
-        format('begin update %1$s set %2$I = null where %2$I is not null; end', made.source, made.embedding_column));
-    perform _run_as_owner(made, signature);
-    execute format('select %s', signature);
-    execute format('drop function %s', signature);
+    perform _ask_once(made, format(
+        'with u as (update %1$s set %2$I = null where %2$I is not null returning 1) select pg_catalog.to_jsonb(pg_catalog.count(*)) from u',
+        made.source, made.embedding_column));
 end $_$;
 CREATE FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) RETURNS text
     LANGUAGE sql STABLE
@@ -924,7 +958,7 @@ begin
         made.index_name := planned;
         made.created_indexes := format('%I.%I', _space(target), planned) || made.created_indexes;
         if index_when = 'later'
-           or index_when = 'auto' and _has_rows(made.source, _many_rows()) and _has_builder(made.source)
+           or index_when = 'auto' and _has_rows(made, _many_rows()) and _has_builder(made.source)
         then
             made.index_due_at := clock_timestamp() + index_within;
             perform _index_frame(made);
@@ -1144,6 +1178,7 @@ CREATE FUNCTION pgembedd._generate(pipeline pgembedd.pipeline) RETURNS void
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
+    perform _generate_as_owner(pipeline);
     if pipeline.embedding_table is null then
         perform _generate_read(pipeline), _generate_write(pipeline);
     else
@@ -1159,6 +1194,38 @@ begin
     set shape = _shape(p), source_name = p.source::text, embedding_table_name = p.embedding_table::text
     where p.id = _generate.pipeline.id;
 end $$;
+CREATE FUNCTION pgembedd._generate_as_owner(pipeline pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    as_owner text := _pipeline_function(pipeline.id, 'as_owner');
+    gone text := _pipeline_function(pipeline.id, 'gone');
+begin
+    execute format('create or replace function %s(statement text) returns setof jsonb language plpgsql security definer
+                    set row_security = off %s as %L', as_owner, _key_settings(pipeline.source),
+        'begin return query execute statement; end');
+    -- Which of these keys no row has. Where one cannot even be a key they are tried one by one, and that one is left out.
+    execute format('create or replace function %s(ids jsonb[]) returns setof jsonb language plpgsql security definer
+                    set row_security = off %s as %L', gone, _key_settings(pipeline.source), format($body$
+declare
+    id jsonb;
+begin
+    begin
+        return query execute %1$L using ids;
+        return;
+    exception when data_exception or integrity_constraint_violation then null;
+    end;
+    foreach id in array ids loop
+        begin
+            return query execute %1$L using array[id];
+        exception when data_exception or integrity_constraint_violation then null;
+        end;
+    end loop;
+end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join lateral %s where not exists (select from %s s where %s)',
+            _key_record(pipeline.source, 'i.id'), pipeline.source, _key_match(pipeline.source, 's', 'k'))));
+    perform _run_as_owner(pipeline, as_owner || '(pg_catalog.text)'), _run_as_owner(pipeline, gone || '(pg_catalog.jsonb[])');
+end $_$;
 CREATE FUNCTION pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1622,17 +1689,13 @@ CREATE FUNCTION pgembedd._has_cron(role oid) RETURNS boolean
                 else has_schema_privilege(role, 'cron', 'usage') and has_function_privilege(role, schedule, 'execute') end
     from to_regprocedure('cron.schedule(text, text, text)') schedule
 $$;
-CREATE FUNCTION pgembedd._has_rows(source regclass, many bigint) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET row_security TO 'off'
+CREATE FUNCTION pgembedd._has_rows(made pgembedd.pipeline, many bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
-declare
-    enough boolean;
 begin
     -- Counted, because the estimate of a table that was just loaded is that of an empty one.
-    execute format('select count(*) >= %1$s from (select from %2$s limit %1$s) r', many, source) into enough;
-    return enough;
+    return _ask_once(made, format('select pg_catalog.to_jsonb(pg_catalog.count(*) operator(pg_catalog.>=) %1$s) from (select from %2$s limit %1$s) r', many, made.source))::boolean;
 end $_$;
 CREATE FUNCTION pgembedd._hash(content text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -1656,17 +1719,12 @@ CREATE FUNCTION pgembedd._hnsw(made pgembedd.pipeline) RETURNS text
                   format('%s_%s_ops', made.vector_type, made.distance), made.m, made.ef_construction)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $$;
-CREATE FUNCTION pgembedd._holds_vectors(relation regclass, embedding_column text) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET row_security TO 'off'
+CREATE FUNCTION pgembedd._holds_vectors(made pgembedd.pipeline, relation regclass) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
-declare
-    found_any boolean;
-begin
-    execute format('select exists (select from %s where %I is not null)', relation, embedding_column) into found_any;
-    return found_any;
-end $$;
+    select _ask_once(made, format('select pg_catalog.to_jsonb(exists (select from %s where %I is not null))', relation, _vector_column(made)))::boolean
+$$;
 CREATE FUNCTION pgembedd._if_there(pipeline pgembedd.pipeline, statement text, given text, ending text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2068,7 +2126,8 @@ CREATE FUNCTION pgembedd._look_at_all(made pgembedd.pipeline) RETURNS bigint
 declare
     queued bigint;
 begin
-    execute _enqueue(made, made.backfill_queue, _key_json(made.source, 's'), format('%s s', made.source));
+    execute _enqueue(made, made.backfill_queue, 'k.id', format('%s(%L) as k(id)', _pipeline_function(made.id, 'as_owner'),
+        format('select %s from %s s', _key_json(made.source, 's'), made.source)));
     get diagnostics queued = row_count;
     if queued > 0 then perform _wake(made.backfill_queue); end if;
     return queued;
@@ -2303,7 +2362,7 @@ end $_$;
 CREATE FUNCTION pgembedd._pipeline_function(id integer, verb text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select format('pgembedd.pipeline_%s_%s', id, verb) $$;
+    AS $$ select format('pgembedd_code.pipeline_%s_%s', id, verb) $$;
 CREATE FUNCTION pgembedd._pipeline_of(message jsonb) RETURNS integer
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2374,8 +2433,9 @@ declare
     these record;
 begin
     if made.embedding_table is not null then return; end if;
-    execute format('select array_agg(k.id) from (select %s as id from %s s %s order by random() limit 200) k',
-        _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50))) into keys;
+    keys := array(select jsonb_array_elements(nullif(_ask(made, format(
+        'select pg_catalog.jsonb_agg(k.id) from (select %s as id from %s s %s order by pg_catalog.random() limit 200) k',
+        _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50)))), 'null')));
     for n in 1 .. coalesce(cardinality(keys), 0) by 10 loop
         exit when clock_timestamp() > started + interval '1 second';  -- a slow content function, or texts of megabytes
         execute format('select count(*) as seen, count(*) filter (where pgembedd._tokens(r.content) > 512) as long from %s($1) r',
@@ -2521,7 +2581,7 @@ begin
     -- A partition that was detached is nothing to us any more.
     for item in
         select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g join pg_proc f on f.oid = g.tgfoid
-        where f.pronamespace = 'pgembedd'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
+        where f.pronamespace = 'pgembedd_code'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
           and g.tgparentid = 0 and g.tgrelid <> pipeline.source
           and not exists (select from pg_partition_tree(pipeline.source) t where t.relid = g.tgrelid)
     loop
@@ -2649,7 +2709,7 @@ begin
     end loop;
     return sweep();
 end $$;
-CREATE FUNCTION pgembedd._row_count(source regclass) RETURNS bigint
+CREATE FUNCTION pgembedd._row_count(pipeline pgembedd.pipeline) RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
@@ -2659,9 +2719,9 @@ declare
     percent double precision;
     seen bigint;
 begin
-    percent := _percent(source, 300);
-    execute format('select count(*) from %s s %s', source, _sample(percent)) into seen;
-    return round(_rows(source, seen, percent));
+    percent := _percent(pipeline.source, 300);
+    seen := _ask(pipeline, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s %s', pipeline.source, _sample(percent)));
+    return round(_rows(pipeline.source, seen, percent));
 exception when others then
     return null;
 end $$;
@@ -2750,10 +2810,10 @@ begin
         return;
     end if;
     -- Our rows carry no content, but these functions do: nobody but the installer's own functions may call them.
-    if not has_schema_privilege(source_owner, 'pgembedd', 'create') then
-        execute format('grant create on schema pgembedd to %s', source_owner);
+    if not has_schema_privilege(source_owner, 'pgembedd_code', 'create') then
+        execute format('grant create on schema pgembedd_code to %s', source_owner);
         perform _own(signature, source_owner);
-        execute format('revoke create on schema pgembedd from %s', source_owner);
+        execute format('revoke create on schema pgembedd_code from %s', source_owner);
     else
         perform _own(signature, source_owner);
     end if;
@@ -3126,7 +3186,7 @@ CREATE FUNCTION pgembedd._triggers_of_others(source regclass, content_function t
     AS $$
     -- tgargs ends each argument with a zero byte, which no text can hold: escaped it is \000.
     select t.* from pg_trigger t join pg_proc f on f.oid = t.tgfoid
-    where t.tgrelid = source and not t.tgisinternal and t.tgenabled <> 'D' and f.pronamespace <> 'pgembedd'::regnamespace
+    where t.tgrelid = source and not t.tgisinternal and t.tgenabled <> 'D' and f.pronamespace <> 'pgembedd_code'::regnamespace
       and string_to_array(encode(t.tgargs, 'escape'), '\000') @> array[
         encode(convert_to(content_function, getdatabaseencoding()), 'escape'),
         encode(convert_to(embedding_column, getdatabaseencoding()), 'escape')]
@@ -3178,10 +3238,14 @@ CREATE FUNCTION pgembedd._vectors(made pgembedd.pipeline) RETURNS bigint
     SET row_security TO 'off'
     AS $$
 declare
-    found_ones bigint;
+    statement text := format('select pg_catalog.to_jsonb(pg_catalog.count(s.%I)) from %s s', _vector_column(made), _target(made));
+    found_ones jsonb;
 begin
-    execute format('select count(s.%I) from %s s', _vector_column(made), _target(made)) into found_ones;
-    return found_ones;
+    if has_schema_privilege('pgembedd_code', 'usage') then
+        return _ask(made, statement)::bigint;
+    end if;
+    execute statement into found_ones;  -- who has no more rights than the table's owner may ask directly
+    return found_ones::bigint;
 end $$;
 CREATE FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE sql STABLE
@@ -3505,14 +3569,14 @@ begin
     end if;
     for item in
         select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
-        where f.pronamespace = 'pgembedd'::regnamespace and not t.tgisinternal and t.tgparentid = 0
+        where f.pronamespace = 'pgembedd_code'::regnamespace and not t.tgisinternal and t.tgparentid = 0
           and f.proname like format('pipeline\_%s\_%%', gone.id)
     loop
         execute format('drop trigger %I on %s', item.tgname, item.relation);
     end loop;
     for item in
         select f.oid::regprocedure as signature from pg_proc f
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname like format('pipeline\_%s\_%%', gone.id)
+        where f.pronamespace = 'pgembedd_code'::regnamespace and f.proname like format('pipeline\_%s\_%%', gone.id)
     loop
         execute format('drop function %s', item.signature);
     end loop;
@@ -3789,6 +3853,8 @@ CREATE FUNCTION pgembedd.retention() RETURNS bigint
     AS $_$
 declare
     one pgembedd.pipeline;
+    keys jsonb[];
+    gone jsonb[];
     dropped bigint;
     total bigint;
 begin
@@ -3796,23 +3862,21 @@ begin
     get diagnostics total = row_count;
     for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
         begin
-            execute format($q$
-                with gone as (
-                    delete from pgembedd.row_state r where r.pipeline_id = %1$s and not exists (
-                        select from %2$s s, %3$s where %4$s) returning r.key),
-                letters as (
-                    delete from pgembedd.dead_letter d using gone where d.pipeline_id = %1$s and d.key = gone.key)
-                select count(*) from gone
-                $q$, one.id, one.source, _key_record(one.source, 'r.key'), _key_match(one.source, 's', 'k')) into dropped;
-            total := total + dropped;
             if one.embedding_table is not null then
                 -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
-                execute format('delete from %s e where not exists (select from %s s where %s)',
-                    one.embedding_table, one.source, _key_match(one.source, 's', 'e'));
-                get diagnostics dropped = row_count;
-                total := total + dropped;
+                execute format('select %s()', _pipeline_function(one.id, 'tidy'));
             end if;
-        exception when others then  -- a lock, a dropped table, the dead letter of a key that is none
+            for keys in
+                select array_agg(b.key) from (
+                    select r.key, row_number() over () / 10000 as batch from row_state r where r.pipeline_id = one.id) b group by b.batch
+            loop
+                execute format('select array(select g from %s($1) g)', _pipeline_function(one.id, 'gone')) into gone using keys;
+                delete from row_state r where r.pipeline_id = one.id and r.key = any (gone);
+                get diagnostics dropped = row_count;
+                delete from dead_letter d where d.pipeline_id = one.id and d.key = any (gone);
+                total := total + dropped;
+            end loop;
+        exception when others then  -- a lock, a dropped table
             raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;
         end;
     end loop;
@@ -4300,6 +4364,8 @@ REVOKE ALL ON FUNCTION pgembedd._adopt_table(made pgembedd.pipeline, adopt boole
 REVOKE ALL ON FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._around(formatting text, alias text, after boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._ask(pipeline pgembedd.pipeline, statement text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._ask_once(made pgembedd.pipeline, statement text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_replica(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -4356,6 +4422,7 @@ REVOKE ALL ON FUNCTION pgembedd._formatting_columns(formatting text) FROM PUBLIC
 REVOKE ALL ON FUNCTION pgembedd._formatting_pieces(formatting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._free_name(source regclass, wished text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._generate_as_owner(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_chunks_write(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -4371,11 +4438,11 @@ REVOKE ALL ON FUNCTION pgembedd._guest_wanted(queue text, message jsonb) FROM PU
 REVOKE ALL ON FUNCTION pgembedd._guest_with(host pgembedd.pipeline, content_function text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_builder(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_cron(role oid) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._has_rows(source regclass, many bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._has_rows(made pgembedd.pipeline, many bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hash(content text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hidden_from_owner(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hnsw(made pgembedd.pipeline) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._holds_vectors(relation regclass, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._holds_vectors(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._if_there(pipeline pgembedd.pipeline, statement text, given text, ending text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._import_chunks(name text, chunks regclass, pending regclass, fingerprint text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._import_pending(name text, pending regclass) FROM PUBLIC;
@@ -4443,7 +4510,7 @@ REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts 
 REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._row_count(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._row_count(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rows(pipeline pgembedd.pipeline, transition text) FROM PUBLIC;

@@ -26,9 +26,9 @@ DAMAGE = """
         select ''::text as pipeline, null::jsonb as key, '' as reason, '' as error, 0 as attempts,
                null::jsonb as history, now() as enqueued_at, now() as died_at, '' as queue, null::jsonb as message;
     drop procedure pgembedd.wait_for(text, interval);
-    drop function pgembedd.pipeline_1_read(jsonb[]);
+    drop function pgembedd_code.pipeline_1_read(jsonb[]);
     drop trigger pgembedd_1_update on documents;
-    create or replace function pgembedd.pipeline_1_on_insert() returns trigger
+    create or replace function pgembedd_code.pipeline_1_on_insert() returns trigger
         language plpgsql as 'begin return null; end';
     grant execute on all functions in schema pgembedd to public;
     comment on function pgembedd.pause(text) is null;

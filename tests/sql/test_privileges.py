@@ -97,7 +97,7 @@ def test_a_worker_of_ones_own_role_works(roles: Roles, database: Database, docum
             "select * from pgembedd.pipeline",
             "select * from pgembedd.status",
             "select * from pgmq.q_embedding_jobs",
-            "select pgembedd.pipeline_1_read('{}')",
+            "select pgembedd_code.pipeline_1_read('{}')",
             "select pgembedd.pause('documents')",
             "select pgembedd._repair()",
             "select nextval('pgembedd.worker_idle')",
@@ -118,5 +118,5 @@ def test_another_role_cannot_attach_our_trigger_function(
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 theirs.execute(f"""
                     create trigger evil after insert on theirs referencing new table as new_rows
-                    for each statement execute function pgembedd.pipeline_1_{function}()
+                    for each statement execute function pgembedd_code.pipeline_1_{function}()
                 """)

@@ -99,13 +99,14 @@ def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -
            where c in ('search_path=pg_catalog, pgembedd, pg_temp', 'search_path=pg_catalog, pg_temp'))
            order by 1""",
     )
-    assert unpinned == ["_wait_for_row", "create_pipeline", "pipeline_1_read", "pipeline_1_write", "wait_for"]
+    assert unpinned == ["_wait_for_row", "create_pipeline", "wait_for"]
 
 
 def test_definers_that_read_users_tables_have_row_security_off(documents: psycopg.Connection) -> None:
     without = column(
         documents,
-        """select proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and prosecdef
+        """select proname from pg_proc where prosecdef
+           and pronamespace in ('pgembedd'::regnamespace, 'pgembedd_code'::regnamespace)
            and not coalesce('row_security=off' = any (proconfig), false) order by 1""",
     )
     assert not {"claim", "read", "store", "sweep", "retention", "pipeline_1_read", "pipeline_1_write"} & set(without)

@@ -92,7 +92,7 @@ def test_whoever_cannot_see_all_rows_gets_an_error_and_not_a_part(
     """)
     with connect_as(database, member) as theirs:
         assert rows(theirs, "select * from documents") == []
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
             theirs.execute("select pgembedd.backfill('documents')")
         assert value(theirs, "select pgembedd.sweep()") == 1  # runs as who installed it
 
@@ -122,15 +122,20 @@ def test_what_is_the_owners_runs_as_the_owner(roles: Roles, connection: psycopg.
         connection,
         "select proname, proowner::regrole::text from pg_proc where proname like 'pipeline\\_%' order by 1",
     ) == [
+        ("pipeline_1_as_owner", owner),
+        ("pipeline_1_gone", owner),
         ("pipeline_1_on_insert", "postgres"),
         ("pipeline_1_on_update", "postgres"),
         ("pipeline_1_read", owner),
         ("pipeline_1_write", owner),
     ]
-    assert value(connection, f"select has_schema_privilege('{owner}', 'pgembedd', 'create')") is False
+    for privilege in ("create", "usage"):
+        assert value(connection, f"select has_schema_privilege('{owner}', 'pgembedd_code', '{privilege}')") is False
     for function in ("read(jsonb[])", "write(jsonb[],bytea[],vector[])"):
         assert (
-            value(connection, f"select has_function_privilege('public', 'pgembedd.pipeline_1_{function}', 'execute')")
+            value(
+                connection, f"select has_function_privilege('public', 'pgembedd_code.pipeline_1_{function}', 'execute')"
+            )
             is False
         )
 
