@@ -546,7 +546,9 @@ begin
             select bool_and(exists (select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || t.verb))
             from _triggers(pipeline) t);
         for item in select t.verb, t.event from _triggers(pipeline) t loop
-            execute format('drop trigger if exists %I on %s', prefix || item.verb, relation);
+            if exists (select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || item.verb) then
+                execute format('drop trigger %I on %s', prefix || item.verb, relation);
+            end if;
             execute format('create trigger %I %s for each statement execute function %s()', prefix || item.verb,
                 format(item.event, relation), _pipeline_function(pipeline.id, 'on_' || item.verb));
         end loop;

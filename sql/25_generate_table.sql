@@ -71,7 +71,9 @@ declare
     read text := _pipeline_function(pipeline.id, 'read');
     signature text := read || '(pg_catalog.jsonb[], pg_catalog.text)';
 begin
-    execute format('drop function if exists %s', signature);
+    if to_regprocedure(signature) is not null then
+        execute format('drop function %s', signature);
+    end if;
     execute format('create function %s(ids jsonb[], fingerprint text)
                     returns table (n bigint, content text, hash bytea, before text, after text, known bytea[])
                     language plpgsql security definer
@@ -109,7 +111,9 @@ declare
     signature text := format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], int4[], int4[], int4[], pg_catalog.text[], int4[], int4[],
                               pg_catalog.bytea[], %s[], int4[], int4[], pg_catalog.text)', write, _vector_type('vector'));
 begin
-    execute format('drop function if exists %s', signature);
+    if to_regprocedure(signature) is not null then
+        execute format('drop function %s', signature);
+    end if;
     execute format('create function %s(
                         ids jsonb[], hashes bytea[], jobs integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[],
                         start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings %s[],

@@ -179,6 +179,10 @@ begin
     elsif made.source is null then
         perform _refuse(format('There is no table %s.', coalesce(made.source_name, 'NULL')),
             'Name it with its schema, and quote it as in SQL where it needs quoting: ''my_schema."My Table"''.');
+    elsif _space(made.source) in ('pgembedd', 'pgembedd_code', 'pgmq', 'pg_catalog', 'information_schema') then
+        perform _refuse(format('%s is not a table of yours.', made.source), 'What pgembedd or Postgres itself writes to cannot be embedded.');
+    elsif exists (select from pipeline p where p.embedding_table = made.source) then
+        perform _refuse(format('%s is the embedding table of a pipeline.', made.source), 'Register the table that the texts are in.');
     elsif kind not in ('r', 'p') then
         perform _refuse(format('%s is %s, not a table.', made.source, case kind
             when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table'
@@ -221,6 +225,8 @@ begin
         perform _refuse(format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')), 'Take 1 to 100.');
     elsif coalesce(made.model, '') = '' then
         perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
+    elsif made.queue = 'embedding_backfill' or made.queue like '%\_backfill' then
+        perform _refuse(format('The queue %s would be another one''s backfill lane.', quote_literal(made.queue)), 'Take a name that does not end with _backfill.');
     elsif made.embedding_column = '' then
         perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
     elsif made.m is null or made.m not between 2 and 100

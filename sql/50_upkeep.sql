@@ -17,6 +17,9 @@ declare
     problem text;
     began timestamptz;
 begin
+    if at_most is null or at_most < 0 then
+        perform _refuse(format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')), 'at_most is 0 or more.');
+    end if;
     for one in
         select p.* from pipeline p
         where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id

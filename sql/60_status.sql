@@ -27,9 +27,9 @@ end $$;
 create or replace view pgembedd.status as
 select p.name as pipeline, p.source::text as source, coalesce(p.embedding_column, p.embedding_table::text) as destination, p.model, p.fingerprint,
        p.state, p.state_reason as reason,
-       coalesce(q.fresh, 0) as queued, coalesce(q.backfill, 0) as backfill,
+       coalesce(q.fresh, 0)::bigint as queued, coalesce(q.backfill, 0)::bigint as backfill,
        clock_timestamp() - q.oldest as oldest_age,
-       coalesce(q.failing, 0) as failing, coalesce(r.dead, 0) as dead, coalesce(r.blank, 0) as blank,
+       coalesce(q.failing, 0)::bigint as failing, coalesce(r.dead, 0) as dead, coalesce(r.blank, 0) as blank,
        coalesce(r.truncated, 0) as truncated, round(coalesce(a.rows, 0) / 5.0, 1) as rows_per_minute,
        pgembedd._coverage(p, (coalesce(q.fresh, 0) + coalesce(q.backfill, 0) + coalesce(r.dead, 0))::bigint) as coverage, a.lag,
        pgembedd._index_state(p) as index, p.index_due_at

@@ -82,6 +82,17 @@ MINIMUM: dict[str, float] = {
     "index_workers": 0,
 }
 
+MAXIMUM: dict[str, float] = {
+    "claim_size": 100_000,
+    "lease_s": 86_400,
+    "grace_s": 86_400,
+    "poll_max_s": 3_600,
+    "sweep_every_s": 86_400,
+    "threads": 4_096,
+    "index_memory_mb": 1_000_000,
+    "index_workers": 1_024,
+}
+
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
 
 

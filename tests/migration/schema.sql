@@ -227,7 +227,9 @@ begin
             select bool_and(exists (select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || t.verb))
             from _triggers(pipeline) t);
         for item in select t.verb, t.event from _triggers(pipeline) t loop
-            execute format('drop trigger if exists %I on %s', prefix || item.verb, relation);
+            if exists (select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || item.verb) then
+                execute format('drop trigger %I on %s', prefix || item.verb, relation);
+            end if;
             execute format('create trigger %I %s for each statement execute function %s()', prefix || item.verb,
                 format(item.event, relation), _pipeline_function(pipeline.id, 'on_' || item.verb));
         end loop;
@@ -487,6 +489,8 @@ begin
         perform _refuse(format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')), 'Take 1 to 100.');
     elsif coalesce(made.model, '') = '' then
         perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
+    elsif made.queue = 'embedding_backfill' or made.queue like '%\_backfill' then
+        perform _refuse(format('The queue %s would be another one''s backfill lane.', quote_literal(made.queue)), 'Take a name that does not end with _backfill.');
     elsif made.embedding_column = '' then
         perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
     elsif made.m is null or made.m not between 2 and 100
@@ -528,6 +532,10 @@ begin
     elsif made.source is null then
         perform _refuse(format('There is no table %s.', coalesce(made.source_name, 'NULL')),
             'Name it with its schema, and quote it as in SQL where it needs quoting: ''my_schema."My Table"''.');
+    elsif _space(made.source) in ('pgembedd', 'pgembedd_code', 'pgmq', 'pg_catalog', 'information_schema') then
+        perform _refuse(format('%s is not a table of yours.', made.source), 'What pgembedd or Postgres itself writes to cannot be embedded.');
+    elsif exists (select from pipeline p where p.embedding_table = made.source) then
+        perform _refuse(format('%s is the embedding table of a pipeline.', made.source), 'Register the table that the texts are in.');
     elsif kind not in ('r', 'p') then
         perform _refuse(format('%s is %s, not a table.', made.source, case kind
             when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table'
@@ -1274,7 +1282,9 @@ declare
     read text := _pipeline_function(pipeline.id, 'read');
     signature text := read || '(pg_catalog.jsonb[], pg_catalog.text)';
 begin
-    execute format('drop function if exists %s', signature);
+    if to_regprocedure(signature) is not null then
+        execute format('drop function %s', signature);
+    end if;
     execute format('create function %s(ids jsonb[], fingerprint text)
                     returns table (n bigint, content text, hash bytea, before text, after text, known bytea[])
                     language plpgsql security definer
@@ -1307,7 +1317,9 @@ declare
     signature text := format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], int4[], int4[], int4[], pg_catalog.text[], int4[], int4[],
                               pg_catalog.bytea[], %s[], int4[], int4[], pg_catalog.text)', write, _vector_type('vector'));
 begin
-    execute format('drop function if exists %s', signature);
+    if to_regprocedure(signature) is not null then
+        execute format('drop function %s', signature);
+    end if;
     execute format('create function %s(
                         ids jsonb[], hashes bytea[], jobs integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[],
                         start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings %s[],
@@ -4066,6 +4078,9 @@ declare
     problem text;
     began timestamptz;
 begin
+    if at_most is null or at_most < 0 then
+        perform _refuse(format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')), 'at_most is 0 or more.');
+    end if;
     for one in
         select p.* from pipeline p
         where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
@@ -4278,10 +4293,10 @@ CREATE VIEW pgembedd.status AS
     p.fingerprint,
     p.state,
     p.state_reason AS reason,
-    COALESCE(q.fresh, (0)::numeric) AS queued,
-    COALESCE(q.backfill, (0)::numeric) AS backfill,
+    (COALESCE(q.fresh, (0)::numeric))::bigint AS queued,
+    (COALESCE(q.backfill, (0)::numeric))::bigint AS backfill,
     (clock_timestamp() - q.oldest) AS oldest_age,
-    COALESCE(q.failing, (0)::numeric) AS failing,
+    (COALESCE(q.failing, (0)::numeric))::bigint AS failing,
     COALESCE(r.dead, (0)::bigint) AS dead,
     COALESCE(r.blank, (0)::bigint) AS blank,
     COALESCE(r.truncated, (0)::bigint) AS truncated,

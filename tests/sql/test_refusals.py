@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.refusals import refused
-from tests.support.sql import call, create_pipeline, make_documents, rows
+from tests.support.sql import call, create_pipeline, make_documents, rows, state
 
 EVERYTHING = """
     select 'relation', oid::regclass::text from pg_class where oid > 16384
@@ -169,3 +169,42 @@ def test_an_unknown_pipeline(connection: psycopg.Connection, function: str) -> N
     create_pipeline(connection)
     with refused('There is no pipeline "nope".', "There are: documents."):
         call(connection, function, name="nope")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("pgmq.q_embedding_jobs", "pgmq.q_embedding_jobs is not a table of yours."),
+        ("pgembedd.pipeline", "pipeline is not a table of yours."),
+        ("chunks", "public.chunks is the embedding table of a pipeline."),
+    ],
+)
+def test_tables_that_are_written_by_ourselves(connection: psycopg.Connection, source: str, message: str) -> None:
+    make_documents(connection)
+    create_pipeline(connection, embedding_table="chunks")
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as refusal:
+        create_pipeline(connection, name="second", source=source, content_columns=["message"])
+    assert refusal.value.diag.message_primary == message
+
+
+def test_a_queue_that_would_be_a_backfill_lane(connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="another one's backfill lane"):
+        create_pipeline(connection, queue="embedding_backfill")
+
+
+def test_a_sweep_of_fewer_than_none_stops_nothing(connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    create_pipeline(connection)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="The sweep cannot queue -1 rows"):
+        connection.execute("select pgembedd.sweep(-1)")
+    assert state(connection) == "running"
+
+
+def test_nothing_is_said_where_nothing_is_to_be_said(connection: psycopg.Connection) -> None:
+    notices: list[str | None] = []
+    connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+    make_documents(connection)
+    create_pipeline(connection)
+    create_pipeline(connection, name="second", embedding_table="chunks")
+    assert notices == []

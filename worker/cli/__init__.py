@@ -78,13 +78,20 @@ def main() -> None:
         sentence = database_sentence(error)
         if sentence is None:
             raise
-        fail(sentence, 1)
+        fail(sentence, 2 if _somebody_has_to_change_something(error) else 1)
 
 
 def fail(sentence: str, exit_code: int) -> None:
     """Print one sentence and exit."""
     click.echo(f"pgembedd: {sentence}", err=True)
     sys.exit(exit_code)
+
+
+def _somebody_has_to_change_something(error: Exception) -> bool:
+    """Whether the database refused an argument or a right, as ConfigurationError does on our side."""
+    import psycopg
+
+    return isinstance(error, psycopg.errors.InvalidParameterValue | psycopg.errors.InsufficientPrivilege)
 
 
 def database_sentence(error: Exception) -> str | None:
@@ -96,5 +103,8 @@ def database_sentence(error: Exception) -> str | None:
     message = error.diag.message_primary or str(error).strip() or type(error).__name__
     hint = error.diag.message_hint
     if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
-        message, hint = f"{message}.", "The rights that each command needs are in docs/operations.md."
+        message, hint = (
+            f"{message}.",
+            "Ask the role that ran `pgembedd migrate` for it: docs/operations.md, Rights, says which role needs what.",
+        )
     return f"{message} {hint}" if hint else message

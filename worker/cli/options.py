@@ -10,7 +10,7 @@ from typing import Any
 import click
 import psycopg
 
-from worker.config import CHOICES, MINIMUM, Settings, conninfo_from_environment
+from worker.config import CHOICES, MAXIMUM, MINIMUM, Settings, conninfo_from_environment
 from worker.errors import ConfigurationError
 
 Command = Callable[..., Any]
@@ -52,12 +52,23 @@ def settings_options(*only: str) -> Callable[[Command], Command]:
     return decorate
 
 
+class FiniteRange(click.FloatRange):
+    """A range that "nan" is not in, which passes every comparison."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; a usage error for what is none."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
 def _type(name: str, default: Any) -> click.ParamType[Any]:
     if name in CHOICES:
         return click.Choice(CHOICES[name])
     if isinstance(default, int):
-        return click.IntRange(min=int(MINIMUM[name]))
-    return click.FloatRange(min=MINIMUM[name]) if isinstance(default, float) else click.STRING
+        return click.IntRange(int(MINIMUM[name]), int(MAXIMUM[name]))
+    return FiniteRange(MINIMUM[name], MAXIMUM[name]) if isinstance(default, float) else click.STRING
 
 
 @contextmanager
