@@ -115,9 +115,9 @@ create or replace function pgembedd._key_settings(source regclass) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp,timestamptz}'
+    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp}'
                                           ::regtype[])) then ''
-                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
+                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1'' set timezone = ''UTC''' end
     from _key_columns(source)
 $$;
 
@@ -126,7 +126,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select case when pipeline.content_function is not null
-                then format('%s(%s)::pg_catalog.text', pipeline.content_function, alias)
+                then format('%s(%s.*)::pg_catalog.text', pipeline.content_function, alias)  -- .*: a column may be called like the alias
                 else format('pg_catalog.concat_ws(E''\n\n'', %s)',
                             (select string_agg(format('%s.%I', alias, c), ', ')
                              from unnest(pipeline.content_columns) as c)) end

@@ -60,7 +60,8 @@ language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when pipeline.formatting is null then _hash(content)
-                else _hash(format('pg_catalog.concat(%1$s, E''\x01'', %2$s, E''\x01'', %3$s)', content, before, after)) end
+                else format('pg_catalog.sha256(%s operator(pg_catalog.||) %s operator(pg_catalog.||) %s)',
+                            _hash(content), _hash(before), _hash(after)) end
 $$;
 
 create or replace function pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) returns void

@@ -393,7 +393,9 @@ begin
         execute format('drop index %s', item.index);
     end loop;
     if drop_vectors and gone.embedding_table is not null and _exists(gone.embedding_table) then
-        execute format('drop view if exists %s', _view_name(gone));
+        if _view(gone) is not null then
+            execute format('drop view %s', _view(gone));
+        end if;
         execute format('drop table %s', gone.embedding_table);
     elsif drop_vectors and gone.embedding_table is null and _exists(gone.source) then
         execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
@@ -531,7 +533,7 @@ returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     keys text := format('%s(%L) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'as_owner'), format('select %s from %s s where %s',

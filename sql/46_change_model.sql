@@ -197,7 +197,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    joined regclass := to_regclass(_view_name(pipeline));
+    joined regclass := _view(pipeline);
 begin
     execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
     if joined is not null then

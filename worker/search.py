@@ -122,6 +122,6 @@ def _content(where: Target) -> sql.Composable:
         return sql.Identifier("s", "chunk")
     if where.content_function is not None:
         # Stored by create_pipeline as a quoted, qualified name.
-        return sql.SQL("{}(s)").format(sql.SQL(where.content_function))
+        return sql.SQL("{}(s.*)").format(sql.SQL(where.content_function))
     columns = [sql.Identifier("s", column) for column in where.content_columns or []]
     return sql.SQL("concat_ws(E'\\n\\n', {})").format(sql.SQL(", ").join(columns))

@@ -287,6 +287,7 @@ CREATE FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     keys text := format('%s(%L) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'as_owner'), format('select %s from %s s where %s',
@@ -684,7 +685,7 @@ CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURN
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select case when pipeline.content_function is not null
-                then format('%s(%s)::pg_catalog.text', pipeline.content_function, alias)
+                then format('%s(%s.*)::pg_catalog.text', pipeline.content_function, alias)  -- .*: a column may be called like the alias
                 else format('pg_catalog.concat_ws(E''\n\n'', %s)',
                             (select string_agg(format('%s.%I', alias, c), ', ')
                              from unnest(pipeline.content_columns) as c)) end
@@ -712,6 +713,7 @@ CREATE FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) R
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $$
 declare
     percent double precision;
@@ -1047,10 +1049,14 @@ declare
     columns text;
     owner regrole := (select relowner from pg_class where oid = pipeline.source);
 begin
+    if to_regclass(_view_name(pipeline)) is not null and _view(pipeline) is null then
+        raise notice '% is there already, so there is no view that joins % and its chunks.', _view_name(pipeline), pipeline.source;
+    end if;
     if to_regclass(_view_name(pipeline)) is not null
        or not invoker and (select relrowsecurity from pg_class where oid = pipeline.source) then return; end if;
-    select string_agg(format('e.%I as %I', c, case when exists (
-        select from unnest(_watchable_columns(pipeline.source)) as w where w = c) then 'embedding_' || c else c end), ', ')
+    select string_agg(format('e.%I as %I', c, (
+        select n from unnest(array[c, 'embedding_' || c, 'pgembedd_' || c, 'pgembedd_embedding_' || c]) with ordinality as t(n, nth)
+        where n <> all (_watchable_columns(pipeline.source)) and (n = c or n <> all (_chunk_columns())) order by nth limit 1)), ', ')
     into columns from unnest(_chunk_columns()) as c;
     execute format('create view %s %s as select %s, %s from %s s join %s e on %s', _view_name(pipeline),
         case when invoker then 'with (security_invoker = true)' else '' end, source_columns, columns, pipeline.source, pipeline.embedding_table,
@@ -2044,9 +2050,9 @@ CREATE FUNCTION pgembedd._key_settings(source regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
-    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp,timestamptz}'
+    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp}'
                                           ::regtype[])) then ''
-                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
+                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1'' set timezone = ''UTC''' end
     from _key_columns(source)
 $$;
 CREATE FUNCTION pgembedd._last_job(pipeline pgembedd.pipeline) RETURNS TABLE(lane text, msg_id bigint)
@@ -2134,6 +2140,7 @@ CREATE FUNCTION pgembedd._look_at_all(made pgembedd.pipeline) RETURNS bigint
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $$
 declare
     queued bigint;
@@ -2155,6 +2162,23 @@ CREATE FUNCTION pgembedd._may_index(role oid, source regclass) RETURNS boolean
     select pg_has_role(role, c.relowner, 'usage') and has_schema_privilege(role, c.relnamespace, 'create')
     from pg_class c where c.oid = source
 $$;
+CREATE FUNCTION pgembedd._mirror_all_rights() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    one pgembedd.pipeline;
+begin
+    for one in select p.* from pipeline p where p.embedding_table is not null order by p.id loop
+        continue when not _exists(one.source) or not _exists(one.embedding_table);
+        begin
+            perform set_config('lock_timeout', '100ms', true), _mirror_rights(one);
+        exception when others then
+            raise warning 'the rights on % are left as they are: %', one.embedding_table, sqlerrm;
+        end;
+    end loop;
+    perform set_config('lock_timeout', '2s', true);
+end $$;
 CREATE FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2172,14 +2196,26 @@ begin
     if secured <> (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
         execute format('alter table %s %s row level security', pipeline.embedding_table, case when secured then 'enable' else 'disable' end);
     end if;
-    foreach relation in array array[pipeline.embedding_table, to_regclass(_view_name(pipeline))] loop
+    -- Before PostgreSQL 15 a view reads with the rights of its owner, whom the policies do not concern.
+    if secured and current_setting('server_version_num')::integer < 150000 and _view(pipeline) is not null then
+        execute format('drop view %s', _view(pipeline));
+    end if;
+    foreach relation in array array[pipeline.embedding_table, _view(pipeline)] loop
+        -- What default privileges gave beside it: TRUNCATE, above all, asks no policy.
+        for item in
+            select distinct a.grantee, a.privilege_type from pg_class c, aclexplode(c.relacl) a
+            where c.oid = relation and a.grantee <> c.relowner and a.privilege_type <> 'SELECT'
+        loop
+            execute format('revoke %s on %s from %s cascade', item.privilege_type, relation,
+                case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
+        end loop;
         for item in
             select coalesce(given.grantee, has.grantee) as grantee, given.grantee is not null as wanted
             from (select distinct grantee from _readers(pipeline.source)) given
             full join (select distinct grantee from _readers(relation)) has using (grantee)
             where relation is not null and (given.grantee is null or has.grantee is null)
         loop
-            execute format(case when item.wanted then 'grant select on %s to %s' else 'revoke select on %s from %s' end, relation,
+            execute format(case when item.wanted then 'grant select on %s to %s' else 'revoke select on %s from %s cascade' end, relation,
                 case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
         end loop;
     end loop;
@@ -2219,6 +2255,7 @@ CREATE FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orp
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -2436,6 +2473,7 @@ CREATE FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) RETURNS void
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     started timestamptz := clock_timestamp();
@@ -2600,7 +2638,7 @@ begin
         execute format('drop trigger %I on %s', item.name, item.relation);
     end loop;
     if pipeline.embedding_table is not null then
-        foreach relation in array array[pipeline.embedding_table, to_regclass(_view_name(pipeline))] loop
+        foreach relation in array array[pipeline.embedding_table, _view(pipeline)] loop
             if _owner(relation) <> owner then
                 execute format('alter table %s owner to %s', relation, owner);
             end if;
@@ -2687,7 +2725,7 @@ CREATE FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text)
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 declare
-    joined regclass := to_regclass(_view_name(pipeline));
+    joined regclass := _view(pipeline);
 begin
     execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
     if joined is not null then
@@ -2740,10 +2778,11 @@ end $$;
 CREATE FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $_$
+    AS $$
     select case when pipeline.formatting is null then _hash(content)
-                else _hash(format('pg_catalog.concat(%1$s, E''\x01'', %2$s, E''\x01'', %3$s)', content, before, after)) end
-$_$;
+                else format('pg_catalog.sha256(%s operator(pg_catalog.||) %s operator(pg_catalog.||) %s)',
+                            _hash(content), _hash(before), _hash(after)) end
+$$;
 CREATE FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2751,6 +2790,7 @@ CREATE FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     -- Others' triggers may write a number as a string.
@@ -2841,6 +2881,7 @@ CREATE FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, or
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -3259,6 +3300,15 @@ begin
     execute statement into found_ones;  -- who has no more rights than the table's owner may ask directly
     return found_ones::bigint;
 end $$;
+CREATE FUNCTION pgembedd._view(pipeline pgembedd.pipeline) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select c.oid::regclass from pg_class c
+    where c.oid = to_regclass(_view_name(pipeline)) and c.relkind = 'v' and exists (
+        select from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+        where r.ev_class = c.oid and d.refobjid = pipeline.embedding_table)
+$$;
 CREATE FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3601,7 +3651,9 @@ begin
         execute format('drop index %s', item.index);
     end loop;
     if drop_vectors and gone.embedding_table is not null and _exists(gone.embedding_table) then
-        execute format('drop view if exists %s', _view_name(gone));
+        if _view(gone) is not null then
+            execute format('drop view %s', _view(gone));
+        end if;
         execute format('drop table %s', gone.embedding_table);
     elsif drop_vectors and gone.embedding_table is null and _exists(gone.source) then
         execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
@@ -3808,6 +3860,7 @@ CREATE FUNCTION pgembedd.requeue(name text, ids jsonb[]) RETURNS bigint
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -4081,6 +4134,7 @@ begin
     if at_most is null or at_most < 0 then
         perform _refuse(format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')), 'at_most is 0 or more.');
     end if;
+    perform _mirror_all_rights();
     for one in
         select p.* from pipeline p
         where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
@@ -4095,7 +4149,6 @@ begin
             select p.* into one from pipeline p where p.id = one.id;
             -- Writers queue behind whoever waits to create a trigger, so that must not be long.
             perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
-            if one.embedding_table is not null then perform _mirror_rights(one); end if;
             if one.own_triggers then perform _note_triggers(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
@@ -4489,6 +4542,7 @@ REVOKE ALL ON FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boo
 REVOKE ALL ON FUNCTION pgembedd._look_at_all(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._mirror_all_rights() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) FROM PUBLIC;
@@ -4565,6 +4619,7 @@ REVOKE ALL ON FUNCTION pgembedd._unschedule_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vector_column(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vectors(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._view(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE pgembedd._wait_for_row(IN name text, IN id jsonb, IN timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._waiting_parties(queue text, at timestamp with time zone) FROM PUBLIC;
