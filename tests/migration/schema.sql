@@ -250,6 +250,43 @@ begin
         execute format('alter table %s enable %s trigger %I', item.relation, item.mode, item.name);
     end loop;
 end $$;
+CREATE FUNCTION pgembedd._await_free(relation regclass, mode text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+begin
+    execute format('lock table %s in %s mode', relation, mode);
+    raise exception using errcode = 'PGE01';
+exception when lock_not_available or deadlock_detected or sqlstate 'PGE01' then
+    null;
+end $$;
+CREATE FUNCTION pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    began_at timestamptz := clock_timestamp();
+    behind bigint;
+begin
+    loop
+        execute format($q$
+            select count(*) from (
+                select q.message -> 'id' from (select b.enqueued_at, b.message from %1$s b union all select b.enqueued_at, b.message from %2$s b) q
+                where %3$s and q.enqueued_at <= $1
+                except select q.message -> 'id' from %4$s q where %6$s
+                except select q.message -> 'id' from %5$s q where %6$s) r$q$,
+            _queue_table(beside.queue), _queue_table(beside.backfill_queue), _is_for(beside.id),
+            _queue_table(current.queue), _queue_table(current.backfill_queue), _is_for(current.id))
+        into behind using began_at;
+        exit when behind = 0;
+        if clock_timestamp() > began_at + interval '5 s' then
+            perform _refuse(format('%s rows of "%s" are up to date, but still queued for "%s".', behind, current.name, beside.name),
+                format('Call pgembedd.wait_for(%L), and see that a worker runs. force => true shows their old vectors until then.', beside.name));
+        end if;
+        perform pg_sleep(0.1);
+    end loop;
+end $_$;
 CREATE FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint DEFAULT NULL::bigint) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2603,6 +2640,29 @@ begin
     get diagnostics released = row_count;
     return released;
 end $_$;
+CREATE FUNCTION pgembedd._rename_both(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+begin
+    perform pg_advisory_xact_lock(_swap_key(least(current.id, beside.id))), pg_advisory_xact_lock(_swap_key(greatest(current.id, beside.id)));
+    perform from pipeline p where p.id in (current.id, beside.id) order by p.id for update;
+    if (_successor(_pipeline(current.name), beside.shadow)).id <> beside.id then
+        perform _refuse(format('"%s" is not the pipeline any more that it was a moment ago.', beside.name), 'See pgembedd.status.');
+    end if;
+    perform set_config('lock_timeout', '500ms', true);
+    execute format('lock table %s in %s mode', current.source, _swap_mode(current));
+    perform set_config('lock_timeout', '100ms', true);
+    if current.embedding_table is null then
+        perform _rename_column(current, _beside(current.embedding_column, suffix)), _rename_column(beside, current.embedding_column);
+    else
+        perform _rename_table(t.pipeline, t.to_name)
+        from (select relname from pg_class where oid = current.embedding_table) c,
+             lateral (values (1, current, _beside(c.relname, suffix)), (2, beside, c.relname)) as t(nth, pipeline, to_name)
+        order by t.nth;
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2617,10 +2677,34 @@ CREATE FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text)
 declare
     joined regclass := to_regclass(_view_name(pipeline));
 begin
-    execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
+    -- In the order in which a reader of the view locks them.
     if joined is not null then
         execute format('alter view %s rename to %I', joined, _cut(to_name, 58) || '_view');
     end if;
+    execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
+end $$;
+CREATE FUNCTION pgembedd._rename_when_free(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    give_up_at timestamptz := clock_timestamp() + interval '10 s';
+begin
+    loop
+        begin
+            perform _rename_both(current, beside, suffix);
+            return;
+        exception when lock_not_available or deadlock_detected then
+            if clock_timestamp() > give_up_at then
+                perform _refuse(format('Others use %s, or what holds its vectors, all the time; nothing was changed.', current.source),
+                    'See pg_stat_activity for transactions that stay open, and call it again.');
+            end if;
+        end;
+        perform _await_free(current.source, _swap_mode(current));
+        if current.embedding_table is not null then
+            perform _await_free(current.embedding_table, 'access exclusive'), _await_free(beside.embedding_table, 'access exclusive');
+        end if;
+    end loop;
 end $$;
 CREATE FUNCTION pgembedd._repair() RETURNS bigint
     LANGUAGE plpgsql
@@ -2894,26 +2978,34 @@ CREATE FUNCTION pgembedd._stored(made pgembedd.pipeline) RETURNS text
          array_agg(s.end_offset order by s.chunk_no) as end_offsets,
          array_agg(s.content_hash order by s.chunk_no) as hashes, array_agg(s.model order by s.chunk_no) as models' end
 $_$;
-CREATE FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION pgembedd._successor(current pgembedd.pipeline, shadow text) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    SET lock_timeout TO '10s'
     AS $$
 declare
+    beside pgembedd.pipeline := _shadow(current);
+begin
+    if beside.shadow is not distinct from _successor.shadow then
+        return beside;
+    elsif _successor.shadow = 'next' then
+        perform _refuse(format('There is nothing to switch "%s" to.', current.name), 'Begin with pgembedd.change_model().');
+    end if;
+    perform _refuse(format('There is nothing to take "%s" back to.', current.name),
+        'rollback() undoes switch(), until the previous pipeline is dropped.');
+end $$;
+CREATE FUNCTION pgembedd._swap(name text, shadow text, suffix text, force boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    current pgembedd.pipeline := _pipeline(name);
+    beside pgembedd.pipeline := _successor(current, shadow);
     one pgembedd.pipeline;
 begin
     if not force then
-        perform _check_swap(current, beside);
+        perform _check_swap(current, beside), _await_vectors(current, beside);
     end if;
-    perform pg_advisory_xact_lock(_swap_key(least(current.id, beside.id))), pg_advisory_xact_lock(_swap_key(greatest(current.id, beside.id)));
-    if current.embedding_table is null then
-        perform _rename_column(current, _beside(current.embedding_column, suffix)), _rename_column(beside, current.embedding_column);
-    else
-        perform _rename_table(t.pipeline, t.to_name)
-        from (select relname from pg_class where oid = current.embedding_table) c,
-             lateral (values (1, current, _beside(c.relname, suffix)), (2, beside, c.relname)) as t(nth, pipeline, to_name)
-        order by t.nth;
-    end if;
+    perform _rename_when_free(current, beside, suffix);
     update pipeline p
     set name = current.name || '.' || suffix, shadow_of = beside.id, shadow = suffix,
         embedding_column = _beside(current.embedding_column, suffix), embedding_table_name = p.embedding_table::text
@@ -2930,6 +3022,10 @@ CREATE FUNCTION pgembedd._swap_key(pipeline_id integer) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select hashtextextended('pgembedd.swap', pipeline_id) $$;
+CREATE FUNCTION pgembedd._swap_mode(current pgembedd.pipeline) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select case when current.embedding_table is null then 'access exclusive' else 'share row exclusive' end $$;
 CREATE FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3705,6 +3801,7 @@ CREATE FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) RETURNS T
     SET lock_timeout TO '2s'
     AS $_$
 begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     return query execute format($q$
         select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
                case when not b.blank then r.content end, coalesce(r.hash, ''), r.before, r.after, r.known
@@ -3848,15 +3945,8 @@ CREATE FUNCTION pgembedd.rollback(name text, force boolean DEFAULT false) RETURN
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
-declare
-    current pgembedd.pipeline := _pipeline(name);
-    beside pgembedd.pipeline := _shadow(current);
 begin
-    if beside.shadow is distinct from 'previous' then
-        perform _refuse(format('There is nothing to take "%s" back to.', name),
-            'rollback() undoes switch(), until the previous pipeline is dropped.');
-    end if;
-    perform _swap(current, beside, 'next', force);
+    perform _swap(name, 'previous', 'next', force);
 end $$;
 COMMENT ON FUNCTION pgembedd.rollback(name text, force boolean) IS 'Undo switch(): put the old vectors back in their place.';
 CREATE FUNCTION pgembedd.schema_version() RETURNS TABLE(revision text, sql_digest text)
@@ -4038,14 +4128,8 @@ CREATE FUNCTION pgembedd.switch(name text, force boolean DEFAULT false) RETURNS 
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
-declare
-    current pgembedd.pipeline := _pipeline(name);
-    beside pgembedd.pipeline := _shadow(current);
 begin
-    if beside.shadow is distinct from 'next' then
-        perform _refuse(format('There is nothing to switch "%s" to.', name), 'Begin with pgembedd.change_model().');
-    end if;
-    perform _swap(current, beside, 'previous', force);
+    perform _swap(name, 'next', 'previous', force);
 end $$;
 COMMENT ON FUNCTION pgembedd.switch(name text, force boolean) IS 'Put the vectors that change_model() made in the place of the old ones, which stay beside them for rollback().';
 CREATE FUNCTION pgembedd.tick(sweep_every_s double precision DEFAULT 60, retention_every_s double precision DEFAULT 3600) RETURNS bigint
@@ -4303,6 +4387,8 @@ REVOKE ALL ON FUNCTION pgembedd._around(formatting text, alias text, after boole
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_replica(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._await_free(relation regclass, mode text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfilled(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._base_type(type oid) FROM PUBLIC;
@@ -4440,8 +4526,10 @@ REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._regenerate(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rename_both(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rename_when_free(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_count(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
@@ -4461,8 +4549,10 @@ REVOKE ALL ON FUNCTION pgembedd._sharing_index_name(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stored(made pgembedd.pipeline) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._successor(current pgembedd.pipeline, shadow text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._swap(name text, shadow text, suffix text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap_key(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._swap_mode(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
