@@ -15,7 +15,8 @@ create or replace function pgembedd.change_model(
     chunk_overlap integer default null,
     splitter text default null,
     formatting text default null,
-    index_within interval default '1 day'
+    index_within interval default '1 day',
+    backfill boolean default true
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -44,13 +45,8 @@ begin
     next.embedding_table_name := (
         select format('%I.%I', n.nspname, _beside(c.relname, 'next')) from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.oid = current.embedding_table);
-    if next.embedding_column is not null and exists (
-        select from pg_attribute a where a.attrelid = current.source and a.attname = next.embedding_column and not a.attisdropped)
-    then
-        perform _refuse(format('%s has a column %I already, which is where the new vectors would go.', current.source, next.embedding_column),
-            format('Rename or drop it: ALTER TABLE %s DROP COLUMN %I.', current.source, next.embedding_column));
-    end if;
-    queued := _create_pipeline(next, true, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
+    perform _check_room(current);
+    queued := _create_pipeline(next, backfill, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
     return queued;
 end $$;
@@ -80,6 +76,44 @@ begin
     elsif _problem(current) is not null then
         perform _refuse(format('The model of "%s" cannot be changed: %s', current.name, _problem(current)));
     end if;
+end $$;
+
+-- Both names that the other side will have, before the switch and after it, must be free.
+create or replace function pgembedd._check_room(current pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    suffix text;
+    taken record;
+begin
+    if length(current.name) > 54 then
+        perform _refuse(format('The name "%s" is too long: with ".previous" behind it, which the old side is called after a switch, it '
+            'would have more than 63 characters.', current.name),
+            'Drop the pipeline, and create it again under a name of at most 54 characters with adopt => true; the vectors stay.');
+    end if;
+    foreach suffix in array array['next', 'previous'] loop
+        if exists (select from pipeline p where p.name = current.name || '.' || suffix) then
+            perform _refuse(format('There is a pipeline "%s.%s" already.', current.name, suffix),
+                format('Remove it first: select pgembedd.drop_pipeline(%L).', current.name || '.' || suffix));
+        end if;
+        for taken in
+            select format('%s has a column %I', current.source, a.attname) as what,
+                   format('ALTER TABLE %s DROP COLUMN %I', current.source, a.attname) as remedy
+            from pg_attribute a
+            where a.attrelid = current.source and a.attname = _beside(current.embedding_column, suffix) and not a.attisdropped
+            union all
+            select format('There is a relation %s', c.oid::regclass),
+                   format('DROP %s %s', case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'i' then 'INDEX' else 'TABLE' end, c.oid::regclass)
+            from pg_class e join pg_class c on c.relnamespace = e.relnamespace
+            where e.oid = current.embedding_table
+              and c.relname in (_beside(e.relname, suffix), _cut(_beside(e.relname, suffix), 58) || '_view')
+            order by 2 desc
+        loop
+            perform _refuse(format('%s already, which is where vectors would go.', taken.what),
+                format('Rename it, or drop it if nothing needs it: %s.', taken.remedy));
+        end loop;
+    end loop;
 end $$;
 
 -- The pipeline beside this one, or an empty row.
@@ -150,7 +184,9 @@ end $$;
 
 -- A row that changed may have its new vector here and an old one there. What is queued there alone is waited for a
 -- while: no later changes are, or a busy table could never be switched.
-create or replace function pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline) returns void
+create or replace function pgembedd._await_vectors(
+    current pgembedd.pipeline, beside pgembedd.pipeline, patience interval default '5 s'
+) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -169,7 +205,7 @@ begin
             _queue_table(current.queue), _queue_table(current.backfill_queue), _is_for(current.id))
         into behind using began_at;
         exit when behind = 0;
-        if clock_timestamp() > began_at + interval '5 s' then
+        if clock_timestamp() > began_at + patience then
             perform _refuse(format('%s rows of "%s" are up to date, but still queued for "%s".', behind, current.name, beside.name),
                 format('Call pgembedd.wait_for(%L), and see that a worker runs. force => true shows their old vectors until then.', beside.name));
         end if;
@@ -272,6 +308,7 @@ begin
     execute format('lock table %s in %s mode', current.source, _swap_mode(current));
     perform set_config('lock_timeout', '100ms', true);
     if current.embedding_table is null then
+        perform _copy_rights(current.source, current.embedding_column, beside.embedding_column);
         perform _rename_column(current, _beside(current.embedding_column, suffix)), _rename_column(beside, current.embedding_column);
     else
         perform _rename_table(t.pipeline, t.to_name)
@@ -279,6 +316,27 @@ begin
              lateral (values (1, current, _beside(c.relname, suffix)), (2, beside, c.relname)) as t(nth, pipeline, to_name)
         order by t.nth;
     end if;
+end $$;
+
+-- Rights on a single column: whoever had them on the one has them on the other, and nobody else.
+create or replace function pgembedd._copy_rights(source regclass, from_column text, to_column text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item record;
+begin
+    for item in
+        select case x.grantee when 0 then 'public' else x.grantee::regrole::text end as grantee, x.privilege_type as allowed,
+               x.is_grantable, t.attname = from_column as wanted
+        from pg_attribute t, aclexplode(t.attacl) x
+        where t.attrelid = source and t.attname in (from_column, to_column) and not t.attisdropped
+        order by wanted, x.is_grantable  -- what is there goes first
+    loop
+        execute format(case when item.wanted then 'grant %s (%I) on %s to %s' else 'revoke %s (%I) on %s from %s cascade' end
+            || case when item.wanted and item.is_grantable then ' with grant option' else '' end,
+            item.allowed, to_column, source, item.grantee);
+    end loop;
 end $$;
 
 create or replace function pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) returns void

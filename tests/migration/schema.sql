@@ -261,7 +261,7 @@ begin
 exception when lock_not_available or deadlock_detected or sqlstate 'PGE01' then
     null;
 end $$;
-CREATE FUNCTION pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline) RETURNS void
+CREATE FUNCTION pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline, patience interval DEFAULT '00:00:05'::interval) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
@@ -280,7 +280,7 @@ begin
             _queue_table(current.queue), _queue_table(current.backfill_queue), _is_for(current.id))
         into behind using began_at;
         exit when behind = 0;
-        if clock_timestamp() > began_at + interval '5 s' then
+        if clock_timestamp() > began_at + patience then
             perform _refuse(format('%s rows of "%s" are up to date, but still queued for "%s".', behind, current.name, beside.name),
                 format('Call pgembedd.wait_for(%L), and see that a worker runs. force => true shows their old vectors until then.', beside.name));
         end if;
@@ -516,6 +516,42 @@ begin
         perform _refuse(_hidden_from_owner(made.source));
     end if;
 end $$;
+CREATE FUNCTION pgembedd._check_room(current pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    suffix text;
+    taken record;
+begin
+    if length(current.name) > 54 then
+        perform _refuse(format('The name "%s" is too long: with ".previous" behind it, which the old side is called after a switch, it '
+            'would have more than 63 characters.', current.name),
+            'Drop the pipeline, and create it again under a name of at most 54 characters with adopt => true; the vectors stay.');
+    end if;
+    foreach suffix in array array['next', 'previous'] loop
+        if exists (select from pipeline p where p.name = current.name || '.' || suffix) then
+            perform _refuse(format('There is a pipeline "%s.%s" already.', current.name, suffix),
+                format('Remove it first: select pgembedd.drop_pipeline(%L).', current.name || '.' || suffix));
+        end if;
+        for taken in
+            select format('%s has a column %I', current.source, a.attname) as what,
+                   format('ALTER TABLE %s DROP COLUMN %I', current.source, a.attname) as remedy
+            from pg_attribute a
+            where a.attrelid = current.source and a.attname = _beside(current.embedding_column, suffix) and not a.attisdropped
+            union all
+            select format('There is a relation %s', c.oid::regclass),
+                   format('DROP %s %s', case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'i' then 'INDEX' else 'TABLE' end, c.oid::regclass)
+            from pg_class e join pg_class c on c.relnamespace = e.relnamespace
+            where e.oid = current.embedding_table
+              and c.relname in (_beside(e.relname, suffix), _cut(_beside(e.relname, suffix), 58) || '_view')
+            order by 2 desc
+        loop
+            perform _refuse(format('%s already, which is where vectors would go.', taken.what),
+                format('Rename it, or drop it if nothing needs it: %s.', taken.remedy));
+        end loop;
+    end loop;
+end $$;
 CREATE FUNCTION pgembedd._check_source(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -699,6 +735,25 @@ begin
     end if;
     return (select format('%I.%I', n.nspname, f.proname)
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
+end $$;
+CREATE FUNCTION pgembedd._copy_rights(source regclass, from_column text, to_column text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    item record;
+begin
+    for item in
+        select case x.grantee when 0 then 'public' else x.grantee::regrole::text end as grantee, x.privilege_type as allowed,
+               x.is_grantable, t.attname = from_column as wanted
+        from pg_attribute t, aclexplode(t.attacl) x
+        where t.attrelid = source and t.attname in (from_column, to_column) and not t.attisdropped
+        order by wanted, x.is_grantable  -- what is there goes first
+    loop
+        execute format(case when item.wanted then 'grant %s (%I) on %s to %s' else 'revoke %s (%I) on %s from %s cascade' end
+            || case when item.wanted and item.is_grantable then ' with grant option' else '' end,
+            item.allowed, to_column, source, item.grantee);
+    end loop;
 end $$;
 CREATE FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) RETURNS numeric
     LANGUAGE plpgsql STABLE
@@ -2655,6 +2710,7 @@ begin
     execute format('lock table %s in %s mode', current.source, _swap_mode(current));
     perform set_config('lock_timeout', '100ms', true);
     if current.embedding_table is null then
+        perform _copy_rights(current.source, current.embedding_column, beside.embedding_column);
         perform _rename_column(current, _beside(current.embedding_column, suffix)), _rename_column(beside, current.embedding_column);
     else
         perform _rename_table(t.pipeline, t.to_name)
@@ -3404,7 +3460,7 @@ CREATE FUNCTION pgembedd.backoff(attempts integer, base interval DEFAULT '00:00:
     select least(cap, base * power(2, least(greatest(attempts, 1) - 1, 30))) * (0.75 + 0.5 * random())
 $$;
 COMMENT ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) IS 'Wait before the next attempt: base doubled with every attempt, at most cap, times a random 0.75 to 1.25.';
-CREATE FUNCTION pgembedd.change_model(name text, model text DEFAULT NULL::text, dimensions integer DEFAULT NULL::integer, vector_type text DEFAULT NULL::text, distance text DEFAULT NULL::text, m integer DEFAULT NULL::integer, ef_construction integer DEFAULT NULL::integer, chunk_tokens integer DEFAULT NULL::integer, chunk_overlap integer DEFAULT NULL::integer, splitter text DEFAULT NULL::text, formatting text DEFAULT NULL::text, index_within interval DEFAULT '1 day'::interval) RETURNS bigint
+CREATE FUNCTION pgembedd.change_model(name text, model text DEFAULT NULL::text, dimensions integer DEFAULT NULL::integer, vector_type text DEFAULT NULL::text, distance text DEFAULT NULL::text, m integer DEFAULT NULL::integer, ef_construction integer DEFAULT NULL::integer, chunk_tokens integer DEFAULT NULL::integer, chunk_overlap integer DEFAULT NULL::integer, splitter text DEFAULT NULL::text, formatting text DEFAULT NULL::text, index_within interval DEFAULT '1 day'::interval, backfill boolean DEFAULT true) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -3432,17 +3488,12 @@ begin
     next.embedding_table_name := (
         select format('%I.%I', n.nspname, _beside(c.relname, 'next')) from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.oid = current.embedding_table);
-    if next.embedding_column is not null and exists (
-        select from pg_attribute a where a.attrelid = current.source and a.attname = next.embedding_column and not a.attisdropped)
-    then
-        perform _refuse(format('%s has a column %I already, which is where the new vectors would go.', current.source, next.embedding_column),
-            format('Rename or drop it: ALTER TABLE %s DROP COLUMN %I.', current.source, next.embedding_column));
-    end if;
-    queued := _create_pipeline(next, true, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
+    perform _check_room(current);
+    queued := _create_pipeline(next, backfill, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
     return queued;
 end $$;
-COMMENT ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval) IS 'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
+COMMENT ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) IS 'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
 CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4388,7 +4439,7 @@ REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_replica(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._await_free(relation regclass, mode text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline, patience interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfilled(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._base_type(type oid) FROM PUBLIC;
@@ -4404,6 +4455,7 @@ REVOKE ALL ON FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) FROM P
 REVOKE ALL ON FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_room(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) FROM PUBLIC;
@@ -4415,6 +4467,7 @@ REVOKE ALL ON FUNCTION pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) F
 REVOKE ALL ON FUNCTION pgembedd._claimed_for(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._copy_rights(source regclass, from_column text, to_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
@@ -4584,7 +4637,7 @@ REVOKE ALL ON FUNCTION pgembedd._worker_functions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._written_columns(source regclass, columns text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.backfill(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.compare_models(name text, sample integer, k integer) FROM PUBLIC;

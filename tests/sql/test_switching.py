@@ -10,7 +10,7 @@ import pytest
 
 from tests.sql.test_change_model import begin, pin, work_both
 from tests.support.databases import Database
-from tests.support.sql import call, claim, column, connected, create_pipeline, read, rows, store, value, work
+from tests.support.sql import call, claim, column, connected, create_pipeline, rows, store, value, work
 from tests.support.waiting import eventually
 
 
@@ -70,3 +70,42 @@ def test_a_reader_that_writes_then_is_in_no_deadlock(database: Database, documen
         switching.result()
     assert rows(documents, "select name from pgembedd.pipeline where shadow is null") == [("documents",)]
     assert column(documents, "select distinct id from chunks_previous order by id") == [1, 3]
+
+
+def test_of_two_switches_at_once_one_is_refused(database: Database, documents: psycopg.Connection) -> None:
+    with connected(database) as other, connected(database) as watching, ThreadPoolExecutor(1) as pool:
+        with documents.transaction():
+            call(documents, "switch", name="documents", force=True)
+            second = pool.submit(call, other, "switch", name="documents", force=True)
+            waits = "select exists (select from pg_locks where not granted)"
+            eventually(lambda: value(watching, waits))
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match='There is nothing to switch "documents" to'):
+            second.result()
+    assert rows(documents, "select name, fingerprint from pgembedd.pipeline order by name") == [
+        ("documents", "new"),
+        ("documents.previous", "old"),
+    ]
+
+
+def test_what_only_the_old_model_has_embedded_anew_hinders_a_switch(documents: psycopg.Connection) -> None:
+    documents.execute("update documents set content = 'changed' where id = 1")
+    store(documents, [job for job in claim(documents) if job.pipeline == "documents"])
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue,
+        match=r'1 rows of "documents" are up to date, but still queued for "documents\.next"',
+    ):
+        documents.execute(
+            "select pgembedd._await_vectors(c, n, '0') from pgembedd.pipeline c join pgembedd.pipeline n on n.shadow_of = c.id"
+        )
+    documents.execute("update documents set content = 'changed again' where id = 1")
+    call(documents, "switch", name="documents")
+
+
+def test_a_switch_waits_for_what_was_queued_before_it(database: Database, documents: psycopg.Connection) -> None:
+    documents.execute("update documents set content = 'changed' where id = 1")
+    jobs = claim(documents)
+    store(documents, [job for job in jobs if job.pipeline == "documents"])
+    with connected(database) as other, ThreadPoolExecutor(1) as pool:
+        switching = pool.submit(call, other, "switch", name="documents")
+        store(documents, [job for job in jobs if job.pipeline == "documents.next"])
+        switching.result()
