@@ -241,7 +241,8 @@ def test_a_table_in_the_way_is_named(database: Database, taken: str) -> None:
         connection.execute(f"create {taken} as select 1 as one")
         kind, name = taken.split()
         with pytest.raises(
-            psycopg.errors.InvalidParameterValue, match=f"There is a relation public.{name} already(?s:.*)DROP {kind.upper()}"
+            psycopg.errors.InvalidParameterValue,
+            match=f"There is a relation public.{name} already(?s:.*)DROP {kind.upper()}",
         ):
             begin(connection)
 
@@ -251,7 +252,9 @@ def test_vectors_that_a_dropped_side_left_are_named(documents: psycopg.Connectio
     work_both(documents)
     call(documents, "switch", name="documents")
     call(documents, "drop_pipeline", name="documents.previous")
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="_previous(_view)? already, which is where vectors would go"):
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match=r"_previous(_view)? already, which is where vectors would go"
+    ):
         begin(documents)
 
 

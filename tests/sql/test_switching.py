@@ -95,7 +95,8 @@ def test_what_only_the_old_model_has_embedded_anew_hinders_a_switch(documents: p
         match=r'1 rows of "documents" are up to date, but still queued for "documents\.next"',
     ):
         documents.execute(
-            "select pgembedd._await_vectors(c, n, '0') from pgembedd.pipeline c join pgembedd.pipeline n on n.shadow_of = c.id"
+            "select pgembedd._await_vectors(c, n, '0')"
+            " from pgembedd.pipeline c join pgembedd.pipeline n on n.shadow_of = c.id"
         )
     documents.execute("update documents set content = 'changed again' where id = 1")
     call(documents, "switch", name="documents")
