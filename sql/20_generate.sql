@@ -115,9 +115,9 @@ create or replace function pgembedd._key_settings(source regclass) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp,timestamptz}'
+    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp}'
                                           ::regtype[])) then ''
-                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
+                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1'' set timezone = ''UTC''' end
     from _key_columns(source)
 $$;
 

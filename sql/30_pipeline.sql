@@ -531,7 +531,7 @@ returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     keys text := format('%s(%L) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'as_owner'), format('select %s from %s s where %s',

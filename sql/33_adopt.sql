@@ -105,7 +105,7 @@ create or replace function pgembedd._look_at_all(made pgembedd.pipeline) returns
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     queued bigint;

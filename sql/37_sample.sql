@@ -62,7 +62,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '100ms'
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     percent double precision;
@@ -97,7 +97,7 @@ create or replace function pgembedd._propose_chunks(made pgembedd.pipeline) retu
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     started timestamptz := clock_timestamp();

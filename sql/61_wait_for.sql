@@ -101,7 +101,7 @@ create or replace function pgembedd._row_jobs(
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     -- Others' triggers may write a number as a string.

@@ -33,7 +33,7 @@ create or replace function pgembedd._sample_keys(name text, wanted integer, seed
 returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -70,7 +70,7 @@ create or replace function pgembedd._next_keys(name text, after jsonb, at_most i
 returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -190,7 +190,7 @@ create or replace function pgembedd.requeue(name text, ids jsonb[]) returns bigi
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'  -- as _key_settings
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);

@@ -287,6 +287,7 @@ CREATE FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     keys text := format('%s(%L) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'as_owner'), format('select %s from %s s where %s',
@@ -713,6 +714,7 @@ CREATE FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) R
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $$
 declare
     percent double precision;
@@ -1788,6 +1790,10 @@ CREATE FUNCTION pgembedd._import_pending(name text, pending regclass) RETURNS bi
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -2045,9 +2051,9 @@ CREATE FUNCTION pgembedd._key_settings(source regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
-    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp,timestamptz}'
+    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp}'
                                           ::regtype[])) then ''
-                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1''' end
+                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1'' set timezone = ''UTC''' end
     from _key_columns(source)
 $$;
 CREATE FUNCTION pgembedd._last_job(pipeline pgembedd.pipeline) RETURNS TABLE(lane text, msg_id bigint)
@@ -2135,6 +2141,7 @@ CREATE FUNCTION pgembedd._look_at_all(made pgembedd.pipeline) RETURNS bigint
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $$
 declare
     queued bigint;
@@ -2222,6 +2229,7 @@ CREATE FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orp
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -2439,6 +2447,7 @@ CREATE FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) RETURNS void
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     started timestamptz := clock_timestamp();
@@ -2754,6 +2763,7 @@ CREATE FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     -- Others' triggers may write a number as a string.
@@ -2844,6 +2854,7 @@ CREATE FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, or
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -3488,6 +3499,10 @@ CREATE FUNCTION pgembedd.compare_models(name text, sample integer DEFAULT 20, k 
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     current pgembedd.pipeline := _pipeline(name);
@@ -3811,6 +3826,7 @@ CREATE FUNCTION pgembedd.requeue(name text, ids jsonb[]) RETURNS bigint
     SET "DateStyle" TO 'ISO'
     SET "IntervalStyle" TO 'postgres'
     SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     one pgembedd.pipeline := _pipeline(name);
