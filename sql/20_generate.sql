@@ -126,7 +126,8 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select case when pipeline.content_function is not null
-                then format('%s(%s.*)::pg_catalog.text', pipeline.content_function, alias)  -- .*: a column may be called like the alias
+                -- s.* and not s, which would be the column of that name where there is one
+                then format('%s(%s.*)::pg_catalog.text', pipeline.content_function, alias)
                 else format('pg_catalog.concat_ws(E''\n\n'', %s)',
                             (select string_agg(format('%s.%I', alias, c), ', ')
                              from unnest(pipeline.content_columns) as c)) end

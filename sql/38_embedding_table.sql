@@ -176,13 +176,15 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     secured boolean := (select relrowsecurity from pg_class where oid = pipeline.source);
+    named text := (select quote_ident(relname) from pg_class where oid = pipeline.embedding_table);
+    alias text := case when named = 's' then 't' else 's' end;
     relation regclass;
     item record;
 begin
     if secured and not exists (select from pg_policy where polrelid = pipeline.embedding_table and polname = 'pgembedd_source') then
-        execute format('create policy pgembedd_source on %s for select using (exists (select from %s s where %s))',
-            pipeline.embedding_table, pipeline.source,
-            _key_match(pipeline.source, 's', (select quote_ident(relname) from pg_class where oid = pipeline.embedding_table)));
+        -- Within it the embedding table has its own name only, which the alias must not hide.
+        execute format('create policy pgembedd_source on %s for select using (exists (select from %s %s where %s))',
+            pipeline.embedding_table, pipeline.source, alias, _key_match(pipeline.source, alias, named));
     end if;
     if secured <> (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
         execute format('alter table %s %s row level security', pipeline.embedding_table, case when secured then 'enable' else 'disable' end);

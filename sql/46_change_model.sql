@@ -183,6 +183,7 @@ returns table (pipeline text, model text, rows_embedded bigint, rows_missing big
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     current pgembedd.pipeline := _pipeline(name);

@@ -59,6 +59,7 @@ create or replace function pgembedd._import_pending(name text, pending regclass)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);

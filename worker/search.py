@@ -121,7 +121,7 @@ def _content(where: Target) -> sql.Composable:
     if where.embedding_table is not None:
         return sql.Identifier("s", "chunk")
     if where.content_function is not None:
-        # Stored by create_pipeline as a quoted, qualified name.
+        # Stored by create_pipeline as a quoted, qualified name. A plain s would be a column of that name.
         return sql.SQL("{}(s.*)").format(sql.SQL(where.content_function))
     columns = [sql.Identifier("s", column) for column in where.content_columns or []]
     return sql.SQL("concat_ws(E'\\n\\n', {})").format(sql.SQL(", ").join(columns))

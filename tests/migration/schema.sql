@@ -759,7 +759,8 @@ CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURN
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select case when pipeline.content_function is not null
-                then format('%s(%s.*)::pg_catalog.text', pipeline.content_function, alias)  -- .*: a column may be called like the alias
+                -- s.* and not s, which would be the column of that name where there is one
+                then format('%s(%s.*)::pg_catalog.text', pipeline.content_function, alias)
                 else format('pg_catalog.concat_ws(E''\n\n'', %s)',
                             (select string_agg(format('%s.%I', alias, c), ', ')
                              from unnest(pipeline.content_columns) as c)) end
@@ -1886,6 +1887,10 @@ CREATE FUNCTION pgembedd._import_pending(name text, pending regclass) RETURNS bi
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -2278,13 +2283,15 @@ CREATE FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) RETURNS void
     AS $$
 declare
     secured boolean := (select relrowsecurity from pg_class where oid = pipeline.source);
+    named text := (select quote_ident(relname) from pg_class where oid = pipeline.embedding_table);
+    alias text := case when named = 's' then 't' else 's' end;
     relation regclass;
     item record;
 begin
     if secured and not exists (select from pg_policy where polrelid = pipeline.embedding_table and polname = 'pgembedd_source') then
-        execute format('create policy pgembedd_source on %s for select using (exists (select from %s s where %s))',
-            pipeline.embedding_table, pipeline.source,
-            _key_match(pipeline.source, 's', (select quote_ident(relname) from pg_class where oid = pipeline.embedding_table)));
+        -- Within it the embedding table has its own name only, which the alias must not hide.
+        execute format('create policy pgembedd_source on %s for select using (exists (select from %s %s where %s))',
+            pipeline.embedding_table, pipeline.source, alias, _key_match(pipeline.source, alias, named));
     end if;
     if secured <> (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
         execute format('alter table %s %s row level security', pipeline.embedding_table, case when secured then 'enable' else 'disable' end);
@@ -3683,6 +3690,10 @@ CREATE FUNCTION pgembedd.compare_models(name text, sample integer DEFAULT 20, k 
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
+    SET "DateStyle" TO 'ISO'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
     current pgembedd.pipeline := _pipeline(name);

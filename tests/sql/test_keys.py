@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.support.sql import BACKFILL, LANES, call, column, create_pipeline, queued, rows, value, work
 
@@ -174,6 +175,27 @@ def test_a_writers_settings_do_not_change_the_key(connection: psycopg.Connection
     connection.execute("reset all")
     assert set(work(connection).values()) == {"written"}
     assert value(connection, "select count(*) from documents where embedding is null") == 0
+
+
+@pytest.mark.parametrize("key", ["timestamptz", "tstzrange", "moment", "timestamptz[]"])
+def test_sessions_of_several_time_zones_mean_the_same_row(connection: psycopg.Connection, key: str) -> None:
+    forms = {"tstzrange": "[%s,)", "timestamptz[]": "{%s}"}
+    one = forms.get(key, "%s").replace("%s", "2024-02-03 04:05:06+00")
+    connection.execute("create domain moment as timestamptz")
+    connection.execute(f"create table documents (id {key} primary key, content text)")
+    create_pipeline(connection, content_columns=["content"])
+    connection.execute("set timezone = 'America/New_York'")
+    connection.execute(f"insert into documents values ('{one}', ' ')")
+    ids = queued(connection)
+    connection.execute("set timezone = 'Asia/Kathmandu'")
+    assert call(connection, "requeue", name="documents", ids=[Jsonb(ids[0])]) == 0
+    assert call(connection, "backfill", name="documents") == 0
+    work(connection)
+    connection.execute("set timezone = 'America/New_York'")
+    connection.execute("update documents set content = '  '")
+    work(connection)
+    assert call(connection, "backfill", name="documents") == 0  # blank, which is known
+    assert column(connection, "select key from pgembedd.row_state") == ids
 
 
 NAMES: list[dict[str, str]] = [

@@ -1,0 +1,55 @@
+"""Columns and tables that are called like something in our own statements."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.roles import Roles
+from tests.support.sql import claim, column, create_pipeline, read, work
+from worker.search import _statement, target
+
+SOURCE = """
+    create table documents (id int primary key, gone int, body text, s text, n text, r text, i text, e text, k text);
+    alter table documents drop gone;
+    insert into documents (id, body, s) values (1, 'the body', 'another column');
+    create function inp(documents) returns text language sql as 'select $1.body';
+    create function inp(text) returns text language sql as $$ select 'planted' $$;
+"""
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_table": "chunks"}], ids=["column", "table"])
+def test_the_content_function_gets_the_row(connection: psycopg.Connection, options: dict[str, str]) -> None:
+    connection.execute(SOURCE)
+    create_pipeline(connection, content_function="inp", **options)
+    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    jobs = claim(connection, "embedding_backfill")
+    assert [content.text for content in read(connection, jobs)] == ["the body"]
+    connection.execute("update pgmq.q_embedding_backfill set vt = clock_timestamp()")
+    assert set(work(connection).values()) == {"written"}
+
+
+def test_a_search_shows_the_row(connection: psycopg.Connection) -> None:
+    connection.execute(SOURCE)
+    create_pipeline(connection, content_function="inp")
+    work(connection)
+    where = target(connection, None)
+    found = connection.execute(
+        _statement(where), {"vector": "[1,2,3]", "pipeline_id": 1, "name": where.name, "limit": 1}
+    )
+    assert found.fetchall()[0][2] == "the body"
+
+
+@pytest.mark.parametrize("table", ["s", "t", "chunks"])
+def test_the_chunks_of_hidden_rows_are_hidden(roles: Roles, connection: psycopg.Connection, table: str) -> None:
+    reader = roles.make("reader")
+    connection.execute(SOURCE + "insert into documents (id, body) values (2, 'hidden')")
+    connection.execute(f"alter table documents enable row level security; grant select on documents to {reader}")
+    connection.execute("create policy visible on documents using (id = 1)")
+    create_pipeline(connection, content_function="inp", embedding_table=table)
+    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    work(connection)
+    assert column(connection, f"select id from {table} order by id") == [1, 2]
+    connection.execute(f"set role {reader}")
+    assert column(connection, f"select id from {table}") == [1]
+    connection.execute("reset role")
