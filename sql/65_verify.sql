@@ -202,11 +202,6 @@ declare
         from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
     queued bigint;
 begin
-    if one.embedding_table is not null then
-        -- No chunk is to be taken over for its text: its vector may be what is wrong.
-        execute format('update %s s set content_hash = '''' from unnest($1) as i(id) cross join lateral %s where %s',
-            one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
-    end if;
     execute _enqueue(one, one.backfill_queue, 'w.id', format($q$(
         with k as materialized (%1$s),
         there as materialized (
@@ -216,6 +211,11 @@ begin
         select k.id from k where not exists (select from there t where t.id = k.id)) w$q$,
         keys, _queue_table(one.queue), _queue_table(one.backfill_queue), _is_for(one.id))) using ids;
     get diagnostics queued = row_count;
+    if one.embedding_table is not null then
+        -- No chunk is to be taken over for its text: its vector may be what is wrong.
+        execute format('update %s s set content_hash = '''' from unnest($1) as i(id) cross join lateral %s where %s',
+            one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
+    end if;
     if queued > 0 then perform _wake(one.backfill_queue); end if;
     return queued;
 exception when data_exception then

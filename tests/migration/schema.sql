@@ -332,12 +332,15 @@ declare
     queued bigint;
 begin
     if force then
-        -- What is there stays, but no chunk is taken over for its text any more.
-        if pipeline.embedding_table is not null then
-            perform _ask(pipeline, format('with u as (update %s set content_hash = '''' returning 1) select pg_catalog.to_jsonb(pg_catalog.count(*)) from u',
-                pipeline.embedding_table));
-        end if;
         execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
+        get diagnostics queued = row_count;
+        -- What is there stays, but no chunk is taken over for its text any more. Only now, with a hold on the source:
+        -- who empties that waits there, and not for our rows here. What somebody writes at this moment is new anyway.
+        if pipeline.embedding_table is not null then
+            perform _ask(pipeline, format('with l as materialized (select ctid as at from %1$s for update skip locked),
+                u as (update %1$s e set content_hash = '''' from l where e.ctid operator(pg_catalog.=) l.at returning 1)
+                select pg_catalog.to_jsonb(pg_catalog.count(*)) from u', pipeline.embedding_table));
+        end if;
     else
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
             select k.id from %1$s
@@ -350,8 +353,8 @@ begin
             order by k.n limit %5$s) w$q$,
             keys, pipeline.id, _queue_table(pipeline.queue),
             _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all'), _is_for(pipeline.id)));
+        get diagnostics queued = row_count;
     end if;
-    get diagnostics queued = row_count;
     if queued > 0 then perform _wake(pipeline.backfill_queue); end if;
     return queued;
 end $_$;
@@ -4032,11 +4035,6 @@ declare
         from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
     queued bigint;
 begin
-    if one.embedding_table is not null then
-        -- No chunk is to be taken over for its text: its vector may be what is wrong.
-        execute format('update %s s set content_hash = '''' from unnest($1) as i(id) cross join lateral %s where %s',
-            one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
-    end if;
     execute _enqueue(one, one.backfill_queue, 'w.id', format($q$(
         with k as materialized (%1$s),
         there as materialized (
@@ -4046,6 +4044,11 @@ begin
         select k.id from k where not exists (select from there t where t.id = k.id)) w$q$,
         keys, _queue_table(one.queue), _queue_table(one.backfill_queue), _is_for(one.id))) using ids;
     get diagnostics queued = row_count;
+    if one.embedding_table is not null then
+        -- No chunk is to be taken over for its text: its vector may be what is wrong.
+        execute format('update %s s set content_hash = '''' from unnest($1) as i(id) cross join lateral %s where %s',
+            one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
+    end if;
     if queued > 0 then perform _wake(one.backfill_queue); end if;
     return queued;
 exception when data_exception then
