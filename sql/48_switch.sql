@@ -110,7 +110,14 @@ declare
     one pgembedd.pipeline;
 begin
     if not force then
-        perform _check_swap(current, beside), _await_vectors(current, beside);
+        begin
+            perform _check_swap(current, beside), _await_vectors(current, beside);
+            -- The locks of having looked go with the subtransaction: with them, a writer's TRUNCATE and we would wait
+            -- for each other.
+            raise exception using errcode = 'PGE01';
+        exception when sqlstate 'PGE01' then
+            null;
+        end;
     end if;
     perform _rename_when_free(current, beside, suffix);
     update pipeline p

@@ -110,3 +110,16 @@ def test_a_switch_waits_for_what_was_queued_before_it(database: Database, docume
         switching = pool.submit(call, other, "switch", name="documents")
         store(documents, [job for job in jobs if job.pipeline == "documents.next"])
         switching.result()
+
+
+def test_a_writer_that_truncates_then_is_in_no_deadlock(database: Database, documents: psycopg.Connection) -> None:
+    with database.connect() as user, ThreadPoolExecutor(1) as pool:
+        user.execute("begin")
+        user.execute("insert into documents values (4, 'text 4')")
+        switching = pool.submit(call, documents, "switch", name="documents")
+        with connected(database) as watching:
+            eventually(lambda: blocked(watching))
+        user.execute("truncate documents")
+        user.commit()
+        switching.result()
+    assert value(documents, "select count(*) from chunks_previous") == 0
