@@ -54,13 +54,15 @@ as $$
     from pieces p where case when after then p.nth > p.chunk else p.nth < p.chunk end
 $$;
 
--- Everything that a row's chunks are made of, as one text to be hashed: no part can pass for another.
+-- Everything that a row's chunks are made of, as one text to be hashed: with the lengths in front, no part can pass for
+-- another.
 create or replace function pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) returns text
 language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when pipeline.formatting is null then _hash(content)
-                else _hash(format('pg_catalog.concat(%1$s, E''\x01'', %2$s, E''\x01'', %3$s)', content, before, after)) end
+                else _hash(format('pg_catalog.concat(pg_catalog.length(%2$s), '' '', pg_catalog.length(%3$s), '' '', %2$s, %3$s, %1$s)',
+                                  content, before, after)) end
 $$;
 
 create or replace function pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) returns void
