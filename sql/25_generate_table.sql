@@ -54,7 +54,8 @@ as $$
     from pieces p where case when after then p.nth > p.chunk else p.nth < p.chunk end
 $$;
 
--- Everything that a row's chunks are made of, as one text to be hashed: no part can pass for another.
+-- Everything that a row's chunks are made of, as one text to be hashed: with the lengths in front, no part can pass for
+-- another.
 create or replace function pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) returns text
 language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -63,7 +63,10 @@ declare
     made pgembedd.pipeline;
 begin
     made.name := name;
-    made.source := pg_catalog.to_regclass(source);
+    begin
+        made.source := pg_catalog.to_regclass(source);
+    exception when syntax_error or invalid_name or feature_not_supported then null;  -- 'a.b.c.d' is no table's name
+    end;
     made.source_name := source;
     if content_function is not null and made.source is not null then
         made.content_function := pgembedd._content_function(
@@ -229,6 +232,10 @@ begin
         perform _refuse(format('The queue %s would be another one''s backfill lane.', quote_literal(made.queue)), 'Take a name that does not end with _backfill.');
     elsif made.embedding_column = '' then
         perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
+    elsif octet_length(made.embedding_column) > 63 then
+        perform _refuse(format('The embedding_column "%s" is longer than a name can be.', made.embedding_column), 'Take at most 63 bytes.');
+    elsif exists (select from pg_attribute a where a.attrelid = made.source and a.attname = made.embedding_column and a.attnum < 0) then
+        perform _refuse(format('"%s" is a system column of every table.', made.embedding_column), 'Name another embedding_column.');
     elsif made.m is null or made.m not between 2 and 100
        or made.ef_construction is null or made.ef_construction not between greatest(4, 2 * made.m) and 1000 then
         perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.',
@@ -517,12 +524,24 @@ begin
     return case when pipeline.embedding_table is not null then _table_problem(pipeline) end;
 end $$;
 
+-- A pipeline by name, refused with a sentence when it cannot work.
+create or replace function pgembedd._sound(name text) returns pgembedd.pipeline
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    found_one pgembedd.pipeline := _pipeline(name);
+begin
+    if _problem(found_one) is not null then perform _refuse(_problem(found_one)); end if;
+    return found_one;
+end $$;
+
 create or replace function pgembedd.backfill(name text, force boolean default false) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    return _backfill(_pipeline(name), force);
+    return _backfill(_sound(name), force);
 end $$;
 comment on function pgembedd.backfill is
     'Queue the rows that have no vector and are not queued; with force, every row. Returns how many.';

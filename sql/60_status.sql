@@ -25,7 +25,11 @@ begin
 end $$;
 
 create or replace view pgembedd.status as
-select p.name as pipeline, p.source::text as source, coalesce(p.embedding_column, p.embedding_table::text) as destination, p.model, p.fingerprint,
+select p.name as pipeline,
+       -- Of a table that was dropped the name is remembered; as a regclass it would be a number.
+       case when pgembedd._exists(p.source) then p.source::text else p.source_name end as source,
+       coalesce(p.embedding_column, case when pgembedd._exists(p.embedding_table) then p.embedding_table::text else p.embedding_table_name end)
+           as destination, p.model, p.fingerprint,
        p.state, p.state_reason as reason,
        coalesce(q.fresh, 0)::bigint as queued, coalesce(q.backfill, 0)::bigint as backfill,
        clock_timestamp() - q.oldest as oldest_age,

@@ -45,6 +45,16 @@ begin
     return there;
 end $$;
 
+create or replace function pgembedd._refuse_to_wait_for_ever(timeout interval) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if timeout is null then
+        perform _refuse('The timeout is NULL: wait_for would never give up.', 'Give an interval, for example ''1 minute''.');
+    end if;
+end $$;
+
 create or replace function pgembedd._refuse_to_wait_unseen() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -68,7 +78,7 @@ declare
     look_again_at timestamptz;
     job record;
 begin
-    perform pgembedd._refuse_to_wait_unseen();
+    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
     loop
         began_at := pg_catalog.clock_timestamp();
         select j.lane, j.msg_id into job from pgembedd._last_job(one) j;
@@ -108,7 +118,7 @@ declare
     jobs text := format('array(select q.msg_id from %%s q where (q.message -> ''id'' = w.key or q.message ->> ''id'' = w.key #>> ''{}'') and %s)',
                         _is_for(pipeline.id));
 begin
-    if not _exists(pipeline.source) then perform _refuse(_problem(pipeline)); end if;
+    if _problem(pipeline) is not null then perform _refuse(_problem(pipeline)); end if;
     begin
         -- One statement, one snapshot: a job that is gone has left its vector.
         execute format($q$
@@ -121,7 +131,7 @@ begin
             _key_match(pipeline.source, 's', 'k'), format(jobs, _queue_table(pipeline.queue)),
             format(jobs, _queue_table(pipeline.backfill_queue)), pipeline.id)
         into key, fresh, backfill, made using id;
-    exception when data_exception then
+    exception when data_exception or integrity_constraint_violation then  -- of a domain, too
         perform _refuse(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm), _key_in_words(pipeline));
     end;
     if key is null then
@@ -170,7 +180,7 @@ declare
     deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
     jobs record;
 begin
-    perform pgembedd._refuse_to_wait_unseen();
+    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
     select j.* into jobs from pgembedd._row_jobs(one, id) j;
     if jobs.made then commit; end if;
     while pgembedd._any_queued(one.queue, jobs.fresh) or pgembedd._any_queued(one.backfill_queue, jobs.backfill) loop

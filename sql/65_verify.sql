@@ -193,7 +193,7 @@ set row_security = off
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
-    one pgembedd.pipeline := _pipeline(name);
+    one pgembedd.pipeline := _sound(name);
     -- The key is written down again as the triggers write it, whatever way it was given. Of an embedding table also keys
     -- whose row is gone: the worker finds that out and removes their chunks.
     keys text := (
@@ -218,7 +218,7 @@ begin
     end if;
     if queued > 0 then perform _wake(one.backfill_queue); end if;
     return queued;
-exception when data_exception then
+exception when data_exception or integrity_constraint_violation then  -- of a domain, too
     perform _refuse(format('One of the ids is no key of %s: %s.', one.source, sqlerrm),
         'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.');
 end $$;

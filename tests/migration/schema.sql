@@ -534,6 +534,10 @@ begin
         perform _refuse(format('The queue %s would be another one''s backfill lane.', quote_literal(made.queue)), 'Take a name that does not end with _backfill.');
     elsif made.embedding_column = '' then
         perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
+    elsif octet_length(made.embedding_column) > 63 then
+        perform _refuse(format('The embedding_column "%s" is longer than a name can be.', made.embedding_column), 'Take at most 63 bytes.');
+    elsif exists (select from pg_attribute a where a.attrelid = made.source and a.attname = made.embedding_column and a.attnum < 0) then
+        perform _refuse(format('"%s" is a system column of every table.', made.embedding_column), 'Name another embedding_column.');
     elsif made.m is null or made.m not between 2 and 100
        or made.ef_construction is null or made.ef_construction not between greatest(4, 2 * made.m) and 1000 then
         perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.',
@@ -2712,6 +2716,15 @@ begin
                 'See pgembedd.failures; when the cause is gone, call pgembedd.retry_failed(%L).', pipeline.name);
     end if;
 end $$;
+CREATE FUNCTION pgembedd._refuse_to_wait_for_ever(timeout interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if timeout is null then
+        perform _refuse('The timeout is NULL: wait_for would never give up.', 'Give an interval, for example ''1 minute''.');
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._refuse_to_wait_unseen() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2948,7 +2961,7 @@ declare
     jobs text := format('array(select q.msg_id from %%s q where (q.message -> ''id'' = w.key or q.message ->> ''id'' = w.key #>> ''{}'') and %s)',
                         _is_for(pipeline.id));
 begin
-    if not _exists(pipeline.source) then perform _refuse(_problem(pipeline)); end if;
+    if _problem(pipeline) is not null then perform _refuse(_problem(pipeline)); end if;
     begin
         -- One statement, one snapshot: a job that is gone has left its vector.
         execute format($q$
@@ -2961,7 +2974,7 @@ begin
             _key_match(pipeline.source, 's', 'k'), format(jobs, _queue_table(pipeline.queue)),
             format(jobs, _queue_table(pipeline.backfill_queue)), pipeline.id)
         into key, fresh, backfill, made using id;
-    exception when data_exception then
+    exception when data_exception or integrity_constraint_violation then  -- of a domain, too
         perform _refuse(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm), _key_in_words(pipeline));
     end;
     if key is null then
@@ -3124,6 +3137,16 @@ CREATE FUNCTION pgembedd._sharing_index_name(queue text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select format('q_%s_by_party', queue) $$;
+CREATE FUNCTION pgembedd._sound(name text) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    found_one pgembedd.pipeline := _pipeline(name);
+begin
+    if _problem(found_one) is not null then perform _refuse(_problem(found_one)); end if;
+    return found_one;
+end $$;
 CREATE FUNCTION pgembedd._space(relation regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3494,7 +3517,7 @@ declare
     deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
     jobs record;
 begin
-    perform pgembedd._refuse_to_wait_unseen();
+    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
     select j.* into jobs from pgembedd._row_jobs(one, id) j;
     if jobs.made then commit; end if;
     while pgembedd._any_queued(one.queue, jobs.fresh) or pgembedd._any_queued(one.backfill_queue, jobs.backfill) loop
@@ -3594,7 +3617,7 @@ CREATE FUNCTION pgembedd.backfill(name text, force boolean DEFAULT false) RETURN
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
-    return _backfill(_pipeline(name), force);
+    return _backfill(_sound(name), force);
 end $$;
 COMMENT ON FUNCTION pgembedd.backfill(name text, force boolean) IS 'Queue the rows that have no vector and are not queued; with force, every row. Returns how many.';
 CREATE FUNCTION pgembedd.backoff(attempts integer, base interval DEFAULT '00:00:02'::interval, cap interval DEFAULT '00:10:00'::interval) RETURNS interval
@@ -3737,7 +3760,10 @@ declare
     made pgembedd.pipeline;
 begin
     made.name := name;
-    made.source := pg_catalog.to_regclass(source);
+    begin
+        made.source := pg_catalog.to_regclass(source);
+    exception when syntax_error or invalid_name or feature_not_supported then null;  -- 'a.b.c.d' is no table's name
+    end;
     made.source_name := source;
     if content_function is not null and made.source is not null then
         made.content_function := pgembedd._content_function(
@@ -4033,7 +4059,7 @@ CREATE FUNCTION pgembedd.requeue(name text, ids jsonb[]) RETURNS bigint
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-    one pgembedd.pipeline := _pipeline(name);
+    one pgembedd.pipeline := _sound(name);
     -- The key is written down again as the triggers write it, whatever way it was given. Of an embedding table also keys
     -- whose row is gone: the worker finds that out and removes their chunks.
     keys text := (
@@ -4058,7 +4084,7 @@ begin
     end if;
     if queued > 0 then perform _wake(one.backfill_queue); end if;
     return queued;
-exception when data_exception then
+exception when data_exception or integrity_constraint_violation then  -- of a domain, too
     perform _refuse(format('One of the ids is no key of %s: %s.', one.source, sqlerrm),
         'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.');
 end $_$;
@@ -4378,7 +4404,7 @@ declare
     look_again_at timestamptz;
     job record;
 begin
-    perform pgembedd._refuse_to_wait_unseen();
+    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
     loop
         began_at := pg_catalog.clock_timestamp();
         select j.lane, j.msg_id into job from pgembedd._last_job(one) j;
@@ -4497,8 +4523,15 @@ CREATE TABLE pgembedd.schema_revision (
 );
 CREATE VIEW pgembedd.status AS
  SELECT p.name AS pipeline,
-    (p.source)::text AS source,
-    COALESCE(p.embedding_column, (p.embedding_table)::text) AS destination,
+        CASE
+            WHEN pgembedd._exists(p.source) THEN (p.source)::text
+            ELSE p.source_name
+        END AS source,
+    COALESCE(p.embedding_column,
+        CASE
+            WHEN pgembedd._exists(p.embedding_table) THEN (p.embedding_table)::text
+            ELSE p.embedding_table_name
+        END) AS destination,
     p.model,
     p.fingerprint,
     p.state,
@@ -4733,6 +4766,7 @@ REVOKE ALL ON FUNCTION pgembedd._recall(pipeline pgembedd.pipeline, keys jsonb[]
 REVOKE ALL ON FUNCTION pgembedd._record(columns text[], alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse(message text, remedy text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_for_ever(timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._regenerate(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) FROM PUBLIC;
@@ -4757,6 +4791,7 @@ REVOKE ALL ON FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) FROM 
 REVOKE ALL ON FUNCTION pgembedd._sharing() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sharing_index(queue text, online boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sharing_index_name(queue text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._sound(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stored(made pgembedd.pipeline) FROM PUBLIC;

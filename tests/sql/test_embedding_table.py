@@ -480,3 +480,17 @@ def test_a_sweep_that_takes_long_is_not_due_at_once(chunked: psycopg.Connection)
     chunked.execute("update pgembedd.installation set swept_at = '-infinity'")
     assert call(chunked, "tick") == 0
     assert call(chunked, "sweep") == 1
+
+
+@pytest.mark.parametrize("formatting", ["$title: $chunk", "$chunk $title", "$other $chunk: $title"])
+def test_no_part_of_a_row_passes_for_another(chunked: psycopg.Connection, formatting: str) -> None:
+    call(chunked, "drop_pipeline", name="documents", drop_vectors=True)
+    create_chunked(chunked, formatting=formatting)
+    hashes = set()
+    cases = [("x\x01y", "z"), ("x", "y\x01z"), ("x", "y"), ("xy", ""), ("1", "1 x"), ("1 1", "x"), ("1 1x", None)]
+    for content, title in cases:
+        chunked.execute("delete from documents")
+        chunked.execute("insert into documents values (1, %s, %s, 1)", (title, content))
+        (found,) = rows(chunked, "select hash from pgembedd.read_chunks(2, array['1'::jsonb])")
+        hashes.add(found[0])
+    assert len(hashes) == len(cases)

@@ -1,0 +1,64 @@
+"""What is asked of a pipeline that cannot do it any more, or of rows that cannot be, is refused with a sentence."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.sql import create_pipeline, make_documents, rows, value
+
+ASKED = {
+    "backfill": "select pgembedd.backfill('documents')",
+    "force": "select pgembedd.backfill('documents', force => true)",
+    "requeue": "select pgembedd.requeue('documents', '{1}')",
+    "wait_for": "call pgembedd.wait_for('documents', 1, '1 s')",
+    "wait_for by text": "call pgembedd.wait_for('documents', '1', '1 s')",
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("table", ["documents", "chunks"])
+def test_a_pipeline_without_its_table(connection: psycopg.Connection, asked: str, table: str) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection, embedding_table="chunks")
+    connection.execute(f"drop table {table} cascade")
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as refusal:
+        connection.execute(ASKED[asked])
+    what = "The table public.documents" if table == "documents" else "The embedding table public.chunks"
+    assert (refusal.value.diag.message_primary or "").startswith(f"{what} was dropped. Remove the pipeline with")
+
+
+def test_status_names_tables_that_are_gone(connection: psycopg.Connection) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection, embedding_table="chunks")
+    seen = rows(connection, "select source, destination from pgembedd.status")
+    assert seen == [("documents", "chunks")]
+    connection.execute("drop table documents, chunks cascade")
+    assert rows(connection, "select source, destination from pgembedd.status") == [
+        ("public.documents", "public.chunks")
+    ]
+
+
+@pytest.mark.parametrize("asked", ["requeue", "wait_for", "wait_for by text"])
+@pytest.mark.parametrize("check", ["check (value > 5)", "not null check (value <> 1)"])
+def test_a_key_that_its_domain_does_not_take(connection: psycopg.Connection, asked: str, check: str) -> None:
+    connection.execute(f"create domain number as int {check}")
+    make_documents(connection, key="id number primary key")
+    create_pipeline(connection)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"no key of|cannot be the key of"):
+        connection.execute(ASKED[asked])
+
+
+@pytest.mark.parametrize("arguments", ["null::interval", "1, null", "'1', null"])
+def test_nobody_waits_for_ever(connection: psycopg.Connection, arguments: str) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection)
+    connection.execute("set statement_timeout = '5 s'")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="wait_for would never give up"):
+        connection.execute(f"call pgembedd.wait_for('documents', {arguments})")
+
+
+def test_null_means_not_always(connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    create_pipeline(connection, enable_always=None)
+    assert value(connection, "select enable_always from pgembedd.pipeline") is False
