@@ -8,6 +8,8 @@
 --   answered   the read_ct of the last read that has an outcome: told twice, it counts once, and a heartbeat that
 --              comes late does not take the job back
 --   rewritten  times that writing the vector changed the content itself
+--   changed    times in a row that the content was another one by the time of writing; version and same: what the row
+--              was like then, and how many times in a row (41_unsteady.sql)
 create or replace function pgembedd._note(headers jsonb, field text) returns integer
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp

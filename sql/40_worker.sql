@@ -282,6 +282,7 @@ begin
     lag := _acknowledge(queue, held_ids, held_outcomes);
     perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
+    perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
@@ -343,6 +344,7 @@ begin
 
     lag := _acknowledge(queue, held_ids, held_outcomes);
     perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
+    perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;

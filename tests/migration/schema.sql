@@ -1672,6 +1672,36 @@ end $body$, pipeline.id, format($q$
             _key_numbered(pipeline.source))));
     perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
 end $_$;
+CREATE FUNCTION pgembedd._give_up_unsteady(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    one pgembedd.pipeline;
+    job record;
+    version text;
+    same integer;
+begin
+    if not outcomes && array['changed'] then return; end if;
+    for job in execute format($q$
+        select q.msg_id, q.message -> 'id' as key, q.headers from %s q
+        where q.msg_id = any ($1) and pgembedd._note(q.headers, 'changed') > 3 order by q.msg_id
+        $q$, _queue_table(queue)) using msg_ids
+    loop
+        if one.id is null then select p.* into one from pipeline p where p.id = _give_up_unsteady.pipeline_id; end if;
+        version := _row_version(one, job.key);
+        same := case when job.headers -> 'pgembedd' ->> 'version' = version and _note(job.headers, 'changed') > 4
+                     then _note(job.headers, 'same') + 1 else 0 end;
+        if same >= 16 then
+            perform _bury(queue, job.msg_id, one.id, 'unsteady_content',
+                'The content was another one each of 20 times that it was embedded, though the row stayed as it was: '
+                'it must not hold the time or random numbers.', _note(job.headers, 'attempts'));
+        else
+            execute format('update %s q set headers = pgembedd._with_notes(q.headers, $2) where q.msg_id = $1', _queue_table(queue))
+            using job.msg_id, jsonb_build_object('version', version, 'same', same);
+        end if;
+    end loop;
+end $_$;
 CREATE FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2986,6 +3016,16 @@ begin
         perform _wake(pipeline.queue);
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._row_version(pipeline pgembedd.pipeline, key jsonb) RETURNS text
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select _ask(pipeline, format(
+        'select pg_catalog.to_jsonb(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(%s::pg_catalog.text, ''UTF8'')), ''hex'')) from %s join %s s on %s',
+        _record(coalesce(nullif(pipeline.watch_columns, '{}'), _watchable_columns(pipeline.source)), 's'),
+        _key_record(pipeline.source, quote_literal(key) || '::pg_catalog.jsonb'), pipeline.source,
+        _key_match(pipeline.source, 's', 'k'))) #>> '{}'
+$$;
 CREATE FUNCTION pgembedd._rows(pipeline pgembedd.pipeline, transition text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4253,6 +4293,7 @@ begin
     lag := _acknowledge(queue, held_ids, held_outcomes);
     perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
+    perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
@@ -4304,6 +4345,7 @@ begin
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
     lag := _acknowledge(queue, held_ids, held_outcomes);
     perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
+    perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
@@ -4692,6 +4734,7 @@ REVOKE ALL ON FUNCTION pgembedd._generate_on_row(pipeline pgembedd.pipeline) FRO
 REVOKE ALL ON FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._give_up_unsteady(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._guest_function(source regclass, given text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._guest_name(source regclass, embedding_column text) FROM PUBLIC;
@@ -4779,6 +4822,7 @@ REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_count(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._row_version(pipeline pgembedd.pipeline, key jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rows(pipeline pgembedd.pipeline, transition text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rows(source regclass, seen bigint, percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) FROM PUBLIC;
