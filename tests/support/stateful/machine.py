@@ -106,18 +106,19 @@ class Machine(Workers, Writers):
         self.pin(self.beside, f"fingerprint of {self.beside}")
 
     def switch(self, beside: int, force: bool) -> None:
-        """There or back, whichever is its turn; refused if rows would be lost."""
+        """There or back, whichever is its turn; refused if rows would be lost, or old."""
         here, there = (stage.stored(self.user, one).keys() for one in (self.main, beside))
         loss = self.expected.rows.keys() & here - there
+        behind = stage.queued_for(self.user, beside) - stage.queued_for(self.user, self.main)
         back = self.name(beside).endswith(".previous")
         try:
             call(self.user, "rollback" if back else "switch", name="documents", force=force)
         except psycopg.errors.InvalidParameterValue:
             assert not force
-            assert loss or beside in self.paused
+            assert loss or behind or beside in self.paused
             event("switch refused")
             return
-        assert force or not loss
+        assert force or not (loss or behind)
         event(f"switch, back {back}")
         self.main, self.beside = beside, self.main
         assert self.name(self.main) == "documents"

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from tests.support.sql import LANES, call, create_pipeline, rows
+from tests.support.sql import LANES, call, create_pipeline, rows, value
 from tests.support.stateful.expected import Key, Row, Shape, Stored
 
 MAX_ATTEMPTS = 3
@@ -33,6 +33,21 @@ def build(connection: psycopg.Connection, shape: Shape, before: dict[Key, Row]) 
     if shape.titled:
         options |= {"content_columns": ["content"], "formatting": "$title: $chunk"}
     create_pipeline(connection, **options)
+    switch_without_patience(connection)
+
+
+def queued_for(connection: psycopg.Connection, pipeline_id: int) -> set[str]:
+    """The keys, as JSON, that are queued for a pipeline in either lane."""
+    statement = " union ".join(
+        f"select message ->> 'id' from pgmq.q_{lane} where message ->> 'pipeline' = '{pipeline_id}'" for lane in LANES
+    )
+    return {row[0] for row in rows(connection, statement)}
+
+
+def switch_without_patience(connection: psycopg.Connection) -> None:
+    """No worker comes while a switch waits for one: it refuses at once."""
+    definition = value(connection, "select pg_get_functiondef('pgembedd._await_vectors'::regproc)")
+    connection.execute(definition.replace("'00:00:05'::interval", "'0'::interval").encode())
 
 
 def clear_away(connection: psycopg.Connection) -> None:
