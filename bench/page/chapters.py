@@ -176,8 +176,8 @@ goes by. A leak would show as a slope.""",
         "triggers",
         "What writers pay",
         """Registering a table adds triggers to it, and a vector column with its index. The same statements run in turn
-on a *bare* table, on one with the *columns* and the index but without triggers, and on one with a *pipeline*; no
-worker is running. *Triggers alone* compares the last two. A row that has its vector pays for the vector's index
+on a *bare* table, on one with the *columns* and the index but without triggers, on one with a *pipeline*, and on one
+whose pipeline has its vectors in a table of *chunks*; no worker is running. *Triggers alone* compares the pipeline with the columns. A row that has its vector pays for the vector's index
 whenever Postgres cannot update it in place, whoever made that index.""",
         (
             Bars(
@@ -185,6 +185,14 @@ whenever Postgres cannot update it in place, whoever made that index.""",
                 "Statements on a table with a pipeline, against the same table without",
                 "times as long",
                 r"(?P<label>.*), pipeline",
+                "s",
+                ratios=True,
+            ),
+            Bars(
+                "chunks",
+                "The same with the vectors in an embedding table",
+                "times as long",
+                r"(?P<label>.*), chunks",
                 "s",
                 ratios=True,
             ),
