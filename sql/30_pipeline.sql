@@ -560,8 +560,7 @@ begin
     if force then
         -- What is there stays, but no chunk is taken over for its text any more.
         if pipeline.embedding_table is not null then
-            perform _ask(pipeline, format('with u as (update %s set content_hash = '''' returning 1) select pg_catalog.to_jsonb(pg_catalog.count(*)) from u',
-                pipeline.embedding_table));
+            perform _distrust(pipeline);
         end if;
         execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
     else
