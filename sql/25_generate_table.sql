@@ -61,8 +61,8 @@ language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when pipeline.formatting is null then _hash(content)
-                else _hash(format('pg_catalog.concat(pg_catalog.length(%2$s), '' '', pg_catalog.length(%3$s), '' '', %2$s, %3$s, %1$s)',
-                                  content, before, after)) end
+                else format('pg_catalog.sha256(%s operator(pg_catalog.||) %s operator(pg_catalog.||) %s)',
+                            _hash(content), _hash(before), _hash(after)) end
 $$;
 
 create or replace function pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) returns void
@@ -252,14 +252,13 @@ end $body$, pipeline.embedding_table, format('select not exists (select from %s)
 end $$;
 
 -- No chunk is to be taken over for its text any more: of the keys `ids`, or of all when that is null. Nothing here waits
--- for a row, and the source is locked before its chunks, as a writer's DELETE and TRUNCATE do: so no writer can come into
--- a deadlock with this. What somebody deletes or writes at this moment is left out.
+-- for a row, and whoever calls has read the source before, so that its lock comes first, as with a writer's DELETE and
+-- TRUNCATE: no writer can come into a deadlock with this. What somebody deletes or writes at this moment is left out.
 create or replace function pgembedd._distrust(pipeline pgembedd.pipeline, ids jsonb[] default null) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform _ask(pipeline, format('select pg_catalog.to_jsonb(exists (select from %s))', pipeline.source));
     perform _ask(pipeline, format($q$
         with held as materialized (
             select c.ctid as place from %1$s c where c.content_hash operator(pg_catalog.<>) '' and %2$s for update of c skip locked),

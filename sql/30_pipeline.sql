@@ -400,7 +400,9 @@ begin
         execute format('drop index %s', item.index);
     end loop;
     if drop_vectors and gone.embedding_table is not null and _exists(gone.embedding_table) then
-        execute format('drop view if exists %s', _view_name(gone));
+        if _view(gone) is not null then
+            execute format('drop view %s', _view(gone));
+        end if;
         execute format('drop table %s', gone.embedding_table);
     elsif drop_vectors and gone.embedding_table is null and _exists(gone.source) then
         execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
@@ -558,11 +560,13 @@ declare
     queued bigint;
 begin
     if force then
-        -- What is there stays, but no chunk is taken over for its text any more.
+        execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
+        get diagnostics queued = row_count;
+        -- What is there stays, but no chunk is taken over for its text any more. Only now, with a hold on the source:
+        -- who empties that waits there, and not for our rows here. What somebody writes at this moment is new anyway.
         if pipeline.embedding_table is not null then
             perform _distrust(pipeline);
         end if;
-        execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
     else
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
             select k.id from %1$s
@@ -575,8 +579,8 @@ begin
             order by k.n limit %5$s) w$q$,
             keys, pipeline.id, _queue_table(pipeline.queue),
             _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all'), _is_for(pipeline.id)));
+        get diagnostics queued = row_count;
     end if;
-    get diagnostics queued = row_count;
     if queued > 0 then perform _wake(pipeline.backfill_queue); end if;
     return queued;
 end $$;

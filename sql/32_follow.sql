@@ -63,7 +63,7 @@ begin
         execute format('drop trigger %I on %s', item.name, item.relation);
     end loop;
     if pipeline.embedding_table is not null then
-        foreach relation in array array[pipeline.embedding_table, to_regclass(_view_name(pipeline))] loop
+        foreach relation in array array[pipeline.embedding_table, _view(pipeline)] loop
             if _owner(relation) <> owner then
                 execute format('alter table %s owner to %s', relation, owner);
             end if;

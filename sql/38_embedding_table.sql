@@ -128,6 +128,17 @@ as $$
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = pipeline.embedding_table
 $$;
 
+-- The view of that name, if it is the one that we made: a view over the embedding table.
+create or replace function pgembedd._view(pipeline pgembedd.pipeline) returns regclass
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select c.oid::regclass from pg_class c
+    where c.oid = to_regclass(_view_name(pipeline)) and c.relkind = 'v' and exists (
+        select from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+        where r.ev_class = c.oid and d.refobjid = pipeline.embedding_table)
+$$;
+
 -- The rows of the source (their vectors excepted, whose columns come and go), each with its chunks; what is called alike on both sides gets an embedding_ in front. It runs
 -- with the rights of whoever asks, which views before PostgreSQL 15 cannot: there row level security means no view.
 create or replace function pgembedd._ensure_view(pipeline pgembedd.pipeline) returns void
@@ -140,10 +151,14 @@ declare
     columns text;
     owner regrole := (select relowner from pg_class where oid = pipeline.source);
 begin
+    if to_regclass(_view_name(pipeline)) is not null and _view(pipeline) is null then
+        raise notice '% is there already, so there is no view that joins % and its chunks.', _view_name(pipeline), pipeline.source;
+    end if;
     if to_regclass(_view_name(pipeline)) is not null
        or not invoker and (select relrowsecurity from pg_class where oid = pipeline.source) then return; end if;
-    select string_agg(format('e.%I as %I', c, case when exists (
-        select from unnest(_watchable_columns(pipeline.source)) as w where w = c) then 'embedding_' || c else c end), ', ')
+    select string_agg(format('e.%I as %I', c, (
+        select n from unnest(array[c, 'embedding_' || c, 'pgembedd_' || c, 'pgembedd_embedding_' || c]) with ordinality as t(n, nth)
+        where n <> all (_watchable_columns(pipeline.source)) and (n = c or n <> all (_chunk_columns())) order by nth limit 1)), ', ')
     into columns from unnest(_chunk_columns()) as c;
     execute format('create view %s %s as select %s, %s from %s s join %s e on %s', _view_name(pipeline),
         case when invoker then 'with (security_invoker = true)' else '' end, source_columns, columns, pipeline.source, pipeline.embedding_table,
@@ -174,17 +189,48 @@ begin
     if secured <> (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
         execute format('alter table %s %s row level security', pipeline.embedding_table, case when secured then 'enable' else 'disable' end);
     end if;
-    foreach relation in array array[pipeline.embedding_table, to_regclass(_view_name(pipeline))] loop
+    -- Before PostgreSQL 15 a view reads with the rights of its owner, whom the policies do not concern.
+    if secured and current_setting('server_version_num')::integer < 150000 and _view(pipeline) is not null then
+        execute format('drop view %s', _view(pipeline));
+    end if;
+    foreach relation in array array[pipeline.embedding_table, _view(pipeline)] loop
+        -- What default privileges gave beside it: TRUNCATE, above all, asks no policy.
+        for item in
+            select distinct a.grantee, a.privilege_type from pg_class c, aclexplode(c.relacl) a
+            where c.oid = relation and a.grantee <> c.relowner and a.privilege_type <> 'SELECT'
+        loop
+            execute format('revoke %s on %s from %s cascade', item.privilege_type, relation,
+                case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
+        end loop;
         for item in
             select coalesce(given.grantee, has.grantee) as grantee, given.grantee is not null as wanted
             from (select distinct grantee from _readers(pipeline.source)) given
             full join (select distinct grantee from _readers(relation)) has using (grantee)
             where relation is not null and (given.grantee is null or has.grantee is null)
         loop
-            execute format(case when item.wanted then 'grant select on %s to %s' else 'revoke select on %s from %s' end, relation,
+            execute format(case when item.wanted then 'grant select on %s to %s' else 'revoke select on %s from %s cascade' end, relation,
                 case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
         end loop;
     end loop;
+end $$;
+
+-- Of every pipeline, whether it runs or not: a right that was taken away is to be gone.
+create or replace function pgembedd._mirror_all_rights() returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd.pipeline;
+begin
+    for one in select p.* from pipeline p where p.embedding_table is not null order by p.id loop
+        continue when not _exists(one.source) or not _exists(one.embedding_table);
+        begin
+            perform set_config('lock_timeout', '100ms', true), _mirror_rights(one);
+        exception when others then
+            raise warning 'the rights on % are left as they are: %', one.embedding_table, sqlerrm;
+        end;
+    end loop;
+    perform set_config('lock_timeout', '2s', true);
 end $$;
 
 -- Roles other than the owner that were granted SELECT; 0 is PUBLIC.

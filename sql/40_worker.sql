@@ -208,6 +208,7 @@ set row_security = off
 set lock_timeout = '2s'
 as $$
 begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     return query execute format($q$
         select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
                case when not b.blank then r.content end, coalesce(r.hash, ''), r.before, r.after, r.known

@@ -15,7 +15,8 @@ create or replace function pgembedd.change_model(
     chunk_overlap integer default null,
     splitter text default null,
     formatting text default null,
-    index_within interval default '1 day'
+    index_within interval default '1 day',
+    backfill boolean default true
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -44,13 +45,8 @@ begin
     next.embedding_table_name := (
         select format('%I.%I', n.nspname, _beside(c.relname, 'next')) from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.oid = current.embedding_table);
-    if next.embedding_column is not null and exists (
-        select from pg_attribute a where a.attrelid = current.source and a.attname = next.embedding_column and not a.attisdropped)
-    then
-        perform _refuse(format('%s has a column %I already, which is where the new vectors would go.', current.source, next.embedding_column),
-            format('Rename or drop it: ALTER TABLE %s DROP COLUMN %I.', current.source, next.embedding_column));
-    end if;
-    queued := _create_pipeline(next, true, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
+    perform _check_room(current);
+    queued := _create_pipeline(next, backfill, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
     return queued;
 end $$;
@@ -82,128 +78,49 @@ begin
     end if;
 end $$;
 
+-- Both names that the other side will have, before the switch and after it, must be free.
+create or replace function pgembedd._check_room(current pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    suffix text;
+    taken record;
+begin
+    if length(current.name) > 54 then
+        perform _refuse(format('The name "%s" is too long: with ".previous" behind it, which the old side is called after a switch, it '
+            'would have more than 63 characters.', current.name),
+            'Drop the pipeline, and create it again under a name of at most 54 characters with adopt => true; the vectors stay.');
+    end if;
+    foreach suffix in array array['next', 'previous'] loop
+        if exists (select from pipeline p where p.name = current.name || '.' || suffix) then
+            perform _refuse(format('There is a pipeline "%s.%s" already.', current.name, suffix),
+                format('Remove it first: select pgembedd.drop_pipeline(%L).', current.name || '.' || suffix));
+        end if;
+        for taken in
+            select format('%s has a column %I', current.source, a.attname) as what,
+                   format('ALTER TABLE %s DROP COLUMN %I', current.source, a.attname) as remedy
+            from pg_attribute a
+            where a.attrelid = current.source and a.attname = _beside(current.embedding_column, suffix) and not a.attisdropped
+            union all
+            select format('There is a relation %s', c.oid::regclass),
+                   format('DROP %s %s', case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'i' then 'INDEX' else 'TABLE' end, c.oid::regclass)
+            from pg_class e join pg_class c on c.relnamespace = e.relnamespace
+            where e.oid = current.embedding_table
+              and c.relname in (_beside(e.relname, suffix), _cut(_beside(e.relname, suffix), 58) || '_view')
+            order by 2 desc
+        loop
+            perform _refuse(format('%s already, which is where vectors would go.', taken.what),
+                format('Rename it, or drop it if nothing needs it: %s.', taken.remedy));
+        end loop;
+    end loop;
+end $$;
+
 -- The pipeline beside this one, or an empty row.
 create or replace function pgembedd._shadow(current pgembedd.pipeline) returns pgembedd.pipeline
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$ select p from pipeline p where p.shadow_of = current.id $$;
-
-create or replace function pgembedd.switch(name text, force boolean default false) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    current pgembedd.pipeline := _pipeline(name);
-    beside pgembedd.pipeline := _shadow(current);
-begin
-    if beside.shadow is distinct from 'next' then
-        perform _refuse(format('There is nothing to switch "%s" to.', name), 'Begin with pgembedd.change_model().');
-    end if;
-    perform _swap(current, beside, 'previous', force);
-end $$;
-comment on function pgembedd.switch is
-    'Put the vectors that change_model() made in the place of the old ones, which stay beside them for rollback().';
-
-create or replace function pgembedd.rollback(name text, force boolean default false) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    current pgembedd.pipeline := _pipeline(name);
-    beside pgembedd.pipeline := _shadow(current);
-begin
-    if beside.shadow is distinct from 'previous' then
-        perform _refuse(format('There is nothing to take "%s" back to.', name),
-            'rollback() undoes switch(), until the previous pipeline is dropped.');
-    end if;
-    perform _swap(current, beside, 'next', force);
-end $$;
-comment on function pgembedd.rollback is 'Undo switch(): put the old vectors back in their place.';
-
--- What a switch would lose: rows that have a vector here and none there. Rows that wait on both sides are no loss.
-create or replace function pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) returns void
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-set row_security = off
-as $$
-declare
-    missing bigint;
-    problem text := coalesce(_problem(beside), case when beside.state <> 'running' then beside.state_reason end);
-begin
-    if problem is not null then
-        perform _refuse(format('"%s" is not fit to take over: %s', beside.name, problem));
-    elsif _index_state(current) = 'valid' and _index_state(beside) <> 'valid' then
-        perform _refuse(format('The index of "%s" is not there yet (%s).', beside.name, _index_state(beside)),
-            format('Wait for it, or build it: pgembedd index %s. force => true does without.', beside.name));
-    end if;
-    execute format('select count(*) from %s s where (%s) and not (%s)', current.source, _waits(beside), _waits(current)) into missing;
-    if missing > 0 then
-        perform _refuse(format('%s rows of "%s" have no vector in "%s" yet.', missing, current.name, beside.name),
-            format('See pgembedd.status, and pgembedd.failures for rows that cannot be embedded; call pgembedd.wait_for(%L). '
-                   'force => true does without them.', beside.name));
-    end if;
-end $$;
-
--- Everything that names a column or a table is said anew in the same transaction. A worker that writes holds this
--- lock of its pipeline, shared, so that none writes under a name that means the other's by now.
-create or replace function pgembedd._swap_key(pipeline_id integer) returns bigint
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$ select hashtextextended('pgembedd.swap', pipeline_id) $$;
-
-create or replace function pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-set lock_timeout = '10s'  -- readers and writers stand in line behind us
-as $$
-declare
-    one pgembedd.pipeline;
-begin
-    if not force then
-        perform _check_swap(current, beside);
-    end if;
-    perform pg_advisory_xact_lock(_swap_key(least(current.id, beside.id))), pg_advisory_xact_lock(_swap_key(greatest(current.id, beside.id)));
-    if current.embedding_table is null then
-        perform _rename_column(current, _beside(current.embedding_column, suffix)), _rename_column(beside, current.embedding_column);
-    else
-        perform _rename_table(t.pipeline, t.to_name)
-        from (select relname from pg_class where oid = current.embedding_table) c,
-             lateral (values (1, current, _beside(c.relname, suffix)), (2, beside, c.relname)) as t(nth, pipeline, to_name)
-        order by t.nth;
-    end if;
-    update pipeline p
-    set name = current.name || '.' || suffix, shadow_of = beside.id, shadow = suffix,
-        embedding_column = _beside(current.embedding_column, suffix), embedding_table_name = p.embedding_table::text
-    where p.id = current.id;
-    update pipeline p
-    set name = current.name, shadow_of = null, shadow = null,
-        embedding_column = current.embedding_column, embedding_table_name = p.embedding_table::text
-    where p.id = beside.id;
-    for one in select p.* from pipeline p where p.id in (current.id, beside.id) loop
-        perform _generate(one);
-    end loop;
-end $$;
-
-create or replace function pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    execute format('alter table %s rename column %I to %I', pipeline.source, pipeline.embedding_column, to_name);
-end $$;
-
-create or replace function pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    joined regclass := to_regclass(_view_name(pipeline));
-begin
-    execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
-    if joined is not null then
-        execute format('alter view %s rename to %I', joined, _cut(to_name, 58) || '_view');
-    end if;
-end $$;
 
 -- How many of the one list are in the other; null where there are none.
 create or replace function pgembedd._share(wanted jsonb[], found_ones jsonb[]) returns numeric

@@ -20,6 +20,7 @@ begin
     if at_most is null or at_most < 0 then
         perform _refuse(format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')), 'at_most is 0 or more.');
     end if;
+    perform _mirror_all_rights();
     for one in
         select p.* from pipeline p
         where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
@@ -34,7 +35,6 @@ begin
             select p.* into one from pipeline p where p.id = one.id;
             -- Writers queue behind whoever waits to create a trigger, so that must not be long.
             perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
-            if one.embedding_table is not null then perform _mirror_rights(one); end if;
             if one.own_triggers then perform _note_triggers(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);

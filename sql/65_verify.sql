@@ -202,10 +202,6 @@ declare
         from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
     queued bigint;
 begin
-    if one.embedding_table is not null then
-        -- No chunk is to be taken over for its text: its vector may be what is wrong.
-        perform _distrust(one, ids);
-    end if;
     execute _enqueue(one, one.backfill_queue, 'w.id', format($q$(
         with k as materialized (%1$s),
         there as materialized (
@@ -215,6 +211,10 @@ begin
         select k.id from k where not exists (select from there t where t.id = k.id)) w$q$,
         keys, _queue_table(one.queue), _queue_table(one.backfill_queue), _is_for(one.id))) using ids;
     get diagnostics queued = row_count;
+    if one.embedding_table is not null then
+        -- No chunk is to be taken over for its text: its vector may be what is wrong.
+        perform _distrust(one, ids);
+    end if;
     if queued > 0 then perform _wake(one.backfill_queue); end if;
     return queued;
 exception when data_exception or integrity_constraint_violation then  -- of a domain, too

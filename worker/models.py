@@ -77,6 +77,7 @@ class Models:
         self._load = load
         self._loaded: dict[str, Embedder] = {}
         self._failed: dict[str, tuple[ModelError, float]] = {}
+        self._said: dict[str, float] = {}  # when to say again that a pipeline is not served
         self._lock = threading.Lock()
 
     def serving(self, pipeline: Pipeline, gateway: Gateway) -> Embedder:
@@ -85,9 +86,16 @@ class Models:
             embedder = self._get(pipeline.model)
             self._admit(pipeline, embedder, gateway)
         except ModelError as error:
-            get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
+            self._say(pipeline, error)
             raise NotNow(str(error), UNAVAILABLE_DELAY_S) from error
         return embedder
+
+    def _say(self, pipeline: Pipeline, error: ModelError) -> None:
+        """Once in a while: every claim of that pipeline meets the same error."""
+        now = time.monotonic()
+        if now >= self._said.get(pipeline.name, now):
+            self._said[pipeline.name] = now + UNAVAILABLE_DELAY_S
+            get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
 
     def preload(self, pipelines: Sequence[Pipeline], gateway: Gateway) -> None:
         """Load what the pipelines need before the first job. Raises the last ModelError if none can be served."""

@@ -109,15 +109,15 @@ def test_truncated_as_a_table_and_as_json(documents: Database) -> None:
     (line,) = pgembedd("truncated", "--json", "-n", "1", database=documents.conninfo).out.splitlines()
     row = json.loads(line)
     assert (row["pipeline"], row["key"], row["dropped_tokens"]) == ("docs", "[b]car", 7)
-    assert "There are: docs." in pgembedd("truncated", "nope", database=documents.conninfo).refused(1)
+    assert "There are: docs." in pgembedd("truncated", "nope", database=documents.conninfo).refused(2)
 
 
 def test_backfill_and_retry_count_what_they_queue(documents: Database) -> None:
     assert pgembedd("backfill", "docs", "--no-wait", database=documents.conninfo).out == "0 rows queued.\n"
     assert pgembedd("backfill", "docs", "--force", "--no-wait", database=documents.conninfo).out == "4 rows queued.\n"
     assert pgembedd("retry", "docs", database=documents.conninfo).out == "0 jobs put back.\n"
-    assert "There are: docs." in pgembedd("backfill", "nope", "--no-wait", database=documents.conninfo).refused(1)
-    assert "There are: docs." in pgembedd("retry", "nope", database=documents.conninfo).refused(1)
+    assert "There are: docs." in pgembedd("backfill", "nope", "--no-wait", database=documents.conninfo).refused(2)
+    assert "There are: docs." in pgembedd("retry", "nope", database=documents.conninfo).refused(2)
 
 
 def test_backfill_with_progress_ends_when_the_pipeline_does_not_run(documents: Database) -> None:
@@ -212,7 +212,7 @@ def test_doctor_as_a_worker_that_may_do_nothing_else(server: EmbeddedPostgres, t
         checked = pgembedd("doctor", database=conninfo_as(database, role))
         assert checked.code == 0, checked.out + checked.err
         assert "this role can work the queue" in checked.out
-        denied = pgembedd("status", database=conninfo_as(database, role)).refused(1)
+        denied = pgembedd("status", database=conninfo_as(database, role)).refused(2)
         assert "docs/operations.md" in denied
 
 

@@ -51,12 +51,12 @@ def test_without_a_name_all_that_is_outstanding_is_built(database: Database, loa
 def test_what_stands_in_the_way_is_a_sentence(
     server: EmbeddedPostgres, database: Database, built_up: psycopg.Connection
 ) -> None:
-    assert "no pipeline" in pgembedd("index", "nope", database=database.conninfo).refused(1)
+    assert "no pipeline" in pgembedd("index", "nope", database=database.conninfo).refused(2)
     built_up.execute("select pg_advisory_lock(hashtextextended('pgembedd.index', 0))")
     assert "try again" in pgembedd("index", "documents", database=database.conninfo).refused(1)
     with temporary_roles(server) as roles:
         worker = roles.make("worker", "in role pgembedd_worker")
-        said = pgembedd("index", "documents", database=conninfo_as(database, worker)).refused(1)
+        said = pgembedd("index", "documents", database=conninfo_as(database, worker)).refused(2)
         assert "permission denied" in said
     assert hnsw_indexes(built_up) == {}
 

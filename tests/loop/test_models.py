@@ -169,3 +169,13 @@ def test_int8_is_a_model_of_its_own(
     assert 0.99 < (vectors * model.embed(texts).vectors).sum(axis=1).min() < 0.9999
     with pytest.raises(ModelMismatchError, match="PGEMBEDD_PRECISION"):
         Worker(database.conninfo, brisk(), Models(loader(brisk()))).run()
+
+
+def test_a_model_that_cannot_be_had_is_told_of_once_in_a_while(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
+) -> None:
+    two_pipelines(connection, model="gte-small")
+    with worker_thread(database, only(Wrapped(model)), claim_size=1):
+        eventually(lambda: kept(connection))
+    told = [event for event in log if event["event"] == "model_refused"]
+    assert len(told) <= 2, "once as it starts, once for all the claims"

@@ -280,6 +280,43 @@ begin
         execute format('alter table %s enable %s trigger %I', item.relation, item.mode, item.name);
     end loop;
 end $$;
+CREATE FUNCTION pgembedd._await_free(relation regclass, mode text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+begin
+    execute format('lock table %s in %s mode', relation, mode);
+    raise exception using errcode = 'PGE01';
+exception when lock_not_available or deadlock_detected or sqlstate 'PGE01' then
+    null;
+end $$;
+CREATE FUNCTION pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline, patience interval DEFAULT '00:00:05'::interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    began_at timestamptz := clock_timestamp();
+    behind bigint;
+begin
+    loop
+        execute format($q$
+            select count(*) from (
+                select q.message -> 'id' from (select b.enqueued_at, b.message from %1$s b union all select b.enqueued_at, b.message from %2$s b) q
+                where %3$s and q.enqueued_at <= $1
+                except select q.message -> 'id' from %4$s q where %6$s
+                except select q.message -> 'id' from %5$s q where %6$s) r$q$,
+            _queue_table(beside.queue), _queue_table(beside.backfill_queue), _is_for(beside.id),
+            _queue_table(current.queue), _queue_table(current.backfill_queue), _is_for(current.id))
+        into behind using began_at;
+        exit when behind = 0;
+        if clock_timestamp() > began_at + patience then
+            perform _refuse(format('%s rows of "%s" are up to date, but still queued for "%s".', behind, current.name, beside.name),
+                format('Call pgembedd.wait_for(%L), and see that a worker runs. force => true shows their old vectors until then.', beside.name));
+        end if;
+        perform pg_sleep(0.1);
+    end loop;
+end $_$;
 CREATE FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint DEFAULT NULL::bigint) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -295,11 +332,13 @@ declare
     queued bigint;
 begin
     if force then
-        -- What is there stays, but no chunk is taken over for its text any more.
+        execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
+        get diagnostics queued = row_count;
+        -- What is there stays, but no chunk is taken over for its text any more. Only now, with a hold on the source:
+        -- who empties that waits there, and not for our rows here. What somebody writes at this moment is new anyway.
         if pipeline.embedding_table is not null then
             perform _distrust(pipeline);
         end if;
-        execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
     else
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
             select k.id from %1$s
@@ -312,8 +351,8 @@ begin
             order by k.n limit %5$s) w$q$,
             keys, pipeline.id, _queue_table(pipeline.queue),
             _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all'), _is_for(pipeline.id)));
+        get diagnostics queued = row_count;
     end if;
-    get diagnostics queued = row_count;
     if queued > 0 then perform _wake(pipeline.backfill_queue); end if;
     return queued;
 end $_$;
@@ -520,6 +559,42 @@ begin
         perform _refuse(_hidden_from_owner(made.source));
     end if;
 end $$;
+CREATE FUNCTION pgembedd._check_room(current pgembedd.pipeline) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    suffix text;
+    taken record;
+begin
+    if length(current.name) > 54 then
+        perform _refuse(format('The name "%s" is too long: with ".previous" behind it, which the old side is called after a switch, it '
+            'would have more than 63 characters.', current.name),
+            'Drop the pipeline, and create it again under a name of at most 54 characters with adopt => true; the vectors stay.');
+    end if;
+    foreach suffix in array array['next', 'previous'] loop
+        if exists (select from pipeline p where p.name = current.name || '.' || suffix) then
+            perform _refuse(format('There is a pipeline "%s.%s" already.', current.name, suffix),
+                format('Remove it first: select pgembedd.drop_pipeline(%L).', current.name || '.' || suffix));
+        end if;
+        for taken in
+            select format('%s has a column %I', current.source, a.attname) as what,
+                   format('ALTER TABLE %s DROP COLUMN %I', current.source, a.attname) as remedy
+            from pg_attribute a
+            where a.attrelid = current.source and a.attname = _beside(current.embedding_column, suffix) and not a.attisdropped
+            union all
+            select format('There is a relation %s', c.oid::regclass),
+                   format('DROP %s %s', case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'i' then 'INDEX' else 'TABLE' end, c.oid::regclass)
+            from pg_class e join pg_class c on c.relnamespace = e.relnamespace
+            where e.oid = current.embedding_table
+              and c.relname in (_beside(e.relname, suffix), _cut(_beside(e.relname, suffix), 58) || '_view')
+            order by 2 desc
+        loop
+            perform _refuse(format('%s already, which is where vectors would go.', taken.what),
+                format('Rename it, or drop it if nothing needs it: %s.', taken.remedy));
+        end loop;
+    end loop;
+end $$;
 CREATE FUNCTION pgembedd._check_source(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -574,7 +649,8 @@ begin
         perform _refuse(format('The index of "%s" is not there yet (%s).', beside.name, _index_state(beside)),
             format('Wait for it, or build it: pgembedd index %s. force => true does without.', beside.name));
     end if;
-    execute format('select count(*) from %s s where (%s) and not (%s)', current.source, _waits(beside), _waits(current)) into missing;
+    missing := _ask(current, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s where (%s) and not (%s)',
+        current.source, _waits(beside), _waits(current)));
     if missing > 0 then
         perform _refuse(format('%s rows of "%s" have no vector in "%s" yet.', missing, current.name, beside.name),
             format('See pgembedd.status, and pgembedd.failures for rows that cannot be embedded; call pgembedd.wait_for(%L). '
@@ -708,6 +784,25 @@ begin
     end if;
     return (select format('%I.%I', n.nspname, f.proname)
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
+end $$;
+CREATE FUNCTION pgembedd._copy_rights(source regclass, from_column text, to_column text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    item record;
+begin
+    for item in
+        select case x.grantee when 0 then 'public' else x.grantee::regrole::text end as grantee, x.privilege_type as allowed,
+               x.is_grantable, t.attname = from_column as wanted
+        from pg_attribute t, aclexplode(t.attacl) x
+        where t.attrelid = source and t.attname in (from_column, to_column) and not t.attisdropped
+        order by wanted, x.is_grantable  -- what is there goes first
+    loop
+        execute format(case when item.wanted then 'grant %s (%I) on %s to %s' else 'revoke %s (%I) on %s from %s cascade' end
+            || case when item.wanted and item.is_grantable then ' with grant option' else '' end,
+            item.allowed, to_column, source, item.grantee);
+    end loop;
 end $$;
 CREATE FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) RETURNS numeric
     LANGUAGE plpgsql STABLE
@@ -886,7 +981,6 @@ CREATE FUNCTION pgembedd._distrust(pipeline pgembedd.pipeline, ids jsonb[] DEFAU
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
 begin
-    perform _ask(pipeline, format('select pg_catalog.to_jsonb(exists (select from %s))', pipeline.source));
     perform _ask(pipeline, format($q$
         with held as materialized (
             select c.ctid as place from %1$s c where c.content_hash operator(pg_catalog.<>) '' and %2$s for update of c skip locked),
@@ -1067,10 +1161,14 @@ declare
     columns text;
     owner regrole := (select relowner from pg_class where oid = pipeline.source);
 begin
+    if to_regclass(_view_name(pipeline)) is not null and _view(pipeline) is null then
+        raise notice '% is there already, so there is no view that joins % and its chunks.', _view_name(pipeline), pipeline.source;
+    end if;
     if to_regclass(_view_name(pipeline)) is not null
        or not invoker and (select relrowsecurity from pg_class where oid = pipeline.source) then return; end if;
-    select string_agg(format('e.%I as %I', c, case when exists (
-        select from unnest(_watchable_columns(pipeline.source)) as w where w = c) then 'embedding_' || c else c end), ', ')
+    select string_agg(format('e.%I as %I', c, (
+        select n from unnest(array[c, 'embedding_' || c, 'pgembedd_' || c, 'pgembedd_embedding_' || c]) with ordinality as t(n, nth)
+        where n <> all (_watchable_columns(pipeline.source)) and (n = c or n <> all (_chunk_columns())) order by nth limit 1)), ', ')
     into columns from unnest(_chunk_columns()) as c;
     execute format('create view %s %s as select %s, %s from %s s join %s e on %s', _view_name(pipeline),
         case when invoker then 'with (security_invoker = true)' else '' end, source_columns, columns, pipeline.source, pipeline.embedding_table,
@@ -2210,6 +2308,23 @@ CREATE FUNCTION pgembedd._may_index(role oid, source regclass) RETURNS boolean
     select pg_has_role(role, c.relowner, 'usage') and has_schema_privilege(role, c.relnamespace, 'create')
     from pg_class c where c.oid = source
 $$;
+CREATE FUNCTION pgembedd._mirror_all_rights() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    one pgembedd.pipeline;
+begin
+    for one in select p.* from pipeline p where p.embedding_table is not null order by p.id loop
+        continue when not _exists(one.source) or not _exists(one.embedding_table);
+        begin
+            perform set_config('lock_timeout', '100ms', true), _mirror_rights(one);
+        exception when others then
+            raise warning 'the rights on % are left as they are: %', one.embedding_table, sqlerrm;
+        end;
+    end loop;
+    perform set_config('lock_timeout', '2s', true);
+end $$;
 CREATE FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2229,14 +2344,26 @@ begin
     if secured <> (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
         execute format('alter table %s %s row level security', pipeline.embedding_table, case when secured then 'enable' else 'disable' end);
     end if;
-    foreach relation in array array[pipeline.embedding_table, to_regclass(_view_name(pipeline))] loop
+    -- Before PostgreSQL 15 a view reads with the rights of its owner, whom the policies do not concern.
+    if secured and current_setting('server_version_num')::integer < 150000 and _view(pipeline) is not null then
+        execute format('drop view %s', _view(pipeline));
+    end if;
+    foreach relation in array array[pipeline.embedding_table, _view(pipeline)] loop
+        -- What default privileges gave beside it: TRUNCATE, above all, asks no policy.
+        for item in
+            select distinct a.grantee, a.privilege_type from pg_class c, aclexplode(c.relacl) a
+            where c.oid = relation and a.grantee <> c.relowner and a.privilege_type <> 'SELECT'
+        loop
+            execute format('revoke %s on %s from %s cascade', item.privilege_type, relation,
+                case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
+        end loop;
         for item in
             select coalesce(given.grantee, has.grantee) as grantee, given.grantee is not null as wanted
             from (select distinct grantee from _readers(pipeline.source)) given
             full join (select distinct grantee from _readers(relation)) has using (grantee)
             where relation is not null and (given.grantee is null or has.grantee is null)
         loop
-            execute format(case when item.wanted then 'grant select on %s to %s' else 'revoke select on %s from %s' end, relation,
+            execute format(case when item.wanted then 'grant select on %s to %s' else 'revoke select on %s from %s cascade' end, relation,
                 case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
         end loop;
     end loop;
@@ -2668,7 +2795,7 @@ begin
         execute format('drop trigger %I on %s', item.name, item.relation);
     end loop;
     if pipeline.embedding_table is not null then
-        foreach relation in array array[pipeline.embedding_table, to_regclass(_view_name(pipeline))] loop
+        foreach relation in array array[pipeline.embedding_table, _view(pipeline)] loop
             if _owner(relation) <> owner then
                 execute format('alter table %s owner to %s', relation, owner);
             end if;
@@ -2743,6 +2870,30 @@ begin
     get diagnostics released = row_count;
     return released;
 end $_$;
+CREATE FUNCTION pgembedd._rename_both(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+begin
+    perform pg_advisory_xact_lock(_swap_key(least(current.id, beside.id))), pg_advisory_xact_lock(_swap_key(greatest(current.id, beside.id)));
+    perform from pipeline p where p.id in (current.id, beside.id) order by p.id for update;
+    if (_successor(_pipeline(current.name), beside.shadow)).id <> beside.id then
+        perform _refuse(format('"%s" is not the pipeline any more that it was a moment ago.', beside.name), 'See pgembedd.status.');
+    end if;
+    perform set_config('lock_timeout', '500ms', true);
+    execute format('lock table %s in %s mode', current.source, _swap_mode(current));
+    perform set_config('lock_timeout', '100ms', true);
+    if current.embedding_table is null then
+        perform _copy_rights(current.source, current.embedding_column, beside.embedding_column);
+        perform _rename_column(current, _beside(current.embedding_column, suffix)), _rename_column(beside, current.embedding_column);
+    else
+        perform _rename_table(t.pipeline, t.to_name)
+        from (select relname from pg_class where oid = current.embedding_table) c,
+             lateral (values (1, current, _beside(c.relname, suffix)), (2, beside, c.relname)) as t(nth, pipeline, to_name)
+        order by t.nth;
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2755,12 +2906,36 @@ CREATE FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text)
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 declare
-    joined regclass := to_regclass(_view_name(pipeline));
+    joined regclass := _view(pipeline);
 begin
-    execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
+    -- In the order in which a reader of the view locks them.
     if joined is not null then
         execute format('alter view %s rename to %I', joined, _cut(to_name, 58) || '_view');
     end if;
+    execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
+end $$;
+CREATE FUNCTION pgembedd._rename_when_free(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    give_up_at timestamptz := clock_timestamp() + interval '10 s';
+begin
+    loop
+        begin
+            perform _rename_both(current, beside, suffix);
+            return;
+        exception when lock_not_available or deadlock_detected then
+            if clock_timestamp() > give_up_at then
+                perform _refuse(format('Others use %s, or what holds its vectors, all the time; nothing was changed.', current.source),
+                    'See pg_stat_activity for transactions that stay open, and call it again.');
+            end if;
+        end;
+        perform _await_free(current.source, _swap_mode(current));
+        if current.embedding_table is not null then
+            perform _await_free(current.embedding_table, 'access exclusive'), _await_free(beside.embedding_table, 'access exclusive');
+        end if;
+    end loop;
 end $$;
 CREATE FUNCTION pgembedd._repair() RETURNS bigint
     LANGUAGE plpgsql
@@ -2808,11 +2983,11 @@ end $$;
 CREATE FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    AS $_$
+    AS $$
     select case when pipeline.formatting is null then _hash(content)
-                else _hash(format('pg_catalog.concat(pg_catalog.length(%2$s), '' '', pg_catalog.length(%3$s), '' '', %2$s, %3$s, %1$s)',
-                                  content, before, after)) end
-$_$;
+                else format('pg_catalog.sha256(%s operator(pg_catalog.||) %s operator(pg_catalog.||) %s)',
+                            _hash(content), _hash(before), _hash(after)) end
+$$;
 CREATE FUNCTION pgembedd._row_jobs(pipeline pgembedd.pipeline, id jsonb, OUT key jsonb, OUT fresh bigint[], OUT backfill bigint[], OUT made boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3057,26 +3232,41 @@ CREATE FUNCTION pgembedd._stored(made pgembedd.pipeline) RETURNS text
          array_agg(s.end_offset order by s.chunk_no) as end_offsets,
          array_agg(s.content_hash order by s.chunk_no) as hashes, array_agg(s.model order by s.chunk_no) as models' end
 $_$;
-CREATE FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION pgembedd._successor(current pgembedd.pipeline, shadow text) RETURNS pgembedd.pipeline
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
-    SET lock_timeout TO '10s'
     AS $$
 declare
+    beside pgembedd.pipeline := _shadow(current);
+begin
+    if beside.shadow is not distinct from _successor.shadow then
+        return beside;
+    elsif _successor.shadow = 'next' then
+        perform _refuse(format('There is nothing to switch "%s" to.', current.name), 'Begin with pgembedd.change_model().');
+    end if;
+    perform _refuse(format('There is nothing to take "%s" back to.', current.name),
+        'rollback() undoes switch(), until the previous pipeline is dropped.');
+end $$;
+CREATE FUNCTION pgembedd._swap(name text, shadow text, suffix text, force boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    current pgembedd.pipeline := _pipeline(name);
+    beside pgembedd.pipeline := _successor(current, shadow);
     one pgembedd.pipeline;
 begin
     if not force then
-        perform _check_swap(current, beside);
+        begin
+            perform _check_swap(current, beside), _await_vectors(current, beside);
+            -- The locks of having looked go with the subtransaction: with them, a writer's TRUNCATE and we would wait
+            -- for each other.
+            raise exception using errcode = 'PGE01';
+        exception when sqlstate 'PGE01' then
+            null;
+        end;
     end if;
-    perform pg_advisory_xact_lock(_swap_key(least(current.id, beside.id))), pg_advisory_xact_lock(_swap_key(greatest(current.id, beside.id)));
-    if current.embedding_table is null then
-        perform _rename_column(current, _beside(current.embedding_column, suffix)), _rename_column(beside, current.embedding_column);
-    else
-        perform _rename_table(t.pipeline, t.to_name)
-        from (select relname from pg_class where oid = current.embedding_table) c,
-             lateral (values (1, current, _beside(c.relname, suffix)), (2, beside, c.relname)) as t(nth, pipeline, to_name)
-        order by t.nth;
-    end if;
+    perform _rename_when_free(current, beside, suffix);
     update pipeline p
     set name = current.name || '.' || suffix, shadow_of = beside.id, shadow = suffix,
         embedding_column = _beside(current.embedding_column, suffix), embedding_table_name = p.embedding_table::text
@@ -3093,6 +3283,10 @@ CREATE FUNCTION pgembedd._swap_key(pipeline_id integer) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select hashtextextended('pgembedd.swap', pipeline_id) $$;
+CREATE FUNCTION pgembedd._swap_mode(current pgembedd.pipeline) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select case when current.embedding_table is null then 'access exclusive' else 'share row exclusive' end $$;
 CREATE FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3350,6 +3544,15 @@ begin
     execute statement into found_ones;  -- who has no more rights than the table's owner may ask directly
     return found_ones::bigint;
 end $$;
+CREATE FUNCTION pgembedd._view(pipeline pgembedd.pipeline) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select c.oid::regclass from pg_class c
+    where c.oid = to_regclass(_view_name(pipeline)) and c.relkind = 'v' and exists (
+        select from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+        where r.ev_class = c.oid and d.refobjid = pipeline.embedding_table)
+$$;
 CREATE FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3475,7 +3678,7 @@ CREATE FUNCTION pgembedd.backoff(attempts integer, base interval DEFAULT '00:00:
     select least(cap, base * power(2, least(greatest(attempts, 1) - 1, 30))) * (0.75 + 0.5 * random())
 $$;
 COMMENT ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) IS 'Wait before the next attempt: base doubled with every attempt, at most cap, times a random 0.75 to 1.25.';
-CREATE FUNCTION pgembedd.change_model(name text, model text DEFAULT NULL::text, dimensions integer DEFAULT NULL::integer, vector_type text DEFAULT NULL::text, distance text DEFAULT NULL::text, m integer DEFAULT NULL::integer, ef_construction integer DEFAULT NULL::integer, chunk_tokens integer DEFAULT NULL::integer, chunk_overlap integer DEFAULT NULL::integer, splitter text DEFAULT NULL::text, formatting text DEFAULT NULL::text, index_within interval DEFAULT '1 day'::interval) RETURNS bigint
+CREATE FUNCTION pgembedd.change_model(name text, model text DEFAULT NULL::text, dimensions integer DEFAULT NULL::integer, vector_type text DEFAULT NULL::text, distance text DEFAULT NULL::text, m integer DEFAULT NULL::integer, ef_construction integer DEFAULT NULL::integer, chunk_tokens integer DEFAULT NULL::integer, chunk_overlap integer DEFAULT NULL::integer, splitter text DEFAULT NULL::text, formatting text DEFAULT NULL::text, index_within interval DEFAULT '1 day'::interval, backfill boolean DEFAULT true) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -3503,17 +3706,12 @@ begin
     next.embedding_table_name := (
         select format('%I.%I', n.nspname, _beside(c.relname, 'next')) from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.oid = current.embedding_table);
-    if next.embedding_column is not null and exists (
-        select from pg_attribute a where a.attrelid = current.source and a.attname = next.embedding_column and not a.attisdropped)
-    then
-        perform _refuse(format('%s has a column %I already, which is where the new vectors would go.', current.source, next.embedding_column),
-            format('Rename or drop it: ALTER TABLE %s DROP COLUMN %I.', current.source, next.embedding_column));
-    end if;
-    queued := _create_pipeline(next, true, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
+    perform _check_room(current);
+    queued := _create_pipeline(next, backfill, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
     return queued;
 end $$;
-COMMENT ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval) IS 'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
+COMMENT ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) IS 'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
 CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3699,7 +3897,9 @@ begin
         execute format('drop index %s', item.index);
     end loop;
     if drop_vectors and gone.embedding_table is not null and _exists(gone.embedding_table) then
-        execute format('drop view if exists %s', _view_name(gone));
+        if _view(gone) is not null then
+            execute format('drop view %s', _view(gone));
+        end if;
         execute format('drop table %s', gone.embedding_table);
     elsif drop_vectors and gone.embedding_table is null and _exists(gone.source) then
         execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
@@ -3879,6 +4079,7 @@ CREATE FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) RETURNS T
     SET lock_timeout TO '2s'
     AS $_$
 begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     return query execute format($q$
         select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
                case when not b.blank then r.content end, coalesce(r.hash, ''), r.before, r.after, r.known
@@ -3918,10 +4119,6 @@ declare
         from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
     queued bigint;
 begin
-    if one.embedding_table is not null then
-        -- No chunk is to be taken over for its text: its vector may be what is wrong.
-        perform _distrust(one, ids);
-    end if;
     execute _enqueue(one, one.backfill_queue, 'w.id', format($q$(
         with k as materialized (%1$s),
         there as materialized (
@@ -3931,6 +4128,10 @@ begin
         select k.id from k where not exists (select from there t where t.id = k.id)) w$q$,
         keys, _queue_table(one.queue), _queue_table(one.backfill_queue), _is_for(one.id))) using ids;
     get diagnostics queued = row_count;
+    if one.embedding_table is not null then
+        -- No chunk is to be taken over for its text: its vector may be what is wrong.
+        perform _distrust(one, ids);
+    end if;
     if queued > 0 then perform _wake(one.backfill_queue); end if;
     return queued;
 exception when data_exception or integrity_constraint_violation then  -- of a domain, too
@@ -4022,15 +4223,8 @@ CREATE FUNCTION pgembedd.rollback(name text, force boolean DEFAULT false) RETURN
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
-declare
-    current pgembedd.pipeline := _pipeline(name);
-    beside pgembedd.pipeline := _shadow(current);
 begin
-    if beside.shadow is distinct from 'previous' then
-        perform _refuse(format('There is nothing to take "%s" back to.', name),
-            'rollback() undoes switch(), until the previous pipeline is dropped.');
-    end if;
-    perform _swap(current, beside, 'next', force);
+    perform _swap(name, 'previous', 'next', force);
 end $$;
 COMMENT ON FUNCTION pgembedd.rollback(name text, force boolean) IS 'Undo switch(): put the old vectors back in their place.';
 CREATE FUNCTION pgembedd.schema_version() RETURNS TABLE(revision text, sql_digest text)
@@ -4181,6 +4375,7 @@ begin
     if at_most is null or at_most < 0 then
         perform _refuse(format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')), 'at_most is 0 or more.');
     end if;
+    perform _mirror_all_rights();
     for one in
         select p.* from pipeline p
         where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
@@ -4195,7 +4390,6 @@ begin
             select p.* into one from pipeline p where p.id = one.id;
             -- Writers queue behind whoever waits to create a trigger, so that must not be long.
             perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
-            if one.embedding_table is not null then perform _mirror_rights(one); end if;
             if one.own_triggers then perform _note_triggers(one); end if;
             -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
             perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
@@ -4217,14 +4411,8 @@ CREATE FUNCTION pgembedd.switch(name text, force boolean DEFAULT false) RETURNS 
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
-declare
-    current pgembedd.pipeline := _pipeline(name);
-    beside pgembedd.pipeline := _shadow(current);
 begin
-    if beside.shadow is distinct from 'next' then
-        perform _refuse(format('There is nothing to switch "%s" to.', name), 'Begin with pgembedd.change_model().');
-    end if;
-    perform _swap(current, beside, 'previous', force);
+    perform _swap(name, 'next', 'previous', force);
 end $$;
 COMMENT ON FUNCTION pgembedd.switch(name text, force boolean) IS 'Put the vectors that change_model() made in the place of the old ones, which stay beside them for rollback().';
 CREATE FUNCTION pgembedd.tick(sweep_every_s double precision DEFAULT 60, retention_every_s double precision DEFAULT 3600) RETURNS bigint
@@ -4491,6 +4679,8 @@ REVOKE ALL ON FUNCTION pgembedd._ask_once(made pgembedd.pipeline, statement text
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_replica(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._await_free(relation regclass, mode text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline, patience interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfilled(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._base_type(type oid) FROM PUBLIC;
@@ -4506,6 +4696,7 @@ REVOKE ALL ON FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) FROM P
 REVOKE ALL ON FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_room(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) FROM PUBLIC;
@@ -4517,6 +4708,7 @@ REVOKE ALL ON FUNCTION pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) F
 REVOKE ALL ON FUNCTION pgembedd._claimed_for(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._copy_rights(source regclass, from_column text, to_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
@@ -4598,6 +4790,7 @@ REVOKE ALL ON FUNCTION pgembedd._look_at(name text, ids jsonb[], with_queues boo
 REVOKE ALL ON FUNCTION pgembedd._look_at_all(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._mirror_all_rights() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) FROM PUBLIC;
@@ -4632,8 +4825,10 @@ REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._regenerate(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rename_both(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._rename_when_free(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._repair() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_count(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) FROM PUBLIC;
@@ -4655,8 +4850,10 @@ REVOKE ALL ON FUNCTION pgembedd._sound(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stored(made pgembedd.pipeline) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._swap(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text, force boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._successor(current pgembedd.pipeline, shadow text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._swap(name text, shadow text, suffix text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swap_key(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._swap_mode(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -4677,6 +4874,7 @@ REVOKE ALL ON FUNCTION pgembedd._unschedule_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vector_column(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vectors(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._view(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._view_name(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE pgembedd._wait_for_row(IN name text, IN id jsonb, IN timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._waiting_parties(queue text, at timestamp with time zone) FROM PUBLIC;
@@ -4688,7 +4886,7 @@ REVOKE ALL ON FUNCTION pgembedd._worker_functions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._written_columns(source regclass, columns text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.backfill(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.compare_models(name text, sample integer, k integer) FROM PUBLIC;

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Database
+from tests.support.roles import Roles
 from tests.support.sql import (
     LANES,
     call,
@@ -223,12 +224,70 @@ def test_a_change_given_up_leaves_nothing(documents: psycopg.Connection) -> None
     assert begin(documents) == 10
 
 
-def test_a_column_in_the_way_is_named(database: Database) -> None:
+@pytest.mark.parametrize("suffix", ["next", "previous"])
+def test_a_column_in_the_way_is_named(database: Database, suffix: str) -> None:
     with connected(database) as connection:
-        connection.execute("create table documents (id int primary key, content text, embedding_next halfvec(3))")
+        connection.execute(f"create table documents (id int primary key, content text, embedding_{suffix} halfvec(3))")
         create_pipeline(connection, content_columns=["content"])
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match="has a column embedding_next already"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"has a column embedding_{suffix} already"):
             begin(connection)
+
+
+@pytest.mark.parametrize("taken", ["table chunks_previous", "table chunks_next", "view chunks_previous_view"])
+def test_a_table_in_the_way_is_named(database: Database, taken: str) -> None:
+    with connected(database) as connection:
+        connection.execute("create table documents (id int primary key, content text)")
+        create_pipeline(connection, content_columns=["content"], embedding_table="chunks")
+        connection.execute(f"create {taken} as select 1 as one")
+        kind, name = taken.split()
+        with pytest.raises(
+            psycopg.errors.InvalidParameterValue,
+            match=f"There is a relation public.{name} already(?s:.*)DROP {kind.upper()}",
+        ):
+            begin(connection)
+
+
+def test_vectors_that_a_dropped_side_left_are_named(documents: psycopg.Connection) -> None:
+    begin(documents)
+    work_both(documents)
+    call(documents, "switch", name="documents")
+    call(documents, "drop_pipeline", name="documents.previous")
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match=r"_previous(_view)? already, which is where vectors would go"
+    ):
+        begin(documents)
+
+
+def test_a_name_without_room_for_the_other_side_is_refused(database: Database) -> None:
+    with connected(database) as connection:
+        connection.execute("create table documents (id int primary key, content text)")
+        create_pipeline(connection, name="n" * 55, content_columns=["content"])
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 54 characters"):
+            call(connection, "change_model", name="n" * 55, model="new-model")
+
+
+def test_rights_on_the_column_stay_with_its_name(roles: Roles, database: Database) -> None:
+    app, gone = roles.make("app"), roles.make("gone")
+    with connected(database) as connection:
+        connection.execute("create table documents (id int primary key, content text)")
+        create_pipeline(connection, content_columns=["content"])
+        begin(connection)
+        connection.execute(f"grant select (id, embedding) on documents to {app}, {gone}")
+        connection.execute(f"grant update (embedding) on documents to {app} with grant option")
+        call(connection, "switch", name="documents")
+        connection.execute(f"revoke select (embedding) on documents from {gone}")
+        for function in ("rollback", "switch"):
+            granted = (
+                "select privilege_type, is_grantable, grantee::regrole::text from pg_attribute, aclexplode(attacl)"
+                " where attrelid = 'documents'::regclass and attname = 'embedding' order by 1"
+            )
+            assert rows(connection, granted) == [("SELECT", False, app), ("UPDATE", True, app)]
+            call(connection, function, name="documents")
+
+
+def test_the_backfill_of_another_model_may_be_put_off(documents: psycopg.Connection) -> None:
+    assert begin(documents, backfill=False) == 0
+    assert call(documents, "backfill", name="documents.next") == 10
 
 
 def test_too_many_dimensions_for_an_index_are_refused(documents: psycopg.Connection) -> None:

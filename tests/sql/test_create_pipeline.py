@@ -12,6 +12,7 @@ from tests.support.sql import (
     column,
     connected,
     create_pipeline,
+    made_up,
     make_documents,
     queued,
     rows,
@@ -193,3 +194,13 @@ def test_everything_is_one_transaction(database: Database, connection: psycopg.C
         create_pipeline(connection, queue="letters", create_index=True)
     assert rows(connection, TYPE) == []
     assert value(connection, "select to_regclass('pgmq.q_letters')") is None
+
+
+def test_a_column_called_like_the_row_is_not_taken_for_it(connection: psycopg.Connection) -> None:
+    connection.execute("create table documents (id int primary key, body text, s text)")
+    connection.execute("create function inp(d documents) returns text language sql as 'select d.body'")
+    connection.execute("create function inp(t text) returns text language sql as $$select 'planted'$$")
+    create_pipeline(connection, content_function="inp")
+    connection.execute("insert into documents values (1, 'mine', 's')")
+    work(connection)
+    assert vectors(connection) == [made_up("mine")]

@@ -1,0 +1,83 @@
+"""Who may read the source may read its chunks, who may not may not, and nobody may write to them."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.roles import Roles, connect_as
+from tests.support.sql import call, column, create_pipeline, make_documents, rows, value, work
+
+SECRET = "create policy mine on documents using (id <> 2)"
+
+
+@pytest.fixture
+def reader(roles: Roles, connection: psycopg.Connection) -> str:
+    """A role that may read `documents`, whose chunks are made: of the rows 1 and 2."""
+    name = roles.make("reader")
+    make_documents(connection, 2)
+    connection.execute(f"grant select on documents to {name}")
+    create_pipeline(connection, embedding_table="chunks")
+    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    work(connection)
+    return name
+
+
+def seen(database: Database, role: str, relation: str) -> list[int]:
+    with connect_as(database, role) as theirs:
+        return sorted(set(column(theirs, f"select id from {relation}")))
+
+
+@pytest.mark.parametrize("relation", ["chunks", "chunks_view"])
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_is_hidden_or_taken_away_later(
+    database: Database, connection: psycopg.Connection, reader: str, relation: str, paused: bool
+) -> None:
+    if paused:
+        call(connection, "pause", name="documents")
+    assert seen(database, reader, relation) == [1, 2]
+    connection.execute(f"alter table documents enable row level security; {SECRET}")
+    connection.execute("select pgembedd.tick(0, 0)")
+    assert seen(database, reader, relation) == [1]
+    connection.execute(f"revoke select on documents from {reader}")
+    connection.execute("select pgembedd.tick(0, 0)")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        seen(database, reader, relation)
+
+
+def test_default_privileges_give_nothing_but_reading(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    anon = roles.make("anon")
+    connection.execute(f"alter default privileges in schema public grant all on tables to {anon}")
+    make_documents(connection, 1)
+    connection.execute(f"revoke all on documents from {anon}; grant select on documents to {anon}")
+    create_pipeline(connection, embedding_table="chunks")
+    for relation in ("chunks", "chunks_view"):
+        given = rows(
+            connection,
+            "select privilege_type from pg_class, aclexplode(relacl) where oid = %s::regclass"
+            " and grantee = %s::regrole",
+            relation,
+            anon,
+        )
+        assert given == [("SELECT",)], relation
+
+
+def test_a_relation_that_is_called_like_the_view_is_left_alone(roles: Roles, connection: psycopg.Connection) -> None:
+    analyst, reader = roles.make("analyst"), roles.make("reader")
+    make_documents(connection, 1)
+    connection.execute(f"grant select on documents to {reader}; create table chunks_view (salary int)")
+    connection.execute(f"grant select on chunks_view to {analyst}")
+    create_pipeline(connection, embedding_table="chunks")
+    assert value(connection, "select has_table_privilege(%s, 'chunks_view', 'select')", analyst)
+    assert not value(connection, "select has_table_privilege(%s, 'chunks_view', 'select')", reader)
+    call(connection, "drop_pipeline", name="documents", drop_vectors=True)
+    assert value(connection, "select to_regclass('chunks_view')") is not None
+
+
+def test_columns_called_like_ours_and_like_our_way_out(connection: psycopg.Connection) -> None:
+    connection.execute("create table documents (id int primary key, content text, model text, embedding_model text)")
+    create_pipeline(connection, content_columns=["content"], embedding_table="chunks")
+    connection.execute("select model, embedding_model, pgembedd_model from chunks_view")
