@@ -250,3 +250,20 @@ end $body$, pipeline.embedding_table, format('select not exists (select from %s)
     perform _run_as_owner(pipeline, forget || '(pg_catalog.jsonb[])'), _run_as_owner(pipeline, on_delete || '()'),
             _run_as_owner(pipeline, on_truncate || '()'), _run_as_owner(pipeline, tidy || '()');
 end $$;
+
+-- No chunk is to be taken over for its text any more: of the keys `ids`, or of all when that is null. Nothing here waits
+-- for a row, and whoever calls has read the source before, so that its lock comes first, as with a writer's DELETE and
+-- TRUNCATE: no writer can come into a deadlock with this. What somebody deletes or writes at this moment is left out.
+create or replace function pgembedd._distrust(pipeline pgembedd.pipeline, ids jsonb[] default null) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _ask(pipeline, format($q$
+        with held as materialized (
+            select c.ctid as place from %1$s c where c.content_hash operator(pg_catalog.<>) '' and %2$s for update of c skip locked),
+        u as (update %1$s e set content_hash = '' from held h where e.ctid operator(pg_catalog.=) h.place returning 1)
+        select pg_catalog.to_jsonb(pg_catalog.count(*)) from u $q$, pipeline.embedding_table,
+        case when ids is null then 'true' else format('exists (select from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as i(id) cross join lateral %s where %s)',
+            ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end));
+end $$;

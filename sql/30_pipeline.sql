@@ -565,9 +565,7 @@ begin
         -- What is there stays, but no chunk is taken over for its text any more. Only now, with a hold on the source:
         -- who empties that waits there, and not for our rows here. What somebody writes at this moment is new anyway.
         if pipeline.embedding_table is not null then
-            perform _ask(pipeline, format('with l as materialized (select ctid as at from %1$s for update skip locked),
-                u as (update %1$s e set content_hash = '''' from l where e.ctid operator(pg_catalog.=) l.at returning 1)
-                select pg_catalog.to_jsonb(pg_catalog.count(*)) from u', pipeline.embedding_table));
+            perform _distrust(pipeline);
         end if;
     else
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(

@@ -213,8 +213,7 @@ begin
     get diagnostics queued = row_count;
     if one.embedding_table is not null then
         -- No chunk is to be taken over for its text: its vector may be what is wrong.
-        execute format('update %s s set content_hash = '''' from unnest($1) as i(id) cross join lateral %s where %s',
-            one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
+        perform _distrust(one, ids);
     end if;
     if queued > 0 then perform _wake(one.backfill_queue); end if;
     return queued;

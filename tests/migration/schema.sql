@@ -337,9 +337,7 @@ begin
         -- What is there stays, but no chunk is taken over for its text any more. Only now, with a hold on the source:
         -- who empties that waits there, and not for our rows here. What somebody writes at this moment is new anyway.
         if pipeline.embedding_table is not null then
-            perform _ask(pipeline, format('with l as materialized (select ctid as at from %1$s for update skip locked),
-                u as (update %1$s e set content_hash = '''' from l where e.ctid operator(pg_catalog.=) l.at returning 1)
-                select pg_catalog.to_jsonb(pg_catalog.count(*)) from u', pipeline.embedding_table));
+            perform _distrust(pipeline);
         end if;
     else
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
@@ -978,6 +976,19 @@ begin
     end loop;
     delete from pipeline p where p.id = guest.id;
 end $$;
+CREATE FUNCTION pgembedd._distrust(pipeline pgembedd.pipeline, ids jsonb[] DEFAULT NULL::jsonb[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+begin
+    perform _ask(pipeline, format($q$
+        with held as materialized (
+            select c.ctid as place from %1$s c where c.content_hash operator(pg_catalog.<>) '' and %2$s for update of c skip locked),
+        u as (update %1$s e set content_hash = '' from held h where e.ctid operator(pg_catalog.=) h.place returning 1)
+        select pg_catalog.to_jsonb(pg_catalog.count(*)) from u $q$, pipeline.embedding_table,
+        case when ids is null then 'true' else format('exists (select from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as i(id) cross join lateral %s where %s)',
+            ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end));
+end $_$;
 CREATE FUNCTION pgembedd._drop_unfinished(pipeline_id integer) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4119,8 +4130,7 @@ begin
     get diagnostics queued = row_count;
     if one.embedding_table is not null then
         -- No chunk is to be taken over for its text: its vector may be what is wrong.
-        execute format('update %s s set content_hash = '''' from unnest($1) as i(id) cross join lateral %s where %s',
-            one.embedding_table, _key_record(one.source, 'i.id'), _key_match(one.source, 's', 'k')) using ids;
+        perform _distrust(one, ids);
     end if;
     if queued > 0 then perform _wake(one.backfill_queue); end if;
     return queued;
@@ -4706,6 +4716,7 @@ REVOKE ALL ON FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) 
 REVOKE ALL ON FUNCTION pgembedd._dealt(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._distrust(pipeline pgembedd.pipeline, ids jsonb[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._drop_unfinished(pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._empty_column(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;

@@ -125,3 +125,18 @@ def test_a_detached_partition_does_no_harm(partitioned: psycopg.Connection) -> N
     partitioned.execute("insert into low (id, title) values (1, 'x')")
     assert set(work(partitioned).values()) <= {"gone"}
     assert value(partitioned, "select count(*) from pgembedd.dead_letter") == 0
+
+
+def test_a_partition_that_is_attached_and_swept_at_once_misses_nothing(connection: psycopg.Connection) -> None:
+    connection.execute("create table documents (id int primary key, title text, content text) partition by range (id)")
+    create_pipeline(connection, embedding_table="chunks")
+    connection.execute("create table late (like documents including all)")
+    with connection.transaction():
+        connection.execute("alter table documents attach partition late for values from (0) to (9)")
+        connection.execute("select pgembedd.sweep(0)")
+    connection.execute("insert into late values (1, 'a', 'b')")
+    assert queued(connection) == [1]
+    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    work(connection)
+    connection.execute("delete from late")
+    assert value(connection, "select count(*) from chunks") == 0
