@@ -177,7 +177,8 @@ goes by. A leak would show as a slope.""",
         "What writers pay",
         """Registering a table adds triggers to it, and a vector column with its index. The same statements run in turn
 on a *bare* table, on one with the *columns* and the index but without triggers, on one with a *pipeline*, and on one
-whose pipeline has its vectors in a table of *chunks*; no worker is running. *Triggers alone* compares the pipeline with the columns. A row that has its vector pays for the vector's index
+whose pipeline has its vectors in a table of *chunks*; no worker is running.
+*Triggers alone* compares the pipeline with the columns. A row that has its vector pays for the vector's index
 whenever Postgres cannot update it in place, whoever made that index.""",
         (
             Bars(
