@@ -1,6 +1,8 @@
 """What goes wrong with a request, as one sentence with a status, in the shape that the path's clients expect."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import orjson
@@ -140,8 +142,15 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
-        get_logger().error("http_error", route=route_of(request), error=type(error).__name__, exc_info=error)
+        get_logger().error("http_error", route=route_of(request), error=type(error).__name__, where=_where(error))
         return rendered(request.url.path, Refusal(500, "The service failed on this request; its log says how."))
+
+
+def _where(error: Exception) -> list[str]:
+    """The frames, innermost last; without the error's own words, which may hold somebody's text."""
+    return [
+        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)[-6:]
+    ]
 
 
 _SENTENCES = {
