@@ -21,6 +21,7 @@ from worker.indexing import keep_indexed
 from worker.inflight import InFlight
 from worker.log import get_logger
 from worker.models import Models
+from worker.observe import SILENT, Observer
 from worker.outcomes import release_jobs
 from worker.pace import Pace
 from worker.systemd import notify_systemd
@@ -33,7 +34,15 @@ LAST_S = 1.0  # for the threads to end when nothing is left to do
 class Worker:
     """One process's worth of embedding. `run` blocks until `stop` is called or a thread dies."""
 
-    def __init__(self, conninfo: str, settings: Settings, models: Models, *, queues: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        settings: Settings,
+        models: Models,
+        *,
+        queues: Sequence[str] = (),
+        observer: Observer = SILENT,
+    ) -> None:
         """`models` are closed with the worker; `queues` restricts it to these fresh lanes and their backfills."""
         self._settings, self._models = settings, models
         self._stopping = threading.Event()  # claim no more
@@ -44,7 +53,7 @@ class Worker:
         prepare = settings.wait == "listen"
 
         def gateway(purpose: str, until: threading.Event) -> Gateway:
-            made = Gateway(conninfo, until, purpose, prepare=prepare)
+            made = Gateway(conninfo, until, purpose, prepare=prepare, observer=observer)
             self._gateways.append(made)
             return made
 
