@@ -15,6 +15,7 @@ from worker import cli, loading
 from worker.chunks import Chunk
 from worker.config import Settings
 from worker.models import Embedder
+from worker.observe import SILENT, Observer
 
 DIMS = 384
 WORDS = 250  # of a chunk, where the pipeline leaves it to the model
@@ -73,7 +74,7 @@ class NullModel:
         """Nothing to close."""
 
 
-def load(settings: Settings) -> Callable[[str], Embedder]:  # noqa: ARG001
+def load(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:  # noqa: ARG001
     """In place of `worker.loading.loader`: whatever the pipeline asks for, it gets this."""
     return lambda _name: NullModel()
 
