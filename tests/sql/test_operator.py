@@ -37,7 +37,7 @@ def operator(roles: Roles, documents: psycopg.Connection) -> str:
     return role
 
 
-def test_an_operator_has_exactly_this(documents: psycopg.Connection, operator: str) -> None:
+def test_an_operator_has_exactly_this(operator: str, documents: psycopg.Connection) -> None:
     assert names(documents, MAY_EXECUTE, operator) - {"metrics()"} == FUNCTIONS
     assert names(documents, MAY_TOUCH, operator) == RELATIONS
     for right in ("insert", "update", "delete", "truncate"):
@@ -45,12 +45,14 @@ def test_an_operator_has_exactly_this(documents: psycopg.Connection, operator: s
             assert not value(documents, f"select has_table_privilege('{operator}', 'pgembedd.{relation}', '{right}')")
 
 
-def test_an_operator_sees_what_the_owner_sees(database: Database, documents: psycopg.Connection, operator: str) -> None:
+def test_an_operator_sees_what_the_owner_sees(operator: str, database: Database, documents: psycopg.Connection) -> None:
     documents.execute("insert into documents values (3, 'x')")
     with connect_as(database, operator) as theirs:
-        seen = rows(theirs, "select source, queued, dead, coverage from pgembedd.overview()")
-        assert seen == rows(documents, "select source, queued, dead, coverage from pgembedd.status")
-        assert seen == [("documents", 1, 2, 0)]
+        numbers = "queued, backfill, dead, coverage, index"
+        seen = rows(theirs, f"select {numbers} from pgembedd.overview()")
+        assert seen == rows(documents, f"select {numbers} from pgembedd.status")
+        assert seen == [(1, 0, 2, 0, "none")]
+        assert value(theirs, "select source from pgembedd.overview()") == "public.documents"
         assert len(rows(theirs, "select pipeline, key, error from pgembedd.failures")) == 2
         assert value(theirs, "select count(*) from pgembedd.history('documents')") > 60
         for forbidden in ("select * from documents", "select * from pgembedd.status", "select * from pgembedd.sample"):
@@ -58,7 +60,7 @@ def test_an_operator_sees_what_the_owner_sees(database: Database, documents: psy
                 theirs.execute(forbidden)
 
 
-def test_an_operator_puts_back(database: Database, documents: psycopg.Connection, operator: str) -> None:
+def test_an_operator_puts_back(operator: str, database: Database, documents: psycopg.Connection) -> None:
     with connect_as(database, operator) as theirs:
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="There is no pipeline"):
             theirs.execute("select pgembedd.retry_failed('nobody')")
