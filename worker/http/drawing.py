@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 WIDTH, HEIGHT = 120, 28
 _MARGIN = 2  # so that a line at the top or bottom is not cut in half
@@ -10,7 +10,7 @@ _MARGIN = 2  # so that a line at the top or bottom is not cut in half
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve to be drawn, with its words for those who do not see it. Without any value there is none: `line` is ""."""
+    """A curve to be drawn, and in words for those who do not see it. `line` is "" where there is no value."""
 
     line: str
     area: str
@@ -26,7 +26,9 @@ def curve(what: str, times: Sequence[datetime], values: Sequence[float | None], 
     runs = _runs(values, max(highest, 1e-9))
     line = " ".join(_line(run) for run in runs)
     area = " ".join(_line(run) + f" L{run[-1][0]:g} {HEIGHT} L{run[0][0]:g} {HEIGHT} Z" for run in runs)
-    return Curve(line, area, f"{what}: last {say(known[-1][0])}, highest {say(highest)} at {when:%H:%M} UTC")
+    return Curve(
+        line, area, f"{what}: last {say(known[-1][0])}, highest {say(highest)} at {when.astimezone(UTC):%H:%M} UTC"
+    )
 
 
 def _runs(values: Sequence[float | None], highest: float) -> list[list[tuple[float, float]]]:

@@ -109,7 +109,7 @@ def looking(service: Service) -> Iterator[psycopg.Connection]:
             role = connection.info.user.replace('"', '""').replace("'", "''")
             raise Refusal(
                 503,
-                f'The role "{connection.info.user}" may not look at the pipelines: as the role that ran the migrations, '
+                f'The role "{connection.info.user}" may not look at the pipelines: as the owner of pgembedd, '
                 f"run `select pgembedd.grant_operator('\"{role}\"')`.",
                 "rights_missing",
             ) from error
@@ -169,9 +169,7 @@ def failures(
     """A page of failures, the latest first, and whether there are more. `pipeline` is "" for jobs that have none."""
     values = {"pipeline": pipeline, "reason": reason, "length": ERROR_CHARACTERS}
     with connection.cursor(row_factory=class_row(Failure)) as cursor:
-        found = cursor.execute(
-            query("failures"), {**values, "limit": PAGE + 1, "offset": PAGE * (page - 1)}
-        ).fetchall()
+        found = cursor.execute(query("failures"), {**values, "limit": PAGE + 1, "offset": PAGE * (page - 1)}).fetchall()
     return found[:PAGE], len(found) > PAGE
 
 

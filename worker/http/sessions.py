@@ -39,7 +39,7 @@ class Sessions:
 
     def open(self, request: Request, response: Response, scopes: frozenset[str]) -> None:
         """Log in: a new session, whatever the browser had before."""
-        self.close(request, response)
+        self._open.pop(_digest(request.cookies.get(_name(request, _SESSION), "")), None)
         name = secrets.token_urlsafe(32)
         while len(self._open) >= MOST_SESSIONS:
             self._open.pop(next(iter(self._open)), None)  # the oldest
@@ -49,7 +49,7 @@ class Sessions:
     def close(self, request: Request, response: Response) -> None:
         """Log out."""
         self._open.pop(_digest(request.cookies.get(_name(request, _SESSION), "")), None)
-        response.delete_cookie(_name(request, _SESSION), **_attributes(request))
+        _set_cookie(request, response, _SESSION, "", lifetime_s=0)
 
     def of(self, request: Request) -> Session | None:
         """The session that the request's cookie names, None when it is over or was never there."""
@@ -121,9 +121,12 @@ def _name(request: Request, name: str) -> str:
     return f"__Host-{name}" if request.url.scheme == "https" else name
 
 
-def _attributes(request: Request) -> dict[str, bool | str]:
-    return {"path": "/", "httponly": True, "samesite": "strict", "secure": request.url.scheme == "https"}
-
-
-def _set_cookie(request: Request, response: Response, name: str, value: str) -> None:
-    response.set_cookie(_name(request, name), value, **_attributes(request))  # type: ignore[arg-type]
+def _set_cookie(request: Request, response: Response, name: str, value: str, lifetime_s: int | None = None) -> None:
+    response.set_cookie(
+        _name(request, name),
+        value,
+        max_age=lifetime_s,  # None: until the browser is closed
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
