@@ -67,7 +67,7 @@ def _add_looking(routes: APIRouter, service: Service, renderer: Renderer, guarde
         shown = statuses[(min(page, pages) - 1) * PIPELINES :][:PIPELINES]
         values = {"statuses": statuses, "shown": shown, "page": min(page, pages), "pages": pages, "curves": curves}
         values |= {"reasons": reasons, "workers": workers, "retried": retried, "now": datetime.now(UTC)}
-        names = [status.pipeline for status in statuses]
+        names = sorted(status.pipeline for status in statuses)
         return renderer.page(request, "overview.html", values | _form(names))
 
     @routes.get("/failures", dependencies=guarded)
