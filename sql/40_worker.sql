@@ -9,7 +9,8 @@
 create or replace function pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer default 0)
 returns table (
     msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
-    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text,
+    traceparent text, waited_s double precision, attempt integer)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -63,13 +64,16 @@ begin
             dimensions := job.dimensions; suspect := job.deaths >= 2;
             chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
             chunk_overlap := job.chunk_overlap; splitter := job.splitter;
+            attempt := job.attempts + 1;
+            traceparent := left(job.headers ->> 'traceparent', 55);  -- whatever is there; who reads it judges it
+            waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
             return next;
         end if;
     end loop;
 end $$;
 
 create or replace function pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer)
-returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -80,7 +84,7 @@ begin
         return query select r.* from _take_oldest(queue, qty, lease_s) r;
     end if;
     if not found and poll_s > 0 then
-        return query select r.msg_id, r.read_ct, r.message, r.headers
+        return query select r.msg_id, r.read_ct, r.message, r.headers, r.enqueued_at
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
     end if;
 end $$;
