@@ -37,7 +37,7 @@ class Constant:
 class NullModel:
     """An Embedder that looks at no text."""
 
-    name, dims, fingerprint = "null", DIMS, "null"
+    name, dims, fingerprint, max_tokens = "null", DIMS, "null", 512
 
     def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Constant:  # noqa: ARG002
         """As many vectors as texts."""
@@ -60,6 +60,15 @@ class NullModel:
         parts = [words[at : at + size] for at in range(0, max(1, len(words) - overlap), step)]
         spans = [(part[0].start(), part[-1].end()) for part in parts if part]
         return [Chunk(start, end, text[start:end]) for start, end in spans or [(0, len(text))]]
+
+    def run(
+        self,
+        text_or_texts: Sequence[str],
+        mean_pool: bool,  # noqa: ARG002
+        normalize: bool,  # noqa: ARG002
+    ) -> npt.NDArray[np.float32]:
+        """As many vectors as texts, whatever is asked."""
+        return self.start(text_or_texts).vectors
 
     def close(self) -> None:
         """Nothing to close."""
