@@ -43,7 +43,7 @@ class Job:
     """One claimed message. (msg_id, read_ct) is the fence: it changes when somebody else claims it.
 
     `id` is the row's key as JSON text: parsed, a long decimal would come back as another number. `traceparent` is the
-    trace context of the transaction that wrote the row, if it gave one; only then `waited_s` says how long the job waited.
+    trace context of the transaction that wrote the row, if it gave one; only then `waited_s` says how long it waited.
     """
 
     queue: str

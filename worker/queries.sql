@@ -377,3 +377,13 @@ order by {distance} limit %(limit)s
 -- name: search_breadth
 -- How far HNSW looks, for this transaction.
 select set_config('hnsw.ef_search', %(breadth)s, true)
+
+-- name: metrics
+-- What a scrape says of the pipelines and their queues.
+select pipeline, state, queued, backfill, queued_oldest_s, backfill_oldest_s, failing, dead, blank, truncated,
+       rows_per_minute
+from pgembedd.metrics()
+
+-- name: statement_timeout
+-- For this transaction.
+select set_config('statement_timeout', %(milliseconds)s, true)
