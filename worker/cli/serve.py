@@ -34,6 +34,7 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
     from worker.log import configure_logging
     from worker.migrate import check_schema
     from worker.models import Models
+    from worker.observing import observer_of
     from worker.systemd import notify_systemd
 
     configure_logging(settings.log_format, settings.log_level)
@@ -47,11 +48,13 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-    models = Models(loader(settings))
-    with running(settings, http, models, conninfo, on_death=ended.set) as service:
+    observer = observer_of(with_metrics=True)
+    models = Models(loader(settings, observer))
+    with running(settings, http, models, conninfo, on_death=ended.set, observer=observer) as service:
         service.preload()
         notify_systemd("READY=1")
         while not ended.wait(1.0):
             notify_systemd("WATCHDOG=1")
         notify_systemd("STOPPING=1")
     models.close()
+    observer.close()
