@@ -378,10 +378,6 @@ order by {distance} limit %(limit)s
 -- How far HNSW looks, for this transaction.
 select set_config('hnsw.ef_search', %(breadth)s, true)
 
--- name: search_timeout
--- How long a statement may take, in milliseconds, for this transaction.
-select set_config('statement_timeout', %(timeout)s, true)
-
 -- name: overview
 -- What the page shows of each pipeline: status, for operators, too. What does not run comes first.
 select * from pgembedd.overview() order by state <> 'stopped', pipeline

@@ -31,7 +31,7 @@ def find(service: Service, where: Target, text: str, limit: int) -> list[Hit]:
     with looking(service) as connection:
         try:
             with connection.transaction():
-                connection.execute(query("search_timeout"), {"timeout": timeout_ms})
+                connection.execute(query("statement_timeout"), {"milliseconds": timeout_ms})
                 return nearest(connection, where, vector, limit)
         except psycopg.Error as error:
             if (refusal := _refusal(error, where, connection.info.user)) is None:
