@@ -1,4 +1,4 @@
-"""Roles for the tests of rights, and a browser."""
+"""Roles for the tests of rights."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.browser import browser
 from tests.support.roles import Roles, temporary_roles
 from worker.postgres import EmbeddedPostgres
-
-__all__ = ["browser"]
 
 
 @pytest.fixture

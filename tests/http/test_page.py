@@ -194,7 +194,7 @@ def test_a_search_shows_the_nearest_first(visitor: Visitor, model: Session) -> N
 def test_a_search_that_is_refused_keeps_its_form(
     visitor: Visitor, fields: dict[str, str], status: int, sentence: str
 ) -> None:
-    page = visitor.post("/search", **fields)
+    page = visitor.post("/search", headers=None, **fields)
 
     assert page.status_code == status
     assert sentence in text_of(page)

@@ -45,7 +45,7 @@ def mirror(what: str) -> Mirror:
 
 
 def updated(what: str, scratch: Path, sources: str, *, status: Path | None = None) -> Mapping[str, str]:
-    """The environment in which apt has its state in `scratch`, lists of `sources`, and `status` as what is installed."""
+    """The environment of an apt that keeps its state in `scratch` and knows `sources`; `status`: what is installed."""
     for directory in (scratch / "lists" / "partial", scratch / "archives" / "partial"):
         directory.mkdir(parents=True)
     (scratch / "status").touch()
