@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from worker.http.errors import Refusal, responses
 from worker.http.service import Service
+from worker.http.watch import GONE
 from worker.model.pending import Text
 from worker.models import Embedded, Embedder
 
@@ -156,7 +157,7 @@ async def _while_connected(vectors: asyncio.Future[Embedded], request: Request, 
     try:
         await asyncio.wait(waited_for, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED)
         if left.done() and not vectors.done():
-            raise Refusal(408, "The client left before its vectors were there.")  # for nobody but the metrics
+            raise Refusal(GONE, "The client left before its vectors were there.", "client_left")
     finally:
         left.cancel()
 
