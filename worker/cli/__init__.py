@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": "serve",
     "demo": "demo",
     "status": "status",
+    "events": "events",
     "truncated": "truncated",
     "search": "search",
     "backfill": "backfill",
