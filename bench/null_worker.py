@@ -15,6 +15,7 @@ from worker import cli, loading
 from worker.chunks import Chunk
 from worker.config import Settings
 from worker.models import Embedder
+from worker.observe import SILENT, Observer
 
 DIMS = 384
 WORDS = 250  # of a chunk, where the pipeline leaves it to the model
@@ -38,7 +39,13 @@ class NullModel:
 
     name, dims, fingerprint, max_tokens = "null", DIMS, "null", 512
 
-    def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Constant:  # noqa: ARG002
+    def start(
+        self,
+        texts: Sequence[str | tuple[int, ...]],
+        *,
+        kind: Literal["document", "query"] = "document",  # noqa: ARG002
+        urgent: bool | None = None,  # noqa: ARG002
+    ) -> Constant:
         """As many vectors as texts."""
         n = len(texts)
         return Constant(np.full((n, DIMS), DIMS**-0.5, np.float32), np.zeros(n, np.int32), np.ones(n, np.int32))
@@ -65,6 +72,8 @@ class NullModel:
         text_or_texts: Sequence[str],
         mean_pool: bool,  # noqa: ARG002
         normalize: bool,  # noqa: ARG002
+        *,
+        kind: Literal["document", "query"] = "document",  # noqa: ARG002
     ) -> npt.NDArray[np.float32]:
         """As many vectors as texts, whatever is asked."""
         return self.start(text_or_texts).vectors
@@ -73,7 +82,7 @@ class NullModel:
         """Nothing to close."""
 
 
-def load(settings: Settings) -> Callable[[str], Embedder]:  # noqa: ARG001
+def load(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:  # noqa: ARG001
     """In place of `worker.loading.loader`: whatever the pipeline asks for, it gets this."""
     return lambda _name: NullModel()
 

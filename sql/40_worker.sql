@@ -9,7 +9,8 @@
 create or replace function pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer default 0)
 returns table (
     msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
-    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text,
+    traceparent text, waited_s double precision, attempt integer)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -19,6 +20,7 @@ declare
     job record;
     guest record;
     refusal text;
+    traced integer := 0;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -63,13 +65,18 @@ begin
             dimensions := job.dimensions; suspect := job.deaths >= 2;
             chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
             chunk_overlap := job.chunk_overlap; splitter := job.splitter;
+            attempt := job.attempts + 1;
+            -- Whatever is there; who reads it judges it. Of a hundred jobs a claim: nobody looks at more.
+            traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
+            traced := traced + (traceparent is not null)::integer;
+            waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
             return next;
         end if;
     end loop;
 end $$;
 
 create or replace function pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer)
-returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -80,7 +87,7 @@ begin
         return query select r.* from _take_oldest(queue, qty, lease_s) r;
     end if;
     if not found and poll_s > 0 then
-        return query select r.msg_id, r.read_ct, r.message, r.headers
+        return query select r.msg_id, r.read_ct, r.message, r.headers, r.enqueued_at
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
     end if;
 end $$;

@@ -21,6 +21,7 @@ from worker.indexing import keep_indexed
 from worker.inflight import InFlight
 from worker.log import get_logger
 from worker.models import Models
+from worker.observe import SILENT, Observer
 from worker.outcomes import release_jobs
 from worker.pace import Pace
 from worker.systemd import notify_systemd
@@ -41,6 +42,7 @@ class Worker:
         *,
         queues: Sequence[str] = (),
         own_models: bool = True,
+        observer: Observer = SILENT,
     ) -> None:
         """`models` are closed with it if it owns them; `queues`: only these fresh lanes and their backfills."""
         self._settings, self._models, self._own_models = settings, models, own_models
@@ -53,7 +55,7 @@ class Worker:
         prepare = settings.wait == "listen"
 
         def gateway(purpose: str, until: threading.Event) -> Gateway:
-            made = Gateway(conninfo, until, purpose, prepare=prepare)
+            made = Gateway(conninfo, until, purpose, prepare=prepare, observer=observer)
             self._gateways.append(made)
             return made
 

@@ -910,7 +910,7 @@ CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
-CREATE FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+CREATE FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET enable_sort TO 'off'
@@ -1043,13 +1043,17 @@ CREATE FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key te
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
-    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value.
-    select format($q$insert into %s (vt, message) select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s) from %s$q$,
+    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value. The trace context
+    -- is asked for once a statement, as a subquery of nothing; a backfill is nobody's trace.
+    select format($q$insert into %s (vt, message%s) select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s)%s from %s$q$,
         _queue_table(queue),
+        case when queue <> pipeline.backfill_queue then ', headers' else '' end,
         jsonb_strip_nulls(jsonb_build_object(
             'id', 0, 'pipeline', pipeline.id, 'schema', n.nspname, 'table', c.relname,
             'contentFunction', pipeline.content_function, 'embeddingColumn', pipeline.embedding_column)),
-        key, rows)
+        key,
+        case when queue <> pipeline.backfill_queue then ', ' || _trace_headers() else '' end,
+        rows)
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = pipeline.source
 $_$;
@@ -2717,7 +2721,7 @@ begin
             group by 1 $q$, lane.kind, _queue_table(lane.name));
     end loop;
 end $_$;
-CREATE FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+CREATE FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -2728,7 +2732,7 @@ begin
         return query select r.* from _take_oldest(queue, qty, lease_s) r;
     end if;
     if not found and poll_s > 0 then
-        return query select r.msg_id, r.read_ct, r.message, r.headers
+        return query select r.msg_id, r.read_ct, r.message, r.headers, r.enqueued_at
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
     end if;
 end $$;
@@ -3379,13 +3383,13 @@ CREATE FUNCTION pgembedd._take(queue text, chosen text) RETURNS text
     AS $_$
     select format($q$
         update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s where m.msg_id = any (array(%s))
-        returning m.msg_id, m.read_ct, m.message, m.headers
+        returning m.msg_id, m.read_ct, m.message, m.headers, m.enqueued_at
         $q$, _queue_table(queue), case when exists (
                 select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
                 and a.attname = 'last_read_at' and not a.attisdropped)
             then ', last_read_at = clock_timestamp()' end, chosen)
 $_$;
-CREATE FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+CREATE FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
@@ -3525,6 +3529,14 @@ CREATE FUNCTION pgembedd._tokens(content text) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select (length(content) + 3 * (octet_length(content) - length(content)) / 2) / 4::bigint $$;
+CREATE FUNCTION pgembedd._trace_headers() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format($q$(select case when t.given operator(pg_catalog.~) %L then pg_catalog.jsonb_build_object('traceparent', t.given) end
+        from (select pg_catalog.current_setting('pgembedd.traceparent', true)) as t(given))$q$,
+        '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$')
+$_$;
 CREATE FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3755,7 +3767,7 @@ CREATE FUNCTION pgembedd._worker_functions() RETURNS SETOF regprocedure
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
       and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version')
+                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version')
 $$;
 CREATE FUNCTION pgembedd._written_columns(source regclass, columns text[]) RETURNS text[]
     LANGUAGE sql STABLE
@@ -3820,7 +3832,7 @@ begin
     return queued;
 end $$;
 COMMENT ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) IS 'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
-CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
@@ -3830,6 +3842,7 @@ declare
     job record;
     guest record;
     refusal text;
+    traced integer := 0;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -3874,6 +3887,11 @@ begin
             dimensions := job.dimensions; suspect := job.deaths >= 2;
             chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
             chunk_overlap := job.chunk_overlap; splitter := job.splitter;
+            attempt := job.attempts + 1;
+            -- Whatever is there; who reads it judges it. Of a hundred jobs a claim: nobody looks at more.
+            traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
+            traced := traced + (traceparent is not null)::integer;
+            waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
             return next;
         end if;
     end loop;
@@ -4090,13 +4108,13 @@ begin
     end loop;
 end $$;
 COMMENT ON FUNCTION pgembedd.grant_worker(role regrole) IS 'Give a role of yours what a worker needs, and nothing more.';
-CREATE FUNCTION pgembedd.history(pipeline text DEFAULT NULL::text, since interval DEFAULT '01:00:00'::interval, bucket interval DEFAULT '00:01:00'::interval) RETURNS TABLE(name text, at timestamp with time zone, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, embedded bigint, rows_per_minute numeric, lag interval)
+CREATE FUNCTION pgembedd.history(name text DEFAULT NULL::text, since interval DEFAULT '01:00:00'::interval, bucket interval DEFAULT '00:01:00'::interval) RETURNS TABLE(pipeline text, at timestamp with time zone, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, embedded bigint, rows_per_minute numeric, lag interval)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 #variable_conflict use_column
 declare
-    only_id integer := case when history.pipeline is not null then (_pipeline(history.pipeline)).id end;
+    only_id integer := case when history.name is not null then (_pipeline(history.name)).id end;
     ended_at timestamptz := clock_timestamp();
     began_at timestamptz;
 begin
@@ -4131,7 +4149,7 @@ begin
         where only_id is null or p.id = only_id
         order by p.name, b.at;
 end $$;
-COMMENT ON FUNCTION pgembedd.history(pipeline text, since interval, bucket interval) IS 'What was queued, waited and done in each bucket of the last hour, or as long as `since`; of one pipeline or of all.';
+COMMENT ON FUNCTION pgembedd.history(name text, since interval, bucket interval) IS 'What was queued, waited and done in each bucket of the last hour, or as long as `since`; of one pipeline or of all.';
 CREATE FUNCTION pgembedd.index_statements(name text DEFAULT NULL::text) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4183,6 +4201,40 @@ begin
     get diagnostics marked = row_count;
     return marked = 1;
 end $_$;
+CREATE FUNCTION pgembedd.metrics() RETURNS TABLE(pipeline text, state text, queued bigint, backfill bigint, queued_oldest_s double precision, backfill_oldest_s double precision, failing bigint, dead jsonb, blank bigint, truncated bigint, rows_per_minute double precision)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    with queues as materialized (select * from _queued()),
+    -- Messages and dead letters that no pipeline is known for come in a line without a state.
+    named as (
+        select p.id, p.name, p.state from pipeline p
+        union all
+        select null, null, null
+        where exists (select from queues q where q.pipeline_id is null)
+           or exists (select from dead_letter d where d.pipeline_id is null))
+    select n.name, n.state, coalesce(q.fresh, 0)::bigint, coalesce(q.backfill, 0)::bigint,
+           extract(epoch from clock_timestamp() - q.fresh_oldest)::double precision,
+           extract(epoch from clock_timestamp() - q.backfill_oldest)::double precision,
+           coalesce(q.failing, 0)::bigint, coalesce(d.dead, '{}'), coalesce(r.blank, 0), coalesce(r.truncated, 0),
+           coalesce(a.rows, 0) / 5.0
+    from named n
+    left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
+                      sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing,
+                      min(oldest) filter (where lane = 'fresh') as fresh_oldest,
+                      min(oldest) filter (where lane = 'backfill') as backfill_oldest
+               from queues group by pipeline_id) q on q.pipeline_id is not distinct from n.id
+    left join (select pipeline_id, jsonb_object_agg(reason, dead) as dead
+               from (select pipeline_id, reason, count(*) as dead from dead_letter group by 1, 2) d
+               group by pipeline_id) d on d.pipeline_id is not distinct from n.id
+    left join (select pipeline_id, count(*) filter (where state = 'blank') as blank,
+                      count(*) filter (where state = 'truncated') as truncated
+               from row_state group by pipeline_id) r on r.pipeline_id = n.id
+    left join (select pipeline_id, sum(written + cleared + unchanged) as rows from activity
+               where at > clock_timestamp() - interval '5 minutes' group by pipeline_id) a on a.pipeline_id = n.id
+    order by n.id
+$$;
+COMMENT ON FUNCTION pgembedd.metrics() IS 'For a monitor: each pipeline with what is queued in each lane and since when, what failed and why, and how fast it goes.';
 CREATE FUNCTION pgembedd.models() RETURNS TABLE(pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -5047,6 +5099,7 @@ REVOKE ALL ON FUNCTION pgembedd._tell_stored(pipeline_id integer, queue text, ou
 REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._trace_headers() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_warning(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -5082,12 +5135,14 @@ GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts int
 REVOKE ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.grant_worker(role regrole) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd.history(pipeline text, since interval, bucket interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.history(name text, since interval, bucket interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.index_statements(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.lanes() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.lanes() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.metrics() FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.models() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.pause(name text) FROM PUBLIC;

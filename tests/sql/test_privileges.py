@@ -22,6 +22,7 @@ WORKER_FUNCTIONS = {
     "fail(text,bigint,integer,text,text,boolean)",
     "lanes()",
     "mark_alone(text,bigint,integer)",
+    "metrics()",
     "models()",
     "pin_model(integer,text)",
     "read(integer,jsonb[])",

@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tests.support.embedders import Hook, Wrapped
 from worker import cli, loading
 from worker.config import Settings
 from worker.model import Session
 from worker.models import Embedder
+from worker.observe import SILENT, Observer
 
 DIED_OF_TEXT = 9
 
@@ -25,8 +27,8 @@ def main() -> None:
     kind, _, what = os.environ["ODD_MODEL"].partition(":")
     real = loading.loader
 
-    def wrapped(settings: Settings) -> Callable[[str], Embedder]:
-        load = real(settings)
+    def wrapped(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
+        load = real(settings, observer)
 
         def wrapping(name: str) -> Embedder:
             session = load(name)
@@ -54,7 +56,7 @@ def slow(session: Session, seconds: str) -> Hook:
 
     def hook(texts: Sequence[str]) -> None:
         for _ in range(session.threads):
-            session._documents.submit(time.sleep, float(seconds))
+            session._pool.submit("document", partial(time.sleep, float(seconds)))
 
     return hook
 

@@ -12,6 +12,7 @@ from worker.http.auth import Guard, tokens_of
 from worker.http.database import Database
 from worker.http.errors import Refusal
 from worker.models import Embedder, Models
+from worker.observe import SILENT, Observer
 from worker.queries import query
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ class Service:
         models: Models,
         conninfo: str | None,
         worker: "Worker | None" = None,
+        observer: Observer = SILENT,
     ) -> None:
         """`conninfo` is None for a service that only embeds; `worker` is the loop that runs in this process.
 
         ConfigurationError where the settings would let strangers in.
         """
         self.settings, self.http, self.models, self.conninfo, self.worker = settings, http, models, conninfo, worker
+        self.observer = observer
         self.guard = Guard(tokens_of(http), http.http_host)
         self.desk = Desk(models, max_waiting=http.http_max_waiting)
         prepare = settings.wait == "listen"
