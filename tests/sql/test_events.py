@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -40,8 +43,23 @@ class Ear:
         return [notice.payload for notice in self._connection.notifies(timeout=0)]
 
     def heard(self) -> list[dict[str, Any]]:
-        """The events, parsed."""
-        return [json.loads(payload) for payload in self.payloads()]
+        """The events, parsed; each has the fields that its document says, and no others."""
+        events = [json.loads(payload) for payload in self.payloads()]
+        for event in events:
+            missing = documented()[event["event"]] - set(event) - set(event.get("left_out", ()))
+            assert (missing, set(event) - documented()[event["event"]] - {"left_out"}) == (set(), set())
+        return events
+
+
+@cache
+def documented() -> dict[str, set[str]]:
+    """The fields of each event, as docs/events.md has them."""
+    text = (Path(__file__).parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
+    rows = {
+        word: set(re.findall(r"`(\w+)`", said)) for word, said in re.findall(r"^\| `(\w+)` \|.*\| (.*)\|$", text, re.M)
+    }
+    rows["rolled_back"] = rows["switched"]
+    return {word: fields | {"event", "pipeline", "pipeline_id", "at"} for word, fields in rows.items()}
 
 
 @pytest.fixture
