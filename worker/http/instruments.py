@@ -24,6 +24,7 @@ from worker.observe import Observer, Ran
 STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 RUN_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+STORED = ("written", "unchanged")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -91,17 +92,17 @@ class Instruments(Observer):
         """Contents."""
         self._stage_s.labels("read").observe(seconds)
 
-    def embedded(self, results: Sequence[Result], seconds: float) -> None:
+    def embedded(self, results: Sequence[Result], seconds: float) -> None:  # noqa: ARG002
         """Vectors."""
         self._stage_s.labels("embed").observe(seconds)
-        if truncated := sum(1 for result in results if result.dropped):
-            self._truncations.labels(results[0].job.pipeline.name).inc(truncated)
 
     def stored(
         self, settled: Sequence[tuple[Result, str | RowFailure]], outcomes: Mapping[str, int], seconds: float
     ) -> None:
         """A store; its failures are told one by one as well."""
         self._stage_s.labels("store").observe(seconds)
+        if truncated := sum(1 for result, outcome in settled if result.dropped and outcome in STORED):
+            self._truncations.labels(settled[0][0].job.pipeline.name).inc(truncated)
         for outcome, count in outcomes.items():
             if outcome != "failed":
                 self._rows.labels(settled[0][0].job.pipeline.name, outcome).inc(count)
