@@ -173,7 +173,7 @@ def families(client: httpx.Client) -> dict[str, set[str]]:
 
 
 def documented() -> dict[str, set[str]]:
-    rows = re.findall(r"^\| `((?:pgembedd|process)_\w+)` \| (\w+) \| ([^|]*) \|", PAGE.read_text("utf-8"), re.M)
+    rows = re.findall(r"^\| `((?:pgembedd|process)_\w+)` \| (\w+) \|([^|]*)\|", PAGE.read_text("utf-8"), re.M)
     return {name: set(re.findall(r"`(\w+)`", labels)) for name, _, labels in rows}
 
 
