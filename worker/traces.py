@@ -32,6 +32,11 @@ class Traces(Observer):
         self._extract = TraceContextTextMapPropagator().extract
         self._lanes: dict[str, str] = {}
 
+    @property
+    def resource(self) -> Mapping[str, Any]:
+        """What the spans say of this process."""
+        return self._provider.resource.attributes
+
     def claimed(self, lane: str, jobs: Sequence[Job], seconds: float) -> None:
         """How long each waited, and the claim that ended it."""
         end = time.time()

@@ -151,7 +151,7 @@ def test_openmetrics_is_given_to_who_asks_for_it(worked: httpx.Client) -> None:
     answer = worked.get("/metrics", headers=OPENMETRICS)
 
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    names = {family.name for family in openmetrics.text_string_to_metric_families(answer.text)}
+    names = {family.name for family in openmetrics.text_string_to_metric_families(answer.text)}  # type: ignore[no-untyped-call]
     assert {"pgembedd_rows", "pgembedd_queue_jobs"} <= names
 
 
