@@ -41,7 +41,7 @@ class Database:
 
     @contextmanager
     def connection(self, wait_s: float = WAIT_S) -> Iterator[psycopg.Connection]:
-        """A connection, within `wait_s` seconds. Refusal 503 when the database is away, or when too many requests want one."""
+        """A connection, within `wait_s` seconds. Refusal 503 when it is away, or too many requests want one."""
         self._open()
         try:
             with self._pool.connection(wait_s) as connection:

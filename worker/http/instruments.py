@@ -62,6 +62,7 @@ class Instruments(Observer):
         self._losses = self._counter("connection_losses", "Times a connection was found broken.", "purpose")
 
     def _make_outcomes(self) -> None:
+        self._known: set[str] = set()
         self._rows = self._counter("rows", "Jobs that a store was done with.", "pipeline", "outcome")
         self._failures = self._counter("failed_attempts", "Attempts that failed.", "pipeline", "reason", "outcome")
         self._released = self._counter("released_jobs", "Jobs given back without an attempt.", "pipeline")
@@ -81,10 +82,21 @@ class Instruments(Observer):
         self._request_s = self._histogram("http_request_seconds", "From request to answer.", STAGE_BUCKETS_S, "route")
         self._answering = self._gauge("http_requests_in_flight", "Requests not answered yet.")
 
+    def _begin(self, pipeline: str) -> None:
+        self._known.add(pipeline)
+        for counter in (self._released, self._suspects, self._truncations):
+            counter.labels(pipeline)
+        self._rows.labels(pipeline, "written")
+        for reason in ("content", "model", "write"):
+            for outcome in ("retry", "dead"):
+                self._failures.labels(pipeline, reason, outcome)
+
     # -- what is heard ---------------------------------------------------------------------------------
 
     def claimed(self, lane: str, jobs: Sequence[Job], seconds: float) -> None:
-        """A claim."""
+        """A claim. Its pipelines' counters begin at 0 before they count: a rise from nothing is none to Prometheus."""
+        for name in {job.pipeline.name for job in jobs} - self._known:
+            self._begin(name)
         self._claim_jobs.labels(lane).observe(len(jobs))
         self._stage_s.labels("claim").observe(seconds)
 
