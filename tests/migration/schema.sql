@@ -419,8 +419,8 @@ begin
         on conflict on constraint row_state_pkey do update
         set state = 'dead', dropped_tokens = null, since = clock_timestamp();
     end if;
-    perform pg_notify('pgembedd_events', jsonb_build_object(
-        'event', 'dead_letter', 'pipeline', pipeline_id, 'id', job.message -> 'id', 'reason', reason)::text);
+    perform _tell('dead_letter', pipeline_id, jsonb_build_object(
+        'queue', queue, 'msg_id', msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts));
 end $_$;
 CREATE FUNCTION pgembedd._check_change(current pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -504,6 +504,19 @@ begin
         perform _refuse(format('%s has a column id, but its primary key is "%s": which of them its trigger sends is not known.',
                 wanted.source, wanted.key_columns[1]),
             'Register it with pgembedd.create_pipeline(), whose triggers send the primary key.');
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._check_history(since interval, bucket interval) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if bucket is null or not isfinite(bucket) or bucket < interval '1 s' or extract(year from bucket) > 0 or extract(month from bucket) > 0 then
+        perform _refuse(format('bucket => %s cannot be counted in.', coalesce(quote_literal(bucket), 'NULL')),
+            'Take a second or more, in seconds, minutes, hours or days.');
+    elsif since is null or not isfinite(since) or since < bucket or extract(epoch from since) / extract(epoch from bucket) > 10000 then
+        perform _refuse(format('since => %s makes no history in buckets of %s.', coalesce(quote_literal(since), 'NULL'), bucket),
+            'It is as long as one bucket at least, and as 10,000 at most; samples are kept for a day.');
     end if;
 end $$;
 CREATE FUNCTION pgembedd._check_options(made pgembedd.pipeline) RETURNS void
@@ -844,6 +857,8 @@ CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boole
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
+declare
+    queued bigint;
 begin
     perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
@@ -885,9 +900,11 @@ begin
     returning * into made;
     perform _regenerate(made);
     perform _propose_chunks(made);
-    return case when not backfill then 0
-                when adopt and made.embedding_table is not null then _look_at_all(made)
-                else _backfill(made, false) end;
+    queued := case when not backfill then 0
+                   when adopt and made.embedding_table is not null then _look_at_all(made)
+                   else _backfill(made, false) end;
+    perform _tell_created(made, queued);
+    return queued;
 end $$;
 CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -975,6 +992,7 @@ begin
         execute format('drop function %s', item);
     end loop;
     delete from pipeline p where p.id = guest.id;
+    perform _tell('dropped', guest.id, name => guest.name);
 end $$;
 CREATE FUNCTION pgembedd._distrust(pipeline pgembedd.pipeline, ids jsonb[] DEFAULT NULL::jsonb[]) RETURNS void
     LANGUAGE plpgsql
@@ -2849,7 +2867,10 @@ begin
         16, 64, false, case when wanted.state_reason is null then 'running' else 'stopped' end, wanted.state_reason)
     returning * into wanted;
     perform _generate(wanted);
-    perform pg_notify('pgembedd_events', jsonb_build_object('event', 'guest', 'pipeline', wanted.id, 'name', wanted.name)::text);
+    perform _tell_created(wanted, 0);
+    if wanted.state = 'stopped' then
+        perform _tell('stopped', wanted.id, jsonb_build_object('reason', wanted.state_reason));
+    end if;
     return wanted;
 end $$;
 CREATE FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb DEFAULT '{}'::jsonb) RETURNS integer
@@ -2948,6 +2969,7 @@ CREATE FUNCTION pgembedd._repair() RETURNS bigint
 declare
     one pgembedd.pipeline;
     problem text;
+    told text;
     queue text;
 begin
     for queue in select l.queue from lanes() l union select l.backfill_queue from lanes() l loop
@@ -2956,14 +2978,16 @@ begin
     for one in select p.* from pipeline p order by p.id loop
         begin
             problem := _problem(one);
+            told := problem;
             if problem is null then
                 perform _regenerate(one);
             end if;
         exception when others then
             problem := format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name);
+            told := 'The repair failed; pgembedd.status says of what.';
         end;
         if problem is not null then
-            perform stop_pipeline(one.id, problem);
+            perform _stop(one.id, problem, told);
         end if;
     end loop;
     return sweep();
@@ -3206,6 +3230,17 @@ CREATE FUNCTION pgembedd._space(relation regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation $$;
+CREATE FUNCTION pgembedd._stop(pipeline_id integer, reason text, told_reason text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
+    where p.id = _stop.pipeline_id and p.state = 'running';
+    if found then
+        perform _tell('stopped', pipeline_id, jsonb_build_object('reason', told_reason));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3282,6 +3317,8 @@ begin
     for one in select p.* from pipeline p where p.id in (current.id, beside.id) loop
         perform _generate(one);
     end loop;
+    perform _tell(case suffix when 'previous' then 'switched' else 'rolled_back' end, beside.id, jsonb_build_object(
+        'model', beside.model, 'replaced_id', current.id, 'replaced', current.name || '.' || suffix, 'replaced_model', current.model));
 end $$;
 CREATE FUNCTION pgembedd._swap_key(pipeline_id integer) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -3361,10 +3398,79 @@ begin
         select q.msg_id from %s q where q.vt <= clock_timestamp() order by q.msg_id limit $2 for update skip locked
         $q$, _queue_table(queue))) using make_interval(secs => lease_s), qty;
 end $_$;
+CREATE FUNCTION pgembedd._take_sample() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    began_at timestamptz := clock_timestamp();
+begin
+    begin
+        insert into sample (at, pipeline_id, queued, backfill, oldest_age, backfill_oldest_age, failing, dead)
+        with counted as materialized (
+            select q.pipeline_id, q.lane, q.queued, q.failing, 0::bigint as dead, q.oldest from _queued() q
+            union all select d.pipeline_id, null, 0, 0, count(*), null from dead_letter d group by d.pipeline_id)
+        select began_at, p.id, coalesce(sum(c.queued) filter (where c.lane = 'fresh'), 0),
+               coalesce(sum(c.queued) filter (where c.lane = 'backfill'), 0),
+               began_at - min(c.oldest) filter (where c.lane = 'fresh'),
+               began_at - min(c.oldest) filter (where c.lane = 'backfill'),
+               coalesce(sum(c.failing), 0), coalesce(sum(c.dead), 0)
+        from counted c left join pipeline p on p.id = c.pipeline_id
+        group by grouping sets ((), (p.id))
+        having grouping(p.id) = 1 or p.id is not null;
+    exception
+        when lock_not_available or foreign_key_violation or transaction_rollback or insufficient_resources then null;
+        when others then raise warning 'no sample was taken: %', sqlerrm;
+    end;
+    update installation set sample_due_at = greatest(
+        -- A little less than the minute after which whoever ticks once a minute comes again.
+        began_at + interval '50 s', clock_timestamp() + 50 * (clock_timestamp() - began_at));
+end $$;
 CREATE FUNCTION pgembedd._target(pipeline pgembedd.pipeline) RETURNS regclass
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select coalesce(pipeline.embedding_table, pipeline.source) $$;
+CREATE FUNCTION pgembedd._tell(event text, pipeline_id integer, told jsonb DEFAULT '{}'::jsonb, name text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    payload jsonb := jsonb_build_object(
+        'event', event, 'pipeline', coalesce(name, (select p.name from pipeline p where p.id = _tell.pipeline_id)),
+        'pipeline_id', pipeline_id, 'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || told;
+    field text;
+begin
+    foreach field in array array['key', 'reason'] loop
+        exit when octet_length(payload::text) <= 7900;
+        continue when not payload ? field;
+        payload := payload - field || jsonb_build_object('left_out', coalesce(payload -> 'left_out', '[]') || to_jsonb(field));
+    end loop;
+    perform pg_notify('pgembedd_events', payload::text);
+end $$;
+CREATE FUNCTION pgembedd._tell_created(made pgembedd.pipeline, queued bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    perform _tell('created', made.id, jsonb_build_object(
+        'source', made.source::text, 'destination', coalesce(made.embedding_column, made.embedding_table_name),
+        'model', made.model, 'queued', queued, 'guest', not coalesce(made.own_triggers, true)));
+end $$;
+CREATE FUNCTION pgembedd._tell_stored(pipeline_id integer, queue text, outcomes text[], lag interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    perform _tell('stored', pipeline_id, jsonb_build_object(
+        'queue', queue, 'lag_s', round(extract(epoch from lag)::numeric, 3),
+        'written', count(*) filter (where o.outcome = 'written'), 'cleared', count(*) filter (where o.outcome = 'cleared'),
+        'unchanged', count(*) filter (where o.outcome = 'unchanged'), 'gone', count(*) filter (where o.outcome = 'gone'),
+        'changed', count(*) filter (where o.outcome = 'changed'), 'rewritten', count(*) filter (where o.outcome = 'rewritten'),
+        'locked', count(*) filter (where o.outcome = 'locked'), 'refused', count(*) filter (where o.outcome = 'refused')))
+    from unnest(outcomes) as o(outcome);
+end $$;
 CREATE FUNCTION pgembedd._tend_indexes() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3380,6 +3486,7 @@ begin
         begin
             if _index_state(one) = 'valid' then
                 update pipeline p set index_due_at = null where p.id = one.id;
+                perform _tell('index_built', one.id, jsonb_build_object('index', one.index_name));
             elsif one.index_due_at > clock_timestamp() then
                 if one.state = 'running' and _backfilled(one) then
                     update pipeline p set index_due_at = clock_timestamp() where p.id = one.id;
@@ -3721,6 +3828,7 @@ begin
     perform _check_room(current);
     queued := _create_pipeline(next, backfill, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
+    perform _tell('change_begun', current.id, jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
     return queued;
 end $$;
 COMMENT ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) IS 'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
@@ -3734,6 +3842,7 @@ declare
     job record;
     guest record;
     refusal text;
+    traced integer := 0;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -3779,7 +3888,9 @@ begin
             chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
             chunk_overlap := job.chunk_overlap; splitter := job.splitter;
             attempt := job.attempts + 1;
-            traceparent := left(job.headers ->> 'traceparent', 55);  -- whatever is there; who reads it judges it
+            -- Whatever is there; who reads it judges it. Of a hundred jobs a claim: nobody looks at more.
+            traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
+            traced := traced + (traceparent is not null)::integer;
             waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
             return next;
         end if;
@@ -3921,6 +4032,7 @@ begin
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
+    perform _tell('dropped', gone.id, name => gone.name);
     perform _foretell_return(gone);
 end $$;
 COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_vectors boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_vectors.';
@@ -3970,6 +4082,10 @@ begin
     if permanent or attempts >= coalesce(one.max_attempts, 1) then
         perform _bury(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
         outcome := 'dead'; retry_in := null;
+    else
+        perform _tell('failed', one.id, jsonb_build_object(
+            'queue', queue, 'msg_id', job.msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts,
+            'retry_in_s', round(extract(epoch from retry_in)::numeric, 3)));
     end if;
     return next;
 end $_$;
@@ -3992,6 +4108,48 @@ begin
     end loop;
 end $$;
 COMMENT ON FUNCTION pgembedd.grant_worker(role regrole) IS 'Give a role of yours what a worker needs, and nothing more.';
+CREATE FUNCTION pgembedd.history(name text DEFAULT NULL::text, since interval DEFAULT '01:00:00'::interval, bucket interval DEFAULT '00:01:00'::interval) RETURNS TABLE(pipeline text, at timestamp with time zone, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, embedded bigint, rows_per_minute numeric, lag interval)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    only_id integer := case when history.name is not null then (_pipeline(history.name)).id end;
+    ended_at timestamptz := clock_timestamp();
+    began_at timestamptz;
+begin
+    perform _check_history(since, bucket);
+    began_at := date_bin(bucket, ended_at - since, 'epoch');
+    return query
+        with bins as (
+            select b.at from generate_series(began_at, ended_at, bucket) as b(at)),
+        -- The highest of each bin: a peak shows in an hour's bins, too.
+        sampled as (
+            select date_bin(bucket, s.at, 'epoch') as at, s.pipeline_id, max(s.queued) as queued, max(s.backfill) as backfill,
+                   max(greatest(s.oldest_age, s.backfill_oldest_age)) as oldest_age, max(s.failing) as failing, max(s.dead) as dead
+            from sample s where s.at >= began_at and (only_id is null or s.pipeline_id is null or s.pipeline_id = only_id)
+            group by 1, 2),
+        done as (
+            select date_bin(bucket, a.at, 'epoch') as at, a.pipeline_id, sum(a.written + a.cleared + a.unchanged) as embedded,
+                   sum(a.lag * (a.written + a.cleared + a.unchanged)) as waited,
+                   sum(a.written + a.cleared + a.unchanged) filter (where a.lag is not null) as waiting
+            from activity a where a.at >= began_at and (only_id is null or a.pipeline_id = only_id)
+            group by 1, 2)
+        select p.name, b.at,
+               -- Null where no sample was taken: nobody did the upkeep then.
+               case when t.at is not null then coalesce(s.queued, 0) end, case when t.at is not null then coalesce(s.backfill, 0) end,
+               s.oldest_age, case when t.at is not null then coalesce(s.failing, 0) end,
+               case when t.at is not null then coalesce(s.dead, 0) end, coalesce(d.embedded, 0),
+               round((coalesce(d.embedded, 0) * 60 / extract(epoch from least(bucket, ended_at - b.at)))::numeric, 1),
+               d.waited / nullif(d.waiting, 0)
+        from pipeline p cross join bins b
+        left join sampled t on t.at = b.at and t.pipeline_id is null
+        left join sampled s on s.at = b.at and s.pipeline_id = p.id
+        left join done d on d.at = b.at and d.pipeline_id = p.id
+        where only_id is null or p.id = only_id
+        order by p.name, b.at;
+end $$;
+COMMENT ON FUNCTION pgembedd.history(name text, since interval, bucket interval) IS 'What was queued, waited and done in each bucket of the last hour, or as long as `since`; of one pipeline or of all.';
 CREATE FUNCTION pgembedd.index_statements(name text DEFAULT NULL::text) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4090,6 +4248,7 @@ declare
 begin
     update pipeline p set state = 'paused', state_reason = 'paused by ' || current_user, state_since = clock_timestamp()
     where p.id = found_one.id;
+    perform _tell('paused', found_one.id);
 end $$;
 COMMENT ON FUNCTION pgembedd.pause(name text) IS 'Keep enqueueing, stop embedding. What is in flight is finished.';
 CREATE FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) RETURNS text
@@ -4202,7 +4361,7 @@ begin
     update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp()
     where p.id = found_one.id returning * into found_one;
     perform _regenerate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
-    perform _wake(found_one.queue);
+    perform _wake(found_one.queue), _tell('resumed', found_one.id);
 end $$;
 COMMENT ON FUNCTION pgembedd.resume(name text) IS 'Go on after a pause or after what stopped the pipeline has been mended.';
 CREATE FUNCTION pgembedd.retention() RETURNS bigint
@@ -4220,6 +4379,7 @@ declare
 begin
     delete from activity a where a.at < clock_timestamp() - interval '1 day';
     get diagnostics total = row_count;
+    delete from sample s where s.at < clock_timestamp() - interval '1 day';
     for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
         begin
             if one.embedding_table is not null then
@@ -4250,6 +4410,7 @@ CREATE FUNCTION pgembedd.retry_failed(name text DEFAULT NULL::text, reason text 
 declare
     item record;
     retried bigint := 0;
+    pipelines integer[];  -- of each job its pipeline
     only_id integer := case when name is not null then (_pipeline(name)).id end;
 begin
     for item in
@@ -4264,7 +4425,10 @@ begin
         using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;
+        pipelines := pipelines || item.pipeline_id;
     end loop;
+    perform _tell('retried', r.id, jsonb_build_object('jobs', r.jobs, 'reason', retry_failed.reason))
+    from (select p.id, count(*) as jobs from unnest(pipelines) as p(id) group by p.id) r;
     return retried;
 end $_$;
 COMMENT ON FUNCTION pgembedd.retry_failed(name text, reason text) IS 'Put dead letters back into the queue: of one pipeline or of all, of one reason or of any. Returns how many.';
@@ -4295,12 +4459,7 @@ CREATE FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) RETURNS
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
-    update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
-    where p.id = stop_pipeline.pipeline_id and p.state = 'running';
-    if found then
-        perform pg_notify('pgembedd_events',
-            jsonb_build_object('event', 'stopped', 'pipeline', pipeline_id, 'reason', reason)::text);
-    end if;
+    perform _stop(pipeline_id, reason, reason);
 end $$;
 CREATE FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) RETURNS TABLE(msg_id bigint, outcome text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4350,7 +4509,7 @@ begin
         _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag), _tell_stored(pipeline_id, queue, outcomes, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
@@ -4403,7 +4562,8 @@ begin
           tokens_kept, (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag),
+            _tell_stored(pipeline_id, queue, outcomes, lag);
     perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -4450,7 +4610,8 @@ begin
             -- Somebody alters the table, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;
             when others then  -- whatever it is, it is this pipeline's alone
-                perform stop_pipeline(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name));
+                perform _stop(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
+                    'The sweep failed; pgembedd.status says of what.');
         end;
     end loop;
     return swept;
@@ -4475,6 +4636,9 @@ declare
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
     select i.* into state from installation i;
+    if state.sample_due_at <= clock_timestamp() then
+        perform _take_sample();
+    end if;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
         swept := sweep(only_due => true);
@@ -4598,6 +4762,7 @@ CREATE TABLE pgembedd.installation (
     swept_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     retained_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     indexes_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    sample_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT installation_only_row_check CHECK (only_row),
     CONSTRAINT installation_pgmq_install_check CHECK ((pgmq_install = ANY (ARRAY['found'::text, 'extension'::text, 'sql'::text])))
 );
@@ -4619,6 +4784,18 @@ CREATE TABLE pgembedd.row_state (
     CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
 );
 COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
+CREATE TABLE pgembedd.sample (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    pipeline_id integer,
+    queued bigint NOT NULL,
+    backfill bigint NOT NULL,
+    oldest_age interval,
+    backfill_oldest_age interval,
+    failing bigint NOT NULL,
+    dead bigint NOT NULL
+);
+COMMENT ON TABLE pgembedd.sample IS 'What was queued at a time, of the pipelines that had anything: one row each, at most once a minute. Kept for a day.';
+COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead then.';
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
@@ -4707,6 +4884,7 @@ ALTER TABLE ONLY pgembedd.row_state
 ALTER TABLE ONLY pgembedd.schema_revision
     ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
+CREATE INDEX sample_at_idx ON pgembedd.sample USING btree (at);
 ALTER TABLE ONLY pgembedd.activity
     ADD CONSTRAINT activity_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.dead_letter
@@ -4715,6 +4893,8 @@ ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES pgembedd.pipeline(id);
 ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.sample
+    ADD CONSTRAINT sample_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
@@ -4743,6 +4923,7 @@ REVOKE ALL ON FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns t
 REVOKE ALL ON FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_history(since interval, bucket interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_room(current pgembedd.pipeline) FROM PUBLIC;
@@ -4897,6 +5078,7 @@ REVOKE ALL ON FUNCTION pgembedd._sharing_index(queue text, online boolean) FROM 
 REVOKE ALL ON FUNCTION pgembedd._sharing_index_name(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sound(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._stop(pipeline_id integer, reason text, told_reason text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stored(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._successor(current pgembedd.pipeline, shadow text) FROM PUBLIC;
@@ -4909,7 +5091,11 @@ REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM 
 REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take(queue text, chosen text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take_sample() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._target(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tell(event text, pipeline_id integer, told jsonb, name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tell_created(made pgembedd.pipeline, queued bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tell_stored(pipeline_id integer, queue text, outcomes text[], lag interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
@@ -4949,6 +5135,7 @@ GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts int
 REVOKE ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.grant_worker(role regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.history(name text, since interval, bucket interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.index_statements(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.lanes() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.lanes() TO pgembedd_worker;

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help="Answer HTTP as well, as `pgembedd serve` does.",
 )
 @settings_options()
-@http_options
+@http_options()
 def command(
     database: str | None, queues: tuple[str, ...], with_http: bool, settings: Settings, http: HttpSettings
 ) -> None:

@@ -16,7 +16,7 @@ LOOP_SETTINGS = ("wait", "threads", "precision", "model_dir", "log_format", "log
 @click.command("serve")
 @database_option
 @click.option("--no-database", is_flag=True, help="Embed only: no database, so no pipelines, jobs, events or page.")
-@http_options
+@http_options()
 @settings_options(*LOOP_SETTINGS)
 def command(database: str | None, no_database: bool, http: HttpSettings, settings: Settings) -> None:
     """Answer HTTP and leave the queue alone: vectors, pushed jobs, metrics, health, a page. `run --http` does both."""
