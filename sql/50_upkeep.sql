@@ -109,6 +109,7 @@ declare
     indexes_due boolean;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
+    perform _forget_questions();
     select i.* into state from installation i;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then

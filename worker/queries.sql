@@ -257,7 +257,8 @@ order by x.nth
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
   and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                    'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version')
+                    'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version', 'hear_questions', 'take_questions',
+                    'answer_questions', 'decline_question')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: doctor_owner
