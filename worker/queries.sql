@@ -80,6 +80,22 @@ select pgembedd.set_idle(%(idle)s)
 -- The upkeep, when it is due.
 select pgembedd.tick(%(sweep_every_s)s)
 
+-- name: hear_questions
+-- Hear of questions in this session, and show that somebody does.
+select pgembedd.hear_questions()
+
+-- name: take_questions
+-- Texts that wait in embed() for their vectors.
+select id, model, fingerprint, known, kind, content from pgembedd.take_questions(%(at_most)s)
+
+-- name: answer_questions
+-- Their vectors, or why there is none.
+select pgembedd.answer_questions(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[])
+
+-- name: decline_question
+-- Leave it to another worker.
+select pgembedd.decline_question(%(id)s, %(reason)s)
+
 -- name: may_index
 -- Whether this role may look after indexes at all: the owner of pgembedd, or a member.
 select pg_catalog.has_schema_privilege('pgembedd', 'usage')

@@ -1,4 +1,4 @@
-"""A worker: five threads around one model, started, watched and drained here."""
+"""A worker: six threads around one model, started, watched and drained here."""
 
 import os
 import signal
@@ -23,6 +23,7 @@ from worker.log import get_logger
 from worker.models import Models
 from worker.outcomes import release_jobs
 from worker.pace import Pace
+from worker.questions import Line, Questions
 from worker.systemd import notify_systemd
 
 # A claim takes seconds. One held for so long hangs, and systemd's watchdog may end it; the leases see to the rest.
@@ -72,6 +73,10 @@ class Worker:
         if settings.wait == "listen":  # a build's lock and settings are a session's, which a pooler does not keep
             builds = gateway("index", self._stopping)
             self._threads["index"] = self._thread("index", lambda: keep_indexed(settings, builds, self._stopping))
+            line = Line(conninfo, self._stopping, "questions")
+            self._gateways.append(line)
+            questions = Questions(conninfo, models, self._stopping, line=line)
+            self._threads["questions"] = self._thread("questions", questions.run)
         self._handback = gateway("release", self._finished)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
