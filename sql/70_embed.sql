@@ -95,7 +95,7 @@ begin
     answer := _remembered(secret, key);
     if answer is null then
         perform _check_question(question, timeout);
-        answer := _ask(question, timeout);
+        answer := _put_question(question, timeout);
         perform set_config('pgembedd.answer', key || _seal(secret, key, answer) || answer, true);
     end if;
     return answer;
@@ -148,7 +148,7 @@ $$;
 
 -- Ask over a connection of its own and return the vector as text. The connection is closed whatever happens: as long as
 -- it has a name, whoever may call dblink's functions in this session could use it.
-create or replace function pgembedd._ask(question pgembedd.question, timeout interval) returns text
+create or replace function pgembedd._put_question(question pgembedd.question, timeout interval) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -290,16 +290,21 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     began timestamptz := clock_timestamp();
+    hearers integer[];
     found_one record;
 begin
     loop
-        select translate(q.embedding::text, '{}', '[]') as embedding, q.refusal, q.asked_at into found_one from question q where q.id = $1;
+        select translate(q.embedding::text, '{}', '[]') as embedding, q.refusal, q.asked_at, q.taken_by
+        into found_one from question q where q.id = $1;
         embedding := found_one.embedding;
         refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.' else found_one.refusal end;
         exit when num_nonnulls(embedding, refusal) > 0;
         if clock_timestamp() >= began + patience then
-            if _hearers() is null then
+            hearers := _hearers();
+            if hearers is null then
                 refusal := 'The worker ended before it answered, and no other one is connected: start one with `pgembedd run`.';
+            elsif not found_one.taken_by = any (hearers) then
+                perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it
             end if;
             exit;
         end if;

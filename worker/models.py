@@ -95,10 +95,6 @@ class Models:
             raise NotNow(str(error), UNAVAILABLE_DELAY_S) from error
         return embedder
 
-    def named(self, name: str) -> Embedder:
-        """The model of that name, loaded when it is first asked for. ModelError when it cannot be had."""
-        return self._get(name)
-
     def _say(self, pipeline: Pipeline, error: ModelError) -> None:
         """Once in a while: every claim of that pipeline meets the same error."""
         now = time.monotonic()

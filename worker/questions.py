@@ -1,7 +1,8 @@
 """Answering pgembedd.embed(): texts that wait in somebody's query for their vectors."""
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
@@ -11,10 +12,10 @@ import numpy.typing as npt
 import psycopg
 
 from worker.db import is_weather
-from worker.errors import ModelError, ModelMismatchError
+from worker.errors import DatabaseUnavailableError, ModelError, ModelMismatchError
 from worker.gateway import Gateway
 from worker.log import get_logger
-from worker.models import Models, Pending
+from worker.models import Embedder, Failed, Models, Pending
 from worker.queries import query
 from worker.wire import Vectors
 
@@ -23,6 +24,7 @@ AT_MOST = 8
 LOOK_EVERY_S = 1.0  # a NOTIFY comes with every question; this finds those that another worker left
 LOOK_UP_S = 0.25  # how often it looks whether it is to stop
 PAUSE_S = 5.0
+END_WITHIN_S = 5.0  # for what is in the model; its caller asks another worker then
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +87,27 @@ class Questions:
     """Runs in a thread of its own, beside a worker's or alone."""
 
     def __init__(
-        self,
-        conninfo: str,
-        models: Models,
-        stopping: threading.Event,
-        *,
-        served: Collection[str] = (),
-        line: Line | None = None,
+        self, line: Line, models: Models, stopping: threading.Event, served: Callable[[], Collection[str]] = tuple
     ) -> None:
         """`served` are models to load although no pipeline has them: a name may come from anybody who may ask."""
-        self._models, self._stopping, self._served = models, stopping, served
-        self._line = line or Line(conninfo, stopping, "questions")
+        self._line, self._models, self._stopping, self._served = line, models, stopping, served
 
     def run(self) -> None:
-        """Answer until stopping. An error of the database's is logged, and the rest of the worker goes on."""
+        """Answer until stopping. An error of the database's is logged, and the rest of the process goes on."""
         try:
             while not self._stopping.is_set():
-                self._guarded(self._wait_and_answer)
+                self._guarded()
         finally:
             self._line.close()
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guarded(self) -> None:
         try:
-            work()
-        except psycopg.Error as error:
+            self._wait_and_answer()
+        except (psycopg.Error, DatabaseUnavailableError) as error:
             if self._stopping.is_set() and is_weather(error):
                 return
-            get_logger().error("questions_failed", error=type(error).__name__, sqlstate=error.sqlstate)
+            state = error.sqlstate if isinstance(error, psycopg.Error) else None
+            get_logger().error("questions_failed", error=type(error).__name__, sqlstate=state)
             self._stopping.wait(PAUSE_S)
 
     def _wait_and_answer(self) -> None:
@@ -132,32 +128,59 @@ class Questions:
             self._line.answer(answers)
         return bool(questions)
 
-    def _start(self, question: Question) -> Pending | Exception | None:
-        """The text in the model, or what that raised; None when it was declined."""
+    def _start(self, question: Question) -> Pending | None:
+        """The text in the model; None when it was declined."""
         try:
-            if not question.known and question.model not in self._served:
-                raise ModelError(f"No pipeline has the model {question.model}, and no worker was told to serve it.")
-            embedder = self._models.named(question.model)
-            if question.fingerprint not in (None, embedder.fingerprint):
-                raise ModelMismatchError(
-                    f"The vectors to be searched are of {question.fingerprint}, but {question.model} of this worker is "
-                    f"{embedder.fingerprint}: start a worker of the version and the precision that made them."
-                )
+            embedder = self._embedder(question)
         except ModelError as error:
             self._line.decline(question, str(error))
             return None
         try:
             return embedder.start([question.text], kind=question.kind)
         except Exception as error:
-            return error
+            return Failed(error)
+
+    def _embedder(self, question: Question) -> Embedder:
+        if not question.known and question.model not in self._served():
+            raise ModelError(f"No pipeline has the model {question.model}, and no worker was told to serve it.")
+        embedder = self._models.named(question.model)
+        if question.fingerprint not in (None, embedder.fingerprint):
+            raise ModelMismatchError(
+                f"The vectors to be searched are of {question.fingerprint}, but {question.model} of this worker is "
+                f"{embedder.fingerprint}: start a worker of the version and the precision that made them."
+            )
+        return embedder
 
 
-def _answer(question: Question, pending: Pending | Exception) -> Answer:
-    """Never raises: the error is the caller's to hear of, and without the text, which a message may hold."""
+def _answer(question: Question, pending: Pending) -> Answer:
+    """Never raises: the error is the caller's to hear of, and without its message, which may hold the text."""
     try:
-        if isinstance(pending, Exception):
-            raise pending
         return Answer(question.id, pending.result().vectors[0])
     except Exception as error:
-        get_logger().warning("question_failed", model=question.model, error=type(error).__name__)
-        return Answer(question.id, None, f"The model {question.model} could not embed the text ({type(error).__name__}).")
+        name = type(error).__name__
+        get_logger().warning("question_failed", model=question.model, error=name)
+        return Answer(question.id, None, f"The model {question.model} could not embed the text ({name}).")
+
+
+@contextmanager
+def answering(
+    conninfo: str, models: Models, served: Callable[[], Collection[str]], on_death: Callable[[], None]
+) -> Iterator[None]:
+    """Answer questions while the block runs, without a worker; `on_death` is called if that ends by itself."""
+    stopping = threading.Event()
+    questions = Questions(Line(conninfo, stopping, "questions"), models, stopping, served)
+
+    def run() -> None:
+        try:
+            questions.run()
+        finally:
+            if not stopping.is_set():
+                on_death()
+
+    thread = threading.Thread(target=run, name="questions", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(END_WITHIN_S)

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from queue import Queue
 from types import FrameType
 
@@ -48,6 +48,7 @@ class Worker:
         """`models` are closed with it if it owns them; `queues`: only these fresh lanes and their backfills."""
         self._settings, self._models, self._own_models = settings, models, own_models
         self.on_stop: Callable[[], None] = lambda: None  # called when it begins to drain
+        self.served: Callable[[], Collection[str]] = lambda: ()  # models to load for embed() besides the pipelines'
         self._stopping = threading.Event()  # claim no more
         self._finished = threading.Event()  # nothing is in flight any more, or the grace period is over
         self._failure: BaseException | None = None
@@ -84,9 +85,9 @@ class Worker:
         if settings.wait == "listen":  # a build's lock and settings are a session's, which a pooler does not keep
             builds = gateway("index", self._stopping)
             self._threads["index"] = self._thread("index", lambda: keep_indexed(settings, builds, self._stopping))
-            line = Line(conninfo, self._stopping, "questions")
+            line = Line(conninfo, self._stopping, "questions", observer=observer)
             self._gateways.append(line)
-            questions = Questions(conninfo, models, self._stopping, line=line)
+            questions = Questions(line, models, self._stopping, lambda: self.served())
             self._threads["questions"] = self._thread("questions", questions.run)
         self._handback = gateway("release", self._finished)
 

@@ -234,10 +234,11 @@ begin
     if asker is not null and exists (select from pg_catalog.pg_roles where rolname = asker) then
         execute format('revoke all on schema pgembedd from %I', asker);
         execute format('revoke all on all functions in schema pgembedd from %I', asker);
-        execute format('drop role %I', asker);
+        begin
+            execute format('drop role %I', asker);
+        exception when dependent_objects_still_exist or insufficient_privilege then null;
+        end;
     end if;
-exception
-    when dependent_objects_still_exist or insufficient_privilege then null;
 end $$;
 """
 

@@ -34,6 +34,7 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
     from worker.log import configure_logging
     from worker.migrate import check_schema
     from worker.models import Models
+    from worker.questions import answering
     from worker.systemd import notify_systemd
 
     configure_logging(settings.log_format, settings.log_level)
@@ -50,8 +51,10 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
     models = Models(loader(settings))
     with running(settings, http, models, conninfo, on_death=ended.set) as service:
         service.preload()
-        notify_systemd("READY=1")
-        while not ended.wait(1.0):
-            notify_systemd("WATCHDOG=1")
-        notify_systemd("STOPPING=1")
+        asked = conninfo if settings.wait == "listen" else None
+        with nullcontext() if asked is None else answering(asked, models, service.served, ended.set):
+            notify_systemd("READY=1")
+            while not ended.wait(1.0):
+                notify_systemd("WATCHDOG=1")
+            notify_systemd("STOPPING=1")
     models.close()
