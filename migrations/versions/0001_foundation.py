@@ -207,7 +207,8 @@ begin
     from pg_catalog.pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_code'::regnamespace);
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
-drop table pgembedd.question, pgembedd.loopback, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline, pgembedd.installation;
+drop table pgembedd.question, pgembedd.loopback;
+drop table pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline, pgembedd.installation;
 drop sequence pgembedd.worker_idle;
 drop schema pgembedd_code;
 """
@@ -228,7 +229,10 @@ do $$
 declare
     asker text := (select l.username from pgembedd.loopback l where l.username like 'pgembedd\\_ask\\_%');
 begin
-    if exists (select from pg_catalog.pg_extension e where e.extname = 'dblink' and e.extnamespace = 'pgembedd_code'::regnamespace) then
+    if exists (
+        select from pg_catalog.pg_extension e
+        where e.extname = 'dblink' and e.extnamespace = 'pgembedd_code'::regnamespace)
+    then
         drop extension dblink;
     end if;
     if asker is not null and exists (select from pg_catalog.pg_roles where rolname = asker) then
