@@ -317,6 +317,20 @@ select p.name, p.state, p.state_reason, pgembedd._problem(p), p.model, p.fingerp
        s.index, extract(epoch from clock_timestamp() - p.index_due_at)::float8
 from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by p.name
 
+-- name: doctor_may_embed
+-- Whether this role may try what embed() does: the owner, or a member.
+select pg_catalog.has_table_privilege('pgembedd.loopback', 'select')
+   and pg_catalog.has_function_privilege('pgembedd._embed_problem()', 'execute')
+
+-- name: doctor_embed
+-- Whether embed() is set up, what would do it, and how many workers answer.
+select exists (select from pgembedd.loopback) and pgembedd._dblink() is not null, pgembedd._embed_remedy(),
+       coalesce(cardinality(pgembedd._hearers()), 0)
+
+-- name: doctor_embed_problem
+-- What keeps embed() from reaching its own database, found by trying.
+select pgembedd._embed_problem()
+
 -- name: doctor_workers
 -- How many workers are connected to this database.
 select count(*) from pg_catalog.pg_stat_activity a
