@@ -9,7 +9,8 @@
 create or replace function pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer default 0)
 returns table (
     msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
-    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text,
+    traceparent text, waited_s double precision, attempt integer)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -19,6 +20,7 @@ declare
     job record;
     guest record;
     refusal text;
+    traced integer := 0;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -63,13 +65,18 @@ begin
             dimensions := job.dimensions; suspect := job.deaths >= 2;
             chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
             chunk_overlap := job.chunk_overlap; splitter := job.splitter;
+            attempt := job.attempts + 1;
+            -- Whatever is there; who reads it judges it. Of a hundred jobs a claim: nobody looks at more.
+            traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
+            traced := traced + (traceparent is not null)::integer;
+            waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
             return next;
         end if;
     end loop;
 end $$;
 
 create or replace function pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer)
-returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -80,7 +87,7 @@ begin
         return query select r.* from _take_oldest(queue, qty, lease_s) r;
     end if;
     if not found and poll_s > 0 then
-        return query select r.msg_id, r.read_ct, r.message, r.headers
+        return query select r.msg_id, r.read_ct, r.message, r.headers, r.enqueued_at
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
     end if;
 end $$;
@@ -135,8 +142,8 @@ begin
         on conflict on constraint row_state_pkey do update
         set state = 'dead', dropped_tokens = null, since = clock_timestamp();
     end if;
-    perform pg_notify('pgembedd_events', jsonb_build_object(
-        'event', 'dead_letter', 'pipeline', pipeline_id, 'id', job.message -> 'id', 'reason', reason)::text);
+    perform _tell('dead_letter', pipeline_id, jsonb_build_object(
+        'queue', queue, 'msg_id', msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts));
 end $$;
 
 -- Before a suspect is worked: note that it is alone now. If the worker dies, this is what counts as its failure.
@@ -280,7 +287,7 @@ begin
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
 
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag), _tell_stored(pipeline_id, queue, outcomes, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
@@ -343,7 +350,8 @@ begin
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
 
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag),
+            _tell_stored(pipeline_id, queue, outcomes, lag);
     perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -439,11 +447,19 @@ language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
+    perform _stop(pipeline_id, reason, reason);
+end $$;
+
+-- With another reason for the event where ours holds what Postgres said, which may quote a row.
+create or replace function pgembedd._stop(pipeline_id integer, reason text, told_reason text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
     update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
-    where p.id = stop_pipeline.pipeline_id and p.state = 'running';
+    where p.id = _stop.pipeline_id and p.state = 'running';
     if found then
-        perform pg_notify('pgembedd_events',
-            jsonb_build_object('event', 'stopped', 'pipeline', pipeline_id, 'reason', reason)::text);
+        perform _tell('stopped', pipeline_id, jsonb_build_object('reason', told_reason));
     end if;
 end $$;
 
@@ -501,6 +517,10 @@ begin
     if permanent or attempts >= coalesce(one.max_attempts, 1) then
         perform _bury(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
         outcome := 'dead'; retry_in := null;
+    else
+        perform _tell('failed', one.id, jsonb_build_object(
+            'queue', queue, 'msg_id', job.msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts,
+            'retry_in_s', round(extract(epoch from retry_in)::numeric, 3)));
     end if;
     return next;
 end $$;

@@ -7,7 +7,7 @@ as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
       and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version', 'hear_questions', 'take_questions',
+                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
                         'answer_questions', 'decline_question')
 $$;
 

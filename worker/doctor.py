@@ -136,7 +136,9 @@ def _embed(connection: psycopg.Connection) -> Iterator[Finding]:
         return
     ((problem,),) = _rows(connection, "doctor_embed_problem")
     if problem:
-        yield Finding("bad", "embed()", problem, "Say where and as whom it connects: select pgembedd.embed_through(...);")
+        yield Finding(
+            "bad", "embed()", problem, "Say where and as whom it connects: select pgembedd.embed_through(...);"
+        )
     elif not hearers:
         yield Finding("note", "embed()", "set up, but no worker would answer", "pgembedd run")
     else:

@@ -45,12 +45,23 @@ class Embedder(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def max_tokens(self) -> int: ...
-    def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Pending: ...
+    def start(
+        self,
+        texts: Sequence[str | tuple[int, ...]],
+        *,
+        kind: Literal["document", "query"] = "document",
+        urgent: bool | None = None,
+    ) -> Pending: ...
     def split(
         self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
     ) -> list[Chunk]: ...
     def run(
-        self, text_or_texts: Sequence[str], mean_pool: bool, normalize: bool
+        self,
+        text_or_texts: Sequence[str],
+        mean_pool: bool,
+        normalize: bool,
+        *,
+        kind: Literal["document", "query"] = "document",
     ) -> Sequence[npt.NDArray[np.float32]] | npt.NDArray[np.float32]: ...
     def close(self) -> None: ...
 

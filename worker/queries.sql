@@ -3,7 +3,7 @@
 -- name: claim
 -- Take jobs from one lane under a lease.
 select msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
-       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown'
+       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
 from pgembedd.claim(%(queue)s, %(claim_size)s, %(lease_s)s, %(poll_s)s)
 
 -- name: read
@@ -273,7 +273,7 @@ order by x.nth
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
   and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                    'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version', 'hear_questions', 'take_questions',
+                    'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
                     'answer_questions', 'decline_question')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
@@ -408,3 +408,13 @@ order by {distance} limit %(limit)s
 -- name: search_breadth
 -- How far HNSW looks, for this transaction.
 select set_config('hnsw.ef_search', %(breadth)s, true)
+
+-- name: metrics
+-- What a scrape says of the pipelines and their queues.
+select pipeline, state, queued, backfill, queued_oldest_s, backfill_oldest_s, failing, dead, blank, truncated,
+       rows_per_minute
+from pgembedd.metrics()
+
+-- name: statement_timeout
+-- For this transaction.
+select set_config('statement_timeout', %(milliseconds)s, true)

@@ -23,7 +23,8 @@ create table pgembedd.installation (
     sql_applied_at    timestamptz,
     swept_at          timestamptz not null default '-infinity',
     retained_at       timestamptz not null default '-infinity',
-    indexes_at        timestamptz not null default '-infinity'
+    indexes_at        timestamptz not null default '-infinity',
+    sample_due_at     timestamptz not null default '-infinity'
 );
 comment on table pgembedd.installation is
     'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';
@@ -136,6 +137,22 @@ comment on table pgembedd.activity is
 comment on column pgembedd.activity.lag is
     'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 
+create table pgembedd.sample (
+    at                timestamptz not null default clock_timestamp(),
+    pipeline_id       integer references pgembedd.pipeline on delete cascade,
+    queued            bigint not null,
+    backfill          bigint not null,
+    oldest_age        interval,
+    backfill_oldest_age interval,
+    failing           bigint not null,
+    dead              bigint not null
+);
+create index sample_at_idx on pgembedd.sample (at);
+comment on table pgembedd.sample is
+    'What was queued at a time, of the pipelines that had anything: one row each, at most once a minute. Kept for a day.';
+comment on column pgembedd.sample.pipeline_id is
+    'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead then.';
+
 create sequence pgembedd.worker_idle minvalue 0 maxvalue 1 start 0;
 comment on sequence pgembedd.worker_idle is
     '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
@@ -208,7 +225,7 @@ begin
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
 drop table pgembedd.question, pgembedd.loopback;
-drop table pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline, pgembedd.installation;
+drop table pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline, pgembedd.installation;
 drop sequence pgembedd.worker_idle;
 drop schema pgembedd_code;
 """

@@ -446,8 +446,8 @@ begin
         on conflict on constraint row_state_pkey do update
         set state = 'dead', dropped_tokens = null, since = clock_timestamp();
     end if;
-    perform pg_notify('pgembedd_events', jsonb_build_object(
-        'event', 'dead_letter', 'pipeline', pipeline_id, 'id', job.message -> 'id', 'reason', reason)::text);
+    perform _tell('dead_letter', pipeline_id, jsonb_build_object(
+        'queue', queue, 'msg_id', msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts));
 end $_$;
 CREATE FUNCTION pgembedd._check_change(current pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -531,6 +531,19 @@ begin
         perform _refuse(format('%s has a column id, but its primary key is "%s": which of them its trigger sends is not known.',
                 wanted.source, wanted.key_columns[1]),
             'Register it with pgembedd.create_pipeline(), whose triggers send the primary key.');
+    end if;
+end $$;
+CREATE FUNCTION pgembedd._check_history(since interval, bucket interval) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if bucket is null or not isfinite(bucket) or bucket < interval '1 s' or extract(year from bucket) > 0 or extract(month from bucket) > 0 then
+        perform _refuse(format('bucket => %s cannot be counted in.', coalesce(quote_literal(bucket), 'NULL')),
+            'Take a second or more, in seconds, minutes, hours or days.');
+    elsif since is null or not isfinite(since) or since < bucket or extract(epoch from since) / extract(epoch from bucket) > 10000 then
+        perform _refuse(format('since => %s makes no history in buckets of %s.', coalesce(quote_literal(since), 'NULL'), bucket),
+            'It is as long as one bucket at least, and as 10,000 at most; samples are kept for a day.');
     end if;
 end $$;
 CREATE FUNCTION pgembedd._check_options(made pgembedd.pipeline) RETURNS void
@@ -958,6 +971,8 @@ CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boole
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
+declare
+    queued bigint;
 begin
     perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
@@ -999,9 +1014,11 @@ begin
     returning * into made;
     perform _regenerate(made);
     perform _propose_chunks(made);
-    return case when not backfill then 0
-                when adopt and made.embedding_table is not null then _look_at_all(made)
-                else _backfill(made, false) end;
+    queued := case when not backfill then 0
+                   when adopt and made.embedding_table is not null then _look_at_all(made)
+                   else _backfill(made, false) end;
+    perform _tell_created(made, queued);
+    return queued;
 end $$;
 CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -1013,7 +1030,7 @@ CREATE FUNCTION pgembedd._dblink() RETURNS text
     AS $$
     select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'dblink'
 $$;
-CREATE FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+CREATE FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET enable_sort TO 'off'
@@ -1107,6 +1124,7 @@ begin
         execute format('drop function %s', item);
     end loop;
     delete from pipeline p where p.id = guest.id;
+    perform _tell('dropped', guest.id, name => guest.name);
 end $$;
 CREATE FUNCTION pgembedd._distrust(pipeline pgembedd.pipeline, ids jsonb[] DEFAULT NULL::jsonb[]) RETURNS void
     LANGUAGE plpgsql
@@ -1189,13 +1207,17 @@ CREATE FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key te
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
-    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value.
-    select format($q$insert into %s (vt, message) select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s) from %s$q$,
+    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value. The trace context
+    -- is asked for once a statement, as a subquery of nothing; a backfill is nobody's trace.
+    select format($q$insert into %s (vt, message%s) select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s)%s from %s$q$,
         _queue_table(queue),
+        case when queue <> pipeline.backfill_queue then ', headers' else '' end,
         jsonb_strip_nulls(jsonb_build_object(
             'id', 0, 'pipeline', pipeline.id, 'schema', n.nspname, 'table', c.relname,
             'contentFunction', pipeline.content_function, 'embeddingColumn', pipeline.embedding_column)),
-        key, rows)
+        key,
+        case when queue <> pipeline.backfill_queue then ', ' || _trace_headers() else '' end,
+        rows)
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = pipeline.source
 $_$;
@@ -2997,7 +3019,7 @@ begin
             group by 1 $q$, lane.kind, _queue_table(lane.name));
     end loop;
 end $_$;
-CREATE FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+CREATE FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -3008,7 +3030,7 @@ begin
         return query select r.* from _take_oldest(queue, qty, lease_s) r;
     end if;
     if not found and poll_s > 0 then
-        return query select r.msg_id, r.read_ct, r.message, r.headers
+        return query select r.msg_id, r.read_ct, r.message, r.headers, r.enqueued_at
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
     end if;
 end $$;
@@ -3143,7 +3165,10 @@ begin
         16, 64, false, case when wanted.state_reason is null then 'running' else 'stopped' end, wanted.state_reason)
     returning * into wanted;
     perform _generate(wanted);
-    perform pg_notify('pgembedd_events', jsonb_build_object('event', 'guest', 'pipeline', wanted.id, 'name', wanted.name)::text);
+    perform _tell_created(wanted, 0);
+    if wanted.state = 'stopped' then
+        perform _tell('stopped', wanted.id, jsonb_build_object('reason', wanted.state_reason));
+    end if;
     return wanted;
 end $$;
 CREATE FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb DEFAULT '{}'::jsonb) RETURNS integer
@@ -3254,6 +3279,7 @@ CREATE FUNCTION pgembedd._repair() RETURNS bigint
 declare
     one pgembedd.pipeline;
     problem text;
+    told text;
     queue text;
 begin
     for queue in select l.queue from lanes() l union select l.backfill_queue from lanes() l loop
@@ -3262,14 +3288,16 @@ begin
     for one in select p.* from pipeline p order by p.id loop
         begin
             problem := _problem(one);
+            told := problem;
             if problem is null then
                 perform _regenerate(one);
             end if;
         exception when others then
             problem := format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name);
+            told := 'The repair failed; pgembedd.status says of what.';
         end;
         if problem is not null then
-            perform stop_pipeline(one.id, problem);
+            perform _stop(one.id, problem, told);
         end if;
     end loop;
     return sweep();
@@ -3527,6 +3555,17 @@ CREATE FUNCTION pgembedd._space(relation regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation $$;
+CREATE FUNCTION pgembedd._stop(pipeline_id integer, reason text, told_reason text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
+    where p.id = _stop.pipeline_id and p.state = 'running';
+    if found then
+        perform _tell('stopped', pipeline_id, jsonb_build_object('reason', told_reason));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3603,6 +3642,8 @@ begin
     for one in select p.* from pipeline p where p.id in (current.id, beside.id) loop
         perform _generate(one);
     end loop;
+    perform _tell(case suffix when 'previous' then 'switched' else 'rolled_back' end, beside.id, jsonb_build_object(
+        'model', beside.model, 'replaced_id', current.id, 'replaced', current.name || '.' || suffix, 'replaced_model', current.model));
 end $$;
 CREATE FUNCTION pgembedd._swap_key(pipeline_id integer) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -3667,7 +3708,7 @@ CREATE FUNCTION pgembedd._take(queue text, chosen text) RETURNS text
     AS $_$
     select format($q$
         update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s where m.msg_id = any (array(%s))
-        returning m.msg_id, m.read_ct, m.message, m.headers
+        returning m.msg_id, m.read_ct, m.message, m.headers, m.enqueued_at
         $q$, _queue_table(queue), case when exists (
                 select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
                 and a.attname = 'last_read_at' and not a.attisdropped)
@@ -3689,7 +3730,7 @@ begin
     perform _disconnect(line);
 exception when query_canceled or others then null;  -- it expires, and the next worker that looks throws it away
 end $_$;
-CREATE FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+CREATE FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
@@ -3698,10 +3739,79 @@ begin
         select q.msg_id from %s q where q.vt <= clock_timestamp() order by q.msg_id limit $2 for update skip locked
         $q$, _queue_table(queue))) using make_interval(secs => lease_s), qty;
 end $_$;
+CREATE FUNCTION pgembedd._take_sample() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    began_at timestamptz := clock_timestamp();
+begin
+    begin
+        insert into sample (at, pipeline_id, queued, backfill, oldest_age, backfill_oldest_age, failing, dead)
+        with counted as materialized (
+            select q.pipeline_id, q.lane, q.queued, q.failing, 0::bigint as dead, q.oldest from _queued() q
+            union all select d.pipeline_id, null, 0, 0, count(*), null from dead_letter d group by d.pipeline_id)
+        select began_at, p.id, coalesce(sum(c.queued) filter (where c.lane = 'fresh'), 0),
+               coalesce(sum(c.queued) filter (where c.lane = 'backfill'), 0),
+               began_at - min(c.oldest) filter (where c.lane = 'fresh'),
+               began_at - min(c.oldest) filter (where c.lane = 'backfill'),
+               coalesce(sum(c.failing), 0), coalesce(sum(c.dead), 0)
+        from counted c left join pipeline p on p.id = c.pipeline_id
+        group by grouping sets ((), (p.id))
+        having grouping(p.id) = 1 or p.id is not null;
+    exception
+        when lock_not_available or foreign_key_violation or transaction_rollback or insufficient_resources then null;
+        when others then raise warning 'no sample was taken: %', sqlerrm;
+    end;
+    update installation set sample_due_at = greatest(
+        -- A little less than the minute after which whoever ticks once a minute comes again.
+        began_at + interval '50 s', clock_timestamp() + 50 * (clock_timestamp() - began_at));
+end $$;
 CREATE FUNCTION pgembedd._target(pipeline pgembedd.pipeline) RETURNS regclass
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select coalesce(pipeline.embedding_table, pipeline.source) $$;
+CREATE FUNCTION pgembedd._tell(event text, pipeline_id integer, told jsonb DEFAULT '{}'::jsonb, name text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    payload jsonb := jsonb_build_object(
+        'event', event, 'pipeline', coalesce(name, (select p.name from pipeline p where p.id = _tell.pipeline_id)),
+        'pipeline_id', pipeline_id, 'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || told;
+    field text;
+begin
+    foreach field in array array['key', 'reason'] loop
+        exit when octet_length(payload::text) <= 7900;
+        continue when not payload ? field;
+        payload := payload - field || jsonb_build_object('left_out', coalesce(payload -> 'left_out', '[]') || to_jsonb(field));
+    end loop;
+    perform pg_notify('pgembedd_events', payload::text);
+end $$;
+CREATE FUNCTION pgembedd._tell_created(made pgembedd.pipeline, queued bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    perform _tell('created', made.id, jsonb_build_object(
+        'source', made.source::text, 'destination', coalesce(made.embedding_column, made.embedding_table_name),
+        'model', made.model, 'queued', queued, 'guest', not coalesce(made.own_triggers, true)));
+end $$;
+CREATE FUNCTION pgembedd._tell_stored(pipeline_id integer, queue text, outcomes text[], lag interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    perform _tell('stored', pipeline_id, jsonb_build_object(
+        'queue', queue, 'lag_s', round(extract(epoch from lag)::numeric, 3),
+        'written', count(*) filter (where o.outcome = 'written'), 'cleared', count(*) filter (where o.outcome = 'cleared'),
+        'unchanged', count(*) filter (where o.outcome = 'unchanged'), 'gone', count(*) filter (where o.outcome = 'gone'),
+        'changed', count(*) filter (where o.outcome = 'changed'), 'rewritten', count(*) filter (where o.outcome = 'rewritten'),
+        'locked', count(*) filter (where o.outcome = 'locked'), 'refused', count(*) filter (where o.outcome = 'refused')))
+    from unnest(outcomes) as o(outcome);
+end $$;
 CREATE FUNCTION pgembedd._tend_indexes() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3717,6 +3827,7 @@ begin
         begin
             if _index_state(one) = 'valid' then
                 update pipeline p set index_due_at = null where p.id = one.id;
+                perform _tell('index_built', one.id, jsonb_build_object('index', one.index_name));
             elsif one.index_due_at > clock_timestamp() then
                 if one.state = 'running' and _backfilled(one) then
                     update pipeline p set index_due_at = clock_timestamp() where p.id = one.id;
@@ -3759,6 +3870,14 @@ CREATE FUNCTION pgembedd._tokens(content text) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select (length(content) + 3 * (octet_length(content) - length(content)) / 2) / 4::bigint $$;
+CREATE FUNCTION pgembedd._trace_headers() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format($q$(select case when t.given operator(pg_catalog.~) %L then pg_catalog.jsonb_build_object('traceparent', t.given) end
+        from (select pg_catalog.current_setting('pgembedd.traceparent', true)) as t(given))$q$,
+        '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$')
+$_$;
 CREATE FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3989,7 +4108,7 @@ CREATE FUNCTION pgembedd._worker_functions() RETURNS SETOF regprocedure
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
       and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version', 'hear_questions', 'take_questions',
+                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
                         'answer_questions', 'decline_question')
 $$;
 CREATE FUNCTION pgembedd._written_columns(source regclass, columns text[]) RETURNS text[]
@@ -4065,10 +4184,11 @@ begin
     perform _check_room(current);
     queued := _create_pipeline(next, backfill, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
+    perform _tell('change_begun', current.id, jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
     return queued;
 end $$;
 COMMENT ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) IS 'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
-CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
@@ -4078,6 +4198,7 @@ declare
     job record;
     guest record;
     refusal text;
+    traced integer := 0;
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
@@ -4122,6 +4243,11 @@ begin
             dimensions := job.dimensions; suspect := job.deaths >= 2;
             chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
             chunk_overlap := job.chunk_overlap; splitter := job.splitter;
+            attempt := job.attempts + 1;
+            -- Whatever is there; who reads it judges it. Of a hundred jobs a claim: nobody looks at more.
+            traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
+            traced := traced + (traceparent is not null)::integer;
+            waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
             return next;
         end if;
     end loop;
@@ -4278,6 +4404,7 @@ begin
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
+    perform _tell('dropped', gone.id, name => gone.name);
     perform _foretell_return(gone);
 end $$;
 COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_vectors boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_vectors.';
@@ -4378,6 +4505,10 @@ begin
     if permanent or attempts >= coalesce(one.max_attempts, 1) then
         perform _bury(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
         outcome := 'dead'; retry_in := null;
+    else
+        perform _tell('failed', one.id, jsonb_build_object(
+            'queue', queue, 'msg_id', job.msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts,
+            'retry_in_s', round(extract(epoch from retry_in)::numeric, 3)));
     end if;
     return next;
 end $_$;
@@ -4424,6 +4555,48 @@ begin
     return pg_try_advisory_lock_shared(1885824356, 0);
 end $$;
 COMMENT ON FUNCTION pgembedd.hear_questions() IS 'Answer questions in this session from now on.';
+CREATE FUNCTION pgembedd.history(name text DEFAULT NULL::text, since interval DEFAULT '01:00:00'::interval, bucket interval DEFAULT '00:01:00'::interval) RETURNS TABLE(pipeline text, at timestamp with time zone, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, embedded bigint, rows_per_minute numeric, lag interval)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    only_id integer := case when history.name is not null then (_pipeline(history.name)).id end;
+    ended_at timestamptz := clock_timestamp();
+    began_at timestamptz;
+begin
+    perform _check_history(since, bucket);
+    began_at := date_bin(bucket, ended_at - since, 'epoch');
+    return query
+        with bins as (
+            select b.at from generate_series(began_at, ended_at, bucket) as b(at)),
+        -- The highest of each bin: a peak shows in an hour's bins, too.
+        sampled as (
+            select date_bin(bucket, s.at, 'epoch') as at, s.pipeline_id, max(s.queued) as queued, max(s.backfill) as backfill,
+                   max(greatest(s.oldest_age, s.backfill_oldest_age)) as oldest_age, max(s.failing) as failing, max(s.dead) as dead
+            from sample s where s.at >= began_at and (only_id is null or s.pipeline_id is null or s.pipeline_id = only_id)
+            group by 1, 2),
+        done as (
+            select date_bin(bucket, a.at, 'epoch') as at, a.pipeline_id, sum(a.written + a.cleared + a.unchanged) as embedded,
+                   sum(a.lag * (a.written + a.cleared + a.unchanged)) as waited,
+                   sum(a.written + a.cleared + a.unchanged) filter (where a.lag is not null) as waiting
+            from activity a where a.at >= began_at and (only_id is null or a.pipeline_id = only_id)
+            group by 1, 2)
+        select p.name, b.at,
+               -- Null where no sample was taken: nobody did the upkeep then.
+               case when t.at is not null then coalesce(s.queued, 0) end, case when t.at is not null then coalesce(s.backfill, 0) end,
+               s.oldest_age, case when t.at is not null then coalesce(s.failing, 0) end,
+               case when t.at is not null then coalesce(s.dead, 0) end, coalesce(d.embedded, 0),
+               round((coalesce(d.embedded, 0) * 60 / extract(epoch from least(bucket, ended_at - b.at)))::numeric, 1),
+               d.waited / nullif(d.waiting, 0)
+        from pipeline p cross join bins b
+        left join sampled t on t.at = b.at and t.pipeline_id is null
+        left join sampled s on s.at = b.at and s.pipeline_id = p.id
+        left join done d on d.at = b.at and d.pipeline_id = p.id
+        where only_id is null or p.id = only_id
+        order by p.name, b.at;
+end $$;
+COMMENT ON FUNCTION pgembedd.history(name text, since interval, bucket interval) IS 'What was queued, waited and done in each bucket of the last hour, or as long as `since`; of one pipeline or of all.';
 CREATE FUNCTION pgembedd.index_statements(name text DEFAULT NULL::text) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4475,6 +4648,40 @@ begin
     get diagnostics marked = row_count;
     return marked = 1;
 end $_$;
+CREATE FUNCTION pgembedd.metrics() RETURNS TABLE(pipeline text, state text, queued bigint, backfill bigint, queued_oldest_s double precision, backfill_oldest_s double precision, failing bigint, dead jsonb, blank bigint, truncated bigint, rows_per_minute double precision)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    with queues as materialized (select * from _queued()),
+    -- Messages and dead letters that no pipeline is known for come in a line without a state.
+    named as (
+        select p.id, p.name, p.state from pipeline p
+        union all
+        select null, null, null
+        where exists (select from queues q where q.pipeline_id is null)
+           or exists (select from dead_letter d where d.pipeline_id is null))
+    select n.name, n.state, coalesce(q.fresh, 0)::bigint, coalesce(q.backfill, 0)::bigint,
+           extract(epoch from clock_timestamp() - q.fresh_oldest)::double precision,
+           extract(epoch from clock_timestamp() - q.backfill_oldest)::double precision,
+           coalesce(q.failing, 0)::bigint, coalesce(d.dead, '{}'), coalesce(r.blank, 0), coalesce(r.truncated, 0),
+           coalesce(a.rows, 0) / 5.0
+    from named n
+    left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
+                      sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing,
+                      min(oldest) filter (where lane = 'fresh') as fresh_oldest,
+                      min(oldest) filter (where lane = 'backfill') as backfill_oldest
+               from queues group by pipeline_id) q on q.pipeline_id is not distinct from n.id
+    left join (select pipeline_id, jsonb_object_agg(reason, dead) as dead
+               from (select pipeline_id, reason, count(*) as dead from dead_letter group by 1, 2) d
+               group by pipeline_id) d on d.pipeline_id is not distinct from n.id
+    left join (select pipeline_id, count(*) filter (where state = 'blank') as blank,
+                      count(*) filter (where state = 'truncated') as truncated
+               from row_state group by pipeline_id) r on r.pipeline_id = n.id
+    left join (select pipeline_id, sum(written + cleared + unchanged) as rows from activity
+               where at > clock_timestamp() - interval '5 minutes' group by pipeline_id) a on a.pipeline_id = n.id
+    order by n.id
+$$;
+COMMENT ON FUNCTION pgembedd.metrics() IS 'For a monitor: each pipeline with what is queued in each lane and since when, what failed and why, and how fast it goes.';
 CREATE FUNCTION pgembedd.models() RETURNS TABLE(pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4488,6 +4695,7 @@ declare
 begin
     update pipeline p set state = 'paused', state_reason = 'paused by ' || current_user, state_since = clock_timestamp()
     where p.id = found_one.id;
+    perform _tell('paused', found_one.id);
 end $$;
 COMMENT ON FUNCTION pgembedd.pause(name text) IS 'Keep enqueueing, stop embedding. What is in flight is finished.';
 CREATE FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) RETURNS text
@@ -4600,7 +4808,7 @@ begin
     update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp()
     where p.id = found_one.id returning * into found_one;
     perform _regenerate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
-    perform _wake(found_one.queue);
+    perform _wake(found_one.queue), _tell('resumed', found_one.id);
 end $$;
 COMMENT ON FUNCTION pgembedd.resume(name text) IS 'Go on after a pause or after what stopped the pipeline has been mended.';
 CREATE FUNCTION pgembedd.retention() RETURNS bigint
@@ -4618,6 +4826,7 @@ declare
 begin
     delete from activity a where a.at < clock_timestamp() - interval '1 day';
     get diagnostics total = row_count;
+    delete from sample s where s.at < clock_timestamp() - interval '1 day';
     for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
         begin
             if one.embedding_table is not null then
@@ -4648,6 +4857,7 @@ CREATE FUNCTION pgembedd.retry_failed(name text DEFAULT NULL::text, reason text 
 declare
     item record;
     retried bigint := 0;
+    pipelines integer[];  -- of each job its pipeline
     only_id integer := case when name is not null then (_pipeline(name)).id end;
 begin
     for item in
@@ -4662,7 +4872,10 @@ begin
         using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;
+        pipelines := pipelines || item.pipeline_id;
     end loop;
+    perform _tell('retried', r.id, jsonb_build_object('jobs', r.jobs, 'reason', retry_failed.reason))
+    from (select p.id, count(*) as jobs from unnest(pipelines) as p(id) group by p.id) r;
     return retried;
 end $_$;
 COMMENT ON FUNCTION pgembedd.retry_failed(name text, reason text) IS 'Put dead letters back into the queue: of one pipeline or of all, of one reason or of any. Returns how many.';
@@ -4693,12 +4906,7 @@ CREATE FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) RETURNS
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
-    update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
-    where p.id = stop_pipeline.pipeline_id and p.state = 'running';
-    if found then
-        perform pg_notify('pgembedd_events',
-            jsonb_build_object('event', 'stopped', 'pipeline', pipeline_id, 'reason', reason)::text);
-    end if;
+    perform _stop(pipeline_id, reason, reason);
 end $$;
 CREATE FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) RETURNS TABLE(msg_id bigint, outcome text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4748,7 +4956,7 @@ begin
         _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag), _tell_stored(pipeline_id, queue, outcomes, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
@@ -4801,7 +5009,8 @@ begin
           tokens_kept, (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag),
+            _tell_stored(pipeline_id, queue, outcomes, lag);
     perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -4848,7 +5057,8 @@ begin
             -- Somebody alters the table, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;
             when others then  -- whatever it is, it is this pipeline's alone
-                perform stop_pipeline(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name));
+                perform _stop(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
+                    'The sweep failed; pgembedd.status says of what.');
         end;
     end loop;
     return swept;
@@ -4892,6 +5102,9 @@ begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
     perform _forget_questions();
     select i.* into state from installation i;
+    if state.sample_due_at <= clock_timestamp() then
+        perform _take_sample();
+    end if;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
         swept := sweep(only_due => true);
@@ -5015,6 +5228,7 @@ CREATE TABLE pgembedd.installation (
     swept_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     retained_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     indexes_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    sample_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT installation_only_row_check CHECK (only_row),
     CONSTRAINT installation_pgmq_install_check CHECK ((pgmq_install = ANY (ARRAY['found'::text, 'extension'::text, 'sql'::text])))
 );
@@ -5036,6 +5250,18 @@ CREATE TABLE pgembedd.row_state (
     CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
 );
 COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
+CREATE TABLE pgembedd.sample (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    pipeline_id integer,
+    queued bigint NOT NULL,
+    backfill bigint NOT NULL,
+    oldest_age interval,
+    backfill_oldest_age interval,
+    failing bigint NOT NULL,
+    dead bigint NOT NULL
+);
+COMMENT ON TABLE pgembedd.sample IS 'What was queued at a time, of the pipelines that had anything: one row each, at most once a minute. Kept for a day.';
+COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead then.';
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
@@ -5128,6 +5354,7 @@ ALTER TABLE ONLY pgembedd.row_state
 ALTER TABLE ONLY pgembedd.schema_revision
     ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
+CREATE INDEX sample_at_idx ON pgembedd.sample USING btree (at);
 ALTER TABLE ONLY pgembedd.activity
     ADD CONSTRAINT activity_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.dead_letter
@@ -5136,6 +5363,8 @@ ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES pgembedd.pipeline(id);
 ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.sample
+    ADD CONSTRAINT sample_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
@@ -5165,6 +5394,7 @@ REVOKE ALL ON FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns t
 REVOKE ALL ON FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_history(since interval, bucket interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_question(question pgembedd.question, timeout interval) FROM PUBLIC;
@@ -5338,6 +5568,7 @@ REVOKE ALL ON FUNCTION pgembedd._sharing_index(queue text, online boolean) FROM 
 REVOKE ALL ON FUNCTION pgembedd._sharing_index_name(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sound(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._stop(pipeline_id integer, reason text, told_reason text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stored(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._successor(current pgembedd.pipeline, shadow text) FROM PUBLIC;
@@ -5351,10 +5582,15 @@ REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take(queue text, chosen text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take_back(id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take_sample() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._target(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tell(event text, pipeline_id integer, told jsonb, name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tell_created(made pgembedd.pipeline, queued bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tell_stored(pipeline_id integer, queue text, outcomes text[], lag interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._trace_headers() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_warning(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -5399,11 +5635,14 @@ REVOKE ALL ON FUNCTION pgembedd.grant_embed(role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.grant_worker(role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.hear_questions() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.hear_questions() TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.history(name text, since interval, bucket interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.index_statements(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.lanes() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.lanes() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.metrics() FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.models() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.pause(name text) FROM PUBLIC;

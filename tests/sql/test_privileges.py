@@ -25,6 +25,7 @@ WORKER_FUNCTIONS = {
     "hear_questions()",
     "lanes()",
     "mark_alone(text,bigint,integer)",
+    "metrics()",
     "models()",
     "pin_model(integer,text)",
     "read(integer,jsonb[])",

@@ -16,7 +16,8 @@ COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "Dockerfile"
 UNIT = ROOT / "deploy" / "pgembedd.service"
 KUBERNETES = ROOT / "deploy" / "kubernetes.yaml"
-FILES = (COMPOSE, DOCKERFILE, UNIT, KUBERNETES)
+DROP_IN = ROOT / "deploy" / "pgembedd.service.d" / "http.conf"
+FILES = (COMPOSE, DOCKERFILE, UNIT, DROP_IN, KUBERNETES)
 
 STOP_S = Settings().grace_s + LAST_S  # what a drain takes at most
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "up": "up",
     "run": "run",
     "serve": "serve",
+    "health": "health",
     "demo": "demo",
     "status": "status",
     "truncated": "truncated",

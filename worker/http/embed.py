@@ -142,7 +142,7 @@ def _bytes(text: str) -> int:
 
 
 def _raw(embedder: Embedder, texts: list[str], asked: EmbedRequest) -> list[Any]:
-    parts = embedder.run(texts, mean_pool=asked.mean_pool, normalize=asked.normalize)
+    parts = embedder.run(texts, mean_pool=asked.mean_pool, normalize=asked.normalize, kind=asked.kind)
     return list(parts)
 
 
