@@ -136,7 +136,7 @@ class Questions:
             self._line.decline(question, str(error))
             return None
         try:
-            return embedder.start([question.text], kind=question.kind)
+            return embedder.start([question.text], kind=question.kind, urgent=True)  # whatever it is, somebody waits
         except Exception as error:
             return Failed(error)
 
