@@ -120,7 +120,7 @@ def register_type(connection: psycopg.Connection, schema: str) -> None:
     register_vector(connection)
 
 
-def _statement(where: Target, as_owner: bool) -> sql.Composed:
+def _statement(where: Target, as_owner: bool = False) -> sql.Composed:
     embedding = sql.Identifier("s", where.embedding_column)
     distance = sql.SQL("{} operator({}.{}) %(vector)s::{}").format(
         embedding,

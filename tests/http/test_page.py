@@ -273,7 +273,7 @@ def test_a_database_without_our_schema_says_so(empty_database: Database, model: 
     "key", ["id bigint primary key", "id bigint, at timestamptz default now(), primary key (id, at)"]
 )
 def test_a_content_function_runs_with_the_rights_of_the_tables_owner(
-    database: Database, roles: Roles, model: Session, key: str
+    roles: Roles, database: Database, model: Session, key: str
 ) -> None:
     owner = roles.make("author")
     with database.connect() as connection:
