@@ -170,8 +170,10 @@ begin
                 question.id, least(interval '200 ms', deadline - clock_timestamp()));
             exit when num_nonnulls(answer.embedding, answer.refusal) > 0 or clock_timestamp() >= deadline;
         end loop;
-        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, format('select pgembedd._forget_question(%L)', question.id);
+        if num_nonnulls(answer.embedding, answer.refusal) = 0 then
+            execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+            using line, format('select pgembedd._forget_question(%L)', question.id);
+        end if;
         perform _disconnect(line);
     exception when query_canceled or others then
         perform _disconnect(line), _take_back(question.id);
@@ -282,7 +284,7 @@ begin
     perform pg_notify('pgembedd_questions', '');
 end $$;
 
--- Wait so long for the answer; nulls when it has not come. It looks more seldom the longer it takes, so that it adds a
+-- Wait so long for the answer, which ends the question; nulls when it has not come. It looks more seldom the longer it takes, so that it adds a
 -- twentieth to the time at most, and fifty callers that wait for one worker do not take its processor from it.
 create or replace function pgembedd._await_answer(id uuid, patience interval, out embedding text, out refusal text)
 language plpgsql security definer
@@ -298,11 +300,14 @@ begin
         into found_one from question q where q.id = $1;
         embedding := found_one.embedding;
         refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.' else found_one.refusal end;
-        exit when num_nonnulls(embedding, refusal) > 0;
-        if clock_timestamp() >= began + patience then
+        if num_nonnulls(embedding, refusal) > 0 then
+            delete from question q where q.id = $1;
+            exit;
+        elsif clock_timestamp() >= began + patience then
             hearers := _hearers();
             if hearers is null then
                 refusal := 'The worker ended before it answered, and no other one is connected: start one with `pgembedd run`.';
+                delete from question q where q.id = $1;
             elsif not found_one.taken_by = any (hearers) then
                 perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it
             end if;

@@ -294,11 +294,14 @@ begin
         into found_one from question q where q.id = $1;
         embedding := found_one.embedding;
         refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.' else found_one.refusal end;
-        exit when num_nonnulls(embedding, refusal) > 0;
-        if clock_timestamp() >= began + patience then
+        if num_nonnulls(embedding, refusal) > 0 then
+            delete from question q where q.id = $1;
+            exit;
+        elsif clock_timestamp() >= began + patience then
             hearers := _hearers();
             if hearers is null then
                 refusal := 'The worker ended before it answered, and no other one is connected: start one with `pgembedd run`.';
+                delete from question q where q.id = $1;
             elsif not found_one.taken_by = any (hearers) then
                 perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it
             end if;
@@ -2954,8 +2957,10 @@ begin
                 question.id, least(interval '200 ms', deadline - clock_timestamp()));
             exit when num_nonnulls(answer.embedding, answer.refusal) > 0 or clock_timestamp() >= deadline;
         end loop;
-        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, format('select pgembedd._forget_question(%L)', question.id);
+        if num_nonnulls(answer.embedding, answer.refusal) = 0 then
+            execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+            using line, format('select pgembedd._forget_question(%L)', question.id);
+        end if;
         perform _disconnect(line);
     exception when query_canceled or others then
         perform _disconnect(line), _take_back(question.id);
