@@ -4532,6 +4532,25 @@ begin
     execute format('grant execute on function pgembedd.embed to %s', role);
 end $$;
 COMMENT ON FUNCTION pgembedd.grant_embed(role regrole) IS 'Let a role call pgembedd.embed().';
+CREATE FUNCTION pgembedd.grant_operator(role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    function regprocedure;
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    -- A search asks `pipeline` where a pipeline's rows and vectors are; the rest is to look at.
+    execute format('grant select on pgembedd.pipeline, pgembedd.failures, pgembedd.truncated to %s', role);
+    for function in
+        select f.oid::regprocedure from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace
+          and f.proname in ('overview', 'history', 'metrics', 'retry_failed', 'schema_version')
+    loop
+        execute format('grant execute on function %s to %s', function, role);
+    end loop;
+end $$;
+COMMENT ON FUNCTION pgembedd.grant_operator(role regrole) IS 'Let a role see status, history and failures, and put dead letters back. Failures may hold content.';
 CREATE FUNCTION pgembedd.grant_worker(role regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4561,7 +4580,7 @@ begin
 end $$;
 COMMENT ON FUNCTION pgembedd.hear_questions() IS 'Answer questions in this session from now on.';
 CREATE FUNCTION pgembedd.history(name text DEFAULT NULL::text, since interval DEFAULT '01:00:00'::interval, bucket interval DEFAULT '00:01:00'::interval) RETURNS TABLE(pipeline text, at timestamp with time zone, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, embedded bigint, rows_per_minute numeric, lag interval)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 #variable_conflict use_column
@@ -4691,6 +4710,80 @@ CREATE FUNCTION pgembedd.models() RETURNS TABLE(pipeline_id integer, pipeline te
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id $$;
+CREATE TABLE pgembedd.activity (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    pipeline_id integer NOT NULL,
+    written integer NOT NULL,
+    cleared integer NOT NULL,
+    unchanged integer NOT NULL,
+    gone integer NOT NULL,
+    lag interval
+);
+COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
+CREATE TABLE pgembedd.row_state (
+    pipeline_id integer NOT NULL,
+    key jsonb NOT NULL,
+    state text NOT NULL,
+    dropped_tokens integer,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
+);
+COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
+CREATE VIEW pgembedd.status AS
+ SELECT p.name AS pipeline,
+        CASE
+            WHEN pgembedd._exists(p.source) THEN (p.source)::text
+            ELSE p.source_name
+        END AS source,
+    COALESCE(p.embedding_column,
+        CASE
+            WHEN pgembedd._exists(p.embedding_table) THEN (p.embedding_table)::text
+            ELSE p.embedding_table_name
+        END) AS destination,
+    p.model,
+    p.fingerprint,
+    p.state,
+    p.state_reason AS reason,
+    (COALESCE(q.fresh, (0)::numeric))::bigint AS queued,
+    (COALESCE(q.backfill, (0)::numeric))::bigint AS backfill,
+    (clock_timestamp() - q.oldest) AS oldest_age,
+    (COALESCE(q.failing, (0)::numeric))::bigint AS failing,
+    COALESCE(r.dead, (0)::bigint) AS dead,
+    COALESCE(r.blank, (0)::bigint) AS blank,
+    COALESCE(r.truncated, (0)::bigint) AS truncated,
+    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
+    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
+    a.lag,
+    pgembedd._index_state(p.*) AS index,
+    p.index_due_at
+   FROM (((pgembedd.pipeline p
+     LEFT JOIN ( SELECT _queued.pipeline_id,
+            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'fresh'::text)) AS fresh,
+            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'backfill'::text)) AS backfill,
+            sum(_queued.failing) AS failing,
+            min(_queued.oldest) AS oldest
+           FROM pgembedd._queued() _queued(pipeline_id, lane, queued, failing, oldest)
+          GROUP BY _queued.pipeline_id) q ON ((q.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT row_state.pipeline_id,
+            count(*) FILTER (WHERE (row_state.state = 'dead'::text)) AS dead,
+            count(*) FILTER (WHERE (row_state.state = 'blank'::text)) AS blank,
+            count(*) FILTER (WHERE (row_state.state = 'truncated'::text)) AS truncated
+           FROM pgembedd.row_state
+          GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT activity.pipeline_id,
+            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
+            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
+           FROM pgembedd.activity
+          WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
+          GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
+COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
+CREATE FUNCTION pgembedd.overview() RETURNS SETOF pgembedd.status
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$ select * from pgembedd.status $$;
+COMMENT ON FUNCTION pgembedd.overview() IS 'What the view status shows, for a role that was named with grant_operator().';
 CREATE FUNCTION pgembedd.pause(name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4856,7 +4949,7 @@ begin
 end $_$;
 COMMENT ON FUNCTION pgembedd.retention() IS 'Forget activity over a day old, and what is noted about rows that are gone. Returns how much.';
 CREATE FUNCTION pgembedd.retry_failed(name text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
 declare
@@ -5177,17 +5270,6 @@ begin
     call pgembedd._wait_for_row(name, pgembedd._key_from_text(pgembedd._pipeline(name), id), timeout);
 end $$;
 COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval) IS 'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
-CREATE TABLE pgembedd.activity (
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    pipeline_id integer NOT NULL,
-    written integer NOT NULL,
-    cleared integer NOT NULL,
-    unchanged integer NOT NULL,
-    gone integer NOT NULL,
-    lag interval
-);
-COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
-COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 CREATE TABLE pgembedd.dead_letter (
     id bigint NOT NULL,
     pipeline_id integer,
@@ -5246,15 +5328,6 @@ ALTER TABLE pgembedd.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
-CREATE TABLE pgembedd.row_state (
-    pipeline_id integer NOT NULL,
-    key jsonb NOT NULL,
-    state text NOT NULL,
-    dropped_tokens integer,
-    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
-);
-COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
 CREATE TABLE pgembedd.sample (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer,
@@ -5265,59 +5338,11 @@ CREATE TABLE pgembedd.sample (
     failing bigint NOT NULL,
     dead bigint NOT NULL
 );
-COMMENT ON TABLE pgembedd.sample IS 'What was queued at a time, of the pipelines that had anything: one row each, at most once a minute. Kept for a day.';
-COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead then.';
+COMMENT ON TABLE pgembedd.sample IS 'What was queued at a time, by pipeline: one row each that had anything, at most once a minute. Kept for a day.';
+COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead.';
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
-CREATE VIEW pgembedd.status AS
- SELECT p.name AS pipeline,
-        CASE
-            WHEN pgembedd._exists(p.source) THEN (p.source)::text
-            ELSE p.source_name
-        END AS source,
-    COALESCE(p.embedding_column,
-        CASE
-            WHEN pgembedd._exists(p.embedding_table) THEN (p.embedding_table)::text
-            ELSE p.embedding_table_name
-        END) AS destination,
-    p.model,
-    p.fingerprint,
-    p.state,
-    p.state_reason AS reason,
-    (COALESCE(q.fresh, (0)::numeric))::bigint AS queued,
-    (COALESCE(q.backfill, (0)::numeric))::bigint AS backfill,
-    (clock_timestamp() - q.oldest) AS oldest_age,
-    (COALESCE(q.failing, (0)::numeric))::bigint AS failing,
-    COALESCE(r.dead, (0)::bigint) AS dead,
-    COALESCE(r.blank, (0)::bigint) AS blank,
-    COALESCE(r.truncated, (0)::bigint) AS truncated,
-    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
-    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
-    a.lag,
-    pgembedd._index_state(p.*) AS index,
-    p.index_due_at
-   FROM (((pgembedd.pipeline p
-     LEFT JOIN ( SELECT _queued.pipeline_id,
-            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'fresh'::text)) AS fresh,
-            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'backfill'::text)) AS backfill,
-            sum(_queued.failing) AS failing,
-            min(_queued.oldest) AS oldest
-           FROM pgembedd._queued() _queued(pipeline_id, lane, queued, failing, oldest)
-          GROUP BY _queued.pipeline_id) q ON ((q.pipeline_id = p.id)))
-     LEFT JOIN ( SELECT row_state.pipeline_id,
-            count(*) FILTER (WHERE (row_state.state = 'dead'::text)) AS dead,
-            count(*) FILTER (WHERE (row_state.state = 'blank'::text)) AS blank,
-            count(*) FILTER (WHERE (row_state.state = 'truncated'::text)) AS truncated
-           FROM pgembedd.row_state
-          GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
-     LEFT JOIN ( SELECT activity.pipeline_id,
-            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
-            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
-           FROM pgembedd.activity
-          WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
-          GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
-COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
 CREATE VIEW pgembedd.truncated AS
  SELECT p.name AS pipeline,
     r.key,
@@ -5637,6 +5662,7 @@ GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts int
 REVOKE ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.grant_embed(role regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.grant_operator(role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.grant_worker(role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.hear_questions() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.hear_questions() TO pgembedd_worker;
@@ -5650,6 +5676,7 @@ REVOKE ALL ON FUNCTION pgembedd.metrics() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.models() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.overview() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.pause(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
