@@ -217,6 +217,14 @@ begin
     loop
         execute format('drop trigger %I on %s', item.tgname, item.source);
     end loop;
+    for item in  -- what returns the rows of a view goes before it
+        select p.oid::regprocedure as function from pg_catalog.pg_proc p
+        join pg_catalog.pg_type t on t.oid = p.prorettype
+        join pg_catalog.pg_class c on c.oid = t.typrelid
+        where p.pronamespace = 'pgembedd'::regnamespace and c.relkind = 'v'
+    loop
+        execute format('drop function %s', item.function);
+    end loop;
     select string_agg(c.oid::regclass::text, ', ') into list
     from pg_catalog.pg_class c where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v';
     if list is not null then execute 'drop view ' || list; end if;
