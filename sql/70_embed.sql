@@ -341,29 +341,38 @@ create or replace function pgembedd.take_questions(at_most integer default 8)
 returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set enable_seqscan = off  -- an old snapshot somewhere keeps what was deleted: look at none of it
 as $$
 #variable_conflict use_column
+declare
+    at_present timestamptz := clock_timestamp();
 begin
-    perform _forget_questions();
+    perform _forget_questions(at_present - interval '10 s');
     return query
-        update question q set taken_by = pg_backend_pid()
-        where q.id in (
+        with picked as materialized (
             select f.id from question f
-            where f.embedding is null and f.refusal is null and f.expires_at > clock_timestamp()
+            where f.expires_at > at_present and f.embedding is null and f.refusal is null
               and (f.taken_by is null or not f.taken_by = any (_hearers()))
               and not pg_backend_pid() = any (f.declined_by)
             order by f.asked_at limit at_most for update skip locked)
+        update question q set taken_by = pg_backend_pid() from picked where q.id = picked.id
         returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model), q.kind, q.content;
 end $$;
 comment on function pgembedd.take_questions is 'Texts that wait in pgembedd.embed() for their vectors; at most so many.';
 
-create or replace function pgembedd._forget_questions() returns void
-language sql
+-- Delete the questions that have expired since then.
+create or replace function pgembedd._forget_questions(since timestamptz default '-infinity') returns void
+language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set enable_seqscan = off
 as $$
-    delete from question q where q.id in (
-        select f.id from question f where f.expires_at < clock_timestamp() for update skip locked)
-$$;
+declare
+    at_present timestamptz := clock_timestamp();
+begin
+    delete from question q using (
+        select f.id from question f where f.expires_at >= since and f.expires_at < at_present for update skip locked) f
+    where q.id = f.id;
+end $$;
 
 -- Of each question its vector, or a sentence why there is none. Returns how many were still this session's.
 create or replace function pgembedd.answer_questions(ids uuid[], embeddings vector[], refusals text[]) returns integer

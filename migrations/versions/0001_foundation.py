@@ -170,6 +170,7 @@ create unlogged table pgembedd.question (
     embedding         real[],
     refusal           text
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+create index question_expires_at_idx on pgembedd.question (expires_at);
 comment on table pgembedd.question is
     'Texts that wait in embed() for their vectors, each until its caller has the answer.';
 comment on column pgembedd.question.taken_by is
