@@ -170,6 +170,7 @@ create unlogged table pgembedd.question (
     embedding         real[],
     refusal           text
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+create index question_expires_at_idx on pgembedd.question (expires_at);
 comment on table pgembedd.question is
     'Texts that wait in embed() for their vectors, each until its caller has the answer.';
 comment on column pgembedd.question.taken_by is
@@ -216,6 +217,14 @@ begin
         where f.pronamespace = 'pgembedd_code'::regnamespace and not t.tgisinternal and t.tgparentid = 0
     loop
         execute format('drop trigger %I on %s', item.tgname, item.source);
+    end loop;
+    for item in  -- what returns the rows of a view goes before it
+        select p.oid::regprocedure as function from pg_catalog.pg_proc p
+        join pg_catalog.pg_type t on t.oid = p.prorettype
+        join pg_catalog.pg_class c on c.oid = t.typrelid
+        where p.pronamespace = 'pgembedd'::regnamespace and c.relkind = 'v'
+    loop
+        execute format('drop function %s', item.function);
     end loop;
     select string_agg(c.oid::regclass::text, ', ') into list
     from pg_catalog.pg_class c where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v';
