@@ -101,6 +101,14 @@ class HttpSettings:
     http_timeout_s: float = setting(
         60.0, "PGEMBEDD_HTTP_TIMEOUT_S", "Seconds a request may wait for its vectors, and a body for its end."
     )
+    http_max_listeners: int = setting(
+        64, "PGEMBEDD_HTTP_MAX_LISTENERS", "Most clients that follow the events at a time; 0: none may."
+    )
+    http_heartbeat_s: float = setting(
+        15.0,
+        "PGEMBEDD_HTTP_HEARTBEAT_S",
+        "Seconds of silence after which a client that follows the events gets a comment.",
+    )
     http_cors_origins: str = setting(
         "",
         "PGEMBEDD_HTTP_CORS_ORIGINS",
@@ -131,6 +139,8 @@ MINIMUM: dict[str, float] = {
     "http_max_tokens": 1,
     "http_max_waiting": 1,
     "http_timeout_s": 0.1,
+    "http_max_listeners": 0,
+    "http_heartbeat_s": 0.5,
 }
 
 MAXIMUM: dict[str, float] = {
@@ -148,6 +158,8 @@ MAXIMUM: dict[str, float] = {
     "http_max_tokens": 1_000_000_000,
     "http_max_waiting": 10_000_000,
     "http_timeout_s": 3_600,
+    "http_max_listeners": 10_000,
+    "http_heartbeat_s": 3_600,
 }
 
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")

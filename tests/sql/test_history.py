@@ -38,8 +38,8 @@ def test_a_tick_samples_both_lanes(documents: psycopg.Connection) -> None:
     create_pipeline(documents, name="quiet", embedding_column="other_embedding", backfill=False)
     tick(documents)
     documents.execute("update documents set title = 'x' where id < 3")
-    fail(documents, *[job for job in claim(documents) if job.pipeline == "documents" and job.id == 1])
-    fail(documents, *[job for job in claim(documents, BACKFILL) if job.id == 2], permanent=True)
+    fail(documents, next(job for job in claim(documents) if job.pipeline == "documents" and job.id == 1))
+    fail(documents, next(job for job in claim(documents, BACKFILL) if job.id == 2), permanent=True)
     tick(documents)
     assert rows(documents, SAMPLES) == [
         (None, 0, 3, 0, 0, False, True),

@@ -22,6 +22,7 @@ COMMANDS = {
     "health": "health",
     "demo": "demo",
     "status": "status",
+    "events": "events",
     "truncated": "truncated",
     "search": "search",
     "backfill": "backfill",
