@@ -3,7 +3,8 @@
 `pgembedd serve` at /embed and at /v1/embeddings; beside it, in the same run, the bare session asked by as many
 threads, and the server that one writes in ten minutes: FastAPI and fastembed as they come, on the same weights (needs
 `make bench-setup`; left out, and named, where it is not there). The client runs on the same cores as the servers. Every
-server's vectors are checked against the session's.
+server's vectors are checked against the session's. The processor time that a request costs its server says more than
+its rate where the machine does other things too.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,15 @@ SECONDS = 4.0
 
 BARE, NAIVE = "bare session", "FastAPI + fastembed"
 Ask = Callable[[Sequence[str], int], Load]
+Cpu = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """How it is asked, and the processor seconds that its process has used so far."""
+
+    ask: Ask
+    cpu_s: Cpu
 
 
 def questions(count: int, seed: int) -> list[str]:
@@ -48,15 +59,15 @@ def questions(count: int, seed: int) -> list[str]:
 
 
 @contextmanager
-def server(command: Sequence[str], port: int, **environment: str) -> Iterator[None]:
-    """A server in a process of its own, from its first answer to the end of the block."""
+def server(command: Sequence[str], port: int, **environment: str) -> Iterator[Cpu]:
+    """A server in a process of its own, from its first answer to the end of the block; gives its processor time."""
     process = subprocess.Popen(
         command, cwd=Path(__file__).parents[1], env={**os.environ, **OFFLINE, **environment},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         _await_port(process, port)
-        yield
+        yield lambda: _cpu_s(process.pid)
     finally:
         process.kill()
         process.communicate()
@@ -73,6 +84,11 @@ def _await_port(process: "subprocess.Popen[str]", port: int) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
@@ -104,15 +120,16 @@ def bare(session: Session) -> Ask:
     return ask
 
 
-def cases(session: Session, stack: ExitStack, missing: dict[str, str]) -> dict[str, Ask]:
+def cases(session: Session, stack: ExitStack, missing: dict[str, str]) -> dict[str, Case]:
     """All that are compared, with their servers started and their vectors checked."""
-    port, found = free_port(), {BARE: bare(session)}
+    port, found = free_port(), {BARE: Case(bare(session), time.process_time)}
     command = [sys.executable, "-m", "worker", "serve", "--no-database", "--http-port", str(port)]
-    stack.enter_context(server(command, port, PGEMBEDD_HTTP_MODELS=MODEL))
+    cpu_s = stack.enter_context(server(command, port, PGEMBEDD_HTTP_MODELS=MODEL))
     _check(session, answer(port, post("/embed", {"input": "a question"}))["embedding"])
     _check(session, answer(port, post("/v1/embeddings", {"input": "a question"}))["data"][0]["embedding"])
-    found["/embed"] = over_http(port, lambda text: {"input": text}, "/embed")
-    found["/v1/embeddings"] = over_http(port, lambda text: {"model": MODEL, "input": text}, "/v1/embeddings")
+    found["/embed"] = Case(over_http(port, lambda text: {"input": text}, "/embed"), cpu_s)
+    openai = over_http(port, lambda text: {"model": MODEL, "input": text}, "/v1/embeddings")
+    found["/v1/embeddings"] = Case(openai, cpu_s)
     if not interpreter(PEERS).exists():
         missing[NAIVE] = f"{PEERS} is not there"
         return found
@@ -120,9 +137,9 @@ def cases(session: Session, stack: ExitStack, missing: dict[str, str]) -> dict[s
     if not (chief := folder / "onnx" / "model.onnx").exists():
         write_stock_graph(folder, chief)
     command = [str(interpreter(PEERS)), "-W", "ignore", "-m", "bench.engines.naive_http", str(folder), str(port)]
-    stack.enter_context(server(command, port))
+    cpu_s = stack.enter_context(server(command, port))
     _check(session, answer(port, post("/embed", {"input": "a question"}))["embedding"])
-    found[NAIVE] = over_http(port, lambda text: {"input": text}, "/embed")
+    found[NAIVE] = Case(over_http(port, lambda text: {"input": text}, "/embed"), cpu_s)
     return found
 
 
@@ -134,26 +151,36 @@ def _check(session: Session, vector: list[float]) -> None:
 
 def measure(rounds: int, seconds: float, missing: dict[str, str]) -> list[Result]:
     """Each case once a round at each number of connections; the ratios are to the bare session's."""
-    rates: dict[int, dict[str, list[float]]] = {}
-    waits: dict[int, dict[str, list[float]]] = {}
+    results: list[Result] = []
     with Session(MODEL) as session, ExitStack() as stack:
-        asks = cases(session, stack, missing)
+        found = cases(session, stack, missing)
         for connections in CONNECTIONS:
-            counts = {name: _count(ask, connections, seconds) for name, ask in asks.items()}
-            rate, wait = rates.setdefault(connections, {}), waits.setdefault(connections, {})
-            for number in range(rounds):
-                for name, ask in asks.items():
-                    load = ask(questions(counts[name], number), connections)
-                    case = f"{name}, {connections}"
-                    rate.setdefault(case, []).append(load.per_s)
-                    for percentile in (50, 99):
-                        wait.setdefault(f"{case}, p{percentile}", []).append(load.percentile(percentile))
-    results = []
-    for connections in CONNECTIONS:
-        results += compare("http", "requests/s", rates[connections], f"{BARE}, {connections}")
-    for connections in CONNECTIONS:
-        results += compare("http", "s", waits[connections], f"{BARE}, {connections}, p50")
-    return results
+            results += _at(connections, found, rounds, seconds)
+    return sorted(results, key=lambda result: result.unit)
+
+
+def _at(connections: int, found: dict[str, Case], rounds: int, seconds: float) -> list[Result]:
+    """All cases at this number of connections: how many a second, how long each, and at what cost to the processor."""
+    rates: dict[str, list[float]] = {}
+    waits: dict[str, list[float]] = {}
+    costs: dict[str, list[float]] = {}
+    counts = {name: _count(case.ask, connections, seconds) for name, case in found.items()}
+    for number in range(rounds):
+        for name, case in found.items():
+            texts = questions(counts[name], number)
+            cpu_s = case.cpu_s()
+            load = case.ask(texts, connections)
+            shown = f"{name}, {connections}"
+            costs.setdefault(shown, []).append((case.cpu_s() - cpu_s) / len(texts))
+            rates.setdefault(shown, []).append(load.per_s)
+            for percentile in (50, 99):
+                waits.setdefault(f"{shown}, p{percentile}", []).append(load.percentile(percentile))
+    base = f"{BARE}, {connections}"
+    return [
+        *compare("http", "requests/s", rates, base),
+        *compare("http", "s", waits, f"{base}, p50"),
+        *compare("http", "processor s/request", costs, base),
+    ]
 
 
 def _count(ask: Ask, connections: int, seconds: float) -> int:
