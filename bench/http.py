@@ -156,7 +156,7 @@ def measure(rounds: int, seconds: float, missing: dict[str, str]) -> list[Result
         found = cases(session, stack, missing)
         for connections in CONNECTIONS:
             results += _at(connections, found, rounds, seconds)
-    return sorted(results, key=lambda result: result.unit)
+    return results
 
 
 def _at(connections: int, found: dict[str, Case], rounds: int, seconds: float) -> list[Result]:
@@ -170,17 +170,21 @@ def _at(connections: int, found: dict[str, Case], rounds: int, seconds: float) -
             texts = questions(counts[name], number)
             cpu_s = case.cpu_s()
             load = case.ask(texts, connections)
-            shown = f"{name}, {connections}"
-            costs.setdefault(shown, []).append((case.cpu_s() - cpu_s) / len(texts))
+            shown = f"{name}, {_plural(connections)}"
+            costs.setdefault(shown, []).append(1000 * (case.cpu_s() - cpu_s) / len(texts))
             rates.setdefault(shown, []).append(load.per_s)
             for percentile in (50, 99):
                 waits.setdefault(f"{shown}, p{percentile}", []).append(load.percentile(percentile))
-    base = f"{BARE}, {connections}"
+    base = f"{BARE}, {_plural(connections)}"
     return [
         *compare("http", "requests/s", rates, base),
+        *compare("http", "processor ms/request", costs, base),
         *compare("http", "s", waits, f"{base}, p50"),
-        *compare("http", "processor s/request", costs, base),
     ]
+
+
+def _plural(connections: int) -> str:
+    return f"{connections} connection{'s' * (connections > 1)}"
 
 
 def _count(ask: Ask, connections: int, seconds: float) -> int:
