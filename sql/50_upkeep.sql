@@ -111,6 +111,7 @@ declare
     indexes_due boolean;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
+    perform _forget_questions();
     select i.* into state from installation i;
     if state.sample_due_at <= clock_timestamp() then
         perform _take_sample();

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from worker.errors import ConfigurationError, OverloadedError
 from worker.model.pending import Kind, Text
 from worker.model.threads import usable_cores
-from worker.models import Embedded, Models
+from worker.models import Embedded, Embedder, Models
 
 MAX_BATCH_TOKENS = 8_192
 MAX_WAITING = 4_096
@@ -34,14 +34,14 @@ class Vectors:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    model: str
+    model: Embedder | str
     texts: tuple[Text, ...]
     kind: Kind
     tokens: int  # about
     future: Future[Embedded]
 
     @property
-    def company(self) -> tuple[str, Kind]:
+    def company(self) -> tuple[Embedder | str, Kind]:
         """Requests that agree in this may go together."""
         return self.model, self.kind
 
@@ -95,8 +95,8 @@ class Desk:
         self._waiting = 0  # texts
         self._closed = False
 
-    def ask(self, model: str, texts: Sequence[Text], kind: Kind = "query") -> Future[Embedded]:
-        """The texts' vectors to come; cancel the future when nobody wants them any more.
+    def ask(self, model: Embedder | str, texts: Sequence[Text], kind: Kind = "query") -> Future[Embedded]:
+        """The texts' vectors to come, by a model or by the one of that name; cancel the future when nobody wants them.
 
         The future raises what the model raised for these texts (ModelError, UnknownTokenError), whoever else's
         went with them. OverloadedError at once where too many texts wait, and after close().
@@ -149,7 +149,8 @@ class Desk:
         """All together; where that fails each alone, so that a text fails its own request only."""
         texts = [text for request in batch for text in request.texts]
         try:
-            embedder = self._models.named(batch[0].model)
+            model = batch[0].model
+            embedder = self._models.named(model) if isinstance(model, str) else model
             found = embedder.start(texts, kind=batch[0].kind, urgent=urgent).result()
         except BaseException as error:
             if len(batch) == 1:

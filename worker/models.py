@@ -117,6 +117,10 @@ class Models:
         """The model of that name, loaded now if it was not yet. ModelError when it cannot be had."""
         return self._get(name)
 
+    def at_hand(self, name: str) -> Embedder | None:
+        """The model of that name if it is loaded; never waits."""
+        return self._loaded.get(name)
+
     def loaded(self) -> list[str]:
         """The names of the models that are there; never waits for one that is being loaded."""
         return list(self._loaded)

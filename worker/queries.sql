@@ -80,6 +80,22 @@ select pgembedd.set_idle(%(idle)s)
 -- The upkeep, when it is due.
 select pgembedd.tick(%(sweep_every_s)s)
 
+-- name: hear_questions
+-- Hear of questions in this session, and show that somebody does.
+select pgembedd.hear_questions()
+
+-- name: take_questions
+-- Texts that wait in embed() for their vectors.
+select id, model, fingerprint, known, kind, content from pgembedd.take_questions(%(at_most)s)
+
+-- name: answer_questions
+-- Their vectors, or why there is none.
+select pgembedd.answer_questions(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[])
+
+-- name: decline_question
+-- Leave it to another worker.
+select pgembedd.decline_question(%(id)s, %(reason)s)
+
 -- name: may_index
 -- Whether this role may look after indexes at all: the owner of pgembedd, or a member.
 select pg_catalog.has_schema_privilege('pgembedd', 'usage')
@@ -257,7 +273,8 @@ order by x.nth
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
   and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                    'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version')
+                    'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
+                    'answer_questions', 'decline_question')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: doctor_owner
@@ -299,6 +316,20 @@ select p.name, p.state, p.state_reason, pgembedd._problem(p), p.model, p.fingerp
        s.queued + s.backfill, s.dead, extract(epoch from s.oldest_age)::float8,
        s.index, extract(epoch from clock_timestamp() - p.index_due_at)::float8
 from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by p.name
+
+-- name: doctor_may_embed
+-- Whether this role may try what embed() does: the owner, or a member.
+select pg_catalog.has_table_privilege('pgembedd.loopback', 'select')
+   and pg_catalog.has_function_privilege('pgembedd._embed_problem()', 'execute')
+
+-- name: doctor_embed
+-- Whether embed() is set up, what would do it, and how many workers answer.
+select exists (select from pgembedd.loopback) and pgembedd._dblink() is not null, pgembedd._embed_remedy(),
+       coalesce(cardinality(pgembedd._hearers()), 0)
+
+-- name: doctor_embed_problem
+-- What keeps embed() from reaching its own database, found by trying.
+select pgembedd._embed_problem()
 
 -- name: doctor_workers
 -- How many workers are connected to this database.
@@ -377,6 +408,29 @@ order by {distance} limit %(limit)s
 -- name: search_breadth
 -- How far HNSW looks, for this transaction.
 select set_config('hnsw.ef_search', %(breadth)s, true)
+
+-- name: overview
+-- What the page shows of each pipeline: status, for operators, too. What does not run comes first.
+select * from pgembedd.overview() order by state <> 'stopped', pipeline
+
+-- name: history
+-- The last hour of every pipeline by the minute; waits in seconds.
+select pipeline, at, (queued + backfill)::float8 as waiting, extract(epoch from oldest_age)::float8 as oldest_s,
+       extract(epoch from lag)::float8 as lag_s, rows_per_minute::float8 as rows_per_minute
+from pgembedd.history(since => '1 hour', bucket => '1 minute') order by pipeline, at
+
+-- name: failure_reasons
+-- Dead letters by pipeline and reason, the most frequent first.
+select f.pipeline, f.reason, count(*) as jobs, min(f.died_at) as first_at, max(f.died_at) as last_at
+from pgembedd.failures f group by f.pipeline, f.reason order by count(*) desc, f.pipeline, f.reason limit %(limit)s
+
+-- name: failures
+-- Dead letters one by one, the latest first; of any pipeline, of none (''), or of one.
+select f.pipeline, f.key::text as key, f.reason, f.attempts, f.enqueued_at, f.died_at, left(f.error, %(length)s) as error
+from pgembedd.failures f
+where (%(pipeline)s::text is null or coalesce(f.pipeline, '') = %(pipeline)s)
+  and (%(reason)s::text is null or f.reason = %(reason)s)
+order by f.died_at desc, f.pipeline, f.key limit %(limit)s offset %(offset)s
 
 -- name: metrics
 -- What a scrape says of the pipelines and their queues.

@@ -4,6 +4,7 @@ The writer's trace context travels in the message's headers; jobs without one ma
 that nothing asks for traces. Spans say how long and what became of it, never what a row holds, nor which one it is.
 """
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from worker.observe import Observer
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
+LAST_S = 2.0
 STAGES = {"content": "read", "model": "embed", "write": "store"}  # where an attempt fails, by its reason
 
 
@@ -31,6 +33,11 @@ class Traces(Observer):
         self._tracer = provider.get_tracer("pgembedd", version("pgembedd"))
         self._extract = TraceContextTextMapPropagator().extract
         self._lanes: dict[str, str] = {}
+
+    @property
+    def resource(self) -> Mapping[str, Any]:
+        """What the spans say of this process."""
+        return self._provider.resource.attributes
 
     def claimed(self, lane: str, jobs: Sequence[Job], seconds: float) -> None:
         """How long each waited, and the claim that ended it."""
@@ -82,8 +89,10 @@ class Traces(Observer):
         self._span(f"{method} {route}", traceparent, end - seconds, end, known, error, SpanKind.SERVER)
 
     def close(self) -> None:
-        """Send what is left."""
-        self._provider.shutdown()
+        """Send what is left, if there is somebody who takes it: the process does not wait for a collector."""
+        last = threading.Thread(target=self._provider.shutdown, daemon=True)
+        last.start()
+        last.join(LAST_S)
 
     def _job(
         self,

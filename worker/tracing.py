@@ -60,7 +60,7 @@ def _provider(names: list[str]) -> "TracerProvider":
     resource = Resource({"service.version": version("pgembedd")}).merge(Resource.create())
     if str(resource.attributes["service.name"]).startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": "pgembedd"}))
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     _log_as_events()

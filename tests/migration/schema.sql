@@ -280,6 +280,33 @@ begin
         execute format('alter table %s enable %s trigger %I', item.relation, item.mode, item.name);
     end loop;
 end $$;
+CREATE FUNCTION pgembedd._await_answer(id uuid, patience interval, OUT embedding text, OUT refusal text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    began timestamptz := clock_timestamp();
+    hearers integer[];
+    found_one record;
+begin
+    loop
+        select translate(q.embedding::text, '{}', '[]') as embedding, q.refusal, q.asked_at, q.taken_by
+        into found_one from question q where q.id = $1;
+        embedding := found_one.embedding;
+        refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.' else found_one.refusal end;
+        exit when num_nonnulls(embedding, refusal) > 0;
+        if clock_timestamp() >= began + patience then
+            hearers := _hearers();
+            if hearers is null then
+                refusal := 'The worker ended before it answered, and no other one is connected: start one with `pgembedd run`.';
+            elsif not found_one.taken_by = any (hearers) then
+                perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it
+            end if;
+            exit;
+        end if;
+        perform pg_sleep(least(greatest(extract(epoch from clock_timestamp() - found_one.asked_at) / 20, 0.001), 0.02));
+    end loop;
+end $_$;
 CREATE FUNCTION pgembedd._await_free(relation regclass, mode text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -572,6 +599,47 @@ begin
         perform _refuse(_hidden_from_owner(made.source));
     end if;
 end $$;
+CREATE UNLOGGED TABLE pgembedd.question (
+    id uuid NOT NULL,
+    model text NOT NULL,
+    fingerprint text,
+    kind text NOT NULL,
+    content text,
+    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    taken_by integer,
+    declined_by integer[] DEFAULT '{}'::integer[] NOT NULL,
+    embedding real[],
+    refusal text,
+    CONSTRAINT question_kind_check CHECK ((kind = ANY (ARRAY['query'::text, 'document'::text])))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
+COMMENT ON TABLE pgembedd.question IS 'Texts that wait in embed() for their vectors, each until its caller has the answer.';
+COMMENT ON COLUMN pgembedd.question.taken_by IS 'The process id of the session of the worker that answers it.';
+CREATE FUNCTION pgembedd._check_question(question pgembedd.question, timeout interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if _blank(question.content) then
+        perform _refuse('The text is blank, so it has no vector.', 'Give pgembedd.embed() some words; NULL gives NULL.');
+    elsif octet_length(question.content) > 1000000 then
+        perform _refuse(format('The text has %s bytes, and pgembedd.embed() takes 1,000,000.', octet_length(question.content)),
+            'No model reads so much: give it the beginning, or store the text in a table with a pipeline.');
+    elsif question.kind is null or question.kind not in ('query', 'document') then
+        perform _refuse(format('The kind %s is not known.', coalesce(quote_literal(question.kind), 'NULL')), 'It is ''query'' or ''document''.');
+    elsif timeout is null or timeout <= '0' or timeout > '10 min' then
+        perform _refuse(format('The timeout %s is not usable.', coalesce(timeout::text, 'NULL')), 'It is more than 0 and at most 10 minutes.');
+    elsif pg_is_in_recovery() then
+        perform _refuse('pgembedd.embed() does not work on a standby, where no question can be posted.', 'Call it on the primary.');
+    end if;
+    if not exists (select from loopback) or _dblink() is null then
+        perform _refuse('pgembedd.embed() is not set up in this database.', _embed_remedy());
+    elsif _hearers() is null then
+        raise exception 'No worker is connected that could embed the text.' using errcode = 'object_not_in_prerequisite_state',
+            hint = 'Start one with `pgembedd run`, or `pgembedd serve` where only questions are to be answered.';
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_room(current pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -772,6 +840,52 @@ CREATE FUNCTION pgembedd._claimed_for(message jsonb) RETURNS integer
            or p.content_function like '%.' || replace(replace(replace(
                 quote_ident(regexp_replace(message ->> 'contentFunction', '^.*\.', '')), '\', '\\'), '_', '\_'), '%', '\%'))
 $$;
+CREATE FUNCTION pgembedd._connect(line text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    through pgembedd.loopback := (select l from loopback l);
+    problem text;
+begin
+    execute format('select %s.dblink_connect($1, $2)', _dblink()) using line, _conninfo(through);
+exception when others then
+    get stacked diagnostics problem = pg_exception_detail;
+    raise exception 'pgembedd.embed() cannot connect to its own database as %: %', through.username,
+        coalesce(nullif(regexp_replace(btrim(problem), '\s*\n.*', ''), ''), sqlerrm) using errcode = sqlstate,
+        hint = 'pgembedd.embed_through() says where and as whom it connects; `pgembedd doctor` tries it.';
+end $_$;
+CREATE TABLE pgembedd.loopback (
+    only_row boolean DEFAULT true NOT NULL,
+    host text,
+    port integer,
+    username text NOT NULL,
+    password text,
+    options text,
+    secret uuid DEFAULT gen_random_uuid() NOT NULL,
+    CONSTRAINT loopback_only_row_check CHECK (only_row)
+);
+COMMENT ON TABLE pgembedd.loopback IS 'One row: where and as whom embed() connects to its own database. Written by embed_through().';
+CREATE FUNCTION pgembedd._conninfo(through pgembedd.loopback) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select string_agg(format('%s=''%s''', o.name, replace(replace(o.value, '\', '\\'), '''', '\''')), ' ') || ' ' || coalesce(through.options, '')
+    from (values
+        ('dbname', current_database()::text),
+        ('host', coalesce(through.host, _own_host())),
+        ('port', coalesce(through.port::text, current_setting('port'))),
+        ('user', through.username),
+        ('password', through.password),
+        ('application_name', 'pgembedd ask'),
+        ('connect_timeout', '5'),
+        ('gssencmode', 'disable'),
+        -- Encrypting what does not leave the machine would be most of what a connection costs.
+        ('sslmode', case when through.host is null then 'allow' else 'prefer' end),
+        -- Nobody else's defaults: every look must see what was committed before it.
+        ('options', '-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c statement_timeout=0')
+    ) as o(name, value) where o.value is not null
+$$;
 CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -910,6 +1024,12 @@ CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
+CREATE FUNCTION pgembedd._dblink() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'dblink'
+$$;
 CREATE FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -967,6 +1087,18 @@ begin
     end loop;
     return false;
 end $$;
+CREATE FUNCTION pgembedd._disconnect(line text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    open text[];
+begin
+    execute format('select %s.dblink_get_connections()', _dblink()) into open;
+    if line = any (open) then
+        execute format('select %s.dblink_disconnect($1)', _dblink()) using line;
+    end if;
+end $_$;
 CREATE FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1030,6 +1162,38 @@ begin
     end loop;
     return dropped;
 end $$;
+CREATE FUNCTION pgembedd._embed_problem() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    line text := 'pgembedd ' || gen_random_uuid();
+begin
+    if not exists (select from loopback) or _dblink() is null then
+        return 'it is not set up';
+    end if;
+    perform _connect(line);
+    begin
+        -- What it is there for: it may call the functions.
+        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+        using line, format('select pgembedd._forget_question(%L)', gen_random_uuid());
+    exception when others then
+        perform _disconnect(line);
+        return sqlerrm;
+    end;
+    perform _disconnect(line);
+    return null;
+exception when others then
+    return sqlerrm;
+end $_$;
+CREATE FUNCTION pgembedd._embed_remedy() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when _dblink() is null
+        then 'It needs the extension dblink, which comes with Postgres: as an administrator, create extension dblink; then, as the owner of pgembedd, select pgembedd.embed_through();'
+        else 'As the owner of pgembedd: select pgembedd.embed_through();' end
+$$;
 CREATE FUNCTION pgembedd._empty_column(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1283,6 +1447,17 @@ CREATE FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text,
              then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) else '' end,
         _pipeline_function(pipeline.id, 'forget'))
 $_$;
+CREATE FUNCTION pgembedd._forget_question(id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$ delete from question q where q.id = $1 $_$;
+CREATE FUNCTION pgembedd._forget_questions() RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    delete from question q where q.id in (
+        select f.id from question f where f.expires_at < clock_timestamp() for update skip locked)
+$$;
 CREATE FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1735,6 +1910,14 @@ begin
         end if;
     end loop;
 end $_$;
+CREATE FUNCTION pgembedd._grant_ask(username text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    execute format('grant usage on schema pgembedd to %I', username);
+    execute format('grant execute on function pgembedd._post_question, pgembedd._await_answer, pgembedd._forget_question to %I', username);
+end $$;
 CREATE FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1883,6 +2066,14 @@ CREATE FUNCTION pgembedd._hash(content text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select format('pg_catalog.sha256(pg_catalog.convert_to(coalesce(%s, ''''), ''UTF8''))', content) $$;
+CREATE FUNCTION pgembedd._hearers() RETURNS integer[]
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array_agg(l.pid) from pg_locks l
+    where l.locktype = 'advisory' and l.classid = 1885824356 and l.objid = 0 and l.objsubid = 2 and l.granted
+      and l.mode = 'ShareLock' and l.database = (select d.oid from pg_database d where d.datname = current_database())
+$$;
 CREATE FUNCTION pgembedd._hidden_from_owner(source regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1893,6 +2084,20 @@ CREATE FUNCTION pgembedd._hidden_from_owner(source regclass) RETURNS text
     from pg_class c join pg_roles r on r.oid = c.relowner
     where c.oid = source and c.relrowsecurity and c.relforcerowsecurity and not (r.rolsuper or r.rolbypassrls)
 $$;
+CREATE FUNCTION pgembedd._hmac(key bytea, message bytea) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    inner_pad bytea := decode(repeat('36', 64), 'hex');
+    outer_pad bytea := decode(repeat('5c', 64), 'hex');
+begin
+    for i in 0 .. length(key) - 1 loop
+        inner_pad := set_byte(inner_pad, i, get_byte(key, i) # 54);
+        outer_pad := set_byte(outer_pad, i, get_byte(key, i) # 92);
+    end loop;
+    return sha256(outer_pad || sha256(inner_pad || message));
+end $$;
 CREATE FUNCTION pgembedd._hnsw(made pgembedd.pipeline) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2390,6 +2595,42 @@ begin
         end loop;
     end loop;
 end $$;
+CREATE FUNCTION pgembedd._model_asked(pipeline text, model text, OUT wanted_model text, OUT wanted_fingerprint text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    one pgembedd.pipeline;
+    models text[];
+    fingerprints text[];
+begin
+    if pipeline is not null then
+        one := _pipeline(pipeline);
+        if model is not null and model <> one.model then
+            perform _refuse(format('The pipeline "%s" has the model %s, not %s.', one.name, one.model, model),
+                'Name the pipeline or the model, not both.');
+        end if;
+        wanted_model := one.model;
+        wanted_fingerprint := one.fingerprint;
+        return;
+    end if;
+    -- While a model is being changed the next one is there, too, and afterwards the previous one: not what is searched.
+    select array_agg(distinct p.model), array_agg(distinct p.fingerprint) filter (where p.fingerprint is not null)
+    into models, fingerprints
+    from pipeline p where case when _model_asked.model is null then p.shadow_of is null else p.model = _model_asked.model end;
+    wanted_model := coalesce(model, models[1]);
+    wanted_fingerprint := fingerprints[1];
+    if wanted_model is null then
+        perform _refuse('There is no pipeline, so nothing says which model is meant.',
+            'Name one with model => ''gte-small'', or make a pipeline with pgembedd.create_pipeline().');
+    elsif cardinality(models) > 1 then
+        perform _refuse(format('The pipelines have several models: %s.', array_to_string(models, ', ')),
+            'Name the one that you search, with pipeline => ''…''.');
+    elsif cardinality(fingerprints) > 1 then
+        perform _refuse(format('Pipelines hold vectors of several states of %s: %s.', wanted_model, array_to_string(fingerprints, ', ')),
+            'Name the one that you search, with pipeline => ''…''.');
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) RETURNS jsonb[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2530,6 +2771,15 @@ begin
         execute format('alter function %s owner to %s', signature, owner);
     end if;
 end $$;
+CREATE FUNCTION pgembedd._own_host() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when a.addresses && array['*', '0.0.0.0', 'localhost', '127.0.0.1'] then '127.0.0.1'
+                when a.addresses && array['::', '::1'] then '::1'
+                else nullif(a.addresses[1], '') end
+    from (select regexp_split_to_array(btrim(current_setting('listen_addresses')), '\s*,\s*') as addresses) a
+$$;
 CREATE FUNCTION pgembedd._owner(relation regclass) RETURNS regrole
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2595,6 +2845,15 @@ CREATE FUNCTION pgembedd._pipeline_of(message jsonb) RETURNS integer
             where p.source in (c.oid, pg_partition_root(c.oid))
               and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
 $$;
+CREATE FUNCTION pgembedd._post_question(id uuid, model text, fingerprint text, kind text, content text, timeout interval) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    insert into question (id, model, fingerprint, kind, content, expires_at)
+    values (id, model, fingerprint, kind, content, clock_timestamp() + timeout);
+    perform pg_notify('pgembedd_questions', '');
+end $$;
 CREATE FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2672,6 +2931,45 @@ begin
     end if;
 exception when others then
     raise notice 'The content of % could not be looked at: %', made.source, sqlerrm;
+end $_$;
+CREATE FUNCTION pgembedd._put_question(question pgembedd.question, timeout interval) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    deadline timestamptz := clock_timestamp() + timeout;
+    line text := 'pgembedd ' || gen_random_uuid();
+    answer record;
+begin
+    question.id := gen_random_uuid();
+    perform _connect(line);
+    begin
+        execute format('select * from %s.dblink($1, $2) as t(posted text)', _dblink()) using line, format(
+            'select pgembedd._post_question(%L, %L, %L, %L, %L, %L)',
+            question.id, question.model, question.fingerprint, question.kind, question.content, timeout);
+        loop
+            -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink hears nothing.
+            execute format('select * from %s.dblink($1, $2) as t(embedding text, refusal text)', _dblink()) into answer
+            using line, format('select embedding, refusal from pgembedd._await_answer(%L, %L)',
+                question.id, least(interval '200 ms', deadline - clock_timestamp()));
+            exit when num_nonnulls(answer.embedding, answer.refusal) > 0 or clock_timestamp() >= deadline;
+        end loop;
+        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+        using line, format('select pgembedd._forget_question(%L)', question.id);
+        perform _disconnect(line);
+    exception when query_canceled or others then
+        perform _disconnect(line), _take_back(question.id);
+        raise;
+    end;
+    if answer.refusal is not null then
+        raise exception '%', answer.refusal using errcode = 'object_not_in_prerequisite_state';
+    elsif answer.embedding is null then
+        raise exception 'No answer came within %, though % connected.', timeout,
+            case cardinality(coalesce(_hearers(), '{}')) when 1 then 'a worker is' else cardinality(coalesce(_hearers(), '{}')) || ' workers are' end
+            using errcode = 'object_not_in_prerequisite_state',
+            hint = 'They are busy, or still loading the model: ask again, give it longer with timeout => …, or start another worker.';
+    end if;
+    return answer.embedding;
 end $_$;
 CREATE FUNCTION pgembedd._qualified_type(type oid) RETURNS text
     LANGUAGE sql STABLE
@@ -2895,6 +3193,18 @@ begin
     get diagnostics released = row_count;
     return released;
 end $_$;
+CREATE FUNCTION pgembedd._remembered(secret uuid, key text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    memo text := current_setting('pgembedd.answer', true);  -- key, seal, answer
+begin
+    if starts_with(memo, key) and substr(memo, 65, 64) = _seal(secret, key, substr(memo, 129)) then
+        return substr(memo, 129);
+    end if;
+    return null;
+end $$;
 CREATE FUNCTION pgembedd._rename_both(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3171,6 +3481,21 @@ begin
         execute statement;
     end loop;
 end $_$;
+CREATE FUNCTION pgembedd._scram(password text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    salt bytea := uuid_send(gen_random_uuid());
+    salted bytea := _hmac(convert_to(password, 'UTF8'), salt || '\x00000001');
+begin
+    return format('SCRAM-SHA-256$1:%s$%s:%s', encode(salt, 'base64'),
+        encode(sha256(_hmac(salted, 'Client Key')), 'base64'), encode(_hmac(salted, 'Server Key'), 'base64'));
+end $_$;
+CREATE FUNCTION pgembedd._seal(secret uuid, key text, answer text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select encode(sha256(convert_to(secret || key || answer || secret, getdatabaseencoding())), 'hex') $$;
 CREATE FUNCTION pgembedd._shadow(current pgembedd.pipeline) RETURNS pgembedd.pipeline
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3389,6 +3714,22 @@ CREATE FUNCTION pgembedd._take(queue text, chosen text) RETURNS text
                 and a.attname = 'last_read_at' and not a.attisdropped)
             then ', last_read_at = clock_timestamp()' end, chosen)
 $_$;
+CREATE FUNCTION pgembedd._take_back(id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    line text := 'pgembedd ' || gen_random_uuid();
+begin
+    perform _connect(line);
+    begin
+        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+        using line, format('select pgembedd._forget_question(%L)', id);
+    exception when query_canceled or others then null;
+    end;
+    perform _disconnect(line);
+exception when query_canceled or others then null;  -- it expires, and the next worker that looks throws it away
+end $_$;
 CREATE FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3767,7 +4108,8 @@ CREATE FUNCTION pgembedd._worker_functions() RETURNS SETOF regprocedure
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
       and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version')
+                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
+                        'answer_questions', 'decline_question')
 $$;
 CREATE FUNCTION pgembedd._written_columns(source regclass, columns text[]) RETURNS text[]
     LANGUAGE sql STABLE
@@ -3782,6 +4124,20 @@ CREATE FUNCTION pgembedd._written_columns(source regclass, columns text[]) RETUR
     join pg_attribute written on written.attrelid = source and written.attgenerated = ''
                              and written.attnum = case named.attgenerated when '' then named.attnum else d.refobjsubid end
 $$;
+CREATE FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    answered integer;
+begin
+    update question q set embedding = a.embedding, refusal = a.refusal, content = null
+    from unnest(ids, embeddings, refusals) as a(id, embedding, refusal)
+    where q.id = a.id and q.taken_by = pg_backend_pid();
+    get diagnostics answered = row_count;
+    return answered;
+end $$;
+COMMENT ON FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) IS 'Give each question its vector, or a sentence why there is none.';
 CREATE FUNCTION pgembedd.backfill(name text, force boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3969,6 +4325,22 @@ begin
                                     adopt);
 end $$;
 COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
+CREATE FUNCTION pgembedd.decline_question(id uuid, reason text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    declined integer[];
+begin
+    update question q set taken_by = null, declined_by = q.declined_by || pg_backend_pid()
+    where q.id = decline_question.id and q.taken_by = pg_backend_pid() returning q.declined_by into declined;
+    if _hearers() <@ declined then
+        update question q set refusal = reason, content = null where q.id = decline_question.id;
+    else
+        perform pg_notify('pgembedd_questions', '');
+    end if;
+end $$;
+COMMENT ON FUNCTION pgembedd.decline_question(id uuid, reason text) IS 'Leave a question to another worker; the reason is the answer when all have declined.';
 CREATE FUNCTION pgembedd.diagnose(pipeline_id integer) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4036,6 +4408,57 @@ begin
     perform _foretell_return(gone);
 end $$;
 COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_vectors boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_vectors.';
+CREATE FUNCTION pgembedd.embed(content text, pipeline text DEFAULT NULL::text, model text DEFAULT NULL::text, kind text DEFAULT 'query'::text, timeout interval DEFAULT '00:00:05'::interval) RETURNS public.vector
+    LANGUAGE plpgsql STABLE SECURITY DEFINER COST 1000
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    question pgembedd.question;
+    secret uuid := (select l.secret from loopback l);
+    key text;
+    answer text;
+begin
+    if content is null then return null; end if;
+    select m.wanted_model, m.wanted_fingerprint into question.model, question.fingerprint from _model_asked(pipeline, model) m;
+    question.kind := kind;
+    question.content := content;
+    key := encode(sha256(convert_to(question::text, getdatabaseencoding())), 'hex');
+    answer := _remembered(secret, key);
+    if answer is null then
+        perform _check_question(question, timeout);
+        answer := _put_question(question, timeout);
+        perform set_config('pgembedd.answer', key || _seal(secret, key, answer) || answer, true);
+    end if;
+    return answer;
+end $$;
+COMMENT ON FUNCTION pgembedd.embed(content text, pipeline text, model text, kind text, timeout interval) IS 'The vector of a text, from a running worker: order by embedding <=> pgembedd.embed(''…''). Null for null.';
+CREATE FUNCTION pgembedd.embed_through(host text DEFAULT NULL::text, port integer DEFAULT NULL::integer, username text DEFAULT NULL::text, password text DEFAULT NULL::text, options text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    made text := 'pgembedd_ask_' || (select d.oid from pg_database d where d.datname = current_database());
+begin
+    if port is not null and port not between 1 and 65535 then
+        perform _refuse(format('%s is no port.', port), 'It is a number from 1 to 65535.');
+    elsif username is null and password is not null then
+        perform _refuse('A password without a username is nobody''s.', 'Give both, or neither: then a role is made.');
+    elsif username is not null and to_regrole(quote_ident(username)) is null then
+        perform _refuse(format('There is no role "%s".', username), 'Create it with LOGIN, or leave the username out: then one is made.');
+    end if;
+    if username is null then
+        password := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
+        execute format('%s role %I login noinherit password %L', case when to_regrole(made) is null then 'create' else 'alter' end,
+            made, _scram(password));
+    end if;
+    insert into loopback (host, port, username, password, options)
+    values (host, port, coalesce(username, made), password, options)
+    on conflict on constraint loopback_pkey do update
+    set host = excluded.host, port = excluded.port, username = excluded.username, password = excluded.password,
+        options = excluded.options, secret = excluded.secret;
+    perform _grant_ask(coalesce(username, made));
+end $$;
+COMMENT ON FUNCTION pgembedd.embed_through(host text, port integer, username text, password text, options text) IS 'Say where and as whom pgembedd.embed() connects to its own database; without a username a role is made for it.';
 CREATE FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) RETURNS SETOF bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4089,6 +4512,40 @@ begin
     end if;
     return next;
 end $_$;
+CREATE FUNCTION pgembedd.grant_embed(role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    vector_schema text := (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    if not has_schema_privilege(role, vector_schema, 'usage') then
+        execute format('grant usage on schema %I to %s', vector_schema, role);
+    end if;
+    execute format('grant execute on function pgembedd.embed to %s', role);
+end $$;
+COMMENT ON FUNCTION pgembedd.grant_embed(role regrole) IS 'Let a role call pgembedd.embed().';
+CREATE FUNCTION pgembedd.grant_operator(role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    function regprocedure;
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    -- A search asks `pipeline` where a pipeline's rows and vectors are; the rest is to look at.
+    execute format('grant select on pgembedd.pipeline, pgembedd.failures, pgembedd.truncated to %s', role);
+    for function in
+        select f.oid::regprocedure from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace
+          and f.proname in ('overview', 'history', 'metrics', 'retry_failed', 'schema_version')
+    loop
+        execute format('grant execute on function %s to %s', function, role);
+    end loop;
+end $$;
+COMMENT ON FUNCTION pgembedd.grant_operator(role regrole) IS 'Let a role see status, history and failures, and put dead letters back. Failures may hold content.';
 CREATE FUNCTION pgembedd.grant_worker(role regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4108,8 +4565,17 @@ begin
     end loop;
 end $$;
 COMMENT ON FUNCTION pgembedd.grant_worker(role regrole) IS 'Give a role of yours what a worker needs, and nothing more.';
+CREATE FUNCTION pgembedd.hear_questions() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    listen pgembedd_questions;
+    return pg_try_advisory_lock_shared(1885824356, 0);
+end $$;
+COMMENT ON FUNCTION pgembedd.hear_questions() IS 'Answer questions in this session from now on.';
 CREATE FUNCTION pgembedd.history(name text DEFAULT NULL::text, since interval DEFAULT '01:00:00'::interval, bucket interval DEFAULT '00:01:00'::interval) RETURNS TABLE(pipeline text, at timestamp with time zone, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, embedded bigint, rows_per_minute numeric, lag interval)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 #variable_conflict use_column
@@ -4239,6 +4705,80 @@ CREATE FUNCTION pgembedd.models() RETURNS TABLE(pipeline_id integer, pipeline te
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id $$;
+CREATE TABLE pgembedd.activity (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    pipeline_id integer NOT NULL,
+    written integer NOT NULL,
+    cleared integer NOT NULL,
+    unchanged integer NOT NULL,
+    gone integer NOT NULL,
+    lag interval
+);
+COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
+CREATE TABLE pgembedd.row_state (
+    pipeline_id integer NOT NULL,
+    key jsonb NOT NULL,
+    state text NOT NULL,
+    dropped_tokens integer,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
+);
+COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
+CREATE VIEW pgembedd.status AS
+ SELECT p.name AS pipeline,
+        CASE
+            WHEN pgembedd._exists(p.source) THEN (p.source)::text
+            ELSE p.source_name
+        END AS source,
+    COALESCE(p.embedding_column,
+        CASE
+            WHEN pgembedd._exists(p.embedding_table) THEN (p.embedding_table)::text
+            ELSE p.embedding_table_name
+        END) AS destination,
+    p.model,
+    p.fingerprint,
+    p.state,
+    p.state_reason AS reason,
+    (COALESCE(q.fresh, (0)::numeric))::bigint AS queued,
+    (COALESCE(q.backfill, (0)::numeric))::bigint AS backfill,
+    (clock_timestamp() - q.oldest) AS oldest_age,
+    (COALESCE(q.failing, (0)::numeric))::bigint AS failing,
+    COALESCE(r.dead, (0)::bigint) AS dead,
+    COALESCE(r.blank, (0)::bigint) AS blank,
+    COALESCE(r.truncated, (0)::bigint) AS truncated,
+    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
+    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
+    a.lag,
+    pgembedd._index_state(p.*) AS index,
+    p.index_due_at
+   FROM (((pgembedd.pipeline p
+     LEFT JOIN ( SELECT _queued.pipeline_id,
+            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'fresh'::text)) AS fresh,
+            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'backfill'::text)) AS backfill,
+            sum(_queued.failing) AS failing,
+            min(_queued.oldest) AS oldest
+           FROM pgembedd._queued() _queued(pipeline_id, lane, queued, failing, oldest)
+          GROUP BY _queued.pipeline_id) q ON ((q.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT row_state.pipeline_id,
+            count(*) FILTER (WHERE (row_state.state = 'dead'::text)) AS dead,
+            count(*) FILTER (WHERE (row_state.state = 'blank'::text)) AS blank,
+            count(*) FILTER (WHERE (row_state.state = 'truncated'::text)) AS truncated
+           FROM pgembedd.row_state
+          GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT activity.pipeline_id,
+            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
+            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
+           FROM pgembedd.activity
+          WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
+          GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
+COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
+CREATE FUNCTION pgembedd.overview() RETURNS SETOF pgembedd.status
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$ select * from pgembedd.status $$;
+COMMENT ON FUNCTION pgembedd.overview() IS 'What the view status shows, for a role that was named with grant_operator().';
 CREATE FUNCTION pgembedd.pause(name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4404,7 +4944,7 @@ begin
 end $_$;
 COMMENT ON FUNCTION pgembedd.retention() IS 'Forget activity over a day old, and what is noted about rows that are gone. Returns how much.';
 CREATE FUNCTION pgembedd.retry_failed(name text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
 declare
@@ -4625,6 +5165,24 @@ begin
     perform _swap(name, 'next', 'previous', force);
 end $$;
 COMMENT ON FUNCTION pgembedd.switch(name text, force boolean) IS 'Put the vectors that change_model() made in the place of the old ones, which stay beside them for rollback().';
+CREATE FUNCTION pgembedd.take_questions(at_most integer DEFAULT 8) RETURNS TABLE(id uuid, model text, fingerprint text, known boolean, kind text, content text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    perform _forget_questions();
+    return query
+        update question q set taken_by = pg_backend_pid()
+        where q.id in (
+            select f.id from question f
+            where f.embedding is null and f.refusal is null and f.expires_at > clock_timestamp()
+              and (f.taken_by is null or not f.taken_by = any (_hearers()))
+              and not pg_backend_pid() = any (f.declined_by)
+            order by f.asked_at limit at_most for update skip locked)
+        returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model), q.kind, q.content;
+end $$;
+COMMENT ON FUNCTION pgembedd.take_questions(at_most integer) IS 'Texts that wait in pgembedd.embed() for their vectors; at most so many.';
 CREATE FUNCTION pgembedd.tick(sweep_every_s double precision DEFAULT 60, retention_every_s double precision DEFAULT 3600) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4635,6 +5193,7 @@ declare
     indexes_due boolean;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
+    perform _forget_questions();
     select i.* into state from installation i;
     if state.sample_due_at <= clock_timestamp() then
         perform _take_sample();
@@ -4706,17 +5265,6 @@ begin
     call pgembedd._wait_for_row(name, pgembedd._key_from_text(pgembedd._pipeline(name), id), timeout);
 end $$;
 COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval) IS 'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
-CREATE TABLE pgembedd.activity (
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    pipeline_id integer NOT NULL,
-    written integer NOT NULL,
-    cleared integer NOT NULL,
-    unchanged integer NOT NULL,
-    gone integer NOT NULL,
-    lag interval
-);
-COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
-COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 CREATE TABLE pgembedd.dead_letter (
     id bigint NOT NULL,
     pipeline_id integer,
@@ -4775,15 +5323,6 @@ ALTER TABLE pgembedd.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
-CREATE TABLE pgembedd.row_state (
-    pipeline_id integer NOT NULL,
-    key jsonb NOT NULL,
-    state text NOT NULL,
-    dropped_tokens integer,
-    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
-);
-COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
 CREATE TABLE pgembedd.sample (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer,
@@ -4799,54 +5338,6 @@ COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
-CREATE VIEW pgembedd.status AS
- SELECT p.name AS pipeline,
-        CASE
-            WHEN pgembedd._exists(p.source) THEN (p.source)::text
-            ELSE p.source_name
-        END AS source,
-    COALESCE(p.embedding_column,
-        CASE
-            WHEN pgembedd._exists(p.embedding_table) THEN (p.embedding_table)::text
-            ELSE p.embedding_table_name
-        END) AS destination,
-    p.model,
-    p.fingerprint,
-    p.state,
-    p.state_reason AS reason,
-    (COALESCE(q.fresh, (0)::numeric))::bigint AS queued,
-    (COALESCE(q.backfill, (0)::numeric))::bigint AS backfill,
-    (clock_timestamp() - q.oldest) AS oldest_age,
-    (COALESCE(q.failing, (0)::numeric))::bigint AS failing,
-    COALESCE(r.dead, (0)::bigint) AS dead,
-    COALESCE(r.blank, (0)::bigint) AS blank,
-    COALESCE(r.truncated, (0)::bigint) AS truncated,
-    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
-    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
-    a.lag,
-    pgembedd._index_state(p.*) AS index,
-    p.index_due_at
-   FROM (((pgembedd.pipeline p
-     LEFT JOIN ( SELECT _queued.pipeline_id,
-            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'fresh'::text)) AS fresh,
-            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'backfill'::text)) AS backfill,
-            sum(_queued.failing) AS failing,
-            min(_queued.oldest) AS oldest
-           FROM pgembedd._queued() _queued(pipeline_id, lane, queued, failing, oldest)
-          GROUP BY _queued.pipeline_id) q ON ((q.pipeline_id = p.id)))
-     LEFT JOIN ( SELECT row_state.pipeline_id,
-            count(*) FILTER (WHERE (row_state.state = 'dead'::text)) AS dead,
-            count(*) FILTER (WHERE (row_state.state = 'blank'::text)) AS blank,
-            count(*) FILTER (WHERE (row_state.state = 'truncated'::text)) AS truncated
-           FROM pgembedd.row_state
-          GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
-     LEFT JOIN ( SELECT activity.pipeline_id,
-            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
-            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
-           FROM pgembedd.activity
-          WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
-          GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
-COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
 CREATE VIEW pgembedd.truncated AS
  SELECT p.name AS pipeline,
     r.key,
@@ -4869,6 +5360,8 @@ ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
+ALTER TABLE ONLY pgembedd.loopback
+    ADD CONSTRAINT loopback_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_embedding_table_key UNIQUE (embedding_table);
 ALTER TABLE ONLY pgembedd.pipeline
@@ -4879,6 +5372,8 @@ ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_shadow_of_key UNIQUE (shadow_of);
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_source_embedding_column_key UNIQUE (source, embedding_column);
+ALTER TABLE ONLY pgembedd.question
+    ADD CONSTRAINT question_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pkey PRIMARY KEY (pipeline_id, key);
 ALTER TABLE ONLY pgembedd.schema_revision
@@ -4908,6 +5403,7 @@ REVOKE ALL ON FUNCTION pgembedd._ask_once(made pgembedd.pipeline, statement text
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_replica(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._await_answer(id uuid, patience interval, OUT embedding text, OUT refusal text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._await_free(relation regclass, mode text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline, patience interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
@@ -4926,6 +5422,7 @@ REVOKE ALL ON FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) FROM 
 REVOKE ALL ON FUNCTION pgembedd._check_history(since interval, bucket interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_question(question pgembedd.question, timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_room(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
@@ -4936,18 +5433,24 @@ REVOKE ALL ON FUNCTION pgembedd._choose(what text, model text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._claimed_for(message jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._connect(line text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._conninfo(through pgembedd.loopback) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._copy_rights(source regclass, from_column text, to_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._dblink() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._dealt(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._disconnect(line text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._distrust(pipeline pgembedd.pipeline, ids jsonb[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._drop_unfinished(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._embed_problem() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._embed_remedy() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._empty_column(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_column(made pgembedd.pipeline) FROM PUBLIC;
@@ -4962,6 +5465,8 @@ REVOKE ALL ON FUNCTION pgembedd._follow(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._forget_question(id uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._forget_questions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_columns(formatting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_pieces(formatting text) FROM PUBLIC;
@@ -4976,6 +5481,7 @@ REVOKE ALL ON FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) FROM 
 REVOKE ALL ON FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._give_up_unsteady(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._grant_ask(username text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._guest_function(source regclass, given text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._guest_name(source regclass, embedding_column text) FROM PUBLIC;
@@ -4986,7 +5492,9 @@ REVOKE ALL ON FUNCTION pgembedd._has_builder(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_cron(role oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_rows(made pgembedd.pipeline, many bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hash(content text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._hearers() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hidden_from_owner(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._hmac(key bytea, message bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hnsw(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._holds_vectors(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._if_there(pipeline pgembedd.pipeline, statement text, given text, ending text) FROM PUBLIC;
@@ -5022,6 +5530,7 @@ REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_all_rights() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._model_asked(pipeline text, model text, OUT wanted_model text, OUT wanted_fingerprint text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean) FROM PUBLIC;
@@ -5030,6 +5539,7 @@ REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[]
 REVOKE ALL ON FUNCTION pgembedd._note_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._own_host() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._owner(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._park(queue text, msg_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._party() FROM PUBLIC;
@@ -5038,8 +5548,10 @@ REVOKE ALL ON FUNCTION pgembedd._percent(source regclass, pages integer) FROM PU
 REVOKE ALL ON FUNCTION pgembedd._pipeline(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_function(id integer, verb text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_of(message jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._post_question(id uuid, model text, fingerprint text, kind text, content text, timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._put_question(question pgembedd.question, timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._qualified_type(type oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_bytes(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_table(queue text) FROM PUBLIC;
@@ -5055,6 +5567,7 @@ REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._regenerate(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._remembered(secret uuid, key text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_both(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
@@ -5070,6 +5583,8 @@ REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signat
 REVOKE ALL ON FUNCTION pgembedd._sample(percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._scram(password text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._seal(secret uuid, key text, answer text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shadow(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shape(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) FROM PUBLIC;
@@ -5090,6 +5605,7 @@ REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take(queue text, chosen text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take_back(id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take_sample() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._target(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -5120,6 +5636,8 @@ REVOKE ALL ON FUNCTION pgembedd._watchable_columns(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._with_notes(headers jsonb, notes jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._worker_functions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._written_columns(source regclass, columns text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.backfill(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) FROM PUBLIC;
@@ -5127,14 +5645,22 @@ REVOKE ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, 
 GRANT ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.compare_models(name text, sample integer, k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.decline_question(id uuid, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.decline_question(id uuid, reason text) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.drop_pipeline(name text, drop_vectors boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.embed(content text, pipeline text, model text, kind text, timeout interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.embed_through(host text, port integer, username text, password text, options text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.grant_embed(role regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.grant_operator(role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.grant_worker(role regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.hear_questions() FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.hear_questions() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.history(name text, since interval, bucket interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.index_statements(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.lanes() FROM PUBLIC;
@@ -5145,6 +5671,7 @@ REVOKE ALL ON FUNCTION pgembedd.metrics() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.models() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.overview() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.pause(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
@@ -5171,6 +5698,8 @@ REVOKE ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, ms
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.sweep(at_most bigint, only_due boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.switch(name text, force boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.take_questions(at_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.take_questions(at_most integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
 REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) FROM PUBLIC;

@@ -57,7 +57,7 @@ def test_ids_are_cut_at_the_limit(minilm: Session) -> None:
     ],
 )
 def test_ids_of_another_model_are_refused(minilm: Session, ids: tuple[int, ...], stranger: int) -> None:
-    with pytest.raises(UnknownTokenError, match=re.escape(f"the token {stranger};")):
+    with pytest.raises(UnknownTokenError, match=re.escape(f"the token {stranger}:")):
         minilm.start(["fine", ids])
 
 

@@ -16,10 +16,13 @@ from tests.support.sql import (
 )
 
 WORKER_FUNCTIONS = {
+    "answer_questions(uuid[],vector[],text[])",
     "claim(text,integer,integer,integer)",
+    "decline_question(uuid,text)",
     "diagnose(integer)",
     "extend(text,bigint[],integer[],integer)",
     "fail(text,bigint,integer,text,text,boolean)",
+    "hear_questions()",
     "lanes()",
     "mark_alone(text,bigint,integer)",
     "metrics()",
@@ -36,6 +39,7 @@ WORKER_FUNCTIONS = {
         "store_chunks(text,integer,bigint[],integer[],bytea[],integer[],integer[],integer[],text[],integer[],integer[],"
         "bytea[],vector[],integer[],integer[])"
     ),
+    "take_questions(integer)",
     "tick(double precision,double precision)",
 }
 

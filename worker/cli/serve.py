@@ -35,6 +35,7 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
     from worker.migrate import check_schema
     from worker.models import Models
     from worker.observing import observer_of
+    from worker.questions import answering
     from worker.systemd import notify_systemd
 
     configure_logging(settings.log_format, settings.log_level)
@@ -52,9 +53,11 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
     models = Models(loader(settings, observer))
     with running(settings, http, models, conninfo, on_death=ended.set, observer=observer) as service:
         service.preload()
-        notify_systemd("READY=1")
-        while not ended.wait(1.0):
-            notify_systemd("WATCHDOG=1")
-        notify_systemd("STOPPING=1")
+        asked = conninfo if settings.wait == "listen" else None
+        with nullcontext() if asked is None else answering(asked, models, service.served, ended.set):
+            notify_systemd("READY=1")
+            while not ended.wait(1.0):
+                notify_systemd("WATCHDOG=1")
+            notify_systemd("STOPPING=1")
     models.close()
     observer.close()

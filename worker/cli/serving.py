@@ -36,7 +36,7 @@ def running(
         ) from error
     service = Service(settings, http, models, conninfo, worker, observer)
     if worker is not None:
-        worker.on_stop = service.stopping.set
+        worker.on_stop, worker.served = service.stopping.set, service.served
     try:
         server = HttpServer(build_app(service), http, on_death)
         server.start()

@@ -24,6 +24,7 @@ from worker.observe import Observer, Ran
 STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 RUN_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+STORED = ("written", "unchanged")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -61,6 +62,7 @@ class Instruments(Observer):
         self._losses = self._counter("connection_losses", "Times a connection was found broken.", "purpose")
 
     def _make_outcomes(self) -> None:
+        self._known: set[str] = set()
         self._rows = self._counter("rows", "Jobs that a store was done with.", "pipeline", "outcome")
         self._failures = self._counter("failed_attempts", "Attempts that failed.", "pipeline", "reason", "outcome")
         self._released = self._counter("released_jobs", "Jobs given back without an attempt.", "pipeline")
@@ -80,10 +82,21 @@ class Instruments(Observer):
         self._request_s = self._histogram("http_request_seconds", "From request to answer.", STAGE_BUCKETS_S, "route")
         self._answering = self._gauge("http_requests_in_flight", "Requests not answered yet.")
 
+    def _begin(self, pipeline: str) -> None:
+        self._known.add(pipeline)
+        for counter in (self._released, self._suspects, self._truncations):
+            counter.labels(pipeline)
+        self._rows.labels(pipeline, "written")
+        for reason in ("content", "model", "write"):
+            for outcome in ("retry", "dead"):
+                self._failures.labels(pipeline, reason, outcome)
+
     # -- what is heard ---------------------------------------------------------------------------------
 
     def claimed(self, lane: str, jobs: Sequence[Job], seconds: float) -> None:
-        """A claim."""
+        """A claim. Its pipelines' counters begin at 0 before they count: a rise from nothing is none to Prometheus."""
+        for name in {job.pipeline.name for job in jobs} - self._known:
+            self._begin(name)
         self._claim_jobs.labels(lane).observe(len(jobs))
         self._stage_s.labels("claim").observe(seconds)
 
@@ -91,17 +104,17 @@ class Instruments(Observer):
         """Contents."""
         self._stage_s.labels("read").observe(seconds)
 
-    def embedded(self, results: Sequence[Result], seconds: float) -> None:
+    def embedded(self, results: Sequence[Result], seconds: float) -> None:  # noqa: ARG002
         """Vectors."""
         self._stage_s.labels("embed").observe(seconds)
-        if truncated := sum(1 for result in results if result.dropped):
-            self._truncations.labels(results[0].job.pipeline.name).inc(truncated)
 
     def stored(
         self, settled: Sequence[tuple[Result, str | RowFailure]], outcomes: Mapping[str, int], seconds: float
     ) -> None:
         """A store; its failures are told one by one as well."""
         self._stage_s.labels("store").observe(seconds)
+        if truncated := sum(1 for result, outcome in settled if result.dropped and outcome in STORED):
+            self._truncations.labels(settled[0][0].job.pipeline.name).inc(truncated)
         for outcome, count in outcomes.items():
             if outcome != "failed":
                 self._rows.labels(settled[0][0].job.pipeline.name, outcome).inc(count)

@@ -23,6 +23,7 @@ from worker.queries import query
 LOOK_EVERY_S = 5.0
 SHARE = 20  # a look takes at most a twentieth of one connection's time, however long the queues are
 LONGEST_LOOK_S = 8  # a scrape is given up after ten seconds
+WAIT_S = 2.0  # for a database that may be away
 STATES = ("running", "paused", "stopped")
 
 
@@ -77,7 +78,7 @@ class Queues(Collector):
         found: list[Metric] = []
         began, up = time.monotonic(), True
         try:
-            with self._database.connection() as connection:
+            with self._database.connection(WAIT_S) as connection:
                 began = time.monotonic()
                 found = _gauges(*_ask(connection))
         except Refusal:

@@ -92,7 +92,9 @@ class Tokenizer:
         own = self._without_special(list(ids))
         stranger = next((each for each in own if each not in self._text_ids), None)
         if stranger is not None:
-            raise UnknownTokenError(f"No text of this model has the token {stranger}; the ids are of another model's.")
+            raise UnknownTokenError(
+                f"No text of this model has the token {stranger}: send texts, or ids of its own tokenizer."
+            )
         own = [*self._pieces_of(before.rstrip()), *own]
         return Tokens([*self._head, *own[: self.limit], *self._tail], max(0, len(own) - self.limit))
 
