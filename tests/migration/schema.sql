@@ -5333,8 +5333,8 @@ CREATE TABLE pgembedd.sample (
     failing bigint NOT NULL,
     dead bigint NOT NULL
 );
-COMMENT ON TABLE pgembedd.sample IS 'What was queued at a time, of the pipelines that had anything: one row each, at most once a minute. Kept for a day.';
-COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead then.';
+COMMENT ON TABLE pgembedd.sample IS 'What was queued at a time, by pipeline: one row each that had anything, at most once a minute. Kept for a day.';
+COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead.';
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
