@@ -4705,79 +4705,11 @@ CREATE FUNCTION pgembedd.models() RETURNS TABLE(pipeline_id integer, pipeline te
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id $$;
-CREATE TABLE pgembedd.activity (
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    pipeline_id integer NOT NULL,
-    written integer NOT NULL,
-    cleared integer NOT NULL,
-    unchanged integer NOT NULL,
-    gone integer NOT NULL,
-    lag interval
-);
-COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
-COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
-CREATE TABLE pgembedd.row_state (
-    pipeline_id integer NOT NULL,
-    key jsonb NOT NULL,
-    state text NOT NULL,
-    dropped_tokens integer,
-    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
-);
-COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
-CREATE VIEW pgembedd.status AS
- SELECT p.name AS pipeline,
-        CASE
-            WHEN pgembedd._exists(p.source) THEN (p.source)::text
-            ELSE p.source_name
-        END AS source,
-    COALESCE(p.embedding_column,
-        CASE
-            WHEN pgembedd._exists(p.embedding_table) THEN (p.embedding_table)::text
-            ELSE p.embedding_table_name
-        END) AS destination,
-    p.model,
-    p.fingerprint,
-    p.state,
-    p.state_reason AS reason,
-    (COALESCE(q.fresh, (0)::numeric))::bigint AS queued,
-    (COALESCE(q.backfill, (0)::numeric))::bigint AS backfill,
-    (clock_timestamp() - q.oldest) AS oldest_age,
-    (COALESCE(q.failing, (0)::numeric))::bigint AS failing,
-    COALESCE(r.dead, (0)::bigint) AS dead,
-    COALESCE(r.blank, (0)::bigint) AS blank,
-    COALESCE(r.truncated, (0)::bigint) AS truncated,
-    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
-    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
-    a.lag,
-    pgembedd._index_state(p.*) AS index,
-    p.index_due_at
-   FROM (((pgembedd.pipeline p
-     LEFT JOIN ( SELECT _queued.pipeline_id,
-            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'fresh'::text)) AS fresh,
-            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'backfill'::text)) AS backfill,
-            sum(_queued.failing) AS failing,
-            min(_queued.oldest) AS oldest
-           FROM pgembedd._queued() _queued(pipeline_id, lane, queued, failing, oldest)
-          GROUP BY _queued.pipeline_id) q ON ((q.pipeline_id = p.id)))
-     LEFT JOIN ( SELECT row_state.pipeline_id,
-            count(*) FILTER (WHERE (row_state.state = 'dead'::text)) AS dead,
-            count(*) FILTER (WHERE (row_state.state = 'blank'::text)) AS blank,
-            count(*) FILTER (WHERE (row_state.state = 'truncated'::text)) AS truncated
-           FROM pgembedd.row_state
-          GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
-     LEFT JOIN ( SELECT activity.pipeline_id,
-            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
-            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
-           FROM pgembedd.activity
-          WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
-          GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
-COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
-CREATE FUNCTION pgembedd.overview() RETURNS SETOF pgembedd.status
+CREATE FUNCTION pgembedd.overview() RETURNS TABLE(pipeline text, source text, destination text, model text, fingerprint text, state text, reason text, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, blank bigint, truncated bigint, rows_per_minute numeric, coverage numeric, lag interval, index text, index_due_at timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
-    AS $$ select * from pgembedd.status $$;
+    AS $$ select s.* from pgembedd.status s $$;
 COMMENT ON FUNCTION pgembedd.overview() IS 'What the view status shows, for a role that was named with grant_operator().';
 CREATE FUNCTION pgembedd.pause(name text) RETURNS void
     LANGUAGE plpgsql
@@ -5265,6 +5197,17 @@ begin
     call pgembedd._wait_for_row(name, pgembedd._key_from_text(pgembedd._pipeline(name), id), timeout);
 end $$;
 COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval) IS 'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
+CREATE TABLE pgembedd.activity (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    pipeline_id integer NOT NULL,
+    written integer NOT NULL,
+    cleared integer NOT NULL,
+    unchanged integer NOT NULL,
+    gone integer NOT NULL,
+    lag interval
+);
+COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 CREATE TABLE pgembedd.dead_letter (
     id bigint NOT NULL,
     pipeline_id integer,
@@ -5323,6 +5266,15 @@ ALTER TABLE pgembedd.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE pgembedd.row_state (
+    pipeline_id integer NOT NULL,
+    key jsonb NOT NULL,
+    state text NOT NULL,
+    dropped_tokens integer,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
+);
+COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
 CREATE TABLE pgembedd.sample (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer,
@@ -5338,6 +5290,54 @@ COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
+CREATE VIEW pgembedd.status AS
+ SELECT p.name AS pipeline,
+        CASE
+            WHEN pgembedd._exists(p.source) THEN (p.source)::text
+            ELSE p.source_name
+        END AS source,
+    COALESCE(p.embedding_column,
+        CASE
+            WHEN pgembedd._exists(p.embedding_table) THEN (p.embedding_table)::text
+            ELSE p.embedding_table_name
+        END) AS destination,
+    p.model,
+    p.fingerprint,
+    p.state,
+    p.state_reason AS reason,
+    (COALESCE(q.fresh, (0)::numeric))::bigint AS queued,
+    (COALESCE(q.backfill, (0)::numeric))::bigint AS backfill,
+    (clock_timestamp() - q.oldest) AS oldest_age,
+    (COALESCE(q.failing, (0)::numeric))::bigint AS failing,
+    COALESCE(r.dead, (0)::bigint) AS dead,
+    COALESCE(r.blank, (0)::bigint) AS blank,
+    COALESCE(r.truncated, (0)::bigint) AS truncated,
+    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
+    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
+    a.lag,
+    pgembedd._index_state(p.*) AS index,
+    p.index_due_at
+   FROM (((pgembedd.pipeline p
+     LEFT JOIN ( SELECT _queued.pipeline_id,
+            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'fresh'::text)) AS fresh,
+            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'backfill'::text)) AS backfill,
+            sum(_queued.failing) AS failing,
+            min(_queued.oldest) AS oldest
+           FROM pgembedd._queued() _queued(pipeline_id, lane, queued, failing, oldest)
+          GROUP BY _queued.pipeline_id) q ON ((q.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT row_state.pipeline_id,
+            count(*) FILTER (WHERE (row_state.state = 'dead'::text)) AS dead,
+            count(*) FILTER (WHERE (row_state.state = 'blank'::text)) AS blank,
+            count(*) FILTER (WHERE (row_state.state = 'truncated'::text)) AS truncated
+           FROM pgembedd.row_state
+          GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT activity.pipeline_id,
+            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
+            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
+           FROM pgembedd.activity
+          WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
+          GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
+COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
 CREATE VIEW pgembedd.truncated AS
  SELECT p.name AS pipeline,
     r.key,

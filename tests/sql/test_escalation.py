@@ -54,7 +54,7 @@ def test_what_is_planted_in_a_table_gains_nothing(
     for function in ("tick(0, 0)", "sweep()", "retention()", "diagnose(1)"):
         connection.execute(f"select pgembedd.{function}")
         assert not superuser(connection, owner), function
-    connection.execute("select * from pgembedd.status")
+    connection.execute("select * from pgembedd.status, pgembedd.overview()")
     call(connection, "backfill", name="documents", force=True)
     work(connection)
     assert not superuser(connection, owner)
