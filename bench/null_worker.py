@@ -15,6 +15,7 @@ from worker import cli, loading
 from worker.chunks import Chunk
 from worker.config import Settings
 from worker.models import Embedder
+from worker.observe import SILENT, Observer
 
 DIMS = 384
 WORDS = 250  # of a chunk, where the pipeline leaves it to the model
@@ -36,7 +37,7 @@ class Constant:
 class NullModel:
     """An Embedder that looks at no text."""
 
-    name, dims, fingerprint = "null", DIMS, "null"
+    name, dims, fingerprint, max_tokens = "null", DIMS, "null", 512
 
     def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Constant:  # noqa: ARG002
         """As many vectors as texts."""
@@ -60,11 +61,20 @@ class NullModel:
         spans = [(part[0].start(), part[-1].end()) for part in parts if part]
         return [Chunk(start, end, text[start:end]) for start, end in spans or [(0, len(text))]]
 
+    def run(
+        self,
+        text_or_texts: Sequence[str],
+        mean_pool: bool,  # noqa: ARG002
+        normalize: bool,  # noqa: ARG002
+    ) -> npt.NDArray[np.float32]:
+        """As many vectors as texts, whatever is asked."""
+        return self.start(text_or_texts).vectors
+
     def close(self) -> None:
         """Nothing to close."""
 
 
-def load(settings: Settings) -> Callable[[str], Embedder]:  # noqa: ARG001
+def load(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:  # noqa: ARG001
     """In place of `worker.loading.loader`: whatever the pipeline asks for, it gets this."""
     return lambda _name: NullModel()
 

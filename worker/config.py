@@ -65,6 +65,51 @@ class Settings:
     log_level: str = setting("info", "PGEMBEDD_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.")
 
 
+@dataclass(frozen=True)
+class HttpSettings:
+    """What the HTTP service allows. Every field is an option of `pgembedd serve` and an environment variable."""
+
+    http_host: str = setting(
+        "127.0.0.1", "PGEMBEDD_HTTP_HOST", "Address to listen on; anything but a loopback address needs a token."
+    )
+    http_port: int = setting(8432, "PGEMBEDD_HTTP_PORT", "Port to listen on; 0 takes a free one and logs it.")
+    http_token: str = setting(
+        "", "PGEMBEDD_HTTP_TOKEN", "A bearer token that may do everything; never a command line option."
+    )
+    http_token_file: str = setting(
+        "",
+        "PGEMBEDD_HTTP_TOKEN_FILE",
+        "File of bearer tokens, one a line: the token, and what it may do (embed, jobs, admin; nothing: everything).",
+    )
+    http_models: str = setting(
+        "",
+        "PGEMBEDD_HTTP_MODELS",
+        "Models served besides those of the pipelines, by comma; the first answers requests that name none.",
+    )
+    http_max_body_kb: int = setting(4096, "PGEMBEDD_HTTP_MAX_BODY_KB", "Largest request body, in KB.")
+    http_max_inputs: int = setting(2048, "PGEMBEDD_HTTP_MAX_INPUTS", "Most texts in one request.")
+    http_max_tokens: int = setting(
+        200_000,
+        "PGEMBEDD_HTTP_MAX_TOKENS",
+        "Most tokens in one request, counting a token for four bytes and no text for more than its model reads.",
+    )
+    http_max_waiting: int = setting(
+        10_000,
+        "PGEMBEDD_HTTP_MAX_WAITING",
+        "Most texts that wait for the model; further requests are told to come back.",
+    )
+    http_timeout_s: float = setting(
+        60.0, "PGEMBEDD_HTTP_TIMEOUT_S", "Seconds a request may wait for its vectors, and a body for its end."
+    )
+    http_cors_origins: str = setting(
+        "",
+        "PGEMBEDD_HTTP_CORS_ORIGINS",
+        "Origins whose pages may call the service from a browser, by comma; none: no page may.",
+    )
+
+
+SECRETS = {"http_token"}  # never options: a command line is everybody's to read
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "wait": ("listen", "poll"),
     "log_format": ("auto", "text", "json"),
@@ -80,6 +125,12 @@ MINIMUM: dict[str, float] = {
     "threads": 0,
     "index_memory_mb": 0,
     "index_workers": 0,
+    "http_port": 0,
+    "http_max_body_kb": 1,
+    "http_max_inputs": 1,
+    "http_max_tokens": 1,
+    "http_max_waiting": 1,
+    "http_timeout_s": 0.1,
 }
 
 MAXIMUM: dict[str, float] = {
@@ -91,6 +142,12 @@ MAXIMUM: dict[str, float] = {
     "threads": 4_096,
     "index_memory_mb": 1_000_000,
     "index_workers": 1_024,
+    "http_port": 65_535,
+    "http_max_body_kb": 1_000_000,
+    "http_max_inputs": 1_000_000,
+    "http_max_tokens": 1_000_000_000,
+    "http_max_waiting": 10_000_000,
+    "http_timeout_s": 3_600,
 }
 
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
@@ -98,7 +155,7 @@ LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", 
 
 def variables() -> dict[str, str]:
     """Environment variable → help, of every setting."""
-    return {f.metadata["variable"]: f.metadata["help"] for f in fields(Settings)}
+    return {f.metadata["variable"]: f.metadata["help"] for f in (*fields(Settings), *fields(HttpSettings))}
 
 
 def conninfo_from_environment() -> str | None:

@@ -50,11 +50,13 @@ class Deliverer:
         try:
             results = self._embedded(work)
             waited = time.monotonic()
-            outcomes = self._store(results)
+            self._gateway.observer.embedded(results, waited - work.since)
+            settled, outcomes = self._store(results)
         except NotNow as not_now:
             release_jobs(self._gateway, self._in_flight, work.jobs, not_now)
             return
         self._pace.note(*self._in_flight.remove(work.jobs))
+        self._gateway.observer.stored(settled, outcomes, time.monotonic() - waited)
         get_logger().info(
             "stored",
             pipeline=work.jobs[0].pipeline.name,
@@ -64,17 +66,20 @@ class Deliverer:
             **outcomes,
         )
 
-    def _store(self, results: list[Result]) -> dict[str, int]:
-        """Store what can be, fail the rest; how many of each outcome."""
+    def _store(self, results: list[Result]) -> tuple[list[tuple[Result, str | RowFailure]], dict[str, int]]:
+        """Store what can be, fail the rest; what became of each, and how many of each outcome."""
         outcomes: Counter[str] = Counter()
-        for result, stored in isolate(results, self._gateway.store):
-            outcome = REFUSED if stored == "refused" else stored
+        settled = [
+            (result, REFUSED if stored == "refused" else stored)
+            for result, stored in isolate(results, self._gateway.store)
+        ]
+        for result, outcome in settled:
             if isinstance(outcome, RowFailure):
                 fail_job(self._gateway, self._in_flight, result.job, outcome)
                 outcomes["failed"] += 1
             else:
                 outcomes[outcome] += 1
-        return dict(outcomes)
+        return settled, dict(outcomes)
 
     def _embedded(self, work: Work) -> list[Result]:
         """The results of the work; where the model fails on it, each text is tried alone."""

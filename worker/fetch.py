@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Queue
 
 from worker.config import Settings
@@ -25,11 +25,15 @@ LOOK_UP_S = 0.25  # how often anything that waits looks whether it is to stop
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Jobs of one pipeline whose texts are in the model: `pending` has a vector for each of the contents' texts."""
+    """Jobs of one pipeline whose texts are in the model: `pending` has a vector for each of the contents' texts.
+
+    `since` is when they were handed over, by the monotonic clock.
+    """
 
     jobs: Sequence[Job]
     contents: Sequence[Content]
     pending: Pending | None
+    since: float = field(default_factory=time.monotonic)
 
 
 class Fetcher:
@@ -74,10 +78,12 @@ class Fetcher:
         """One claim, from the first lane that has any jobs; False when none has."""
         size = self._pace.size
         for queue in self._order():
+            began = time.monotonic()
             jobs = self._gateway.claim(queue, size, self._settings.lease_s, poll_s)
             poll_s = 0  # one wait a turn
             if jobs:
                 self._in_flight.add(jobs)
+                self._gateway.observer.claimed(self._lane(queue), jobs, time.monotonic() - began)
                 self._last = len(jobs)
                 if self._listens and len(jobs) >= size:
                     self._gateway.set_idle(False)
@@ -92,6 +98,9 @@ class Fetcher:
             self._lanes_until = time.monotonic() + LANES_EVERY_S
         self._turn += 1
         return lane_order(self._turn - 1, self._lanes)
+
+    def _lane(self, queue: str) -> str:
+        return "fresh" if any(queue == fresh for fresh, _ in self._lanes) else "backfill"
 
     def _work(self, jobs: Sequence[Job]) -> None:
         for batch in by_pipeline(job for job in jobs if not job.suspect):
@@ -114,6 +123,7 @@ class Fetcher:
         if not self._gateway.mark_alone(job):
             self._in_flight.remove([job])
             return
+        self._gateway.observer.suspected(job)
         get_logger().warning("suspect_alone", pipeline=job.pipeline.name, msg_id=job.msg_id, reads=job.read_ct)
         self._prepare([job])
         while not self._in_flight.wait_for(lambda held: job.key not in held, LOOK_UP_S):
@@ -124,6 +134,7 @@ class Fetcher:
         """Read the batch's content and start embedding it; what cannot be read or cut is failed or released."""
         try:
             model = self._models.serving(batch[0].pipeline, self._gateway)
+            began = time.monotonic()
             readable: list[tuple[Job, Content]] = []
             for job, content in isolate(batch, self._gateway.read):
                 try:
@@ -137,6 +148,7 @@ class Fetcher:
             return
         if readable:
             jobs, contents = zip(*readable, strict=True)
+            self._gateway.observer.read(jobs, time.monotonic() - began)
             texts = [text for content in contents for text in content.texts]
             self._deliveries.put(Work(jobs, contents, start(model, texts) if texts else None))
 

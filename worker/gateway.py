@@ -19,6 +19,7 @@ from worker.errors import DatabaseUnavailableError, RowFailure
 from worker.jobs import Chunking, Content, Job, Pipeline, Result, State
 from worker.judging import COLLISION, PASSING, judged
 from worker.log import get_logger
+from worker.observe import SILENT, Observer
 from worker.pieces import chunk_arrays
 from worker.queries import query
 from worker.wire import Vectors, speak_vectors
@@ -29,11 +30,21 @@ Answer = TypeVar("Answer")
 class Gateway:
     """A connection that comes back, and what a worker asks of the database through it."""
 
-    def __init__(self, conninfo: str, stopping: threading.Event, purpose: str, *, prepare: bool = True) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        stopping: threading.Event,
+        purpose: str,
+        *,
+        prepare: bool = True,
+        observer: Observer = SILENT,
+    ) -> None:
         """`stopping` ends the waiting for a database that is away, with DatabaseUnavailableError.
 
-        `prepare` is off behind poolers that hand every transaction to another server process.
+        `prepare` is off behind poolers that hand every transaction to another server process. `observer` is told of
+        the connection here, and of the work by whoever does it through this gateway.
         """
+        self.observer = observer
         self._conninfo = conninfo
         self._stopping = stopping
         self._purpose = purpose
@@ -54,6 +65,7 @@ class Gateway:
             if self._listening:
                 self._connection.execute("listen pgembedd")
                 self._missed = True
+            self.observer.connection(self._purpose, up=True)
         return self._connection
 
     def _learn_vector(self, connection: psycopg.Connection) -> None:
@@ -98,6 +110,7 @@ class Gateway:
         away = error is not None and is_weather(error)
         if away:
             self.close()
+            self.observer.connection(self._purpose, up=False)
         get_logger().warning(
             "database_away" if away else "database_busy",
             purpose=self._purpose,

@@ -21,8 +21,10 @@ def keep_claims(settings: Settings, gateway: Gateway, in_flight: InFlight, finis
         # Once may mean that it was stored this moment. Twice, that it is somebody else's now, and that whatever
         # is still done for it here does nothing: every write is fenced.
         missed = {job.key for job in in_flight.held(gateway.extend(jobs, settings.lease_s))}
-        if twice := lost & missed:
+        twice = lost & missed
+        if twice:
             get_logger().warning("lease_lost", jobs=len(twice))
+        gateway.observer.extended(len(jobs) - len(missed), len(twice))
         lost = missed
 
 

@@ -8,12 +8,13 @@ from worker.config import Settings
 from worker.errors import ConfigurationError
 from worker.log import get_logger
 from worker.models import Embedder
+from worker.observe import SILENT, Observer, Ran
 
 if TYPE_CHECKING:
     from worker.model.registry import Precision
 
 
-def loader(settings: Settings) -> Callable[[str], Embedder]:
+def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
     """Makes the Embedder of a model name, as the settings say. ConfigurationError where they say nothing known."""
     precisions = parse_precision(settings.precision)
 
@@ -26,7 +27,9 @@ def loader(settings: Settings) -> Callable[[str], Embedder]:
             model_dir=Path(settings.model_dir) if settings.model_dir else None,
             threads=settings.threads or None,
             notify=lambda line: get_logger().info("model", doing=line),
+            on_run=lambda *run: observer.ran(Ran(session.name, *run)),
         )
+        observer.loaded(session.name, session.fingerprint)
         get_logger().info("model_loaded", model=session.name, fingerprint=session.fingerprint, threads=session.threads)
         return session
 

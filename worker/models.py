@@ -43,10 +43,15 @@ class Embedder(Protocol):
     def dims(self) -> int: ...
     @property
     def fingerprint(self) -> str: ...
+    @property
+    def max_tokens(self) -> int: ...
     def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Pending: ...
     def split(
         self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
     ) -> list[Chunk]: ...
+    def run(
+        self, text_or_texts: Sequence[str], mean_pool: bool, normalize: bool
+    ) -> Sequence[npt.NDArray[np.float32]] | npt.NDArray[np.float32]: ...
     def close(self) -> None: ...
 
 
@@ -96,6 +101,14 @@ class Models:
         if now >= self._said.get(pipeline.name, now):
             self._said[pipeline.name] = now + UNAVAILABLE_DELAY_S
             get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
+
+    def named(self, name: str) -> Embedder:
+        """The model of that name, loaded now if it was not yet. ModelError when it cannot be had."""
+        return self._get(name)
+
+    def loaded(self) -> list[str]:
+        """The names of the models that are there; never waits for one that is being loaded."""
+        return list(self._loaded)
 
     def preload(self, pipelines: Sequence[Pipeline], gateway: Gateway) -> None:
         """Load what the pipelines need before the first job. Raises the last ModelError if none can be served."""

@@ -13,6 +13,7 @@ def fail_job(gateway: Gateway, in_flight: InFlight, job: Job, failure: RowFailur
     """Record a failed attempt. The detail may hold content, so it goes to the database and not to the log."""
     outcome, attempts, retry_in_s = gateway.fail(job, failure)
     in_flight.remove([job])
+    gateway.observer.failed(job, failure, outcome)
     log = get_logger().error if outcome == "dead" else get_logger().warning
     log(
         "dead_letter" if outcome == "dead" else "job_failed",
@@ -30,4 +31,5 @@ def release_jobs(gateway: Gateway, in_flight: InFlight, jobs: Sequence[Job], not
     held = in_flight.held(jobs)
     gateway.release(held, not_now.delay_s)
     in_flight.remove(held)
+    gateway.observer.released(held)
     get_logger().info("released", jobs=len(held), delay_s=not_now.delay_s, why=not_now.why)

@@ -21,6 +21,7 @@ from worker.indexing import keep_indexed
 from worker.inflight import InFlight
 from worker.log import get_logger
 from worker.models import Models
+from worker.observe import SILENT, Observer
 from worker.outcomes import release_jobs
 from worker.pace import Pace
 from worker.systemd import notify_systemd
@@ -33,9 +34,19 @@ LAST_S = 1.0  # for the threads to end when nothing is left to do
 class Worker:
     """One process's worth of embedding. `run` blocks until `stop` is called or a thread dies."""
 
-    def __init__(self, conninfo: str, settings: Settings, models: Models, *, queues: Sequence[str] = ()) -> None:
-        """`models` are closed with the worker; `queues` restricts it to these fresh lanes and their backfills."""
-        self._settings, self._models = settings, models
+    def __init__(
+        self,
+        conninfo: str,
+        settings: Settings,
+        models: Models,
+        *,
+        queues: Sequence[str] = (),
+        own_models: bool = True,
+        observer: Observer = SILENT,
+    ) -> None:
+        """`models` are closed with it if it owns them; `queues`: only these fresh lanes and their backfills."""
+        self._settings, self._models, self._own_models = settings, models, own_models
+        self.on_stop: Callable[[], None] = lambda: None  # called when it begins to drain
         self._stopping = threading.Event()  # claim no more
         self._finished = threading.Event()  # nothing is in flight any more, or the grace period is over
         self._failure: BaseException | None = None
@@ -44,7 +55,7 @@ class Worker:
         prepare = settings.wait == "listen"
 
         def gateway(purpose: str, until: threading.Event) -> Gateway:
-            made = Gateway(conninfo, until, purpose, prepare=prepare)
+            made = Gateway(conninfo, until, purpose, prepare=prepare, observer=observer)
             self._gateways.append(made)
             return made
 
@@ -91,6 +102,15 @@ class Worker:
         """Claim no more; finish what is in flight; then `run` returns."""
         self._stopping.set()
 
+    def health(self) -> str:
+        """`ok`, or what hangs, as a sentence."""
+        dead = [name for name, thread in self._threads.items() if thread.ident is not None and not thread.is_alive()]
+        if dead and not self._stopping.is_set():
+            return f"The worker's {dead[0]} thread has died."
+        if self._in_flight.oldest_s() >= STALLED_S:
+            return "A claim hangs in the model."
+        return "ok"
+
     def run(self) -> bool:
         """Work until stopped, then drain: True when all in flight was finished, False when some was handed back.
 
@@ -124,6 +144,7 @@ class Worker:
         outcome make them suspects.
         """
         notify_systemd("STOPPING=1")
+        self.on_stop()
         get_logger().info("draining", in_flight=len(self._in_flight), grace_s=self._settings.grace_s)
         deadline = time.monotonic() + self._settings.grace_s
         self._threads["fetch"].join(self._settings.grace_s)
@@ -140,7 +161,7 @@ class Worker:
         deadline = time.monotonic() + LAST_S
         for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
-        if drained:
+        if drained and self._own_models:
             self._models.close()  # waits for what is in the model
         get_logger().info("worker_stopped", drained=drained)
         return drained

@@ -39,6 +39,7 @@ class MadeUp:
     name: str = "gte-small"
     dims: int = 3
     fingerprint: str = "made-up@1"
+    max_tokens: int = 512
     hook: Callable[[Sequence[str]], None] = len  # type: ignore[assignment]
 
     def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Any:
@@ -50,6 +51,9 @@ class MadeUp:
         if "no room" in before:
             raise RowFailure("chunking", "no room")
         return [Chunk(found.start(), found.end(), found[0]) for found in re.finditer(r"\S(?:.|\n(?!\n))*", text)]
+
+    def run(self, text_or_texts: Sequence[str], mean_pool: bool, normalize: bool) -> Any:
+        raise NotImplementedError
 
     def close(self) -> None: ...
 

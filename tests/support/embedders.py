@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from worker.chunks import Chunk
 from worker.errors import ModelUnavailableError
@@ -38,6 +40,7 @@ class Wrapped:
     def __init__(self, session: Session, on_start: Hook = nothing, on_result: Hook = nothing) -> None:
         self._session, self._on_start, self._on_result = session, on_start, on_result
         self.name, self.dims, self.fingerprint = session.name, session.dims, session.fingerprint
+        self.max_tokens = session.max_tokens
 
     def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> WrappedPending:
         """Texts on their way through the real model."""
@@ -49,6 +52,12 @@ class Wrapped:
     ) -> list[Chunk]:
         """The real chunks."""
         return self._session.split(text, tokens=tokens, overlap=overlap, markdown=markdown, before=before, after=after)
+
+    def run(
+        self, text_or_texts: Sequence[str], mean_pool: bool, normalize: bool
+    ) -> Sequence[NDArray[np.float32]] | NDArray[np.float32]:
+        """The real arrays."""
+        return self._session.run(text_or_texts, mean_pool, normalize)
 
     def close(self) -> None:
         """Leave the session open."""

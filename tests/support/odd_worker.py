@@ -17,6 +17,7 @@ from worker import cli, loading
 from worker.config import Settings
 from worker.model import Session
 from worker.models import Embedder
+from worker.observe import SILENT, Observer
 
 DIED_OF_TEXT = 9
 
@@ -25,8 +26,8 @@ def main() -> None:
     kind, _, what = os.environ["ODD_MODEL"].partition(":")
     real = loading.loader
 
-    def wrapped(settings: Settings) -> Callable[[str], Embedder]:
-        load = real(settings)
+    def wrapped(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
+        load = real(settings, observer)
 
         def wrapping(name: str) -> Embedder:
             session = load(name)

@@ -19,6 +19,7 @@ from tests.support.waiting import PATIENCE_S as PATIENCE_S
 from tests.support.waiting import eventually
 from worker.config import Settings
 from worker.models import Embedder, Models
+from worker.observe import SILENT, Observer
 from worker.run import Worker
 
 
@@ -29,11 +30,16 @@ def brisk(**settings: Any) -> Settings:
 
 @contextmanager
 def worker_thread(
-    database: Database | str, load: Callable[[str], Embedder], *, queues: tuple[str, ...] = (), **settings: Any
+    database: Database | str,
+    load: Callable[[str], Embedder],
+    *,
+    queues: tuple[str, ...] = (),
+    observer: Observer = SILENT,
+    **settings: Any,
 ) -> Iterator[Worker]:
     """A worker in this process; drained at the end. Raises what the worker died of."""
     conninfo = database if isinstance(database, str) else database.conninfo
-    worker = Worker(conninfo, brisk(**settings), Models(load), queues=queues)
+    worker = Worker(conninfo, brisk(**settings), Models(load), queues=queues, observer=observer)
     died: list[BaseException] = []
 
     def run() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from worker import errors
 from worker.cli import cli
-from worker.config import LIBPQ_VARIABLES, Settings
+from worker.config import LIBPQ_VARIABLES, SECRETS, HttpSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -43,10 +43,14 @@ def sources() -> Iterator[tuple[Path, ast.Module]]:
 # -- Settings and variables --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
+SETTINGS = [*fields(Settings), *fields(HttpSettings)]
+
+
+@pytest.mark.parametrize("field", SETTINGS, ids=lambda field: field.name)
 def test_every_setting_has_its_row(field: "Field[Any]") -> None:
     name, default, variable = field.name, field.default, field.metadata["variable"]
-    start = f"| `--{name.replace('_', '-')}` | `{variable}` | "
+    option = "none" if name in SECRETS else f"`--{name.replace('_', '-')}`"
+    start = f"| {option} | `{variable}` | "
     (row,) = [line for line in page("configuration.md").splitlines() if line.startswith(start)]
     written = row.split(" | ")[2].strip("`")
 
@@ -105,7 +109,7 @@ def commands(group: click.Command = cli, prefix: str = "") -> Iterator[Command]:
 @pytest.mark.parametrize("each", list(commands()), ids=lambda each: each.name)
 def test_every_command_and_option_is_documented(each: Command) -> None:
     text = section("cli.md", each.name)
-    elsewhere = {"--" + field.name.replace("_", "-") for field in fields(Settings)} | {"--database", "-d"}
+    elsewhere = {"--" + field.name.replace("_", "-") for field in SETTINGS} | {"--database", "-d"}
     options = {
         name
         for parameter in each.command.params

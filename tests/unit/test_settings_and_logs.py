@@ -17,6 +17,7 @@ from worker.config import (
     CHOICES,
     LIBPQ_VARIABLES,
     MINIMUM,
+    HttpSettings,
     Settings,
     conninfo_from_environment,
     variables,
@@ -40,6 +41,9 @@ except ValueError:
 """
 
 
+SETTINGS = [*fields(Settings), *fields(HttpSettings)]
+
+
 @pytest.fixture(autouse=True)
 def no_database_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "DATABASE_URL_FILE", *LIBPQ_VARIABLES):
@@ -47,19 +51,19 @@ def no_database_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_setting_has_a_variable_of_its_own_and_a_sentence() -> None:
-    assert len(variables()) == len(fields(Settings))
+    assert len(variables()) == len(SETTINGS)
     for name, help_text in variables().items():
         assert name.startswith("PGEMBEDD_")
         assert help_text.endswith(".")
 
 
 def test_defaults_are_allowed() -> None:
-    for field in fields(Settings):
+    for field in SETTINGS:
         if field.name in CHOICES:
             assert field.default in CHOICES[field.name]
         elif isinstance(field.default, int | float):
             assert field.default >= MINIMUM[field.name]
-    assert {*CHOICES, *MINIMUM} <= {field.name for field in fields(Settings)}
+    assert {*CHOICES, *MINIMUM} <= {field.name for field in SETTINGS}
 
 
 def test_no_database_is_none() -> None:

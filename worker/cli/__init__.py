@@ -18,6 +18,7 @@ COMMANDS = {
     "migrate": "migrate",
     "up": "up",
     "run": "run",
+    "serve": "serve",
     "demo": "demo",
     "status": "status",
     "truncated": "truncated",

@@ -3,14 +3,14 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import Field, fields
 from functools import wraps
 from typing import Any
 
 import click
 import psycopg
 
-from worker.config import CHOICES, MAXIMUM, MINIMUM, Settings, conninfo_from_environment
+from worker.config import CHOICES, MAXIMUM, MINIMUM, SECRETS, HttpSettings, Settings, conninfo_from_environment
 from worker.errors import ConfigurationError
 
 Command = Callable[..., Any]
@@ -28,16 +28,27 @@ def database_option(command: Command) -> Command:
 
 def settings_options(*only: str) -> Callable[[Command], Command]:
     """Fields of Settings, all or `only` these, as options with their variables; the command gets `settings`."""
-    chosen = [field for field in fields(Settings) if not only or field.name in only]
+    return _options(Settings, "settings", [field for field in fields(Settings) if not only or field.name in only])
 
+
+def http_options(command: Command) -> Command:
+    """Fields of HttpSettings as options with their variables, secrets as variables alone; the command gets `http`."""
+    return _options(HttpSettings, "http", list(fields(HttpSettings)))(command)
+
+
+def _options(
+    kind: "type[Settings | HttpSettings]", argument: str, chosen: "list[Field[Any]]"
+) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @wraps(command)
         def with_settings(*args: Any, **values: Any) -> Any:
-            given = {field.name: values.pop(field.name) for field in chosen}
-            return command(*args, settings=Settings(**given), **values)
+            given: dict[str, Any] = {
+                field.name: _secret(field) if field.name in SECRETS else values.pop(field.name) for field in chosen
+            }
+            return command(*args, **{argument: kind(**given)}, **values)
 
         wrapped: Command = with_settings
-        for field in reversed(chosen):
+        for field in reversed([field for field in chosen if field.name not in SECRETS]):
             wrapped = click.option(
                 "--" + field.name.replace("_", "-"),
                 type=_type(field.name, field.default),
@@ -50,6 +61,10 @@ def settings_options(*only: str) -> Callable[[Command], Command]:
         return wrapped
 
     return decorate
+
+
+def _secret(field: "Field[Any]") -> str:
+    return os.environ.get(field.metadata["variable"], "")
 
 
 class FiniteRange(click.FloatRange):

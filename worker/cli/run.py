@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.options import database_option, open_database, settings_options
-from worker.config import Settings
+from worker.cli.options import database_option, http_options, open_database, settings_options
+from worker.config import HttpSettings, Settings
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,11 +19,22 @@ if TYPE_CHECKING:
 @click.option(
     "--queue", "queues", multiple=True, metavar="NAME", help="Serve only this queue and its backfill lane; repeatable."
 )
+@click.option(
+    "--http",
+    "with_http",
+    is_flag=True,
+    envvar="PGEMBEDD_HTTP",
+    show_envvar=True,
+    help="Answer HTTP as well, as `pgembedd serve` does.",
+)
 @settings_options()
-def command(database: str | None, queues: tuple[str, ...], settings: Settings) -> None:
+@http_options
+def command(
+    database: str | None, queues: tuple[str, ...], with_http: bool, settings: Settings, http: HttpSettings
+) -> None:
     """Work the queue until SIGTERM, which drains; a second SIGTERM ends at once."""
     with open_database(database, create=True) as conninfo:
-        drained = work(conninfo, settings, queues)
+        drained = work(conninfo, settings, queues, http if with_http else None)
     leave(drained)
 
 
@@ -33,8 +44,11 @@ def leave(drained: bool) -> None:
         os._exit(0)
 
 
-def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = ()) -> bool:
-    """Run a worker in the foreground of this process until it is signalled; whether it finished what it held."""
+def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: HttpSettings | None = None) -> bool:
+    """Run a worker in the foreground of this process until it is signalled; whether it finished what it held.
+
+    With `http` the service answers from before the models are loaded until the worker has drained.
+    """
     from worker.db import connect
     from worker.loading import loader
     from worker.log import configure_logging
@@ -46,9 +60,19 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = ()) -> boo
     with connect(conninfo) as connection:
         check_schema(connection)
         check_queues(connection, queues)
-    worker = Worker(conninfo, settings, Models(loader(settings)), queues=queues)
+    models = Models(loader(settings))
+    worker = Worker(conninfo, settings, models, queues=queues, own_models=False)
     stop_on_signals(worker)
-    return worker.run()
+    if http is None:
+        drained = worker.run()
+    else:
+        from worker.cli.serving import running
+
+        with running(settings, http, models, conninfo, worker=worker, on_death=worker.stop):
+            drained = worker.run()
+    if drained:
+        models.close()
+    return drained
 
 
 def check_queues(connection: "psycopg.Connection", queues: Sequence[str]) -> None:

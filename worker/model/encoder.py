@@ -32,6 +32,9 @@ class Encoder(Protocol):
     def alone(self) -> bool:
         """Whether a text must not share its run with others, or its vector would depend on them."""
 
+    def computed(self, texts: int, tokens: int) -> int:
+        """Tokens that a run of so many texts of so many tokens computes, padding included."""
+
     def run(self, ids: Int64Array) -> Float32Array:
         """(texts, tokens) to (texts, tokens, dims), or to (texts, dims) from a model that pools by itself."""
 
@@ -64,6 +67,10 @@ class OwnGraph:
     def __init__(self, path: Path) -> None:
         self._session = load_session(path, optimize=False)
         self.dims: int = self._session.get_outputs()[0].shape[2]
+
+    def computed(self, texts: int, tokens: int) -> int:
+        """No padding."""
+        return texts * tokens
 
     def run(self, ids: Int64Array) -> Float32Array:
         """(texts, tokens) to (texts, tokens, dims)."""
@@ -115,10 +122,18 @@ class ReadyMadeGraph:
     def _measure_dims(self) -> int:
         return int(self.run(np.zeros((1, 1), np.int64)).shape[-1])
 
+    def _shape(self, texts: int, tokens: int) -> tuple[int, int]:
+        return self._texts or texts, self.max_tokens or tokens
+
+    def computed(self, texts: int, tokens: int) -> int:
+        """As many as the file has places for, where their number is fixed."""
+        shape = self._shape(texts, tokens)
+        return shape[0] * shape[1]
+
     def run(self, ids: Int64Array) -> Float32Array:
         """(texts, tokens) to (texts, tokens, dims), or (texts, dims) where the file pools by itself."""
         texts, tokens = ids.shape
-        shape = (self._texts or texts, self.max_tokens or tokens)
+        shape = self._shape(texts, tokens)
         padded, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         padded[:texts, :tokens], mask[:texts, :tokens] = ids, 1
         values = {"ids": padded, "mask": mask, "types": np.zeros(shape, np.int64)}

@@ -1,6 +1,7 @@
 """Texts in, float32 matrix out. Knows no database."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,13 @@ class Embeddings:
 
 Run = tuple[list[int], Future[Float32Array]]
 """Positions of texts, and their vectors to come."""
+
+OnRun = Callable[[Kind, int, int, int, float], None]
+"""Is told of a run: kind, texts, tokens in them, tokens of padding beside them, seconds. From the run's own thread."""
+
+
+def unheard(kind: Kind, texts: int, tokens: int, padding: int, seconds: float) -> None:
+    """Nobody asks."""
 
 
 class Pending:
@@ -95,6 +103,7 @@ class Session:
         tuning: Tuning | None = None,
         offline: bool = False,
         notify: Notify = silent,
+        on_run: OnRun = unheard,
     ) -> None:
         """Get the model's files, check them, and load the graph (built once, then cached).
 
@@ -124,6 +133,7 @@ class Session:
         self.fingerprint: str = self.spec.fingerprint
         tuning = tuning or remembered(self.fingerprint, cache_dir) or default_tuning()
         self.threads: int = threads or tuning.threads
+        self._on_run = on_run
         self._run_tokens = 1 if self._encoder.alone else tuning.run_tokens
         self._documents = ThreadPoolExecutor(self.threads, thread_name_prefix="documents")
         self._queries = ThreadPoolExecutor(1, thread_name_prefix="queries")
@@ -146,7 +156,7 @@ class Session:
                 dropped[position], total[position] = tokens.dropped, len(tokens.ids) + tokens.dropped
             for run in plan_runs([len(tokens.ids) for tokens in encoded], self._run_tokens):
                 ids = [encoded[i].ids for i in run]
-                started.append(([portion[i] for i in run], threads.submit(self._vectors, ids)))
+                started.append(([portion[i] for i in run], threads.submit(self._vectors, ids, kind)))
         return Pending(started, self.dims, which, dropped, total)
 
     def embed(self, texts: Sequence[str], *, kind: Kind = "document") -> Embeddings:
@@ -213,9 +223,13 @@ class Session:
         prefix = self.spec.query_prefix if kind == "query" else self.spec.document_prefix
         return self._tokenizer.encode(prefix + text)
 
-    def _vectors(self, encoded: list[list[int]]) -> Float32Array:
+    def _vectors(self, encoded: list[list[int]], kind: Kind) -> Float32Array:
         """(n, dims) of norm 1, for n texts of equal length."""
-        return _finite(normalize(pool(self._encoder.run(as_ids(encoded)), self.spec.pooling)), self.name)
+        ids, began = as_ids(encoded), time.monotonic()
+        vectors = _finite(normalize(pool(self._encoder.run(ids), self.spec.pooling)), self.name)
+        padding = self._encoder.computed(*ids.shape) - ids.size
+        self._on_run(kind, len(encoded), ids.size, padding, time.monotonic() - began)
+        return vectors
 
     def _raw(self, text: str, mean_pool: bool, unit: bool) -> Float32Array:
         """One text's pooled vector (dims,), or its token vectors (tokens, dims)."""

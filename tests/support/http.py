@@ -1,0 +1,47 @@
+"""The HTTP service under test: on a real port in this process, with the real model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from tests.support.worker import brisk
+from worker.config import HttpSettings
+from worker.http.app import build_app
+from worker.http.server import HttpServer
+from worker.http.service import Service
+from worker.models import Embedder, Models
+from worker.run import Worker
+
+TOKEN = "a-token-that-may-do-everything"
+
+
+@contextmanager
+def serving(
+    load: Callable[[str], Embedder],
+    conninfo: str | None = None,
+    *,
+    worker: Worker | None = None,
+    **http: Any,
+) -> Iterator[httpx.Client]:
+    """A client of a service on a free port; its default model is the one tests have."""
+    given = replace(HttpSettings(http_port=0, http_models="all-MiniLM-L6-v2"), **http)
+    models = Models(load)
+    died: list[str] = []
+    service = Service(brisk(), given, models, conninfo, worker)
+    server = HttpServer(build_app(service), given, lambda: died.append("http"))
+    server.start()
+    headers = {"authorization": f"Bearer {given.http_token}"} if given.http_token else {}
+    address = f"http://127.0.0.1:{server.port}"
+    with httpx.Client(base_url=address, headers=headers, timeout=60, trust_env=False) as client:
+        try:
+            yield client
+        finally:
+            service.stopping.set()
+            server.stop()
+            service.close()
+    assert not died

@@ -1,0 +1,57 @@
+"""`pgembedd serve`"""
+
+import signal
+import threading
+from contextlib import nullcontext
+from types import FrameType
+
+import click
+
+from worker.cli.options import database_option, http_options, open_database, settings_options
+from worker.config import HttpSettings, Settings
+
+LOOP_SETTINGS = ("wait", "threads", "precision", "model_dir", "log_format", "log_level")
+
+
+@click.command("serve")
+@database_option
+@click.option("--no-database", is_flag=True, help="Embed only: no database, so no pipelines, jobs, events or page.")
+@http_options
+@settings_options(*LOOP_SETTINGS)
+def command(database: str | None, no_database: bool, http: HttpSettings, settings: Settings) -> None:
+    """Answer HTTP and leave the queue alone: vectors, pushed jobs, metrics, health, a page. `run --http` does both."""
+    if no_database and database is not None:
+        raise click.UsageError("--no-database and --database exclude each other.")
+    with nullcontext(None) if no_database else open_database(database) as conninfo:
+        serve(conninfo, settings, http)
+
+
+def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
+    """Serve in the foreground of this process until it is signalled."""
+    from worker.cli.serving import running
+    from worker.db import connect
+    from worker.loading import loader
+    from worker.log import configure_logging
+    from worker.migrate import check_schema
+    from worker.models import Models
+    from worker.systemd import notify_systemd
+
+    configure_logging(settings.log_format, settings.log_level)
+    if conninfo is not None:
+        with connect(conninfo) as connection:
+            check_schema(connection)
+    ended = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=ended.set, name="stop").start()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    models = Models(loader(settings))
+    with running(settings, http, models, conninfo, on_death=ended.set) as service:
+        service.preload()
+        notify_systemd("READY=1")
+        while not ended.wait(1.0):
+            notify_systemd("WATCHDOG=1")
+        notify_systemd("STOPPING=1")
+    models.close()

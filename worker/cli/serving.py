@@ -1,0 +1,47 @@
+"""The HTTP service for as long as a command runs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from worker.config import HttpSettings, Settings
+from worker.errors import ConfigurationError
+from worker.models import Models
+
+if TYPE_CHECKING:
+    from worker.http.service import Service
+    from worker.run import Worker
+
+
+@contextmanager
+def running(
+    settings: Settings,
+    http: HttpSettings,
+    models: Models,
+    conninfo: str | None,
+    *,
+    on_death: Callable[[], None],
+    worker: "Worker | None" = None,
+) -> "Iterator[Service]":
+    """Serve while the block runs; `on_death` is called if the server ends by itself."""
+    try:
+        from worker.http.app import build_app
+        from worker.http.server import HttpServer
+        from worker.http.service import Service
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"The HTTP service needs the package {error.name}, which is not installed: pip install 'pgembedd[http]'."
+        ) from error
+    service = Service(settings, http, models, conninfo, worker)
+    if worker is not None:
+        worker.on_stop = service.stopping.set
+    try:
+        server = HttpServer(build_app(service), http, on_death)
+        server.start()
+        try:
+            yield service
+        finally:
+            service.stopping.set()
+            server.stop()
+    finally:
+        service.close()

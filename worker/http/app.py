@@ -1,0 +1,35 @@
+"""The application: every capability's routes, behind the limits."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from worker.http import embed, health
+from worker.http.errors import add_handlers
+from worker.http.limits import Limits
+from worker.http.service import Service
+
+
+def build_app(service: Service) -> FastAPI:
+    """The ASGI application of a service."""
+    app = FastAPI(
+        title="pgembedd",
+        version=version("pgembedd"),
+        description="The embedding daemon for Postgres.",
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    for part in (health, embed):
+        app.include_router(part.router(service))
+    add_handlers(app)
+    app.add_middleware(Limits, max_body_kb=service.http.http_max_body_kb, timeout_s=service.http.http_timeout_s)
+    if origins := [origin.strip() for origin in service.http.http_cors_origins.split(",") if origin.strip()]:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type"],
+        )
+    return app

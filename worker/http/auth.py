@@ -1,0 +1,148 @@
+"""Who may do what: bearer tokens with scopes, and what is refused where there are none."""
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from worker.config import HttpSettings
+from worker.errors import ConfigurationError
+from worker.http.errors import Refusal
+from worker.secret import read_secret
+
+Scope = Literal["embed", "jobs", "admin"]
+SCOPES: frozenset[str] = frozenset(get_args(Scope))
+SHORTEST = 16  # characters of a token
+_BEARER = HTTPBearer(auto_error=False, description="A token of PGEMBEDD_HTTP_TOKEN or PGEMBEDD_HTTP_TOKEN_FILE.")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a bearer of it may do; only a digest is kept."""
+
+    digest: bytes
+    scopes: frozenset[str]
+
+
+class Guard:
+    """Checks every request that is not about health."""
+
+    def __init__(self, tokens: Sequence[Token], host: str) -> None:
+        """Without tokens everything is allowed to this machine; ConfigurationError when others could reach `host`."""
+        self._tokens = tuple(tokens)
+        if not tokens and not is_loopback(host):
+            raise ConfigurationError(
+                f"The service would listen on {host}, where other machines reach it, so it needs a token: set "
+                "PGEMBEDD_HTTP_TOKEN or PGEMBEDD_HTTP_TOKEN_FILE (openssl rand -hex 32), or listen on 127.0.0.1."
+            )
+
+    @property
+    def open(self) -> bool:
+        """Whether there are no tokens."""
+        return not self._tokens
+
+    def scopes_of_token(self, given: str) -> frozenset[str] | None:
+        """What this token allows, None for a wrong one. Takes as long for a wrong one as for a right one."""
+        digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
+        found: frozenset[str] | None = None
+        for token in self._tokens:
+            if hmac.compare_digest(digest, token.digest):
+                found = token.scopes
+        return found
+
+    def needs(self, scope: Scope) -> Any:
+        """A route's dependency: Refusal 401 or 403 for those who may not."""
+
+        async def check(
+            request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None
+        ) -> None:
+            self.check(request, bearer.credentials if bearer else None, scope)
+
+        return Depends(check)
+
+    def check(self, request: Request, given: str | None, scope: Scope) -> None:
+        """Refusal 401 or 403 unless this request may do what `scope` names."""
+        if self.open:
+            refuse_strangers(request)
+            return
+        scopes = None if given is None else self.scopes_of_token(given)
+        if scopes is None:
+            raise Refusal(
+                401,
+                "This token is not known here." if given else "Send the header `Authorization: Bearer <token>`.",
+                "invalid_api_key",
+            )
+        if scope not in scopes:
+            raise Refusal(403, f"This token may not do this: it needs the scope {scope}.", "scope_missing")
+
+
+def refuse_strangers(request: Request) -> None:
+    """Without tokens a web page that somebody has open must not get at the service through their browser.
+
+    A name that is made to point to 127.0.0.1 shows in Host, a form or script of another page in Origin.
+    """
+    host = request.url.hostname or ""
+    if not is_loopback(host):
+        raise Refusal(
+            403,
+            "Without a token the service answers only requests to 127.0.0.1 or localhost: set PGEMBEDD_HTTP_TOKEN.",
+            "host_not_allowed",
+        )
+    origin = request.headers.get("origin")
+    if origin is not None and origin != "null" and not _same(origin, request):
+        raise Refusal(403, "Without a token no other web page may call the service.", "origin_not_allowed")
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site") or origin == "null":
+        raise Refusal(403, "Without a token no other web page may call the service.", "origin_not_allowed")
+
+
+def _same(origin: str, request: Request) -> bool:
+    try:
+        theirs = urlsplit(origin)
+        port = theirs.port
+    except ValueError:  # a port that is none
+        return False
+    return (theirs.hostname, port) == (request.url.hostname, request.url.port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can mean itself by it."""
+    if host.rstrip(".").casefold() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def tokens_of(settings: HttpSettings) -> list[Token]:
+    """The tokens of the settings. ConfigurationError for a file that says what cannot be meant."""
+    tokens = [_token(settings.http_token, SCOPES, "PGEMBEDD_HTTP_TOKEN")] if settings.http_token else []
+    if settings.http_token_file:
+        lines = read_secret(settings.http_token_file, "PGEMBEDD_HTTP_TOKEN_FILE").splitlines()
+        for number, line in enumerate(lines, 1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                tokens.append(_parse(line, f"line {number} of {settings.http_token_file}"))
+        if not tokens:
+            raise ConfigurationError(f"The file {settings.http_token_file} names no token, only comments.")
+    return tokens
+
+
+def _parse(line: str, where: str) -> Token:
+    secret, *words = line.replace(",", " ").split()
+    if unknown := sorted(set(words) - SCOPES):
+        raise ConfigurationError(f"There is no scope {unknown[0]!r} ({where}); there are embed, jobs and admin.")
+    return _token(secret, frozenset(words) or SCOPES, where)
+
+
+def _token(secret: str, scopes: frozenset[str], where: str) -> Token:
+    if len(secret) < SHORTEST or not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise ConfigurationError(
+            f"A token must be {SHORTEST} or more letters, digits and signs ({where}): openssl rand -hex 32 makes one."
+        )
+    return Token(hashlib.sha256(secret.encode()).digest(), scopes)

@@ -1,0 +1,152 @@
+"""`/embed`: texts in, vectors out, in the shape that Edge Functions with `Session('gte-small')` have."""
+
+import asyncio
+from concurrent.futures import Future
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker.http.errors import Refusal, responses
+from worker.http.service import Service
+from worker.models import Embedded, Embedder
+
+BYTES_PER_TOKEN = 4
+Kind = Literal["query", "document"]
+
+
+class EmbedRequest(BaseModel):
+    """A text or several, and how to embed them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    input: str | list[str] = Field(description="A text, or a list of texts.")
+    model: str | None = Field(default=None, description="A served model; without it, the default one.")
+    pipeline: str | None = Field(default=None, description="Instead of `model`: this pipeline's.")
+    kind: Kind = Field(default="query", description="Which prefix a model that was trained with prefixes gets.")
+    mean_pool: bool = Field(default=True, description="False: a vector for each token instead of one.")
+    normalize: bool = Field(default=True, description="Whether vectors have the norm 1.")
+    truncate: bool = Field(default=True, description="False: refuse a text that is longer than the model reads.")
+
+
+class OneEmbedding(BaseModel):
+    """The answer to one text."""
+
+    embedding: list[float] | list[list[float]]
+
+
+class Embeddings(BaseModel):
+    """The answer to several."""
+
+    embeddings: list[list[float]] | list[list[list[float]]]
+
+
+def router(service: Service) -> APIRouter:
+    """POST and GET /embed."""
+    routes = APIRouter(tags=["embed"], dependencies=[service.guard.needs("embed")])
+    errors = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504)
+
+    @routes.post("/embed", responses={200: {"model": OneEmbedding | Embeddings}, **errors})
+    async def embed(asked: EmbedRequest) -> Response:
+        """The vector of a text, or of each of several."""
+        one = isinstance(asked.input, str)
+        texts = [asked.input] if isinstance(asked.input, str) else asked.input
+        vectors, cut = await _answer(service, asked, texts)
+        return _json({"embedding": vectors[0]} if one else {"embeddings": vectors}, cut)
+
+    @routes.get("/embed", responses={200: {"model": list[float]}, **errors})
+    async def embed_query(
+        input: Annotated[str, Query(description="The text.")],
+        model: Annotated[str | None, Query(description="A served model.")] = None,
+        pipeline: Annotated[str | None, Query(description="Instead of `model`: that of this pipeline.")] = None,
+        kind: Annotated[Kind, Query(description="Which prefix.")] = "query",
+    ) -> Response:
+        """The vector of a text, as a bare array."""
+        asked = EmbedRequest(input=input, model=model, pipeline=pipeline, kind=kind)
+        vectors, cut = await _answer(service, asked, [input])
+        return _json(vectors[0], cut)
+
+    return routes
+
+
+async def _answer(service: Service, asked: EmbedRequest, texts: list[str]) -> tuple[Any, int]:
+    """The vectors, and how many tokens were cut of all texts together."""
+    embedder = await model_for(service, asked.model, asked.pipeline)
+    check_inputs(service, embedder, texts)
+    if not (asked.mean_pool and asked.normalize):
+        return await run_in_threadpool(_raw, embedder, texts, asked), 0
+    embedded = await vectors_of(service, embedder, texts, asked.kind)
+    cut = int(embedded.dropped.sum())
+    if cut and not asked.truncate:
+        worst = int(np.argmax(embedded.dropped))
+        raise Refusal(422, too_long(worst, int(embedded.tokens[worst]), embedder), "text_too_long", param="input")
+    return embedded.vectors, cut
+
+
+def too_long(number: int, tokens: int, embedder: Embedder) -> str:
+    """The sentence for a text that the model does not read whole."""
+    return (
+        f"Text {number} has {tokens} tokens, but {embedder.name} reads {embedder.max_tokens}: "
+        "shorten it, cut it into chunks, or send truncate: true."
+    )
+
+
+async def model_for(service: Service, model: str | None, pipeline: str | None) -> Embedder:
+    """The model a request means; loading it, or asking the database for the pipeline, waits in a thread."""
+    if pipeline is None:
+        return await run_in_threadpool(service.model, model)
+    if model is not None:
+        raise Refusal(422, "Name a model or a pipeline, not both.", "wrong_shape", param="pipeline")
+    return await run_in_threadpool(service.model_of, pipeline)
+
+
+def check_inputs(service: Service, embedder: Embedder, texts: list[str]) -> None:
+    """Refusal for texts that are too many or too much, or nothing."""
+    http = service.http
+    if not texts or any(not text.strip() for text in texts):
+        raise Refusal(
+            422, "The input is empty: send at least one text, none of them blank.", "empty_input", param="input"
+        )
+    if len(texts) > http.http_max_inputs:
+        raise Refusal(
+            413, f"{len(texts)} texts are more than {http.http_max_inputs} (PGEMBEDD_HTTP_MAX_INPUTS).", param="input"
+        )
+    tokens = sum(min(_bytes(text) // BYTES_PER_TOKEN + 1, embedder.max_tokens) for text in texts)
+    if tokens > http.http_max_tokens:
+        raise Refusal(
+            413,
+            f"The texts have about {tokens} tokens, more than {http.http_max_tokens} (PGEMBEDD_HTTP_MAX_TOKENS): "
+            "send fewer at a time.",
+            param="input",
+        )
+
+
+async def vectors_of(service: Service, embedder: Embedder, texts: list[str], kind: Kind) -> Embedded:
+    """The texts through the desk. Refusal 504 when that takes too long; what nobody waits for is dropped."""
+    future: Future[Embedded] = service.desk.ask(embedder.name, texts, kind=kind)
+    try:
+        async with asyncio.timeout(service.http.http_timeout_s):
+            return await asyncio.wrap_future(future)
+    except TimeoutError:
+        future.cancel()
+        raise Refusal(
+            504, f"The vectors were not there after {service.http.http_timeout_s:g} seconds: send fewer texts."
+        ) from None
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _raw(embedder: Embedder, texts: list[str], asked: EmbedRequest) -> list[Any]:
+    parts = embedder.run(texts, mean_pool=asked.mean_pool, normalize=asked.normalize)
+    return list(parts)
+
+
+def _json(value: Any, cut: int) -> Response:
+    """float32 in its shortest form; what was cut is told beside it."""
+    body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, media_type="application/json", headers={"x-truncated-tokens": str(cut)} if cut else None)

@@ -1,0 +1,75 @@
+"""uvicorn in a thread of its own, beside whatever else the process does."""
+
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from worker.config import HttpSettings
+from worker.errors import ConfigurationError, PgembeddError
+from worker.log import get_logger
+
+DRAIN_S = 10
+
+
+class HttpServer:
+    """Listens from `start` to `stop`."""
+
+    def __init__(self, app: FastAPI, http: HttpSettings, on_death: Callable[[], None]) -> None:
+        """`on_death` is called if the server ends before it was told to."""
+        self._socket = _bind(http.http_host, http.http_port)
+        self.host, self.port = http.http_host, int(self._socket.getsockname()[1])
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+            h11_max_incomplete_event_size=65_536,
+        )
+        self._server = uvicorn.Server(config)
+        self._on_death = on_death
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Return when requests are answered."""
+        self._thread.start()
+        while not self._server.started:
+            self._thread.join(0.01)
+            if not self._thread.is_alive():
+                raise PgembeddError("The HTTP service did not start; the log says why.")
+        get_logger().info("http_started", host=self.host, port=self.port)
+
+    def _serve(self) -> None:
+        try:
+            self._server.run(sockets=[self._socket])
+        finally:
+            self._socket.close()
+            if not self._stopped.is_set():
+                get_logger().error("http_died")
+                self._on_death()
+
+    def stop(self) -> None:
+        """Answer what is under way, and no more."""
+        self._stopped.set()
+        self._server.should_exit = True
+        self._thread.join(DRAIN_S + 5)
+        get_logger().info("http_stopped")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host.strip("[]"), port))
+        bound.listen(1024)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The HTTP service cannot listen on {host} port {port}: {error.strerror or error}. "
+            "Choose others with --http-host and --http-port."
+        ) from error
+    return bound

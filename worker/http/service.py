@@ -1,0 +1,109 @@
+"""What the endpoints share: settings, models, the database, and whether the service is on its way out."""
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from worker.config import HttpSettings, Settings
+from worker.desk import Desk
+from worker.http.auth import Guard, tokens_of
+from worker.http.database import Database
+from worker.http.errors import Refusal
+from worker.models import Embedder, Models
+from worker.observe import SILENT, Observer
+from worker.queries import query
+
+if TYPE_CHECKING:
+    from worker.run import Worker
+
+FALLBACK_MODEL = "gte-small"
+PIPELINES_EVERY_S = 5.0
+
+
+class Service:
+    """One process's worth of endpoints."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        http: HttpSettings,
+        models: Models,
+        conninfo: str | None,
+        worker: "Worker | None" = None,
+        observer: Observer = SILENT,
+    ) -> None:
+        """`conninfo` is None for a service that only embeds; `worker` is the loop that runs in this process.
+
+        ConfigurationError where the settings would let strangers in.
+        """
+        self.settings, self.http, self.models, self.conninfo, self.worker = settings, http, models, conninfo, worker
+        self.observer = observer
+        self.guard = Guard(tokens_of(http), http.http_host)
+        self.desk = Desk(models, max_waiting=http.http_max_waiting)
+        prepare = settings.wait == "listen"
+        self.database = None if conninfo is None else Database(conninfo, prepare=prepare)
+        self.stopping = threading.Event()
+        self._pipelines: list[tuple[str, str, str | None]] = []
+        self._pipelines_until = 0.0
+
+    def pipelines(self) -> list[tuple[str, str, str | None]]:
+        """(name, model, fingerprint) of the running pipelines, seconds old; the last known while it is away."""
+        if self.database is not None and time.monotonic() >= self._pipelines_until:
+            self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
+            try:
+                with self.database.connection() as connection:
+                    rows = connection.execute(query("models")).fetchall()
+            except (Refusal, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+                return self._pipelines  # readyz says what is wrong; embedding needs no database
+            self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, _ in rows]
+        return self._pipelines
+
+    def served(self) -> list[str]:
+        """The models that may be asked for; the first one answers those who name none."""
+        named = [name.strip() for name in self.http.http_models.split(",") if name.strip()]
+        names = list(dict.fromkeys([*named, *(model for _, model, _ in self.pipelines())]))
+        return names or [FALLBACK_MODEL]
+
+    def model(self, name: str | None) -> Embedder:
+        """The model of that name, or the default. Refusal 404 for one that is not served; may load it."""
+        names = self.served()
+        if name is None:
+            return self.models.named(names[0])
+        for served in names:
+            if served.casefold() == name.casefold():
+                return self.models.named(served)
+        raise Refusal(
+            404,
+            f"The model asked for is not served here; there {'is' if len(names) == 1 else 'are'} {', '.join(names)}.",
+            "model_not_found",
+            param="model",
+        )
+
+    def model_of(self, pipeline: str) -> Embedder:
+        """The model of a pipeline. Refusal 404 when there is none of the name, 409 when its vectors are another's."""
+        for name, model, fingerprint in self.pipelines():
+            if name == pipeline:
+                embedder = self.models.named(model)
+                if fingerprint not in (None, embedder.fingerprint):
+                    raise Refusal(
+                        409,
+                        f"The pipeline holds vectors of {fingerprint}, but {model} here is {embedder.fingerprint}: "
+                        "run the version and the precision that made them.",
+                        "model_mismatch",
+                        param="pipeline",
+                    )
+                return embedder
+        raise Refusal(404, "There is no running pipeline of this name.", "pipeline_not_found", param="pipeline")
+
+    def preload(self) -> None:
+        """Load what will be asked for first. ModelError when it cannot be had."""
+        self.models.named(self.served()[0])
+
+    def close(self) -> None:
+        """Give the connections back; the models belong to whoever made them."""
+        self.stopping.set()
+        self.desk.close()
+        if self.database is not None:
+            self.database.close()
