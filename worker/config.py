@@ -101,6 +101,14 @@ class HttpSettings:
     http_timeout_s: float = setting(
         60.0, "PGEMBEDD_HTTP_TIMEOUT_S", "Seconds a request may wait for its vectors, and a body for its end."
     )
+    http_push_at_once: int = setting(
+        2, "PGEMBEDD_HTTP_PUSH_AT_ONCE", "Requests with pushed jobs or webhooks that are worked at the same time."
+    )
+    http_push_timeout_s: float = setting(
+        120.0,
+        "PGEMBEDD_HTTP_PUSH_TIMEOUT_S",
+        "Seconds in which the jobs of a request are worked; what is left then goes back to the queue.",
+    )
     http_cors_origins: str = setting(
         "",
         "PGEMBEDD_HTTP_CORS_ORIGINS",
@@ -131,6 +139,8 @@ MINIMUM: dict[str, float] = {
     "http_max_tokens": 1,
     "http_max_waiting": 1,
     "http_timeout_s": 0.1,
+    "http_push_at_once": 1,
+    "http_push_timeout_s": 0.1,
 }
 
 MAXIMUM: dict[str, float] = {
@@ -148,6 +158,8 @@ MAXIMUM: dict[str, float] = {
     "http_max_tokens": 1_000_000_000,
     "http_max_waiting": 10_000_000,
     "http_timeout_s": 3_600,
+    "http_push_at_once": 64,
+    "http_push_timeout_s": 3_600,
 }
 
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
