@@ -88,9 +88,8 @@ class Run:
         pushes.in_flight.add(claimed.jobs)
         self.claimed = claimed
         deliverer = Deliverer(gateway, pushes.models, pushes.in_flight, Queue())
-        for batch in by_pipeline(job for job in claimed.jobs if not job.suspect):
-            for start in range(0, len(batch), PIECE):
-                self._piece(gateway, deliverer, batch[start : start + PIECE])
+        for piece in _pieces([job for job in claimed.jobs if not job.suspect]):
+            self._piece(gateway, deliverer, piece)
         for job in (job for job in claimed.jobs if job.suspect):
             self._alone(gateway, deliverer, job)
         # What the clock left over is handed back by the request, which may be answered already.
@@ -226,6 +225,13 @@ class Pushes:
             for gateway in self._idle:
                 gateway.close()
             self._idle.clear()
+
+
+def _pieces(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
+    """Some jobs at a time, of one queue and one pipeline: a request may bring them mixed, which a claim never does."""
+    for queue in dict.fromkeys(job.queue for job in jobs):
+        for batch in by_pipeline(job for job in jobs if job.queue == queue):
+            yield from (batch[start : start + PIECE] for start in range(0, len(batch), PIECE))
 
 
 def _outcome(posted: Posted, ledger: Ledger) -> Outcome:

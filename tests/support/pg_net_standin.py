@@ -1,7 +1,8 @@
-"""A stand-in for the extension pg_net, which no registry has: its schema, tables and signature, and a thread that carries.
+"""A stand-in for the extension pg_net, which no registry has: its schema, its signature, and who carries requests.
 
 What is like pg_net 0.20: `net.http_post` and its defaults, `net.http_request_queue` and `net._http_response` with their
-columns, that a request leaves after its transaction has committed, that none is ever repeated. It is no coverage of pg_net.
+columns, that a request leaves after its transaction has committed, that none is ever repeated. It is no coverage of
+pg_net itself.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from tests.support.databases import Database
 SCHEMA = """
 create schema net;
 create table net.http_request_queue (
-    id bigserial, method text not null, url text not null, headers jsonb, body bytea, timeout_milliseconds integer not null);
+    id bigserial, method text not null, url text not null, headers jsonb, body bytea,
+    timeout_milliseconds integer not null);
 create table net._http_response (
     id bigint, status_code integer, content_type text, headers jsonb, content text, timed_out boolean, error_msg text,
     created timestamptz not null default now());
 create function net.http_post(
-    url text, body jsonb default '{}', params jsonb default '{}', headers jsonb default '{"Content-Type": "application/json"}',
-    timeout_milliseconds integer default 5000
+    url text, body jsonb default '{}', params jsonb default '{}',
+    headers jsonb default '{"Content-Type": "application/json"}', timeout_milliseconds integer default 5000
 ) returns bigint language sql security definer set search_path = '' as $$
     insert into net.http_request_queue (method, url, headers, body, timeout_milliseconds)
     values ('POST', url, headers, pg_catalog.convert_to(body::text, 'UTF8'), timeout_milliseconds) returning id
@@ -48,8 +50,9 @@ def carry(connection: psycopg.Connection, client: httpx.Client) -> int:
     """Send what is queued, one after the other, and note the answers; how many there were."""
     requests = connection.execute(TAKE).fetchall()
     for number, url, headers, body, timeout_ms in requests:
+        given = {name: text for name, text in headers.items() if text is not None}
         try:
-            answer = client.post(url, content=bytes(body), headers=headers, timeout=timeout_ms / 1000)
+            answer = client.post(url, content=bytes(body), headers=given, timeout=timeout_ms / 1000)
         except httpx.TransportError as error:
             connection.execute(ANSWER, (number, None, None, None, None, type(error).__name__))
         else:

@@ -1,0 +1,26 @@
+"""What tests of the endpoints work with that touch a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import structlog
+from structlog.typing import EventDict
+
+from tests.support.databases import Database
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[psycopg.Connection]:
+    """The user's own connection to the test's database, autocommit."""
+    with database.connect() as opened:
+        yield opened
+
+
+@pytest.fixture
+def log() -> Iterator[list[EventDict]]:
+    """What the service has logged, as events with fields."""
+    with structlog.testing.capture_logs() as events:
+        yield events
