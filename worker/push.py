@@ -84,9 +84,14 @@ class Run:
 
     def _work(self, gateway: PushGateway) -> None:
         pushes = self._pushes
+        began = time.monotonic()
         claimed = self._claim(gateway, pushes.lease_s)
         pushes.in_flight.add(claimed.jobs)
         self.claimed = claimed
+        for queue in dict.fromkeys(job.queue for job in claimed.jobs):
+            lane = "backfill" if queue.endswith("_backfill") else "fresh"
+            mine = [job for job in claimed.jobs if job.queue == queue]
+            gateway.observer.claimed(lane, mine, time.monotonic() - began)
         deliverer = Deliverer(gateway, pushes.models, pushes.in_flight, Queue())
         for piece in _pieces([job for job in claimed.jobs if not job.suspect]):
             self._piece(gateway, deliverer, piece)
