@@ -49,9 +49,10 @@ WORKDIR /tmp
 # SIGTERM drains inside PGEMBEDD_GRACE_S (20 s): leave the container more than that to stop.
 STOPSIGNAL SIGTERM
 
-# It serves nothing to ask over a port. What can be asked is whether the database is there, migrated and workable
-# from here. It says so and no more: a database that is away is no reason to kill a worker, which waits for it.
-HEALTHCHECK --interval=60s --timeout=20s --start-period=60s --retries=3 CMD ["pgembedd", "doctor", "--quiet"]
+# `run` answers HTTP as well, on the container's own loopback address until PGEMBEDD_HTTP_HOST and a token say
+# otherwise. A database that is away is no reason to kill a worker, which waits for it: so whether it lives is asked.
+ENV PGEMBEDD_HTTP=1
+HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 CMD ["pgembedd", "health", "--probe", "live"]
 
 ENTRYPOINT ["pgembedd"]
 CMD ["run"]

@@ -39,7 +39,13 @@ class NullModel:
 
     name, dims, fingerprint, max_tokens = "null", DIMS, "null", 512
 
-    def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Constant:  # noqa: ARG002
+    def start(
+        self,
+        texts: Sequence[str | tuple[int, ...]],
+        *,
+        kind: Literal["document", "query"] = "document",  # noqa: ARG002
+        urgent: bool | None = None,  # noqa: ARG002
+    ) -> Constant:
         """As many vectors as texts."""
         n = len(texts)
         return Constant(np.full((n, DIMS), DIMS**-0.5, np.float32), np.zeros(n, np.int32), np.ones(n, np.int32))
@@ -66,6 +72,8 @@ class NullModel:
         text_or_texts: Sequence[str],
         mean_pool: bool,  # noqa: ARG002
         normalize: bool,  # noqa: ARG002
+        *,
+        kind: Literal["document", "query"] = "document",  # noqa: ARG002
     ) -> npt.NDArray[np.float32]:
         """As many vectors as texts, whatever is asked."""
         return self.start(text_or_texts).vectors

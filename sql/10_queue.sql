@@ -27,6 +27,17 @@ as $$
            case when jsonb_typeof(headers -> 'pgembedd') = 'object' then headers -> 'pgembedd' else '{}' end || notes)
 $$;
 
+-- A W3C trace context as a header of the message, for whoever gave one in `pgembedd.traceparent`; null for anything else:
+-- nobody's statement may fail of it. An expression for generated code, which asks once a statement.
+create or replace function pgembedd._trace_headers() returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select format($q$(select case when t.given operator(pg_catalog.~) %L then pg_catalog.jsonb_build_object('traceparent', t.given) end
+        from (select pg_catalog.current_setting('pgembedd.traceparent', true)) as t(given))$q$,
+        '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$')
+$$;
+
 create or replace function pgembedd._queue_table(queue text) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

@@ -102,7 +102,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($q$
         update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s%s where m.msg_id = any (array(%s))
-        returning m.msg_id, m.read_ct, m.message, m.headers
+        returning m.msg_id, m.read_ct, m.message, m.headers, m.enqueued_at
         $q$, _queue_table(queue), case when exists (
                 select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
                 and a.attname = 'last_read_at' and not a.attisdropped)
@@ -111,7 +111,7 @@ $$;
 
 -- In the order of arrival, as pgmq.read.
 create or replace function pgembedd._take_oldest(queue text, qty integer, lease_s integer)
-returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -123,7 +123,7 @@ end $$;
 
 -- With the places dealt evenly; what one party leaves over goes to the others.
 create or replace function pgembedd._deal(queue text, qty integer, lease_s integer)
-returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 -- The index gives everything in order; a plan that sorts instead reads the whole queue.

@@ -150,13 +150,17 @@ returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value.
-    select format($q$insert into %s (vt, message) select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s) from %s$q$,
+    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value. The trace context
+    -- is asked for once a statement, as a subquery of nothing; a backfill is nobody's trace.
+    select format($q$insert into %s (vt, message%s) select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s)%s from %s$q$,
         _queue_table(queue),
+        case when queue <> pipeline.backfill_queue then ', headers' else '' end,
         jsonb_strip_nulls(jsonb_build_object(
             'id', 0, 'pipeline', pipeline.id, 'schema', n.nspname, 'table', c.relname,
             'contentFunction', pipeline.content_function, 'embeddingColumn', pipeline.embedding_column)),
-        key, rows)
+        key,
+        case when queue <> pipeline.backfill_queue then ', ' || _trace_headers() else '' end,
+        rows)
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = pipeline.source
 $$;

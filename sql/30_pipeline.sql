@@ -122,6 +122,8 @@ create or replace function pgembedd._create_pipeline(
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    queued bigint;
 begin
     perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
@@ -163,9 +165,11 @@ begin
     returning * into made;
     perform _regenerate(made);
     perform _propose_chunks(made);
-    return case when not backfill then 0
-                when adopt and made.embedding_table is not null then _look_at_all(made)
-                else _backfill(made, false) end;
+    queued := case when not backfill then 0
+                   when adopt and made.embedding_table is not null then _look_at_all(made)
+                   else _backfill(made, false) end;
+    perform _tell_created(made, queued);
+    return queued;
 end $$;
 
 create or replace function pgembedd._check_source(made pgembedd.pipeline) returns void
@@ -415,6 +419,7 @@ begin
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
+    perform _tell('dropped', gone.id, name => gone.name);
     perform _foretell_return(gone);
 end $$;
 comment on function pgembedd.drop_pipeline is
@@ -454,6 +459,7 @@ declare
 begin
     update pipeline p set state = 'paused', state_reason = 'paused by ' || current_user, state_since = clock_timestamp()
     where p.id = found_one.id;
+    perform _tell('paused', found_one.id);
 end $$;
 comment on function pgembedd.pause is 'Keep enqueueing, stop embedding. What is in flight is finished.';
 
@@ -471,7 +477,7 @@ begin
     update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp()
     where p.id = found_one.id returning * into found_one;
     perform _regenerate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
-    perform _wake(found_one.queue);
+    perform _wake(found_one.queue), _tell('resumed', found_one.id);
 end $$;
 comment on function pgembedd.resume is 'Go on after a pause or after what stopped the pipeline has been mended.';
 
@@ -608,6 +614,7 @@ as $$
 declare
     item record;
     retried bigint := 0;
+    pipelines integer[];  -- of each job its pipeline
     only_id integer := case when name is not null then (_pipeline(name)).id end;
 begin
     for item in
@@ -622,7 +629,10 @@ begin
         using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;
+        pipelines := pipelines || item.pipeline_id;
     end loop;
+    perform _tell('retried', r.id, jsonb_build_object('jobs', r.jobs, 'reason', retry_failed.reason))
+    from (select p.id, count(*) as jobs from unnest(pipelines) as p(id) group by p.id) r;
     return retried;
 end $$;
 comment on function pgembedd.retry_failed is

@@ -9,7 +9,8 @@
 create or replace function pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer default 0)
 returns table (
     msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
-    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text,
+    traceparent text, waited_s double precision, attempt integer)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -20,22 +21,24 @@ declare
     read_cts integer[];
     messages jsonb[];
     notes jsonb[];
+    enqueued timestamptz[];
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
             hint = 'Run `pgembedd migrate`: it makes the queues of all pipelines.';
     end if;
-    select array_agg(r.msg_id), array_agg(r.read_ct), array_agg(r.message), array_agg(r.headers)
-        into msg_ids, read_cts, messages, notes from _read_queue(queue, qty, lease_s, poll_s) r;
-    return query select a.* from _admit(queue, msg_ids, read_cts, messages, notes) a;
+    select array_agg(r.msg_id), array_agg(r.read_ct), array_agg(r.message), array_agg(r.headers), array_agg(r.enqueued_at)
+        into msg_ids, read_cts, messages, notes, enqueued from _read_queue(queue, qty, lease_s, poll_s) r;
+    return query select a.* from _admit(queue, msg_ids, read_cts, messages, notes, enqueued) a;
 end $$;
 
 -- What may be worked of the messages that were just read, with what a worker has to know of their pipelines.
 create or replace function pgembedd._admit(
-    queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[]
+    queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[], enqueued timestamptz[]
 ) returns table (
     msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
-    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text,
+    traceparent text, waited_s double precision, attempt integer)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -44,6 +47,7 @@ declare
     job record;
     guest record;
     refusal text;
+    traced integer := 0;
 begin
     for job in
         -- The usual message is ours and was never read before: it gets by without a call of a function.
@@ -57,7 +61,7 @@ begin
                    case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
                    case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
                    case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
-            from unnest(msg_ids, read_cts, messages, notes) as r(msg_id, read_ct, message, headers)) c
+            from unnest(msg_ids, read_cts, messages, notes, enqueued) as r(msg_id, read_ct, message, headers, enqueued_at)) c
         left join pipeline p on p.id::text = c.named
         order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop
@@ -84,13 +88,18 @@ begin
             dimensions := job.dimensions; suspect := job.deaths >= 2;
             chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
             chunk_overlap := job.chunk_overlap; splitter := job.splitter;
+            attempt := job.attempts + 1;
+            -- Whatever is there; who reads it judges it. Of a hundred jobs a claim: nobody looks at more.
+            traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
+            traced := traced + (traceparent is not null)::integer;
+            waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
             return next;
         end if;
     end loop;
 end $$;
 
 create or replace function pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer)
-returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -101,7 +110,7 @@ begin
         return query select r.* from _take_oldest(queue, qty, lease_s) r;
     end if;
     if not found and poll_s > 0 then
-        return query select r.msg_id, r.read_ct, r.message, r.headers
+        return query select r.msg_id, r.read_ct, r.message, r.headers, r.enqueued_at
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
     end if;
 end $$;
@@ -156,8 +165,8 @@ begin
         on conflict on constraint row_state_pkey do update
         set state = 'dead', dropped_tokens = null, since = clock_timestamp();
     end if;
-    perform pg_notify('pgembedd_events', jsonb_build_object(
-        'event', 'dead_letter', 'pipeline', pipeline_id, 'id', job.message -> 'id', 'reason', reason)::text);
+    perform _tell('dead_letter', pipeline_id, jsonb_build_object(
+        'queue', queue, 'msg_id', msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts));
 end $$;
 
 -- Before a suspect is worked: note that it is alone now. If the worker dies, this is what counts as its failure.
@@ -301,7 +310,7 @@ begin
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
 
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag), _tell_stored(pipeline_id, queue, outcomes, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
@@ -364,7 +373,8 @@ begin
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
 
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag),
+            _tell_stored(pipeline_id, queue, outcomes, lag);
     perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -460,11 +470,19 @@ language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
+    perform _stop(pipeline_id, reason, reason);
+end $$;
+
+-- With another reason for the event where ours holds what Postgres said, which may quote a row.
+create or replace function pgembedd._stop(pipeline_id integer, reason text, told_reason text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
     update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
-    where p.id = stop_pipeline.pipeline_id and p.state = 'running';
+    where p.id = _stop.pipeline_id and p.state = 'running';
     if found then
-        perform pg_notify('pgembedd_events',
-            jsonb_build_object('event', 'stopped', 'pipeline', pipeline_id, 'reason', reason)::text);
+        perform _tell('stopped', pipeline_id, jsonb_build_object('reason', told_reason));
     end if;
 end $$;
 
@@ -522,6 +540,10 @@ begin
     if permanent or attempts >= coalesce(one.max_attempts, 1) then
         perform _bury(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
         outcome := 'dead'; retry_in := null;
+    else
+        perform _tell('failed', one.id, jsonb_build_object(
+            'queue', queue, 'msg_id', job.msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts,
+            'retry_in_s', round(extract(epoch from retry_in)::numeric, 3)));
     end if;
     return next;
 end $$;

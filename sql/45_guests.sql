@@ -219,7 +219,10 @@ begin
         16, 64, false, case when wanted.state_reason is null then 'running' else 'stopped' end, wanted.state_reason)
     returning * into wanted;
     perform _generate(wanted);
-    perform pg_notify('pgembedd_events', jsonb_build_object('event', 'guest', 'pipeline', wanted.id, 'name', wanted.name)::text);
+    perform _tell_created(wanted, 0);
+    if wanted.state = 'stopped' then
+        perform _tell('stopped', wanted.id, jsonb_build_object('reason', wanted.state_reason));
+    end if;
     return wanted;
 end $$;
 
@@ -298,6 +301,7 @@ begin
         execute format('drop function %s', item);
     end loop;
     delete from pipeline p where p.id = guest.id;
+    perform _tell('dropped', guest.id, name => guest.name);
 end $$;
 
 -- A guest that is dropped comes back with the next job of its triggers.

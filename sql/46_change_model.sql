@@ -48,6 +48,7 @@ begin
     perform _check_room(current);
     queued := _create_pipeline(next, backfill, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
+    perform _tell('change_begun', current.id, jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
     return queued;
 end $$;
 comment on function pgembedd.change_model is

@@ -131,6 +131,8 @@ begin
     for one in select p.* from pipeline p where p.id in (current.id, beside.id) loop
         perform _generate(one);
     end loop;
+    perform _tell(case suffix when 'previous' then 'switched' else 'rolled_back' end, beside.id, jsonb_build_object(
+        'model', beside.model, 'replaced_id', current.id, 'replaced', current.name || '.' || suffix, 'replaced_model', current.model));
 end $$;
 
 -- Several locks are needed at once, and nobody else may come to grief of it: a transaction that has read one of the

@@ -46,7 +46,8 @@ begin
             -- Somebody alters the table, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;
             when others then  -- whatever it is, it is this pipeline's alone
-                perform stop_pipeline(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name));
+                perform _stop(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
+                    'The sweep failed; pgembedd.status says of what.');
         end;
     end loop;
     return swept;
@@ -55,7 +56,7 @@ end $$;
 comment on function pgembedd.sweep is
     'Queue, in every running pipeline, the rows without a vector that nobody queued; at most so many each. Returns how many.';
 
--- Drop what nobody will ask for again: activity over a day old, and exceptions of rows that are gone.
+-- Drop what nobody will ask for again: activity and samples over a day old, and exceptions of rows that are gone.
 create or replace function pgembedd.retention() returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -71,6 +72,7 @@ declare
 begin
     delete from activity a where a.at < clock_timestamp() - interval '1 day';
     get diagnostics total = row_count;
+    delete from sample s where s.at < clock_timestamp() - interval '1 day';
     for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
         begin
             if one.embedding_table is not null then
@@ -109,7 +111,11 @@ declare
     indexes_due boolean;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
+    perform _forget_questions();
     select i.* into state from installation i;
+    if state.sample_due_at <= clock_timestamp() then
+        perform _take_sample();
+    end if;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
         swept := sweep(only_due => true);

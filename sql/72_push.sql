@@ -43,7 +43,7 @@ $$;
 -- an outcome and waits for the next attempt. What is left is a lease of which nobody can tell whose it is, since the
 -- guide's jobs do not say: were it a worker's, that worker would find its fence gone, and nothing be done twice.
 create or replace function pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer)
-returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -74,7 +74,7 @@ create or replace function pgembedd.claim_pushed(jobs jsonb, lease_s integer)
 returns table (
     n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer,
     pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean,
-    chunk_tokens integer, chunk_overlap integer, splitter text)
+    chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -89,6 +89,7 @@ declare
     read_cts integer[];
     messages jsonb[];
     notes jsonb[];
+    enqueued timestamptz[];
 begin
     if jsonb_typeof(jobs) is distinct from 'array' then
         perform _refuse('The jobs are not an array.', 'Post what process_embeddings() posts.');
@@ -97,19 +98,21 @@ begin
         select p.queue as name, jsonb_agg(p.job order by p.n) as jobs, array_agg(p.n order by p.n) as ns
         from _posted(jobs) p where p.problem is null and p.queue = any (ours) group by p.queue order by p.queue
     loop
-        select array_agg(t.msg_id), array_agg(t.read_ct), array_agg(t.message), array_agg(t.headers)
-            into msg_ids, read_cts, messages, notes from _take_pushed(lane.name, lane.jobs, lease_s) t;
+        select array_agg(t.msg_id), array_agg(t.read_ct), array_agg(t.message), array_agg(t.headers), array_agg(t.enqueued_at)
+            into msg_ids, read_cts, messages, notes, enqueued from _take_pushed(lane.name, lane.jobs, lease_s) t;
         return query
-            select null::bigint, 'claimed', null, lane.name, a.* from _admit(lane.name, msg_ids, read_cts, messages, notes) a;
+            select null::bigint, 'claimed', null, lane.name, a.*
+            from _admit(lane.name, msg_ids, read_cts, messages, notes, enqueued) a;
         return query
             select lane.ns[p.n], w.state, w.reason, lane.name, p.msg_id, null::integer, null::jsonb, null::integer,
-                   null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null
+                   null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null, null,
+                   null::double precision, null::integer
             from _posted(lane.jobs) p cross join lateral _pushed_state(lane.name, p.msg_id, p.job, coalesce(p.msg_id = any (msg_ids), false)) w;
     end loop;
     return query
         select p.n, 'failed', coalesce(p.problem, 'No pipeline has a queue of this name.'), p.queue, p.msg_id, null::integer,
                null::jsonb, null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer,
-               null::integer, null
+               null::integer, null, null, null::double precision, null::integer
         from _posted(jobs) p where p.problem is not null or p.queue <> all (ours);
 end $$;
 

@@ -9,7 +9,7 @@ create or replace function pgembedd.claim_changed(change jsonb, lease_s integer)
 returns table (
     subject text, n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer,
     pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean,
-    chunk_tokens integer, chunk_overlap integer, splitter text)
+    chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -47,7 +47,8 @@ begin
     end loop;
     return query
         select i.name, null::bigint, 'skipped', 'No watched column changed.', null, null::bigint, null::integer, null::jsonb,
-               null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null
+               null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
+               null, null::double precision, null::integer
         from unnest(idle) as i(name);
     return query select subjects[c.n], c.* from claim_pushed(jobs, lease_s) c;
 end $$;

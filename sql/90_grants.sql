@@ -7,7 +7,8 @@ as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
       and f.proname in ('claim', 'claim_pushed', 'claim_changed', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version')
+                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
+                        'answer_questions', 'decline_question')
 $$;
 
 create or replace function pgembedd.grant_worker(role regrole) returns void

@@ -8,6 +8,7 @@ as $$
 declare
     one pgembedd.pipeline;
     problem text;
+    told text;
     queue text;
 begin
     for queue in select l.queue from lanes() l union select l.backfill_queue from lanes() l loop
@@ -16,14 +17,16 @@ begin
     for one in select p.* from pipeline p order by p.id loop
         begin
             problem := _problem(one);
+            told := problem;
             if problem is null then
                 perform _regenerate(one);
             end if;
         exception when others then
             problem := format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name);
+            told := 'The repair failed; pgembedd.status says of what.';
         end;
         if problem is not null then
-            perform stop_pipeline(one.id, problem);
+            perform _stop(one.id, problem, told);
         end if;
     end loop;
     return sweep();

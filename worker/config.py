@@ -109,6 +109,14 @@ class HttpSettings:
         "PGEMBEDD_HTTP_PUSH_TIMEOUT_S",
         "Seconds in which the jobs of a request are worked; what is left then goes back to the queue.",
     )
+    http_max_listeners: int = setting(
+        64, "PGEMBEDD_HTTP_MAX_LISTENERS", "Most clients that follow the events at a time; 0: none may."
+    )
+    http_heartbeat_s: float = setting(
+        15.0,
+        "PGEMBEDD_HTTP_HEARTBEAT_S",
+        "Seconds of silence after which a client that follows the events gets a comment.",
+    )
     http_cors_origins: str = setting(
         "",
         "PGEMBEDD_HTTP_CORS_ORIGINS",
@@ -141,6 +149,8 @@ MINIMUM: dict[str, float] = {
     "http_timeout_s": 0.1,
     "http_push_at_once": 1,
     "http_push_timeout_s": 0.1,
+    "http_max_listeners": 0,
+    "http_heartbeat_s": 0.5,
 }
 
 MAXIMUM: dict[str, float] = {
@@ -160,6 +170,8 @@ MAXIMUM: dict[str, float] = {
     "http_timeout_s": 3_600,
     "http_push_at_once": 64,
     "http_push_timeout_s": 3_600,
+    "http_max_listeners": 10_000,
+    "http_heartbeat_s": 3_600,
 }
 
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")

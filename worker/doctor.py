@@ -47,6 +47,7 @@ def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding
     else:
         yield Finding("ok", "schema", "current")
         yield from _rights(connection)
+        yield from _embed(connection)
         yield from _competitors(connection)
         yield from _pipelines(connection)
     yield from _disk(cache_dir)
@@ -122,6 +123,26 @@ def _rights(connection: psycopg.Connection) -> Iterator[Finding]:
             yield Finding("bad", "rights", lacking, f"As an administrator: {pgmq_grants(owner)}")
     for (queue,) in _rows(connection, "doctor_queues"):
         yield Finding("bad", "queue", f"{queue} does not exist", "pgembedd migrate")
+
+
+def _embed(connection: psycopg.Connection) -> Iterator[Finding]:
+    """Whether pgembedd.embed() reaches its own database, by trying; only the owner may try."""
+    ((may_look,),) = _rows(connection, "doctor_may_embed")
+    if not may_look:
+        return
+    ((set_up, remedy, hearers),) = _rows(connection, "doctor_embed")
+    if not set_up:
+        yield Finding("note", "embed()", "not set up: no vectors of questions inside SQL", remedy)
+        return
+    ((problem,),) = _rows(connection, "doctor_embed_problem")
+    if problem:
+        yield Finding(
+            "bad", "embed()", problem, "Say where and as whom it connects: select pgembedd.embed_through(...);"
+        )
+    elif not hearers:
+        yield Finding("note", "embed()", "set up, but no worker would answer", "pgembedd run")
+    else:
+        yield Finding("ok", "embed()", f"set up, {hearers} workers answer")
 
 
 def _competitors(connection: psycopg.Connection) -> Iterator[Finding]:

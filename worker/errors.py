@@ -43,6 +43,16 @@ class ModelMismatchError(ModelError):
     """A pipeline is pinned to another model fingerprint than the one loaded."""
 
 
+class UnknownTokenError(PgembeddError):
+    """A token id that no text gives in the model's vocabulary: the ids were made for another model."""
+
+    exit_code = 2
+
+
+class OverloadedError(PgembeddError):
+    """More texts wait for the model than may, or it is being closed. Transient: ask again a little later."""
+
+
 class WrongVectorsError(PgembeddError):
     """`pgembedd verify` found vectors that are not those of their rows, and nobody asked it to queue them."""
 

@@ -37,6 +37,16 @@ def install_extensions(connection: psycopg.Connection) -> str:
     return pgmq_install
 
 
+def install_dblink(connection: psycopg.Connection) -> None:
+    """Install `dblink`, for embed() alone, where it is not here yet and this role may.
+
+    In a schema that nobody else may use: by itself it would let everybody in the database connect to elsewhere.
+    """
+    installed, available = _versions(connection, "dblink")
+    if installed is None and available is not None:
+        _try_create(connection, "dblink")
+
+
 def _require_vector(connection: psycopg.Connection) -> None:
     installed, available = _versions(connection, "vector")
     if installed is None and available is None:
@@ -140,6 +150,7 @@ def _create(connection: psycopg.Connection, name: str, remedy: str) -> None:
         "pgmq": "create extension pgmq cascade",
         "pg_net": "create extension pg_net",
         "pg_cron": "create extension pg_cron",
+        "dblink": "create extension dblink schema pgembedd_code",
     }
     try:
         with connection.transaction():

@@ -246,9 +246,9 @@ class Gateway:
 
 def job_of(queue: str, row: tuple[Any, ...]) -> Job:
     """A row of `claim` as the job it is."""
-    msg_id, read_ct, key, suspect, *of, chunked, tokens, overlap, markdown = row
+    msg_id, read_ct, key, suspect, *of, chunked, tokens, overlap, markdown, traceparent, waited_s, attempt = row
     pipeline = Pipeline(*[*of, Chunking(tokens, overlap, markdown) if chunked else None])
-    return Job(queue, msg_id, read_ct, key, suspect, pipeline)
+    return Job(queue, msg_id, read_ct, key, suspect, pipeline, traceparent, waited_s or 0.0, attempt)
 
 
 def _content(

@@ -42,7 +42,8 @@ class Pipeline:
 class Job:
     """One claimed message. (msg_id, read_ct) is the fence: it changes when somebody else claims it.
 
-    `id` is the row's key as JSON text: parsed, a long decimal would come back as another number.
+    `id` is the row's key as JSON text: parsed, a long decimal would come back as another number. `traceparent` is the
+    trace context of the transaction that wrote the row, if it gave one; only then `waited_s` says how long it waited.
     """
 
     queue: str
@@ -51,6 +52,9 @@ class Job:
     id: str
     suspect: bool
     pipeline: Pipeline
+    traceparent: str | None = None
+    waited_s: float = 0.0
+    attempt: int = 1
 
     @property
     def key(self) -> tuple[str, int, int]:

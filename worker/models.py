@@ -45,12 +45,23 @@ class Embedder(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def max_tokens(self) -> int: ...
-    def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Pending: ...
+    def start(
+        self,
+        texts: Sequence[str | tuple[int, ...]],
+        *,
+        kind: Literal["document", "query"] = "document",
+        urgent: bool | None = None,
+    ) -> Pending: ...
     def split(
         self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
     ) -> list[Chunk]: ...
     def run(
-        self, text_or_texts: Sequence[str], mean_pool: bool, normalize: bool
+        self,
+        text_or_texts: Sequence[str],
+        mean_pool: bool,
+        normalize: bool,
+        *,
+        kind: Literal["document", "query"] = "document",
     ) -> Sequence[npt.NDArray[np.float32]] | npt.NDArray[np.float32]: ...
     def close(self) -> None: ...
 
@@ -105,6 +116,10 @@ class Models:
     def named(self, name: str) -> Embedder:
         """The model of that name, loaded now if it was not yet. ModelError when it cannot be had."""
         return self._get(name)
+
+    def at_hand(self, name: str) -> Embedder | None:
+        """The model of that name if it is loaded; never waits."""
+        return self._loaded.get(name)
 
     def loaded(self) -> list[str]:
         """The names of the models that are there; never waits for one that is being loaded."""

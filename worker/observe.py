@@ -4,9 +4,9 @@ Every method is called once a batch, from the thread that did it, and must neith
 what Results and failures hold of it is for nobody to keep.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worker.errors import RowFailure
@@ -66,8 +66,30 @@ class Observer:
     def request_began(self) -> None:
         """An HTTP request came."""
 
-    def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
+    def request_ended(self, method: str, route: str, status: int, seconds: float, traceparent: str | None) -> None:
         """It is answered; `route` is the template of its path, or one word for all unknown ones."""
+
+    def close(self) -> None:
+        """The process ends; whatever is still to be sent goes now."""
 
 
 SILENT = Observer()
+
+
+class Several(Observer):
+    """Tells each of its `parts`."""
+
+    def __init__(self, parts: Sequence[Observer]) -> None:
+        self.parts = tuple(parts)
+
+
+def _told(name: str) -> Callable[..., None]:
+    def tell(several: Several, *values: Any, **named: Any) -> None:
+        for part in several.parts:
+            getattr(part, name)(*values, **named)
+
+    return tell
+
+
+for _name in [name for name in vars(Observer) if not name.startswith("_")]:
+    setattr(Several, _name, _told(_name))

@@ -3,19 +3,19 @@
 -- name: claim
 -- Take jobs from one lane under a lease.
 select msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
-       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown'
+       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
 from pgembedd.claim(%(queue)s, %(claim_size)s, %(lease_s)s, %(poll_s)s)
 
 -- name: claim_pushed
 -- Claim jobs that were posted: what each is, and those to be worked.
 select null, n, state, reason, queue, msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
-       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown'
+       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
 from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s)
 
 -- name: claim_changed
 -- Queue and claim what a webhook tells of; the same, with the pipeline of each.
 select subject, n, state, reason, queue, msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
-       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown'
+       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
 from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s)
 
 -- name: read
@@ -91,6 +91,22 @@ select pgembedd.set_idle(%(idle)s)
 -- name: tick
 -- The upkeep, when it is due.
 select pgembedd.tick(%(sweep_every_s)s)
+
+-- name: hear_questions
+-- Hear of questions in this session, and show that somebody does.
+select pgembedd.hear_questions()
+
+-- name: take_questions
+-- Texts that wait in embed() for their vectors.
+select id, model, fingerprint, known, kind, content from pgembedd.take_questions(%(at_most)s)
+
+-- name: answer_questions
+-- Their vectors, or why there is none.
+select pgembedd.answer_questions(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[])
+
+-- name: decline_question
+-- Leave it to another worker.
+select pgembedd.decline_question(%(id)s, %(reason)s)
 
 -- name: may_index
 -- Whether this role may look after indexes at all: the owner of pgembedd, or a member.
@@ -269,7 +285,8 @@ order by x.nth
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
   and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                    'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version')
+                    'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
+                    'answer_questions', 'decline_question')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: doctor_owner
@@ -311,6 +328,20 @@ select p.name, p.state, p.state_reason, pgembedd._problem(p), p.model, p.fingerp
        s.queued + s.backfill, s.dead, extract(epoch from s.oldest_age)::float8,
        s.index, extract(epoch from clock_timestamp() - p.index_due_at)::float8
 from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by p.name
+
+-- name: doctor_may_embed
+-- Whether this role may try what embed() does: the owner, or a member.
+select pg_catalog.has_table_privilege('pgembedd.loopback', 'select')
+   and pg_catalog.has_function_privilege('pgembedd._embed_problem()', 'execute')
+
+-- name: doctor_embed
+-- Whether embed() is set up, what would do it, and how many workers answer.
+select exists (select from pgembedd.loopback) and pgembedd._dblink() is not null, pgembedd._embed_remedy(),
+       coalesce(cardinality(pgembedd._hearers()), 0)
+
+-- name: doctor_embed_problem
+-- What keeps embed() from reaching its own database, found by trying.
+select pgembedd._embed_problem()
 
 -- name: doctor_workers
 -- How many workers are connected to this database.
@@ -389,3 +420,13 @@ order by {distance} limit %(limit)s
 -- name: search_breadth
 -- How far HNSW looks, for this transaction.
 select set_config('hnsw.ef_search', %(breadth)s, true)
+
+-- name: metrics
+-- What a scrape says of the pipelines and their queues.
+select pipeline, state, queued, backfill, queued_oldest_s, backfill_oldest_s, failing, dead, blank, truncated,
+       rows_per_minute
+from pgembedd.metrics()
+
+-- name: statement_timeout
+-- For this transaction.
+select set_config('statement_timeout', %(milliseconds)s, true)

@@ -1,10 +1,10 @@
-"""A worker: five threads around one model, started, watched and drained here."""
+"""A worker: six threads around one model, started, watched and drained here."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from queue import Queue
 from types import FrameType
 
@@ -24,6 +24,7 @@ from worker.models import Models
 from worker.observe import SILENT, Observer
 from worker.outcomes import release_jobs
 from worker.pace import Pace
+from worker.questions import Line, Questions
 from worker.systemd import notify_systemd
 
 # A claim takes seconds. One held for so long hangs, and systemd's watchdog may end it; the leases see to the rest.
@@ -47,6 +48,7 @@ class Worker:
         """`models` are closed with it if it owns them; `queues`: only these fresh lanes and their backfills."""
         self._settings, self._models, self._own_models = settings, models, own_models
         self.on_stop: Callable[[], None] = lambda: None  # called when it begins to drain
+        self.served: Callable[[], Collection[str]] = lambda: ()  # models to load for embed() besides the pipelines'
         self._stopping = threading.Event()  # claim no more
         self._finished = threading.Event()  # nothing is in flight any more, or the grace period is over
         self._failure: BaseException | None = None
@@ -83,6 +85,10 @@ class Worker:
         if settings.wait == "listen":  # a build's lock and settings are a session's, which a pooler does not keep
             builds = gateway("index", self._stopping)
             self._threads["index"] = self._thread("index", lambda: keep_indexed(settings, builds, self._stopping))
+            line = Line(conninfo, self._stopping, "questions", observer=observer)
+            self._gateways.append(line)
+            questions = Questions(line, models, self._stopping, lambda: self.served())
+            self._threads["questions"] = self._thread("questions", questions.run)
         self._handback = gateway("release", self._finished)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:

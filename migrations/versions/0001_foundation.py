@@ -5,7 +5,7 @@ Frozen once released: a later change is a later version. Never call a function o
 
 from alembic import op
 
-from worker.extensions import install_extensions, raw, remove_pgmq
+from worker.extensions import install_dblink, install_extensions, raw, remove_pgmq
 
 revision = "0001"
 down_revision = None
@@ -23,7 +23,8 @@ create table pgembedd.installation (
     sql_applied_at    timestamptz,
     swept_at          timestamptz not null default '-infinity',
     retained_at       timestamptz not null default '-infinity',
-    indexes_at        timestamptz not null default '-infinity'
+    indexes_at        timestamptz not null default '-infinity',
+    sample_due_at     timestamptz not null default '-infinity'
 );
 comment on table pgembedd.installation is
     'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';
@@ -148,9 +149,55 @@ create table pgembedd.push (
 comment on table pgembedd.push is
     'Where jobs are posted, with which bearer token, how often: see set_push(). For the owner alone: grant nothing on it.';
 
+create table pgembedd.sample (
+    at                timestamptz not null default clock_timestamp(),
+    pipeline_id       integer references pgembedd.pipeline on delete cascade,
+    queued            bigint not null,
+    backfill          bigint not null,
+    oldest_age        interval,
+    backfill_oldest_age interval,
+    failing           bigint not null,
+    dead              bigint not null
+);
+create index sample_at_idx on pgembedd.sample (at);
+comment on table pgembedd.sample is
+    'What was queued at a time, of the pipelines that had anything: one row each, at most once a minute. Kept for a day.';
+comment on column pgembedd.sample.pipeline_id is
+    'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead then.';
+
 create sequence pgembedd.worker_idle minvalue 0 maxvalue 1 start 0;
 comment on sequence pgembedd.worker_idle is
     '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
+
+create unlogged table pgembedd.question (
+    id                uuid primary key,
+    model             text not null,
+    fingerprint       text,
+    kind              text not null check (kind in ('query', 'document')),
+    content           text,
+    asked_at          timestamptz not null default clock_timestamp(),
+    expires_at        timestamptz not null,
+    taken_by          integer,
+    declined_by       integer[] not null default '{}',
+    embedding         real[],
+    refusal           text
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+comment on table pgembedd.question is
+    'Texts that wait in embed() for their vectors, each until its caller has the answer.';
+comment on column pgembedd.question.taken_by is
+    'The process id of the session of the worker that answers it.';
+
+create table pgembedd.loopback (
+    only_row          boolean constraint loopback_pkey primary key default true check (only_row),
+    host              text,
+    port              integer,
+    username          text not null,
+    password          text,
+    options           text,
+    secret            uuid not null default gen_random_uuid()
+);
+comment on table pgembedd.loopback is
+    'One row: where and as whom embed() connects to its own database. Written by embed_through().';
 """
 
 ROLE = """
@@ -189,7 +236,8 @@ begin
     from pg_catalog.pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_code'::regnamespace);
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
-drop table pgembedd.push, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline, pgembedd.installation;
+drop table pgembedd.push, pgembedd.question, pgembedd.loopback;
+drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline, pgembedd.installation;
 drop sequence pgembedd.worker_idle;
 drop schema pgembedd_code;
 """
@@ -200,6 +248,29 @@ begin
     if to_regclass('cron.job') is not null then
         perform cron.unschedule(j.jobid) from cron.job j
         where j.jobname like 'pgembedd-%' and j.database = current_database();
+    end if;
+end $$;
+"""
+
+# The role of embed()'s second connection is this database's own; but a copy of the database may use it, too.
+DROP_ASKER = """
+do $$
+declare
+    asker text := (select l.username from pgembedd.loopback l where l.username like 'pgembedd\\_ask\\_%');
+begin
+    if exists (
+        select from pg_catalog.pg_extension e
+        where e.extname = 'dblink' and e.extnamespace = 'pgembedd_code'::regnamespace)
+    then
+        drop extension dblink;
+    end if;
+    if asker is not null and exists (select from pg_catalog.pg_roles where rolname = asker) then
+        execute format('revoke all on schema pgembedd from %I', asker);
+        execute format('revoke all on all functions in schema pgembedd from %I', asker);
+        begin
+            execute format('drop role %I', asker);
+        exception when dependent_objects_still_exist or insufficient_privilege then null;
+        end;
     end if;
 end $$;
 """
@@ -219,6 +290,7 @@ def upgrade() -> None:
     connection = raw(op.get_bind())
     pgmq_install = install_extensions(connection)
     connection.execute(TABLES)
+    install_dblink(connection)
     connection.execute("insert into pgembedd.installation (pgmq_install) values (%s)", (pgmq_install,))
     connection.execute(ROLE)
 
@@ -227,5 +299,6 @@ def downgrade() -> None:
     connection = raw(op.get_bind())
     connection.execute(UNSCHEDULE)
     remove_pgmq(connection)  # first: which queues are ours stands in the tables
+    connection.execute(DROP_ASKER)
     connection.execute(DROP_ALL)
     connection.execute(REVOKE)

@@ -40,19 +40,25 @@ class MadeUp:
     dims: int = 3
     fingerprint: str = "made-up@1"
     max_tokens: int = 512
-    hook: Callable[[Sequence[str]], None] = len  # type: ignore[assignment]
+    hook: Callable[[Sequence[Any]], None] = len  # type: ignore[assignment]
 
-    def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> Any:
+    def start(
+        self,
+        texts: Sequence[str | tuple[int, ...]],
+        *,
+        kind: Literal["document", "query"] = "document",
+        urgent: bool | None = None,  # noqa: ARG002
+    ) -> Any:
         assert kind == "document"
         self.hook(texts)
-        return Vectors(np.array([unit(text) for text in texts], np.float32))
+        return Vectors(np.array([unit(str(text)) for text in texts], np.float32))
 
     def split(self, text: str, *, before: str = "", **_rules: Any) -> list[Chunk]:
         if "no room" in before:
             raise RowFailure("chunking", "no room")
         return [Chunk(found.start(), found.end(), found[0]) for found in re.finditer(r"\S(?:.|\n(?!\n))*", text)]
 
-    def run(self, text_or_texts: Sequence[str], mean_pool: bool, normalize: bool) -> Any:
+    def run(self, text_or_texts: Sequence[str], mean_pool: bool, normalize: bool, *, kind: str = "") -> Any:
         raise NotImplementedError
 
     def close(self) -> None: ...

@@ -15,8 +15,11 @@ from worker.postgres import EmbeddedPostgres
 
 COMMITTED = Path(__file__).with_name("schema.sql")
 
-# Versions, session settings, and the random key that keeps psql in restricted mode.
-_NOISE = re.compile(r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*)?\n", re.MULTILINE)
+# Versions, session settings, the random key that keeps psql in restricted mode, and the role of embed()'s second
+# connection, which is named after the database.
+_NOISE = re.compile(
+    r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*|GRANT .* TO pgembedd_ask_\d+;)?\n", re.MULTILINE
+)
 
 
 def dump_schema(server: EmbeddedPostgres, database: Database) -> str:

@@ -120,7 +120,7 @@ begin
     end if;
     return lag;
 end $_$;
-CREATE FUNCTION pgembedd._admit(queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[]) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+CREATE FUNCTION pgembedd._admit(queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[], enqueued timestamp with time zone[]) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -129,6 +129,7 @@ declare
     job record;
     guest record;
     refusal text;
+    traced integer := 0;
 begin
     for job in
         -- The usual message is ours and was never read before: it gets by without a call of a function.
@@ -142,7 +143,7 @@ begin
                    case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
                    case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
                    case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
-            from unnest(msg_ids, read_cts, messages, notes) as r(msg_id, read_ct, message, headers)) c
+            from unnest(msg_ids, read_cts, messages, notes, enqueued) as r(msg_id, read_ct, message, headers, enqueued_at)) c
         left join pipeline p on p.id::text = c.named
         order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop
@@ -169,6 +170,11 @@ begin
             dimensions := job.dimensions; suspect := job.deaths >= 2;
             chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
             chunk_overlap := job.chunk_overlap; splitter := job.splitter;
+            attempt := job.attempts + 1;
+            -- Whatever is there; who reads it judges it. Of a hundred jobs a claim: nobody looks at more.
+            traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
+            traced := traced + (traceparent is not null)::integer;
+            waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
             return next;
         end if;
     end loop;
@@ -343,6 +349,33 @@ begin
         execute format('alter table %s enable %s trigger %I', item.relation, item.mode, item.name);
     end loop;
 end $$;
+CREATE FUNCTION pgembedd._await_answer(id uuid, patience interval, OUT embedding text, OUT refusal text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    began timestamptz := clock_timestamp();
+    hearers integer[];
+    found_one record;
+begin
+    loop
+        select translate(q.embedding::text, '{}', '[]') as embedding, q.refusal, q.asked_at, q.taken_by
+        into found_one from question q where q.id = $1;
+        embedding := found_one.embedding;
+        refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.' else found_one.refusal end;
+        exit when num_nonnulls(embedding, refusal) > 0;
+        if clock_timestamp() >= began + patience then
+            hearers := _hearers();
+            if hearers is null then
+                refusal := 'The worker ended before it answered, and no other one is connected: start one with `pgembedd run`.';
+            elsif not found_one.taken_by = any (hearers) then
+                perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it
+            end if;
+            exit;
+        end if;
+        perform pg_sleep(least(greatest(extract(epoch from clock_timestamp() - found_one.asked_at) / 20, 0.001), 0.02));
+    end loop;
+end $_$;
 CREATE FUNCTION pgembedd._await_free(relation regclass, mode text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -482,8 +515,8 @@ begin
         on conflict on constraint row_state_pkey do update
         set state = 'dead', dropped_tokens = null, since = clock_timestamp();
     end if;
-    perform pg_notify('pgembedd_events', jsonb_build_object(
-        'event', 'dead_letter', 'pipeline', pipeline_id, 'id', job.message -> 'id', 'reason', reason)::text);
+    perform _tell('dead_letter', pipeline_id, jsonb_build_object(
+        'queue', queue, 'msg_id', msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts));
 end $_$;
 CREATE FUNCTION pgembedd._check_change(current pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -569,6 +602,19 @@ begin
             'Register it with pgembedd.create_pipeline(), whose triggers send the primary key.');
     end if;
 end $$;
+CREATE FUNCTION pgembedd._check_history(since interval, bucket interval) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if bucket is null or not isfinite(bucket) or bucket < interval '1 s' or extract(year from bucket) > 0 or extract(month from bucket) > 0 then
+        perform _refuse(format('bucket => %s cannot be counted in.', coalesce(quote_literal(bucket), 'NULL')),
+            'Take a second or more, in seconds, minutes, hours or days.');
+    elsif since is null or not isfinite(since) or since < bucket or extract(epoch from since) / extract(epoch from bucket) > 10000 then
+        perform _refuse(format('since => %s makes no history in buckets of %s.', coalesce(quote_literal(since), 'NULL'), bucket),
+            'It is as long as one bucket at least, and as 10,000 at most; samples are kept for a day.');
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_options(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -624,6 +670,47 @@ begin
             format('Run this as %s or as a superuser, or GRANT %s TO %s.', source_owner, source_owner, quote_ident(current_user)));
     elsif _hidden_from_owner(made.source) is not null then
         perform _refuse(_hidden_from_owner(made.source));
+    end if;
+end $$;
+CREATE UNLOGGED TABLE pgembedd.question (
+    id uuid NOT NULL,
+    model text NOT NULL,
+    fingerprint text,
+    kind text NOT NULL,
+    content text,
+    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    taken_by integer,
+    declined_by integer[] DEFAULT '{}'::integer[] NOT NULL,
+    embedding real[],
+    refusal text,
+    CONSTRAINT question_kind_check CHECK ((kind = ANY (ARRAY['query'::text, 'document'::text])))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
+COMMENT ON TABLE pgembedd.question IS 'Texts that wait in embed() for their vectors, each until its caller has the answer.';
+COMMENT ON COLUMN pgembedd.question.taken_by IS 'The process id of the session of the worker that answers it.';
+CREATE FUNCTION pgembedd._check_question(question pgembedd.question, timeout interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    if _blank(question.content) then
+        perform _refuse('The text is blank, so it has no vector.', 'Give pgembedd.embed() some words; NULL gives NULL.');
+    elsif octet_length(question.content) > 1000000 then
+        perform _refuse(format('The text has %s bytes, and pgembedd.embed() takes 1,000,000.', octet_length(question.content)),
+            'No model reads so much: give it the beginning, or store the text in a table with a pipeline.');
+    elsif question.kind is null or question.kind not in ('query', 'document') then
+        perform _refuse(format('The kind %s is not known.', coalesce(quote_literal(question.kind), 'NULL')), 'It is ''query'' or ''document''.');
+    elsif timeout is null or timeout <= '0' or timeout > '10 min' then
+        perform _refuse(format('The timeout %s is not usable.', coalesce(timeout::text, 'NULL')), 'It is more than 0 and at most 10 minutes.');
+    elsif pg_is_in_recovery() then
+        perform _refuse('pgembedd.embed() does not work on a standby, where no question can be posted.', 'Call it on the primary.');
+    end if;
+    if not exists (select from loopback) or _dblink() is null then
+        perform _refuse('pgembedd.embed() is not set up in this database.', _embed_remedy());
+    elsif _hearers() is null then
+        raise exception 'No worker is connected that could embed the text.' using errcode = 'object_not_in_prerequisite_state',
+            hint = 'Start one with `pgembedd run`, or `pgembedd serve` where only questions are to be answered.';
     end if;
 end $$;
 CREATE FUNCTION pgembedd._check_room(current pgembedd.pipeline) RETURNS void
@@ -875,6 +962,52 @@ CREATE FUNCTION pgembedd._claimed_for(message jsonb) RETURNS integer
            or p.content_function like '%.' || replace(replace(replace(
                 quote_ident(regexp_replace(message ->> 'contentFunction', '^.*\.', '')), '\', '\\'), '_', '\_'), '%', '\%'))
 $$;
+CREATE FUNCTION pgembedd._connect(line text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    through pgembedd.loopback := (select l from loopback l);
+    problem text;
+begin
+    execute format('select %s.dblink_connect($1, $2)', _dblink()) using line, _conninfo(through);
+exception when others then
+    get stacked diagnostics problem = pg_exception_detail;
+    raise exception 'pgembedd.embed() cannot connect to its own database as %: %', through.username,
+        coalesce(nullif(regexp_replace(btrim(problem), '\s*\n.*', ''), ''), sqlerrm) using errcode = sqlstate,
+        hint = 'pgembedd.embed_through() says where and as whom it connects; `pgembedd doctor` tries it.';
+end $_$;
+CREATE TABLE pgembedd.loopback (
+    only_row boolean DEFAULT true NOT NULL,
+    host text,
+    port integer,
+    username text NOT NULL,
+    password text,
+    options text,
+    secret uuid DEFAULT gen_random_uuid() NOT NULL,
+    CONSTRAINT loopback_only_row_check CHECK (only_row)
+);
+COMMENT ON TABLE pgembedd.loopback IS 'One row: where and as whom embed() connects to its own database. Written by embed_through().';
+CREATE FUNCTION pgembedd._conninfo(through pgembedd.loopback) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select string_agg(format('%s=''%s''', o.name, replace(replace(o.value, '\', '\\'), '''', '\''')), ' ') || ' ' || coalesce(through.options, '')
+    from (values
+        ('dbname', current_database()::text),
+        ('host', coalesce(through.host, _own_host())),
+        ('port', coalesce(through.port::text, current_setting('port'))),
+        ('user', through.username),
+        ('password', through.password),
+        ('application_name', 'pgembedd ask'),
+        ('connect_timeout', '5'),
+        ('gssencmode', 'disable'),
+        -- Encrypting what does not leave the machine would be most of what a connection costs.
+        ('sslmode', case when through.host is null then 'allow' else 'prefer' end),
+        -- Nobody else's defaults: every look must see what was committed before it.
+        ('options', '-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c statement_timeout=0')
+    ) as o(name, value) where o.value is not null
+$$;
 CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -960,6 +1093,8 @@ CREATE FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boole
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
+declare
+    queued bigint;
 begin
     perform _dismiss_guest(made.source, made.embedding_column);
     perform _check_source(made);
@@ -1001,15 +1136,23 @@ begin
     returning * into made;
     perform _regenerate(made);
     perform _propose_chunks(made);
-    return case when not backfill then 0
-                when adopt and made.embedding_table is not null then _look_at_all(made)
-                else _backfill(made, false) end;
+    queued := case when not backfill then 0
+                   when adopt and made.embedding_table is not null then _look_at_all(made)
+                   else _backfill(made, false) end;
+    perform _tell_created(made, queued);
+    return queued;
 end $$;
 CREATE FUNCTION pgembedd._cut(name text, bytes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
-CREATE FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+CREATE FUNCTION pgembedd._dblink() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'dblink'
+$$;
+CREATE FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET enable_sort TO 'off'
@@ -1066,6 +1209,18 @@ begin
     end loop;
     return false;
 end $$;
+CREATE FUNCTION pgembedd._disconnect(line text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    open text[];
+begin
+    execute format('select %s.dblink_get_connections()', _dblink()) into open;
+    if line = any (open) then
+        execute format('select %s.dblink_disconnect($1)', _dblink()) using line;
+    end if;
+end $_$;
 CREATE FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1091,6 +1246,7 @@ begin
         execute format('drop function %s', item);
     end loop;
     delete from pipeline p where p.id = guest.id;
+    perform _tell('dropped', guest.id, name => guest.name);
 end $$;
 CREATE FUNCTION pgembedd._distrust(pipeline pgembedd.pipeline, ids jsonb[] DEFAULT NULL::jsonb[]) RETURNS void
     LANGUAGE plpgsql
@@ -1128,6 +1284,38 @@ begin
     end loop;
     return dropped;
 end $$;
+CREATE FUNCTION pgembedd._embed_problem() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    line text := 'pgembedd ' || gen_random_uuid();
+begin
+    if not exists (select from loopback) or _dblink() is null then
+        return 'it is not set up';
+    end if;
+    perform _connect(line);
+    begin
+        -- What it is there for: it may call the functions.
+        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+        using line, format('select pgembedd._forget_question(%L)', gen_random_uuid());
+    exception when others then
+        perform _disconnect(line);
+        return sqlerrm;
+    end;
+    perform _disconnect(line);
+    return null;
+exception when others then
+    return sqlerrm;
+end $_$;
+CREATE FUNCTION pgembedd._embed_remedy() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select case when _dblink() is null
+        then 'It needs the extension dblink, which comes with Postgres: as an administrator, create extension dblink; then, as the owner of pgembedd, select pgembedd.embed_through();'
+        else 'As the owner of pgembedd: select pgembedd.embed_through();' end
+$$;
 CREATE FUNCTION pgembedd._empty_column(made pgembedd.pipeline) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1141,13 +1329,17 @@ CREATE FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key te
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
-    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value.
-    select format($q$insert into %s (vt, message) select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s) from %s$q$,
+    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value. The trace context
+    -- is asked for once a statement, as a subquery of nothing; a backfill is nobody's trace.
+    select format($q$insert into %s (vt, message%s) select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s)%s from %s$q$,
         _queue_table(queue),
+        case when queue <> pipeline.backfill_queue then ', headers' else '' end,
         jsonb_strip_nulls(jsonb_build_object(
             'id', 0, 'pipeline', pipeline.id, 'schema', n.nspname, 'table', c.relname,
             'contentFunction', pipeline.content_function, 'embeddingColumn', pipeline.embedding_column)),
-        key, rows)
+        key,
+        case when queue <> pipeline.backfill_queue then ', ' || _trace_headers() else '' end,
+        rows)
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = pipeline.source
 $_$;
@@ -1377,6 +1569,17 @@ CREATE FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text,
              then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) else '' end,
         _pipeline_function(pipeline.id, 'forget'))
 $_$;
+CREATE FUNCTION pgembedd._forget_question(id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$ delete from question q where q.id = $1 $_$;
+CREATE FUNCTION pgembedd._forget_questions() RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    delete from question q where q.id in (
+        select f.id from question f where f.expires_at < clock_timestamp() for update skip locked)
+$$;
 CREATE FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1829,6 +2032,14 @@ begin
         end if;
     end loop;
 end $_$;
+CREATE FUNCTION pgembedd._grant_ask(username text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    execute format('grant usage on schema pgembedd to %I', username);
+    execute format('grant execute on function pgembedd._post_question, pgembedd._await_answer, pgembedd._forget_question to %I', username);
+end $$;
 CREATE FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1977,6 +2188,14 @@ CREATE FUNCTION pgembedd._hash(content text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select format('pg_catalog.sha256(pg_catalog.convert_to(coalesce(%s, ''''), ''UTF8''))', content) $$;
+CREATE FUNCTION pgembedd._hearers() RETURNS integer[]
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array_agg(l.pid) from pg_locks l
+    where l.locktype = 'advisory' and l.classid = 1885824356 and l.objid = 0 and l.objsubid = 2 and l.granted
+      and l.mode = 'ShareLock' and l.database = (select d.oid from pg_database d where d.datname = current_database())
+$$;
 CREATE FUNCTION pgembedd._hidden_from_owner(source regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1987,6 +2206,20 @@ CREATE FUNCTION pgembedd._hidden_from_owner(source regclass) RETURNS text
     from pg_class c join pg_roles r on r.oid = c.relowner
     where c.oid = source and c.relrowsecurity and c.relforcerowsecurity and not (r.rolsuper or r.rolbypassrls)
 $$;
+CREATE FUNCTION pgembedd._hmac(key bytea, message bytea) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    inner_pad bytea := decode(repeat('36', 64), 'hex');
+    outer_pad bytea := decode(repeat('5c', 64), 'hex');
+begin
+    for i in 0 .. length(key) - 1 loop
+        inner_pad := set_byte(inner_pad, i, get_byte(key, i) # 54);
+        outer_pad := set_byte(outer_pad, i, get_byte(key, i) # 92);
+    end loop;
+    return sha256(outer_pad || sha256(inner_pad || message));
+end $$;
 CREATE FUNCTION pgembedd._hnsw(made pgembedd.pipeline) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2484,6 +2717,42 @@ begin
         end loop;
     end loop;
 end $$;
+CREATE FUNCTION pgembedd._model_asked(pipeline text, model text, OUT wanted_model text, OUT wanted_fingerprint text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    one pgembedd.pipeline;
+    models text[];
+    fingerprints text[];
+begin
+    if pipeline is not null then
+        one := _pipeline(pipeline);
+        if model is not null and model <> one.model then
+            perform _refuse(format('The pipeline "%s" has the model %s, not %s.', one.name, one.model, model),
+                'Name the pipeline or the model, not both.');
+        end if;
+        wanted_model := one.model;
+        wanted_fingerprint := one.fingerprint;
+        return;
+    end if;
+    -- While a model is being changed the next one is there, too, and afterwards the previous one: not what is searched.
+    select array_agg(distinct p.model), array_agg(distinct p.fingerprint) filter (where p.fingerprint is not null)
+    into models, fingerprints
+    from pipeline p where case when _model_asked.model is null then p.shadow_of is null else p.model = _model_asked.model end;
+    wanted_model := coalesce(model, models[1]);
+    wanted_fingerprint := fingerprints[1];
+    if wanted_model is null then
+        perform _refuse('There is no pipeline, so nothing says which model is meant.',
+            'Name one with model => ''gte-small'', or make a pipeline with pgembedd.create_pipeline().');
+    elsif cardinality(models) > 1 then
+        perform _refuse(format('The pipelines have several models: %s.', array_to_string(models, ', ')),
+            'Name the one that you search, with pipeline => ''…''.');
+    elsif cardinality(fingerprints) > 1 then
+        perform _refuse(format('Pipelines hold vectors of several states of %s: %s.', wanted_model, array_to_string(fingerprints, ', ')),
+            'Name the one that you search, with pipeline => ''…''.');
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) RETURNS jsonb[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2636,6 +2905,15 @@ begin
         execute format('alter function %s owner to %s', signature, owner);
     end if;
 end $$;
+CREATE FUNCTION pgembedd._own_host() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when a.addresses && array['*', '0.0.0.0', 'localhost', '127.0.0.1'] then '127.0.0.1'
+                when a.addresses && array['::', '::1'] then '::1'
+                else nullif(a.addresses[1], '') end
+    from (select regexp_split_to_array(btrim(current_setting('listen_addresses')), '\s*,\s*') as addresses) a
+$$;
 CREATE FUNCTION pgembedd._owner(relation regclass) RETURNS regrole
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2701,6 +2979,15 @@ CREATE FUNCTION pgembedd._pipeline_of(message jsonb) RETURNS integer
             where p.source in (c.oid, pg_partition_root(c.oid))
               and c.relname = message ->> 'table' and n.nspname = message ->> 'schema') end
 $$;
+CREATE FUNCTION pgembedd._post_question(id uuid, model text, fingerprint text, kind text, content text, timeout interval) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    insert into question (id, model, fingerprint, kind, content, expires_at)
+    values (id, model, fingerprint, kind, content, clock_timestamp() + timeout);
+    perform pg_notify('pgembedd_questions', '');
+end $$;
 CREATE FUNCTION pgembedd._posted(jobs jsonb) RETURNS TABLE(n bigint, job jsonb, queue text, msg_id bigint, read_ct integer, problem text)
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2820,6 +3107,45 @@ begin
         reason := 'Another request or worker has claimed it.';
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._put_question(question pgembedd.question, timeout interval) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    deadline timestamptz := clock_timestamp() + timeout;
+    line text := 'pgembedd ' || gen_random_uuid();
+    answer record;
+begin
+    question.id := gen_random_uuid();
+    perform _connect(line);
+    begin
+        execute format('select * from %s.dblink($1, $2) as t(posted text)', _dblink()) using line, format(
+            'select pgembedd._post_question(%L, %L, %L, %L, %L, %L)',
+            question.id, question.model, question.fingerprint, question.kind, question.content, timeout);
+        loop
+            -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink hears nothing.
+            execute format('select * from %s.dblink($1, $2) as t(embedding text, refusal text)', _dblink()) into answer
+            using line, format('select embedding, refusal from pgembedd._await_answer(%L, %L)',
+                question.id, least(interval '200 ms', deadline - clock_timestamp()));
+            exit when num_nonnulls(answer.embedding, answer.refusal) > 0 or clock_timestamp() >= deadline;
+        end loop;
+        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+        using line, format('select pgembedd._forget_question(%L)', question.id);
+        perform _disconnect(line);
+    exception when query_canceled or others then
+        perform _disconnect(line), _take_back(question.id);
+        raise;
+    end;
+    if answer.refusal is not null then
+        raise exception '%', answer.refusal using errcode = 'object_not_in_prerequisite_state';
+    elsif answer.embedding is null then
+        raise exception 'No answer came within %, though % connected.', timeout,
+            case cardinality(coalesce(_hearers(), '{}')) when 1 then 'a worker is' else cardinality(coalesce(_hearers(), '{}')) || ' workers are' end
+            using errcode = 'object_not_in_prerequisite_state',
+            hint = 'They are busy, or still loading the model: ask again, give it longer with timeout => …, or start another worker.';
+    end if;
+    return answer.embedding;
+end $_$;
 CREATE FUNCTION pgembedd._qualified_type(type oid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2868,7 +3194,7 @@ begin
             group by 1 $q$, lane.kind, _queue_table(lane.name));
     end loop;
 end $_$;
-CREATE FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+CREATE FUNCTION pgembedd._read_queue(queue text, qty integer, lease_s integer, poll_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
@@ -2879,7 +3205,7 @@ begin
         return query select r.* from _take_oldest(queue, qty, lease_s) r;
     end if;
     if not found and poll_s > 0 then
-        return query select r.msg_id, r.read_ct, r.message, r.headers
+        return query select r.msg_id, r.read_ct, r.message, r.headers, r.enqueued_at
         from pgmq.read_with_poll(queue_name => queue, vt => lease_s, qty => qty, max_poll_seconds => poll_s) r;
     end if;
 end $$;
@@ -3014,7 +3340,10 @@ begin
         16, 64, false, case when wanted.state_reason is null then 'running' else 'stopped' end, wanted.state_reason)
     returning * into wanted;
     perform _generate(wanted);
-    perform pg_notify('pgembedd_events', jsonb_build_object('event', 'guest', 'pipeline', wanted.id, 'name', wanted.name)::text);
+    perform _tell_created(wanted, 0);
+    if wanted.state = 'stopped' then
+        perform _tell('stopped', wanted.id, jsonb_build_object('reason', wanted.state_reason));
+    end if;
     return wanted;
 end $$;
 CREATE FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb DEFAULT '{}'::jsonb) RETURNS integer
@@ -3039,6 +3368,18 @@ begin
     get diagnostics released = row_count;
     return released;
 end $_$;
+CREATE FUNCTION pgembedd._remembered(secret uuid, key text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    memo text := current_setting('pgembedd.answer', true);  -- key, seal, answer
+begin
+    if starts_with(memo, key) and substr(memo, 65, 64) = _seal(secret, key, substr(memo, 129)) then
+        return substr(memo, 129);
+    end if;
+    return null;
+end $$;
 CREATE FUNCTION pgembedd._rename_both(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3113,6 +3454,7 @@ CREATE FUNCTION pgembedd._repair() RETURNS bigint
 declare
     one pgembedd.pipeline;
     problem text;
+    told text;
     queue text;
 begin
     for queue in select l.queue from lanes() l union select l.backfill_queue from lanes() l loop
@@ -3121,14 +3463,16 @@ begin
     for one in select p.* from pipeline p order by p.id loop
         begin
             problem := _problem(one);
+            told := problem;
             if problem is null then
                 perform _regenerate(one);
             end if;
         exception when others then
             problem := format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name);
+            told := 'The repair failed; pgembedd.status says of what.';
         end;
         if problem is not null then
-            perform stop_pipeline(one.id, problem);
+            perform _stop(one.id, problem, told);
         end if;
     end loop;
     return sweep();
@@ -3348,6 +3692,21 @@ exception when insufficient_privilege then
     return format('Nothing is scheduled: %s may not use pg_cron here. Have somebody who may call: select cron.schedule(''pgembedd-push'', %L, %L).',
         quote_ident(current_user), coalesce(target.every, '10 seconds'), command);
 end $$;
+CREATE FUNCTION pgembedd._scram(password text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    salt bytea := uuid_send(gen_random_uuid());
+    salted bytea := _hmac(convert_to(password, 'UTF8'), salt || '\x00000001');
+begin
+    return format('SCRAM-SHA-256$1:%s$%s:%s', encode(salt, 'base64'),
+        encode(sha256(_hmac(salted, 'Client Key')), 'base64'), encode(_hmac(salted, 'Server Key'), 'base64'));
+end $_$;
+CREATE FUNCTION pgembedd._seal(secret uuid, key text, answer text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select encode(sha256(convert_to(secret || key || answer || secret, getdatabaseencoding())), 'hex') $$;
 CREATE FUNCTION pgembedd._shadow(current pgembedd.pipeline) RETURNS pgembedd.pipeline
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3407,6 +3766,17 @@ CREATE FUNCTION pgembedd._space(relation regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation $$;
+CREATE FUNCTION pgembedd._stop(pipeline_id integer, reason text, told_reason text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
+    where p.id = _stop.pipeline_id and p.state = 'running';
+    if found then
+        perform _tell('stopped', pipeline_id, jsonb_build_object('reason', told_reason));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3483,6 +3853,8 @@ begin
     for one in select p.* from pipeline p where p.id in (current.id, beside.id) loop
         perform _generate(one);
     end loop;
+    perform _tell(case suffix when 'previous' then 'switched' else 'rolled_back' end, beside.id, jsonb_build_object(
+        'model', beside.model, 'replaced_id', current.id, 'replaced', current.name || '.' || suffix, 'replaced_model', current.model));
 end $$;
 CREATE FUNCTION pgembedd._swap_key(pipeline_id integer) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -3547,13 +3919,29 @@ CREATE FUNCTION pgembedd._take(queue text, chosen text, noting text DEFAULT ''::
     AS $_$
     select format($q$
         update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s%s where m.msg_id = any (array(%s))
-        returning m.msg_id, m.read_ct, m.message, m.headers
+        returning m.msg_id, m.read_ct, m.message, m.headers, m.enqueued_at
         $q$, _queue_table(queue), case when exists (
                 select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
                 and a.attname = 'last_read_at' and not a.attisdropped)
             then ', last_read_at = clock_timestamp()' end, noting, chosen)
 $_$;
-CREATE FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+CREATE FUNCTION pgembedd._take_back(id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    line text := 'pgembedd ' || gen_random_uuid();
+begin
+    perform _connect(line);
+    begin
+        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+        using line, format('select pgembedd._forget_question(%L)', id);
+    exception when query_canceled or others then null;
+    end;
+    perform _disconnect(line);
+exception when query_canceled or others then null;  -- it expires, and the next worker that looks throws it away
+end $_$;
+CREATE FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
@@ -3562,7 +3950,7 @@ begin
         select q.msg_id from %s q where q.vt <= clock_timestamp() order by q.msg_id limit $2 for update skip locked
         $q$, _queue_table(queue))) using make_interval(secs => lease_s), qty;
 end $_$;
-CREATE FUNCTION pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb)
+CREATE FUNCTION pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
@@ -3585,10 +3973,79 @@ begin
                                      pgembedd._note(m.headers, 'taken'))))))$q$)
     using make_interval(secs => lease_s), array(select p.msg_id from _posted(jobs) p where p.msg_id is not null), jobs;
 end $_$;
+CREATE FUNCTION pgembedd._take_sample() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    began_at timestamptz := clock_timestamp();
+begin
+    begin
+        insert into sample (at, pipeline_id, queued, backfill, oldest_age, backfill_oldest_age, failing, dead)
+        with counted as materialized (
+            select q.pipeline_id, q.lane, q.queued, q.failing, 0::bigint as dead, q.oldest from _queued() q
+            union all select d.pipeline_id, null, 0, 0, count(*), null from dead_letter d group by d.pipeline_id)
+        select began_at, p.id, coalesce(sum(c.queued) filter (where c.lane = 'fresh'), 0),
+               coalesce(sum(c.queued) filter (where c.lane = 'backfill'), 0),
+               began_at - min(c.oldest) filter (where c.lane = 'fresh'),
+               began_at - min(c.oldest) filter (where c.lane = 'backfill'),
+               coalesce(sum(c.failing), 0), coalesce(sum(c.dead), 0)
+        from counted c left join pipeline p on p.id = c.pipeline_id
+        group by grouping sets ((), (p.id))
+        having grouping(p.id) = 1 or p.id is not null;
+    exception
+        when lock_not_available or foreign_key_violation or transaction_rollback or insufficient_resources then null;
+        when others then raise warning 'no sample was taken: %', sqlerrm;
+    end;
+    update installation set sample_due_at = greatest(
+        -- A little less than the minute after which whoever ticks once a minute comes again.
+        began_at + interval '50 s', clock_timestamp() + 50 * (clock_timestamp() - began_at));
+end $$;
 CREATE FUNCTION pgembedd._target(pipeline pgembedd.pipeline) RETURNS regclass
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select coalesce(pipeline.embedding_table, pipeline.source) $$;
+CREATE FUNCTION pgembedd._tell(event text, pipeline_id integer, told jsonb DEFAULT '{}'::jsonb, name text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    payload jsonb := jsonb_build_object(
+        'event', event, 'pipeline', coalesce(name, (select p.name from pipeline p where p.id = _tell.pipeline_id)),
+        'pipeline_id', pipeline_id, 'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || told;
+    field text;
+begin
+    foreach field in array array['key', 'reason'] loop
+        exit when octet_length(payload::text) <= 7900;
+        continue when not payload ? field;
+        payload := payload - field || jsonb_build_object('left_out', coalesce(payload -> 'left_out', '[]') || to_jsonb(field));
+    end loop;
+    perform pg_notify('pgembedd_events', payload::text);
+end $$;
+CREATE FUNCTION pgembedd._tell_created(made pgembedd.pipeline, queued bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    perform _tell('created', made.id, jsonb_build_object(
+        'source', made.source::text, 'destination', coalesce(made.embedding_column, made.embedding_table_name),
+        'model', made.model, 'queued', queued, 'guest', not coalesce(made.own_triggers, true)));
+end $$;
+CREATE FUNCTION pgembedd._tell_stored(pipeline_id integer, queue text, outcomes text[], lag interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    perform _tell('stored', pipeline_id, jsonb_build_object(
+        'queue', queue, 'lag_s', round(extract(epoch from lag)::numeric, 3),
+        'written', count(*) filter (where o.outcome = 'written'), 'cleared', count(*) filter (where o.outcome = 'cleared'),
+        'unchanged', count(*) filter (where o.outcome = 'unchanged'), 'gone', count(*) filter (where o.outcome = 'gone'),
+        'changed', count(*) filter (where o.outcome = 'changed'), 'rewritten', count(*) filter (where o.outcome = 'rewritten'),
+        'locked', count(*) filter (where o.outcome = 'locked'), 'refused', count(*) filter (where o.outcome = 'refused')))
+    from unnest(outcomes) as o(outcome);
+end $$;
 CREATE FUNCTION pgembedd._tend_indexes() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3604,6 +4061,7 @@ begin
         begin
             if _index_state(one) = 'valid' then
                 update pipeline p set index_due_at = null where p.id = one.id;
+                perform _tell('index_built', one.id, jsonb_build_object('index', one.index_name));
             elsif one.index_due_at > clock_timestamp() then
                 if one.state = 'running' and _backfilled(one) then
                     update pipeline p set index_due_at = clock_timestamp() where p.id = one.id;
@@ -3646,6 +4104,14 @@ CREATE FUNCTION pgembedd._tokens(content text) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select (length(content) + 3 * (octet_length(content) - length(content)) / 2) / 4::bigint $$;
+CREATE FUNCTION pgembedd._trace_headers() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format($q$(select case when t.given operator(pg_catalog.~) %L then pg_catalog.jsonb_build_object('traceparent', t.given) end
+        from (select pg_catalog.current_setting('pgembedd.traceparent', true)) as t(given))$q$,
+        '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$')
+$_$;
 CREATE FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3922,7 +4388,8 @@ CREATE FUNCTION pgembedd._worker_functions() RETURNS SETOF regprocedure
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
       and f.proname in ('claim', 'claim_pushed', 'claim_changed', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'schema_version')
+                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
+                        'answer_questions', 'decline_question')
 $$;
 CREATE FUNCTION pgembedd._written_columns(source regclass, columns text[]) RETURNS text[]
     LANGUAGE sql STABLE
@@ -3937,6 +4404,20 @@ CREATE FUNCTION pgembedd._written_columns(source regclass, columns text[]) RETUR
     join pg_attribute written on written.attrelid = source and written.attgenerated = ''
                              and written.attnum = case named.attgenerated when '' then named.attnum else d.refobjsubid end
 $$;
+CREATE FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    answered integer;
+begin
+    update question q set embedding = a.embedding, refusal = a.refusal, content = null
+    from unnest(ids, embeddings, refusals) as a(id, embedding, refusal)
+    where q.id = a.id and q.taken_by = pg_backend_pid();
+    get diagnostics answered = row_count;
+    return answered;
+end $$;
+COMMENT ON FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) IS 'Give each question its vector, or a sentence why there is none.';
 CREATE FUNCTION pgembedd.backfill(name text, force boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3983,10 +4464,11 @@ begin
     perform _check_room(current);
     queued := _create_pipeline(next, backfill, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
+    perform _tell('change_begun', current.id, jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
     return queued;
 end $$;
 COMMENT ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) IS 'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
-CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer DEFAULT 0) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
@@ -3997,16 +4479,17 @@ declare
     read_cts integer[];
     messages jsonb[];
     notes jsonb[];
+    enqueued timestamptz[];
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
             hint = 'Run `pgembedd migrate`: it makes the queues of all pipelines.';
     end if;
-    select array_agg(r.msg_id), array_agg(r.read_ct), array_agg(r.message), array_agg(r.headers)
-        into msg_ids, read_cts, messages, notes from _read_queue(queue, qty, lease_s, poll_s) r;
-    return query select a.* from _admit(queue, msg_ids, read_cts, messages, notes) a;
+    select array_agg(r.msg_id), array_agg(r.read_ct), array_agg(r.message), array_agg(r.headers), array_agg(r.enqueued_at)
+        into msg_ids, read_cts, messages, notes, enqueued from _read_queue(queue, qty, lease_s, poll_s) r;
+    return query select a.* from _admit(queue, msg_ids, read_cts, messages, notes, enqueued) a;
 end $$;
-CREATE FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) RETURNS TABLE(subject text, n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+CREATE FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) RETURNS TABLE(subject text, n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
@@ -4044,11 +4527,12 @@ begin
     end loop;
     return query
         select i.name, null::bigint, 'skipped', 'No watched column changed.', null, null::bigint, null::integer, null::jsonb,
-               null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null
+               null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
+               null, null::double precision, null::integer
         from unnest(idle) as i(name);
     return query select subjects[c.n], c.* from claim_pushed(jobs, lease_s) c;
 end $_$;
-CREATE FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) RETURNS TABLE(n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text)
+CREATE FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) RETURNS TABLE(n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
@@ -4063,6 +4547,7 @@ declare
     read_cts integer[];
     messages jsonb[];
     notes jsonb[];
+    enqueued timestamptz[];
 begin
     if jsonb_typeof(jobs) is distinct from 'array' then
         perform _refuse('The jobs are not an array.', 'Post what process_embeddings() posts.');
@@ -4071,19 +4556,21 @@ begin
         select p.queue as name, jsonb_agg(p.job order by p.n) as jobs, array_agg(p.n order by p.n) as ns
         from _posted(jobs) p where p.problem is null and p.queue = any (ours) group by p.queue order by p.queue
     loop
-        select array_agg(t.msg_id), array_agg(t.read_ct), array_agg(t.message), array_agg(t.headers)
-            into msg_ids, read_cts, messages, notes from _take_pushed(lane.name, lane.jobs, lease_s) t;
+        select array_agg(t.msg_id), array_agg(t.read_ct), array_agg(t.message), array_agg(t.headers), array_agg(t.enqueued_at)
+            into msg_ids, read_cts, messages, notes, enqueued from _take_pushed(lane.name, lane.jobs, lease_s) t;
         return query
-            select null::bigint, 'claimed', null, lane.name, a.* from _admit(lane.name, msg_ids, read_cts, messages, notes) a;
+            select null::bigint, 'claimed', null, lane.name, a.*
+            from _admit(lane.name, msg_ids, read_cts, messages, notes, enqueued) a;
         return query
             select lane.ns[p.n], w.state, w.reason, lane.name, p.msg_id, null::integer, null::jsonb, null::integer,
-                   null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null
+                   null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null, null,
+                   null::double precision, null::integer
             from _posted(lane.jobs) p cross join lateral _pushed_state(lane.name, p.msg_id, p.job, coalesce(p.msg_id = any (msg_ids), false)) w;
     end loop;
     return query
         select p.n, 'failed', coalesce(p.problem, 'No pipeline has a queue of this name.'), p.queue, p.msg_id, null::integer,
                null::jsonb, null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer,
-               null::integer, null
+               null::integer, null, null, null::double precision, null::integer
         from _posted(jobs) p where p.problem is not null or p.queue <> all (ours);
 end $$;
 CREATE FUNCTION pgembedd.compare_models(name text, sample integer DEFAULT 20, k integer DEFAULT 10) RETURNS TABLE(pipeline text, model text, rows_embedded bigint, rows_missing bigint, index text, recall numeric, agreement numeric)
@@ -4160,6 +4647,22 @@ begin
                                     adopt);
 end $$;
 COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean, triggers boolean) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
+CREATE FUNCTION pgembedd.decline_question(id uuid, reason text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    declined integer[];
+begin
+    update question q set taken_by = null, declined_by = q.declined_by || pg_backend_pid()
+    where q.id = decline_question.id and q.taken_by = pg_backend_pid() returning q.declined_by into declined;
+    if _hearers() <@ declined then
+        update question q set refusal = reason, content = null where q.id = decline_question.id;
+    else
+        perform pg_notify('pgembedd_questions', '');
+    end if;
+end $$;
+COMMENT ON FUNCTION pgembedd.decline_question(id uuid, reason text) IS 'Leave a question to another worker; the reason is the answer when all have declined.';
 CREATE FUNCTION pgembedd.diagnose(pipeline_id integer) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4223,9 +4726,61 @@ begin
     end if;
     perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
+    perform _tell('dropped', gone.id, name => gone.name);
     perform _foretell_return(gone);
 end $$;
 COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_vectors boolean) IS 'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_vectors.';
+CREATE FUNCTION pgembedd.embed(content text, pipeline text DEFAULT NULL::text, model text DEFAULT NULL::text, kind text DEFAULT 'query'::text, timeout interval DEFAULT '00:00:05'::interval) RETURNS public.vector
+    LANGUAGE plpgsql STABLE SECURITY DEFINER COST 1000
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    question pgembedd.question;
+    secret uuid := (select l.secret from loopback l);
+    key text;
+    answer text;
+begin
+    if content is null then return null; end if;
+    select m.wanted_model, m.wanted_fingerprint into question.model, question.fingerprint from _model_asked(pipeline, model) m;
+    question.kind := kind;
+    question.content := content;
+    key := encode(sha256(convert_to(question::text, getdatabaseencoding())), 'hex');
+    answer := _remembered(secret, key);
+    if answer is null then
+        perform _check_question(question, timeout);
+        answer := _put_question(question, timeout);
+        perform set_config('pgembedd.answer', key || _seal(secret, key, answer) || answer, true);
+    end if;
+    return answer;
+end $$;
+COMMENT ON FUNCTION pgembedd.embed(content text, pipeline text, model text, kind text, timeout interval) IS 'The vector of a text, from a running worker: order by embedding <=> pgembedd.embed(''…''). Null for null.';
+CREATE FUNCTION pgembedd.embed_through(host text DEFAULT NULL::text, port integer DEFAULT NULL::integer, username text DEFAULT NULL::text, password text DEFAULT NULL::text, options text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    made text := 'pgembedd_ask_' || (select d.oid from pg_database d where d.datname = current_database());
+begin
+    if port is not null and port not between 1 and 65535 then
+        perform _refuse(format('%s is no port.', port), 'It is a number from 1 to 65535.');
+    elsif username is null and password is not null then
+        perform _refuse('A password without a username is nobody''s.', 'Give both, or neither: then a role is made.');
+    elsif username is not null and to_regrole(quote_ident(username)) is null then
+        perform _refuse(format('There is no role "%s".', username), 'Create it with LOGIN, or leave the username out: then one is made.');
+    end if;
+    if username is null then
+        password := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
+        execute format('%s role %I login noinherit password %L', case when to_regrole(made) is null then 'create' else 'alter' end,
+            made, _scram(password));
+    end if;
+    insert into loopback (host, port, username, password, options)
+    values (host, port, coalesce(username, made), password, options)
+    on conflict on constraint loopback_pkey do update
+    set host = excluded.host, port = excluded.port, username = excluded.username, password = excluded.password,
+        options = excluded.options, secret = excluded.secret;
+    perform _grant_ask(coalesce(username, made));
+end $$;
+COMMENT ON FUNCTION pgembedd.embed_through(host text, port integer, username text, password text, options text) IS 'Say where and as whom pgembedd.embed() connects to its own database; without a username a role is made for it.';
 CREATE FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) RETURNS SETOF bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4272,9 +4827,28 @@ begin
     if permanent or attempts >= coalesce(one.max_attempts, 1) then
         perform _bury(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
         outcome := 'dead'; retry_in := null;
+    else
+        perform _tell('failed', one.id, jsonb_build_object(
+            'queue', queue, 'msg_id', job.msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts,
+            'retry_in_s', round(extract(epoch from retry_in)::numeric, 3)));
     end if;
     return next;
 end $_$;
+CREATE FUNCTION pgembedd.grant_embed(role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    vector_schema text := (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    if not has_schema_privilege(role, vector_schema, 'usage') then
+        execute format('grant usage on schema %I to %s', vector_schema, role);
+    end if;
+    execute format('grant execute on function pgembedd.embed to %s', role);
+end $$;
+COMMENT ON FUNCTION pgembedd.grant_embed(role regrole) IS 'Let a role call pgembedd.embed().';
 CREATE FUNCTION pgembedd.grant_worker(role regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4294,6 +4868,57 @@ begin
     end loop;
 end $$;
 COMMENT ON FUNCTION pgembedd.grant_worker(role regrole) IS 'Give a role of yours what a worker needs, and nothing more.';
+CREATE FUNCTION pgembedd.hear_questions() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+begin
+    listen pgembedd_questions;
+    return pg_try_advisory_lock_shared(1885824356, 0);
+end $$;
+COMMENT ON FUNCTION pgembedd.hear_questions() IS 'Answer questions in this session from now on.';
+CREATE FUNCTION pgembedd.history(name text DEFAULT NULL::text, since interval DEFAULT '01:00:00'::interval, bucket interval DEFAULT '00:01:00'::interval) RETURNS TABLE(pipeline text, at timestamp with time zone, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, embedded bigint, rows_per_minute numeric, lag interval)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    only_id integer := case when history.name is not null then (_pipeline(history.name)).id end;
+    ended_at timestamptz := clock_timestamp();
+    began_at timestamptz;
+begin
+    perform _check_history(since, bucket);
+    began_at := date_bin(bucket, ended_at - since, 'epoch');
+    return query
+        with bins as (
+            select b.at from generate_series(began_at, ended_at, bucket) as b(at)),
+        -- The highest of each bin: a peak shows in an hour's bins, too.
+        sampled as (
+            select date_bin(bucket, s.at, 'epoch') as at, s.pipeline_id, max(s.queued) as queued, max(s.backfill) as backfill,
+                   max(greatest(s.oldest_age, s.backfill_oldest_age)) as oldest_age, max(s.failing) as failing, max(s.dead) as dead
+            from sample s where s.at >= began_at and (only_id is null or s.pipeline_id is null or s.pipeline_id = only_id)
+            group by 1, 2),
+        done as (
+            select date_bin(bucket, a.at, 'epoch') as at, a.pipeline_id, sum(a.written + a.cleared + a.unchanged) as embedded,
+                   sum(a.lag * (a.written + a.cleared + a.unchanged)) as waited,
+                   sum(a.written + a.cleared + a.unchanged) filter (where a.lag is not null) as waiting
+            from activity a where a.at >= began_at and (only_id is null or a.pipeline_id = only_id)
+            group by 1, 2)
+        select p.name, b.at,
+               -- Null where no sample was taken: nobody did the upkeep then.
+               case when t.at is not null then coalesce(s.queued, 0) end, case when t.at is not null then coalesce(s.backfill, 0) end,
+               s.oldest_age, case when t.at is not null then coalesce(s.failing, 0) end,
+               case when t.at is not null then coalesce(s.dead, 0) end, coalesce(d.embedded, 0),
+               round((coalesce(d.embedded, 0) * 60 / extract(epoch from least(bucket, ended_at - b.at)))::numeric, 1),
+               d.waited / nullif(d.waiting, 0)
+        from pipeline p cross join bins b
+        left join sampled t on t.at = b.at and t.pipeline_id is null
+        left join sampled s on s.at = b.at and s.pipeline_id = p.id
+        left join done d on d.at = b.at and d.pipeline_id = p.id
+        where only_id is null or p.id = only_id
+        order by p.name, b.at;
+end $$;
+COMMENT ON FUNCTION pgembedd.history(name text, since interval, bucket interval) IS 'What was queued, waited and done in each bucket of the last hour, or as long as `since`; of one pipeline or of all.';
 CREATE FUNCTION pgembedd.index_statements(name text DEFAULT NULL::text) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4345,6 +4970,40 @@ begin
     get diagnostics marked = row_count;
     return marked = 1;
 end $_$;
+CREATE FUNCTION pgembedd.metrics() RETURNS TABLE(pipeline text, state text, queued bigint, backfill bigint, queued_oldest_s double precision, backfill_oldest_s double precision, failing bigint, dead jsonb, blank bigint, truncated bigint, rows_per_minute double precision)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    with queues as materialized (select * from _queued()),
+    -- Messages and dead letters that no pipeline is known for come in a line without a state.
+    named as (
+        select p.id, p.name, p.state from pipeline p
+        union all
+        select null, null, null
+        where exists (select from queues q where q.pipeline_id is null)
+           or exists (select from dead_letter d where d.pipeline_id is null))
+    select n.name, n.state, coalesce(q.fresh, 0)::bigint, coalesce(q.backfill, 0)::bigint,
+           extract(epoch from clock_timestamp() - q.fresh_oldest)::double precision,
+           extract(epoch from clock_timestamp() - q.backfill_oldest)::double precision,
+           coalesce(q.failing, 0)::bigint, coalesce(d.dead, '{}'), coalesce(r.blank, 0), coalesce(r.truncated, 0),
+           coalesce(a.rows, 0) / 5.0
+    from named n
+    left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
+                      sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing,
+                      min(oldest) filter (where lane = 'fresh') as fresh_oldest,
+                      min(oldest) filter (where lane = 'backfill') as backfill_oldest
+               from queues group by pipeline_id) q on q.pipeline_id is not distinct from n.id
+    left join (select pipeline_id, jsonb_object_agg(reason, dead) as dead
+               from (select pipeline_id, reason, count(*) as dead from dead_letter group by 1, 2) d
+               group by pipeline_id) d on d.pipeline_id is not distinct from n.id
+    left join (select pipeline_id, count(*) filter (where state = 'blank') as blank,
+                      count(*) filter (where state = 'truncated') as truncated
+               from row_state group by pipeline_id) r on r.pipeline_id = n.id
+    left join (select pipeline_id, sum(written + cleared + unchanged) as rows from activity
+               where at > clock_timestamp() - interval '5 minutes' group by pipeline_id) a on a.pipeline_id = n.id
+    order by n.id
+$$;
+COMMENT ON FUNCTION pgembedd.metrics() IS 'For a monitor: each pipeline with what is queued in each lane and since when, what failed and why, and how fast it goes.';
 CREATE FUNCTION pgembedd.models() RETURNS TABLE(pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4358,6 +5017,7 @@ declare
 begin
     update pipeline p set state = 'paused', state_reason = 'paused by ' || current_user, state_since = clock_timestamp()
     where p.id = found_one.id;
+    perform _tell('paused', found_one.id);
 end $$;
 COMMENT ON FUNCTION pgembedd.pause(name text) IS 'Keep enqueueing, stop embedding. What is in flight is finished.';
 CREATE FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) RETURNS text
@@ -4498,7 +5158,7 @@ begin
     update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp()
     where p.id = found_one.id returning * into found_one;
     perform _regenerate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
-    perform _wake(found_one.queue);
+    perform _wake(found_one.queue), _tell('resumed', found_one.id);
 end $$;
 COMMENT ON FUNCTION pgembedd.resume(name text) IS 'Go on after a pause or after what stopped the pipeline has been mended.';
 CREATE FUNCTION pgembedd.retention() RETURNS bigint
@@ -4516,6 +5176,7 @@ declare
 begin
     delete from activity a where a.at < clock_timestamp() - interval '1 day';
     get diagnostics total = row_count;
+    delete from sample s where s.at < clock_timestamp() - interval '1 day';
     for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
         begin
             if one.embedding_table is not null then
@@ -4546,6 +5207,7 @@ CREATE FUNCTION pgembedd.retry_failed(name text DEFAULT NULL::text, reason text 
 declare
     item record;
     retried bigint := 0;
+    pipelines integer[];  -- of each job its pipeline
     only_id integer := case when name is not null then (_pipeline(name)).id end;
 begin
     for item in
@@ -4560,7 +5222,10 @@ begin
         using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;
+        pipelines := pipelines || item.pipeline_id;
     end loop;
+    perform _tell('retried', r.id, jsonb_build_object('jobs', r.jobs, 'reason', retry_failed.reason))
+    from (select p.id, count(*) as jobs from unnest(pipelines) as p(id) group by p.id) r;
     return retried;
 end $_$;
 COMMENT ON FUNCTION pgembedd.retry_failed(name text, reason text) IS 'Put dead letters back into the queue: of one pipeline or of all, of one reason or of any. Returns how many.';
@@ -4614,12 +5279,7 @@ CREATE FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) RETURNS
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 begin
-    update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
-    where p.id = stop_pipeline.pipeline_id and p.state = 'running';
-    if found then
-        perform pg_notify('pgembedd_events',
-            jsonb_build_object('event', 'stopped', 'pipeline', pipeline_id, 'reason', reason)::text);
-    end if;
+    perform _stop(pipeline_id, reason, reason);
 end $$;
 CREATE FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) RETURNS TABLE(msg_id bigint, outcome text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4669,7 +5329,7 @@ begin
         _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag);
+    perform _note_outcomes(pipeline_id, keys, outcomes, blank, cut, lag), _tell_stored(pipeline_id, queue, outcomes, lag);
     perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
     perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
@@ -4722,7 +5382,8 @@ begin
           tokens_kept, (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag);
+    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag),
+            _tell_stored(pipeline_id, queue, outcomes, lag);
     perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
@@ -4769,7 +5430,8 @@ begin
             -- Somebody alters the table, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;
             when others then  -- whatever it is, it is this pipeline's alone
-                perform stop_pipeline(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name));
+                perform _stop(one.id, format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
+                    'The sweep failed; pgembedd.status says of what.');
         end;
     end loop;
     return swept;
@@ -4783,6 +5445,24 @@ begin
     perform _swap(name, 'next', 'previous', force);
 end $$;
 COMMENT ON FUNCTION pgembedd.switch(name text, force boolean) IS 'Put the vectors that change_model() made in the place of the old ones, which stay beside them for rollback().';
+CREATE FUNCTION pgembedd.take_questions(at_most integer DEFAULT 8) RETURNS TABLE(id uuid, model text, fingerprint text, known boolean, kind text, content text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    perform _forget_questions();
+    return query
+        update question q set taken_by = pg_backend_pid()
+        where q.id in (
+            select f.id from question f
+            where f.embedding is null and f.refusal is null and f.expires_at > clock_timestamp()
+              and (f.taken_by is null or not f.taken_by = any (_hearers()))
+              and not pg_backend_pid() = any (f.declined_by)
+            order by f.asked_at limit at_most for update skip locked)
+        returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model), q.kind, q.content;
+end $$;
+COMMENT ON FUNCTION pgembedd.take_questions(at_most integer) IS 'Texts that wait in pgembedd.embed() for their vectors; at most so many.';
 CREATE FUNCTION pgembedd.tick(sweep_every_s double precision DEFAULT 60, retention_every_s double precision DEFAULT 3600) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4793,7 +5473,11 @@ declare
     indexes_due boolean;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
+    perform _forget_questions();
     select i.* into state from installation i;
+    if state.sample_due_at <= clock_timestamp() then
+        perform _take_sample();
+    end if;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
         swept := sweep(only_due => true);
@@ -4917,6 +5601,7 @@ CREATE TABLE pgembedd.installation (
     swept_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     retained_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     indexes_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    sample_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT installation_only_row_check CHECK (only_row),
     CONSTRAINT installation_pgmq_install_check CHECK ((pgmq_install = ANY (ARRAY['found'::text, 'extension'::text, 'sql'::text])))
 );
@@ -4946,6 +5631,18 @@ CREATE TABLE pgembedd.row_state (
     CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
 );
 COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
+CREATE TABLE pgembedd.sample (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    pipeline_id integer,
+    queued bigint NOT NULL,
+    backfill bigint NOT NULL,
+    oldest_age interval,
+    backfill_oldest_age interval,
+    failing bigint NOT NULL,
+    dead bigint NOT NULL
+);
+COMMENT ON TABLE pgembedd.sample IS 'What was queued at a time, of the pipelines that had anything: one row each, at most once a minute. Kept for a day.';
+COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead then.';
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
@@ -5020,6 +5717,8 @@ ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
+ALTER TABLE ONLY pgembedd.loopback
+    ADD CONSTRAINT loopback_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_embedding_table_key UNIQUE (embedding_table);
 ALTER TABLE ONLY pgembedd.pipeline
@@ -5032,11 +5731,14 @@ ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_source_embedding_column_key UNIQUE (source, embedding_column);
 ALTER TABLE ONLY pgembedd.push
     ADD CONSTRAINT push_pkey PRIMARY KEY (only_row);
+ALTER TABLE ONLY pgembedd.question
+    ADD CONSTRAINT question_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pkey PRIMARY KEY (pipeline_id, key);
 ALTER TABLE ONLY pgembedd.schema_revision
     ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
+CREATE INDEX sample_at_idx ON pgembedd.sample USING btree (at);
 ALTER TABLE ONLY pgembedd.activity
     ADD CONSTRAINT activity_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.dead_letter
@@ -5045,10 +5747,12 @@ ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES pgembedd.pipeline(id);
 ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.sample
+    ADD CONSTRAINT sample_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._admit(queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._admit(queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[], enqueued timestamp with time zone[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._adopt_table(made pgembedd.pipeline, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
@@ -5060,6 +5764,7 @@ REVOKE ALL ON FUNCTION pgembedd._ask_once(made pgembedd.pipeline, statement text
 REVOKE ALL ON FUNCTION pgembedd._attach(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_index(frame regclass, part regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._attach_replica(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._await_answer(id uuid, patience interval, OUT embedding text, OUT refusal text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._await_free(relation regclass, mode text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._await_vectors(current pgembedd.pipeline, beside pgembedd.pipeline, patience interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint) FROM PUBLIC;
@@ -5075,8 +5780,10 @@ REVOKE ALL ON FUNCTION pgembedd._check_columns(made pgembedd.pipeline, columns t
 REVOKE ALL ON FUNCTION pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_formatting(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_guest_key(wanted pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_history(since interval, bucket interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_owner(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_question(question pgembedd.question, timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_room(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
@@ -5089,18 +5796,24 @@ REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._claim_for_push(places integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._claimed_for(message jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._connect(line text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._conninfo(through pgembedd.loopback) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._content_function(function regprocedure, given text, source text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._copy_rights(source regclass, from_column text, to_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._create_pipeline(made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._cut(name text, bytes integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._dblink() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deal(queue text, qty integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._dealt(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._deep(threshold integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._disconnect(line text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._distrust(pipeline pgembedd.pipeline, ids jsonb[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._drop_unfinished(pipeline_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._embed_problem() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._embed_remedy() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._empty_column(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ensure_column(made pgembedd.pipeline) FROM PUBLIC;
@@ -5115,6 +5828,8 @@ REVOKE ALL ON FUNCTION pgembedd._follow(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._forget_question(id uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._forget_questions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_columns(formatting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_pieces(formatting text) FROM PUBLIC;
@@ -5129,6 +5844,7 @@ REVOKE ALL ON FUNCTION pgembedd._generate_read(pipeline pgembedd.pipeline) FROM 
 REVOKE ALL ON FUNCTION pgembedd._generate_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._generate_write(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._give_up_unsteady(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._grant_ask(username text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._guest(queue text, message jsonb, OUT host pgembedd.pipeline, OUT refusal text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._guest_function(source regclass, given text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._guest_name(source regclass, embedding_column text) FROM PUBLIC;
@@ -5139,7 +5855,9 @@ REVOKE ALL ON FUNCTION pgembedd._has_builder(source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_cron(role oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._has_rows(made pgembedd.pipeline, many bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hash(content text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._hearers() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hidden_from_owner(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._hmac(key bytea, message bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._hnsw(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._holds_vectors(made pgembedd.pipeline, relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._if_there(pipeline pgembedd.pipeline, statement text, given text, ending text) FROM PUBLIC;
@@ -5175,6 +5893,7 @@ REVOKE ALL ON FUNCTION pgembedd._many_rows() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._may_index(role oid, source regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_all_rights() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._model_asked(pipeline text, model text, OUT wanted_model text, OUT wanted_fingerprint text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._net_is_here() FROM PUBLIC;
@@ -5184,6 +5903,7 @@ REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[]
 REVOKE ALL ON FUNCTION pgembedd._note_triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._own(signature text, owner regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._own_host() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._owner(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._park(queue text, msg_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._party() FROM PUBLIC;
@@ -5192,10 +5912,12 @@ REVOKE ALL ON FUNCTION pgembedd._percent(source regclass, pages integer) FROM PU
 REVOKE ALL ON FUNCTION pgembedd._pipeline(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_function(id integer, verb text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_of(message jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._post_question(id uuid, model text, fingerprint text, kind text, content text, timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._posted(jobs jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pushed_state(queue text, msg_id bigint, posted jsonb, taken boolean, OUT state text, OUT reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._put_question(question pgembedd.question, timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._qualified_type(type oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_bytes(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_table(queue text) FROM PUBLIC;
@@ -5211,6 +5933,7 @@ REVOKE ALL ON FUNCTION pgembedd._refuse_to_wait_unseen() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._regenerate(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._register_guest(wanted pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._release(queue text, msg_ids bigint[], read_cts integer[], delay interval, note jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._remembered(secret uuid, key text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_both(current pgembedd.pipeline, beside pgembedd.pipeline, suffix text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) FROM PUBLIC;
@@ -5227,6 +5950,8 @@ REVOKE ALL ON FUNCTION pgembedd._sample(percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_push() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._scram(password text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._seal(secret uuid, key text, answer text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shadow(current pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shape(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._share(wanted jsonb[], found_ones jsonb[]) FROM PUBLIC;
@@ -5235,6 +5960,7 @@ REVOKE ALL ON FUNCTION pgembedd._sharing_index(queue text, online boolean) FROM 
 REVOKE ALL ON FUNCTION pgembedd._sharing_index_name(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sound(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._space(relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._stop(pipeline_id integer, reason text, told_reason text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stop_if_rewriting(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._stored(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._successor(current pgembedd.pipeline, shadow text) FROM PUBLIC;
@@ -5246,12 +5972,18 @@ REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take(queue text, chosen text, noting text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take_back(id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take_sample() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._target(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tell(event text, pipeline_id integer, told jsonb, name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tell_created(made pgembedd.pipeline, queued bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._tell_stored(pipeline_id integer, queue text, outcomes text[], lag interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_indexes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tend_queues() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tokens(content text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._trace_headers() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, key text, rows text, after text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._trigger_warning(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._triggers(pipeline pgembedd.pipeline) FROM PUBLIC;
@@ -5275,6 +6007,8 @@ REVOKE ALL ON FUNCTION pgembedd._whole(value jsonb, most numeric) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._with_notes(headers jsonb, notes jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._worker_functions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._written_columns(source regclass, columns text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.backfill(name text, force boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) FROM PUBLIC;
@@ -5286,19 +6020,29 @@ REVOKE ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) FROM P
 GRANT ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.compare_models(name text, sample integer, k integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean, triggers boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.decline_question(id uuid, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.decline_question(id uuid, reason text) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.drop_pipeline(name text, drop_vectors boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.embed(content text, pipeline text, model text, kind text, timeout interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.embed_through(host text, port integer, username text, password text, options text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.grant_embed(role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.grant_worker(role regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.hear_questions() FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.hear_questions() TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.history(name text, since interval, bucket interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.index_statements(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.lanes() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.lanes() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.metrics() FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.models() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.pause(name text) FROM PUBLIC;
@@ -5329,6 +6073,8 @@ REVOKE ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, ms
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.sweep(at_most bigint, only_due boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.switch(name text, force boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.take_questions(at_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.take_questions(at_most integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
 REVOKE ALL ON PROCEDURE pgembedd.wait_for(IN name text, IN timeout interval) FROM PUBLIC;

@@ -137,7 +137,7 @@ def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, empty_datab
     with fresh_database(server) as copy:
         with copy.connect() as admin:
             admin.execute(f"alter database {copy.name} owner to {owner}".encode())
-            admin.execute("create extension vector")
+            admin.execute("create extension vector; create extension dblink")
         as_owner = Database(copy.name, conninfo_as(copy, owner))
         copy_over(server, empty_database, as_owner.conninfo, form, *ANYBODYS)
         check(as_owner)

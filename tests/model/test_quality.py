@@ -11,9 +11,9 @@ import pytest
 from worker.cli.checks import check_quality
 from worker.errors import ModelError
 from worker.model import Embeddings, Session
+from worker.model.pending import Kind
 from worker.model.pooling import Float32Array
 from worker.model.quality import ODD_TEXTS, Embedder, Likeness, Quality, cosines, measure
-from worker.model.session import Kind
 
 GOOD = Quality(
     queries=225,

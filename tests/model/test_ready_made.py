@@ -176,6 +176,7 @@ def test_prefixes_are_those_the_model_was_trained_with(e5: Session) -> None:
     plain, prefixed = (e5._tokenizer.encode(each).ids for each in (text, f"query: {text}"))
     assert e5._encode(text, "query").ids == prefixed
     assert len(prefixed) == len(plain) + 2
+    assert e5._encode(tuple(plain[1:-1]), "query").ids == prefixed, "token ids get the prefix, too"
 
 
 def test_a_quantised_file_gives_the_same_vector_in_any_company(e5: Session) -> None:

@@ -16,14 +16,18 @@ from tests.support.sql import (
 )
 
 WORKER_FUNCTIONS = {
+    "answer_questions(uuid[],vector[],text[])",
     "claim(text,integer,integer,integer)",
     "claim_changed(jsonb,integer)",
     "claim_pushed(jsonb,integer)",
+    "decline_question(uuid,text)",
     "diagnose(integer)",
     "extend(text,bigint[],integer[],integer)",
     "fail(text,bigint,integer,text,text,boolean)",
+    "hear_questions()",
     "lanes()",
     "mark_alone(text,bigint,integer)",
+    "metrics()",
     "models()",
     "pin_model(integer,text)",
     "read(integer,jsonb[])",
@@ -37,6 +41,7 @@ WORKER_FUNCTIONS = {
         "store_chunks(text,integer,bigint[],integer[],bytea[],integer[],integer[],integer[],text[],integer[],integer[],"
         "bytea[],vector[],integer[],integer[])"
     ),
+    "take_questions(integer)",
     "tick(double precision,double precision)",
 }
 

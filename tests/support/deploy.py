@@ -10,15 +10,17 @@ import pytest
 
 from worker.config import Settings
 from worker.run import LAST_S
+from worker.traces import LAST_S as LAST_TRACES_S
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "Dockerfile"
 UNIT = ROOT / "deploy" / "pgembedd.service"
 KUBERNETES = ROOT / "deploy" / "kubernetes.yaml"
-FILES = (COMPOSE, DOCKERFILE, UNIT, KUBERNETES)
+DROP_IN = ROOT / "deploy" / "pgembedd.service.d" / "http.conf"
+FILES = (COMPOSE, DOCKERFILE, UNIT, DROP_IN, KUBERNETES)
 
-STOP_S = Settings().grace_s + LAST_S  # what a drain takes at most
+STOP_S = Settings().grace_s + LAST_S + LAST_TRACES_S  # what a drain takes at most
 
 
 def run_tool(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from worker.chunks import Chunk
 from worker.errors import ModelUnavailableError
-from worker.model import Embeddings, Pending, Session
+from worker.model import Embeddings, Pending, Session, Text
 from worker.models import Embedder
 
 MODEL = "all-MiniLM-L6-v2"
-Hook = Callable[[Sequence[str]], None]
+Hook = Callable[[Sequence[Any]], None]
+"""Sees texts: strings, or tuples of token ids."""
 
 
-def nothing(texts: Sequence[str]) -> None:
+def nothing(texts: Sequence[Any]) -> None:
     """A hook that leaves the model as it is."""
 
 
@@ -42,10 +43,16 @@ class Wrapped:
         self.name, self.dims, self.fingerprint = session.name, session.dims, session.fingerprint
         self.max_tokens = session.max_tokens
 
-    def start(self, texts: Sequence[str], *, kind: Literal["document", "query"] = "document") -> WrappedPending:
+    def start(
+        self,
+        texts: Sequence[Text],
+        *,
+        kind: Literal["document", "query"] = "document",
+        urgent: bool | None = None,
+    ) -> WrappedPending:
         """Texts on their way through the real model."""
         self._on_start(texts)
-        return WrappedPending(self._session.start(texts, kind=kind), texts, self._on_result)
+        return WrappedPending(self._session.start(texts, kind=kind, urgent=urgent), texts, self._on_result)
 
     def split(
         self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
@@ -54,10 +61,15 @@ class Wrapped:
         return self._session.split(text, tokens=tokens, overlap=overlap, markdown=markdown, before=before, after=after)
 
     def run(
-        self, text_or_texts: Sequence[str], mean_pool: bool, normalize: bool
+        self,
+        text_or_texts: Sequence[str],
+        mean_pool: bool,
+        normalize: bool,
+        *,
+        kind: Literal["document", "query"] = "document",
     ) -> Sequence[NDArray[np.float32]] | NDArray[np.float32]:
         """The real arrays."""
-        return self._session.run(text_or_texts, mean_pool, normalize)
+        return self._session.run(text_or_texts, mean_pool, normalize, kind=kind)
 
     def close(self) -> None:
         """Leave the session open."""
@@ -66,7 +78,7 @@ class Wrapped:
 class WrappedPending:
     """Their vectors, after the hook."""
 
-    def __init__(self, pending: Pending, texts: Sequence[str], on_result: Hook) -> None:
+    def __init__(self, pending: Pending, texts: Sequence[Text], on_result: Hook) -> None:
         self._pending, self._texts, self._on_result = pending, texts, on_result
 
     def result(self) -> Embeddings:
@@ -92,7 +104,7 @@ class Gate:
     def __init__(self) -> None:
         self.reached, self._open = threading.Event(), threading.Event()
 
-    def __call__(self, _texts: Sequence[str]) -> None:
+    def __call__(self, _texts: Sequence[Any]) -> None:
         self.reached.set()
         assert self._open.wait(60), "nobody opened the gate"
 

@@ -16,6 +16,7 @@ from worker.http.app import build_app
 from worker.http.server import HttpServer
 from worker.http.service import Service
 from worker.models import Embedder, Models
+from worker.observe import SILENT, Observer
 from worker.run import Worker
 
 TOKEN = "a-token-that-may-do-everything"
@@ -27,13 +28,14 @@ def serving(
     conninfo: str | None = None,
     *,
     worker: Worker | None = None,
+    observer: Observer = SILENT,
     **http: Any,
 ) -> Iterator[httpx.Client]:
     """A client of a service on a free port; its default model is the one tests have."""
     given = replace(HttpSettings(http_port=0, http_models="all-MiniLM-L6-v2"), **http)
     models = Models(load)
     died: list[str] = []
-    service = Service(brisk(), given, models, conninfo, worker)
+    service = Service(brisk(), given, models, conninfo, worker, observer)
     server = HttpServer(build_app(service), given, lambda: died.append("http"))
     server.start()
     headers = {"authorization": f"Bearer {given.http_token}"} if given.http_token else {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tests.support.embedders import Hook, Wrapped
 from worker import cli, loading
@@ -55,7 +56,7 @@ def slow(session: Session, seconds: str) -> Hook:
 
     def hook(texts: Sequence[str]) -> None:
         for _ in range(session.threads):
-            session._documents.submit(time.sleep, float(seconds))
+            session._pool.submit("document", partial(time.sleep, float(seconds)))
 
     return hook
 

@@ -61,9 +61,11 @@ def worker_thread(
 
 
 class WorkerProcess:
-    """`pgembedd run` in a process of its own; `events` are its log."""
+    """`pgembedd run` (or another that stays) in a process of its own; `events` are its log."""
 
-    def __init__(self, conninfo: str, *arguments: str, module: str = "worker", **environment: str) -> None:
+    def __init__(
+        self, conninfo: str, *arguments: str, module: str = "worker", command: str = "run", **environment: str
+    ) -> None:
         """`module` is `worker`, or one of tests.support that wraps the model before it calls the same command."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
         kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
@@ -71,7 +73,7 @@ class WorkerProcess:
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, "run", *arguments],
+            [sys.executable, "-m", module, command, *arguments],
             env={**inherited, **kept, **own, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

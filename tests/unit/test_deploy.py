@@ -124,7 +124,7 @@ def test_dockerfile_is_accepted_by_hadolint() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_variable_of_ours_is_one_the_program_reads(path: Path) -> None:
-    known = {*config.variables(), "PGEMBEDD_CACHE_DIR", "PGEMBEDD_PORT"}  # the last is the compose file's own
+    known = {*config.variables(), "PGEMBEDD_CACHE_DIR", "PGEMBEDD_HTTP", "PGEMBEDD_PORT"}  # the last is compose's own
     used = set(re.findall(r"\bPGEMBEDD_[A-Z_]+\b", path.read_text(encoding="utf-8")))
 
     assert used <= known

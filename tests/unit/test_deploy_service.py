@@ -9,6 +9,8 @@ import yaml  # type: ignore[import-untyped]
 
 from tests.support.deploy import KUBERNETES, ROOT, STOP_S, UNIT, instructions, require, run_tool, seconds
 from worker import errors
+from worker.cli.health import PATHS
+from worker.config import HttpSettings
 
 # -- systemd -----------------------------------------------------------------------------------------------
 
@@ -70,7 +72,7 @@ def test_unit_names_a_program_that_the_package_installs() -> None:
 def pods() -> list[dict[str, Any]]:
     """The pod of every workload."""
     documents = yaml.safe_load_all(KUBERNETES.read_text(encoding="utf-8"))
-    return [document["spec"]["template"]["spec"] for document in documents]
+    return [document["spec"]["template"]["spec"] for document in documents if document["kind"] != "Service"]
 
 
 def test_pods_run_as_the_user_of_the_image_with_nothing_to_spare() -> None:
@@ -92,6 +94,17 @@ def test_pods_take_the_database_from_a_secret() -> None:
         (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "credentials"]
         variables = {variable["name"]: variable["value"] for variable in container["env"]}
         assert variables["DATABASE_URL_FILE"] == f"{mount['mountPath']}/{secret['items'][0]['path']}"
+
+
+def test_probes_are_paths_and_a_port_of_the_service() -> None:
+    _, workers = pods()
+    (container,) = workers["containers"]
+    probes = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+
+    assert [probe["path"] for probe in probes.values()] == [PATHS["startup"], PATHS["live"], PATHS["ready"]]
+    assert container["ports"] == [{"name": "http", "containerPort": HttpSettings().http_port}]
+    assert {probe["port"] for probe in probes.values()} == {"http"}
+    assert workers["enableServiceLinks"] is False  # a Service's own variables are called like our settings
 
 
 def test_workers_get_longer_than_the_grace_period_and_the_image_of_this_version() -> None:

@@ -14,6 +14,7 @@ import pytest
 from worker import errors
 from worker.cli import cli
 from worker.config import LIBPQ_VARIABLES, SECRETS, HttpSettings, Settings
+from worker.events import EVENTS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -202,6 +203,16 @@ def events() -> dict[str, set[str]]:
 def _logs(function: ast.expr) -> bool:
     text = ast.unparse(function)
     return text == "log" or (text.startswith("get_logger().") and text.split(".")[1] in LEVELS)
+
+
+def test_every_event_of_the_database_is_documented() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").glob("*.sql"))
+    calls = re.findall(r"\b_tell\((case [^,]*|'\w+'),", text)
+    told = {word for call in calls for word in re.findall(r"(?:^|then |else )'(\w+)'", call)}
+
+    assert len(calls) == len(re.findall(r"(?:perform |, )_tell\(", text))
+    assert told == set(EVENTS)
+    assert set(re.findall(r"^\| `(\w+)` \|", section("events.md", "What is told"), re.MULTILINE)) == told
 
 
 def test_every_event_is_documented_with_its_fields() -> None:

@@ -31,9 +31,9 @@ def settings_options(*only: str) -> Callable[[Command], Command]:
     return _options(Settings, "settings", [field for field in fields(Settings) if not only or field.name in only])
 
 
-def http_options(command: Command) -> Command:
-    """Fields of HttpSettings as options with their variables, secrets as variables alone; the command gets `http`."""
-    return _options(HttpSettings, "http", list(fields(HttpSettings)))(command)
+def http_options(*only: str) -> Callable[[Command], Command]:
+    """The same of HttpSettings, but secrets as variables alone; the command gets `http`."""
+    return _options(HttpSettings, "http", [field for field in fields(HttpSettings) if not only or field.name in only])
 
 
 def _options(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help="Answer HTTP as well, as `pgembedd serve` does.",
 )
 @settings_options()
-@http_options
+@http_options()
 def command(
     database: str | None, queues: tuple[str, ...], with_http: bool, settings: Settings, http: HttpSettings
 ) -> None:
@@ -54,24 +54,27 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
     from worker.log import configure_logging
     from worker.migrate import check_schema
     from worker.models import Models
+    from worker.observing import observer_of
     from worker.run import Worker, stop_on_signals
 
     configure_logging(settings.log_format, settings.log_level)
     with connect(conninfo) as connection:
         check_schema(connection)
         check_queues(connection, queues)
-    models = Models(loader(settings))
-    worker = Worker(conninfo, settings, models, queues=queues, own_models=False)
+    observer = observer_of(with_metrics=http is not None)
+    models = Models(loader(settings, observer))
+    worker = Worker(conninfo, settings, models, queues=queues, own_models=False, observer=observer)
     stop_on_signals(worker)
     if http is None:
         drained = worker.run()
     else:
         from worker.cli.serving import running
 
-        with running(settings, http, models, conninfo, worker=worker, on_death=worker.stop):
+        with running(settings, http, models, conninfo, worker=worker, on_death=worker.stop, observer=observer):
             drained = worker.run()
     if drained:
         models.close()
+    observer.close()
     return drained
 
 

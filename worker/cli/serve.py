@@ -16,7 +16,7 @@ LOOP_SETTINGS = ("lease_s", "wait", "threads", "precision", "model_dir", "log_fo
 @click.command("serve")
 @database_option
 @click.option("--no-database", is_flag=True, help="Embed only: no database, so no pipelines, jobs, events or page.")
-@http_options
+@http_options()
 @settings_options(*LOOP_SETTINGS)
 def command(database: str | None, no_database: bool, http: HttpSettings, settings: Settings) -> None:
     """Answer HTTP and leave the queue alone: vectors, pushed jobs, metrics, health, a page. `run --http` does both."""
@@ -34,6 +34,8 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
     from worker.log import configure_logging
     from worker.migrate import check_schema
     from worker.models import Models
+    from worker.observing import observer_of
+    from worker.questions import answering
     from worker.systemd import notify_systemd
 
     configure_logging(settings.log_format, settings.log_level)
@@ -47,11 +49,15 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-    models = Models(loader(settings))
-    with running(settings, http, models, conninfo, on_death=ended.set) as service:
+    observer = observer_of(with_metrics=True)
+    models = Models(loader(settings, observer))
+    with running(settings, http, models, conninfo, on_death=ended.set, observer=observer) as service:
         service.preload()
-        notify_systemd("READY=1")
-        while not ended.wait(1.0):
-            notify_systemd("WATCHDOG=1")
-        notify_systemd("STOPPING=1")
+        asked = conninfo if settings.wait == "listen" else None
+        with nullcontext() if asked is None else answering(asked, models, service.served, ended.set):
+            notify_systemd("READY=1")
+            while not ended.wait(1.0):
+                notify_systemd("WATCHDOG=1")
+            notify_systemd("STOPPING=1")
     models.close()
+    observer.close()

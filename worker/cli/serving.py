@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from worker.config import HttpSettings, Settings
 from worker.errors import ConfigurationError
 from worker.models import Models
+from worker.observe import SILENT, Observer
 
 if TYPE_CHECKING:
     from worker.http.service import Service
@@ -22,6 +23,7 @@ def running(
     *,
     on_death: Callable[[], None],
     worker: "Worker | None" = None,
+    observer: Observer = SILENT,
 ) -> "Iterator[Service]":
     """Serve while the block runs; `on_death` is called if the server ends by itself."""
     try:
@@ -32,9 +34,9 @@ def running(
         raise ConfigurationError(
             f"The HTTP service needs the package {error.name}, which is not installed: pip install 'pgembedd[http]'."
         ) from error
-    service = Service(settings, http, models, conninfo, worker)
+    service = Service(settings, http, models, conninfo, worker, observer)
     if worker is not None:
-        worker.on_stop = service.stopping.set
+        worker.on_stop, worker.served = service.stopping.set, service.served
     try:
         server = HttpServer(build_app(service), http, on_death)
         server.start()

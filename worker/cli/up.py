@@ -2,15 +2,19 @@
 
 import click
 
-from worker.cli.options import database_option, describe, open_database, settings_options
+from worker.cli.options import database_option, describe, http_options, open_database, settings_options
 from worker.cli.run import leave, work
-from worker.config import Settings, conninfo_from_environment
+from worker.config import HttpSettings, Settings, conninfo_from_environment
 
 
 @click.command("up")
 @database_option
+@click.option(
+    "--http", "with_http", is_flag=True, envvar="PGEMBEDD_HTTP", show_envvar=True, help="Answer HTTP as well."
+)
 @settings_options()
-def command(database: str | None, settings: Settings) -> None:
+@http_options()
+def command(database: str | None, with_http: bool, settings: Settings, http: HttpSettings) -> None:
     """Everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
     from worker.migrate import migrate
 
@@ -21,6 +25,8 @@ def command(database: str | None, settings: Settings) -> None:
         else:
             click.echo(f"Using the database {describe(conninfo)}.")
         click.echo("Register a table:  select pgembedd.create_pipeline('docs', 'public.docs', array['title', 'body']);")
+        if with_http:
+            click.echo(f"Look at:  http://{http.http_host}:{http.http_port}/")
         click.echo("Stop with Ctrl-C.")
-        drained = work(conninfo, settings)
+        drained = work(conninfo, settings, http=http if with_http else None)
     leave(drained)

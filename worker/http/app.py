@@ -5,10 +5,11 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from worker.http import embed, health, jobs, webhooks
+from worker.http import embed, events, health, jobs, metrics, openai, webhooks
 from worker.http.errors import add_handlers
 from worker.http.limits import Limits
 from worker.http.service import Service
+from worker.http.watch import Watch
 
 
 def build_app(service: Service) -> FastAPI:
@@ -21,7 +22,7 @@ def build_app(service: Service) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    for part in (health, embed, jobs, webhooks):
+    for part in (health, embed, openai, jobs, webhooks, events, metrics):
         app.include_router(part.router(service))
     add_handlers(app)
     app.add_middleware(Limits, max_body_kb=service.http.http_max_body_kb, timeout_s=service.http.http_timeout_s)
@@ -32,4 +33,5 @@ def build_app(service: Service) -> FastAPI:
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )
+    app.add_middleware(Watch, observer=service.observer)  # the last one added stands before all others
     return app

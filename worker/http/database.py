@@ -40,11 +40,11 @@ class Database:
         self._opened = False
 
     @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection]:
-        """A connection. Refusal 503 when the database is away, or when too many requests want one."""
+    def connection(self, wait_s: float = WAIT_S) -> Iterator[psycopg.Connection]:
+        """A connection, within `wait_s` seconds. Refusal 503 when it is away, or too many requests want one."""
         self._open()
         try:
-            with self._pool.connection() as connection:
+            with self._pool.connection(wait_s) as connection:
                 yield connection
         except (PoolTimeout, PoolClosed) as error:
             raise Refusal(503, AWAY, "database_unavailable") from error

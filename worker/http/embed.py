@@ -1,20 +1,24 @@
 """`/embed`: texts in, vectors out, in the shape that Edge Functions with `Session('gte-small')` have."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.http.errors import Refusal, responses
 from worker.http.service import Service
+from worker.http.watch import GONE
+from worker.model.pending import Text
 from worker.models import Embedded, Embedder
 
 BYTES_PER_TOKEN = 4
+PATIENT_S = 0.1
 Kind = Literal["query", "document"]
 
 
@@ -50,15 +54,16 @@ def router(service: Service) -> APIRouter:
     errors = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504)
 
     @routes.post("/embed", responses={200: {"model": OneEmbedding | Embeddings}, **errors})
-    async def embed(asked: EmbedRequest) -> Response:
+    async def embed(asked: EmbedRequest, request: Request) -> Response:
         """The vector of a text, or of each of several."""
         one = isinstance(asked.input, str)
         texts = [asked.input] if isinstance(asked.input, str) else asked.input
-        vectors, cut = await _answer(service, asked, texts)
+        vectors, cut = await _answer(service, asked, texts, request)
         return _json({"embedding": vectors[0]} if one else {"embeddings": vectors}, cut)
 
     @routes.get("/embed", responses={200: {"model": list[float]}, **errors})
     async def embed_query(
+        request: Request,
         input: Annotated[str, Query(description="The text.")],
         model: Annotated[str | None, Query(description="A served model.")] = None,
         pipeline: Annotated[str | None, Query(description="Instead of `model`: that of this pipeline.")] = None,
@@ -66,19 +71,19 @@ def router(service: Service) -> APIRouter:
     ) -> Response:
         """The vector of a text, as a bare array."""
         asked = EmbedRequest(input=input, model=model, pipeline=pipeline, kind=kind)
-        vectors, cut = await _answer(service, asked, [input])
+        vectors, cut = await _answer(service, asked, [input], request)
         return _json(vectors[0], cut)
 
     return routes
 
 
-async def _answer(service: Service, asked: EmbedRequest, texts: list[str]) -> tuple[Any, int]:
+async def _answer(service: Service, asked: EmbedRequest, texts: list[str], request: Request) -> tuple[Any, int]:
     """The vectors, and how many tokens were cut of all texts together."""
     embedder = await model_for(service, asked.model, asked.pipeline)
     check_inputs(service, embedder, texts)
     if not (asked.mean_pool and asked.normalize):
         return await run_in_threadpool(_raw, embedder, texts, asked), 0
-    embedded = await vectors_of(service, embedder, texts, asked.kind)
+    embedded = await vectors_of(service, embedder, texts, asked.kind, request)
     cut = int(embedded.dropped.sum())
     if cut and not asked.truncate:
         worst = int(np.argmax(embedded.dropped))
@@ -97,7 +102,8 @@ def too_long(number: int, tokens: int, embedder: Embedder) -> str:
 async def model_for(service: Service, model: str | None, pipeline: str | None) -> Embedder:
     """The model a request means; loading it, or asking the database for the pipeline, waits in a thread."""
     if pipeline is None:
-        return await run_in_threadpool(service.model, model)
+        found = service.at_hand(model)
+        return found if found is not None else await run_in_threadpool(service.model, model)
     if model is not None:
         raise Refusal(422, "Name a model or a pipeline, not both.", "wrong_shape", param="pipeline")
     return await run_in_threadpool(service.model_of, pipeline)
@@ -124,17 +130,36 @@ def check_inputs(service: Service, embedder: Embedder, texts: list[str]) -> None
         )
 
 
-async def vectors_of(service: Service, embedder: Embedder, texts: list[str], kind: Kind) -> Embedded:
+async def vectors_of(
+    service: Service, embedder: Embedder, texts: Sequence[Text], kind: Kind, request: Request
+) -> Embedded:
     """The texts through the desk. Refusal 504 when that takes too long; what nobody waits for is dropped."""
-    future: Future[Embedded] = service.desk.ask(embedder.name, texts, kind=kind)
+    timeout_s = service.http.http_timeout_s
+    asked: Future[Embedded] = service.desk.ask(embedder, texts, kind=kind)
+    vectors = asyncio.wrap_future(asked)
     try:
-        async with asyncio.timeout(service.http.http_timeout_s):
-            return await asyncio.wrap_future(future)
-    except TimeoutError:
-        future.cancel()
-        raise Refusal(
-            504, f"The vectors were not there after {service.http.http_timeout_s:g} seconds: send fewer texts."
-        ) from None
+        # Nearly always the vectors are there before it is worth the while to look after the client.
+        await asyncio.wait([vectors], timeout=min(PATIENT_S, timeout_s))
+        if not vectors.done():
+            await _while_connected(vectors, request, timeout_s - PATIENT_S)
+        if vectors.done():
+            return vectors.result()
+    finally:
+        vectors.cancel()
+    raise Refusal(504, f"The vectors were not there after {timeout_s:g} seconds: send fewer texts.")
+
+
+async def _while_connected(vectors: asyncio.Future[Embedded], request: Request, timeout_s: float) -> None:
+    """Wait for the vectors, but no longer than that, nor than the client does."""
+    # The body is read, so nothing but a disconnect can come.
+    left: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
+    waited_for: list[asyncio.Future[Any]] = [vectors, left]
+    try:
+        await asyncio.wait(waited_for, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED)
+        if left.done() and not vectors.done():
+            raise Refusal(GONE, "The client left before its vectors were there.", "client_left")
+    finally:
+        left.cancel()
 
 
 def _bytes(text: str) -> int:
@@ -142,7 +167,7 @@ def _bytes(text: str) -> int:
 
 
 def _raw(embedder: Embedder, texts: list[str], asked: EmbedRequest) -> list[Any]:
-    parts = embedder.run(texts, mean_pool=asked.mean_pool, normalize=asked.normalize)
+    parts = embedder.run(texts, mean_pool=asked.mean_pool, normalize=asked.normalize, kind=asked.kind)
     return list(parts)
 
 

@@ -17,6 +17,8 @@ from worker.errors import (
     ModelError,
     ModelMismatchError,
     ModelUnavailableError,
+    OverloadedError,
+    UnknownTokenError,
 )
 from worker.log import get_logger
 
@@ -99,6 +101,10 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(500, str(error), "model_error")
         case DatabaseUnavailableError():
             return Refusal(503, "The database cannot be reached at the moment; try again.", "database_unavailable")
+        case OverloadedError():
+            return Refusal(503, str(error), "overloaded", retry_after_s=1)
+        case UnknownTokenError():
+            return Refusal(400, str(error), "unknown_token", param="input")
         case ConfigurationError():
             return Refusal(400, str(error), "bad_request")
         case _:
@@ -126,7 +132,7 @@ def add_handlers(app: FastAPI) -> None:
         assert refusal is not None
         return rendered(request.url.path, refusal)
 
-    for kind in (Refusal, ModelError, DatabaseUnavailableError, ConfigurationError):
+    for kind in (Refusal, ModelError, DatabaseUnavailableError, ConfigurationError, OverloadedError, UnknownTokenError):
         app.add_exception_handler(kind, refused)
 
     @app.exception_handler(RequestValidationError)

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from worker.config import HttpSettings
 from worker.errors import ConfigurationError, PgembeddError
+from worker.http.protocol import CuttingProtocol
 from worker.log import get_logger
 
 DRAIN_S = 10
@@ -23,6 +24,7 @@ class HttpServer:
         self.host, self.port = http.http_host, int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             app,
+            http=CuttingProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -70,12 +70,22 @@ class Service:
 
     def model(self, name: str | None) -> Embedder:
         """The model of that name, or the default. Refusal 404 for one that is not served; may load it."""
+        return self.models.named(self.model_name(name))
+
+    def at_hand(self, name: str | None) -> Embedder | None:
+        """The same where that needs neither loading nor the database, else None: for a thread that must not wait."""
+        if self.database is not None and time.monotonic() >= self._pipelines_until:
+            return None
+        return self.models.at_hand(self.model_name(name))
+
+    def model_name(self, name: str | None) -> str:
+        """The name that a model is served by, whatever its case; the default's for None. Refusal 404."""
         names = self.served()
         if name is None:
-            return self.models.named(names[0])
+            return names[0]
         for served in names:
             if served.casefold() == name.casefold():
-                return self.models.named(served)
+                return served
         raise Refusal(
             404,
             f"The model asked for is not served here; there {'is' if len(names) == 1 else 'are'} {', '.join(names)}.",

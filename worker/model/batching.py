@@ -5,7 +5,7 @@ Short texts of equal length share a run, which needs neither padding nor mask an
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 
 MAX_RUN_TOKENS = 512
 FIRST_PORTION_CHARS = 8_000
@@ -31,11 +31,11 @@ def plan_runs(lengths: Sequence[int], max_tokens: int = MAX_RUN_TOKENS) -> list[
     return runs
 
 
-def plan_portions(texts: Sequence[str], first_chars: int = FIRST_PORTION_CHARS) -> Iterator[list[int]]:
+def plan_portions(texts: Sequence[Sized], first_chars: int = FIRST_PORTION_CHARS) -> Iterator[list[int]]:
     """Positions of all texts, longest first, in portions that grow: while one is in the model the next is tokenised.
 
-    Length in characters stands for length in tokens, which nobody knows yet. The portions are few, because texts
-    of equal length find each other inside one only.
+    Length in characters stands for length in tokens, which nobody knows yet; texts given as tokens have the latter. The
+    portions are few, because texts of equal length find each other inside one only.
     """
     portion: list[int] = []
     room = first_chars

@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.model.pending import Embeddings, Kind
 from worker.model.retrieval import Collection, load_cranfield, mean_ndcg_at_10, subset
-from worker.model.session import Embeddings, Kind
 from worker.model.verify import Check
 
 NDCG_LOSS = 0.005

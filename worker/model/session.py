@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, overload
+from typing import Literal, Self, cast, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from worker.chunks import Chunk
 from worker.errors import ConfigurationError, ModelError
@@ -19,6 +18,8 @@ from worker.model.cache import cache_root
 from worker.model.encoder import Encoder, OwnGraph, ReadyMadeGraph, as_ids
 from worker.model.fitting import Fitting
 from worker.model.folder import describe
+from worker.model.pending import Embeddings, Kind, Pending, Run, Text
+from worker.model.pool import Pool
 from worker.model.pooling import Float32Array, normalize, pool
 from worker.model.probe import require_exact_integers
 from worker.model.registry import READY_MADE, TOKENIZER, ModelSpec, Precision
@@ -26,63 +27,12 @@ from worker.model.supply import Notify, Supply, obtain, open_supply, silent
 from worker.model.tokens import Tokenizer, Tokens
 from worker.model.tuning import Tuning, default_tuning, remembered
 
-Kind = Literal["document", "query"]
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """`vectors` float32 (n, dims), each of norm 1; `dropped` int32 (n,), tokens cut at the model's limit.
-
-    `tokens` int32 (n,), all tokens of each text, special ones included: those kept and those dropped.
-    `dropped` is exact for texts of up to 65,536 characters, an estimate beyond (`tokens.Tokenizer.encode`).
-    """
-
-    vectors: Float32Array
-    dropped: NDArray[np.int32]
-    tokens: NDArray[np.int32]
-
-
-Run = tuple[list[int], Future[Float32Array]]
-"""Positions of texts, and their vectors to come."""
-
 OnRun = Callable[[Kind, int, int, int, float], None]
 """Is told of a run: kind, texts, tokens in them, tokens of padding beside them, seconds. From the run's own thread."""
 
 
 def unheard(kind: Kind, texts: int, tokens: int, padding: int, seconds: float) -> None:
     """Nobody asks."""
-
-
-class Pending:
-    """Texts on their way through the model."""
-
-    def __init__(
-        self,
-        runs: list[Run],
-        dims: int,
-        which: list[int],
-        dropped: list[int],
-        tokens: list[int],
-    ) -> None:
-        """`runs` compute the distinct texts at these positions; `which` says where each text's vector is."""
-        self._runs, self._dims, self._which, self._dropped, self._tokens = runs, dims, which, dropped, tokens
-
-    def result(self) -> Embeddings:
-        """Wait for the vectors, in the order of the texts; raises what the model raised."""
-        distinct = np.empty((len(self._dropped), self._dims), np.float32)
-        try:
-            for positions, future in self._runs:
-                distinct[positions] = future.result()
-        except BaseException:
-            for _, future in self._runs:
-                future.cancel()
-            raise
-        which = np.asarray(self._which, np.intp)
-        return Embeddings(
-            distinct[which],
-            np.asarray(self._dropped, np.int32)[which],
-            np.asarray(self._tokens, np.int32)[which],
-        )
 
 
 class Session:
@@ -135,20 +85,20 @@ class Session:
         self.threads: int = threads or tuning.threads
         self._on_run = on_run
         self._run_tokens = 1 if self._encoder.alone else tuning.run_tokens
-        self._documents = ThreadPoolExecutor(self.threads, thread_name_prefix="documents")
-        self._queries = ThreadPoolExecutor(1, thread_name_prefix="queries")
+        self._pool = Pool(self.threads)
 
-    def start(self, texts: Sequence[str], *, kind: Kind = "document") -> Pending:
+    def start(self, texts: Sequence[Text], *, kind: Kind = "document", urgent: bool | None = None) -> Pending:
         """Tokenise in the calling thread, hand the runs to the session's threads, return when all are handed over.
 
-        Equal texts are embedded once. `kind` chooses the prefix of models that were trained with one; queries
-        have a thread to themselves, so that none waits behind documents.
+        Equal texts are embedded once. `kind` chooses the prefix of models that were trained with one. What is
+        `urgent` goes ahead of what is not; that is queries, unless said otherwise. UnknownTokenError for token ids
+        that are not this model's.
         """
-        distinct: dict[str, int] = {}
+        distinct: dict[Text, int] = {}
         which = [distinct.setdefault(text, len(distinct)) for text in texts]
         unique = list(distinct)
         dropped, total = [0] * len(unique), [0] * len(unique)
-        threads = self._queries if kind == "query" else self._documents
+        lane: Kind = kind if urgent is None else "query" if urgent else "document"
         started: list[Run] = []
         for portion in plan_portions(unique):
             encoded = [self._encode(unique[position], kind) for position in portion]
@@ -156,48 +106,66 @@ class Session:
                 dropped[position], total[position] = tokens.dropped, len(tokens.ids) + tokens.dropped
             for run in plan_runs([len(tokens.ids) for tokens in encoded], self._run_tokens):
                 ids = [encoded[i].ids for i in run]
-                started.append(([portion[i] for i in run], threads.submit(self._vectors, ids, kind)))
+                work = partial(self._vectors, ids, kind)
+                started.append(([portion[i] for i in run], self._pool.submit(lane, work)))
         return Pending(started, self.dims, which, dropped, total)
 
-    def embed(self, texts: Sequence[str], *, kind: Kind = "document") -> Embeddings:
+    def embed(self, texts: Sequence[Text], *, kind: Kind = "document") -> Embeddings:
         """The vectors of these texts; waits for them."""
         return self.start(texts, kind=kind).result()
 
     @overload
     def run(
-        self, text_or_texts: str | Sequence[str], mean_pool: Literal[True] = True, normalize: bool = True
+        self,
+        text_or_texts: Text | Sequence[Text],
+        mean_pool: Literal[True] = True,
+        normalize: bool = True,
+        *,
+        kind: Kind = "document",
     ) -> Float32Array: ...
     @overload
-    def run(self, text_or_texts: str, mean_pool: bool, normalize: bool = True) -> Float32Array: ...
+    def run(
+        self, text_or_texts: Text, mean_pool: bool, normalize: bool = True, *, kind: Kind = "document"
+    ) -> Float32Array: ...
     @overload
     def run(
-        self, text_or_texts: str | Sequence[str], mean_pool: bool, normalize: bool = True
+        self, text_or_texts: Text | Sequence[Text], mean_pool: bool, normalize: bool = True, *, kind: Kind = "document"
     ) -> Float32Array | list[Float32Array]: ...
     def run(
-        self, text_or_texts: str | Sequence[str], mean_pool: bool = True, normalize: bool = True
+        self,
+        text_or_texts: Text | Sequence[Text],
+        mean_pool: bool = True,
+        normalize: bool = True,
+        *,
+        kind: Kind = "document",
     ) -> Float32Array | list[Float32Array]:
         """The call known from the Edge Functions API: float32 of shape (dims,) for a text, (n, dims) for n.
 
         With `mean_pool=False` a text gives its token vectors, (tokens, dims) with the special tokens, and
         n texts give a list of n such arrays, since their lengths differ. `normalize` makes the norm of
-        every vector 1. Models trained with prefixes get the one for documents.
+        every vector 1. `kind` chooses prefix and priority, as in `start`; a tuple of token ids is one text.
         """
-        one = isinstance(text_or_texts, str)
-        texts = [text_or_texts] if isinstance(text_or_texts, str) else list(text_or_texts)
+        one = isinstance(text_or_texts, str) or _is_ids(text_or_texts)
+        texts = cast(list[Text], [text_or_texts] if one else list(text_or_texts))
         if mean_pool and normalize:
-            vectors = self.embed(texts).vectors
+            vectors = self.embed(texts, kind=kind).vectors
             return vectors[0] if one else vectors
-        parts = list(self._documents.map(lambda text: self._raw(text, mean_pool, normalize), texts))
+        work = [partial(self._raw, text, kind, mean_pool, normalize) for text in texts]
+        parts = [future.result() for future in [self._pool.submit(kind, each) for each in work]]
         if one:
             return parts[0]
         return np.reshape(parts, (len(parts), self.dims)) if mean_pool else parts
 
-    def count_tokens(self, text: str) -> tuple[int, int]:
+    def count_tokens(self, text: Text, *, kind: Kind = "document") -> tuple[int, int]:
         """(all tokens of the text, those the model reads), exact for any length; about 1 s per MB of text.
 
-        Special tokens and the prefix for documents count as well, as they do at the model's limit.
+        Special tokens and the model's prefix for this kind count as well, as they do at the model's limit.
         """
-        total = self._tokenizer.count(self.spec.document_prefix + text)
+        if isinstance(text, str):
+            total = self._tokenizer.count(self._prefix(kind) + text)
+        else:
+            tokens = self._encode(text, kind)
+            total = len(tokens.ids) + tokens.dropped
         return total, min(total, self.max_tokens)
 
     def split(
@@ -208,8 +176,7 @@ class Session:
 
     def close(self) -> None:
         """Finish the runs under way, cancel the others, and end the threads."""
-        for threads in (self._queries, self._documents):
-            threads.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:
         return self
@@ -219,9 +186,12 @@ class Session:
     ) -> None:
         self.close()
 
-    def _encode(self, text: str, kind: Kind) -> Tokens:
-        prefix = self.spec.query_prefix if kind == "query" else self.spec.document_prefix
-        return self._tokenizer.encode(prefix + text)
+    def _prefix(self, kind: Kind) -> str:
+        return self.spec.query_prefix if kind == "query" else self.spec.document_prefix
+
+    def _encode(self, text: Text, kind: Kind) -> Tokens:
+        prefix = self._prefix(kind)
+        return self._tokenizer.encode(prefix + text) if isinstance(text, str) else self._tokenizer.adopt(text, prefix)
 
     def _vectors(self, encoded: list[list[int]], kind: Kind) -> Float32Array:
         """(n, dims) of norm 1, for n texts of equal length."""
@@ -231,9 +201,9 @@ class Session:
         self._on_run(kind, len(encoded), ids.size, padding, time.monotonic() - began)
         return vectors
 
-    def _raw(self, text: str, mean_pool: bool, unit: bool) -> Float32Array:
+    def _raw(self, text: Text, kind: Kind, mean_pool: bool, unit: bool) -> Float32Array:
         """One text's pooled vector (dims,), or its token vectors (tokens, dims)."""
-        output = self._encoder.run(as_ids([self._encode(text, "document").ids]))
+        output = self._encoder.run(as_ids([self._encode(text, kind).ids]))
         if not mean_pool and output.ndim == 2:
             raise ModelError(f"{self.name} pools by itself and gives no token vectors; use mean_pool=True.")
         part = pool(output, self.spec.pooling)[0] if mean_pool else output[0]
@@ -248,6 +218,11 @@ def _load(spec: ModelSpec, supply: Supply, cache_dir: Path | None, notify: Notif
     if spec.precision == "int8":
         require_exact_integers(built.path.with_name(PROBE_FILE))
     return OwnGraph(built.path), built.quantised
+
+
+def _is_ids(given: object) -> bool:
+    """Whether this is one text's token ids: a tuple of numbers, where a tuple of texts is several."""
+    return isinstance(given, tuple) and bool(given) and isinstance(given[0], int)
 
 
 def _finite(vectors: Float32Array, name: str) -> Float32Array:

@@ -1,11 +1,13 @@
 """Text to token ids, cut at the model's limit, with the number of tokens that were cut."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.errors import ModelError
+from worker.errors import ModelError, UnknownTokenError
 from worker.surrogates import well_formed
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ EXACT_CHARS = 65_536
 
 _WINDOW_CHARS = 16_384
 _GROWTH = 4
+_NEVER_TEXT = re.compile(r"\[unused\d+\]|\[PAD\]|<pad>")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,36 @@ class Tokenizer:
                 break
         total = len(ids) if read_chars == len(text) else round(len(ids) * len(text) / read_chars)
         return Tokens([*self._head, *ids[: self.limit], *self._tail], max(0, total - self.limit))
+
+    def adopt(self, ids: Sequence[int], before: str = "") -> Tokens:
+        """A text that comes as this vocabulary's token ids, behind the words `before`; special tokens are added.
+
+        Where the ids bring their special tokens along, they are not added again. UnknownTokenError for an id
+        that no text has: outside the vocabulary, padding, or one kept for later use ("[unused7]"), of which a
+        text in another model's ids is full.
+        """
+        own = self._without_special(list(ids))
+        stranger = next((each for each in own if each not in self._text_ids), None)
+        if stranger is not None:
+            raise UnknownTokenError(
+                f"No text of this model has the token {stranger}: send texts, or ids of its own tokenizer."
+            )
+        own = [*self._pieces_of(before.rstrip()), *own]
+        return Tokens([*self._head, *own[: self.limit], *self._tail], max(0, len(own) - self.limit))
+
+    @cached_property
+    def _text_ids(self) -> frozenset[int]:
+        """The ids that a text can have."""
+        vocabulary = self.library.get_vocab(with_added_tokens=True)
+        return frozenset(number for token, number in vocabulary.items() if not _NEVER_TEXT.fullmatch(token))
+
+    def _without_special(self, ids: list[int]) -> list[int]:
+        head, tail = len(self._head), len(self._tail)
+        framed = len(ids) >= head + tail and ids[:head] == self._head and ids[len(ids) - tail :] == self._tail
+        return ids[head : len(ids) - tail] if framed else ids
+
+    def _pieces_of(self, text: str) -> list[int]:
+        return [each for ids, _ in self._pieces(text) for each in ids]
 
     def count(self, text: str) -> int:
         """All tokens of the text, special ones included, whatever the model's limit; about 1 s per MB."""

@@ -1,0 +1,96 @@
+-- What was queued and what was done over time, for whoever draws it.
+
+-- Note how deep the queues are. Counting reads them whole, which a status does, too, but not for ever; so the next
+-- sample is due in a minute, or after fifty times as long as this one took. Whatever is in the way, the upkeep goes on.
+create or replace function pgembedd._take_sample() returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    began_at timestamptz := clock_timestamp();
+begin
+    begin
+        insert into sample (at, pipeline_id, queued, backfill, oldest_age, backfill_oldest_age, failing, dead)
+        with counted as materialized (
+            select q.pipeline_id, q.lane, q.queued, q.failing, 0::bigint as dead, q.oldest from _queued() q
+            union all select d.pipeline_id, null, 0, 0, count(*), null from dead_letter d group by d.pipeline_id)
+        select began_at, p.id, coalesce(sum(c.queued) filter (where c.lane = 'fresh'), 0),
+               coalesce(sum(c.queued) filter (where c.lane = 'backfill'), 0),
+               began_at - min(c.oldest) filter (where c.lane = 'fresh'),
+               began_at - min(c.oldest) filter (where c.lane = 'backfill'),
+               coalesce(sum(c.failing), 0), coalesce(sum(c.dead), 0)
+        from counted c left join pipeline p on p.id = c.pipeline_id
+        group by grouping sets ((), (p.id))
+        having grouping(p.id) = 1 or p.id is not null;
+    exception
+        when lock_not_available or foreign_key_violation or transaction_rollback or insufficient_resources then null;
+        when others then raise warning 'no sample was taken: %', sqlerrm;
+    end;
+    update installation set sample_due_at = greatest(
+        -- A little less than the minute after which whoever ticks once a minute comes again.
+        began_at + interval '50 s', clock_timestamp() + 50 * (clock_timestamp() - began_at));
+end $$;
+
+create or replace function pgembedd.history(
+    name text default null, since interval default '1 hour', bucket interval default '1 minute'
+) returns table (
+    pipeline text, at timestamptz, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint,
+    embedded bigint, rows_per_minute numeric, lag interval)
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    only_id integer := case when history.name is not null then (_pipeline(history.name)).id end;
+    ended_at timestamptz := clock_timestamp();
+    began_at timestamptz;
+begin
+    perform _check_history(since, bucket);
+    began_at := date_bin(bucket, ended_at - since, 'epoch');
+    return query
+        with bins as (
+            select b.at from generate_series(began_at, ended_at, bucket) as b(at)),
+        -- The highest of each bin: a peak shows in an hour's bins, too.
+        sampled as (
+            select date_bin(bucket, s.at, 'epoch') as at, s.pipeline_id, max(s.queued) as queued, max(s.backfill) as backfill,
+                   max(greatest(s.oldest_age, s.backfill_oldest_age)) as oldest_age, max(s.failing) as failing, max(s.dead) as dead
+            from sample s where s.at >= began_at and (only_id is null or s.pipeline_id is null or s.pipeline_id = only_id)
+            group by 1, 2),
+        done as (
+            select date_bin(bucket, a.at, 'epoch') as at, a.pipeline_id, sum(a.written + a.cleared + a.unchanged) as embedded,
+                   sum(a.lag * (a.written + a.cleared + a.unchanged)) as waited,
+                   sum(a.written + a.cleared + a.unchanged) filter (where a.lag is not null) as waiting
+            from activity a where a.at >= began_at and (only_id is null or a.pipeline_id = only_id)
+            group by 1, 2)
+        select p.name, b.at,
+               -- Null where no sample was taken: nobody did the upkeep then.
+               case when t.at is not null then coalesce(s.queued, 0) end, case when t.at is not null then coalesce(s.backfill, 0) end,
+               s.oldest_age, case when t.at is not null then coalesce(s.failing, 0) end,
+               case when t.at is not null then coalesce(s.dead, 0) end, coalesce(d.embedded, 0),
+               round((coalesce(d.embedded, 0) * 60 / extract(epoch from least(bucket, ended_at - b.at)))::numeric, 1),
+               d.waited / nullif(d.waiting, 0)
+        from pipeline p cross join bins b
+        left join sampled t on t.at = b.at and t.pipeline_id is null
+        left join sampled s on s.at = b.at and s.pipeline_id = p.id
+        left join done d on d.at = b.at and d.pipeline_id = p.id
+        where only_id is null or p.id = only_id
+        order by p.name, b.at;
+end $$;
+comment on function pgembedd.history is
+    'What was queued, waited and done in each bucket of the last hour, or as long as `since`; of one pipeline or of all.';
+
+create or replace function pgembedd._check_history(since interval, bucket interval) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if bucket is null or not isfinite(bucket) or bucket < interval '1 s' or extract(year from bucket) > 0 or extract(month from bucket) > 0 then
+        perform _refuse(format('bucket => %s cannot be counted in.', coalesce(quote_literal(bucket), 'NULL')),
+            'Take a second or more, in seconds, minutes, hours or days.');
+    elsif since is null or not isfinite(since) or since < bucket or extract(epoch from since) / extract(epoch from bucket) > 10000 then
+        perform _refuse(format('since => %s makes no history in buckets of %s.', coalesce(quote_literal(since), 'NULL'), bucket),
+            'It is as long as one bucket at least, and as 10,000 at most; samples are kept for a day.');
+    end if;
+end $$;

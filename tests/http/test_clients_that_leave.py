@@ -1,0 +1,58 @@
+"""Who asks and goes away again costs the model nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import Request
+
+from tests.support.embedders import Gate, Wrapped, only
+from worker.config import HttpSettings
+from worker.desk import Desk
+from worker.http.embed import vectors_of
+from worker.http.errors import Refusal
+from worker.model import Session
+from worker.models import Models
+
+
+async def gone() -> dict[str, Any]:
+    """What an ASGI server says of a client that has left."""
+    return {"type": "http.disconnect"}
+
+
+async def silent() -> dict[str, Any]:
+    """What it says of one that waits."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("receive", "timeout_s", "status"), [(gone, 60.0, 499), (silent, 0.2, 504), (silent, 0.01, 504)]
+)
+def test_texts_that_nobody_waits_for_are_not_embedded(
+    model: Session, receive: Any, timeout_s: float, status: int
+) -> None:
+    gate, seen = Gate(), list[str]()
+
+    def hook(texts: Sequence[Any]) -> None:
+        seen.extend(texts)
+        gate(texts)
+
+    wrapped = Wrapped(model, on_start=hook)
+    desk = Desk(Models(only(wrapped)), runners=1)
+    service: Any = SimpleNamespace(desk=desk, http=HttpSettings(http_timeout_s=timeout_s))
+    first = desk.ask(wrapped, ["first"])
+    assert gate.reached.wait(60)
+    with pytest.raises(Refusal) as refused:
+        asyncio.run(vectors_of(service, wrapped, ["left"], "query", Request({"type": "http"}, receive)))
+    last = desk.ask(wrapped, ["last"])
+    gate.open()
+    first.result(60)
+    last.result(60)
+    desk.close()
+    assert refused.value.status == status
+    assert seen == ["first", "last"]

@@ -1,0 +1,321 @@
+"""`GET /events`: over a real socket, from a real database, told by a real worker."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import structlog
+from structlog.typing import EventDict
+
+from tests.support.databases import Database
+from tests.support.documents import insert, make_documents
+from tests.support.embedders import Wrapped, only
+from tests.support.http import TOKEN, serving
+from tests.support.sql import value
+from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.worker import worker_thread
+from worker.http import audience, stream
+from worker.model import Session
+
+LISTENS = """
+    select count(*) from pg_stat_activity where datname = current_database() and application_name = 'pgembedd events'
+"""
+
+
+def nothing(name: str) -> Any:
+    """A loader for a service that embeds nothing here."""
+    raise AssertionError(name)
+
+
+class Stream:
+    """An open /events, line by line."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self._lines = response.iter_lines()
+        self.ids: list[str] = []
+
+    def block(self) -> dict[str, str]:
+        """The next block; a comment stands under ""."""
+        found: dict[str, str] = {}
+        for line in self._lines:
+            if not line and found:
+                return found
+            name, _, rest = line.partition(":")
+            found[name] = rest.removeprefix(" ")
+        raise EOFError
+
+    def event(self) -> dict[str, Any]:
+        """The next event, its word and its id in place."""
+        while "event" not in (block := self.block()):
+            pass
+        fields: dict[str, Any] = json.loads(block["data"])
+        assert fields["event"] == block["event"]
+        self.ids.append(block.get("id", ""))
+        return fields
+
+    def ends(self) -> bool:
+        """Whether nothing but comments comes, and then the end."""
+        with pytest.raises(EOFError):
+            self.event()
+        return True
+
+
+@contextmanager
+def following(client: httpx.Client, query: str = "", **headers: str) -> Iterator[Stream]:
+    """Follow the events; from here on nothing is missed."""
+    with client.stream("GET", f"/events{query}", headers=headers) as response:
+        assert response.status_code == 200, response.read()
+        opened = Stream(response)
+        while opened.block().get("") != "listening":
+            pass
+        yield opened
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[psycopg.Connection]:
+    """The user's own connection, autocommit."""
+    with database.connect() as opened:
+        yield opened
+
+
+@pytest.fixture
+def service(database: Database) -> Iterator[httpx.Client]:
+    """A service that follows the test's database."""
+    with serving(nothing, database.conninfo) as client:
+        yield client
+
+
+def tell(connection: psycopg.Connection, event: str = "paused", pipeline: str = "documents", **fields: Any) -> None:
+    """An event of somebody's, in the shape of ours."""
+    connection.execute("select pgembedd._tell(%s, 1, %s, %s)", [event, json.dumps(fields), pipeline])
+
+
+def test_a_workers_stores_are_seen(database: Database, connection: psycopg.Connection, model: Session) -> None:
+    with serving(nothing, database.conninfo) as client, following(client) as opened:
+        assert opened.response.headers["content-type"].startswith("text/event-stream")
+        assert opened.response.headers["cache-control"] == "no-cache"
+        assert opened.response.headers["x-accel-buffering"] == "no"
+        make_documents(connection)
+        assert opened.event()["event"] == "created"
+        with worker_thread(database, only(Wrapped(model))):
+            insert(connection, range(1, 4))
+            written = 0
+            while written < 3:
+                event = opened.event()
+                assert (event["event"], event["pipeline"], event["pipeline_id"]) == ("stored", "documents", 1)
+                written += event["written"]
+        assert len(set(opened.ids)) == len(opened.ids)
+
+
+def test_filters(service: httpx.Client, connection: psycopg.Connection) -> None:
+    query = "?event=dead_letter&event=failed&pipeline=one&pipeline=two%20three"
+    with following(service, query) as opened:
+        tell(connection, "paused", "one")
+        tell(connection, "failed", "other")
+        tell(connection, "failed", "one", n=1)
+        tell(connection, "dead_letter", "two three", n=2)
+        assert [opened.event()["n"] for _ in range(2)] == [1, 2]
+
+
+def test_an_event_that_there_is_not_is_refused(service: httpx.Client) -> None:
+    answer = service.get("/events?event=stored&event=secret")
+    assert (answer.status_code, answer.json()["error"]) == (400, "unknown_event")
+    assert "dead_letter" in answer.json()["message"]
+    assert "secret" not in answer.text
+
+
+def test_what_others_send_is_no_event(service: httpx.Client, connection: psycopg.Connection) -> None:
+    odd = ["", "x", "[]", "{}", "[" * 7000, '{"event": "other"}', '{"event": ["stored"]}']
+    odd += [f'{{"event": "stored", {rest}}}' for rest in ('"pipeline": 1', '"n": NaN', f'"n": {"1" * 5000}')]
+    with following(service) as opened:
+        for payload in odd:
+            connection.execute("select pg_notify('pgembedd_events', %s)", [payload])
+        connection.execute("select pg_notify('pgembedd_events', %s)", ['{"event":\n"paused",\r\n\r\n"id": "\\u2028"}'])
+        assert opened.event() == {"event": "paused", "id": "\u2028"}
+
+
+def test_a_heartbeat_comes_while_nothing_happens(database: Database) -> None:
+    with serving(nothing, database.conninfo, http_heartbeat_s=0.5) as client, following(client) as opened:
+        assert [opened.block() for _ in range(2)] == [{"": "heartbeat"}] * 2
+
+
+def test_a_reader_that_comes_back_misses_nothing(service: httpx.Client, connection: psycopg.Connection) -> None:
+    with following(service) as opened:
+        tell(connection, n=1)
+        opened.event()
+    for n in range(2, 5):
+        tell(connection, n=n)
+    with following(service, **{"last-event-id": opened.ids[-1]}) as again:
+        assert [again.event()["n"] for _ in range(3)] == [2, 3, 4]
+
+
+@pytest.mark.parametrize("last", ["0-1", "nonsense", "18f-" + "9" * 5000, "-", "18f-²"])
+def test_a_reader_that_comes_too_late_is_told_of_the_gap(
+    service: httpx.Client, connection: psycopg.Connection, last: str
+) -> None:
+    with service.stream("GET", "/events", headers={b"last-event-id": last.encode()}) as response:
+        opened = Stream(response)
+        assert opened.event()["event"] == "gap"
+        eventually(lambda: value(connection, LISTENS) == 1)
+
+
+def test_a_gap_is_told_after_the_database_was_away(service: httpx.Client, connection: psycopg.Connection) -> None:
+    with following(service, "?event=stored") as opened:
+        connection.execute(LISTENS.replace("count(*)", "pg_terminate_backend(pid, 30000)"))
+        assert opened.event()["event"] == "gap"
+        tell(connection, "stored", n=1)
+        assert opened.event()["n"] == 1
+
+
+def test_somebody_listens_only_while_there_is_a_reader(
+    service: httpx.Client, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audience, "LINGER_S", 0.0)
+    assert value(connection, LISTENS) == 0
+    for n in range(2):
+        with following(service) as one, following(service) as other:
+            assert value(connection, LISTENS) == 1
+            tell(connection, n=n)
+            assert one.event()["n"] == other.event()["n"] == n
+        eventually(lambda: value(connection, LISTENS) == 0)
+
+
+def test_too_many_readers(database: Database) -> None:
+    with serving(nothing, database.conninfo, http_max_listeners=1) as client:
+        with following(client):
+            answer = client.get("/events")
+            assert (answer.status_code, answer.json()["error"]) == (503, "busy")
+            assert int(answer.headers["retry-after"]) > 0
+        eventually(lambda: _taken(client))
+
+
+def _taken(client: httpx.Client) -> bool:
+    with client.stream("GET", "/events") as response:
+        return response.status_code == 200
+
+
+def test_events_are_for_administrators(database: Database) -> None:
+    with serving(nothing, database.conninfo, http_token=TOKEN) as client:
+        assert client.get("/events", headers={"authorization": "Bearer wrong"}).status_code == 401
+        with following(client):
+            pass
+
+
+def test_without_a_database_there_are_no_events() -> None:
+    with serving(nothing) as client:
+        answer = client.get("/events")
+    assert (answer.status_code, answer.json()["error"]) == (503, "no_events")
+
+
+@pytest.fixture
+def log() -> Iterator[list[EventDict]]:
+    """What the service of this process has logged."""
+    with structlog.testing.capture_logs() as events:
+        yield events
+
+
+def named(log: list[EventDict], event: str) -> list[EventDict]:
+    return [one for one in list(log) if one["event"] == event]
+
+
+@contextmanager
+def deaf(client: httpx.Client) -> Iterator[socket.socket]:
+    """A client that asks for events and reads no more once they are announced."""
+    with socket.socket() as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262_144)
+        opened.settimeout(PATIENCE_S)
+        opened.connect((client.base_url.host, client.base_url.port or 0))
+        opened.sendall(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        received = b""
+        while b": listening" not in received:
+            part = opened.recv(1000)
+            assert part, received
+            received += part
+        yield opened
+
+
+def everything(opened: socket.socket) -> bytes:
+    """What is left in a connection until its end, or until it is broken off."""
+    parts = []
+    with suppress(ConnectionResetError):
+        while part := opened.recv(1_000_000):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def fill(connection: psycopg.Connection, reader: Stream, done: Callable[[], bool]) -> int:
+    """Large events, all of which `reader` gets, until it is `done`; how many."""
+    for told in range(0, 20_000, 10):
+        connection.execute(
+            "select pgembedd._tell('paused', 1, jsonb_build_object('n', %s + i, 'filling', repeat('x', 7000)), 'd')"
+            " from generate_series(1, 10) i",
+            [told],
+        )
+        assert [reader.event()["n"] for _ in range(10)] == list(range(told + 1, told + 11))
+        if done():
+            return told + 10
+    raise AssertionError("the other reader was never dropped")
+
+
+def test_a_slow_reader_gets_what_it_had_and_no_more(
+    database: Database, connection: psycopg.Connection, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audience, "KEPT", 20)
+    monkeypatch.setattr(stream, "PATIENCE_S", PATIENCE_S)
+    with serving(nothing, database.conninfo, http_max_listeners=2) as client, following(client) as quick:
+        with deaf(client) as slow:
+            told = fill(connection, quick, lambda: bool(named(log, "events_reader_dropped")))
+            received = everything(slow).decode()
+            had = [int(n) for n in re.findall(r'"n": (\d+)', received)]
+            assert had == list(range(1, len(had) + 1)), "in order, none left out before the end"
+            assert len(had) < told
+            assert '"event": "too_slow"' in received
+            assert received.endswith("\r\n0\r\n\r\n"), "an end, not a break"
+        tell(connection, n=0)
+        assert quick.event()["n"] == 0
+        eventually(lambda: _taken(client))
+
+
+def test_a_reader_that_reads_nothing_is_cut_off(
+    database: Database, connection: psycopg.Connection, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "PATIENCE_S", 0.5)
+    with (
+        serving(nothing, database.conninfo, http_max_listeners=2) as client,
+        following(client) as quick,
+        deaf(client) as slow,
+    ):
+        fill(connection, quick, lambda: bool(named(log, "events_reader_cut")))
+        eventually(lambda: _taken(client))  # its place is free though it is still there
+        assert not everything(slow).endswith(b"\r\n0\r\n\r\n")
+
+
+def test_the_service_stops_whoever_follows(
+    database: Database,
+    connection: psycopg.Connection,
+    log: list[EventDict],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(audience, "KEPT", 20)
+    monkeypatch.setattr(stream, "PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr("worker.http.server.DRAIN_S", PATIENCE_S)
+    with ExitStack() as outlasting:
+        with serving(nothing, database.conninfo) as client:
+            other = outlasting.enter_context(httpx.Client(base_url=client.base_url, timeout=60, trust_env=False))
+            reader = outlasting.enter_context(following(other))
+            outlasting.enter_context(deaf(client))
+            fill(connection, reader, lambda: bool(named(log, "events_reader_dropped")))
+        assert reader.ends()
+    assert [one["stopping"] for one in named(log, "events_reader_cut")] == [True]
+    assert "Cancel" not in caplog.text, "uvicorn had to end what did not end by itself"
+    eventually(lambda: value(connection, LISTENS) == 0)

@@ -1,0 +1,85 @@
+"""The probes say when to wait, when to send requests, and when to restart."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.databases import Database
+from tests.support.embedders import only
+from tests.support.http import serving
+from tests.support.waiting import eventually
+from tests.support.worker import worker_thread
+from worker.model import Session
+from worker.models import Embedder
+
+
+def checks(client: httpx.Client, path: str) -> tuple[int, dict[str, Any]]:
+    answer = client.get(path)
+    assert answer.json()["status"] == ("ok" if answer.status_code == 200 else "unavailable")
+    return answer.status_code, answer.json()["checks"]
+
+
+def test_a_service_without_a_model_is_alive_and_not_ready(model: Session) -> None:
+    gate = threading.Event()
+
+    def load(name: str) -> Embedder:
+        assert gate.wait(60)
+        return only(model)(name)
+
+    with serving(load) as client:
+        assert checks(client, "/livez") == (200, {"loop": "ok"})
+        assert checks(client, "/startupz")[0] == 503
+        assert checks(client, "/readyz")[1]["model"] == "No model is loaded yet."
+
+        asking = threading.Thread(target=client.post, args=["/embed"], kwargs={"json": {"input": "x"}})
+        asking.start()
+        assert checks(client, "/livez")[0] == 200  # also while it loads
+        gate.set()
+        asking.join()
+
+        assert checks(client, "/startupz") == (200, {"model": "ok"})
+        assert checks(client, "/readyz")[0] == 200
+
+
+def test_ready_means_reached_and_migrated(database: Database, model: Session) -> None:
+    with serving(only(model), database.conninfo) as client:
+        client.post("/embed", json={"input": "x"})
+
+        assert checks(client, "/readyz")[1]["database"] == "ok"
+
+
+def test_a_database_without_the_schema_is_not_ready(empty_database: Database, model: Session) -> None:
+    with serving(only(model), empty_database.conninfo) as client:
+        client.post("/embed", json={"input": "x"})
+        status, said = checks(client, "/readyz")
+
+        assert status == 503
+        assert "pgembedd migrate" in said["database"]
+        assert checks(client, "/livez")[0] == 200
+
+
+def test_a_database_that_is_away_is_not_ready_and_embedding_goes_on(model: Session) -> None:
+    nobody = "host=127.0.0.1 port=1 dbname=none user=none"
+    with serving(only(model), nobody) as client:
+        assert client.post("/embed", json={"input": "x"}).status_code == 200
+        assert checks(client, "/readyz")[1]["database"] == "The database cannot be reached."
+        assert checks(client, "/livez")[0] == 200
+
+
+def test_a_worker_beside_it_is_looked_at(database: Database, model: Session) -> None:
+    with (
+        worker_thread(database, only(model)) as worker,
+        serving(only(model), database.conninfo, worker=worker) as client,
+    ):
+        eventually(lambda: worker.health() == "ok" and client.get("/livez").status_code == 200)
+        worker.stop()
+
+
+@pytest.mark.parametrize("probe", ["/livez", "/readyz", "/startupz"])
+def test_probes_take_get_alone(model: Session, probe: str) -> None:
+    with serving(only(model)) as client:
+        assert client.post(probe).status_code == 405

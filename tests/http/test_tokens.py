@@ -1,0 +1,144 @@
+"""Who may do what: tokens and their scopes, and what a service without tokens answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.embedders import only
+from tests.support.http import TOKEN, serving
+from worker.config import HttpSettings
+from worker.errors import ConfigurationError
+from worker.http.auth import Guard, is_loopback, tokens_of
+from worker.model import Session
+
+ASKED = {"input": "hello world"}
+
+
+@pytest.fixture(scope="module")
+def guarded(model: Session, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A service with a token for everything, and one that may push jobs alone."""
+    path = tmp_path_factory.mktemp("tokens") / "tokens of mine"
+    path.write_text("# what Postgres has\nonly-for-pushing-jobs  jobs\n\nfor-two-things-0123 embed,jobs\n")
+    with serving(only(model), http_token=TOKEN, http_token_file=str(path)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def unguarded(model: Session) -> Iterator[httpx.Client]:
+    with serving(only(model)) as client:
+        yield client
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def test_the_right_token_may(guarded: httpx.Client) -> None:
+    assert guarded.post("/embed", json=ASKED).status_code == 200
+    assert guarded.post("/embed", json=ASKED, headers=bearer("for-two-things-0123")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \xff\xfe", TOKEN],
+)
+def test_anything_else_may_not(guarded: httpx.Client, header: str) -> None:
+    answer = guarded.post("/embed", json=ASKED, headers=[(b"authorization", header.encode("latin-1"))])
+
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_api_key")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert TOKEN not in answer.text
+
+
+def test_a_token_may_what_its_scopes_name(guarded: httpx.Client) -> None:
+    answer = guarded.post("/embed", json=ASKED, headers=bearer("only-for-pushing-jobs"))
+
+    assert (answer.status_code, answer.json()["error"]) == (403, "scope_missing")
+    assert "embed" in answer.json()["message"]
+
+
+def test_who_may_not_learns_nothing_of_the_body(guarded: httpx.Client) -> None:
+    answer = guarded.post("/embed", json={"input": 5}, headers=bearer("wrong-wrong-wrong-wrong"))
+
+    assert answer.status_code == 401
+
+
+def test_health_needs_no_token(guarded: httpx.Client) -> None:
+    assert guarded.get("/livez", headers=bearer("wrong")).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost:1", "127.0.0.1", "[::1]:8432", "LOCALHOST.", "127.8.8.8"])
+def test_without_tokens_this_machine_is_answered(unguarded: httpx.Client, host: str) -> None:
+    assert unguarded.post("/embed", json=ASKED, headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "rebound.example"},
+        {"host": "localhost.example"},
+        {"host": "127.0.0.1.example"},
+        {"origin": "https://evil.example"},
+        {"origin": "http://127.0.0.1:1"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:port"},
+        {"sec-fetch-site": "cross-site"},
+    ],
+    ids=str,
+)
+def test_without_tokens_other_pages_are_refused(unguarded: httpx.Client, headers: dict[str, str]) -> None:
+    answer = unguarded.post("/embed", json=ASKED, headers=headers)
+
+    assert answer.status_code == 403
+    assert answer.json()["error"] in ("host_not_allowed", "origin_not_allowed")
+
+
+def test_its_own_page_is_no_stranger(unguarded: httpx.Client) -> None:
+    headers = {"origin": str(unguarded.base_url).rstrip("/"), "sec-fetch-site": "same-origin"}
+
+    assert unguarded.post("/embed", json=ASKED, headers=headers).status_code == 200
+
+
+# -- Settings ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
+def test_an_address_that_others_reach_needs_a_token(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="needs a token"):
+        Guard([], host)
+    Guard(tokens_of(HttpSettings(http_token=TOKEN)), host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
+def test_loopback_needs_none(host: str) -> None:
+    assert is_loopback(host)
+    assert Guard([], host).open
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is empty"),
+        ("# nothing\n", "names no token"),
+        ("short embed", "16 or more"),
+        ("a-long-enough-token write", "no scope 'write'"),
+        ("ein-längeres-zeichen", "16 or more"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(content, encoding="utf-8")
+
+    with pytest.raises(ConfigurationError, match=said) as refused:
+        tokens_of(HttpSettings(http_token_file=str(path)))
+
+    assert "a-long-enough-token" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        tokens_of(HttpSettings(http_token_file=str(tmp_path / "none")))

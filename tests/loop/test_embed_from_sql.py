@@ -1,0 +1,212 @@
+"""pgembedd.embed() with real workers and the real model: its vectors, its plans, crowds, and workers that die."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import pytest
+from structlog.typing import EventDict
+
+from tests.support.databases import Database
+from tests.support.documents import await_quiet, insert, make_documents
+from tests.support.embedders import MODEL, Gate, Wrapped, only
+from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
+from tests.support.sql import column, value
+from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.worker import WorkerProcess, worker_thread
+from worker.model import Session
+from worker.models import Models
+from worker.postgres import EmbeddedPostgres
+from worker.questions import answering
+
+TEXTS = ["how do I reset my password", 'it\'s "quoted" \\ and %s $1', "zażółć 猫 🐈\n\ttab", "x"]
+Vector = npt.NDArray[np.float32]
+HEARS = "application_name = 'pgembedd questions'"
+
+
+@pytest.fixture
+def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
+    with temporary_roles(server) as made:
+        yield made
+
+
+class Asked:
+    """A hook that remembers which of the texts were questions."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> None:
+        self.texts += texts
+
+
+@contextmanager
+def hearing(connection: psycopg.Connection, workers: int = 1) -> Iterator[None]:
+    """Once so many workers answer."""
+    eventually(lambda: len(value(connection, "select pgembedd._hearers()") or []) == workers)
+    yield
+
+
+def embed(connection: psycopg.Connection, text: str, rest: str = "") -> Vector:
+    return np.asarray(value(connection, f"select pgembedd.embed(%s{rest})::real[]", text), np.float32)
+
+
+def test_the_vectors_are_the_models_own_for_queries(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model))), hearing(connection):
+        for text in TEXTS:
+            assert np.array_equal(embed(connection, text), model.embed([text], kind="query").vectors[0])
+            document = embed(connection, text, ", kind => 'document'")
+            assert np.array_equal(document, model.embed([text], kind="document").vectors[0])
+
+
+@pytest.mark.parametrize("vector_type", ["halfvec", "vector"])
+def test_a_search_uses_the_index_and_asks_once(
+    database: Database, connection: psycopg.Connection, model: Session, vector_type: str
+) -> None:
+    make_documents(connection, vector_type=vector_type)
+    insert(connection, range(300))
+    connection.execute("insert into documents values (1000, 'How to choose another password')")
+    search = "select id from documents order by embedding <=> pgembedd.embed('reset my password') limit 3"
+    asked = Asked()
+    with worker_thread(database, only(Wrapped(model, on_start=asked))), hearing(connection):
+        await_quiet(connection)
+        plan = "\n".join(column(connection, f"explain {search}"))
+        assert "Index Scan using documents_embedding_hnsw" in plan
+        assert column(connection, search)[0] == 1000
+        assert asked.texts.count("reset my password") == 1
+
+
+def test_a_search_without_an_index_asks_once_for_a_thousand_rows(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    connection.execute(
+        "create table plain as select array_fill(i, array[384])::vector as v from generate_series(1, 1000) i"
+    )
+    asked = Asked()
+    with worker_thread(database, only(Wrapped(model, on_start=asked))), hearing(connection):
+        for question in ("pgembedd.embed('once')", "(select pgembedd.embed('once'))"):
+            search = f"select from plain where v <=> {question} < 3 order by v <=> {question}"
+            assert "Seq Scan on plain" in "\n".join(column(connection, f"explain {search}"))
+            asked.texts.clear()
+            assert len(connection.execute(search.encode()).fetchall()) == 1000
+            assert asked.texts == ["once"]
+
+
+def test_fifty_callers_and_two_workers(database: Database, connection: psycopg.Connection, model: Session) -> None:
+    make_documents(connection)
+    texts = [f"question {number}" for number in range(50)]
+
+    def ask(text: str) -> Vector:
+        with database.connect() as own:
+            return embed(own, text, ", timeout => '1 min'")
+
+    load = only(Wrapped(model))
+    with (
+        worker_thread(database, load),
+        worker_thread(database, load),
+        hearing(connection, 2),
+        ThreadPoolExecutor(25) as crowd,  # each takes two connections, and the server has a hundred
+    ):
+        answers = list(crowd.map(ask, texts))
+    assert np.array_equal(answers, model.embed(texts, kind="query").vectors)
+    assert value(connection, "select count(*) from pgembedd.question") == 0
+
+
+def test_a_pipeline_of_another_fingerprint_is_refused(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model))), hearing(connection):
+        connection.execute("update pgembedd.pipeline set fingerprint = 'all-MiniLM-L6-v2@older'")
+        with pytest.raises(psycopg.Error, match="are of all-MiniLM-L6-v2@older, but all-MiniLM-L6-v2 of this worker"):
+            embed(connection, "x")
+        with pytest.raises(psycopg.Error, match="No pipeline has the model /etc/passwd, and no worker was told to"):
+            embed(connection, "x", ", model => '/etc/passwd'")
+        connection.execute("update pgembedd.pipeline set fingerprint = null, model = 'gte-small'")
+        with pytest.raises(psycopg.Error, match="The model gte-small cannot be fetched"):
+            embed(connection, "x")
+
+
+def test_what_the_model_cannot_embed_is_an_error_without_the_text(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
+) -> None:
+    make_documents(connection)
+
+    def fail(texts: Sequence[str]) -> None:
+        raise ValueError(texts)
+
+    with (
+        worker_thread(database, only(Wrapped(model, on_result=fail))),
+        hearing(connection),
+        pytest.raises(psycopg.Error, match=r"The model all-MiniLM-L6-v2 could not embed the text \(ValueError\)"),
+    ):
+        embed(connection, "secret")
+    assert "secret" not in str(log)
+    assert [event["error"] for event in log if event["event"] == "question_failed"] == ["ValueError"]
+
+
+def test_a_worker_of_least_privilege_answers_a_caller_of_least_privilege(
+    roles: Roles, database: Database, model: Session
+) -> None:
+    worker, caller = roles.make("worker", "in role pgembedd_worker"), roles.make("caller")
+    with database.connect() as connection:
+        make_documents(connection)
+        connection.execute("select pgembedd.grant_embed(%s)", [caller])
+        with (
+            worker_thread(conninfo_as(database, worker), only(Wrapped(model))),
+            hearing(connection),
+            connect_as(database, caller) as theirs,
+        ):
+            assert np.array_equal(embed(theirs, "x"), model.embed(["x"], kind="query").vectors[0])
+
+
+def test_without_a_worker_a_service_answers_for_the_models_it_was_given(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    died = threading.Event()
+    with answering(database.conninfo, Models(only(Wrapped(model))), lambda: [MODEL], died.set), hearing(connection):
+        assert np.array_equal(
+            embed(connection, "x", f", model => '{MODEL}'"), model.embed(["x"], kind="query").vectors[0]
+        )
+    eventually(lambda: value(connection, "select pgembedd._hearers()") is None)
+    assert not died.is_set()
+
+
+def test_a_worker_whose_connection_is_cut_hears_again(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model))), hearing(connection):
+        value(connection, f"select pg_terminate_backend(pid, 30000) from pg_stat_activity where {HEARS}")
+        with hearing(connection):
+            embed(connection, "x")
+
+
+def test_a_killed_workers_question_is_answered_by_the_next(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    gate = Gate()
+    with (
+        database.connect() as own,
+        ThreadPoolExecutor(1) as caller,
+        worker_thread(database, only(Wrapped(model, on_result=gate))),
+        hearing(connection),
+    ):
+        asked = caller.submit(embed, own, "x", ", timeout => '10 min'")
+        assert gate.reached.wait(PATIENCE_S)
+        with WorkerProcess(database.conninfo), hearing(connection, 2):
+            value(connection, "select pg_terminate_backend(taken_by, 30000) from pgembedd.question")
+            vector = asked.result(PATIENCE_S)
+        gate.open()
+    assert np.array_equal(vector, model.embed(["x"], kind="query").vectors[0])

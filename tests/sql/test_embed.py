@@ -1,0 +1,402 @@
+"""What embed() refuses, who may call it, and what its second connection may do. Workers here are played by hand."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.refusals import refused
+from tests.support.roles import PASSWORD, Roles, connect_as
+from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value
+from tests.support.waiting import PATIENCE_S, eventually
+
+VECTOR = "[0.25,-0.5,1]"
+
+
+@pytest.fixture
+def asker(connection: psycopg.Connection) -> psycopg.Connection:
+    """A connection to a database with one pipeline, of three dimensions."""
+    make_documents(connection)
+    create_pipeline(connection)
+    return connection
+
+
+class Hand:
+    """A worker that answers when it is told to."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self.connection = connection
+        assert value(connection, "select pgembedd.hear_questions()") is True
+
+    def take(self, at_most: int = 8) -> list[str]:
+        """The ids of the questions taken."""
+        return [str(one) for one in column(self.connection, "select id from pgembedd.take_questions(%s)", at_most)]
+
+    def take_one(self) -> str:
+        """The id of the only question, once it is there."""
+        taken: list[str] = []
+
+        def there() -> bool:
+            taken.extend(self.take())
+            return bool(taken)
+
+        eventually(there)
+        (one,) = taken
+        return one
+
+    def answer(self, one: str, vector: str | None = VECTOR, refusal: str | None = None) -> int:
+        """Whether (1) or not (0) the question was this worker's."""
+        return int(
+            value(
+                self.connection,
+                "select pgembedd.answer_questions(%s::uuid[], array[%s::vector], %s)",
+                [one],
+                vector,
+                [refusal],
+            )
+        )
+
+
+@pytest.fixture
+def hand(other: psycopg.Connection) -> Hand:
+    """The only worker there is."""
+    return Hand(other)
+
+
+class Asking:
+    """embed() in a thread: what came of it."""
+
+    def __init__(self, connection: psycopg.Connection, arguments: str) -> None:
+        self.answer: str | None = None
+        self.error: psycopg.Error | None = None
+        self._thread = threading.Thread(target=self._ask, args=(connection, arguments))
+        self._thread.start()
+
+    def _ask(self, connection: psycopg.Connection, arguments: str) -> None:
+        try:
+            self.answer = value(connection, f"select pgembedd.embed({arguments})::text")
+        except psycopg.Error as error:
+            self.error = error
+
+    def done(self) -> None:
+        """Wait for it."""
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+
+@contextmanager
+def asking(connection: psycopg.Connection, arguments: str = "'hello', timeout => '1 min'") -> Iterator[Asking]:
+    """A question under way; its answer is there at the end."""
+    one = Asking(connection, arguments)
+    try:
+        yield one
+    finally:
+        one.done()
+
+
+def kept(connection: psycopg.Connection) -> int:
+    return int(value(connection, "select count(*) from pgembedd.question"))
+
+
+# -- Questions that are none ---------------------------------------------------------------------------------
+
+
+def test_null_is_null_and_needs_no_worker(asker: psycopg.Connection) -> None:
+    assert value(asker, "select pgembedd.embed(null)") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        ("' \u00a0'", "The text is blank, so it has no vector.", "NULL gives NULL"),
+        ("repeat('x', 1000001)", "The text has 1000001 bytes, and pgembedd.embed() takes 1,000,000.", "beginning"),
+        ("'x', kind => 'passage'", "The kind 'passage' is not known.", "'query' or 'document'"),
+        ("'x', kind => null", "The kind NULL is not known.", "'query' or 'document'"),
+        ("'x', timeout => '0 s'", "The timeout 00:00:00 is not usable.", "at most 10 minutes"),
+        ("'x', timeout => '11 min'", "The timeout 00:11:00 is not usable.", "at most 10 minutes"),
+        ("'x', pipeline => 'nope'", 'There is no pipeline "nope".', "There are: documents."),
+        (
+            "'x', pipeline => 'documents', model => 'y'",
+            'The pipeline "documents" has the model gte-small, not y.',
+            "not both",
+        ),
+        ("'x'", "No worker is connected that could embed the text.", "pgembedd run"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_at_once(
+    asker: psycopg.Connection, arguments: str, message: str, hint: str
+) -> None:
+    with refused(message, hint):
+        asker.execute(f"select pgembedd.embed({arguments})")
+    assert kept(asker) == 0
+
+
+def test_without_a_pipeline_the_model_has_to_be_named(connection: psycopg.Connection) -> None:
+    with refused("There is no pipeline, so nothing says which model is meant.", "model =>"):
+        connection.execute("select pgembedd.embed('x')")
+
+
+def test_of_several_models_one_has_to_be_named(asker: psycopg.Connection, hand: Hand) -> None:
+    create_pipeline(asker, name="second", embedding_column="second", model="another")
+    with refused("The pipelines have several models: another, gte-small.", "pipeline =>"):
+        asker.execute("select pgembedd.embed('x')")
+    with asking(asker, "'hello', pipeline => 'second'") as one:
+        question = hand.take_one()
+        assert column(hand.connection, "select model from pgembedd.question") == ["another"]
+        hand.answer(question)
+    assert one.answer == VECTOR
+
+
+def test_of_several_states_of_a_model_one_has_to_be_named(asker: psycopg.Connection) -> None:
+    create_pipeline(asker, name="second", embedding_column="second")
+    asker.execute("update pgembedd.pipeline set fingerprint = name")
+    with refused("Pipelines hold vectors of several states of gte-small: documents, second.", "pipeline =>"):
+        asker.execute("select pgembedd.embed('x', model => 'gte-small')")
+
+
+def test_while_a_model_is_being_changed_the_present_one_is_meant(asker: psycopg.Connection, hand: Hand) -> None:
+    asker.execute("update pgembedd.pipeline set fingerprint = 'old'")
+    asker.execute("select pgembedd.change_model('documents', 'another', dimensions => 3)")
+    with asking(asker) as one:
+        question = hand.take_one()
+        assert rows(hand.connection, "select model, fingerprint from pgembedd.question") == [("gte-small", "old")]
+        hand.answer(question)
+    assert one.answer == VECTOR
+
+
+# -- Answers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable read only"])
+def test_the_answer_comes_inside_any_transaction(asker: psycopg.Connection, hand: Hand, level: str) -> None:
+    asker.execute(f"begin isolation level {level}".encode())
+    asker.execute("select count(*) from documents")  # the snapshot is taken
+    with asking(asker) as one:
+        assert hand.answer(hand.take_one()) == 1
+    assert one.answer == VECTOR
+    asker.execute("commit")
+    assert kept(asker) == 0
+
+
+def test_a_transaction_asks_once_and_another_one_anew(asker: psycopg.Connection, hand: Hand) -> None:
+    for vector in ("[1,2,3]", "[4,5,6]"):
+        asker.execute("begin")
+        with asking(asker) as one:
+            hand.answer(hand.take_one(), vector)
+        assert one.answer == vector
+        assert value(asker, "select pgembedd.embed('hello')::text") == vector  # nobody is asked
+        asker.execute("commit")
+
+
+def test_within_a_transaction_another_question_is_asked(asker: psycopg.Connection, hand: Hand) -> None:
+    asker.execute("begin")
+    questions = ["'a'", "'b'", "'b', kind => 'document'", "'b', kind => 'document'"]
+    for number, arguments in enumerate(questions):
+        if number == 3:  # the same, but of another state of the model
+            asker.execute("update pgembedd.pipeline set fingerprint = 'new'")
+        with asking(asker, arguments) as one:
+            hand.answer(hand.take_one(), f"[{number},0,0]")
+        assert one.answer == f"[{number},0,0]"
+    asker.execute("rollback")
+
+
+def test_a_forged_answer_is_not_believed(asker: psycopg.Connection, hand: Hand) -> None:
+    asker.execute("begin")
+    with asking(asker):
+        hand.answer(hand.take_one())
+    genuine = value(asker, "select current_setting('pgembedd.answer')")
+    value(asker, "select set_config('pgembedd.answer', %s, true)", genuine.replace(VECTOR, "[6,6,6]"))
+    with asking(asker) as one:
+        hand.answer(hand.take_one())
+    assert one.answer == VECTOR
+    asker.execute("rollback")
+
+
+def test_a_workers_refusal_is_the_callers_error(asker: psycopg.Connection, hand: Hand) -> None:
+    with asking(asker) as one:
+        hand.answer(hand.take_one(), None, "The model is on strike.")
+    assert one.error is not None
+    assert one.error.diag.message_primary == "The model is on strike."
+    assert kept(asker) == 0
+
+
+def test_the_text_goes_as_soon_as_it_is_answered(asker: psycopg.Connection, hand: Hand) -> None:
+    question = "00000000-0000-4000-8000-000000000000"
+    asker.execute("select pgembedd._post_question(%s, 'm', null, 'query', 'a secret', '1 min')", [question])
+    assert hand.take() == [question]
+    hand.answer(question)
+    assert rows(asker, "select content, embedding is not null from pgembedd.question") == [(None, True)]
+
+
+# -- Workers that do not answer ------------------------------------------------------------------------------
+
+
+def test_no_answer_in_time_is_an_error_and_leaves_nothing(asker: psycopg.Connection, hand: Hand) -> None:
+    with refused("No answer came within 00:00:00.1, though a worker is connected.", "timeout =>"):
+        asker.execute("select pgembedd.embed('hello', timeout => '100 ms')")
+    assert kept(asker) == 0
+    assert hand.take() == []
+
+
+def test_the_question_of_a_cancelled_caller_is_taken_back(asker: psycopg.Connection, hand: Hand) -> None:
+    with asking(asker) as one:
+        question = hand.take_one()
+        asker.cancel_safe(timeout=PATIENCE_S)
+    assert isinstance(one.error, psycopg.errors.QueryCanceled)
+    assert kept(asker) == 0
+    assert hand.answer(question) == 0
+    assert value(asker, "select pgembedd_code.dblink_get_connections()") is None
+
+
+def test_a_statement_timeout_ends_it_and_no_connection_stays(asker: psycopg.Connection, hand: Hand) -> None:
+    asker.execute("set statement_timeout = '300ms'")
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        asker.execute("select pgembedd.embed('hello', timeout => '1 min')")
+    asker.execute("reset statement_timeout")
+    assert kept(asker) == 0
+    assert value(asker, "select pgembedd_code.dblink_get_connections()") is None
+    assert hand.take() == []
+
+
+def test_a_question_that_nobody_waits_for_goes_with_the_next_look(asker: psycopg.Connection, hand: Hand) -> None:
+    for tidy in ("select pgembedd.take_questions()", "select pgembedd.tick()"):
+        asker.execute("select pgembedd._post_question(gen_random_uuid(), 'm', null, 'query', 'x', '-1 s')")
+        asker.execute(tidy.encode())
+        assert kept(asker) == 0
+
+
+def test_when_the_only_worker_ends_the_caller_is_told_at_once(asker: psycopg.Connection, hand: Hand) -> None:
+    with asking(asker, "'hello', timeout => '10 min'") as one:
+        hand.take_one()
+        hand.connection.close()
+    assert one.error is not None
+    assert "The worker ended before it answered" in str(one.error.diag.message_primary)
+
+
+def test_another_worker_takes_what_a_dead_one_had(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
+    with connected(database) as connection:
+        second = Hand(connection)
+        with asking(asker) as one:
+            question = hand.take_one()
+            assert second.take() == []
+            hand.connection.close()
+            assert second.take_one() == question
+            second.answer(question)
+        assert one.answer == VECTOR
+
+
+def test_what_one_worker_declines_another_gets(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
+    decline = "select pgembedd.decline_question(%s, %s)"
+    with connected(database) as connection:
+        second = Hand(connection)
+        with asking(asker) as one:
+            question = hand.take_one()
+            hand.connection.execute(decline, [question, "Not mine."])
+            assert hand.take() == []
+            assert second.take() == [question]
+            second.connection.execute(decline, [question, "Not mine either."])
+    assert one.error is not None
+    assert one.error.diag.message_primary == "Not mine either."
+
+
+# -- Rights --------------------------------------------------------------------------------------------------
+
+
+def test_who_may_call_it_is_a_grant(roles: Roles, database: Database, asker: psycopg.Connection, hand: Hand) -> None:
+    reader = roles.make("reader")
+    with connect_as(database, reader) as theirs:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            theirs.execute("select pgembedd.embed('hello')")
+        asker.execute("select pgembedd.grant_embed(%s)", [reader])
+        with asking(theirs) as one:
+            hand.answer(hand.take_one())
+        assert one.answer == VECTOR
+        for forbidden in (
+            "select * from pgembedd.question",
+            "select * from pgembedd.loopback",
+            "select pgembedd._connect('mine')",
+            "select pgembedd._post_question(gen_random_uuid(), 'm', null, 'query', 'x', '1 s')",
+            "select pgembedd.take_questions()",
+            "select pgembedd_code.dblink_get_connections()",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                theirs.execute(forbidden.encode())
+
+
+def test_the_second_connection_may_ask_and_nothing_else(database: Database, asker: psycopg.Connection) -> None:
+    name, password = rows(asker, "select username, password from pgembedd.loopback")[0]
+    conninfo = psycopg.conninfo.make_conninfo(database.conninfo, user=name, password=password)
+    with psycopg.connect(conninfo, autocommit=True) as theirs:
+        may = """
+            select p.proname from pg_proc p
+            where p.pronamespace = 'pgembedd'::regnamespace and has_function_privilege(p.oid, 'execute')
+        """
+        assert set(column(theirs, may)) == {"_post_question", "_await_answer", "_forget_question"}
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            theirs.execute("select * from pgembedd.question")
+        attributes = "rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolinherit"
+        assert rows(theirs, f"select {attributes} from pg_roles where rolname = current_user") == [(False,) * 6]
+
+
+def test_the_password_is_checked(database: Database, asker: psycopg.Connection) -> None:
+    name = value(asker, "select username from pgembedd.loopback")
+    conninfo = psycopg.conninfo.make_conninfo(database.conninfo, user=name, password="guessed")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(conninfo)
+
+
+# -- Setting up ----------------------------------------------------------------------------------------------
+
+
+def test_a_role_of_ones_own_is_taken(roles: Roles, asker: psycopg.Connection, hand: Hand) -> None:
+    role = roles.make("asker")
+    asker.execute("select pgembedd.embed_through(username => %s, password => %s)", [role, PASSWORD])
+    assert value(asker, "select pgembedd._embed_problem()") is None
+    with asking(asker) as one:
+        hand.answer(hand.take_one())
+    assert one.answer == VECTOR
+
+
+def test_a_wrong_password_is_a_sentence_without_it(roles: Roles, asker: psycopg.Connection, hand: Hand) -> None:
+    role = roles.make("asker")
+    asker.execute("select pgembedd.embed_through(username => %s, password => %s)", [role, "it's \\ wrong"])
+    with pytest.raises(psycopg.Error) as caught:
+        asker.execute("select pgembedd.embed('hello')")
+    assert re.match(f"pgembedd.embed\\(\\) cannot connect to its own database as {role}: .*password", str(caught.value))
+    assert "wrong" not in str(caught.value)
+    assert "password authentication failed" in value(asker, "select pgembedd._embed_problem()")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("port => 0", "0 is no port."),
+        ("password => 'x'", "A password without a username is nobody's."),
+        ("username => 'nobody there'", 'There is no role "nobody there".'),
+    ],
+)
+def test_what_is_no_address_is_refused(asker: psycopg.Connection, arguments: str, message: str) -> None:
+    with refused(message):
+        asker.execute(f"select pgembedd.embed_through({arguments})")
+
+
+def test_not_set_up_says_what_to_do(asker: psycopg.Connection, hand: Hand) -> None:
+    asker.execute("delete from pgembedd.loopback")
+    with refused("pgembedd.embed() is not set up in this database.", "select pgembedd.embed_through();"):
+        asker.execute("select pgembedd.embed('hello')")
+    asker.execute("drop extension dblink")
+    with refused("pgembedd.embed() is not set up in this database.", "create extension dblink"):
+        asker.execute("select pgembedd.embed('hello')")
+
+
+def test_dblink_may_live_in_any_schema(asker: psycopg.Connection, hand: Hand) -> None:
+    asker.execute('create schema "Odd place"; alter extension dblink set schema "Odd place"')
+    with asking(asker) as one:
+        hand.answer(hand.take_one())
+    assert one.answer == VECTOR

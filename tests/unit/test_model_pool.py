@@ -1,0 +1,147 @@
+"""Threads that take queries first: who is next, who never waits, and what documents are owed."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError, Future
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.waiting import PATIENCE_S
+from worker.model.pool import DOCUMENTS_SHARE, Lane, Pool, Turns
+
+
+class Blocked:
+    """Work that says when it has begun, and goes on until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.begun.set()
+        assert self.let_go.wait(PATIENCE_S)
+
+
+def occupy(pool: Pool, lane: Lane, count: int) -> list[Blocked]:
+    """So many threads busy with that lane's work."""
+    work = [Blocked() for _ in range(count)]
+    for each in work:
+        pool.submit(lane, each)
+        assert each.begun.wait(PATIENCE_S)
+    return work
+
+
+def test_a_query_behind_a_hundred_documents_is_next_on_the_shared_threads() -> None:
+    done: list[str] = []
+    pool = Pool(1)
+    blocked = [*occupy(pool, "query", 1), *occupy(pool, "document", 1)]  # its own thread, and the shared one
+    futures: list[Future[None]] = [pool.submit("document", partial(done.append, f"document {i}")) for i in range(100)]
+    futures.append(pool.submit("query", partial(done.append, "query")))
+    blocked[1].let_go.set()
+    futures[-1].result(PATIENCE_S)
+    futures[-2].result(PATIENCE_S)
+    blocked[0].let_go.set()
+    pool.shutdown()
+    assert done[0] == "query"
+    assert done[1:] == [f"document {i}" for i in range(100)], "documents keep their order"
+
+
+def test_a_query_waits_for_no_document_that_runs() -> None:
+    pool = Pool(2)
+    blocked = occupy(pool, "document", 2)
+    assert pool.submit("query", lambda: "answered").result(PATIENCE_S) == "answered"
+    for each in blocked:
+        each.let_go.set()
+    pool.shutdown()
+
+
+def test_queries_have_all_threads_where_nothing_else_is_to_do() -> None:
+    pool = Pool(3)
+    for each in occupy(pool, "query", 4):
+        each.let_go.set()
+    pool.shutdown()
+
+
+def test_errors_come_out_of_the_future_and_the_thread_goes_on() -> None:
+    pool = Pool(1)
+    with pytest.raises(ZeroDivisionError):
+        pool.submit("document", lambda: 1 // 0).result(PATIENCE_S)
+    assert pool.submit("document", lambda: "still here").result(PATIENCE_S) == "still here"
+    pool.shutdown()
+
+
+def test_what_is_cancelled_while_it_waits_is_not_done() -> None:
+    pool, done = Pool(1), list[str]()
+    (blocked,) = occupy(pool, "document", 1)
+    cancelled = pool.submit("document", partial(done.append, "cancelled"))
+    kept = pool.submit("document", partial(done.append, "kept"))
+    assert cancelled.cancel()
+    blocked.let_go.set()
+    kept.result(PATIENCE_S)
+    pool.shutdown()
+    assert done == ["kept"]
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_shutdown_finishes_what_runs_and_what_waits_unless_told_otherwise(cancel: bool) -> None:
+    pool, done = Pool(1), list[str]()
+    blocked = [*occupy(pool, "query", 1), *occupy(pool, "document", 1)]
+    lanes: list[Lane] = ["document", "query"]
+    waiting = [pool.submit(lane, partial(done.append, lane)) for lane in lanes]
+    ending = threading.Thread(target=partial(pool.shutdown, cancel_futures=cancel))
+    ending.start()
+    if cancel:
+        for each in waiting:
+            with pytest.raises(CancelledError):
+                each.result(PATIENCE_S)
+    for work in blocked:
+        work.let_go.set()
+    ending.join(PATIENCE_S)
+    assert sorted(done) == ([] if cancel else ["document", "query"])
+    with pytest.raises(RuntimeError):
+        pool.submit("query", lambda: None)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.001, 0.01), st.floats(0.001, 0.3)), min_size=1, max_size=10), st.floats(0.01, 0.5)
+)
+def test_documents_get_their_share_of_an_endless_stream_of_queries(
+    costs: list[tuple[float, float]], share: float
+) -> None:
+    turns, seconds = Turns(share), {"query": 0.0, "document": 0.0}
+    for i in range(20_000):
+        query_s, document_s = costs[i % len(costs)]
+        turn = turns.choose(queries=1, documents=1)
+        assert turn is not None
+        took = query_s if turn == "query" else document_s
+        turns.spent(turn, took, documents=1)
+        seconds["query" if turn == "query" else "document"] += took
+    longest = max(document for _, document in costs)
+    owed = seconds["query"] * share / (1 - share)
+    assert owed - longest <= seconds["document"] <= owed + 2 * longest
+
+
+def test_one_document_at_a_time_goes_ahead_of_queries() -> None:
+    turns = Turns()
+    turns.spent("query", 100.0, documents=5)
+    assert [turns.choose(5, 5) for _ in range(3)] == ["owed", "query", "query"]
+    turns.spent("owed", 1.0, documents=4)
+    assert turns.choose(5, 4) == "owed", "what it cost was less than what was owed"
+
+
+def test_nothing_is_saved_up_while_no_document_waits() -> None:
+    turns = Turns()
+    turns.spent("query", 100.0, documents=0)
+    assert turns.choose(1, 1) == "query"
+    turns.spent("query", 100.0, documents=1)
+    assert turns.choose(1, 0) == "query"
+    assert turns.choose(1, 1) == "query"
+    assert turns.choose(0, 1) == "document"
+    assert turns.choose(0, 0) is None
+
+
+def test_the_share_is_a_small_one() -> None:
+    assert 0 < DOCUMENTS_SHARE < 0.5

@@ -1,0 +1,53 @@
+"""Tells the observer of every request, whatever becomes of it."""
+
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from worker.observe import Observer
+
+GONE = 499  # the client went before it had an answer
+
+
+class Watch:
+    """ASGI middleware, before all others."""
+
+    def __init__(self, app: ASGIApp, observer: Observer) -> None:
+        self._app, self._observer = app, observer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request, and tell of it when it is answered to its end."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = GONE
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        began = time.monotonic()
+        self._observer.request_began()
+        try:
+            await self._app(scope, receive, noting)
+        except Exception:
+            status = 500
+            raise
+        finally:
+            self._observer.request_ended(
+                scope["method"], _route(scope), status, time.monotonic() - began, _traceparent(scope)
+            )
+
+
+def _route(scope: Scope) -> str:
+    """As the program has it, never with what a client put into it."""
+    return getattr(scope.get("route"), "path", "unknown")
+
+
+def _traceparent(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            return str(value.decode("latin-1"))
+    return None
