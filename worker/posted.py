@@ -65,10 +65,9 @@ _AGAIN = {
 
 
 class Ledger(Observer):
-    """Notes what becomes of each job, and passes on what it hears."""
+    """Notes what becomes of each job."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self) -> None:
         self.outcomes: dict[Name, Outcome] = {}
 
     def note(self, job: Job, outcome: Outcome) -> None:
@@ -76,45 +75,25 @@ class Ledger(Observer):
         self.outcomes[job.queue, job.msg_id] = outcome
 
     def stored(
-        self, settled: "Sequence[tuple[Result, str | RowFailure]]", outcomes: Mapping[str, int], seconds: float
+        self,
+        settled: "Sequence[tuple[Result, str | RowFailure]]",
+        outcomes: Mapping[str, int],  # noqa: ARG002
+        seconds: float,  # noqa: ARG002
     ) -> None:
         """A store is done; those that failed have been told of."""
         for result, outcome in settled:
             if isinstance(outcome, str):
                 self.note(result.job, _AGAIN.get(outcome, Outcome(outcome)))
-        self._observer.stored(settled, outcomes, seconds)
 
     def failed(self, job: Job, failure: "RowFailure", outcome: str) -> None:
         """An attempt is recorded. The detail may hold content, so that its word must do."""
         then = "it was given up: see pgembedd.failures." if outcome == "dead" else "it waits for its next attempt."
         self.note(job, LOST if outcome == "lost" else Outcome("failed", f"It failed ({failure.reason}); {then}"))
-        self._observer.failed(job, failure, outcome)
 
     def released(self, jobs: Sequence[Job]) -> None:
         """Given back without an attempt."""
         for job in jobs:
             self.note(job, RELEASED)
-        self._observer.released(jobs)
-
-    def claimed(self, lane: str, jobs: Sequence[Job], seconds: float) -> None:
-        """Passed on."""
-        self._observer.claimed(lane, jobs, seconds)
-
-    def read(self, jobs: Sequence[Job], seconds: float) -> None:
-        """Passed on."""
-        self._observer.read(jobs, seconds)
-
-    def embedded(self, results: "Sequence[Result]", seconds: float) -> None:
-        """Passed on."""
-        self._observer.embedded(results, seconds)
-
-    def suspected(self, job: Job) -> None:
-        """Passed on."""
-        self._observer.suspected(job)
-
-    def connection(self, purpose: str, up: bool) -> None:
-        """Passed on."""
-        self._observer.connection(purpose, up)
 
 
 class PushGateway(Gateway):

@@ -17,6 +17,7 @@ from worker.heartbeat import keep_claims
 from worker.inflight import InFlight
 from worker.jobs import Job, by_pipeline
 from worker.log import get_logger
+from worker.observe import Several
 from worker.outcomes import release_jobs
 from worker.posted import LOST, UNFINISHED, Claimed, Ledger, Outcome, Posted, PushGateway
 from worker.room import Room
@@ -63,7 +64,7 @@ class Run:
         self.finished = threading.Event()
         self.claimed: Claimed | None = None
         self.error: Exception | None = None
-        self.ledger = Ledger(pushes.observer)
+        self.ledger = Ledger()
         self._pushes, self._claim, self._deadline = pushes, claim, deadline
 
     def __call__(self) -> None:
@@ -196,7 +197,7 @@ class Pushes:
         with self._lock:
             gateway = self._idle.pop() if self._idle else None
         gateway = gateway or PushGateway(self._conninfo, deadline, "push", prepare=self._prepare)
-        gateway.lend(deadline, ledger)
+        gateway.lend(deadline, Several([self.observer, ledger]))
         try:
             yield gateway
         except BaseException:
