@@ -346,7 +346,7 @@ select pgembedd._embed_problem()
 -- name: doctor_workers
 -- How many workers are connected to this database.
 select count(*) from pg_catalog.pg_stat_activity a
-where a.datname = current_database() and a.application_name = 'pgembedd claim'
+where a.datname = current_database() and a.application_name in ('pgembedd claim', 'pgembedd push')
 
 -- name: doctor_cron
 -- Whether this role may look at the jobs of pg_cron.
