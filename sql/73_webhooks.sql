@@ -4,7 +4,8 @@
 
 -- Queue a job for each row and pipeline that a webhook tells of, and claim them at once. The rows are those of
 -- claim_pushed(), with the pipeline that each `n` is for as `subject`; and of a pipeline that has nothing to do, one whose
--- state is skipped. No rows: the table has no pipeline.
+-- state is skipped. No rows: the table has no pipeline. Without a lease nothing is claimed: the jobs wait, their state is
+-- queued.
 create or replace function pgembedd.claim_changed(change jsonb, lease_s integer)
 returns table (
     subject text, n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer,
@@ -50,7 +51,16 @@ begin
                null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
                null, null::double precision, null::integer
         from unnest(idle) as i(name);
-    return query select subjects[c.n], c.* from claim_pushed(jobs, lease_s) c;
+    if lease_s is null then
+        perform _wake(w.queue) from (select distinct j ->> 'queue' as queue from jsonb_array_elements(jobs) j) w;
+        return query
+            select subjects[j.n], j.n, 'queued', null, j.job ->> 'queue', (j.job ->> 'jobId')::bigint, null::integer, null::jsonb,
+                   null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
+                   null, null::double precision, null::integer
+            from jsonb_array_elements(jobs) with ordinality as j(job, n);
+    else
+        return query select subjects[c.n], c.* from claim_pushed(jobs, lease_s) c;
+    end if;
 end $$;
 
 create or replace function pgembedd._check_webhook(change jsonb) returns void

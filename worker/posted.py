@@ -107,11 +107,14 @@ class PushGateway(Gateway):
         """The jobs of process_embeddings(), or of the guide's."""
         return self._claimed("claim_pushed", jobs, lease_s)
 
-    def claim_changed(self, change: str, lease_s: int) -> Claimed:
-        """The rows that a database webhook tells of; nothing posted when their table has no pipeline."""
+    def claim_changed(self, change: str, lease_s: int | None) -> Claimed:
+        """The rows that a database webhook tells of; nothing posted when their table has no pipeline.
+
+        Without a lease they are queued and left to others.
+        """
         return self._claimed("claim_changed", change, lease_s)
 
-    def _claimed(self, name: str, posted: str, lease_s: int) -> Claimed:
+    def _claimed(self, name: str, posted: str, lease_s: int | None) -> Claimed:
         # As for statements that meet users' tables: a lock that is not to be had soon is the caller's to judge.
         rows = self._once(name, {"posted": posted, "lease_s": lease_s})
         told = [_posted(*row[:6]) for row in rows if row[6] is None]

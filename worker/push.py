@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from worker.http.service import Service
 
 PIECE = 16  # jobs between two looks at the clock
+KEPT = 4  # connections that nobody uses
 LINE = 16  # requests that wait for their turn
 GRACE_S = 5.0  # for what is in the model when the service stops; uvicorn waits for ten
 HANDBACK_S = 2.0
@@ -156,6 +157,12 @@ class Pushes:
         finally:
             self._line.release()
 
+    def leave(self, claim: Callable[[PushGateway], Claimed]) -> list[tuple[Posted, Outcome]]:
+        """Only what `claim` does, at once and in this thread: for what must be in the queue however busy we are."""
+        deadline = Deadline(threading.Event(), GRACE_S)
+        with self.lent(deadline, Ledger()) as gateway:
+            return [(posted, _outcome(posted, Ledger())) for posted in claim(gateway).posted]
+
     def _worked(self, claim: Claim) -> list[tuple[Posted, Outcome]]:
         self._keep()
         deadline = Deadline(self._stopping, self._timeout_s)
@@ -204,7 +211,10 @@ class Pushes:
             gateway.close()
             raise
         with self._lock:
-            self._idle.append(gateway)
+            if len(self._idle) < KEPT:
+                self._idle.append(gateway)
+                return
+        gateway.close()
 
     def _keep(self) -> None:
         """Extend the leases of what is in flight; a heart that has stopped is started again."""

@@ -10,13 +10,13 @@ from pgembedd.claim(%(queue)s, %(claim_size)s, %(lease_s)s, %(poll_s)s)
 -- Claim jobs that were posted: what each is, and those to be worked.
 select null, n, state, reason, queue, msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
        chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
-from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s)
+from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
 
 -- name: claim_changed
 -- Queue and claim what a webhook tells of; the same, with the pipeline of each.
 select subject, n, state, reason, queue, msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
        chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
-from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s)
+from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
 
 -- name: read
 -- The content of rows by key, in the order of the keys.

@@ -11,9 +11,10 @@ import pytest
 
 from tests.support.databases import Database
 from tests.support.documents import missing, stale, waiting
-from tests.support.embedders import MODEL, Wrapped, only
-from tests.support.http import serving
-from tests.support.sql import LANES, call, column, queued, value
+from tests.support.embedders import MODEL, Gate, Wrapped, only
+from tests.support.http import posting, serving
+from tests.support.sql import LANES, call, claim, column, queued, value
+from worker import push
 from worker.model import Session
 
 PATH = "/webhooks/database"
@@ -171,6 +172,27 @@ def test_what_fails_stays_in_the_queue(hooked: psycopg.Connection, client: httpx
     assert answer.json()["pipelines"][0]["outcome"] == "failed"
     assert "secret" not in answer.text
     assert [(job.id, job.attempts, job.reasons) for job in waiting(hooked)] == [(1, 1, ("write",))]
+
+
+def test_what_finds_no_place_is_queued(
+    database: Database, hooked: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "LINE", 0)
+    hooked.execute("insert into documents values (1, 'one'), (2, 'two')")
+    first, second = column(hooked, "delete from posted returning body")
+    gate = Gate()
+    embedder = Wrapped(model, on_result=gate)
+    with (
+        serving(only(embedder), database.conninfo, http_push_at_once=1) as client,
+        posting(client, PATH, first) as answer,
+    ):
+        assert gate.reached.wait(30)
+        assert client.post(PATH, json=second).json() == {"pipelines": [{"pipeline": "documents", "outcome": "queued"}]}
+        assert client.post("/functions/v1/embed", json=[{"jobId": 5}]).status_code == 503
+        gate.open()
+        assert answer().json() == {"pipelines": [{"pipeline": "documents", "outcome": "written"}]}
+    assert queued(hooked) == [2]
+    assert len(claim(hooked)) == 1
 
 
 def test_the_sweep_finds_what_no_webhook_told(hooked: psycopg.Connection) -> None:

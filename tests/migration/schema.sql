@@ -4530,7 +4530,16 @@ begin
                null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
                null, null::double precision, null::integer
         from unnest(idle) as i(name);
-    return query select subjects[c.n], c.* from claim_pushed(jobs, lease_s) c;
+    if lease_s is null then
+        perform _wake(w.queue) from (select distinct j ->> 'queue' as queue from jsonb_array_elements(jobs) j) w;
+        return query
+            select subjects[j.n], j.n, 'queued', null, j.job ->> 'queue', (j.job ->> 'jobId')::bigint, null::integer, null::jsonb,
+                   null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
+                   null, null::double precision, null::integer
+            from jsonb_array_elements(jobs) with ordinality as j(job, n);
+    else
+        return query select subjects[c.n], c.* from claim_pushed(jobs, lease_s) c;
+    end if;
 end $_$;
 CREATE FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) RETURNS TABLE(n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
     LANGUAGE plpgsql SECURITY DEFINER

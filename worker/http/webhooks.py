@@ -6,10 +6,11 @@ import orjson
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from worker.http.bodies import Body, parsed, schema, worked
+from worker.http.bodies import Body, judged, parsed, schema
 from worker.http.errors import Refusal, responses
 from worker.http.service import Service
 from worker.posted import Outcome, Posted
+from worker.push import BusyError
 
 
 class PipelineOutcome(BaseModel):
@@ -57,7 +58,12 @@ def router(service: Service) -> APIRouter:
     def database_webhook(body: Body) -> Response:
         """Embed the row, or clear what was its; what fails stays in the queue. Nothing but the key is believed."""
         text, _ = parsed(body)
-        told = worked(pushes, lambda gateway, lease_s: gateway.claim_changed(text, lease_s))
+        try:
+            with judged():
+                told = pushes.work(lambda gateway, lease_s: gateway.claim_changed(text, lease_s))
+        except BusyError:  # nobody sends a webhook again: it must not be lost
+            with judged():
+                told = pushes.leave(lambda gateway: gateway.claim_changed(text, None))
         if not told:
             raise Refusal(404, "No pipeline embeds this table: make one with pgembedd.create_pipeline().")
         entries = [_entry(posted, outcome) for posted, outcome in told]
