@@ -13,7 +13,7 @@ class Room:
     def __init__(self, places: int) -> None:
         self._places = places
         self._taken = 0
-        self._wanting_alone = 0
+        self.wanting_alone = 0
         self._alone = False
         self._changed = threading.Condition()
 
@@ -21,7 +21,7 @@ class Room:
     def one(self, over: threading.Event) -> Iterator[bool]:
         """A place; False when there was none before `over` was set."""
         with self._changed:
-            got = self._await(lambda: self._taken < self._places and not self._wanting_alone, over)
+            got = self._await(lambda: self._taken < self._places and not self.wanting_alone, over)
             self._taken += got
         try:
             yield got
@@ -34,7 +34,7 @@ class Room:
     def alone(self, over: threading.Event) -> Iterator[bool]:
         """All places, for one who has one, which is given up meanwhile; False when `over` was set before."""
         with self._changed:
-            self._wanting_alone += 1
+            self.wanting_alone += 1
             self._taken -= 1
             self._changed.notify_all()
             got = self._await(lambda: self._taken == 0 and not self._alone, over)
@@ -44,7 +44,7 @@ class Room:
         finally:
             with self._changed:
                 self._alone = self._alone and not got
-                self._wanting_alone -= 1
+                self.wanting_alone -= 1
                 self._taken += 1
                 self._changed.notify_all()
 

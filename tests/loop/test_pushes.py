@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +23,6 @@ from worker.model import Session
 from worker.models import Models
 from worker.posted import Outcome
 
-Pushing = Callable[[], "Future[list[str]]"]
 READ = (
     "select jsonb_agg(message || jsonb_build_object('jobId', msg_id))::text from pgmq.read('embedding_jobs', 300, 100)"
 )
@@ -166,27 +164,23 @@ def test_a_suspect_is_worked_alone_and_lost_posts_make_none(
         take = "select count(*) filter (where suspect) from pgembedd.claim_pushed(%s::jsonb, 60)"
         assert value(connection, take, value(connection, READ)) == 0
         let_leases_run_out(connection)
-    with_company: list[Sequence[str]] = []
-    gate, busy = Gate(), threading.Event()
+    gate, order = Gate(), list[str]()
 
     def hook(texts: Sequence[str]) -> None:
-        if texts[0] == "suspect":
-            with_company.append(texts)
-        else:
-            busy.set()
+        if texts[0] != "suspect":
             gate(texts)
+        order.append(texts[0])
 
     suspect = value(connection, READ)
     insert(connection, [2])
-    with pushing(database, connection, Wrapped(model, on_result=hook)) as pusher:
+    with pushing(database, connection, Wrapped(model, on_result=hook), http_push_at_once=3) as pusher:
         other = pusher.post()
-        assert busy.wait(30)
+        assert gate.reached.wait(30)
         alone = pusher.post(suspect)
         pushes = pusher.service.pushes
         assert pushes is not None
-        eventually(lambda: len(pushes.in_flight) == 2)
-        assert with_company == []
+        eventually(lambda: pushes.room.wanting_alone == 1)
         gate.open()
         assert other.result() == [Outcome("written")]
         assert alone.result() == [Outcome("written")]
-    assert with_company == [["suspect"]] or with_company == [("suspect",)]
+    assert order == ["text 2", "suspect"]

@@ -34,6 +34,7 @@ create function net.http_post(
     values ('POST', url, headers, pg_catalog.convert_to(body::text, 'UTF8'), timeout_milliseconds) returning id
 $$;
 """
+HERE = "select to_regclass('net.http_request_queue') is not null"
 TAKE = "delete from net.http_request_queue returning id, url, headers, body, timeout_milliseconds"
 ANSWER = """
 insert into net._http_response (id, status_code, content_type, headers, content, timed_out, error_msg)
@@ -69,7 +70,8 @@ def carrying(database: Database) -> Iterator[None]:
     def run() -> None:
         with database.connect() as connection, httpx.Client(trust_env=False) as client:
             while not ended.is_set():
-                if not carry(connection, client):
+                here = connection.execute(HERE).fetchone() == (True,)
+                if not here or not carry(connection, client):
                     ended.wait(0.05)
 
     thread = threading.Thread(target=run, name="pg_net stand-in")
