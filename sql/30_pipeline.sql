@@ -1,4 +1,4 @@
--- What a user calls: create_pipeline, drop_pipeline, pause, resume, backfill, retry_failed. They run with the
+-- What a user calls: create_pipeline, drop_pipeline, pause, resume, backfill, retry_failed. Most run with the
 -- caller's rights; whoever installed pgembedd, or a member of that role, may call them.
 
 create or replace function pgembedd._refuse(message text, remedy text default null) returns void
@@ -607,8 +607,9 @@ as $$
                             _key_match(pipeline.source, 'e', 's')) end
 $$;
 
+-- As our owner, so that an operator can be allowed this without a right on any queue.
 create or replace function pgembedd.retry_failed(name text default null, reason text default null) returns bigint
-language plpgsql
+language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare

@@ -38,7 +38,7 @@ create or replace function pgembedd.history(
 ) returns table (
     pipeline text, at timestamptz, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint,
     embedded bigint, rows_per_minute numeric, lag interval)
-language plpgsql stable
+language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_column

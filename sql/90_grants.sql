@@ -1,4 +1,4 @@
--- Nothing is for PUBLIC. A worker may call what it works with and read nothing.
+-- Nothing is for PUBLIC. A worker may call what it works with and read nothing; an operator sees, and puts back.
 
 create or replace function pgembedd._worker_functions() returns setof regprocedure
 language sql stable
@@ -30,6 +30,27 @@ begin
     end loop;
 end $$;
 comment on function pgembedd.grant_worker is 'Give a role of yours what a worker needs, and nothing more.';
+
+create or replace function pgembedd.grant_operator(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    function regprocedure;
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    -- A search asks `pipeline` where a pipeline's rows and vectors are; the rest is to look at.
+    execute format('grant select on pgembedd.pipeline, pgembedd.failures, pgembedd.truncated to %s', role);
+    for function in
+        select f.oid::regprocedure from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace
+          and f.proname in ('overview', 'history', 'metrics', 'retry_failed', 'schema_version')
+    loop
+        execute format('grant execute on function %s to %s', function, role);
+    end loop;
+end $$;
+comment on function pgembedd.grant_operator is
+    'Let a role see status, history and failures, and put dead letters back. Failures may hold content.';
 
 do $$
 declare

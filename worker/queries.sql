@@ -421,6 +421,29 @@ order by {distance} limit %(limit)s
 -- How far HNSW looks, for this transaction.
 select set_config('hnsw.ef_search', %(breadth)s, true)
 
+-- name: overview
+-- What the page shows of each pipeline: status, for operators, too. What does not run comes first.
+select * from pgembedd.overview() order by state <> 'stopped', pipeline
+
+-- name: history
+-- The last hour of every pipeline by the minute; waits in seconds.
+select pipeline, at, (queued + backfill)::float8 as waiting, extract(epoch from oldest_age)::float8 as oldest_s,
+       extract(epoch from lag)::float8 as lag_s, rows_per_minute::float8 as rows_per_minute
+from pgembedd.history(since => '1 hour', bucket => '1 minute') order by pipeline, at
+
+-- name: failure_reasons
+-- Dead letters by pipeline and reason, the most frequent first.
+select f.pipeline, f.reason, count(*) as jobs, min(f.died_at) as first_at, max(f.died_at) as last_at
+from pgembedd.failures f group by f.pipeline, f.reason order by count(*) desc, f.pipeline, f.reason limit %(limit)s
+
+-- name: failures
+-- Dead letters one by one, the latest first; of any pipeline, of none (''), or of one.
+select f.pipeline, f.key::text as key, f.reason, f.attempts, f.enqueued_at, f.died_at, left(f.error, %(length)s) as error
+from pgembedd.failures f
+where (%(pipeline)s::text is null or coalesce(f.pipeline, '') = %(pipeline)s)
+  and (%(reason)s::text is null or f.reason = %(reason)s)
+order by f.died_at desc, f.pipeline, f.key limit %(limit)s offset %(offset)s
+
 -- name: metrics
 -- What a scrape says of the pipelines and their queues.
 select pipeline, state, queued, backfill, queued_oldest_s, backfill_oldest_s, failing, dead, blank, truncated,

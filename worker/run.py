@@ -47,6 +47,7 @@ class Worker:
     ) -> None:
         """`models` are closed with it if it owns them; `queues`: only these fresh lanes and their backfills."""
         self._settings, self._models, self._own_models = settings, models, own_models
+        self.on_start: Callable[[], None] = lambda: None  # called when its models are loaded and it begins
         self.on_stop: Callable[[], None] = lambda: None  # called when it begins to drain
         self.served: Callable[[], Collection[str]] = lambda: ()  # models to load for embed() besides the pipelines'
         self._stopping = threading.Event()  # claim no more
@@ -134,6 +135,7 @@ class Worker:
         for thread in self._threads.values():
             thread.start()
         get_logger().info("worker_started", pid=os.getpid())
+        self.on_start()
         notify_systemd("READY=1")
         while not self._stopping.wait(1.0):
             if self._in_flight.oldest_s() < STALLED_S:

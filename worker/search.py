@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import psycopg
 from pgvector import Vector
 from pgvector.psycopg import register_vector
@@ -50,14 +52,15 @@ class Target:
     vector_schema: str
 
 
-def _targets(connection: psycopg.Connection) -> list[Target]:
+def targets(connection: psycopg.Connection) -> list[Target]:
+    """Every pipeline that can be searched, by name."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return [Target(**row) for row in cursor.execute(query("targets"))]
 
 
 def target(connection: psycopg.Connection, name: str | None) -> Target:
     """The pipeline of that name, or the only one there is. ConfigurationError otherwise."""
-    rows = _targets(connection)
+    rows = targets(connection)
     names = ", ".join(row.name for row in rows)
     chosen = [row for row in rows if name in (None, row.name)]
     if not rows:
@@ -71,19 +74,28 @@ def target(connection: psycopg.Connection, name: str | None) -> Target:
 
 def search(connection: psycopg.Connection, where: Target, embedder: Embedder, text: str, limit: int) -> list[Hit]:
     """The `limit` rows nearest to `text`, nearest first. ModelMismatchError when the vectors are another model's."""
-    if where.fingerprint not in (None, embedder.fingerprint):
+    check_model(where, embedder.fingerprint)
+    return nearest(connection, where, embedder.start([text], kind="query").result().vectors[0], limit)
+
+
+def check_model(where: Target, fingerprint: str) -> None:
+    """ModelMismatchError unless the model of this fingerprint made the pipeline's vectors."""
+    if where.fingerprint not in (None, fingerprint):
         raise ModelMismatchError(
             f'The pipeline "{where.name}" holds vectors of {where.fingerprint}, but {where.model} here is '
-            f"{embedder.fingerprint}: distances between the two would mean nothing. "
+            f"{fingerprint}: distances between the two would mean nothing. "
             "Search with the worker's own precision and model files (--precision, --model-dir)."
         )
-    vector = embedder.start([text], kind="query").result().vectors[0]
+
+
+def nearest(connection: psycopg.Connection, where: Target, vector: npt.NDArray[np.float32], limit: int) -> list[Hit]:
+    """The `limit` rows nearest to `vector` (dims,), nearest first. ModelMismatchError when the model just changed."""
     with connection.transaction():
         connection.execute(query("search_breadth"), {"breadth": str(max(DEFAULT_BREADTH, limit))})
         register_type(connection, where.vector_schema)
         values = {"vector": Vector(vector), "limit": limit, "pipeline_id": where.id, "name": where.name}
         rows = connection.execute(_statement(where), values).fetchall()
-    if not rows and where.id not in [row.id for row in _targets(connection) if row.name == where.name]:
+    if not rows and where.id not in [row.id for row in targets(connection) if row.name == where.name]:
         raise ModelMismatchError(f'The model of "{where.name}" was changed at this moment: search again.')
     keys = len(where.key_columns)
     return [

@@ -161,9 +161,9 @@ create table pgembedd.sample (
 );
 create index sample_at_idx on pgembedd.sample (at);
 comment on table pgembedd.sample is
-    'What was queued at a time, of the pipelines that had anything: one row each, at most once a minute. Kept for a day.';
+    'What was queued at a time, by pipeline: one row each that had anything, at most once a minute. Kept for a day.';
 comment on column pgembedd.sample.pipeline_id is
-    'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead then.';
+    'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead.';
 
 create sequence pgembedd.worker_idle minvalue 0 maxvalue 1 start 0;
 comment on sequence pgembedd.worker_idle is
@@ -237,7 +237,8 @@ begin
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
 drop table pgembedd.question, pgembedd.loopback;
-drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline, pgembedd.installation;
+drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline;
+drop table pgembedd.installation;
 drop sequence pgembedd.worker_idle;
 drop schema pgembedd_code;
 """

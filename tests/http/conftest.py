@@ -10,6 +10,15 @@ import structlog
 from structlog.typing import EventDict
 
 from tests.support.databases import Database
+from tests.support.roles import Roles, temporary_roles
+from worker.postgres import EmbeddedPostgres
+
+
+@pytest.fixture
+def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
+    """Makes roles; ask for it before a database, so that they are dropped after it."""
+    with temporary_roles(server) as roles:
+        yield roles
 
 
 @pytest.fixture

@@ -4858,6 +4858,25 @@ begin
     execute format('grant execute on function pgembedd.embed to %s', role);
 end $$;
 COMMENT ON FUNCTION pgembedd.grant_embed(role regrole) IS 'Let a role call pgembedd.embed().';
+CREATE FUNCTION pgembedd.grant_operator(role regrole) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    function regprocedure;
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    -- A search asks `pipeline` where a pipeline's rows and vectors are; the rest is to look at.
+    execute format('grant select on pgembedd.pipeline, pgembedd.failures, pgembedd.truncated to %s', role);
+    for function in
+        select f.oid::regprocedure from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace
+          and f.proname in ('overview', 'history', 'metrics', 'retry_failed', 'schema_version')
+    loop
+        execute format('grant execute on function %s to %s', function, role);
+    end loop;
+end $$;
+COMMENT ON FUNCTION pgembedd.grant_operator(role regrole) IS 'Let a role see status, history and failures, and put dead letters back. Failures may hold content.';
 CREATE FUNCTION pgembedd.grant_worker(role regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4887,7 +4906,7 @@ begin
 end $$;
 COMMENT ON FUNCTION pgembedd.hear_questions() IS 'Answer questions in this session from now on.';
 CREATE FUNCTION pgembedd.history(name text DEFAULT NULL::text, since interval DEFAULT '01:00:00'::interval, bucket interval DEFAULT '00:01:00'::interval) RETURNS TABLE(pipeline text, at timestamp with time zone, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, embedded bigint, rows_per_minute numeric, lag interval)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
 #variable_conflict use_column
@@ -5017,6 +5036,12 @@ CREATE FUNCTION pgembedd.models() RETURNS TABLE(pipeline_id integer, pipeline te
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id $$;
+CREATE FUNCTION pgembedd.overview() RETURNS TABLE(pipeline text, source text, destination text, model text, fingerprint text, state text, reason text, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, blank bigint, truncated bigint, rows_per_minute numeric, coverage numeric, lag interval, index text, index_due_at timestamp with time zone, triggers boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$ select s.* from pgembedd.status s $$;
+COMMENT ON FUNCTION pgembedd.overview() IS 'What the view status shows, for a role that was named with grant_operator().';
 CREATE FUNCTION pgembedd.pause(name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -5210,7 +5235,7 @@ begin
 end $_$;
 COMMENT ON FUNCTION pgembedd.retention() IS 'Forget activity over a day old, and what is noted about rows that are gone. Returns how much.';
 CREATE FUNCTION pgembedd.retry_failed(name text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
 declare
@@ -5650,8 +5675,8 @@ CREATE TABLE pgembedd.sample (
     failing bigint NOT NULL,
     dead bigint NOT NULL
 );
-COMMENT ON TABLE pgembedd.sample IS 'What was queued at a time, of the pipelines that had anything: one row each, at most once a minute. Kept for a day.';
-COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead then.';
+COMMENT ON TABLE pgembedd.sample IS 'What was queued at a time, by pipeline: one row each that had anything, at most once a minute. Kept for a day.';
+COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead.';
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
@@ -6041,6 +6066,7 @@ GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts int
 REVOKE ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.grant_embed(role regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.grant_operator(role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.grant_worker(role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.hear_questions() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.hear_questions() TO pgembedd_worker;
@@ -6054,6 +6080,7 @@ REVOKE ALL ON FUNCTION pgembedd.metrics() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.models() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.overview() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.pause(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;

@@ -9,7 +9,6 @@ tests skip.
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import debian
 from tests.support.databases import Database, open_directory, running_server
 from tests.support.downloads import cache_directory, run_or_skip
 from worker.postgres import EmbeddedPostgres
@@ -44,8 +44,7 @@ def cron_offering_server() -> Iterator[CronServer]:
     packages = _packages()
     with open_directory() as directory:
         files = directory / "files"
-        for package in packages:
-            run_or_skip(WHAT, ["dpkg-deb", "-x", str(package), str(files)], directory)
+        debian.unpack(WHAT, packages, files)
         launcher = _launcher(files, packages[0])
         with running_server(settings=_settings(files), launcher=launcher) as server:
             yield CronServer(server, Database("postgres", server.conninfo("postgres")))
@@ -91,53 +90,12 @@ def _packages() -> list[Path]:
     """The two packages, pg_cron's first, from the cache or from the system's mirror. May skip the test."""
     cache = cache_directory("pg_cron") / platform.machine()
     if not cache.exists():
-        mirror, keyring = _mirror()
+        sources = debian.mirror(WHAT).line(SUITE)
         with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
-            _download(Path(scratch), mirror, keyring)
+            environment = debian.updated(WHAT, Path(scratch), sources)
             found = Path(scratch, "debs")
+            found.mkdir()
+            run_or_skip(WHAT, ["apt-get", "-q", "download", CRON_PACKAGE, LIBC_PACKAGE], found, environment)
             if not cache.exists():
                 found.rename(cache)
     return [next(cache.glob(f"{name}_*.deb")) for name in (CRON_PACKAGE, LIBC_PACKAGE)]
-
-
-def _mirror() -> tuple[str, str]:
-    """Where this Debian gets its own release from, and the keyring it trusts for that."""
-    apt = Path("/etc/apt")
-    for path in [*sorted(apt.glob("sources.list.d/*.sources")), apt / "sources.list"]:
-        for entry in re.split(r"\n\s*\n", path.read_text() if path.exists() else ""):
-            uri = re.search(r"^(?:URIs:|deb(?: \[[^]]*\])?)\s+(\S+/debian/?)(?:\s|$)", entry, re.MULTILINE)
-            if uri is not None:
-                keyring = re.search(r"signed-by[:=]\s*([^\s\]]+)", entry, re.IGNORECASE)
-                return uri[1], keyring[1] if keyring else ""
-    pytest.skip(f"{WHAT} cannot be had: this system has no Debian package sources")
-
-
-def _download(scratch: Path, mirror: str, keyring: str) -> None:
-    debs = scratch / "debs"
-    for directory in (debs, scratch / "lists" / "partial", scratch / "archives" / "partial"):
-        directory.mkdir(parents=True)
-    (scratch / "status").touch()
-    signed_by = f"[signed-by={keyring}] " if keyring else ""
-    (scratch / "sources.list").write_text(f"deb {signed_by}{mirror} {SUITE} main\n")
-    configuration = scratch / "apt.conf"
-    configuration.write_text(_apt_configuration(scratch))
-    environment = {**os.environ, "APT_CONFIG": str(configuration), "LC_ALL": "C"}
-    run_or_skip(WHAT, ["apt-get", "-q", "update"], scratch, environment)
-    run_or_skip(WHAT, ["apt-get", "-q", "download", CRON_PACKAGE, LIBC_PACKAGE], debs, environment)
-
-
-def _apt_configuration(scratch: Path) -> str:
-    """Everything apt writes or looks up is in `scratch`; proxies and keys stay the system's."""
-    options = {
-        "Dir::State::lists": f"{scratch}/lists",
-        "Dir::State::status": f"{scratch}/status",
-        "Dir::Cache": f"{scratch}",
-        "Dir::Etc::sourcelist": f"{scratch}/sources.list",
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::Etc::preferences": "/dev/null",
-        "Dir::Etc::preferencesparts": "/dev/null",
-        "Acquire::Languages": "none",
-        "APT::Update::Error-Mode": "any",
-        "APT::Sandbox::User": "root",
-    }
-    return "".join(f'{name} "{value}";\n' for name, value in options.items())

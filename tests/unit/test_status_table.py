@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from worker.cli.status import _age, _share, _table
+from worker.cli.status import _table
+from worker.words import age, share
 
 
 def row(**values: Any) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def test_large_numbers_keep_a_line_each() -> None:
     [("1", "100 %"), ("0.9999", "99.9 %"), ("0.5", "50.0 %"), ("0.0004", "0.0 %"), (None, "?")],
 )
 def test_only_all_of_it_is_a_hundred_per_cent(coverage: str | None, text: str) -> None:
-    assert _share(Decimal(coverage) if coverage else None) == text
+    assert share(Decimal(coverage) if coverage else None) == text
 
 
 @pytest.mark.parametrize(
@@ -47,4 +48,4 @@ def test_only_all_of_it_is_a_hundred_per_cent(coverage: str | None, text: str) -
     [(None, "-"), (0.31, "0.3 s"), (9.96, "10.0 s"), (45, "45 s"), (119, "119 s"), (120, "2 min"), (172800, "2 d")],
 )
 def test_ages(seconds: float | None, text: str) -> None:
-    assert _age(None if seconds is None else timedelta(seconds=seconds)) == text
+    assert age(None if seconds is None else timedelta(seconds=seconds)) == text

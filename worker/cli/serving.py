@@ -36,7 +36,8 @@ def running(
         ) from error
     service = Service(settings, http, models, conninfo, worker, observer)
     if worker is not None:
-        worker.on_stop, worker.served = service.stopping.set, service.served
+        worker.served = service.served
+        worker.on_start, worker.on_stop = service.started.set, service.stopping.set
     try:
         server = HttpServer(build_app(service), http, on_death)
         server.start()

@@ -3,8 +3,6 @@
 import json
 import time
 from datetime import datetime, timedelta
-from decimal import Decimal
-from math import floor
 from typing import Any
 
 import click
@@ -16,6 +14,7 @@ from rich.table import Table
 
 from worker.cli.options import database_option, open_connection
 from worker.queries import query
+from worker.words import age, share
 
 OUTSTANDING = ("deferred", "due", "building", "invalid")
 COLORS = {"running": "green", "paused": "yellow", "stopped": "red"}
@@ -70,12 +69,12 @@ def _table(rows: list[dict[str, Any]]) -> Table | str:
         table.add_row(
             row["pipeline"],
             f"[{COLORS[state]}]{state}[/]",
-            _share(row["coverage"]),
+            share(row["coverage"]),
             queued,
             backfill,
-            _age(row["oldest_age"]),
+            age(row["oldest_age"]),
             *others,
-            _age(row["lag"]),
+            age(row["lag"]),
         )
     return table
 
@@ -85,21 +84,3 @@ def _reasons(rows: list[dict[str, Any]]) -> str | None:
     # A valid index, or none that was asked for, is nothing to talk about.
     indexes = [f"{row['pipeline']}: its index is {row['index']}" for row in rows if row["index"] in OUTSTANDING]
     return "\n".join(reasons + indexes) or None
-
-
-def _share(coverage: Decimal | None) -> str:
-    """In per cent, rounded down: 100 % is all of it."""
-    if coverage is None:
-        return "?"
-    return "100 %" if coverage == 1 else f"{floor(coverage * 1000) / 10:.1f} %"
-
-
-def _age(age: timedelta | None) -> str:
-    """Seconds, minutes, hours or days: the largest that fits."""
-    if age is None:
-        return "-"
-    seconds = age.total_seconds()
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"

@@ -14,6 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from worker.config import HttpSettings
 from worker.errors import ConfigurationError
 from worker.http.errors import Refusal
+from worker.http.sessions import Sessions
 from worker.secret import read_secret
 
 Scope = Literal["embed", "jobs", "admin"]
@@ -36,6 +37,7 @@ class Guard:
     def __init__(self, tokens: Sequence[Token], host: str) -> None:
         """Without tokens everything is allowed to this machine; ConfigurationError when others could reach `host`."""
         self._tokens = tuple(tokens)
+        self.sessions = Sessions()
         if not tokens and not is_loopback(host):
             raise ConfigurationError(
                 f"The service would listen on {host}, where other machines reach it, so it needs a token: set "
@@ -56,6 +58,18 @@ class Guard:
                 found = token.scopes
         return found
 
+    def scopes_of(self, request: Request, given: str | None) -> frozenset[str] | None:
+        """What a request may do by its token, or by its session's cookie; None for strangers.
+
+        Refusal 403 when another page's form or script would use the cookie: one at another port is of the same site.
+        """
+        if given is not None:
+            return self.scopes_of_token(given)
+        scopes = self.sessions.scopes_of(request)
+        if scopes is not None and request.method not in ("GET", "HEAD"):
+            refuse_other_pages(request, "No other web page may use this login.")
+        return scopes
+
     def needs(self, scope: Scope) -> Any:
         """A route's dependency: Refusal 401 or 403 for those who may not."""
 
@@ -71,7 +85,7 @@ class Guard:
         if self.open:
             refuse_strangers(request)
             return
-        scopes = None if given is None else self.scopes_of_token(given)
+        scopes = self.scopes_of(request, given)
         if scopes is None:
             raise Refusal(
                 401,
@@ -94,11 +108,14 @@ def refuse_strangers(request: Request) -> None:
             "Without a token the service answers only requests to 127.0.0.1 or localhost: set PGEMBEDD_HTTP_TOKEN.",
             "host_not_allowed",
         )
-    origin = request.headers.get("origin")
-    if origin is not None and origin != "null" and not _same(origin, request):
-        raise Refusal(403, "Without a token no other web page may call the service.", "origin_not_allowed")
-    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site") or origin == "null":
-        raise Refusal(403, "Without a token no other web page may call the service.", "origin_not_allowed")
+    refuse_other_pages(request, "Without a token no other web page may call the service.")
+
+
+def refuse_other_pages(request: Request, sentence: str) -> None:
+    """Refusal 403 for what a browser sends on behalf of a page that is not ours."""
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    if (origin is not None and not _same(origin, request)) or site in ("cross-site", "same-site"):
+        raise Refusal(403, sentence, "origin_not_allowed")
 
 
 def _same(origin: str, request: Request) -> bool:
@@ -107,7 +124,7 @@ def _same(origin: str, request: Request) -> bool:
         port = theirs.port
     except ValueError:  # a port that is none
         return False
-    return (theirs.hostname, port) == (request.url.hostname, request.url.port)
+    return theirs.hostname is not None and (theirs.hostname, port) == (request.url.hostname, request.url.port)
 
 
 def is_loopback(host: str) -> bool:

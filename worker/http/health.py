@@ -76,8 +76,9 @@ class Probe:
         return "ok" if worker is None else worker.health()
 
     def model(self) -> str:
-        """A model is loaded."""
-        return "ok" if self._service.models.loaded() else "No model is loaded yet."
+        """What is to be loaded first is; a worker without any pipeline has nothing to load."""
+        ready = self._service.started.is_set() or self._service.models.loaded()
+        return "ok" if ready else "No model is loaded yet."
 
     def database(self) -> str:
         """It is reached, and its schema is this version's."""

@@ -45,6 +45,7 @@ class Service:
         self.desk = Desk(models, max_waiting=http.http_max_waiting)
         prepare = settings.wait == "listen"
         self.database = None if conninfo is None else Database(conninfo, prepare=prepare)
+        self.started = threading.Event()  # all that is to be loaded first is
         self.stopping = threading.Event()
         self.pushes = None if conninfo is None else Pushes(conninfo, self)
         self._pipelines: list[tuple[str, str, str | None]] = []
@@ -95,23 +96,31 @@ class Service:
 
     def model_of(self, pipeline: str) -> Embedder:
         """The model of a pipeline. Refusal 404 when there is none of the name, 409 when its vectors are another's."""
-        for name, model, fingerprint in self.pipelines():
-            if name == pipeline:
-                embedder = self.models.named(model)
-                if fingerprint not in (None, embedder.fingerprint):
-                    raise Refusal(
-                        409,
-                        f"The pipeline holds vectors of {fingerprint}, but {model} here is {embedder.fingerprint}: "
-                        "run the version and the precision that made them.",
-                        "model_mismatch",
-                        param="pipeline",
-                    )
-                return embedder
-        raise Refusal(404, "There is no running pipeline of this name.", "pipeline_not_found", param="pipeline")
+        found = self._pipeline(pipeline)
+        if found is None:  # it may have been made a moment ago
+            self._pipelines_until = 0.0
+            found = self._pipeline(pipeline)
+        if found is None:
+            raise Refusal(404, "There is no running pipeline of this name.", "pipeline_not_found", param="pipeline")
+        _, model, fingerprint = found
+        embedder = self.models.named(model)
+        if fingerprint not in (None, embedder.fingerprint):
+            raise Refusal(
+                409,
+                f"The pipeline holds vectors of {fingerprint}, but {model} here is {embedder.fingerprint}: "
+                "run the version and the precision that made them.",
+                "model_mismatch",
+                param="pipeline",
+            )
+        return embedder
+
+    def _pipeline(self, name: str) -> tuple[str, str, str | None] | None:
+        return next((one for one in self.pipelines() if one[0] == name), None)
 
     def preload(self) -> None:
         """Load what will be asked for first. ModelError when it cannot be had."""
         self.models.named(self.served()[0])
+        self.started.set()
 
     def close(self) -> None:
         """Give the connections back; the models belong to whoever made them."""

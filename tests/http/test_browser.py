@@ -1,0 +1,194 @@
+"""The page in a real browser: what a person sees and does, on a desk and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+
+from tests.support.browser import Complaints, running_browser
+from tests.support.databases import Database, fresh_database
+from tests.support.documents import await_embedded
+from tests.support.embedders import only
+from tests.support.http import TOKEN, serving
+from tests.support.page import HOSTILE, TEXTS, give_up, make_library
+from tests.support.sql import value
+from tests.support.worker import PATIENCE_S, worker_thread
+from worker.model import Session
+from worker.postgres import EmbeddedPostgres
+
+pytestmark = pytest.mark.slow  # the browser is 100 MB, once
+
+PHONE, DESK = ViewportSize(width=360, height=740), ViewportSize(width=1280, height=900)
+LONG = "x" * 63
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for this file: while it is open, nothing else in this thread can run an event loop."""
+    expect.set_options(timeout=PATIENCE_S * 1000)
+    with running_browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def library(server: EmbeddedPostgres, template: Database, model: Session) -> Iterator[Database]:
+    """Pipelines that work, that are stopped, of hostile names and of very long ones."""
+    with fresh_database(server, template.name) as database:
+        with database.connect() as connection:
+            make_library(connection, model)
+            connection.execute(f'create table "{LONG}" (id text primary key, body text)')
+            connection.execute(f"insert into \"{LONG}\" values (repeat('k', 400), 'x')")
+            connection.execute(
+                "select pgembedd.create_pipeline(%s, %s, array['body'], model => 'all-MiniLM-L6-v2')", (LONG, LONG)
+            )
+            give_up(connection)
+            connection.execute(
+                "select pgembedd.stop_pipeline(id, %s) from pgembedd.pipeline where name = %s",
+                (f"The column {LONG} is gone, and {HOSTILE}. " * 5, LONG),
+            )
+        yield database
+
+
+@pytest.fixture(scope="module")
+def address(library: Database, model: Session) -> Iterator[str]:
+    with serving(only(model), library.conninfo, http_token=TOKEN) as client:
+        yield str(client.base_url).rstrip("/")
+
+
+@pytest.fixture
+def complaints() -> Iterator[Complaints]:
+    """At the end the browser must have none."""
+    complaints = Complaints()
+    yield complaints
+    assert complaints.lines == []
+
+
+def opened(
+    browser: Browser, address: str, complaints: Complaints, *, phone: bool = False, scheme: str = "light"
+) -> Page:
+    """A new profile, logged in."""
+    context = browser.new_context(
+        viewport=PHONE if phone else DESK,
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    page = context.new_page()
+    complaints.watch(page)
+    page.goto(address)
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Pipelines")).to_be_visible()
+    return page
+
+
+def test_logging_in_and_out(browser: Browser, address: str) -> None:
+    page = browser.new_context().new_page()
+    page.goto(address)
+    assert page.url == f"{address}/login"
+    page.get_by_label("Token").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("This token is not known here.")
+    page.get_by_label("Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Pipelines")).to_be_visible()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.goto(address)
+    assert page.url == f"{address}/login"
+
+
+def test_names_are_text(browser: Browser, address: str, complaints: Complaints) -> None:
+    page = opened(browser, address, complaints)
+    expect(page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="broken")).first).to_contain_text(
+        HOSTILE
+    )
+    expect(page.get_by_text(f"and {HOSTILE}").first).to_be_visible()
+    page.get_by_role("link", name="Failures").click()
+    expect(page.get_by_text(f"{HOSTILE} failed").first).to_be_visible()
+    assert page.title() == "Failures · pgembedd"
+
+
+def test_a_search_shows_hits_in_order(browser: Browser, address: str, complaints: Complaints) -> None:
+    page = opened(browser, address, complaints)
+    page.get_by_label("What to look for").fill("I cannot remember my passphrase")
+    page.get_by_label("Pipeline").select_option("documents")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_role("row").nth(1)).to_contain_text(TEXTS[1])
+    distances = [float(text) for text in page.locator("td[data-label=Distance]").all_inner_texts()]
+    assert len(distances) == len(TEXTS)
+    assert distances == sorted(distances)
+    expect(page.get_by_label("What to look for")).to_have_value("I cannot remember my passphrase")
+
+
+def test_a_retry_without_the_forms_token_is_refused(browser: Browser, address: str, library: Database) -> None:
+    page = opened(browser, address, Complaints())
+    page.evaluate("document.querySelectorAll('[name=form_token]').forEach(field => { field.value = 'guessed'; })")
+    page.get_by_role("button", name="Retry all").click()
+    expect(page.get_by_role("alert")).to_contain_text("load the page again")
+    with library.connect() as connection:
+        assert value(connection, "select count(*) from pgembedd.failures") == 4
+
+
+@pytest.mark.parametrize("path", ["/", "/failures", "/search"])
+def test_a_phone_scrolls_down_only(browser: Browser, address: str, complaints: Complaints, path: str) -> None:
+    page = opened(browser, address, complaints, phone=True)
+    page.goto(address + path)
+    if path == "/search":
+        page.get_by_label("What to look for").fill("x")
+        page.get_by_label("Pipeline").select_option("documents")
+        page.get_by_role("button", name="Search").click()
+        expect(page.get_by_role("table")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    # Rows are cards there, and still rows to whoever does not see them.
+    assert page.get_by_role("row").count() > 1
+    assert page.get_by_role("columnheader").count() > 2
+
+
+# The lowest contrast of a text with what is behind it, as WCAG 2 counts it.
+CONTRAST = """() => {
+    const numbers = text => text.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+        .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+        .reduce((sum, v, n) => sum + v * [.2126, .7152, .0722][n], 0);
+    const behind = element => {
+        for (let e = element; e; e = e.parentElement) {
+            const color = numbers(getComputedStyle(e).backgroundColor);
+            if (color.length === 3 || color[3] === 1) return color;
+        }
+        return [255, 255, 255];
+    };
+    const worst = [];
+    for (const e of document.querySelectorAll('body *')) {
+        if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) || e.closest('svg')) continue;
+        const [a, b] = [light(numbers(getComputedStyle(e).color)), light(behind(e))];
+        worst.push([(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.outerHTML.slice(0, 80)]);
+    }
+    return worst.sort((a, b) => a[0] - b[0])[0];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_can_be_read(browser: Browser, address: str, complaints: Complaints, scheme: str) -> None:
+    page = opened(browser, address, complaints, scheme=scheme)
+    for path in ("/", "/failures", "/search"):
+        page.goto(address + path)
+        ratio, element = page.evaluate(CONTRAST)
+        assert ratio >= 4.5, element
+    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    assert dark == (scheme == "dark")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+
+
+def test_a_retry_embeds_the_rows_again(
+    browser: Browser, address: str, complaints: Complaints, library: Database, model: Session
+) -> None:
+    page = opened(browser, address, complaints)
+    with library.connect() as connection, worker_thread(library, only(model)):
+        page.get_by_role("button", name="Retry content of broken").click()
+        expect(page.get_by_role("status")).to_have_text("2 jobs were put back into the queue.")
+        await_embedded(connection, [1, 2], f'"{HOSTILE}"')
+        assert value(connection, f'select embedding from "{HOSTILE}" where id = 3') is None

@@ -1,0 +1,269 @@
+"""The page as it is sent: what it shows, what it refuses, and with whose rights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import psycopg
+import pytest
+
+from tests.support.databases import Database, fresh_database
+from tests.support.embedders import only
+from tests.support.http import serving
+from tests.support.page import HOSTILE, TEXTS, Visitor, give_up, make_library, text_of
+from tests.support.roles import Roles, conninfo_as
+from tests.support.sql import rows, value
+from worker.model import Session
+from worker.postgres import EmbeddedPostgres
+
+
+@pytest.fixture(scope="module")
+def library(server: EmbeddedPostgres, template: Database, model: Session) -> Iterator[Database]:
+    """A database for all tests here; those that put jobs back give them up again."""
+    with fresh_database(server, template.name) as database:
+        with database.connect() as connection:
+            make_library(connection, model)
+        yield database
+
+
+@pytest.fixture(scope="module")
+def address(library: Database, model: Session) -> Iterator[httpx.URL]:
+    with serving(only(model), library.conninfo) as client:
+        yield client.base_url
+
+
+@pytest.fixture
+def connection(library: Database) -> Iterator[psycopg.Connection]:
+    with library.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def visitor(address: httpx.URL) -> Iterator[Visitor]:
+    with Visitor(address) as visitor:
+        yield visitor
+
+
+def test_pipelines_and_failures_are_shown(visitor: Visitor) -> None:
+    seen = text_of(visitor.get())
+
+    assert "2 pipelines" in seen
+    assert "3 given up" in seen
+    assert "no worker connected" in seen
+    assert f'broken public."{HOSTILE}" → embedding all-MiniLM-L6-v2 running' in seen
+    assert "broken content 2" in seen
+    assert "broken write 1" in seen
+
+
+def test_every_value_is_escaped(visitor: Visitor) -> None:
+    pages = [
+        visitor.get(),
+        visitor.get("/failures"),
+        visitor.post("/search", pipeline="documents", text="<b>", limit="5"),
+    ]
+    for page in pages:
+        assert page.status_code == 200
+        assert "<script" not in page.text.casefold()
+        assert "<b>&" not in page.text
+        assert HOSTILE in text_of(page)
+
+
+def test_a_browser_is_told_to_load_nothing_else(visitor: Visitor) -> None:
+    for path, status in (("/", 200), ("/failures?page=0", 400), ("/search", 200)):
+        page = visitor.get(path)
+        assert page.status_code == status
+        assert page.headers["content-security-policy"].startswith(
+            "default-src 'none'; style-src 'self'; img-src 'self';"
+        )
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+        assert page.headers["cache-control"] == "no-store"
+        assert page.headers["x-content-type-options"] == "nosniff"
+    assert visitor.get("/page.css").headers["content-type"] == "text/css; charset=utf-8"
+    assert visitor.get("/icon.svg").headers["content-type"] == "image/svg+xml"
+
+
+def test_the_last_hour_is_drawn_and_told(visitor: Visitor, connection: psycopg.Connection) -> None:
+    connection.execute("""
+        insert into pgembedd.sample (at, pipeline_id, queued, backfill, oldest_age, backfill_oldest_age, failing, dead)
+        select date_trunc('minute', now()) - make_interval(mins => m), p.id, m * 10, 0, make_interval(secs => m), null,
+               0, 0
+        from unnest(array[1, 2, 7, 8]) m cross join (select id from pgembedd.pipeline where name = 'broken'
+                                                     union all select null) p""")
+    page = visitor.get().text
+
+    assert 'aria-label="Waiting: last 10, highest 80 at ' in page
+    assert 'aria-label="Oldest: last 1.0 s, highest 8.0 s at ' in page
+    assert 'aria-label="Rows a minute: last 0, highest 0 at ' in page
+
+
+def test_failures_are_listed_and_chosen(visitor: Visitor) -> None:
+    every = text_of(visitor.get("/failures"))
+    assert every.count(f"{HOSTILE} failed") == 3
+    assert text_of(visitor.get("/failures?pipeline=broken&reason=write")).count(f"{HOSTILE} failed") == 1
+    for path in ("/failures?pipeline=", "/failures?pipeline=documents", "/failures?reason=model"):
+        assert "Nothing was given up." in text_of(visitor.get(path))
+    assert "Nothing was given up on this page." in text_of(visitor.get("/failures?page=2"))
+
+
+@pytest.mark.parametrize("path", ["/?page=x", "/failures?page=99999999999", "/failures?reason=%00", "/?retried=x"])
+def test_an_address_that_is_none(visitor: Visitor, path: str) -> None:
+    page = visitor.get(path)
+
+    assert (page.status_code, "cannot be read" in page.text) == (400, True)
+
+
+# -- Retry ---------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_puts_the_jobs_of_a_reason_back(visitor: Visitor, connection: psycopg.Connection) -> None:
+    answer = visitor.post("/retry", before="/", pipeline="broken", reason="content")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/?retried=2")
+    assert "2 jobs were put back into the queue." in text_of(visitor.get(answer.headers["location"]))
+    assert [row[0] for row in rows(connection, "select reason from pgembedd.failures")] == ["write"]
+    assert value(connection, "select count(*) from pgmq.q_embedding_backfill") == 2
+    assert visitor.post("/retry").headers["location"] == "/?retried=1"
+    give_up(connection)
+    assert value(connection, "select count(*) from pgembedd.failures") == 3
+
+
+def test_a_form_of_another_page_puts_nothing_back(visitor: Visitor, connection: psycopg.Connection) -> None:
+    with Visitor(visitor.client.base_url) as other:
+        theirs = other.form_token()
+        assert other.client.post("/retry", data={"pipeline": "broken"}).status_code == 403
+    for headers, fields in (
+        ({}, {"form_token": ""}),
+        ({}, {"form_token": theirs}),
+        ({"origin": "https://example.org"}, {}),
+        ({"origin": "null"}, {}),
+        ({"origin": "http://127.0.0.1:1"}, {}),  # another service of this machine
+        ({"sec-fetch-site": "cross-site"}, {}),
+        ({"sec-fetch-site": "same-site"}, {}),
+        ({"host": "rebound.example.org"}, {}),
+    ):
+        refused = visitor.post("/retry", headers=headers, pipeline="broken", **fields)
+        assert refused.status_code == 403, (headers, fields)
+        assert "<h1>" in refused.text
+    own = {"origin": str(visitor.client.base_url).rstrip("/"), "sec-fetch-site": "same-origin"}
+    assert visitor.post("/retry", headers=own, pipeline="documents").status_code == 303
+    assert value(connection, "select count(*) from pgembedd.failures") == 3
+
+
+def test_a_retry_of_a_pipeline_that_is_gone(visitor: Visitor) -> None:
+    assert visitor.post("/retry", pipeline="gone").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"form_token=%ff", "application/x-www-form-urlencoded", 400),
+        ("a=ä".encode(), "application/x-www-form-urlencoded", 400),
+        (b"pipeline=%00", "application/x-www-form-urlencoded", 400),
+        (b"&".join(b"a=1" for _ in range(30)), "application/x-www-form-urlencoded", 400),
+        (b"{}", "application/json", 415),
+        (b"", "application/x-www-form-urlencoded", 403),
+    ],
+)
+def test_what_is_no_form(visitor: Visitor, body: bytes, kind: str, status: int) -> None:
+    assert visitor.client.post("/retry", content=body, headers={"content-type": kind}).status_code == status
+
+
+# -- Search --------------------------------------------------------------------------------------------------
+
+
+def test_a_search_shows_the_nearest_first(visitor: Visitor, model: Session) -> None:
+    page = visitor.post("/search", pipeline="documents", text="I cannot remember my passphrase", limit="5")
+    seen = text_of(page)
+
+    assert seen.index(TEXTS[1]) < min(seen.index(TEXTS[key]) for key in (2, 3, 4))
+    query, *documents = model.embed(["I cannot remember my passphrase", *TEXTS.values()]).vectors
+    assert f"1 {1 - float(query @ documents[0]):.3f}" in seen  # halfvec keeps so much of it
+    assert 'value="I cannot remember my passphrase"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "sentence"),
+    [
+        ({"pipeline": "documents", "text": " ", "limit": "5"}, 422, "The input is empty"),
+        ({"pipeline": "gone", "text": "x", "limit": "5"}, 404, "There is no pipeline of this name."),
+        ({"pipeline": "documents", "text": "x", "limit": "1000000"}, 422, "A search shows"),
+        ({"pipeline": "documents", "text": "x"}, 422, "A search shows"),
+    ],
+)
+def test_a_search_that_is_refused_keeps_its_form(
+    visitor: Visitor, fields: dict[str, str], status: int, sentence: str
+) -> None:
+    page = visitor.post("/search", headers=None, **fields)
+
+    assert page.status_code == status
+    assert sentence in text_of(page)
+    assert 'role="alert"' in page.text
+    assert f'type="search" required maxlength="20000" autocomplete="off" value="{fields["text"]}"' in page.text
+
+
+def test_a_pipeline_of_another_model_is_not_searched(visitor: Visitor, connection: psycopg.Connection) -> None:
+    connection.execute("update pgembedd.pipeline set fingerprint = 'other@1' where name = 'broken'")
+    page = visitor.post("/search", pipeline="broken", text="x", limit="5")
+
+    assert page.status_code == 409
+    assert "holds vectors of other@1" in text_of(page)
+
+
+def test_what_fails_in_the_database_is_not_repeated(visitor: Visitor, connection: psycopg.Connection) -> None:
+    connection.execute("alter table documents rename column body to text")
+    try:
+        page = visitor.post("/search", pipeline="documents", text="x", limit="5")
+    finally:
+        connection.execute("alter table documents rename column text to body")
+
+    assert page.status_code == 409
+    assert 'The table or column that "documents" searches is gone' in text_of(page)
+
+
+# -- Rights --------------------------------------------------------------------------------------------------
+
+
+def test_a_role_is_told_what_it_lacks(roles: Roles, database: Database, model: Session) -> None:
+    role = roles.make("service")
+    with database.connect() as owner:
+        make_library(owner, model)
+        with (
+            serving(only(model), conninfo_as(database, role)) as client,
+            Visitor(client.base_url) as visitor,
+        ):
+            page = visitor.get()
+            assert page.status_code == 503
+            assert f"""select pgembedd.grant_operator('"{role}"')""" in text_of(page)
+
+            owner.execute(f"""select pgembedd.grant_operator('"{role}"')""")
+            assert "3 given up" in text_of(visitor.get())
+            assert "failed" in text_of(visitor.get("/failures"))
+            assert visitor.post("/retry").headers["location"] == "/?retried=3"
+            refused = visitor.post("/search", pipeline="documents", text="x", limit="5")
+            assert refused.status_code == 403
+            assert f'The role "{role}"' in text_of(refused)
+            assert 'SELECT on "public"."documents"' in text_of(refused)
+
+            owner.execute(f"grant select on documents to {role}")
+            owner.execute("alter table documents enable row level security")
+            owner.execute(f"create policy own on documents to {role} using (id = 2)")
+            found = text_of(visitor.post("/search", pipeline="documents", text="x", limit="5"))
+            assert "1 row of documents" in found
+            assert TEXTS[2] in found
+
+
+def test_a_service_without_a_database_says_so(model: Session) -> None:
+    with serving(only(model)) as client:
+        page = client.get("/")
+
+    assert page.status_code == 503
+    assert "--no-database" in text_of(page)
+
+
+def test_a_database_without_our_schema_says_so(empty_database: Database, model: Session) -> None:
+    with serving(only(model), empty_database.conninfo) as client:
+        page = client.get("/")
+
+    assert page.status_code == 503
+    assert "pgembedd migrate" in text_of(page)

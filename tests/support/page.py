@@ -1,0 +1,87 @@
+"""What the page's tests show: pipelines, failures and vectors, and a browser's way through forms without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+
+import httpx
+import psycopg
+
+from tests.support.embedders import MODEL
+from tests.support.sql import BACKFILL, call, claim, fail
+from worker.model import Session
+
+HOSTILE = "<script>document.title = 'hacked'</script>"
+TEXTS = {
+    1: "How to reset a forgotten password",
+    2: "Cats sleep most of the day",
+    3: f"{HOSTILE} is how a cross-site script begins",
+    4: "The invoice is due in thirty days",
+}
+
+
+def make_library(connection: psycopg.Connection, model: Session) -> None:
+    """`documents` with a vector each, `broken` on a table of a hostile name whose three jobs were all given up."""
+    connection.execute("create table documents (id int primary key, body text)")
+    call(connection, "create_pipeline", name="documents", source="documents", model=MODEL, content_columns=["body"])
+    vectors = model.embed(list(TEXTS.values())).vectors.tolist()
+    for (key, text), vector in zip(TEXTS.items(), vectors, strict=True):
+        connection.execute("insert into documents (id, body) values (%s, %s)", (key, text))
+        connection.execute(
+            "update documents set embedding = %s::text::halfvec where id = %s", (json.dumps(vector), key)
+        )
+    connection.execute("update pgembedd.pipeline set fingerprint = %s", (model.fingerprint,))
+    connection.execute(f'create table "{HOSTILE}" (id int primary key, body text)')
+    connection.execute(f"insert into \"{HOSTILE}\" select i, 'text ' || i from generate_series(1, 3) i")
+    call(connection, "create_pipeline", name="broken", source=f'"{HOSTILE}"', model=MODEL, content_columns=["body"])
+    give_up(connection)
+    # No sweep or sample behind the tests' back.
+    connection.execute("update pgembedd.installation set swept_at = now(), retained_at = now()")
+
+
+def give_up(connection: psycopg.Connection) -> None:
+    """Every job that is queued in the backfill lane becomes a dead letter; the third for another reason."""
+    for job in claim(connection, BACKFILL):
+        fail(connection, job, "write" if job.id == 3 else "content", f"{HOSTILE} failed", permanent=True)
+
+
+class Visitor:
+    """A browser without a screen: keeps cookies, sends the form tokens it was given, follows nothing."""
+
+    def __init__(self, address: httpx.URL | str) -> None:
+        self.client = httpx.Client(base_url=address, timeout=60, trust_env=False)
+
+    def __enter__(self) -> Visitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def get(self, path: str = "/") -> httpx.Response:
+        """A page."""
+        return self.client.get(path)
+
+    def form_token(self, path: str = "/search") -> str:
+        """What the forms of a page hold."""
+        found = re.search(r'name="form_token" value="([^"]+)"', self.get(path).text)
+        assert found is not None
+        return found[1]
+
+    def post(
+        self, path: str, *, before: str = "/search", headers: dict[str, str] | None = None, **fields: str
+    ) -> httpx.Response:
+        """Send a form that was on the page `before`; `form_token` may be given."""
+        if "form_token" not in fields:
+            fields["form_token"] = self.form_token(before)
+        return self.client.post(path, data=fields, headers=headers)
+
+    def login(self, token: str) -> httpx.Response:
+        """Send the form of the login."""
+        return self.post("/login", before="/login", token=token)
+
+
+def text_of(answer: httpx.Response) -> str:
+    """What a reader sees of a page: no tags, one line."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", answer.text)).split())
