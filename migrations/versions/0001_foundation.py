@@ -147,7 +147,7 @@ create table pgembedd.push (
     every             text not null
 );
 comment on table pgembedd.push is
-    'Where jobs are posted, with which bearer token, how often: see set_push(). For the owner alone: grant nothing on it.';
+    'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: grant nothing on it.';
 
 create table pgembedd.sample (
     at                timestamptz not null default clock_timestamp(),
@@ -246,8 +246,8 @@ begin
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
 drop table pgembedd.question, pgembedd.loopback;
-drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline;
-drop table pgembedd.installation;
+drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state;
+drop table pgembedd.pipeline, pgembedd.installation;
 drop sequence pgembedd.worker_idle;
 drop schema pgembedd_code;
 """
