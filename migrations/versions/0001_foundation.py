@@ -65,6 +65,7 @@ create table pgembedd.pipeline (
     created_indexes   text[] not null default '{}',
     enable_always     boolean not null default false,
     own_triggers      boolean not null default true,
+    triggers          boolean not null default true,
     shape             text,
     sweep_due_at      timestamptz not null default '-infinity',
     shadow_of         integer unique references pgembedd.pipeline,
@@ -86,6 +87,8 @@ comment on column pgembedd.pipeline.embedding_table is
     'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
 comment on column pgembedd.pipeline.own_triggers is
     'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
+comment on column pgembedd.pipeline.triggers is
+    'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 comment on column pgembedd.pipeline.shape is
     'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
 comment on column pgembedd.pipeline.shadow_of is
@@ -136,6 +139,15 @@ comment on table pgembedd.activity is
 
 comment on column pgembedd.activity.lag is
     'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
+
+create table pgembedd.push (
+    only_row          boolean primary key default true check (only_row),
+    url               text not null,
+    token             text,
+    every             text not null
+);
+comment on table pgembedd.push is
+    'Where jobs are posted, with which bearer token, how often: see set_push(). For the owner alone: grant nothing on it.';
 
 create table pgembedd.sample (
     at                timestamptz not null default clock_timestamp(),
@@ -234,7 +246,7 @@ begin
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
 drop table pgembedd.question, pgembedd.loopback;
-drop table pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline;
+drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline;
 drop table pgembedd.installation;
 drop sequence pgembedd.worker_idle;
 drop schema pgembedd_code;
