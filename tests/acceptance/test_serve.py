@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import numpy as np
 import psycopg
 
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.http import TOKEN
+from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 from worker.model import Session
 
@@ -65,6 +67,17 @@ def test_run_serves_beside_the_loop(database: Database, connection: psycopg.Conn
         assert process.wait() == 0
     assert [event["drained"] for event in process.named("worker_stopped")] == [True]
     assert process.named("http_stopped")
+
+
+def test_both_answer_questions_from_sql(database: Database, connection: psycopg.Connection, model: Session) -> None:
+    question = "select pgembedd.embed('hello world', model => 'all-MiniLM-L6-v2', timeout => '1 min')::real[]"
+    expected = model.embed(["hello world"], kind="query").vectors[0]
+    for arguments, command in (((), "serve"), (("--http",), "run")):
+        with service(database.conninfo, *arguments, command=command):
+            eventually(lambda: connection.execute("select pgembedd._hearers() is not null").fetchall() == [(True,)])
+            ((vector,),) = connection.execute(question).fetchall()
+            assert np.array_equal(np.float32(vector), expected)
+        eventually(lambda: connection.execute("select pgembedd._hearers() is null").fetchall() == [(True,)])
 
 
 def test_no_text_reaches_the_log(model: Session) -> None:

@@ -184,6 +184,18 @@ def test_the_answer_comes_inside_any_transaction(asker: psycopg.Connection, hand
     assert kept(asker) == 0
 
 
+def test_the_databases_own_defaults_do_not_matter(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
+    for setting in (
+        "default_transaction_isolation = 'repeatable read'",
+        "default_transaction_read_only = on",
+        "statement_timeout = '1ms'",
+    ):
+        asker.execute(f"alter database {database.name} set {setting}".encode())
+    with asking(asker) as one:  # a session that is older than these, as is the worker's
+        hand.answer(hand.take_one())
+    assert (one.error, one.answer) == (None, VECTOR)
+
+
 def test_a_transaction_asks_once_and_another_one_anew(asker: psycopg.Connection, hand: Hand) -> None:
     for vector in ("[1,2,3]", "[4,5,6]"):
         asker.execute("begin")
