@@ -101,6 +101,14 @@ class HttpSettings:
     http_timeout_s: float = setting(
         60.0, "PGEMBEDD_HTTP_TIMEOUT_S", "Seconds a request may wait for its vectors, and a body for its end."
     )
+    http_push_at_once: int = setting(
+        2, "PGEMBEDD_HTTP_PUSH_AT_ONCE", "Requests with pushed jobs or webhooks that are worked at the same time."
+    )
+    http_push_timeout_s: float = setting(
+        120.0,
+        "PGEMBEDD_HTTP_PUSH_TIMEOUT_S",
+        "Seconds in which the jobs of a request are worked; what is left then goes back to the queue.",
+    )
     http_max_listeners: int = setting(
         64, "PGEMBEDD_HTTP_MAX_LISTENERS", "Most clients that follow the events at a time; 0: none may."
     )
@@ -139,6 +147,8 @@ MINIMUM: dict[str, float] = {
     "http_max_tokens": 1,
     "http_max_waiting": 1,
     "http_timeout_s": 0.1,
+    "http_push_at_once": 1,
+    "http_push_timeout_s": 0.1,
     "http_max_listeners": 0,
     "http_heartbeat_s": 0.5,
 }
@@ -158,6 +168,8 @@ MAXIMUM: dict[str, float] = {
     "http_max_tokens": 1_000_000_000,
     "http_max_waiting": 10_000_000,
     "http_timeout_s": 3_600,
+    "http_push_at_once": 64,
+    "http_push_timeout_s": 3_600,
     "http_max_listeners": 10_000,
     "http_heartbeat_s": 3_600,
 }

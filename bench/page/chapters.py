@@ -137,6 +137,22 @@ see.""",
         ),
     ),
     Chapter(
+        "sql_embed",
+        "A question's vector inside a query",
+        """What pgembedd.embed() takes in a session that is open, next to the bare model for the same texts, each of
+them new; a search that orders indexed vectors by what it returns; and several sessions that ask at the
+same time, each with a connection of its own to open for every question.""",
+        (
+            Bars(
+                "percentiles",
+                "From the question to its vector",
+                "seconds",
+                r"(?P<label>.*), (?P<series>p\d+)",
+                "s",
+            ),
+        ),
+    ),
+    Chapter(
         "http",
         "Vectors over HTTP",
         """One short question a request, over connections that send the next one as soon as they have the answer to the

@@ -13,6 +13,7 @@ from worker.http.database import Database
 from worker.http.errors import Refusal
 from worker.models import Embedder, Models
 from worker.observe import SILENT, Observer
+from worker.push import Pushes
 from worker.queries import query
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Service:
         self.database = None if conninfo is None else Database(conninfo, prepare=prepare)
         self.started = threading.Event()  # all that is to be loaded first is
         self.stopping = threading.Event()
+        self.pushes = None if conninfo is None else Pushes(conninfo, self)
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = 0.0
 
@@ -124,5 +126,7 @@ class Service:
         """Give the connections back; the models belong to whoever made them."""
         self.stopping.set()
         self.desk.close()
+        if self.pushes is not None:
+            self.pushes.close()
         if self.database is not None:
             self.database.close()
