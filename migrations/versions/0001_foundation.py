@@ -147,7 +147,7 @@ create table pgembedd.push (
     every             text not null
 );
 comment on table pgembedd.push is
-    'Where jobs are posted, with which bearer token, how often: see set_push(). For the owner alone: grant nothing on it.';
+    'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: grant nothing on it.';
 
 create table pgembedd.sample (
     at                timestamptz not null default clock_timestamp(),
@@ -182,6 +182,7 @@ create unlogged table pgembedd.question (
     embedding         real[],
     refusal           text
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+create index question_expires_at_idx on pgembedd.question (expires_at);
 comment on table pgembedd.question is
     'Texts that wait in embed() for their vectors, each until its caller has the answer.';
 comment on column pgembedd.question.taken_by is
@@ -229,6 +230,14 @@ begin
     loop
         execute format('drop trigger %I on %s', item.tgname, item.source);
     end loop;
+    for item in  -- what returns the rows of a view goes before it
+        select p.oid::regprocedure as function from pg_catalog.pg_proc p
+        join pg_catalog.pg_type t on t.oid = p.prorettype
+        join pg_catalog.pg_class c on c.oid = t.typrelid
+        where p.pronamespace = 'pgembedd'::regnamespace and c.relkind = 'v'
+    loop
+        execute format('drop function %s', item.function);
+    end loop;
     select string_agg(c.oid::regclass::text, ', ') into list
     from pg_catalog.pg_class c where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v';
     if list is not null then execute 'drop view ' || list; end if;
@@ -237,8 +246,8 @@ begin
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
 drop table pgembedd.question, pgembedd.loopback;
-drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline;
-drop table pgembedd.installation;
+drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state;
+drop table pgembedd.pipeline, pgembedd.installation;
 drop sequence pgembedd.worker_idle;
 drop schema pgembedd_code;
 """

@@ -363,11 +363,14 @@ begin
         into found_one from question q where q.id = $1;
         embedding := found_one.embedding;
         refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.' else found_one.refusal end;
-        exit when num_nonnulls(embedding, refusal) > 0;
-        if clock_timestamp() >= began + patience then
+        if num_nonnulls(embedding, refusal) > 0 then
+            delete from question q where q.id = $1;
+            exit;
+        elsif clock_timestamp() >= began + patience then
             hearers := _hearers();
             if hearers is null then
                 refusal := 'The worker ended before it answered, and no other one is connected: start one with `pgembedd run`.';
+                delete from question q where q.id = $1;
             elsif not found_one.taken_by = any (hearers) then
                 perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it
             end if;
@@ -1573,13 +1576,18 @@ CREATE FUNCTION pgembedd._forget_question(id uuid) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$ delete from question q where q.id = $1 $_$;
-CREATE FUNCTION pgembedd._forget_questions() RETURNS void
-    LANGUAGE sql
+CREATE FUNCTION pgembedd._forget_questions(since timestamp with time zone DEFAULT '-infinity'::timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
-    delete from question q where q.id in (
-        select f.id from question f where f.expires_at < clock_timestamp() for update skip locked)
-$$;
+declare
+    at_present timestamptz := clock_timestamp();
+begin
+    delete from question q using (
+        select f.id from question f where f.expires_at >= since and f.expires_at < at_present for update skip locked) f
+    where q.id = f.id;
+end $$;
 CREATE FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3129,8 +3137,10 @@ begin
                 question.id, least(interval '200 ms', deadline - clock_timestamp()));
             exit when num_nonnulls(answer.embedding, answer.refusal) > 0 or clock_timestamp() >= deadline;
         end loop;
-        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, format('select pgembedd._forget_question(%L)', question.id);
+        if num_nonnulls(answer.embedding, answer.refusal) = 0 then
+            execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+            using line, format('select pgembedd._forget_question(%L)', question.id);
+        end if;
         perform _disconnect(line);
     exception when query_canceled or others then
         perform _disconnect(line), _take_back(question.id);
@@ -5482,18 +5492,21 @@ COMMENT ON FUNCTION pgembedd.switch(name text, force boolean) IS 'Put the vector
 CREATE FUNCTION pgembedd.take_questions(at_most integer DEFAULT 8) RETURNS TABLE(id uuid, model text, fingerprint text, known boolean, kind text, content text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
+declare
+    at_present timestamptz := clock_timestamp();
 begin
-    perform _forget_questions();
+    perform _forget_questions(at_present - interval '10 s');
     return query
-        update question q set taken_by = pg_backend_pid()
-        where q.id in (
+        with picked as materialized (
             select f.id from question f
-            where f.embedding is null and f.refusal is null and f.expires_at > clock_timestamp()
+            where f.expires_at > at_present and f.embedding is null and f.refusal is null
               and (f.taken_by is null or not f.taken_by = any (_hearers()))
               and not pg_backend_pid() = any (f.declined_by)
             order by f.asked_at limit at_most for update skip locked)
+        update question q set taken_by = pg_backend_pid() from picked where q.id = picked.id
         returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model), q.kind, q.content;
 end $$;
 COMMENT ON FUNCTION pgembedd.take_questions(at_most integer) IS 'Texts that wait in pgembedd.embed() for their vectors; at most so many.';
@@ -5655,7 +5668,7 @@ CREATE TABLE pgembedd.push (
     every text NOT NULL,
     CONSTRAINT push_only_row_check CHECK (only_row)
 );
-COMMENT ON TABLE pgembedd.push IS 'Where jobs are posted, with which bearer token, how often: see set_push(). For the owner alone: grant nothing on it.';
+COMMENT ON TABLE pgembedd.push IS 'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: grant nothing on it.';
 CREATE TABLE pgembedd.row_state (
     pipeline_id integer NOT NULL,
     key jsonb NOT NULL,
@@ -5772,6 +5785,7 @@ ALTER TABLE ONLY pgembedd.row_state
 ALTER TABLE ONLY pgembedd.schema_revision
     ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
+CREATE INDEX question_expires_at_idx ON pgembedd.question USING btree (expires_at);
 CREATE INDEX sample_at_idx ON pgembedd.sample USING btree (at);
 ALTER TABLE ONLY pgembedd.activity
     ADD CONSTRAINT activity_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
@@ -5863,7 +5877,7 @@ REVOKE ALL ON FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) FROM PU
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_question(id uuid) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._forget_questions() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._forget_questions(since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_columns(formatting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_pieces(formatting text) FROM PUBLIC;
