@@ -141,7 +141,7 @@ def test_what_is_posted_is_not_believed(connection: psycopg.Connection, client: 
     jobs[1]["table"] = "others"
     jobs[2]["queue"] = "somebody_elses"
     jobs[3]["embeddingColumn"] = None  # not given
-    mixed = [*jobs, "no job", {"id": 1}, {"jobId": "6"}, {"jobId": 1.5}, {"jobId": 10**30}]
+    mixed = [*jobs, "no job\0", {"id": 1}, {"jobId": "6"}, {"jobId": 1.5}, {"jobId": 10**30}]
     answer = client.post(PATH, json=mixed)
     assert answer.status_code == 207
     assert [job["id"] for job in answer.json()["completedJobs"]] == [4, 5, 6]
@@ -211,7 +211,6 @@ REFUSED: list[tuple[dict[str, Any], int]] = [
     ({"content": b"[" * 50_000, **TYPE}, 400),
     ({}, 422),
     ({"json": {"jobId": 1}}, 422),
-    ({"content": b'["\\u0000"]', **TYPE}, 422),
     ({"content": b'["\\ud800"]', **TYPE}, 422),
     ({"content": b"[1e999999]", **TYPE}, 422),
     ({"json": [{}] * 2049}, 413),

@@ -1,6 +1,7 @@
 """Bodies that go to the database as they came: parsed here only to see what they are."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
@@ -24,6 +25,9 @@ async def _raw(request: Request) -> bytes:
 Body = Annotated[bytes, Depends(_raw)]
 """A route's parameter: the whole body."""
 
+# An escaped NUL, which Postgres keeps in no text, so that no key and no name can have one.
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
 Told = list[tuple[Posted, Outcome]]
 """What became of each."""
 
@@ -34,7 +38,7 @@ def parsed(body: bytes) -> tuple[str, Any]:
         raise Refusal(422, "The body is empty: send JSON.")
     try:
         text = body.decode()
-        return text, json.loads(text, parse_constant=_no_constant)
+        return _NUL.sub(r"\1\\ufffd", text), json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise Refusal(400, "The body is not valid JSON.", "invalid_json") from None
 

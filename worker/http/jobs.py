@@ -22,21 +22,10 @@ class Answer(BaseModel):
 
 
 def _jobs() -> dict[str, Any]:
-    job = {
-        "type": "object",
-        "required": ["jobId", "id", "schema", "table"],
-        "properties": {
-            "jobId": {"type": "integer", "minimum": 0},
-            "id": {"description": "The row's key, as the queue has it."},
-            "schema": {"type": "string"},
-            "table": {"type": "string"},
-            "contentFunction": {"type": ["string", "null"]},
-            "embeddingColumn": {"type": ["string", "null"]},
-            "queue": {"type": ["string", "null"], "description": "embedding_jobs unless given."},
-            "readCt": {"type": ["integer", "null"], "description": "The read that posts it."},
-        },
-    }
-    return {"type": "array", "items": job}
+    # Of the items nothing is required: one that is no job is a failed job, and keeps no other from being worked.
+    example = {"jobId": 7, "id": 1, "schema": "public", "table": "documents", "contentFunction": "embedding_input"}
+    about = "jobId, id, schema, table, contentFunction, embeddingColumn; of ours also pipeline, queue, readCt."
+    return {"type": "array", "items": {"description": about, "examples": [{**example, "embeddingColumn": "embedding"}]}}
 
 
 def router(service: Service) -> APIRouter:

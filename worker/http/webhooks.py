@@ -28,16 +28,25 @@ class Answer(BaseModel):
 
 
 def _webhook() -> dict[str, Any]:
-    row = {"type": ["object", "null"]}
+    return {
+        "oneOf": [
+            _of_type("INSERT", "record"),
+            _of_type("UPDATE", "record", "old_record"),
+            _of_type("DELETE", "old_record"),
+        ]
+    }
+
+
+def _of_type(kind: str, *records: str) -> dict[str, Any]:
+    row = {"type": "object", "description": "The row; of it the primary key is used."}
     return {
         "type": "object",
-        "required": ["type", "schema", "table"],
+        "required": ["type", "schema", "table", *records],
         "properties": {
-            "type": {"enum": ["INSERT", "UPDATE", "DELETE"]},
+            "type": {"const": kind},
             "schema": {"type": "string"},
             "table": {"type": "string"},
-            "record": row,
-            "old_record": row,
+            **dict.fromkeys(records, row),
         },
     }
 
