@@ -98,6 +98,11 @@ class HttpSettings:
         "PGEMBEDD_HTTP_MAX_WAITING",
         "Most texts that wait for the model; further requests are told to come back.",
     )
+    http_max_connections: int = setting(
+        512,
+        "PGEMBEDD_HTTP_MAX_CONNECTIONS",
+        "Most connections, and no more than half the files that the process may open; then the longest idle one ends.",
+    )
     http_timeout_s: float = setting(
         60.0, "PGEMBEDD_HTTP_TIMEOUT_S", "Seconds a request may wait for its vectors, and a body for its end."
     )
@@ -138,6 +143,7 @@ MINIMUM: dict[str, float] = {
     "http_max_inputs": 1,
     "http_max_tokens": 1,
     "http_max_waiting": 1,
+    "http_max_connections": 1,
     "http_timeout_s": 0.1,
     "http_max_listeners": 0,
     "http_heartbeat_s": 0.5,
@@ -157,6 +163,7 @@ MAXIMUM: dict[str, float] = {
     "http_max_inputs": 1_000_000,
     "http_max_tokens": 1_000_000_000,
     "http_max_waiting": 10_000_000,
+    "http_max_connections": 100_000,
     "http_timeout_s": 3_600,
     "http_max_listeners": 10_000,
     "http_heartbeat_s": 3_600,

@@ -35,6 +35,7 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
     422: "wrong_shape",
+    431: "headers_too_large",
     429: "too_many_requests",
     500: "internal_error",
     503: "unavailable",
