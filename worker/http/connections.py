@@ -12,7 +12,8 @@ HEAD_S = 10.0  # a request's line and headers must come within this
 MARGIN_S = 5.0  # the service's own answer to a slow body comes first
 HEAD_BYTES = 65_536
 FRAMING = 16  # bytes that a byte of a body may cost in a chunked one
-READ_BYTES = 65_536  # a client that takes an answer takes this much of it within a timeout
+TAKE_S = 30.0
+READ_BYTES = 65_536  # a client that takes an answer takes so much of it in that time
 
 BAD = (400, "bad_request", "This is not HTTP/1.1.")
 NO_HOST = (400, "bad_request", "A request needs one header Host, not none and not several.")
@@ -35,7 +36,7 @@ class PatientProtocol(CuttingProtocol):
     """
 
     most = 512
-    head_s = HEAD_S
+    head_s, take_s = HEAD_S, TAKE_S
     timeout_s = 60.0
 
     @classmethod
@@ -210,7 +211,7 @@ class PatientProtocol(CuttingProtocol):
 
     def _watch_reader(self) -> None:
         left = self.transport.get_write_buffer_size()
-        self._unread = self.loop.call_later(self.timeout_s, self._has_read, left)
+        self._unread = self.loop.call_later(self.take_s, self._has_read, left)
 
     def _has_read(self, before: int) -> None:
         self._unread = None
