@@ -57,8 +57,9 @@ def make_table(connection: psycopg.Connection, table: str, model: str, *, index:
         )
         connection.execute(f"create index on {table} using hnsw (embedding halfvec_cosine_ops)".encode())
     connection.execute(
-        "select pgembedd.create_pipeline(%s, %s, array['body'], model => %s, backfill => false, create_index => %s)",
-        (table, table, model, index),
+        "select pgembedd.create_pipeline(%s, %s, array['body'], model => %s, backfill => false, create_index => %s,"
+        " adopt => %s)",
+        (table, table, model, index, index or None),
     )
     connection.execute(f"vacuum analyze {table}".encode())
 

@@ -94,18 +94,19 @@ as $$
 $$;
 
 -- What pgmq.read does to the messages that `chosen` selects, whose parameter $1 is the lease. A join, as in pgmq, goes
--- through the whole queue for each message where an ANALYZE took it for empty, as it does during a bulk load.
-create or replace function pgembedd._take(queue text, chosen text) returns text
+-- through the whole queue for each message where an ANALYZE took it for empty, as it does during a bulk load. `noting` is
+-- what else to set.
+create or replace function pgembedd._take(queue text, chosen text, noting text default '') returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($q$
-        update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s where m.msg_id = any (array(%s))
+        update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s%s where m.msg_id = any (array(%s))
         returning m.msg_id, m.read_ct, m.message, m.headers, m.enqueued_at
         $q$, _queue_table(queue), case when exists (
                 select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
                 and a.attname = 'last_read_at' and not a.attisdropped)
-            then ', last_read_at = clock_timestamp()' end, chosen)
+            then ', last_read_at = clock_timestamp()' end, noting, chosen)
 $$;
 
 -- In the order of arrival, as pgmq.read.

@@ -507,7 +507,7 @@ begin
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
-    if pipeline.own_triggers then
+    if pipeline.own_triggers and pipeline.triggers then
         perform _generate_triggers(pipeline);
         if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
         perform _attach(pipeline);
@@ -542,7 +542,7 @@ declare
     attached integer := 0;
     prefix text := format('pgembedd_%s_', pipeline.id);
 begin
-    if not pipeline.own_triggers then return 0; end if;
+    if not (pipeline.own_triggers and pipeline.triggers) then return 0; end if;
     for relation in
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')

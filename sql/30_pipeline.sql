@@ -55,7 +55,8 @@ create or replace function pgembedd.create_pipeline(
     splitter text default 'text',
     formatting text default null,
     adopt boolean default null,
-    enable_always boolean default false
+    enable_always boolean default false,
+    triggers boolean default true
 ) returns bigint
 language plpgsql
 as $$
@@ -81,6 +82,7 @@ begin
     made.splitter := splitter;
     made.formatting := formatting;
     made.enable_always := coalesce(enable_always, false);
+    made.triggers := coalesce(triggers, true);
     made.model := model;
     made.dimensions := dimensions;
     made.vector_type := vector_type;
@@ -152,14 +154,14 @@ begin
         name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
         embedding_table, embedding_table_name, chunk_tokens, chunk_overlap, splitter, formatting,
         model, dimensions, vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path,
-        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, own_triggers)
+        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, own_triggers, triggers)
     values (
         made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
         made.watch_columns, made.embedding_column, made.embedding_table, made.embedding_table_name, made.chunk_tokens,
         coalesce(made.chunk_overlap, 0), made.splitter, made.formatting, made.model, made.dimensions, made.vector_type, made.distance,
         made.on_update, made.queue, made.backfill_queue, made.max_attempts, made.search_path,
         made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'),
-        made.enable_always, coalesce(made.own_triggers, true))
+        made.enable_always, coalesce(made.own_triggers, true), coalesce(made.triggers, true))
     returning * into made;
     perform _regenerate(made);
     perform _propose_chunks(made);
@@ -225,6 +227,10 @@ begin
     elsif coalesce(made.on_update, '') not in ('keep', 'clear') then
         perform _refuse(format('on_update %s is not known.', coalesce(quote_literal(made.on_update), 'NULL')),
             'keep leaves the old vector in place until the new one is there; clear empties it at once.');
+    elsif not made.triggers and (made.on_update = 'clear' or made.enable_always) then
+        perform _refuse(format('%s is done by triggers, and this pipeline is to have none.',
+                case when made.enable_always then 'enable_always' else 'on_update => ''clear''' end),
+            'Leave out triggers => false, or this option.');
     elsif made.dimensions is null or made.dimensions not between 1 and (case made.vector_type when 'halfvec' then 4000 else 2000 end) then
         perform _refuse(format('%s dimensions cannot be indexed as %s.', coalesce(made.dimensions::text, 'NULL'), made.vector_type),
             'HNSW takes up to 4000 for halfvec and 2000 for vector.');

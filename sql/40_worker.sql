@@ -17,15 +17,38 @@ set row_security = off
 as $$
 #variable_conflict use_column
 declare
-    job record;
-    guest record;
-    refusal text;
-    traced integer := 0;
+    msg_ids bigint[];
+    read_cts integer[];
+    messages jsonb[];
+    notes jsonb[];
+    enqueued timestamptz[];
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
             hint = 'Run `pgembedd migrate`: it makes the queues of all pipelines.';
     end if;
+    select array_agg(r.msg_id), array_agg(r.read_ct), array_agg(r.message), array_agg(r.headers), array_agg(r.enqueued_at)
+        into msg_ids, read_cts, messages, notes, enqueued from _read_queue(queue, qty, lease_s, poll_s) r;
+    return query select a.* from _admit(queue, msg_ids, read_cts, messages, notes, enqueued) a;
+end $$;
+
+-- What may be worked of the messages that were just read, with what a worker has to know of their pipelines.
+create or replace function pgembedd._admit(
+    queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[], enqueued timestamptz[]
+) returns table (
+    msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
+    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text,
+    traceparent text, waited_s double precision, attempt integer)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    job record;
+    guest record;
+    refusal text;
+    traced integer := 0;
+begin
     for job in
         -- The usual message is ours and was never read before: it gets by without a call of a function.
         select c.*, p.id as p_id, p.name, p.model, p.fingerprint, p.dimensions, p.state, p.max_attempts,
@@ -38,7 +61,7 @@ begin
                    case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
                    case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
                    case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
-            from _read_queue(queue, qty, lease_s, poll_s) r) c
+            from unnest(msg_ids, read_cts, messages, notes, enqueued) as r(msg_id, read_ct, message, headers, enqueued_at)) c
         left join pipeline p on p.id::text = c.named
         order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
     loop

@@ -36,7 +36,7 @@ select p.name as pipeline,
        coalesce(q.failing, 0)::bigint as failing, coalesce(r.dead, 0) as dead, coalesce(r.blank, 0) as blank,
        coalesce(r.truncated, 0) as truncated, round(coalesce(a.rows, 0) / 5.0, 1) as rows_per_minute,
        pgembedd._coverage(p, (coalesce(q.fresh, 0) + coalesce(q.backfill, 0) + coalesce(r.dead, 0))::bigint) as coverage, a.lag,
-       pgembedd._index_state(p) as index, p.index_due_at
+       pgembedd._index_state(p) as index, p.index_due_at, p.own_triggers and p.triggers as triggers
 from pgembedd.pipeline p
 left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
                   sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing, min(oldest) as oldest

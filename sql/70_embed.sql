@@ -170,8 +170,10 @@ begin
                 question.id, least(interval '200 ms', deadline - clock_timestamp()));
             exit when num_nonnulls(answer.embedding, answer.refusal) > 0 or clock_timestamp() >= deadline;
         end loop;
-        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, format('select pgembedd._forget_question(%L)', question.id);
+        if num_nonnulls(answer.embedding, answer.refusal) = 0 then
+            execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+            using line, format('select pgembedd._forget_question(%L)', question.id);
+        end if;
         perform _disconnect(line);
     exception when query_canceled or others then
         perform _disconnect(line), _take_back(question.id);
@@ -282,7 +284,7 @@ begin
     perform pg_notify('pgembedd_questions', '');
 end $$;
 
--- Wait so long for the answer; nulls when it has not come. It looks more seldom the longer it takes, so that it adds a
+-- Wait so long for the answer, which ends the question; nulls when it has not come. It looks more seldom the longer it takes, so that it adds a
 -- twentieth to the time at most, and fifty callers that wait for one worker do not take its processor from it.
 create or replace function pgembedd._await_answer(id uuid, patience interval, out embedding text, out refusal text)
 language plpgsql security definer
@@ -298,11 +300,14 @@ begin
         into found_one from question q where q.id = $1;
         embedding := found_one.embedding;
         refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.' else found_one.refusal end;
-        exit when num_nonnulls(embedding, refusal) > 0;
-        if clock_timestamp() >= began + patience then
+        if num_nonnulls(embedding, refusal) > 0 then
+            delete from question q where q.id = $1;
+            exit;
+        elsif clock_timestamp() >= began + patience then
             hearers := _hearers();
             if hearers is null then
                 refusal := 'The worker ended before it answered, and no other one is connected: start one with `pgembedd run`.';
+                delete from question q where q.id = $1;
             elsif not found_one.taken_by = any (hearers) then
                 perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it
             end if;
@@ -336,29 +341,38 @@ create or replace function pgembedd.take_questions(at_most integer default 8)
 returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set enable_seqscan = off  -- an old snapshot somewhere keeps what was deleted: look at none of it
 as $$
 #variable_conflict use_column
+declare
+    at_present timestamptz := clock_timestamp();
 begin
-    perform _forget_questions();
+    perform _forget_questions(at_present - interval '10 s');
     return query
-        update question q set taken_by = pg_backend_pid()
-        where q.id in (
+        with picked as materialized (
             select f.id from question f
-            where f.embedding is null and f.refusal is null and f.expires_at > clock_timestamp()
+            where f.expires_at > at_present and f.embedding is null and f.refusal is null
               and (f.taken_by is null or not f.taken_by = any (_hearers()))
               and not pg_backend_pid() = any (f.declined_by)
             order by f.asked_at limit at_most for update skip locked)
+        update question q set taken_by = pg_backend_pid() from picked where q.id = picked.id
         returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model), q.kind, q.content;
 end $$;
 comment on function pgembedd.take_questions is 'Texts that wait in pgembedd.embed() for their vectors; at most so many.';
 
-create or replace function pgembedd._forget_questions() returns void
-language sql
+-- Delete the questions that have expired since then.
+create or replace function pgembedd._forget_questions(since timestamptz default '-infinity') returns void
+language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set enable_seqscan = off
 as $$
-    delete from question q where q.id in (
-        select f.id from question f where f.expires_at < clock_timestamp() for update skip locked)
-$$;
+declare
+    at_present timestamptz := clock_timestamp();
+begin
+    delete from question q using (
+        select f.id from question f where f.expires_at >= since and f.expires_at < at_present for update skip locked) f
+    where q.id = f.id;
+end $$;
 
 -- Of each question its vector, or a sentence why there is none. Returns how many were still this session's.
 create or replace function pgembedd.answer_questions(ids uuid[], embeddings vector[], refusals text[]) returns integer

@@ -5,6 +5,7 @@ begin
     if to_regprocedure('cron.schedule(text, text, text)') is not null then
         perform cron.schedule('pgembedd-tick', '* * * * *', 'select pgembedd.tick()');
     end if;
+    perform pgembedd._schedule_push();
 exception when insufficient_privilege then
     raise notice 'pg_cron is here, but this role may not schedule; the workers do the upkeep';
 end $$;

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 
-def setting(default: Any, variable: str, help_text: str) -> Any:
+def setting(default: Any, variable: str, help_text: str, *, secret: bool = False) -> Any:
     """A field of Settings with the environment variable and the help that the command line shows."""
-    return field(default=default, metadata={"variable": variable, "help": help_text})
+    return field(default=default, repr=not secret, metadata={"variable": variable, "help": help_text})
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class HttpSettings:
     )
     http_port: int = setting(8432, "PGEMBEDD_HTTP_PORT", "Port to listen on; 0 takes a free one and logs it.")
     http_token: str = setting(
-        "", "PGEMBEDD_HTTP_TOKEN", "A bearer token that may do everything; never a command line option."
+        "", "PGEMBEDD_HTTP_TOKEN", "A bearer token that may do everything; never a command line option.", secret=True
     )
     http_token_file: str = setting(
         "",
@@ -105,6 +105,14 @@ class HttpSettings:
     )
     http_timeout_s: float = setting(
         60.0, "PGEMBEDD_HTTP_TIMEOUT_S", "Seconds a request may wait for its vectors, and a body for its end."
+    )
+    http_push_at_once: int = setting(
+        2, "PGEMBEDD_HTTP_PUSH_AT_ONCE", "Requests with pushed jobs or webhooks that are worked at the same time."
+    )
+    http_push_timeout_s: float = setting(
+        120.0,
+        "PGEMBEDD_HTTP_PUSH_TIMEOUT_S",
+        "Seconds in which the jobs of a request are worked; what is left then goes back to the queue.",
     )
     http_max_listeners: int = setting(
         64, "PGEMBEDD_HTTP_MAX_LISTENERS", "Most clients that follow the events at a time; 0: none may."
@@ -145,6 +153,8 @@ MINIMUM: dict[str, float] = {
     "http_max_waiting": 1,
     "http_max_connections": 1,
     "http_timeout_s": 0.1,
+    "http_push_at_once": 1,
+    "http_push_timeout_s": 0.1,
     "http_max_listeners": 0,
     "http_heartbeat_s": 0.5,
 }
@@ -165,6 +175,8 @@ MAXIMUM: dict[str, float] = {
     "http_max_waiting": 10_000_000,
     "http_max_connections": 100_000,
     "http_timeout_s": 3_600,
+    "http_push_at_once": 64,
+    "http_push_timeout_s": 3_600,
     "http_max_listeners": 10_000,
     "http_heartbeat_s": 3_600,
 }

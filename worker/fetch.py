@@ -36,6 +36,33 @@ class Work:
     since: float = field(default_factory=time.monotonic)
 
 
+def prepare(gateway: Gateway, models: Models, in_flight: InFlight, batch: Sequence[Job]) -> Work | None:
+    """Read the content of one pipeline's jobs and start embedding it; what cannot be read or cut is failed or released.
+
+    None when nothing is left of the batch.
+    """
+    try:
+        model = models.serving(batch[0].pipeline, gateway)
+        began = time.monotonic()
+        readable: list[tuple[Job, Content]] = []
+        for job, content in isolate(batch, gateway.read):
+            try:
+                if isinstance(content, RowFailure):
+                    raise content
+                readable.append((job, cut(job, content, model)))
+            except RowFailure as failure:
+                fail_job(gateway, in_flight, job, failure)
+    except NotNow as not_now:
+        release_jobs(gateway, in_flight, batch, not_now)
+        return None
+    if not readable:
+        return None
+    jobs, contents = zip(*readable, strict=True)
+    gateway.observer.read(jobs, time.monotonic() - began)
+    texts = [text for content in contents for text in content.texts]
+    return Work(jobs, contents, start(model, texts) if texts else None)
+
+
 class Fetcher:
     """Runs in a thread of its own until told to stop."""
 
@@ -131,26 +158,8 @@ class Fetcher:
                 return
 
     def _prepare(self, batch: Sequence[Job]) -> None:
-        """Read the batch's content and start embedding it; what cannot be read or cut is failed or released."""
-        try:
-            model = self._models.serving(batch[0].pipeline, self._gateway)
-            began = time.monotonic()
-            readable: list[tuple[Job, Content]] = []
-            for job, content in isolate(batch, self._gateway.read):
-                try:
-                    if isinstance(content, RowFailure):
-                        raise content
-                    readable.append((job, cut(job, content, model)))
-                except RowFailure as failure:
-                    fail_job(self._gateway, self._in_flight, job, failure)
-        except NotNow as not_now:
-            release_jobs(self._gateway, self._in_flight, batch, not_now)
-            return
-        if readable:
-            jobs, contents = zip(*readable, strict=True)
-            self._gateway.observer.read(jobs, time.monotonic() - began)
-            texts = [text for content in contents for text in content.texts]
-            self._deliveries.put(Work(jobs, contents, start(model, texts) if texts else None))
+        if (work := prepare(self._gateway, self._models, self._in_flight, batch)) is not None:
+            self._deliveries.put(work)
 
     def _sleep(self) -> None:
         """Nothing to do. Ask for a NOTIFY, look once more, then wait for it; or wait inside pgmq."""

@@ -147,7 +147,7 @@ class Gateway:
     def claim(self, queue: str, claim_size: int, lease_s: int, poll_s: int = 0) -> list[Job]:
         """Up to `claim_size` jobs, ours for `lease_s` seconds; waits `poll_s` seconds for the first."""
         rows = self._rows("claim", queue=queue, claim_size=claim_size, lease_s=lease_s, poll_s=poll_s)
-        return [_job(queue, row) for row in rows]
+        return [job_of(queue, row) for row in rows]
 
     def read(self, jobs: Sequence[Job]) -> list[Content]:
         """The content of each job's row. RowFailure when the content function raises, NotNow on contention."""
@@ -244,7 +244,8 @@ class Gateway:
         return heard or missed
 
 
-def _job(queue: str, row: tuple[Any, ...]) -> Job:
+def job_of(queue: str, row: tuple[Any, ...]) -> Job:
+    """A row of `claim` as the job it is."""
     msg_id, read_ct, key, suspect, *of, chunked, tokens, overlap, markdown, traceparent, waited_s, attempt = row
     pipeline = Pipeline(*[*of, Chunking(tokens, overlap, markdown) if chunked else None])
     return Job(queue, msg_id, read_ct, key, suspect, pipeline, traceparent, waited_s or 0.0, attempt)

@@ -6,6 +6,18 @@ select msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerp
        chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
 from pgembedd.claim(%(queue)s, %(claim_size)s, %(lease_s)s, %(poll_s)s)
 
+-- name: claim_pushed
+-- Claim jobs that were posted: what each is, and those to be worked.
+select null, n, state, reason, queue, msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
+       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
+from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+
+-- name: claim_changed
+-- Queue and claim what a webhook tells of; the same, with the pipeline of each.
+select subject, n, state, reason, queue, msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
+       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
+from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+
 -- name: read
 -- The content of rows by key, in the order of the keys.
 select state, content, hash from pgembedd.read(%(pipeline_id)s, %(ids)s::text[]::jsonb[]) order by n
@@ -334,7 +346,7 @@ select pgembedd._embed_problem()
 -- name: doctor_workers
 -- How many workers are connected to this database.
 select count(*) from pg_catalog.pg_stat_activity a
-where a.datname = current_database() and a.application_name = 'pgembedd claim'
+where a.datname = current_database() and a.application_name in ('pgembedd claim', 'pgembedd push')
 
 -- name: doctor_cron
 -- Whether this role may look at the jobs of pg_cron.
@@ -346,7 +358,7 @@ select exists (
 -- name: doctor_competitors
 -- Jobs of pg_cron that hand the queue embedding_jobs to somebody else.
 select coalesce(quote_literal(j.jobname), j.jobid::text) from cron.job j
-where j.active and j.database = current_database()
+where j.active and j.database = current_database() and j.jobname is distinct from 'pgembedd-push'
   and (j.jobname = 'process-embeddings' or j.command ~* 'process_embeddings')
 order by j.jobid
 

@@ -88,13 +88,23 @@ def check_model(where: Target, fingerprint: str) -> None:
         )
 
 
-def nearest(connection: psycopg.Connection, where: Target, vector: npt.NDArray[np.float32], limit: int) -> list[Hit]:
-    """The `limit` rows nearest to `vector` (dims,), nearest first. ModelMismatchError when the model just changed."""
+def nearest(
+    connection: psycopg.Connection,
+    where: Target,
+    vector: npt.NDArray[np.float32],
+    limit: int,
+    *,
+    as_owner: bool = False,
+) -> list[Hit]:
+    """The `limit` rows nearest to `vector` (dims,), nearest first. ModelMismatchError when the model just changed.
+
+    The content function is the table owner's code: with `as_owner` it runs with their rights instead of the caller's.
+    """
     with connection.transaction():
         connection.execute(query("search_breadth"), {"breadth": str(max(DEFAULT_BREADTH, limit))})
         register_type(connection, where.vector_schema)
         values = {"vector": Vector(vector), "limit": limit, "pipeline_id": where.id, "name": where.name}
-        rows = connection.execute(_statement(where), values).fetchall()
+        rows = connection.execute(_statement(where, as_owner), values).fetchall()
     if not rows and where.id not in [row.id for row in targets(connection) if row.name == where.name]:
         raise ModelMismatchError(f'The model of "{where.name}" was changed at this moment: search again.')
     keys = len(where.key_columns)
@@ -110,7 +120,7 @@ def register_type(connection: psycopg.Connection, schema: str) -> None:
     register_vector(connection)
 
 
-def _statement(where: Target) -> sql.Composed:
+def _statement(where: Target, as_owner: bool = False) -> sql.Composed:
     embedding = sql.Identifier("s", where.embedding_column)
     distance = sql.SQL("{} operator({}.{}) %(vector)s::{}").format(
         embedding,
@@ -121,7 +131,7 @@ def _statement(where: Target) -> sql.Composed:
     return sql.SQL(query("search")).format(
         keys=sql.SQL(", ").join(sql.Identifier("s", key) for key in where.key_columns),
         distance=distance,
-        content=_content(where),
+        content=_content(where, as_owner),
         length=SNIPPET_CHARACTERS,
         chunk_no=sql.SQL("null::integer") if where.embedding_table is None else sql.Identifier("s", "chunk_no"),
         source=sql.Identifier(where.embedding_schema or where.schema, where.embedding_table or where.table),
@@ -129,11 +139,27 @@ def _statement(where: Target) -> sql.Composed:
     )
 
 
-def _content(where: Target) -> sql.Composable:
+def _content(where: Target, as_owner: bool) -> sql.Composable:
     if where.embedding_table is not None:
         return sql.Identifier("s", "chunk")
+    if where.content_function is not None and as_owner:
+        return sql.SQL("(select r.content from pgembedd.read(%(pipeline_id)s, array[{}]) r)").format(_key(where))
     if where.content_function is not None:
         # Stored by create_pipeline as a quoted, qualified name. A plain s would be a column of that name.
         return sql.SQL("{}(s.*)").format(sql.SQL(where.content_function))
     columns = [sql.Identifier("s", column) for column in where.content_columns or []]
     return sql.SQL("concat_ws(E'\\n\\n', {})").format(sql.SQL(", ").join(columns))
+
+
+def _key(where: Target) -> sql.Composable:
+    """The row's key as a message may have it: the bare value, or an object when it is composite.
+
+    Written by the output functions of its types, because a cast could be the owner's code, too.
+    """
+    written = sql.SQL("pg_catalog.to_jsonb(pg_catalog.format('%%s', {}))")
+    values = [written.format(sql.Identifier("s", name)) for name in where.key_columns]
+    if len(values) == 1:
+        return values[0]
+    named = zip(where.key_columns, values, strict=True)
+    parts = [sql.SQL("{}, {}").format(sql.Literal(name), value) for name, value in named]
+    return sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(parts))

@@ -137,6 +137,58 @@ see.""",
         ),
     ),
     Chapter(
+        "sql_embed",
+        "A question's vector inside a query",
+        """What pgembedd.embed() takes in a session that is open, next to the bare model for the same texts, each of
+them new; a search that orders indexed vectors by what it returns; and several sessions that ask at the
+same time, each with a connection of its own to open for every question.""",
+        (
+            Bars(
+                "percentiles",
+                "From the question to its vector",
+                "seconds",
+                r"(?P<label>.*), (?P<series>p\d+)",
+                "s",
+            ),
+        ),
+    ),
+    Chapter(
+        "http",
+        "Vectors over HTTP",
+        """One short question a request, over connections that send the next one as soon as they have the answer to the
+last: `pgembedd serve` at both of its endpoints, the bare session asked by as many threads, and the server that one
+writes in ten minutes, FastAPI and fastembed as they come. All with the same weights; vectors are checked. The client
+takes its share of the same cores. The processor time is that of the server's process alone.
+
+A question takes one core, so that several are answered at once without getting in each other's way. Somebody who
+asks alone could have the answer sooner with all cores at work on it, as fastembed's are.""",
+        (
+            Lines(
+                "rate",
+                "Requests answered",
+                "requests a second",
+                r"(?P<series>.*), (?P<x>\d+) connections?",
+                "requests/s",
+                x_axis="connections",
+            ),
+            Lines(
+                "cost",
+                "Processor time of a request",
+                "milliseconds a request",
+                r"(?P<series>.*), (?P<x>\d+) connections?",
+                "processor ms/request",
+                x_axis="connections",
+            ),
+            Bars(
+                "waits",
+                "From request to answer",
+                "seconds",
+                r"(?P<label>.*, \d+ connections?), (?P<series>p\d+)",
+                "s",
+            ),
+        ),
+    ),
+    Chapter(
         "fairness",
         "A small pipeline behind a large one",
         """Pipelines that share a queue share the worker: the rows of a small one are timed from their commit to the

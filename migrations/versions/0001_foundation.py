@@ -65,6 +65,7 @@ create table pgembedd.pipeline (
     created_indexes   text[] not null default '{}',
     enable_always     boolean not null default false,
     own_triggers      boolean not null default true,
+    triggers          boolean not null default true,
     shape             text,
     sweep_due_at      timestamptz not null default '-infinity',
     shadow_of         integer unique references pgembedd.pipeline,
@@ -86,6 +87,8 @@ comment on column pgembedd.pipeline.embedding_table is
     'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
 comment on column pgembedd.pipeline.own_triggers is
     'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
+comment on column pgembedd.pipeline.triggers is
+    'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 comment on column pgembedd.pipeline.shape is
     'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
 comment on column pgembedd.pipeline.shadow_of is
@@ -137,6 +140,15 @@ comment on table pgembedd.activity is
 comment on column pgembedd.activity.lag is
     'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 
+create table pgembedd.push (
+    only_row          boolean primary key default true check (only_row),
+    url               text not null,
+    token             text,
+    every             text not null
+);
+comment on table pgembedd.push is
+    'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: grant nothing on it.';
+
 create table pgembedd.sample (
     at                timestamptz not null default clock_timestamp(),
     pipeline_id       integer references pgembedd.pipeline on delete cascade,
@@ -170,6 +182,7 @@ create unlogged table pgembedd.question (
     embedding         real[],
     refusal           text
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+create index question_expires_at_idx on pgembedd.question (expires_at);
 comment on table pgembedd.question is
     'Texts that wait in embed() for their vectors, each until its caller has the answer.';
 comment on column pgembedd.question.taken_by is
@@ -217,6 +230,14 @@ begin
     loop
         execute format('drop trigger %I on %s', item.tgname, item.source);
     end loop;
+    for item in  -- what returns the rows of a view goes before it
+        select p.oid::regprocedure as function from pg_catalog.pg_proc p
+        join pg_catalog.pg_type t on t.oid = p.prorettype
+        join pg_catalog.pg_class c on c.oid = t.typrelid
+        where p.pronamespace = 'pgembedd'::regnamespace and c.relkind = 'v'
+    loop
+        execute format('drop function %s', item.function);
+    end loop;
     select string_agg(c.oid::regclass::text, ', ') into list
     from pg_catalog.pg_class c where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v';
     if list is not null then execute 'drop view ' || list; end if;
@@ -225,8 +246,8 @@ begin
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
 drop table pgembedd.question, pgembedd.loopback;
-drop table pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state, pgembedd.pipeline;
-drop table pgembedd.installation;
+drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state;
+drop table pgembedd.pipeline, pgembedd.installation;
 drop sequence pgembedd.worker_idle;
 drop schema pgembedd_code;
 """

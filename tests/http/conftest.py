@@ -1,11 +1,15 @@
-"""Roles for the tests of rights."""
+"""What tests of the endpoints work with that touch a database."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
+import structlog
+from structlog.typing import EventDict
 
+from tests.support.databases import Database
 from tests.support.roles import Roles, temporary_roles
 from worker.postgres import EmbeddedPostgres
 
@@ -15,3 +19,17 @@ def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
     """Makes roles; ask for it before a database, so that they are dropped after it."""
     with temporary_roles(server) as roles:
         yield roles
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[psycopg.Connection]:
+    """The user's own connection to the test's database, autocommit."""
+    with database.connect() as opened:
+        yield opened
+
+
+@pytest.fixture
+def log() -> Iterator[list[EventDict]]:
+    """What the service has logged, as events with fields."""
+    with structlog.testing.capture_logs() as events:
+        yield events

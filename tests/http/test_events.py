@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -24,6 +25,7 @@ from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 from worker.http import audience, stream
 from worker.model import Session
+from worker.observe import Observer
 
 LISTENS = """
     select count(*) from pg_stat_activity where datname = current_database() and application_name = 'pgembedd events'
@@ -54,9 +56,11 @@ class Stream:
         raise EOFError
 
     def event(self) -> dict[str, Any]:
-        """The next event, its word and its id in place."""
+        """The next event, its word and its id in place. Heartbeats keep the connection open, but not for ever."""
+        silence = 0
         while "event" not in (block := self.block()):
-            pass
+            silence += block.get("") == "heartbeat"
+            assert silence < 5, "nothing came"
         fields: dict[str, Any] = json.loads(block["data"])
         assert fields["event"] == block["event"]
         self.ids.append(block.get("id", ""))
@@ -187,6 +191,30 @@ def test_somebody_listens_only_while_there_is_a_reader(
             tell(connection, n=n)
             assert one.event()["n"] == other.event()["n"] == n
         eventually(lambda: value(connection, LISTENS) == 0)
+
+
+class Requests(Observer):
+    """Remembers how long each request took."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, int, float]] = []
+
+    def request_ended(self, _method: str, route: str, status: int, seconds: float, _traceparent: str | None) -> None:
+        """One is answered."""
+        self.ended.append((route, status, seconds))
+
+
+def test_a_stream_that_stays_open_is_no_slow_request(database: Database) -> None:
+    requests = Requests()
+    with serving(nothing, database.conninfo, observer=requests, http_heartbeat_s=0.5) as client:
+        asked_at = time.monotonic()
+        with following(client) as opened:
+            answer_s = time.monotonic() - asked_at
+            opened.block()
+        eventually(lambda: requests.ended)
+    ((route, status, seconds),) = requests.ended
+    assert (route, status) == ("/events", 200)
+    assert seconds <= answer_s
 
 
 def test_too_many_readers(database: Database) -> None:

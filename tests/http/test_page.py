@@ -267,3 +267,29 @@ def test_a_database_without_our_schema_says_so(empty_database: Database, model: 
 
     assert page.status_code == 503
     assert "pgembedd migrate" in text_of(page)
+
+
+@pytest.mark.parametrize(
+    "key", ["id bigint primary key", "id bigint, at timestamptz default now(), primary key (id, at)"]
+)
+def test_a_content_function_runs_with_the_rights_of_the_tables_owner(
+    roles: Roles, database: Database, model: Session, key: str
+) -> None:
+    owner = roles.make("author")
+    with database.connect() as connection:
+        connection.execute(f"create table notes ({key}, body text, embedding halfvec(384))")
+        connection.execute(f"alter table notes owner to {owner}")
+        connection.execute(
+            "create function note(notes) returns text language sql stable as $$select current_user || ' ' || $1.body$$"
+        )
+        connection.execute(
+            "select pgembedd.create_pipeline('notes', 'notes', content_function => 'note', model => 'all-MiniLM-L6-v2')"
+        )
+        connection.execute("insert into notes (id, body) values (1, 'wrote this')")
+        vector = model.run("wrote this").tolist()
+        connection.execute("update notes set embedding = %s::text::halfvec", [str(vector)])
+    with serving(only(model), database.conninfo) as client, Visitor(client.base_url) as visitor:
+        visitor.get()
+        found = text_of(visitor.post("/search", pipeline="notes", text="wrote this", limit="5"))
+
+    assert f"{owner} wrote this" in found

@@ -37,6 +37,7 @@ CREATE TABLE pgembedd.pipeline (
     created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
     enable_always boolean DEFAULT false NOT NULL,
     own_triggers boolean DEFAULT true NOT NULL,
+    triggers boolean DEFAULT true NOT NULL,
     shape text,
     sweep_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     shadow_of integer,
@@ -64,6 +65,7 @@ COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is p
 COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
 COMMENT ON COLUMN pgembedd.pipeline.index_due_at IS 'When the HNSW index is to be built at the latest; null when there is nothing to build.';
 COMMENT ON COLUMN pgembedd.pipeline.own_triggers IS 'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
+COMMENT ON COLUMN pgembedd.pipeline.triggers IS 'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 COMMENT ON COLUMN pgembedd.pipeline.shape IS 'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
 COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 CREATE FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) RETURNS void
@@ -118,6 +120,65 @@ begin
     end if;
     return lag;
 end $_$;
+CREATE FUNCTION pgembedd._admit(queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[], enqueued timestamp with time zone[]) RETURNS TABLE(msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    job record;
+    guest record;
+    refusal text;
+    traced integer := 0;
+begin
+    for job in
+        -- The usual message is ours and was never read before: it gets by without a call of a function.
+        select c.*, p.id as p_id, p.name, p.model, p.fingerprint, p.dimensions, p.state, p.max_attempts,
+               p.embedding_table, p.chunk_tokens, p.chunk_overlap, p.splitter,
+               c.read_ct - 1 - c.attempts - c.deferrals as deaths
+        from (
+            select r.*,
+                   case when r.message ? 'pipeline' and r.message ->> 'id' is not null then r.message ->> 'pipeline'
+                        else _claimed_for(r.message)::text end as named,
+                   case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
+                   case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
+                   case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
+            from unnest(msg_ids, read_cts, messages, notes, enqueued) as r(msg_id, read_ct, message, headers, enqueued_at)) c
+        left join pipeline p on p.id::text = c.named
+        order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
+    loop
+        if job.p_id is null then  -- a message of others may be the first of its kind
+            select (g.host).*, g.refusal into guest from _guest(queue, job.message) g;
+            refusal := guest.refusal;
+            job.p_id := guest.id; job.name := guest.name; job.model := guest.model; job.fingerprint := guest.fingerprint;
+            job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
+            job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
+        end if;
+        if job.p_id is null and refusal is null and job.deferrals < 100 then
+            perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
+        elsif job.p_id is null then
+            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
+                'It could not be registered for minutes, because others held what that takes.'), job.attempts);
+        elsif job.state <> 'running' then
+            perform _park(queue, job.msg_id);
+        elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
+            perform _bury(queue, job.msg_id, job.p_id, 'worker_died',
+                'The worker died each time it worked on this job alone.', job.alone + job.attempts);
+        else
+            msg_id := job.msg_id; read_ct := job.read_ct; id := job.message -> 'id'; pipeline_id := job.p_id;
+            pipeline := job.name; model := job.model; fingerprint := job.fingerprint;
+            dimensions := job.dimensions; suspect := job.deaths >= 2;
+            chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
+            chunk_overlap := job.chunk_overlap; splitter := job.splitter;
+            attempt := job.attempts + 1;
+            -- Whatever is there; who reads it judges it. Of a hundred jobs a claim: nobody looks at more.
+            traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
+            traced := traced + (traceparent is not null)::integer;
+            waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
+            return next;
+        end if;
+    end loop;
+end $$;
 CREATE FUNCTION pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -158,6 +219,14 @@ CREATE FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, ke
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$
     select round(avg(_share(_near(a, s.key, k, true), _near(b, s.key, k, true))), 3) from unnest(keys) as s(key)
+$$;
+CREATE FUNCTION pgembedd._agrees(posted jsonb, message jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select posted -> 'id' is not distinct from message -> 'id' and not exists (
+        select from unnest('{schema,table,contentFunction,embeddingColumn,pipeline}'::text[]) as f(name)
+        where posted ->> f.name is not null and posted -> f.name is distinct from message -> f.name)
 $$;
 CREATE FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) RETURNS boolean
     LANGUAGE plpgsql
@@ -218,7 +287,7 @@ declare
     attached integer := 0;
     prefix text := format('pgembedd_%s_', pipeline.id);
 begin
-    if not pipeline.own_triggers then return 0; end if;
+    if not (pipeline.own_triggers and pipeline.triggers) then return 0; end if;
     for relation in
         select pipeline.source union
         select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
@@ -294,11 +363,14 @@ begin
         into found_one from question q where q.id = $1;
         embedding := found_one.embedding;
         refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.' else found_one.refusal end;
-        exit when num_nonnulls(embedding, refusal) > 0;
-        if clock_timestamp() >= began + patience then
+        if num_nonnulls(embedding, refusal) > 0 then
+            delete from question q where q.id = $1;
+            exit;
+        elsif clock_timestamp() >= began + patience then
             hearers := _hearers();
             if hearers is null then
                 refusal := 'The worker ended before it answered, and no other one is connected: start one with `pgembedd run`.';
+                delete from question q where q.id = $1;
             elsif not found_one.taken_by = any (hearers) then
                 perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it
             end if;
@@ -561,6 +633,10 @@ begin
     elsif coalesce(made.on_update, '') not in ('keep', 'clear') then
         perform _refuse(format('on_update %s is not known.', coalesce(quote_literal(made.on_update), 'NULL')),
             'keep leaves the old vector in place until the new one is there; clear empties it at once.');
+    elsif not made.triggers and (made.on_update = 'clear' or made.enable_always) then
+        perform _refuse(format('%s is done by triggers, and this pipeline is to have none.',
+                case when made.enable_always then 'enable_always' else 'on_update => ''clear''' end),
+            'Leave out triggers => false, or this option.');
     elsif made.dimensions is null or made.dimensions not between 1 and (case made.vector_type when 'halfvec' then 4000 else 2000 end) then
         perform _refuse(format('%s dimensions cannot be indexed as %s.', coalesce(made.dimensions::text, 'NULL'), made.vector_type),
             'HNSW takes up to 4000 for halfvec and 2000 for vector.');
@@ -788,6 +864,27 @@ begin
     end if;
     perform _check_owner(made);
 end $$;
+CREATE FUNCTION pgembedd._check_webhook(change jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    missing text;
+begin
+    if jsonb_typeof(change) is distinct from 'object' then
+        perform _refuse('The webhook is not an object.', 'It has type, schema, table, record and old_record.');
+    elsif jsonb_typeof(change -> 'schema') is distinct from 'string' or jsonb_typeof(change -> 'table') is distinct from 'string' then
+        perform _refuse('The webhook does not name its table.', 'It has schema and table, both strings.');
+    elsif coalesce(change ->> 'type', '') not in ('INSERT', 'UPDATE', 'DELETE') then
+        perform _refuse('The type of the webhook is none of INSERT, UPDATE and DELETE.');
+    end if;
+    select string_agg(format('"%s"', r.name), ', ') into missing
+    from (values ('record', 'DELETE'), ('old_record', 'INSERT')) as r(name, without)
+    where r.without <> change ->> 'type' and jsonb_typeof(change -> r.name) is distinct from 'object';
+    if missing is not null then
+        perform _refuse(format('A webhook of type %s has %s, an object.', change ->> 'type', missing));
+    end if;
+end $$;
 CREATE FUNCTION pgembedd._check_when(index_when text, index_within interval) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -830,6 +927,34 @@ CREATE FUNCTION pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) RETURNS 
     where (s.atttypid, s.atttypmod) is distinct from (e.atttypid, e.atttypmod)
     order by k.nth limit 1
 $_$;
+CREATE FUNCTION pgembedd._claim_for_push(places integer, lease_s integer) RETURNS SETOF jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    lane record;
+    left_over integer := places;
+    ids bigint[];
+    wanted integer;
+begin
+    for lane in
+        select r.round, case r.round when 2 then l.backfill_queue else l.queue end as queue
+        from lanes() l cross join generate_series(1, 3) as r(round)
+        where to_regclass(_queue_table(case r.round when 2 then l.backfill_queue else l.queue end)) is not null
+        order by r.round, random()
+    loop
+        wanted := left_over - case lane.round when 1 then places / 4 else 0 end;
+        continue when wanted <= 0;
+        ids := array(select c.msg_id from claim(lane.queue, wanted, lease_s) c);
+        return query execute format($q$
+            update %1$s q set headers = pgembedd._with_notes(q.headers, jsonb_build_object(
+                'sent', q.read_ct, 'deferrals', pgembedd._note(q.headers, 'deferrals') + 1))
+            where q.msg_id = any ($1)
+            returning q.message || jsonb_build_object('jobId', q.msg_id, 'queue', %2$L, 'readCt', q.read_ct)
+            $q$, _queue_table(lane.queue), lane.queue) using ids;
+        left_over := left_over - cardinality(ids);
+    end loop;
+end $_$;
 CREATE FUNCTION pgembedd._claimed_for(message jsonb) RETURNS integer
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -1003,14 +1128,14 @@ begin
         name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
         embedding_table, embedding_table_name, chunk_tokens, chunk_overlap, splitter, formatting,
         model, dimensions, vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path,
-        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, own_triggers)
+        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, own_triggers, triggers)
     values (
         made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
         made.watch_columns, made.embedding_column, made.embedding_table, made.embedding_table_name, made.chunk_tokens,
         coalesce(made.chunk_overlap, 0), made.splitter, made.formatting, made.model, made.dimensions, made.vector_type, made.distance,
         made.on_update, made.queue, made.backfill_queue, made.max_attempts, made.search_path,
         made.m, made.ef_construction, made.index_name, made.index_due_at, coalesce(made.created_indexes, '{}'),
-        made.enable_always, coalesce(made.own_triggers, true))
+        made.enable_always, coalesce(made.own_triggers, true), coalesce(made.triggers, true))
     returning * into made;
     perform _regenerate(made);
     perform _propose_chunks(made);
@@ -1451,13 +1576,18 @@ CREATE FUNCTION pgembedd._forget_question(id uuid) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$ delete from question q where q.id = $1 $_$;
-CREATE FUNCTION pgembedd._forget_questions() RETURNS void
-    LANGUAGE sql
+CREATE FUNCTION pgembedd._forget_questions(since timestamp with time zone DEFAULT '-infinity'::timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
-    delete from question q where q.id in (
-        select f.id from question f where f.expires_at < clock_timestamp() for update skip locked)
-$$;
+declare
+    at_present timestamptz := clock_timestamp();
+begin
+    delete from question q using (
+        select f.id from question f where f.expires_at >= since and f.expires_at < at_present for update skip locked) f
+    where q.id = f.id;
+end $$;
 CREATE FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1508,7 +1638,7 @@ begin
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
-    if pipeline.own_triggers then
+    if pipeline.own_triggers and pipeline.triggers then
         perform _generate_triggers(pipeline);
         if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
         perform _attach(pipeline);
@@ -2660,6 +2790,18 @@ CREATE FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) RETURNS
         _key_record(pipeline.source, '$1'), _key_match(pipeline.source, 'o', 'k'), k)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $_$;
+CREATE FUNCTION pgembedd._net_is_here() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select exists (
+        select from pg_proc f join pg_roles r on r.oid = f.proowner
+        where f.oid = to_regprocedure('net.http_post(text, jsonb, jsonb, jsonb, integer)')
+          and (r.rolsuper or r.rolname = current_user or exists (
+               select from pg_depend d join pg_extension e on e.oid = d.refobjid
+               where d.classid = 'pg_proc'::regclass and d.objid = f.oid and d.refclassid = 'pg_extension'::regclass
+                 and d.deptype = 'e' and e.extname = 'pg_net')))
+$$;
 CREATE FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean DEFAULT false) RETURNS SETOF jsonb
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2854,6 +2996,16 @@ begin
     values (id, model, fingerprint, kind, content, clock_timestamp() + timeout);
     perform pg_notify('pgembedd_questions', '');
 end $$;
+CREATE FUNCTION pgembedd._posted(jobs jsonb) RETURNS TABLE(n bigint, job jsonb, queue text, msg_id bigint, read_ct integer, problem text)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select j.n, j.job, coalesce(j.job ->> 'queue', 'embedding_jobs'), _whole(j.job -> 'jobId', 9223372036854775807),
+           case when coalesce(j.job -> 'readCt', 'null') <> 'null' then coalesce(_whole(j.job -> 'readCt', 2147483647), -1)::integer end,
+           case when _whole(j.job -> 'jobId', 9223372036854775807) is null
+                then 'This is no job: it has no jobId, or one that is no whole number.' end
+    from jsonb_array_elements(jobs) with ordinality as j(job, n)
+$$;
 CREATE FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2932,6 +3084,37 @@ begin
 exception when others then
     raise notice 'The content of % could not be looked at: %', made.source, sqlerrm;
 end $_$;
+CREATE FUNCTION pgembedd._pushed_state(queue text, msg_id bigint, posted jsonb, taken boolean, OUT state text, OUT reason text) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+declare
+    one record;
+begin
+    execute format('select q.vt, q.read_ct, q.message, q.headers from %s q where q.msg_id = $1', _queue_table(queue))
+        into one using msg_id;
+    state := 'failed';
+    if one.vt is null then
+        if exists (select from dead_letter d where d.queue = _pushed_state.queue and d.key is not distinct from posted -> 'id'
+                   and _agrees(posted, d.message)) then
+            reason := 'It was given up: see pgembedd.failures.';
+        else
+            state := 'done';  -- somebody did it, or nobody wants it any more
+        end if;
+    elsif not _agrees(posted, one.message) then
+        reason := 'The message of this jobId is about something else than what was posted.';
+    elsif one.vt = 'infinity' then
+        reason := 'Its pipeline does not run; the job waits in the queue for pgembedd.resume().';
+    elsif _note(one.headers, 'answered') = one.read_ct and one.read_ct > 0 then
+        reason := 'It waits in the queue for its next attempt.';
+    elsif taken then
+        state := 'claimed';
+    elsif one.read_ct = 0 then
+        reason := 'It is not due yet.';
+    else
+        reason := 'Another request or worker has claimed it.';
+    end if;
+end $_$;
 CREATE FUNCTION pgembedd._put_question(question pgembedd.question, timeout interval) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -2954,8 +3137,10 @@ begin
                 question.id, least(interval '200 ms', deadline - clock_timestamp()));
             exit when num_nonnulls(answer.embedding, answer.refusal) > 0 or clock_timestamp() >= deadline;
         end loop;
-        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, format('select pgembedd._forget_question(%L)', question.id);
+        if num_nonnulls(answer.embedding, answer.refusal) = 0 then
+            execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+            using line, format('select pgembedd._forget_question(%L)', question.id);
+        end if;
         perform _disconnect(line);
     exception when query_canceled or others then
         perform _disconnect(line), _take_back(question.id);
@@ -3481,6 +3666,42 @@ begin
         execute statement;
     end loop;
 end $_$;
+CREATE FUNCTION pgembedd._schedule_push() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    target pgembedd.push;
+    job record;
+    command constant text := 'select pgembedd.process_embeddings()';
+begin
+    select p.* into target from push p;
+    if to_regclass('cron.job') is null or to_regprocedure('cron.schedule(text, text, text)') is null then
+        return case
+            when target.url is null then 'Nothing is pushed.'
+            when not _net_is_here() then 'Nothing is pushed yet: neither pg_net nor pg_cron is in this database. CREATE EXTENSION both, then run `pgembedd migrate`.'
+            else 'Nothing is scheduled: pg_cron is not in this database. CREATE EXTENSION pg_cron and run `pgembedd migrate`, or have '
+                 'pgembedd.process_embeddings() called by a schedule of yours.' end;
+    end if;
+    for job in select j.jobid, j.username from cron.job j where j.jobname = 'pgembedd-push' and j.database = current_database() loop
+        if target.url is null or not _net_is_here() then
+            perform cron.unschedule(job.jobid);
+        else
+            perform cron.alter_job(job.jobid, schedule => target.every, command => command);
+        end if;
+    end loop;
+    if target.url is null then
+        return 'Nothing is pushed.';
+    elsif not _net_is_here() then
+        return 'Nothing is pushed yet: pg_net is not in this database. CREATE EXTENSION pg_net, then run `pgembedd migrate`.';
+    elsif job is null then
+        perform cron.schedule('pgembedd-push', target.every, command);
+    end if;
+    return format('pg_cron posts waiting jobs to %s (%s).', target.url, target.every);
+exception when insufficient_privilege then
+    return format('Nothing is scheduled: %s may not use pg_cron here. Have somebody who may call: select cron.schedule(''pgembedd-push'', %L, %L).',
+        quote_ident(current_user), coalesce(target.every, '10 seconds'), command);
+end $$;
 CREATE FUNCTION pgembedd._scram(password text) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -3702,17 +3923,17 @@ CREATE FUNCTION pgembedd._tables(made pgembedd.pipeline) RETURNS SETOF regclass
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select _target(made) union select t.relid from pg_partition_tree(_target(made)) t $$;
-CREATE FUNCTION pgembedd._take(queue text, chosen text) RETURNS text
+CREATE FUNCTION pgembedd._take(queue text, chosen text, noting text DEFAULT ''::text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $_$
     select format($q$
-        update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s where m.msg_id = any (array(%s))
+        update %s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%s%s where m.msg_id = any (array(%s))
         returning m.msg_id, m.read_ct, m.message, m.headers, m.enqueued_at
         $q$, _queue_table(queue), case when exists (
                 select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
                 and a.attname = 'last_read_at' and not a.attisdropped)
-            then ', last_read_at = clock_timestamp()' end, chosen)
+            then ', last_read_at = clock_timestamp()' end, noting, chosen)
 $_$;
 CREATE FUNCTION pgembedd._take_back(id uuid) RETURNS void
     LANGUAGE plpgsql
@@ -3738,6 +3959,29 @@ begin
     return query execute _take(queue, format($q$
         select q.msg_id from %s q where q.vt <= clock_timestamp() order by q.msg_id limit $2 for update skip locked
         $q$, _queue_table(queue))) using make_interval(secs => lease_s), qty;
+end $_$;
+CREATE FUNCTION pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+begin
+    return query execute _take(queue, format($q$
+        select q.msg_id from %s q
+        where q.msg_id = any ($2) and q.vt < 'infinity'
+          and (q.vt <= clock_timestamp() or q.read_ct > 0 and q.read_ct not in (
+               pgembedd._note(q.headers, 'answered'), pgembedd._note(q.headers, 'taken')))
+          and exists (select from pgembedd._posted($3) p
+                      where p.msg_id = q.msg_id and coalesce(p.read_ct, q.read_ct) = q.read_ct
+                        and pgembedd._agrees(p.job, q.message))
+        order by q.msg_id for update skip locked
+        $q$, _queue_table(queue)),
+        -- No worker died of the reads in between: they were made to be posted.
+        $q$, headers = pgembedd._with_notes(m.headers, jsonb_build_object('taken', m.read_ct + 1, 'deferrals',
+            pgembedd._note(m.headers, 'deferrals') + greatest(0, least(
+                m.read_ct - pgembedd._note(m.headers, 'attempts') - pgembedd._note(m.headers, 'deferrals'),
+                m.read_ct - greatest(pgembedd._note(m.headers, 'answered'), pgembedd._note(m.headers, 'sent'),
+                                     pgembedd._note(m.headers, 'taken'))))))$q$)
+    using make_interval(secs => lease_s), array(select p.msg_id from _posted(jobs) p where p.msg_id is not null), jobs;
 end $_$;
 CREATE FUNCTION pgembedd._take_sample() RETURNS void
     LANGUAGE plpgsql
@@ -3978,6 +4222,18 @@ begin
                 where p.index_due_at is not null and j.jobname = format('pgembedd-index-%s', p.id)) $q$;
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._unwatched(pipeline pgembedd.pipeline, change jsonb) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+    select change ->> 'type' = 'UPDATE' and cardinality(pipeline.watch_columns) > 0
+       and not exists (
+           select from unnest(pipeline.watch_columns || pipeline.key_columns) as c(name)
+           where (change -> 'record' -> c.name)::text is distinct from (change -> 'old_record' -> c.name)::text
+              or not change -> 'record' ? c.name)
+       and (pipeline.embedding_column is null or coalesce(change -> 'record' -> pipeline.embedding_column, 'null') <> 'null'
+            or coalesce(change -> 'old_record' -> pipeline.embedding_column, 'null') = 'null')
+$$;
 CREATE FUNCTION pgembedd._vector_column(pipeline pgembedd.pipeline) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4094,6 +4350,40 @@ CREATE FUNCTION pgembedd._watchable_columns(source regclass) RETURNS text[]
         select from pg_depend d join pg_extension e on e.oid = d.refobjid
         where d.classid = 'pg_type'::regclass and d.objid = a.atttypid and d.deptype = 'e' and e.extname = 'vector')
 $$;
+CREATE FUNCTION pgembedd._webhook_key(pipeline pgembedd.pipeline, change jsonb, which text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    missing text;
+    given jsonb;
+    key jsonb;
+begin
+    select string_agg(format('"%s"', k), ', ') filter (where coalesce(change -> which -> k, 'null') = 'null'),
+           jsonb_object_agg(k, change -> which -> k)
+        into missing, given from unnest(pipeline.key_columns) as k;
+    if missing is not null then
+        perform _refuse(format('The %s of the webhook has no %s, which is in the primary key of %s.', which, missing, pipeline.source_name),
+            'Have the webhook send the whole row.');
+    end if;
+    begin
+        key := _ask(pipeline, format('select %s from pg_catalog.jsonb_to_record(%L::pg_catalog.jsonb) as k(%s)',
+            _key_json(pipeline.source, 'k'), given,
+            (select string_agg(format('%I %s', k.name, k.type), ', ') from _key_columns(pipeline.source) k)));
+    exception when data_exception or integrity_constraint_violation or raise_exception then key := null;
+    end;
+    if key is null then
+        perform _refuse(format('The %s of the webhook has a key that no row of %s can have.', which, pipeline.source_name));
+    end if;
+    return key;
+end $$;
+CREATE FUNCTION pgembedd._whole(value jsonb, most numeric) RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when jsonb_typeof(value) = 'number' then
+        case when value::numeric between 0 and most and value::numeric = trunc(value::numeric) then value::numeric::bigint end end
+$$;
 CREATE FUNCTION pgembedd._with_notes(headers jsonb, notes jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4107,7 +4397,7 @@ CREATE FUNCTION pgembedd._worker_functions() RETURNS SETOF regprocedure
     AS $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
-      and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
+      and f.proname in ('claim', 'claim_pushed', 'claim_changed', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
                         'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
                         'answer_questions', 'decline_question')
 $$;
@@ -4195,62 +4485,112 @@ CREATE FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s 
     AS $$
 #variable_conflict use_column
 declare
-    job record;
-    guest record;
-    refusal text;
-    traced integer := 0;
+    msg_ids bigint[];
+    read_cts integer[];
+    messages jsonb[];
+    notes jsonb[];
+    enqueued timestamptz[];
 begin
     if to_regclass(_queue_table(queue)) is null then
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
             hint = 'Run `pgembedd migrate`: it makes the queues of all pipelines.';
     end if;
-    for job in
-        -- The usual message is ours and was never read before: it gets by without a call of a function.
-        select c.*, p.id as p_id, p.name, p.model, p.fingerprint, p.dimensions, p.state, p.max_attempts,
-               p.embedding_table, p.chunk_tokens, p.chunk_overlap, p.splitter,
-               c.read_ct - 1 - c.attempts - c.deferrals as deaths
-        from (
-            select r.*,
-                   case when r.message ? 'pipeline' and r.message ->> 'id' is not null then r.message ->> 'pipeline'
-                        else _claimed_for(r.message)::text end as named,
-                   case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
-                   case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
-                   case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
-            from _read_queue(queue, qty, lease_s, poll_s) r) c
-        left join pipeline p on p.id::text = c.named
-        order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
+    select array_agg(r.msg_id), array_agg(r.read_ct), array_agg(r.message), array_agg(r.headers), array_agg(r.enqueued_at)
+        into msg_ids, read_cts, messages, notes, enqueued from _read_queue(queue, qty, lease_s, poll_s) r;
+    return query select a.* from _admit(queue, msg_ids, read_cts, messages, notes, enqueued) a;
+end $$;
+CREATE FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) RETURNS TABLE(subject text, n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    SET lock_timeout TO '2s'
+    AS $_$
+#variable_conflict use_column
+declare
+    one pgembedd.pipeline;
+    key jsonb;
+    job_id bigint;
+    jobs jsonb := '[]';
+    subjects text[] := '{}';
+    idle text[] := '{}';
+begin
+    perform _check_webhook(change);
+    for one in
+        select p.* from pipeline p join pg_class c on p.source in (c.oid, pg_partition_root(c.oid))
+        join pg_namespace s on s.oid = c.relnamespace
+        where c.relname = change ->> 'table' and s.nspname = change ->> 'schema' order by p.id
     loop
-        if job.p_id is null then  -- a message of others may be the first of its kind
-            select (g.host).*, g.refusal into guest from _guest(queue, job.message) g;
-            refusal := guest.refusal;
-            job.p_id := guest.id; job.name := guest.name; job.model := guest.model; job.fingerprint := guest.fingerprint;
-            job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
-            job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
+        if _unwatched(one, change) then
+            idle := idle || one.name;
+            continue;
         end if;
-        if job.p_id is null and refusal is null and job.deferrals < 100 then
-            perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
-        elsif job.p_id is null then
-            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
-                'It could not be registered for minutes, because others held what that takes.'), job.attempts);
-        elsif job.state <> 'running' then
-            perform _park(queue, job.msg_id);
-        elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
-            perform _bury(queue, job.msg_id, job.p_id, 'worker_died',
-                'The worker died each time it worked on this job alone.', job.alone + job.attempts);
-        else
-            msg_id := job.msg_id; read_ct := job.read_ct; id := job.message -> 'id'; pipeline_id := job.p_id;
-            pipeline := job.name; model := job.model; fingerprint := job.fingerprint;
-            dimensions := job.dimensions; suspect := job.deaths >= 2;
-            chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
-            chunk_overlap := job.chunk_overlap; splitter := job.splitter;
-            attempt := job.attempts + 1;
-            -- Whatever is there; who reads it judges it. Of a hundred jobs a claim: nobody looks at more.
-            traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
-            traced := traced + (traceparent is not null)::integer;
-            waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
-            return next;
-        end if;
+        continue when to_regclass(_queue_table(one.queue)) is null;
+        for key in
+            select distinct _webhook_key(one, change, r.name)
+            from unnest(case change ->> 'type' when 'INSERT' then '{record}' when 'DELETE' then '{old_record}'
+                        else '{record,old_record}'::text[] end) as r(name)
+        loop
+            execute _enqueue(one, one.queue, 'i.id', '(select $1 as id) i') || ' returning msg_id' into job_id using key;
+            jobs := jobs || jsonb_build_object('jobId', job_id, 'queue', one.queue, 'readCt', 0, 'id', key);
+            subjects := subjects || one.name;
+        end loop;
     end loop;
+    return query
+        select i.name, null::bigint, 'skipped', 'No watched column changed.', null, null::bigint, null::integer, null::jsonb,
+               null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
+               null, null::double precision, null::integer
+        from unnest(idle) as i(name);
+    if lease_s is null then
+        perform _wake(w.queue) from (select distinct j ->> 'queue' as queue from jsonb_array_elements(jobs) j) w;
+        return query
+            select subjects[j.n], j.n, 'queued', null, j.job ->> 'queue', (j.job ->> 'jobId')::bigint, null::integer, null::jsonb,
+                   null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
+                   null, null::double precision, null::integer
+            from jsonb_array_elements(jobs) with ordinality as j(job, n);
+    else
+        return query select subjects[c.n], c.* from claim_pushed(jobs, lease_s) c;
+    end if;
+end $_$;
+CREATE FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) RETURNS TABLE(n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    ours text[] := array(
+        select a.queue from (select l.queue from lanes() l union select l.backfill_queue from lanes() l) a
+        where to_regclass(_queue_table(a.queue)) is not null);
+    lane record;
+    msg_ids bigint[];
+    read_cts integer[];
+    messages jsonb[];
+    notes jsonb[];
+    enqueued timestamptz[];
+begin
+    if jsonb_typeof(jobs) is distinct from 'array' then
+        perform _refuse('The jobs are not an array.', 'Post what process_embeddings() posts.');
+    end if;
+    for lane in
+        select p.queue as name, jsonb_agg(p.job order by p.n) as jobs, array_agg(p.n order by p.n) as ns
+        from _posted(jobs) p where p.problem is null and p.queue = any (ours) group by p.queue order by p.queue
+    loop
+        select array_agg(t.msg_id), array_agg(t.read_ct), array_agg(t.message), array_agg(t.headers), array_agg(t.enqueued_at)
+            into msg_ids, read_cts, messages, notes, enqueued from _take_pushed(lane.name, lane.jobs, lease_s) t;
+        return query
+            select null::bigint, 'claimed', null, lane.name, a.*
+            from _admit(lane.name, msg_ids, read_cts, messages, notes, enqueued) a;
+        return query
+            select lane.ns[p.n], w.state, w.reason, lane.name, p.msg_id, null::integer, null::jsonb, null::integer,
+                   null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null, null,
+                   null::double precision, null::integer
+            from _posted(lane.jobs) p cross join lateral _pushed_state(lane.name, p.msg_id, p.job, coalesce(p.msg_id = any (msg_ids), false)) w;
+    end loop;
+    return query
+        select p.n, 'failed', coalesce(p.problem, 'No pipeline has a queue of this name.'), p.queue, p.msg_id, null::integer,
+               null::jsonb, null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer,
+               null::integer, null, null, null::double precision, null::integer
+        from _posted(jobs) p where p.problem is not null or p.queue <> all (ours);
 end $$;
 CREATE FUNCTION pgembedd.compare_models(name text, sample integer DEFAULT 20, k integer DEFAULT 10) RETURNS TABLE(pipeline text, model text, rows_embedded bigint, rows_missing bigint, index text, recall numeric, agreement numeric)
     LANGUAGE plpgsql
@@ -4286,7 +4626,7 @@ begin
     end loop;
 end $_$;
 COMMENT ON FUNCTION pgembedd.compare_models(name text, sample integer, k integer) IS 'Both sides of a change of model: coverage, and for a sample of rows how many of the k nearest the index finds, and how many agree.';
-CREATE FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[] DEFAULT NULL::text[], content_function text DEFAULT NULL::text, embedding_column text DEFAULT NULL::text, model text DEFAULT 'gte-small'::text, dimensions integer DEFAULT 384, vector_type text DEFAULT 'halfvec'::text, distance text DEFAULT 'cosine'::text, watch_columns text[] DEFAULT NULL::text[], on_update text DEFAULT 'keep'::text, backfill boolean DEFAULT true, queue text DEFAULT 'embedding_jobs'::text, max_attempts integer DEFAULT 5, create_index boolean DEFAULT true, m integer DEFAULT 16, ef_construction integer DEFAULT 64, index_when text DEFAULT 'auto'::text, index_within interval DEFAULT '1 day'::interval, embedding_table text DEFAULT NULL::text, chunk_tokens integer DEFAULT NULL::integer, chunk_overlap integer DEFAULT NULL::integer, splitter text DEFAULT 'text'::text, formatting text DEFAULT NULL::text, adopt boolean DEFAULT NULL::boolean, enable_always boolean DEFAULT false) RETURNS bigint
+CREATE FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[] DEFAULT NULL::text[], content_function text DEFAULT NULL::text, embedding_column text DEFAULT NULL::text, model text DEFAULT 'gte-small'::text, dimensions integer DEFAULT 384, vector_type text DEFAULT 'halfvec'::text, distance text DEFAULT 'cosine'::text, watch_columns text[] DEFAULT NULL::text[], on_update text DEFAULT 'keep'::text, backfill boolean DEFAULT true, queue text DEFAULT 'embedding_jobs'::text, max_attempts integer DEFAULT 5, create_index boolean DEFAULT true, m integer DEFAULT 16, ef_construction integer DEFAULT 64, index_when text DEFAULT 'auto'::text, index_within interval DEFAULT '1 day'::interval, embedding_table text DEFAULT NULL::text, chunk_tokens integer DEFAULT NULL::integer, chunk_overlap integer DEFAULT NULL::integer, splitter text DEFAULT 'text'::text, formatting text DEFAULT NULL::text, adopt boolean DEFAULT NULL::boolean, enable_always boolean DEFAULT false, triggers boolean DEFAULT true) RETURNS bigint
     LANGUAGE plpgsql
     AS $$
 declare
@@ -4311,6 +4651,7 @@ begin
     made.splitter := splitter;
     made.formatting := formatting;
     made.enable_always := coalesce(enable_always, false);
+    made.triggers := coalesce(triggers, true);
     made.model := model;
     made.dimensions := dimensions;
     made.vector_type := vector_type;
@@ -4324,7 +4665,7 @@ begin
     return pgembedd._create_pipeline(made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within,
                                     adopt);
 end $$;
-COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
+COMMENT ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean, triggers boolean) IS 'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
 CREATE FUNCTION pgembedd.decline_question(id uuid, reason text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4705,79 +5046,11 @@ CREATE FUNCTION pgembedd.models() RETURNS TABLE(pipeline_id integer, pipeline te
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     AS $$ select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id $$;
-CREATE TABLE pgembedd.activity (
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    pipeline_id integer NOT NULL,
-    written integer NOT NULL,
-    cleared integer NOT NULL,
-    unchanged integer NOT NULL,
-    gone integer NOT NULL,
-    lag interval
-);
-COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
-COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
-CREATE TABLE pgembedd.row_state (
-    pipeline_id integer NOT NULL,
-    key jsonb NOT NULL,
-    state text NOT NULL,
-    dropped_tokens integer,
-    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
-);
-COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
-CREATE VIEW pgembedd.status AS
- SELECT p.name AS pipeline,
-        CASE
-            WHEN pgembedd._exists(p.source) THEN (p.source)::text
-            ELSE p.source_name
-        END AS source,
-    COALESCE(p.embedding_column,
-        CASE
-            WHEN pgembedd._exists(p.embedding_table) THEN (p.embedding_table)::text
-            ELSE p.embedding_table_name
-        END) AS destination,
-    p.model,
-    p.fingerprint,
-    p.state,
-    p.state_reason AS reason,
-    (COALESCE(q.fresh, (0)::numeric))::bigint AS queued,
-    (COALESCE(q.backfill, (0)::numeric))::bigint AS backfill,
-    (clock_timestamp() - q.oldest) AS oldest_age,
-    (COALESCE(q.failing, (0)::numeric))::bigint AS failing,
-    COALESCE(r.dead, (0)::bigint) AS dead,
-    COALESCE(r.blank, (0)::bigint) AS blank,
-    COALESCE(r.truncated, (0)::bigint) AS truncated,
-    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
-    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
-    a.lag,
-    pgembedd._index_state(p.*) AS index,
-    p.index_due_at
-   FROM (((pgembedd.pipeline p
-     LEFT JOIN ( SELECT _queued.pipeline_id,
-            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'fresh'::text)) AS fresh,
-            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'backfill'::text)) AS backfill,
-            sum(_queued.failing) AS failing,
-            min(_queued.oldest) AS oldest
-           FROM pgembedd._queued() _queued(pipeline_id, lane, queued, failing, oldest)
-          GROUP BY _queued.pipeline_id) q ON ((q.pipeline_id = p.id)))
-     LEFT JOIN ( SELECT row_state.pipeline_id,
-            count(*) FILTER (WHERE (row_state.state = 'dead'::text)) AS dead,
-            count(*) FILTER (WHERE (row_state.state = 'blank'::text)) AS blank,
-            count(*) FILTER (WHERE (row_state.state = 'truncated'::text)) AS truncated
-           FROM pgembedd.row_state
-          GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
-     LEFT JOIN ( SELECT activity.pipeline_id,
-            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
-            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
-           FROM pgembedd.activity
-          WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
-          GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
-COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
-CREATE FUNCTION pgembedd.overview() RETURNS SETOF pgembedd.status
+CREATE FUNCTION pgembedd.overview() RETURNS TABLE(pipeline text, source text, destination text, model text, fingerprint text, state text, reason text, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint, blank bigint, truncated bigint, rows_per_minute numeric, coverage numeric, lag interval, index text, index_due_at timestamp with time zone, triggers boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
     SET row_security TO 'off'
-    AS $$ select * from pgembedd.status $$;
+    AS $$ select s.* from pgembedd.status s $$;
 COMMENT ON FUNCTION pgembedd.overview() IS 'What the view status shows, for a role that was named with grant_operator().';
 CREATE FUNCTION pgembedd.pause(name text) RETURNS void
     LANGUAGE plpgsql
@@ -4803,6 +5076,34 @@ begin
     select p.fingerprint into pinned from pipeline p where p.id = pin_model.pipeline_id;
     return pinned;
 end $$;
+CREATE FUNCTION pgembedd.process_embeddings(batch_size integer DEFAULT 10, max_requests integer DEFAULT 10, timeout_milliseconds integer DEFAULT ((5 * 60) * 1000)) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $$
+declare
+    target pgembedd.push;
+    jobs jsonb;
+begin
+    select p.* into target from push p;
+    if target.url is null then
+        perform _refuse('There is no URL to push jobs to.', 'Name one: select pgembedd.set_push(''https://…/functions/v1/embed'').');
+    elsif not _net_is_here() then
+        perform _refuse('pg_net is not installed in this database.', 'CREATE EXTENSION pg_net; or run workers that pull: `pgembedd run`.');
+    elsif batch_size is null or batch_size not between 1 and 1000 or max_requests is null or max_requests not between 1 and 1000 then
+        perform _refuse(format('%s requests of %s jobs are not to be had.', coalesce(max_requests::text, 'NULL'), coalesce(batch_size::text, 'NULL')),
+            'Take 1 to 1000 of each.');
+    elsif timeout_milliseconds is null or timeout_milliseconds < 1000 then
+        perform _refuse(format('%s milliseconds are too short a time.', coalesce(timeout_milliseconds::text, 'NULL')), 'Take 1000 or more.');
+    end if;
+    select jsonb_agg(j) into jobs from _claim_for_push(batch_size * max_requests, timeout_milliseconds / 1000) j;
+    perform net.http_post(
+        url => target.url, body => b.batch, timeout_milliseconds => process_embeddings.timeout_milliseconds,
+        headers => jsonb_strip_nulls(jsonb_build_object('Content-Type', 'application/json', 'Authorization', 'Bearer ' || target.token)))
+    from (select jsonb_agg(j.job order by j.nth) as batch from jsonb_array_elements(jobs) with ordinality as j(job, nth)
+          group by (j.nth - 1) / batch_size order by (j.nth - 1) / batch_size) b;
+    return coalesce(jsonb_array_length(jobs), 0);
+end $$;
+COMMENT ON FUNCTION pgembedd.process_embeddings(batch_size integer, max_requests integer, timeout_milliseconds integer) IS 'Post waiting jobs to the URL of set_push(), in batches, through pg_net. Returns how many.';
 CREATE FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) RETURNS TABLE(n bigint, state text, content text, hash bytea)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4994,6 +5295,29 @@ begin
         perform setval('pgembedd.worker_idle', idle::integer);
     end if;
 end $$;
+CREATE FUNCTION pgembedd.set_push(url text, token text DEFAULT NULL::text, every text DEFAULT '10 seconds'::text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    AS $_$
+begin
+    if url is null then
+        delete from push;
+        return _schedule_push();
+    elsif url !~ '^https?://[^/\s]+(/\S*)?$' then
+        perform _refuse(format('%s is not the URL of an endpoint.', quote_literal(url)), 'Write https://host/functions/v1/embed.');
+    elsif url ~ '^https?://[^/]*@' then
+        perform _refuse('The URL holds a password.', 'Give it as token, which only the owner can read.');
+    elsif token collate "C" ~ '[^!-~]' or token = '' then
+        perform _refuse('The token has a character that no header may have, or none at all.', 'Take letters, digits and signs.');
+    elsif every is null or every !~ '^([1-9]|[1-5][0-9]) seconds?$' and every !~ '^\S+( \S+){4}$' then
+        perform _refuse(format('%s is no schedule of pg_cron.', coalesce(quote_literal(every), 'NULL')),
+            'Take ''10 seconds'' (1 to 59), or five fields as in ''* * * * *''.');
+    end if;
+    insert into push (url, token, every) values (set_push.url, set_push.token, set_push.every)
+    on conflict (only_row) do update set url = excluded.url, token = excluded.token, every = excluded.every;
+    return _schedule_push();
+end $_$;
+COMMENT ON FUNCTION pgembedd.set_push(url text, token text, every text) IS 'Post jobs to this URL from now on, as often as `every` says; null: no more. Returns how that stands, in a sentence.';
 CREATE FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -5168,18 +5492,21 @@ COMMENT ON FUNCTION pgembedd.switch(name text, force boolean) IS 'Put the vector
 CREATE FUNCTION pgembedd.take_questions(at_most integer DEFAULT 8) RETURNS TABLE(id uuid, model text, fingerprint text, known boolean, kind text, content text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
+declare
+    at_present timestamptz := clock_timestamp();
 begin
-    perform _forget_questions();
+    perform _forget_questions(at_present - interval '10 s');
     return query
-        update question q set taken_by = pg_backend_pid()
-        where q.id in (
+        with picked as materialized (
             select f.id from question f
-            where f.embedding is null and f.refusal is null and f.expires_at > clock_timestamp()
+            where f.expires_at > at_present and f.embedding is null and f.refusal is null
               and (f.taken_by is null or not f.taken_by = any (_hearers()))
               and not pg_backend_pid() = any (f.declined_by)
             order by f.asked_at limit at_most for update skip locked)
+        update question q set taken_by = pg_backend_pid() from picked where q.id = picked.id
         returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model), q.kind, q.content;
 end $$;
 COMMENT ON FUNCTION pgembedd.take_questions(at_most integer) IS 'Texts that wait in pgembedd.embed() for their vectors; at most so many.';
@@ -5265,6 +5592,17 @@ begin
     call pgembedd._wait_for_row(name, pgembedd._key_from_text(pgembedd._pipeline(name), id), timeout);
 end $$;
 COMMENT ON PROCEDURE pgembedd.wait_for(IN name text, IN id text, IN timeout interval) IS 'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
+CREATE TABLE pgembedd.activity (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    pipeline_id integer NOT NULL,
+    written integer NOT NULL,
+    cleared integer NOT NULL,
+    unchanged integer NOT NULL,
+    gone integer NOT NULL,
+    lag interval
+);
+COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 CREATE TABLE pgembedd.dead_letter (
     id bigint NOT NULL,
     pipeline_id integer,
@@ -5323,6 +5661,23 @@ ALTER TABLE pgembedd.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE pgembedd.push (
+    only_row boolean DEFAULT true NOT NULL,
+    url text NOT NULL,
+    token text,
+    every text NOT NULL,
+    CONSTRAINT push_only_row_check CHECK (only_row)
+);
+COMMENT ON TABLE pgembedd.push IS 'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: grant nothing on it.';
+CREATE TABLE pgembedd.row_state (
+    pipeline_id integer NOT NULL,
+    key jsonb NOT NULL,
+    state text NOT NULL,
+    dropped_tokens integer,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
+);
+COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
 CREATE TABLE pgembedd.sample (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer,
@@ -5338,6 +5693,55 @@ COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
+CREATE VIEW pgembedd.status AS
+ SELECT p.name AS pipeline,
+        CASE
+            WHEN pgembedd._exists(p.source) THEN (p.source)::text
+            ELSE p.source_name
+        END AS source,
+    COALESCE(p.embedding_column,
+        CASE
+            WHEN pgembedd._exists(p.embedding_table) THEN (p.embedding_table)::text
+            ELSE p.embedding_table_name
+        END) AS destination,
+    p.model,
+    p.fingerprint,
+    p.state,
+    p.state_reason AS reason,
+    (COALESCE(q.fresh, (0)::numeric))::bigint AS queued,
+    (COALESCE(q.backfill, (0)::numeric))::bigint AS backfill,
+    (clock_timestamp() - q.oldest) AS oldest_age,
+    (COALESCE(q.failing, (0)::numeric))::bigint AS failing,
+    COALESCE(r.dead, (0)::bigint) AS dead,
+    COALESCE(r.blank, (0)::bigint) AS blank,
+    COALESCE(r.truncated, (0)::bigint) AS truncated,
+    round(((COALESCE(a.rows, (0)::bigint))::numeric / 5.0), 1) AS rows_per_minute,
+    pgembedd._coverage(p.*, (((COALESCE(q.fresh, (0)::numeric) + COALESCE(q.backfill, (0)::numeric)) + (COALESCE(r.dead, (0)::bigint))::numeric))::bigint) AS coverage,
+    a.lag,
+    pgembedd._index_state(p.*) AS index,
+    p.index_due_at,
+    (p.own_triggers AND p.triggers) AS triggers
+   FROM (((pgembedd.pipeline p
+     LEFT JOIN ( SELECT _queued.pipeline_id,
+            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'fresh'::text)) AS fresh,
+            sum(_queued.queued) FILTER (WHERE (_queued.lane = 'backfill'::text)) AS backfill,
+            sum(_queued.failing) AS failing,
+            min(_queued.oldest) AS oldest
+           FROM pgembedd._queued() _queued(pipeline_id, lane, queued, failing, oldest)
+          GROUP BY _queued.pipeline_id) q ON ((q.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT row_state.pipeline_id,
+            count(*) FILTER (WHERE (row_state.state = 'dead'::text)) AS dead,
+            count(*) FILTER (WHERE (row_state.state = 'blank'::text)) AS blank,
+            count(*) FILTER (WHERE (row_state.state = 'truncated'::text)) AS truncated
+           FROM pgembedd.row_state
+          GROUP BY row_state.pipeline_id) r ON ((r.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT activity.pipeline_id,
+            sum(((activity.written + activity.cleared) + activity.unchanged)) AS rows,
+            (sum((activity.lag * (((activity.written + activity.cleared) + activity.unchanged))::double precision)) / (NULLIF(sum(((activity.written + activity.cleared) + activity.unchanged)) FILTER (WHERE (activity.lag IS NOT NULL)), 0))::double precision) AS lag
+           FROM pgembedd.activity
+          WHERE (activity.at > (clock_timestamp() - '00:05:00'::interval))
+          GROUP BY activity.pipeline_id) a ON ((a.pipeline_id = p.id)));
+COMMENT ON VIEW pgembedd.status IS 'One line a pipeline: its state, what is queued in both lanes and since when, what failed, how fast it goes, how far it is.';
 CREATE VIEW pgembedd.truncated AS
  SELECT p.name AS pipeline,
     r.key,
@@ -5372,6 +5776,8 @@ ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_shadow_of_key UNIQUE (shadow_of);
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_source_embedding_column_key UNIQUE (source, embedding_column);
+ALTER TABLE ONLY pgembedd.push
+    ADD CONSTRAINT push_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.question
     ADD CONSTRAINT question_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.row_state
@@ -5379,6 +5785,7 @@ ALTER TABLE ONLY pgembedd.row_state
 ALTER TABLE ONLY pgembedd.schema_revision
     ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
+CREATE INDEX question_expires_at_idx ON pgembedd.question USING btree (expires_at);
 CREATE INDEX sample_at_idx ON pgembedd.sample USING btree (at);
 ALTER TABLE ONLY pgembedd.activity
     ADD CONSTRAINT activity_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
@@ -5393,9 +5800,11 @@ ALTER TABLE ONLY pgembedd.sample
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd._abandon_index(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._admit(queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[], enqueued timestamp with time zone[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._adopt_table(made pgembedd.pipeline, adopt boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._agrees(posted jsonb, message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._any_queued(queue text, msg_ids bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._around(formatting text, alias text, after boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._ask(pipeline pgembedd.pipeline, statement text) FROM PUBLIC;
@@ -5428,10 +5837,12 @@ REVOKE ALL ON FUNCTION pgembedd._check_source(made pgembedd.pipeline) FROM PUBLI
 REVOKE ALL ON FUNCTION pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_table_options(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_verify(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._check_webhook(change jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._check_when(index_when text, index_within interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._choose(what text, model text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_columns() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._claim_for_push(places integer, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._claimed_for(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._connect(line text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._conninfo(through pgembedd.loopback) FROM PUBLIC;
@@ -5466,7 +5877,7 @@ REVOKE ALL ON FUNCTION pgembedd._foretell_return(gone pgembedd.pipeline) FROM PU
 REVOKE ALL ON FUNCTION pgembedd._forget_jobs(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forget_question(id uuid) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._forget_questions() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._forget_questions(since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._forgiven(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_columns(formatting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._formatting_pieces(formatting text) FROM PUBLIC;
@@ -5533,6 +5944,7 @@ REVOKE ALL ON FUNCTION pgembedd._mirror_rights(pipeline pgembedd.pipeline) FROM 
 REVOKE ALL ON FUNCTION pgembedd._model_asked(pipeline text, model text, OUT wanted_model text, OUT wanted_fingerprint text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._nearest(pipeline pgembedd.pipeline, k integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._net_is_here() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note(headers jsonb, field text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._note_outcomes(pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval) FROM PUBLIC;
@@ -5549,8 +5961,10 @@ REVOKE ALL ON FUNCTION pgembedd._pipeline(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_function(id integer, verb text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._pipeline_of(message jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._post_question(id uuid, model text, fingerprint text, kind text, content text, timeout interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._posted(jobs jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._propose_chunks(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._pushed_state(queue text, msg_id bigint, posted jsonb, taken boolean, OUT state text, OUT reason text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._put_question(question pgembedd.question, timeout interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._qualified_type(type oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._queue_bytes(queue text) FROM PUBLIC;
@@ -5583,6 +5997,7 @@ REVOKE ALL ON FUNCTION pgembedd._run_as_owner(pipeline pgembedd.pipeline, signat
 REVOKE ALL ON FUNCTION pgembedd._sample(percent double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._schedule_index(made pgembedd.pipeline) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._schedule_push() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._scram(password text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._seal(secret uuid, key text, answer text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._shadow(current pgembedd.pipeline) FROM PUBLIC;
@@ -5604,9 +6019,10 @@ REVOKE ALL ON FUNCTION pgembedd._swept(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_name(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._table_problem(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tables(made pgembedd.pipeline) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd._take(queue text, chosen text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take(queue text, chosen text, noting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take_back(id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._take_sample() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._target(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._tell(event text, pipeline_id integer, told jsonb, name text) FROM PUBLIC;
@@ -5623,6 +6039,7 @@ REVOKE ALL ON FUNCTION pgembedd._triggers_of_others(source regclass, content_fun
 REVOKE ALL ON FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unpark(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unschedule_indexes() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._unwatched(pipeline pgembedd.pipeline, change jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vector_column(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vectors(made pgembedd.pipeline) FROM PUBLIC;
@@ -5633,6 +6050,8 @@ REVOKE ALL ON FUNCTION pgembedd._waiting_parties(queue text, at timestamp with t
 REVOKE ALL ON FUNCTION pgembedd._waits(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._wake(queue text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._watchable_columns(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._webhook_key(pipeline pgembedd.pipeline, change jsonb, which text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._whole(value jsonb, most numeric) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._with_notes(headers jsonb, notes jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._worker_functions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._written_columns(source regclass, columns text[]) FROM PUBLIC;
@@ -5643,8 +6062,12 @@ REVOKE ALL ON FUNCTION pgembedd.backoff(attempts integer, base interval, cap int
 REVOKE ALL ON FUNCTION pgembedd.change_model(name text, model text, dimensions integer, vector_type text, distance text, m integer, ef_construction integer, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, index_within interval, backfill boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.compare_models(name text, sample integer, k integer) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd.create_pipeline(name text, source text, content_columns text[], content_function text, embedding_column text, model text, dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, backfill boolean, queue text, max_attempts integer, create_index boolean, m integer, ef_construction integer, index_when text, index_within interval, embedding_table text, chunk_tokens integer, chunk_overlap integer, splitter text, formatting text, adopt boolean, enable_always boolean, triggers boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.decline_question(id uuid, reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.decline_question(id uuid, reason text) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) FROM PUBLIC;
@@ -5675,6 +6098,7 @@ REVOKE ALL ON FUNCTION pgembedd.overview() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.pause(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.process_embeddings(batch_size integer, max_requests integer, timeout_milliseconds integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) FROM PUBLIC;
@@ -5690,6 +6114,7 @@ REVOKE ALL ON FUNCTION pgembedd.schema_version() FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.schema_version() TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.set_idle(idle boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.set_idle(idle boolean) TO pgembedd_worker;
+REVOKE ALL ON FUNCTION pgembedd.set_push(url text, token text, every text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;
 REVOKE ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) FROM PUBLIC;

@@ -291,6 +291,17 @@ def test_another_worker_takes_what_a_dead_one_had(database: Database, asker: psy
         assert one.answer == VECTOR
 
 
+def test_two_workers_share_what_waits(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
+    for number in range(5):
+        asker.execute(f"select pgembedd._post_question(gen_random_uuid(), 'm', null, 'query', '{number}', '1 min')")
+    with connected(database) as connection:
+        second = Hand(connection)
+        first_half, second_half = hand.take(2), second.take(2)
+        assert (len(first_half), len(second_half), len({*first_half, *second_half})) == (2, 2, 4)
+        assert len(hand.take()) == 1
+        assert second.take() == []
+
+
 def test_what_one_worker_declines_another_gets(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
     decline = "select pgembedd.decline_question(%s, %s)"
     with connected(database) as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
@@ -54,7 +55,9 @@ def test_what_is_planted_in_a_table_gains_nothing(
     for function in ("tick(0, 0)", "sweep()", "retention()", "diagnose(1)"):
         connection.execute(f"select pgembedd.{function}")
         assert not superuser(connection, owner), function
-    connection.execute("select * from pgembedd.status")
+    change = {"type": "UPDATE", "schema": "public", "table": "documents", "record": {"id": 1}, "old_record": {"id": 2}}
+    connection.execute("select * from pgembedd.claim_changed(%s, 60)", [Jsonb(change)])
+    connection.execute("select * from pgembedd.status, pgembedd.overview()")
     call(connection, "backfill", name="documents", force=True)
     work(connection)
     assert not superuser(connection, owner)

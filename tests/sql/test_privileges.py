@@ -18,6 +18,8 @@ from tests.support.sql import (
 WORKER_FUNCTIONS = {
     "answer_questions(uuid[],vector[],text[])",
     "claim(text,integer,integer,integer)",
+    "claim_changed(jsonb,integer)",
+    "claim_pushed(jsonb,integer)",
     "decline_question(uuid,text)",
     "diagnose(integer)",
     "extend(text,bigint[],integer[],integer)",
@@ -100,6 +102,9 @@ def test_a_worker_of_ones_own_role_works(roles: Roles, database: Database, docum
         for forbidden in (
             "select * from documents",
             "select * from pgembedd.pipeline",
+            "select * from pgembedd.push",
+            "select pgembedd.set_push('http://localhost')",
+            "select pgembedd.process_embeddings()",
             "select * from pgembedd.status",
             "select * from pgmq.q_embedding_jobs",
             "select pgembedd_code.pipeline_1_read('{}')",

@@ -93,7 +93,7 @@ def _fetch(scratch: Path) -> Path:
     own = debian.mirror(WHAT)
     security = own.line(f"{release}-security", own.uri.rstrip("/") + "-security")
     sources = own.line(release) + security
-    environment = debian.updated(WHAT, scratch, sources, status=debian.INSTALLED)
+    environment = debian.updated(WHAT, scratch, sources, installed=True)
     download = ["apt-get", "-q", "-y", "--download-only", "--no-install-recommends", "install", PACKAGE]
     run_or_skip(WHAT, download, scratch, environment)
     files = scratch / "files"

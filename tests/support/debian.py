@@ -44,14 +44,18 @@ def mirror(what: str) -> Mirror:
     pytest.skip(f"{what} cannot be had: this system has no Debian package sources")
 
 
-def updated(what: str, scratch: Path, sources: str, *, status: Path | None = None) -> Mapping[str, str]:
-    """The environment of an apt that keeps its state in `scratch` and knows `sources`; `status`: what is installed."""
+def updated(what: str, scratch: Path, sources: str, *, installed: bool = False) -> Mapping[str, str]:
+    """The environment of an apt that keeps its state in `scratch` and knows `sources`.
+
+    With `installed` it knows what this system has, too; else it takes nothing to be there.
+    """
     for directory in (scratch / "lists" / "partial", scratch / "archives" / "partial"):
         directory.mkdir(parents=True)
-    (scratch / "status").touch()
+    # A copy: apt locks the directory that this file is in.
+    (scratch / "status").write_bytes(INSTALLED.read_bytes() if installed and INSTALLED.exists() else b"")
     (scratch / "sources.list").write_text(sources)
     configuration = scratch / "apt.conf"
-    configuration.write_text(_configuration(scratch, status or scratch / "status"))
+    configuration.write_text(_configuration(scratch))
     environment = {**os.environ, "APT_CONFIG": str(configuration), "LC_ALL": "C"}
     run_or_skip(what, ["apt-get", "-q", "update"], scratch, environment)
     return environment
@@ -63,11 +67,11 @@ def unpack(what: str, packages: Sequence[Path], directory: Path) -> None:
         run_or_skip(what, ["dpkg-deb", "-x", str(package), str(directory)], directory.parent)
 
 
-def _configuration(scratch: Path, status: Path) -> str:
+def _configuration(scratch: Path) -> str:
     """Everything apt writes or looks up is in `scratch`; proxies and keys stay the system's."""
     options = {
         "Dir::State::lists": f"{scratch}/lists",
-        "Dir::State::status": f"{status}",
+        "Dir::State::status": f"{scratch}/status",
         "Dir::State::extended_states": f"{scratch}/extended_states",
         "Dir::Cache": f"{scratch}",
         "Dir::Etc::sourcelist": f"{scratch}/sources.list",

@@ -1,8 +1,8 @@
 """A database as a project leaves it that followed Supabase's guide to automatic embeddings, in our own words.
 
 Of the guide only what it publishes as its interface: the schema util, the two trigger functions and their
-arguments, the queue and its messages, the triggers, a halfvec column and a content function. pg_net and the function
-at the edge, which do the embedding there, are not here: a worker of pgembedd takes their place.
+arguments, the queue and its messages, the triggers, a halfvec column and a content function; and, where a test pushes,
+`util.process_embeddings` with what it posts. The function at the edge is not here: pgembedd takes its place.
 """
 
 from __future__ import annotations
@@ -48,6 +48,40 @@ CLEARING = """
 create trigger {on_clear} before update of title, content on {table} for each row
     execute function util.clear_column({target});
 """
+
+PROCESSING = """
+create function util.project_url() returns text language sql as $$ select {url} $$;
+create function util.invoke_edge_function(name text, body jsonb, timeout_milliseconds int default 300000) returns void
+language plpgsql as $$
+begin
+    perform net.http_post(
+        url => util.project_url() || '/functions/v1/' || name, body => body,
+        timeout_milliseconds => timeout_milliseconds,
+        headers => jsonb_build_object('Content-Type', 'application/json', 'Authorization',
+            current_setting('request.headers', true)::json ->> 'authorization'));
+end $$;
+create function util.process_embeddings(
+    batch_size int default 10, max_requests int default 10, timeout_milliseconds int default 300000
+) returns void language plpgsql as $$
+declare
+    batch jsonb;
+begin
+    for batch in
+        select jsonb_agg(j.job)
+        from (select r.message || jsonb_build_object('jobId', r.msg_id) as job,
+                     (row_number() over (order by r.msg_id) - 1) / batch_size as nth
+              from pgmq.read('embedding_jobs', timeout_milliseconds / 1000, max_requests * batch_size) r) j
+        group by j.nth order by j.nth
+    loop
+        perform util.invoke_edge_function('embed', batch, timeout_milliseconds);
+    end loop;
+end $$;
+"""
+
+
+def process_as_the_guide(connection: psycopg.Connection, url: str) -> None:
+    """The guide's functions that post jobs to a project's URL; pg_net's must be there."""
+    connection.execute(sql.SQL(PROCESSING).format(url=sql.Literal(url)))
 
 
 def follow_guide(connection: psycopg.Connection) -> None:

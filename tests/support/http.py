@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -47,3 +48,11 @@ def serving(
             server.stop()
             service.close()
     assert not died
+
+
+@contextmanager
+def posting(client: httpx.Client, path: str, body: Any) -> Iterator[Callable[[], httpx.Response]]:
+    """A request under way in a thread; what is given waits for its answer."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(client.post, path, json=body)
+        yield future.result

@@ -13,8 +13,18 @@ from tests.support.http import TOKEN
 SECRET = "a-text-that-is-nobody-elses"
 """Stands in bodies, paths and headers: no log and no answer may hold it."""
 
-PATHS = ["/embed", "/v1/embeddings", "/api/retry", "/login", "/retry", "/search"]
-FIELDS = ["input", "model", "pipeline", "kind", "mean_pool", "normalize", "truncate", "dimensions", "encoding_format"]
+PATHS = [
+    "/embed",
+    "/v1/embeddings",
+    "/api/retry",
+    "/functions/v1/embed",
+    "/webhooks/database",
+    "/login",
+    "/retry",
+    "/search",
+]
+FIELDS = ["input", "model", "pipeline", "kind", "mean_pool", "normalize", "truncate", "dimensions", "encoding_format",
+          "jobId", "id", "schema", "table", "type", "record", "old_record", "queue", "readCt"]  # fmt: skip
 VALUES = ["1e999", "-1", "1" * 400, "1" * 5000, "null", "true", "[]", "{}", '""', '"\\u0000"', '"\\ud800"', '[["x"]]',
           "NaN", "-Infinity", "[1e400]", "[-1]", "[9999999999999999999]", '{"a":1}', f'"{SECRET}"', "[true]", "0.5",
           "[" * 500 + "]" * 500, "[null]", '["x",[1]]', '"' + "y" * 3000 + '"', "[[],[]]"]  # fmt: skip
@@ -56,7 +66,7 @@ def request_line(r: random.Random) -> Malformed:
 
 def method(r: random.Random) -> Malformed:
     name = r.choice(["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "PROPFIND", "LOCK", "HEAD", "PURGE", "M-SEARCH"])
-    return Malformed("method", head(f"{name} {r.choice(PATHS[:3])} HTTP/1.1"))
+    return Malformed("method", head(f"{name} {r.choice(PATHS[:5])} HTTP/1.1"))
 
 
 def header(r: random.Random) -> Malformed:
@@ -138,7 +148,7 @@ def not_json(r: random.Random) -> Malformed:
 def wrong_shape(r: random.Random) -> Malformed:
     fields = [f'"{r.choice([*FIELDS, SECRET])}": {r.choice(VALUES)}' for _ in range(r.randrange(0, 4))]
     body = "{" + ", ".join(fields) + "}" if r.random() < 0.9 else r.choice(VALUES)
-    return Malformed("wrong shape", posted(r.choice(PATHS[:3]), body.encode()), legal=True)
+    return Malformed("wrong shape", posted(r.choice(PATHS[:5]), body.encode()), legal=True)
 
 
 def wrong_kind(r: random.Random) -> Malformed:

@@ -124,7 +124,7 @@ def test_every_command_and_option_is_documented(each: Command) -> None:
 
 def test_the_documents_name_no_command_that_is_not_there() -> None:
     # "pgembedd claim" and its like are what a worker's connections are called.
-    known = {each.name for each in commands()} | {"claim", "store", "heartbeat", "upkeep", "release"}
+    known = {each.name for each in commands()} | {"claim", "store", "heartbeat", "upkeep", "release", "questions"}
     groups = {name.split()[0] for name in known if " " in name}
     for path in PAGES:
         text = path.read_text(encoding="utf-8")
@@ -159,7 +159,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
     columns = {
         "status": (
             "pipeline source destination model fingerprint state reason queued backfill oldest_age failing dead blank"
-            " truncated rows_per_minute coverage lag index index_due_at"
+            " truncated rows_per_minute coverage lag index index_due_at triggers"
         ),
         "truncated": "pipeline key dropped_tokens since",
         "failures": "pipeline key reason error attempts history enqueued_at died_at queue message",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -61,20 +62,19 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
     with connect(conninfo) as connection:
         check_schema(connection)
         check_queues(connection, queues)
-    observer = observer_of(with_metrics=http is not None)
-    models = Models(loader(settings, observer))
-    worker = Worker(conninfo, settings, models, queues=queues, own_models=False, observer=observer)
-    stop_on_signals(worker)
-    if http is None:
-        drained = worker.run()
-    else:
-        from worker.cli.serving import running
-
-        with running(settings, http, models, conninfo, worker=worker, on_death=worker.stop, observer=observer):
+    with closing(observer_of(with_metrics=http is not None)) as observer:
+        models = Models(loader(settings, observer))
+        worker = Worker(conninfo, settings, models, queues=queues, own_models=False, observer=observer)
+        stop_on_signals(worker)
+        if http is None:
             drained = worker.run()
+        else:
+            from worker.cli.serving import running
+
+            with running(settings, http, models, conninfo, worker=worker, on_death=worker.stop, observer=observer):
+                drained = worker.run()
     if drained:
         models.close()
-    observer.close()
     return drained
 
 

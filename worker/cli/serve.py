@@ -10,7 +10,7 @@ import click
 from worker.cli.options import database_option, http_options, open_database, settings_options
 from worker.config import HttpSettings, Settings
 
-LOOP_SETTINGS = ("wait", "threads", "precision", "model_dir", "log_format", "log_level")
+LOOP_SETTINGS = ("lease_s", "wait", "threads", "precision", "model_dir", "log_format", "log_level")
 
 
 @click.command("serve")

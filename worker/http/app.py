@@ -5,7 +5,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from worker.http import embed, events, health, metrics, openai, operate, page
+from worker.http import embed, events, health, jobs, metrics, openai, operate, page, webhooks
 from worker.http.errors import add_handlers
 from worker.http.limits import Limits
 from worker.http.reserved import Reserved
@@ -23,7 +23,7 @@ def build_app(service: Service) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    for part in (health, embed, openai, events, metrics, operate, page):
+    for part in (health, embed, openai, jobs, webhooks, events, metrics, operate, page):
         app.include_router(part.router(service))
     add_handlers(app)
     http = service.http

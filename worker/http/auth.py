@@ -4,8 +4,11 @@ import hashlib
 import hmac
 import ipaddress
 import re
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -16,6 +19,7 @@ from worker.config import HttpSettings
 from worker.errors import ConfigurationError
 from worker.http.errors import Refusal
 from worker.http.sessions import Sessions
+from worker.log import get_logger
 from worker.secret import read_secret
 
 Scope = Literal["embed", "jobs", "admin"]
@@ -170,6 +174,7 @@ def tokens_of(settings: HttpSettings) -> list[Token]:
     """The tokens of the settings. ConfigurationError for a file that says what cannot be meant."""
     tokens = [_token(settings.http_token, SCOPES, "PGEMBEDD_HTTP_TOKEN")] if settings.http_token else []
     if settings.http_token_file:
+        _warn_if_readable(Path(settings.http_token_file))
         lines = read_secret(settings.http_token_file, "PGEMBEDD_HTTP_TOKEN_FILE").splitlines()
         for number, line in enumerate(lines, 1):
             if line.strip() and not line.lstrip().startswith("#"):
@@ -177,6 +182,12 @@ def tokens_of(settings: HttpSettings) -> list[Token]:
         if not tokens:
             raise ConfigurationError(f"The file {settings.http_token_file} names no token, only comments.")
     return tokens
+
+
+def _warn_if_readable(path: Path) -> None:
+    with suppress(OSError):  # reading it says what is wrong
+        if path.stat().st_mode & stat.S_IROTH:
+            get_logger().warning("token_file_readable", path=str(path), remedy=f"chmod o-r {path}")
 
 
 def _parse(line: str, where: str) -> Token:

@@ -32,7 +32,7 @@ def find(service: Service, where: Target, text: str, limit: int) -> list[Hit]:
         try:
             with connection.transaction():
                 connection.execute(query("statement_timeout"), {"milliseconds": timeout_ms})
-                return nearest(connection, where, vector, limit)
+                return nearest(connection, where, vector, limit, as_owner=True)
         except psycopg.Error as error:
             if (refusal := _refusal(error, where, connection.info.user)) is None:
                 raise

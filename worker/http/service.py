@@ -14,6 +14,7 @@ from worker.http.database import Database
 from worker.http.errors import Refusal
 from worker.models import Embedder, Models
 from worker.observe import SILENT, Observer
+from worker.push import Pushes
 from worker.queries import query
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Service:
         self.started = threading.Event()  # all that is to be loaded first is
         self.unpooled = ThreadPoolExecutor(UNPOOLED_AT_ONCE, "unpooled")  # what the desk does not do
         self.stopping = threading.Event()
+        self.pushes = None if conninfo is None else Pushes(conninfo, self)
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = 0.0
 
@@ -128,5 +130,7 @@ class Service:
         self.stopping.set()
         self.desk.close()
         self.unpooled.shutdown(cancel_futures=True)
+        if self.pushes is not None:
+            self.pushes.close()
         if self.database is not None:
             self.database.close()

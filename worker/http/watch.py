@@ -20,12 +20,14 @@ class Watch:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = GONE
+        status, answered_at = GONE, None
 
         async def noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered_at
             if message["type"] == "http.response.start":
                 status = message["status"]
+                # A stream is open as long as its client likes: it is answered once it has begun.
+                answered_at = time.monotonic() if _streams(message) else None
             await send(message)
 
         began = time.monotonic()
@@ -37,8 +39,12 @@ class Watch:
             raise
         finally:
             self._observer.request_ended(
-                scope["method"], _route(scope), status, time.monotonic() - began, _traceparent(scope)
+                scope["method"], _route(scope), status, (answered_at or time.monotonic()) - began, _traceparent(scope)
             )
+
+
+def _streams(message: Message) -> bool:
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in message["headers"])
 
 
 def _route(scope: Scope) -> str:

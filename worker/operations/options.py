@@ -41,6 +41,7 @@ CREATE_OPTIONS = {
     "formatting": "text",
     "adopt": "boolean",
     "enable_always": "boolean",
+    "triggers": "boolean",
 }
 DROP_OPTIONS = {"drop_vectors": "boolean"}
 
