@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 
-def setting(default: Any, variable: str, help_text: str) -> Any:
+def setting(default: Any, variable: str, help_text: str, *, secret: bool = False) -> Any:
     """A field of Settings with the environment variable and the help that the command line shows."""
-    return field(default=default, metadata={"variable": variable, "help": help_text})
+    return field(default=default, repr=not secret, metadata={"variable": variable, "help": help_text})
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class HttpSettings:
     )
     http_port: int = setting(8432, "PGEMBEDD_HTTP_PORT", "Port to listen on; 0 takes a free one and logs it.")
     http_token: str = setting(
-        "", "PGEMBEDD_HTTP_TOKEN", "A bearer token that may do everything; never a command line option."
+        "", "PGEMBEDD_HTTP_TOKEN", "A bearer token that may do everything; never a command line option.", secret=True
     )
     http_token_file: str = setting(
         "",
@@ -97,6 +97,11 @@ class HttpSettings:
         10_000,
         "PGEMBEDD_HTTP_MAX_WAITING",
         "Most texts that wait for the model; further requests are told to come back.",
+    )
+    http_max_connections: int = setting(
+        512,
+        "PGEMBEDD_HTTP_MAX_CONNECTIONS",
+        "Most connections, and no more than half the files that the process may open; then the longest idle one ends.",
     )
     http_timeout_s: float = setting(
         60.0, "PGEMBEDD_HTTP_TIMEOUT_S", "Seconds a request may wait for its vectors, and a body for its end."
@@ -146,6 +151,7 @@ MINIMUM: dict[str, float] = {
     "http_max_inputs": 1,
     "http_max_tokens": 1,
     "http_max_waiting": 1,
+    "http_max_connections": 1,
     "http_timeout_s": 0.1,
     "http_push_at_once": 1,
     "http_push_timeout_s": 0.1,
@@ -167,6 +173,7 @@ MAXIMUM: dict[str, float] = {
     "http_max_inputs": 1_000_000,
     "http_max_tokens": 1_000_000_000,
     "http_max_waiting": 10_000_000,
+    "http_max_connections": 100_000,
     "http_timeout_s": 3_600,
     "http_push_at_once": 64,
     "http_push_timeout_s": 3_600,

@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from worker.http import embed, events, health, jobs, metrics, openai, operate, page, webhooks
 from worker.http.errors import add_handlers
 from worker.http.limits import Limits
+from worker.http.reserved import Reserved
 from worker.http.service import Service
 from worker.http.watch import Watch
 
@@ -25,13 +26,15 @@ def build_app(service: Service) -> FastAPI:
     for part in (health, embed, openai, jobs, webhooks, events, metrics, operate, page):
         app.include_router(part.router(service))
     add_handlers(app)
-    app.add_middleware(Limits, max_body_kb=service.http.http_max_body_kb, timeout_s=service.http.http_timeout_s)
-    if origins := [origin.strip() for origin in service.http.http_cors_origins.split(",") if origin.strip()]:
+    http = service.http
+    app.add_middleware(Limits, guard=service.guard, max_body_kb=http.http_max_body_kb, timeout_s=http.http_timeout_s)
+    if origins := [origin.strip() for origin in http.http_cors_origins.split(",") if origin.strip()]:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )
+    app.add_middleware(Reserved)
     app.add_middleware(Watch, observer=service.observer)  # the last one added stands before all others
     return app

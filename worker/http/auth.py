@@ -3,8 +3,12 @@
 import hashlib
 import hmac
 import ipaddress
+import re
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -15,11 +19,15 @@ from worker.config import HttpSettings
 from worker.errors import ConfigurationError
 from worker.http.errors import Refusal
 from worker.http.sessions import Sessions
+from worker.log import get_logger
 from worker.secret import read_secret
 
 Scope = Literal["embed", "jobs", "admin"]
 SCOPES: frozenset[str] = frozenset(get_args(Scope))
 SHORTEST = 16  # characters of a token
+FREE = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json", "/login"})  # nobody needs a token for these
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?")
 _BEARER = HTTPBearer(auto_error=False, description="A token of PGEMBEDD_HTTP_TOKEN or PGEMBEDD_HTTP_TOKEN_FILE.")
 
 
@@ -70,6 +78,17 @@ class Guard:
             refuse_other_pages(request, "No other web page may use this login.")
         return scopes
 
+    def knows(self, request: Request) -> bool:
+        """Whether this is somebody whose body is worth reading; what they may do is for the route to say."""
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        try:
+            if not self.open:
+                return self.scopes_of(request, given.strip() if scheme.casefold() == "bearer" else None) is not None
+            refuse_strangers(request)
+        except Refusal:
+            return False
+        return True
+
     def needs(self, scope: Scope) -> Any:
         """A route's dependency: Refusal 401 or 403 for those who may not."""
 
@@ -99,14 +118,19 @@ class Guard:
 def refuse_strangers(request: Request) -> None:
     """Without tokens a web page that somebody has open must not get at the service through their browser.
 
-    A name that is made to point to 127.0.0.1 shows in Host, a form or script of another page in Origin.
+    A name that is made to point to 127.0.0.1 shows in Host, a form or script of another page in Origin. Nor may a
+    proxy bring in others: it speaks from this machine, and may well name 127.0.0.1 as the host.
     """
-    host = request.url.hostname or ""
-    if not is_loopback(host):
+    host = host_of(request)
+    if host is None or not is_loopback(host[0]):
         raise Refusal(
             403,
             "Without a token the service answers only requests to 127.0.0.1 or localhost: set PGEMBEDD_HTTP_TOKEN.",
             "host_not_allowed",
+        )
+    if any(name in request.headers for name in FORWARDED):
+        raise Refusal(
+            403, "Without a token the service answers no proxy: set PGEMBEDD_HTTP_TOKEN.", "proxy_not_allowed"
         )
     refuse_other_pages(request, "Without a token no other web page may call the service.")
 
@@ -124,7 +148,16 @@ def _same(origin: str, request: Request) -> bool:
         port = theirs.port
     except ValueError:  # a port that is none
         return False
-    return theirs.hostname is not None and (theirs.hostname, port) == (request.url.hostname, request.url.port)
+    return theirs.hostname is not None and (theirs.hostname, port) == host_of(request)
+
+
+def host_of(request: Request) -> tuple[str, int | None] | None:
+    """Name and port that the client called, None where the header does not say one name clearly."""
+    found = _HOST.fullmatch(request.headers.get("host", ""))
+    if found is None:
+        return None
+    name, port = found[1].strip("[]").lower(), found[2]
+    return name, int(port) if port else None
 
 
 def is_loopback(host: str) -> bool:
@@ -141,6 +174,7 @@ def tokens_of(settings: HttpSettings) -> list[Token]:
     """The tokens of the settings. ConfigurationError for a file that says what cannot be meant."""
     tokens = [_token(settings.http_token, SCOPES, "PGEMBEDD_HTTP_TOKEN")] if settings.http_token else []
     if settings.http_token_file:
+        _warn_if_readable(Path(settings.http_token_file))
         lines = read_secret(settings.http_token_file, "PGEMBEDD_HTTP_TOKEN_FILE").splitlines()
         for number, line in enumerate(lines, 1):
             if line.strip() and not line.lstrip().startswith("#"):
@@ -148,6 +182,12 @@ def tokens_of(settings: HttpSettings) -> list[Token]:
         if not tokens:
             raise ConfigurationError(f"The file {settings.http_token_file} names no token, only comments.")
     return tokens
+
+
+def _warn_if_readable(path: Path) -> None:
+    with suppress(OSError):  # reading it says what is wrong
+        if path.stat().st_mode & stat.S_IROTH:
+            get_logger().warning("token_file_readable", path=str(path), remedy=f"chmod o-r {path}")
 
 
 def _parse(line: str, where: str) -> Token:

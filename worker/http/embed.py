@@ -3,31 +3,37 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
+from typing_extensions import TypeAliasType
 
 from worker.http.errors import Refusal, responses
+from worker.http.fields import NoOthers
 from worker.http.service import Service
 from worker.http.watch import GONE
 from worker.model.pending import Text
 from worker.models import Embedded, Embedder
 
 BYTES_PER_TOKEN = 4
+MATRIX_TOKENS = 8_192  # 384 numbers each make 40 MB of JSON
 PATIENT_S = 0.1
 Kind = Literal["query", "document"]
+Found = TypeVar("Found")
+# Refused at the first that is no text: an error for each of a million numbers would be a gigabyte.
+Texts = TypeAliasType("Texts", Annotated[list[str], FailFast()])
 
 
-class EmbedRequest(BaseModel):
+class EmbedRequest(NoOthers):
     """A text or several, and how to embed them."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(strict=True)
 
-    input: str | list[str] = Field(description="A text, or a list of texts.")
+    input: str | Texts = Field(description="A text, or a list of texts.")
     model: str | None = Field(default=None, description="A served model; without it, the default one.")
     pipeline: str | None = Field(default=None, description="Instead of `model`: this pipeline's.")
     kind: Kind = Field(default="query", description="Which prefix a model that was trained with prefixes gets.")
@@ -82,7 +88,14 @@ async def _answer(service: Service, asked: EmbedRequest, texts: list[str], reque
     embedder = await model_for(service, asked.model, asked.pipeline)
     check_inputs(service, embedder, texts)
     if not (asked.mean_pool and asked.normalize):
-        return await run_in_threadpool(_raw, embedder, texts, asked), 0
+        if not asked.mean_pool and (tokens := _tokens(embedder, texts)) > MATRIX_TOKENS:
+            raise Refusal(
+                413,
+                f"The texts have about {tokens} tokens, and with mean_pool: false each gets a vector: send no more "
+                f"than {MATRIX_TOKENS} at a time.",
+                param="input",
+            )
+        return await _awaited(service, service.unpooled.submit(_raw, embedder, texts, asked), request), 0
     embedded = await vectors_of(service, embedder, texts, asked.kind, request)
     cut = int(embedded.dropped.sum())
     if cut and not asked.truncate:
@@ -120,7 +133,7 @@ def check_inputs(service: Service, embedder: Embedder, texts: list[str]) -> None
         raise Refusal(
             413, f"{len(texts)} texts are more than {http.http_max_inputs} (PGEMBEDD_HTTP_MAX_INPUTS).", param="input"
         )
-    tokens = sum(min(_bytes(text) // BYTES_PER_TOKEN + 1, embedder.max_tokens) for text in texts)
+    tokens = _tokens(embedder, texts)
     if tokens > http.http_max_tokens:
         raise Refusal(
             413,
@@ -134,8 +147,11 @@ async def vectors_of(
     service: Service, embedder: Embedder, texts: Sequence[Text], kind: Kind, request: Request
 ) -> Embedded:
     """The texts through the desk. Refusal 504 when that takes too long; what nobody waits for is dropped."""
+    return await _awaited(service, service.desk.ask(embedder, texts, kind=kind), request)
+
+
+async def _awaited(service: Service, asked: Future[Found], request: Request) -> Found:
     timeout_s = service.http.http_timeout_s
-    asked: Future[Embedded] = service.desk.ask(embedder, texts, kind=kind)
     vectors = asyncio.wrap_future(asked)
     try:
         # Nearly always the vectors are there before it is worth the while to look after the client.
@@ -149,7 +165,7 @@ async def vectors_of(
     raise Refusal(504, f"The vectors were not there after {timeout_s:g} seconds: send fewer texts.")
 
 
-async def _while_connected(vectors: asyncio.Future[Embedded], request: Request, timeout_s: float) -> None:
+async def _while_connected(vectors: asyncio.Future[Found], request: Request, timeout_s: float) -> None:
     """Wait for the vectors, but no longer than that, nor than the client does."""
     # The body is read, so nothing but a disconnect can come.
     left: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
@@ -162,8 +178,10 @@ async def _while_connected(vectors: asyncio.Future[Embedded], request: Request, 
         left.cancel()
 
 
-def _bytes(text: str) -> int:
-    return len(text.encode("utf-8", "replace"))
+def _tokens(embedder: Embedder, texts: list[str]) -> int:
+    """About so many that the model reads."""
+    bytes_of = (len(text.encode("utf-8", "replace")) for text in texts)
+    return sum(min(length // BYTES_PER_TOKEN + 1, embedder.max_tokens) for length in bytes_of)
 
 
 def _raw(embedder: Embedder, texts: list[str], asked: EmbedRequest) -> list[Any]:

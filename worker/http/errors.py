@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from worker.errors import (
     ConfigurationError,
@@ -35,6 +36,7 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
     422: "wrong_shape",
+    431: "headers_too_large",
     429: "too_many_requests",
     500: "internal_error",
     503: "unavailable",
@@ -144,6 +146,8 @@ def add_handlers(app: FastAPI) -> None:
         refusal = Refusal(error.status_code, _SENTENCES.get(error.status_code, f"{error.detail}."))
         response = rendered(request.url.path, refusal)
         _keep(response, error.headers)
+        if error.status_code == 405:
+            response.headers["allow"] = ", ".join(sorted(_methods(request)))
         return response
 
     @app.exception_handler(Exception)
@@ -164,6 +168,16 @@ _SENTENCES = {
     405: "This path does not take this method; the header allow says which it takes.",
     400: "The body is not valid JSON.",
 }
+
+
+def _methods(request: Request) -> set[str]:
+    """All that the path takes: the framework names those of the first of its routes alone."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        for method in ("GET", "POST"):
+            if route.matches({**request.scope, "method": method})[0] is Match.FULL:
+                found.add(method)
+    return found
 
 
 def _keep(response: Response, headers: Mapping[str, str] | None) -> None:

@@ -5,17 +5,23 @@ import asyncio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from worker.http.auth import FREE, Guard
 from worker.http.errors import Refusal, rendered
+from worker.http.watch import GONE
 
+STRANGERS_BYTES = 16_000  # the page's login
 FORMS = ("/login", "/logout", "/retry", "/search")  # the page's, whose bodies are a browser's
 
 
 class Limits:
-    """ASGI middleware: 413, 415 and 408, before anything is parsed."""
+    """ASGI middleware: 413, 415 and 408, before anything is parsed.
 
-    def __init__(self, app: ASGIApp, *, max_body_kb: int, timeout_s: float) -> None:
+    What a stranger sends is not even read, so that nobody without a token can fill the memory.
+    """
+
+    def __init__(self, app: ASGIApp, *, guard: Guard, max_body_kb: int, timeout_s: float) -> None:
         """A body may have `max_body_kb` KB and take `timeout_s` seconds to arrive."""
-        self._app, self._max_bytes, self._timeout_s = app, max_body_kb * 1000, timeout_s
+        self._app, self._guard, self._max_bytes, self._timeout_s = app, guard, max_body_kb * 1000, timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request, or refuse it."""
@@ -33,39 +39,44 @@ class Limits:
 
     async def _body(self, request: Request, receive: Receive) -> bytes:
         """The whole body, so that no route runs before it is known to be one."""
-        headers = request.headers
+        headers, path = request.headers, request.scope["path"]
         length = headers.get("content-length")
         if length is None and "transfer-encoding" not in headers:
             return b""
-        if length is not None and length.isascii() and length.isdigit() and int(length) > self._max_bytes:
-            raise self._too_large()
+        most = min(self._max_bytes, STRANGERS_BYTES) if path in FREE else self._max_bytes
+        if path not in FREE and not self._guard.knows(request):
+            return b""  # the route refuses them
+        if length is not None and (len(length) > 18 or int(length) > most):
+            raise _too_large(most)
         try:
             async with asyncio.timeout(self._timeout_s):
-                body = await self._read(receive)
+                body = await _read(receive, most)
         except TimeoutError:
             raise Refusal(408, f"The body did not arrive within {self._timeout_s:g} seconds.") from None
-        if body and request.url.path not in FORMS:
+        if body and headers.get("content-encoding", "identity").strip().casefold() != "identity":
+            raise Refusal(415, "Send the body as it is: no Content-Encoding is understood here.")
+        if body and path not in FORMS:
             _require_json(headers.get("content-type", ""))
         return body
 
-    async def _read(self, receive: Receive) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return b"".join(parts)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._max_bytes:
-                raise self._too_large()
-            if not message.get("more_body", False):
-                return b"".join(parts)
 
-    def _too_large(self) -> Refusal:
-        return Refusal(
-            413, f"The body is larger than {self._max_bytes // 1000} KB (PGEMBEDD_HTTP_MAX_BODY_KB): send fewer texts."
-        )
+async def _read(receive: Receive, most: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":  # half a body may well be JSON, but is not what was meant
+            raise Refusal(GONE, "The client left before its body was there.", "client_left")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > most:
+            raise _too_large(most)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(413, f"The body is larger than {most // 1000} KB (PGEMBEDD_HTTP_MAX_BODY_KB): send fewer texts.")
 
 
 def _require_json(content_type: str) -> None:

@@ -7,10 +7,19 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from typing_extensions import TypeAliasType
 
 from worker.errors import UnknownTokenError
-from worker.http.embed import BYTES_PER_TOKEN, model_for, vectors_of
+from worker.http.embed import BYTES_PER_TOKEN, Texts, model_for, vectors_of
 from worker.http.errors import Refusal
 from worker.http.service import Service
 from worker.model.pending import Text
@@ -18,7 +27,10 @@ from worker.models import Embedded, Embedder
 
 ESTIMATE_CHARS = 65_536  # the tokens of longer texts are not all counted
 
-Input = str | list[str] | list[int] | list[list[int]]
+# Refused at the first that does not fit, as in /embed.
+Ids = TypeAliasType("Ids", Annotated[list[int], FailFast()])
+ListsOfIds = TypeAliasType("ListsOfIds", Annotated[list[Ids], FailFast()])
+Input = str | Texts | Ids | ListsOfIds
 
 
 def _input(value: Any, handler: ValidatorFunctionWrapHandler) -> Input:

@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from worker.http import looking
 from worker.http.errors import responses
+from worker.http.fields import NoOthers
 from worker.http.service import Service
 
 Word = Annotated[str, Field(max_length=200, pattern=r"^[^\u0000]*$")]
@@ -43,10 +44,8 @@ class StatusAnswer(BaseModel):
     pipelines: list[PipelineStatus]
 
 
-class RetryRequest(BaseModel):
+class RetryRequest(NoOthers):
     """Which dead letters: of one pipeline or of all, of one reason or of any."""
-
-    model_config = ConfigDict(extra="forbid")
 
     pipeline: Word | None = None
     reason: Word | None = None

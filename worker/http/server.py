@@ -1,5 +1,7 @@
 """uvicorn in a thread of its own, beside whatever else the process does."""
 
+import logging
+import resource
 import socket
 import threading
 from collections.abc import Callable
@@ -9,7 +11,7 @@ from fastapi import FastAPI
 
 from worker.config import HttpSettings
 from worker.errors import ConfigurationError, PgembeddError
-from worker.http.protocol import CuttingProtocol
+from worker.http.connections import PatientProtocol
 from worker.log import get_logger
 
 DRAIN_S = 10
@@ -24,13 +26,14 @@ class HttpServer:
         self.host, self.port = http.http_host, int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             app,
-            http=CuttingProtocol,
+            http=PatientProtocol.of(http, resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_S,
-            h11_max_incomplete_event_size=65_536,
         )
+        _adopt_log()
         self._server = uvicorn.Server(config)
         self._on_death = on_death
         self._stopped = threading.Event()
@@ -60,6 +63,20 @@ class HttpServer:
         self._server.should_exit = True
         self._thread.join(DRAIN_S + 5)
         get_logger().info("http_stopped")
+
+
+class _Events(logging.Handler):
+    """uvicorn's log in ours, without what a client sent."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Its errors; exceptions of requests are logged where they are answered, with no words of theirs."""
+        if record.levelno >= logging.ERROR and not record.exc_info:
+            get_logger().error("http_server", message=str(record.msg))
+
+
+def _adopt_log() -> None:
+    logger = logging.getLogger("uvicorn")
+    logger.handlers, logger.propagate = [_Events()], False
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 FALLBACK_MODEL = "gte-small"
 PIPELINES_EVERY_S = 5.0
+UNPOOLED_AT_ONCE = 2
 
 
 class Service:
@@ -46,6 +48,7 @@ class Service:
         prepare = settings.wait == "listen"
         self.database = None if conninfo is None else Database(conninfo, prepare=prepare)
         self.started = threading.Event()  # all that is to be loaded first is
+        self.unpooled = ThreadPoolExecutor(UNPOOLED_AT_ONCE, "unpooled")  # what the desk does not do
         self.stopping = threading.Event()
         self.pushes = None if conninfo is None else Pushes(conninfo, self)
         self._pipelines: list[tuple[str, str, str | None]] = []
@@ -126,6 +129,7 @@ class Service:
         """Give the connections back; the models belong to whoever made them."""
         self.stopping.set()
         self.desk.close()
+        self.unpooled.shutdown(cancel_futures=True)
         if self.pushes is not None:
             self.pushes.close()
         if self.database is not None:

@@ -1,0 +1,146 @@
+"""Each limit lets through what is exactly at it, and refuses one more."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.support.embedders import Gate, Wrapped, only
+from tests.support.http import TOKEN, serving
+from tests.support.raw import connected, refusal, rest
+from tests.support.waiting import eventually
+from worker.http.connections import HEAD_BYTES
+from worker.http.embed import MATRIX_TOKENS
+from worker.http.limits import STRANGERS_BYTES
+from worker.model import Session
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def small(model: Session) -> Iterator[httpx.Client]:
+    """A service with a limit of a few of everything."""
+    with serving(only(model), http_max_body_kb=1, http_max_inputs=3, http_max_tokens=10) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client(model: Session) -> Iterator[httpx.Client]:
+    with serving(only(model), http_token=TOKEN) as opened:
+        yield opened
+
+
+def embed_of(size: int) -> bytes:
+    """A body of so many bytes."""
+    body = b'{"input": "x"}'
+    return body + b" " * (size - len(body))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_body(small: httpx.Client, chunked: bool) -> None:
+    def asked(size: int) -> int:
+        body = embed_of(size)
+        return small.post("/embed", content=iter([body]) if chunked else body, headers=JSON).status_code
+
+    assert (asked(1000), asked(1001)) == (200, 413)
+
+
+def test_inputs(small: httpx.Client) -> None:
+    assert small.post("/embed", json={"input": ["x"] * 3}).status_code == 200
+    assert small.post("/embed", json={"input": ["x"] * 4}).status_code == 413
+
+
+@pytest.mark.parametrize(("path", "status"), [("/embed", 413), ("/v1/embeddings", 400)])
+def test_tokens(small: httpx.Client, path: str, status: int) -> None:
+    assert small.post(path, json={"input": "abc " * 9 + "abc"}).status_code == 200
+    answer = small.post(path, json={"input": ["abc " * 9 + "abc", "x"]})
+
+    assert answer.status_code == status
+    assert "PGEMBEDD_HTTP_MAX_TOKENS" in answer.text
+
+
+def test_a_vector_for_each_token(client: httpx.Client, model: Session) -> None:
+    texts = ["word " * model.max_tokens] * (MATRIX_TOKENS // model.max_tokens)
+    assert client.post("/embed", json={"input": [*texts, "x"], "mean_pool": False}).status_code == 413
+    assert client.post("/embed", json={"input": texts[:1], "mean_pool": False}).status_code == 200
+    assert client.post("/embed", json={"input": [*texts, "x"]}).status_code == 200
+
+
+def head_of(size: int) -> bytes:
+    """A request whose line's target and headers have so many bytes."""
+    names = len("/livez") + len("host") + len("localhost") + len("x")
+    return b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * (size - names) + b"\r\n\r\n"
+
+
+def test_line_and_headers(client: httpx.Client) -> None:
+    with connected(client) as connection:
+        connection.sendall(head_of(HEAD_BYTES))
+        assert connection.recv(12) == b"HTTP/1.1 200"
+    with connected(client) as connection:
+        connection.sendall(head_of(HEAD_BYTES + 1))
+        assert refusal(rest(connection)) == (431, "headers_too_large")
+
+
+def test_what_strangers_may_send_to_the_login(client: httpx.Client) -> None:
+    def asked(size: int) -> int:
+        form = {"content-type": "application/x-www-form-urlencoded", "authorization": ""}
+        return client.post("/login", content=b"x" * size, headers=form).status_code
+
+    assert (asked(STRANGERS_BYTES), asked(STRANGERS_BYTES + 1)) == (403, 413)
+
+
+def test_texts_that_wait(model: Session) -> None:
+    gate, answers = Gate(), list[int]()
+    with serving(only(Wrapped(model, on_result=gate)), http_max_waiting=2) as client:
+
+        def ask() -> None:
+            answers.append(client.post("/embed", json={"input": ["x", "y"]}).status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(20)]  # more than go through the model at once
+        for thread in threads:
+            thread.start()
+        eventually(lambda: 503 in answers)
+        busy = client.post("/embed", json={"input": "z"})
+        gate.open()
+        for thread in threads:
+            thread.join()
+
+    assert (busy.status_code, busy.json()["error"], busy.headers["retry-after"]) == (503, "overloaded", "1")
+    assert set(answers) == {200, 503}
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_time(model: Session, pooled: bool) -> None:
+    gate = Gate()
+    with serving(only(Gated(model, gate)), http_timeout_s=0.3) as client:
+        answer = client.post("/embed", json={"input": "x", "mean_pool": pooled})
+        gate.open()
+
+    assert (answer.status_code, answer.json()["error"]) == (504, "timeout")
+
+
+class Gated(Wrapped):
+    """The model behind a gate also for what is not pooled."""
+
+    def __init__(self, session: Session, gate: Gate) -> None:
+        super().__init__(session, on_result=gate)
+        self._gate = gate
+
+    run: Callable[..., object]
+
+    def run(self, *args: object, **kwargs: object) -> object:  # type: ignore[no-redef]
+        self._gate([])
+        return self._session.run(*args, **kwargs)  # type: ignore[call-overload]
+
+
+def test_a_million_errors_are_one(client: httpx.Client) -> None:
+    """Each would be a kilobyte: the first is enough."""
+    for body in ('{"input": [' + "1," * 500_000 + "1]}", json.dumps({f"k{number}": 1 for number in range(200_000)})):
+        for path in ("/embed", "/v1/embeddings", "/api/retry"):
+            answer = client.post(path, content=body, headers=JSON)
+            assert answer.status_code in (400, 413, 422)
+            assert len(answer.content) < 300

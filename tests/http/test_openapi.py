@@ -1,0 +1,101 @@
+"""What the OpenAPI document says is what the service does, whatever a client makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis import Case, CheckFunction
+from schemathesis.checks import positive_data_acceptance
+from schemathesis.schemas import BaseSchema
+
+from tests.support.databases import Database, fresh_database
+from tests.support.embedders import only
+from tests.support.http import TOKEN, serving
+from tests.support.worker import brisk
+from worker.config import HttpSettings
+from worker.http.app import build_app
+from worker.http.service import Service
+from worker.model import Session
+from worker.models import Embedder, Models
+from worker.postgres import EmbeddedPostgres
+
+FREE = {"/livez", "/readyz", "/startupz"}
+
+
+@pytest.fixture(scope="module")
+def service(server: EmbeddedPostgres, template: Database, model: Session) -> Iterator[httpx.Client]:
+    """All there is: a token, the real model, a migrated database with a pipeline."""
+    with fresh_database(server, template.name) as database:
+        with database.connect() as connection:
+            connection.execute("create table documents (id bigint generated always as identity primary key, body text)")
+            connection.execute(
+                "select pgembedd.create_pipeline('documents', 'documents', content_columns => array['body'], "
+                "embedding_column => 'embedding', model => 'all-MiniLM-L6-v2')"
+            )
+            connection.execute("insert into documents (body) values ('hello world'), ('How do I reset my password?')")
+        with serving(only(model), database.conninfo, http_token=TOKEN) as client:
+            assert client.post("/embed", json={"input": "x"}).status_code == 200
+            yield client
+
+
+def described() -> BaseSchema:
+    """What a service with a database says of itself, without one being reached: tests are made of it."""
+    service = Service(brisk(), HttpSettings(http_token=TOKEN), Models(never), "host=127.0.0.1 port=1")
+    document = build_app(service).openapi()
+    service.close()
+    return schemathesis.openapi.from_dict(document)
+
+
+def never(name: str) -> Embedder:
+    raise AssertionError(name)
+
+
+DOCUMENT = described()
+QUICK = hypothesis.settings(max_examples=10, derandomize=True, deadline=None, database=None)
+LONG = hypothesis.settings(QUICK, max_examples=500)
+WHOLE = DOCUMENT.exclude(path="/events")  # an answer without an end: test_events.py
+# What a text is to a model is more than a document can say: not blank, no model beside a pipeline.
+EXCLUDED: list[CheckFunction] = [positive_data_acceptance]
+AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@WHOLE.parametrize()
+@QUICK
+def test_answers_are_as_described(case: Case, service: httpx.Client) -> None:
+    case.call_and_validate(base_url=str(service.base_url), headers=AUTHORISED, excluded_checks=EXCLUDED)
+
+
+@pytest.mark.slow
+@WHOLE.parametrize()
+@LONG
+def test_answers_are_as_described_for_long(case: Case, service: httpx.Client) -> None:
+    case.call_and_validate(base_url=str(service.base_url), headers=AUTHORISED, excluded_checks=EXCLUDED)
+
+
+OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
+    (path, method): operation
+    for path, methods in DOCUMENT.raw_schema["paths"].items()
+    for method, operation in methods.items()
+}
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_strangers_are_let_into_nothing(service: httpx.Client, path: str, method: str) -> None:
+    operation = OPERATIONS[path, method]
+    assert (path in FREE) == ("security" not in operation)
+    if path in FREE:
+        return
+    assert "401" in operation["responses"]
+    with httpx.Client(base_url=service.base_url, trust_env=False) as stranger:
+        for headers in ({}, {"authorization": f"Bearer {TOKEN}x"}, {"cookie": "pgembedd_session=guessed"}):
+            answer = stranger.request(method, path.replace("{model}", "m"), headers=headers)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_the_document_is_that_of_the_service(service: httpx.Client) -> None:
+    assert service.get("/openapi.json").json() == DOCUMENT.raw_schema

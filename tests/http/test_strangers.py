@@ -1,0 +1,162 @@
+"""What a service tells those that it does not know, and what it takes from them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.embedders import only
+from tests.support.http import TOKEN, serving
+from tests.support.raw import connected, refusal, rest
+from worker.config import HttpSettings
+from worker.http.auth import tokens_of
+from worker.model import Session
+
+ASKED = {"input": "hello world"}
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def guarded(model: Session) -> Iterator[httpx.Client]:
+    with serving(only(model), http_token=TOKEN) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def unguarded(model: Session) -> Iterator[httpx.Client]:
+    with serving(only(model)) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/embed", "/v1/embeddings", "/api/retry", "/nowhere"])
+@pytest.mark.parametrize(
+    ("body", "kind"), [(b"{", "application/json"), (b"x" * 5_000_000, "application/json"), (b"a=1", "text/plain")]
+)
+def test_nothing_is_said_of_a_strangers_body(guarded: httpx.Client, path: str, body: bytes, kind: str) -> None:
+    headers = {"authorization": "Bearer wrong", "content-type": kind}
+    answer = guarded.post(path, content=body, headers=headers)
+
+    assert answer.status_code == (404 if path == "/nowhere" else 401)
+
+
+HOSTS = ["", "[::1", "localhost:x", "localhost:999999", "evil@localhost", "localhost/.evil", "localhost#evil",
+         "localhost evil", "localhost\\.evil", "127.0.0.1,evil", "localhost:1:2", "\xfflocalhost", "0.0.0.0", "[::]",
+         "[::2]", "127.0.0.1.evil"]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_that_is_not_clearly_this_machine_is_none(unguarded: httpx.Client, host: str) -> None:
+    answer = unguarded.post("/embed", json=ASKED, headers=[(b"host", host.encode("latin-1"))])
+
+    assert (answer.status_code, answer.json()["error"]) == (403, "host_not_allowed")
+
+
+@pytest.mark.parametrize(
+    "hosts", [b"", b"Host: localhost\r\nHost: evil\r\n", b"Host: localhost\r\nHost: localhost\r\n"]
+)
+def test_a_request_has_one_host(unguarded: httpx.Client, hosts: bytes) -> None:
+    with connected(unguarded) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\n" + hosts + b"\r\n")
+
+        assert refusal(rest(connection)) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("name", ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"])
+def test_without_tokens_no_proxy_brings_in_others(unguarded: httpx.Client, guarded: httpx.Client, name: str) -> None:
+    answer = unguarded.post("/embed", json=ASKED, headers={name: "127.0.0.1"})
+
+    assert (answer.status_code, answer.json()["error"]) == (403, "proxy_not_allowed")
+    assert guarded.post("/embed", json=ASKED, headers={name: "192.0.2.1"}).status_code == 200
+
+
+def test_a_name_in_the_target_is_not_believed(unguarded: httpx.Client) -> None:
+    with connected(unguarded) as connection:
+        connection.sendall(b"GET http://localhost/embed?input=x HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+
+        assert connection.recv(12) == b"HTTP/1.1 403"
+
+
+def test_what_is_said_is_for_nobody_else(guarded: httpx.Client) -> None:
+    """Neither for caches nor for a browser that would guess what it is."""
+    for answer in (
+        guarded.post("/embed", json=ASKED),
+        guarded.get("/embed", params=ASKED),
+        guarded.post("/embed", content=b"{", headers=JSON),
+        guarded.post("/v1/embeddings", json=ASKED),
+        guarded.get("/nowhere"),
+        guarded.put("/embed"),
+        guarded.get("/livez"),
+        guarded.get("/metrics", headers={"authorization": ""}),
+    ):
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "server" not in answer.headers
+
+
+def test_a_packed_body_is_not_unpacked(guarded: httpx.Client) -> None:
+    bomb = gzip.compress(b" " * 10_000_000)
+    answer = guarded.post("/embed", content=bomb, headers={**JSON, "content-encoding": "gzip"})
+
+    assert (answer.status_code, answer.json()["error"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "TRACE"])
+def test_allowed_is_all_that_the_path_takes(guarded: httpx.Client, method: str) -> None:
+    assert guarded.request(method, "/embed").headers["allow"] == "GET, POST"
+    assert guarded.request(method, "/livez").headers["allow"] == "GET"
+
+
+# -- Pages of others ---------------------------------------------------------------------------------------
+
+
+def preflight(client: httpx.Client, origin: str) -> httpx.Response:
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+    return client.options("/embed", headers={"origin": origin, "authorization": "", **asked})
+
+
+def test_no_other_page_may_call_by_default(guarded: httpx.Client) -> None:
+    answer = preflight(guarded, "https://app.example")
+
+    assert answer.status_code == 405
+    assert not any(name.startswith("access-control") for name in answer.headers)
+    answer = guarded.post("/embed", json=ASKED, headers={"origin": "https://app.example"})
+    assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+def test_a_page_that_is_named_may_call_with_a_token(model: Session) -> None:
+    with serving(only(model), http_token=TOKEN, http_cors_origins="https://app.example, https://b.example") as client:
+        allowed = preflight(client, "https://app.example")
+        assert allowed.status_code == 200
+        assert allowed.headers["access-control-allow-origin"] == "https://app.example"
+        assert "access-control-allow-credentials" not in allowed.headers
+        assert "access-control-allow-origin" not in preflight(client, "https://app.example.evil").headers
+
+        own = {"origin": "https://app.example"}
+        assert client.post("/embed", json=ASKED, headers=own).headers["access-control-allow-origin"] == own["origin"]
+        stranger = client.post("/embed", json=ASKED, headers={**own, "authorization": ""})
+        assert stranger.status_code == 401
+        assert stranger.headers["access-control-allow-origin"] == own["origin"]  # so that the page can read why
+
+
+# -- Tokens ------------------------------------------------------------------------------------------------
+
+
+def test_a_token_file_that_everybody_may_read_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(f"{TOKEN}\n")
+    path.chmod(0o640)
+    tokens_of(HttpSettings(http_token_file=str(path)))
+    assert "token_file_readable" not in capsys.readouterr().out
+    path.chmod(0o644)
+    tokens_of(HttpSettings(http_token_file=str(path)))
+    said = capsys.readouterr().out
+    assert "token_file_readable" in said
+    assert TOKEN not in said
+
+
+def test_settings_do_not_show_their_token() -> None:
+    assert TOKEN not in repr(HttpSettings(http_token=TOKEN))
