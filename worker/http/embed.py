@@ -67,6 +67,7 @@ def router(service: Service) -> APIRouter:
         vectors, cut = await _answer(service, asked, texts, request)
         return _json({"embedding": vectors[0]} if one else {"embeddings": vectors}, cut)
 
+    @routes.get("/functions/v1/embed", responses={200: {"model": list[float]}, **errors})
     @routes.get("/embed", responses={200: {"model": list[float]}, **errors})
     async def embed_query(
         request: Request,
