@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -116,25 +116,11 @@ def test_texts_that_wait(model: Session) -> None:
 @pytest.mark.parametrize("pooled", [True, False])
 def test_time(model: Session, pooled: bool) -> None:
     gate = Gate()
-    with serving(only(Gated(model, gate)), http_timeout_s=0.3) as client:
+    with serving(only(Wrapped(model, on_result=gate)), http_timeout_s=0.3) as client:
         answer = client.post("/embed", json={"input": "x", "mean_pool": pooled})
         gate.open()
 
     assert (answer.status_code, answer.json()["error"]) == (504, "timeout")
-
-
-class Gated(Wrapped):
-    """The model behind a gate also for what is not pooled."""
-
-    def __init__(self, session: Session, gate: Gate) -> None:
-        super().__init__(session, on_result=gate)
-        self._gate = gate
-
-    run: Callable[..., object]
-
-    def run(self, *args: object, **kwargs: object) -> object:  # type: ignore[no-redef]
-        self._gate([])
-        return self._session.run(*args, **kwargs)  # type: ignore[call-overload]
 
 
 def test_a_million_errors_are_one(client: httpx.Client) -> None:
