@@ -40,8 +40,10 @@ def router(service: Service) -> APIRouter:
         "/functions/v1/embed",
         status_code=MULTI_STATUS,
         response_model=Answer,
-        responses={200: {"model": OneEmbedding | Embeddings}}
-        | responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504),
+        responses={
+            200: {"model": OneEmbedding | Embeddings},
+            **responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504),
+        },
         openapi_extra=schema(
             "What `pgembedd.process_embeddings()` posts, or the guide's; or an object, which is answered as by /embed.",
             lambda: {"anyOf": [_jobs(), {"$ref": "#/components/schemas/EmbedRequest"}]},
