@@ -65,6 +65,10 @@ def _server(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding("bad", "server", about, "pgembedd needs PostgreSQL 14 or newer.")
     else:
         yield Finding("ok", "server", about)
+    ((read_only,),) = connection.execute("select current_setting('transaction_read_only')::boolean").fetchall()
+    if read_only:
+        remedy = "Connect to the primary, or see to what set default_transaction_read_only; at some hosts a full disk."
+        yield Finding("bad", "server", "takes no writes, so nothing can be stored", remedy)
 
 
 def _extensions(connection: psycopg.Connection) -> Iterator[Finding]:
