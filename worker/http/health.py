@@ -15,6 +15,7 @@ from worker.http.service import Service
 from worker.migrate import check_schema
 
 SCHEMA_EVERY_S = 10.0
+WAIT_S = 2.0  # for the database; probes have little patience
 
 
 class Health(BaseModel):
@@ -90,7 +91,7 @@ class Probe:
     def _reached(self) -> str:
         assert self._service.database is not None
         try:
-            with self._service.database.connection() as connection:
+            with self._service.database.connection(WAIT_S) as connection:
                 connection.execute("select 1")
         except (Refusal, psycopg.Error):
             return "The database cannot be reached."
@@ -99,7 +100,7 @@ class Probe:
     def _looked(self) -> str:
         assert self._service.database is not None
         try:
-            with self._service.database.connection() as connection:
+            with self._service.database.connection(WAIT_S) as connection:
                 check_schema(connection)
         except PgembeddError:
             return "The database's schema is not this version's: run `pgembedd migrate`, then `pgembedd doctor`."
