@@ -31,17 +31,20 @@ def router(service: Service) -> APIRouter:
     probe = Probe(service)
     unhealthy: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "not well"}}
 
+    @routes.head("/livez", include_in_schema=False)
     @routes.get("/livez", responses={200: {"model": Health}, **unhealthy})
     async def livez() -> Response:
         """Restart the process when this is not 200."""
         return _answer({"loop": probe.loop})
 
+    @routes.head("/readyz", include_in_schema=False)
     @routes.get("/readyz", responses={200: {"model": Health}, **unhealthy})
     def readyz() -> Response:
         """Send requests when this is 200."""
         checks = {"stopping": probe.stopping, "model": probe.model, "loop": probe.loop}
         return _answer(checks | ({"database": probe.database} if service.database is not None else {}))
 
+    @routes.head("/startupz", include_in_schema=False)
     @routes.get("/startupz", responses={200: {"model": Health}, **unhealthy})
     async def startupz() -> Response:
         """Wait with the other probes until this is 200."""

@@ -62,7 +62,7 @@ class Service:
             try:
                 with self.database.connection(LOOK_S) as connection:
                     rows = connection.execute(query("models")).fetchall()
-            except (Refusal, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+            except (Refusal, psycopg.Error):
                 return self._pipelines  # readyz says what is wrong; embedding needs no database
             self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, _ in rows]
         return self._pipelines
