@@ -57,7 +57,7 @@ def never(name: str) -> Embedder:
 
 DOCUMENT = described()
 QUICK = hypothesis.settings(max_examples=10, derandomize=True, deadline=None, database=None)
-LONG = hypothesis.settings(QUICK, max_examples=500)
+LONG = hypothesis.settings(QUICK, max_examples=150)
 WHOLE = DOCUMENT.exclude(path="/events")  # an answer without an end: test_events.py
 # What a text is to a model is more than a document can say: not blank, no model beside a pipeline.
 EXCLUDED: list[CheckFunction] = [positive_data_acceptance]
