@@ -89,6 +89,13 @@ async def _answer(service: Service, asked: EmbedRequest, texts: list[str], reque
     embedder = await model_for(service, asked.model, asked.pipeline)
     check_inputs(service, embedder, texts)
     if not (asked.mean_pool and asked.normalize):
+        if not asked.truncate:
+            raise Refusal(
+                422,
+                "truncate: false goes with mean_pool: true and normalize: true only.",
+                "wrong_shape",
+                param="truncate",
+            )
         if not asked.mean_pool and (tokens := _tokens(embedder, texts)) > MATRIX_TOKENS:
             raise Refusal(
                 413,
