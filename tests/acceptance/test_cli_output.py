@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.support.command import pgembedd
 from tests.support.databases import Database
@@ -83,3 +85,20 @@ finally:
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (-signal.SIGINT, b"")
+
+
+def test_the_doctor_says_that_nothing_can_be_written(database: Database) -> None:
+    read_only = "-c default_transaction_read_only=on"
+    done = pgembedd("doctor", "--quiet", database=database.conninfo, PGOPTIONS=read_only)
+    assert (done.code, done.err) == (1, "")
+    assert "BAD   server: takes no writes" in done.out
+    assert "takes no writes" not in pgembedd("doctor", database=database.conninfo).out
+
+
+def test_a_worker_that_is_pushed_to_counts_once(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("create table docs (id int primary key, body text)")
+        connection.execute("select pgembedd.create_pipeline('docs', 'docs', array['body'])")
+    claim, push = (make_conninfo(database.conninfo, application_name=f"pgembedd {name}") for name in ("claim", "push"))
+    with psycopg.connect(claim), psycopg.connect(push):
+        assert "running, 0 jobs waiting, 1 worker\n" in pgembedd("doctor", database=database.conninfo).out
