@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 FALLBACK_MODEL = "gte-small"
 PIPELINES_EVERY_S = 5.0
+PIPELINES_KEPT_S = 60.0  # so long it still answers while somebody looks again
+NEVER = float("-inf")
+LOOK_MS = 5_000  # for a look at them; somebody may hold their table locked
 UNPOOLED_AT_ONCE = 2
 
 
@@ -52,19 +55,35 @@ class Service:
         self.stopping = threading.Event()
         self.pushes = None if conninfo is None else Pushes(conninfo, self)
         self._pipelines: list[tuple[str, str, str | None]] = []
-        self._pipelines_until = 0.0
+        self._pipelines_until = NEVER
 
     def pipelines(self) -> list[tuple[str, str, str | None]]:
         """(name, model, fingerprint) of the running pipelines, seconds old; the last known while it is away."""
         if self.database is not None and time.monotonic() >= self._pipelines_until:
             self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
-            try:
-                with self.database.connection() as connection:
-                    rows = connection.execute(query("models")).fetchall()
-            except (Refusal, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
-                return self._pipelines  # readyz says what is wrong; embedding needs no database
-            self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, _ in rows]
+            self._look(self.database)
         return self._pipelines
+
+    def _look(self, database: Database) -> None:
+        try:
+            with database.connection() as connection, connection.transaction():
+                connection.execute(query("statement_timeout"), {"milliseconds": str(LOOK_MS)})
+                rows = connection.execute(query("models")).fetchall()
+        except (
+            Refusal,
+            psycopg.errors.QueryCanceled,
+            psycopg.errors.UndefinedFunction,
+            psycopg.errors.InvalidSchemaName,
+        ):
+            return  # readyz says what is wrong; embedding needs no database
+        self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, _ in rows]
+
+    def _look_again(self, database: Database) -> None:
+        """In a thread of its own: the database may be away or locked, and all of FastAPI's threads wait for it."""
+        try:
+            self._look(database)
+        except psycopg.Error:
+            self._pipelines_until = NEVER  # whoever comes next looks, and is told
 
     def served(self) -> list[str]:
         """The models that may be asked for; the first one answers those who name none."""
@@ -78,8 +97,13 @@ class Service:
 
     def at_hand(self, name: str | None) -> Embedder | None:
         """The same where that needs neither loading nor the database, else None: for a thread that must not wait."""
-        if self.database is not None and time.monotonic() >= self._pipelines_until:
-            return None
+        if self.database is not None:
+            overdue_s = time.monotonic() - self._pipelines_until
+            if overdue_s >= PIPELINES_KEPT_S:
+                return None
+            if overdue_s >= 0:
+                self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
+                threading.Thread(target=self._look_again, args=[self.database], name="pipelines", daemon=True).start()
         return self.models.at_hand(self.model_name(name))
 
     def model_name(self, name: str | None) -> str:
@@ -101,7 +125,7 @@ class Service:
         """The model of a pipeline. Refusal 404 when there is none of the name, 409 when its vectors are another's."""
         found = self._pipeline(pipeline)
         if found is None:  # it may have been made a moment ago
-            self._pipelines_until = 0.0
+            self._pipelines_until = NEVER
             found = self._pipeline(pipeline)
         if found is None:
             raise Refusal(404, "There is no running pipeline of this name.", "pipeline_not_found", param="pipeline")
