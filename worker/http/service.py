@@ -3,12 +3,14 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from worker.config import HttpSettings, Settings
 from worker.desk import Desk
+from worker.ending import soon_over
 from worker.http.auth import Guard, tokens_of
 from worker.http.database import Database
 from worker.http.errors import Refusal
@@ -53,6 +55,7 @@ class Service:
         self.started = threading.Event()  # all that is to be loaded first is
         self.unpooled = ThreadPoolExecutor(UNPOOLED_AT_ONCE, "unpooled")  # what the desk does not do
         self.stopping = threading.Event()
+        self.finished = True  # False when something still hangs in the model after close()
         self.pushes = None if conninfo is None else Pushes(conninfo, self)
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = NEVER
@@ -150,11 +153,10 @@ class Service:
         self.started.set()
 
     def close(self) -> None:
-        """Give the connections back; the models belong to whoever made them."""
+        """Give the connections back; the models belong to whoever made them. `finished` says whether all has ended."""
         self.stopping.set()
-        self.desk.close()
-        self.unpooled.shutdown(cancel_futures=True)
         if self.pushes is not None:
             self.pushes.close()
         if self.database is not None:
             self.database.close()
+        self.finished = soon_over(self.desk.close, partial(self.unpooled.shutdown, cancel_futures=True))
