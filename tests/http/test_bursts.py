@@ -9,12 +9,15 @@ from contextlib import ExitStack
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.waiting import PATIENCE_S
 from tests.support.worker import brisk
 from worker.config import HttpSettings
+from worker.http.database import Database as Connections
+from worker.http.errors import Refusal
 from worker.http.server import ACCEPTS, HttpServer
 from worker.http.service import PIPELINES_EVERY_S, Service
 from worker.model import Session
@@ -64,3 +67,11 @@ def test_vectors_do_not_wait_for_a_look_at_the_pipelines(database: Database, mod
         assert service.at_hand(None) is model
         assert service.at_hand(model.name) is model
     service.close()
+
+
+def test_a_database_that_is_away_puts_no_foreign_lines_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    connections = Connections("host=127.0.0.1 port=1")
+    with pytest.raises(Refusal), connections.connection(1.0):
+        pass
+    connections.close()
+    assert not caplog.records
