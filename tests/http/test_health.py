@@ -83,3 +83,12 @@ def test_a_worker_beside_it_is_looked_at(database: Database, model: Session) -> 
 def test_probes_take_get_alone(model: Session, probe: str) -> None:
     with serving(only(model)) as client:
         assert client.post(probe).status_code == 405
+
+
+@pytest.mark.parametrize("probe", ["/livez", "/readyz", "/startupz"])
+def test_a_load_balancer_may_ask_with_head(model: Session, probe: str) -> None:
+    with serving(only(model)) as client:
+        client.post("/embed", json={"input": "x"})
+        answer = client.head(probe)
+
+    assert (answer.status_code, answer.content) == (200, b"")

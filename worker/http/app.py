@@ -7,6 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from worker.http import embed, events, health, jobs, metrics, openai, operate, page, webhooks
 from worker.http.errors import add_handlers
+from worker.http.functions import Functions
 from worker.http.limits import Limits
 from worker.http.reserved import Reserved
 from worker.http.service import Service
@@ -27,6 +28,7 @@ def build_app(service: Service) -> FastAPI:
         app.include_router(part.router(service))
     add_handlers(app)
     http = service.http
+    app.add_middleware(Functions)
     app.add_middleware(Limits, guard=service.guard, max_body_kb=http.http_max_body_kb, timeout_s=http.http_timeout_s)
     if origins := [origin.strip() for origin in http.http_cors_origins.split(",") if origin.strip()]:
         app.add_middleware(

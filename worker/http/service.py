@@ -26,7 +26,7 @@ FALLBACK_MODEL = "gte-small"
 PIPELINES_EVERY_S = 5.0
 PIPELINES_KEPT_S = 60.0  # so long it still answers while somebody looks again
 NEVER = float("-inf")
-LOOK_MS = 5_000  # for a look at them; somebody may hold their table locked
+LOOK_S = 1.0  # who asks for a vector does not wait longer for a database that is away, or whose table is locked
 UNPOOLED_AT_ONCE = 2
 
 
@@ -69,24 +69,12 @@ class Service:
 
     def _look(self, database: Database) -> None:
         try:
-            with database.connection() as connection, connection.transaction():
-                connection.execute(query("statement_timeout"), {"milliseconds": str(LOOK_MS)})
+            with database.connection(LOOK_S) as connection, connection.transaction():
+                connection.execute(query("statement_timeout"), {"milliseconds": str(round(LOOK_S * 1000))})
                 rows = connection.execute(query("models")).fetchall()
-        except (
-            Refusal,
-            psycopg.errors.QueryCanceled,
-            psycopg.errors.UndefinedFunction,
-            psycopg.errors.InvalidSchemaName,
-        ):
+        except (Refusal, psycopg.Error):
             return  # readyz says what is wrong; embedding needs no database
         self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, _ in rows]
-
-    def _look_again(self, database: Database) -> None:
-        """In a thread of its own: the database may be away or locked, and all of FastAPI's threads wait for it."""
-        try:
-            self._look(database)
-        except psycopg.Error:
-            self._pipelines_until = NEVER  # whoever comes next looks, and is told
 
     def served(self) -> list[str]:
         """The models that may be asked for; the first one answers those who name none."""
@@ -106,7 +94,8 @@ class Service:
                 return None
             if overdue_s >= 0:
                 self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
-                threading.Thread(target=self._look_again, args=[self.database], name="pipelines", daemon=True).start()
+                # In a thread of its own: all of FastAPI's may wait for the database.
+                threading.Thread(target=self._look, args=[self.database], name="pipelines", daemon=True).start()
         return self.models.at_hand(self.model_name(name))
 
     def model_name(self, name: str | None) -> str:
