@@ -95,6 +95,7 @@ class Models:
         self._failed: dict[str, tuple[ModelError, float]] = {}
         self._said: dict[str, float] = {}  # when to say again that a pipeline is not served
         self._lock = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
 
     def serving(self, pipeline: Pipeline, gateway: Gateway) -> Embedder:
         """The model of this pipeline, pinned to it. NotNow, logged, when we cannot serve it."""
@@ -143,17 +144,21 @@ class Models:
 
     def close(self) -> None:
         """Close every model."""
-        for embedder in self._loaded.values():
+        for embedder in list(self._loaded.values()):
             embedder.close()
 
     def _get(self, name: str) -> Embedder:
+        """Looking for a model takes long where there is no network: only those who want that one wait meanwhile."""
+        if (found := self._loaded.get(name)) is not None:
+            return found
         with self._lock:
+            loading = self._loading.setdefault(name, threading.Lock())
+        with loading:
             if name not in self._loaded:
                 self._loaded[name] = self._try(name)
             return self._loaded[name]
 
     def _try(self, name: str) -> Embedder:
-        """Looking for a model takes long where there is no network, and the other pipelines wait meanwhile."""
         if name in self._failed and time.monotonic() < self._failed[name][1]:
             raise self._failed[name][0].with_traceback(None)
         try:

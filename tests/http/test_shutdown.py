@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import httpx
 
-from tests.support.embedders import Gate, Wrapped, only
+from tests.support.databases import Database
+from tests.support.embedders import MODEL, Gate, Wrapped, only
 from tests.support.http import serving
 from tests.support.waiting import eventually
+from tests.support.worker import WorkerProcess
 from worker.model import Session
 
 
@@ -40,3 +43,20 @@ def test_a_request_under_way_is_answered(model: Session) -> None:
         thread.join()
 
     assert answers == [200]
+
+
+def test_serve_ends_although_its_model_hangs(database: Database) -> None:
+    with WorkerProcess(
+        database.conninfo,
+        "--http-port=0",
+        f"--http-models={MODEL}",
+        module="tests.support.odd_worker",
+        command="serve",
+        ODD_MODEL="slow:3600",
+    ) as process:
+        process.await_event("model_loaded")
+        (started,) = process.named("http_started")
+        url = f"http://127.0.0.1:{started['port']}/embed"
+        httpx.post(url, json={"input": "x"}, timeout=60, trust_env=False)
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0

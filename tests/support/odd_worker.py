@@ -33,12 +33,20 @@ def main() -> None:
         def wrapping(name: str) -> Embedder:
             session = load(name)
             assert isinstance(session, Session)
-            return Wrapped(session, on_start={"dies": dies(what), "slow": slow(session, what)}[kind])
+            return Own(session, on_start={"dies": dies(what), "slow": slow(session, what)}[kind])
 
         return wrapping
 
     loading.loader = wrapped
     cli.main()
+
+
+class Own(Wrapped):
+    """This process's only one, so that it is closed as a real one is."""
+
+    def close(self) -> None:
+        """Wait for what runs."""
+        self._session.close()
 
 
 def dies(text: str) -> Hook:

@@ -145,3 +145,17 @@ def test_nothing_is_saved_up_while_no_document_waits() -> None:
 
 def test_the_share_is_a_small_one() -> None:
     assert 0 < DOCUMENTS_SHARE < 0.5
+
+
+def test_what_is_submitted_while_the_pool_ends_is_cancelled_or_refused() -> None:
+    pool = Pool(1)
+    first = occupy(pool, "document", 1)[0]
+    late: list[Future[None]] = []
+
+    def submit_more(_future: Future[None]) -> None:  # between the cancelling of what waits and the end of the threads
+        late.append(pool.submit("document", lambda: None))
+        first.let_go.set()
+
+    pool.submit("document", lambda: None).add_done_callback(submit_more)
+    pool.shutdown(cancel_futures=True)
+    assert late[0].done()

@@ -51,6 +51,7 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
     With `http` the service answers from before the models are loaded until the worker has drained.
     """
     from worker.db import connect
+    from worker.ending import soon_over
     from worker.loading import loader
     from worker.log import configure_logging
     from worker.migrate import check_schema
@@ -71,11 +72,12 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
         else:
             from worker.cli.serving import running
 
-            with running(settings, http, models, conninfo, worker=worker, on_death=worker.stop, observer=observer):
+            with running(
+                settings, http, models, conninfo, worker=worker, on_death=worker.stop, observer=observer
+            ) as service:
                 drained = worker.run()
-    if drained:
-        models.close()
-    return drained
+            drained = drained and service.finished
+    return drained and soon_over(models.close)
 
 
 def check_queues(connection: "psycopg.Connection", queues: Sequence[str]) -> None:

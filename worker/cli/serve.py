@@ -1,5 +1,6 @@
 """`pgembedd serve`"""
 
+import os
 import signal
 import threading
 from contextlib import nullcontext
@@ -8,6 +9,7 @@ from types import FrameType
 import click
 
 from worker.cli.options import database_option, http_options, open_database, settings_options
+from worker.cli.run import leave
 from worker.config import HttpSettings, Settings
 
 LOOP_SETTINGS = ("lease_s", "wait", "threads", "precision", "model_dir", "log_format", "log_level")
@@ -23,13 +25,18 @@ def command(database: str | None, no_database: bool, http: HttpSettings, setting
     if no_database and database is not None:
         raise click.UsageError("--no-database and --database exclude each other.")
     with nullcontext(None) if no_database else open_database(database) as conninfo:
-        serve(conninfo, settings, http)
+        over = serve(conninfo, settings, http)
+    leave(over)
 
 
-def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
-    """Serve in the foreground of this process until it is signalled."""
+def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> bool:
+    """Serve in the foreground of this process until it is signalled; whether nothing hangs in the model.
+
+    A second signal ends the process at once.
+    """
     from worker.cli.serving import running
     from worker.db import connect
+    from worker.ending import soon_over
     from worker.loading import loader
     from worker.log import configure_logging
     from worker.migrate import check_schema
@@ -44,7 +51,12 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
             check_schema(connection)
     ended = threading.Event()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    seen: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if seen:
+            os._exit(128 + number)
+        seen.append(number)
         threading.Thread(target=ended.set, name="stop").start()
 
     signal.signal(signal.SIGTERM, handle)
@@ -59,5 +71,6 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> None:
             while not ended.wait(1.0):
                 notify_systemd("WATCHDOG=1")
             notify_systemd("STOPPING=1")
-    models.close()
+    over = service.finished and soon_over(models.close)
     observer.close()
+    return over

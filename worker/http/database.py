@@ -1,5 +1,6 @@
 """The service's connections: a small pool that answers soon, with a connection or with a refusal."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from worker.http.errors import Refusal
 
 MAX_CONNECTIONS = 4
 WAIT_S = 5.0
+_SILENCE = logging.NullHandler()
 AWAY = "The database cannot be reached at the moment; try again."
 
 
@@ -36,6 +38,9 @@ class Database:
             open=False,
             name="http",
         )
+        # Else its warnings stand between our events, as lines of text; what they say a Refusal says, and /readyz.
+        logging.getLogger("psycopg.pool").propagate = False
+        logging.getLogger("psycopg.pool").addHandler(_SILENCE)
         self._lock = threading.Lock()
         self._opened = False
 

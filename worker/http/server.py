@@ -15,6 +15,9 @@ from worker.http.connections import PatientProtocol
 from worker.log import get_logger
 
 DRAIN_S = 10
+ACCEPTS = 8
+"""Connections taken at a time. uvloop takes one for each turn of its loop and for each listening socket, and under load
+a turn takes long: of a burst of new connections the last ones, a probe's among them, would wait for many seconds."""
 
 
 class HttpServer:
@@ -52,7 +55,7 @@ class HttpServer:
 
     def _serve(self) -> None:
         try:
-            self._server.run(sockets=[self._socket])
+            self._server.run(sockets=[self._socket, *(self._socket.dup() for _ in range(ACCEPTS - 1))])
         finally:
             self._socket.close()
             if not self._stopped.is_set():

@@ -3,12 +3,14 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from worker.config import HttpSettings, Settings
 from worker.desk import Desk
+from worker.ending import soon_over
 from worker.http.auth import Guard, tokens_of
 from worker.http.database import Database
 from worker.http.errors import Refusal
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 FALLBACK_MODEL = "gte-small"
 PIPELINES_EVERY_S = 5.0
-LOOK_S = 1.0  # who asks for a vector does not wait longer for a database that is away
+PIPELINES_KEPT_S = 60.0  # so long it still answers while somebody looks again
+NEVER = float("-inf")
+LOOK_S = 1.0  # who asks for a vector does not wait longer for a database that is away, or whose table is locked
 UNPOOLED_AT_ONCE = 2
 
 
@@ -51,21 +55,26 @@ class Service:
         self.started = threading.Event()  # all that is to be loaded first is
         self.unpooled = ThreadPoolExecutor(UNPOOLED_AT_ONCE, "unpooled")  # what the desk does not do
         self.stopping = threading.Event()
+        self.finished = True  # False when something still hangs in the model after close()
         self.pushes = None if conninfo is None else Pushes(conninfo, self)
         self._pipelines: list[tuple[str, str, str | None]] = []
-        self._pipelines_until = 0.0
+        self._pipelines_until = NEVER
 
     def pipelines(self) -> list[tuple[str, str, str | None]]:
         """(name, model, fingerprint) of the running pipelines, seconds old; the last known while it is away."""
         if self.database is not None and time.monotonic() >= self._pipelines_until:
             self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
-            try:
-                with self.database.connection(LOOK_S) as connection:
-                    rows = connection.execute(query("models")).fetchall()
-            except (Refusal, psycopg.Error):
-                return self._pipelines  # readyz says what is wrong; embedding needs no database
-            self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, _ in rows]
+            self._look(self.database)
         return self._pipelines
+
+    def _look(self, database: Database) -> None:
+        try:
+            with database.connection(LOOK_S) as connection, connection.transaction():
+                connection.execute(query("statement_timeout"), {"milliseconds": str(round(LOOK_S * 1000))})
+                rows = connection.execute(query("models")).fetchall()
+        except (Refusal, psycopg.Error):
+            return  # readyz says what is wrong; embedding needs no database
+        self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, _ in rows]
 
     def served(self) -> list[str]:
         """The models that may be asked for; the first one answers those who name none."""
@@ -79,8 +88,14 @@ class Service:
 
     def at_hand(self, name: str | None) -> Embedder | None:
         """The same where that needs neither loading nor the database, else None: for a thread that must not wait."""
-        if self.database is not None and time.monotonic() >= self._pipelines_until:
-            return None
+        if self.database is not None:
+            overdue_s = time.monotonic() - self._pipelines_until
+            if overdue_s >= PIPELINES_KEPT_S:
+                return None
+            if overdue_s >= 0:
+                self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
+                # In a thread of its own: all of FastAPI's may wait for the database.
+                threading.Thread(target=self._look, args=[self.database], name="pipelines", daemon=True).start()
         return self.models.at_hand(self.model_name(name))
 
     def model_name(self, name: str | None) -> str:
@@ -102,7 +117,7 @@ class Service:
         """The model of a pipeline. Refusal 404 when there is none of the name, 409 when its vectors are another's."""
         found = self._pipeline(pipeline)
         if found is None:  # it may have been made a moment ago
-            self._pipelines_until = 0.0
+            self._pipelines_until = NEVER
             found = self._pipeline(pipeline)
         if found is None:
             raise Refusal(404, "There is no running pipeline of this name.", "pipeline_not_found", param="pipeline")
@@ -127,11 +142,10 @@ class Service:
         self.started.set()
 
     def close(self) -> None:
-        """Give the connections back; the models belong to whoever made them."""
+        """Give the connections back; the models belong to whoever made them. `finished` says whether all has ended."""
         self.stopping.set()
-        self.desk.close()
-        self.unpooled.shutdown(cancel_futures=True)
         if self.pushes is not None:
             self.pushes.close()
         if self.database is not None:
             self.database.close()
+        self.finished = soon_over(self.desk.close, partial(self.unpooled.shutdown, cancel_futures=True))

@@ -104,14 +104,19 @@ class Pool:
     def shutdown(self, *, cancel_futures: bool = False) -> None:
         """Finish what runs, and what waits as well unless that is to be cancelled; then end the threads."""
         if cancel_futures:
-            with self._lock:
-                left = [*self._waiting["query"], *self._waiting["document"]]
-                for lane in self._waiting.values():
-                    lane.clear()
-            for task in left:
-                task.future.cancel()
+            self._cancel()
         for threads in (self._for_queries, self._shared):
             threads.shutdown(wait=True, cancel_futures=cancel_futures)
+        if cancel_futures:
+            self._cancel()  # what was submitted meanwhile, and whose calls were cancelled
+
+    def _cancel(self) -> None:
+        with self._lock:
+            left = [*self._waiting["query"], *self._waiting["document"]]
+            for lane in self._waiting.values():
+                lane.clear()
+        for task in left:
+            task.future.cancel()
 
     def _take_query(self) -> None:
         with self._lock:

@@ -1,0 +1,82 @@
+"""Many connections at once, and a database that does not answer, keep no one request waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from contextlib import ExitStack
+from logging.handlers import BufferingHandler
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.embedders import only
+from tests.support.waiting import PATIENCE_S
+from tests.support.worker import brisk
+from worker.config import HttpSettings
+from worker.http.database import Database as Connections
+from worker.http.errors import Refusal
+from worker.http.server import ACCEPTS, HttpServer
+from worker.http.service import PIPELINES_EVERY_S, Service
+from worker.model import Session
+from worker.models import Models
+
+
+def test_connections_that_come_together_are_taken_together() -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        loops.append(asyncio.get_running_loop())  # the lifespan's call
+
+    held, go, counted = threading.Event(), threading.Event(), threading.Event()
+    seen: list[int] = []
+    server = HttpServer(app, HttpSettings(http_port=0), lambda: None)  # type: ignore[arg-type]
+
+    def hold() -> None:
+        held.set()
+        assert go.wait(PATIENCE_S)
+        loops[0].call_soon(count, 3)
+
+    def count(turns: int) -> None:
+        if turns:
+            loops[0].call_soon(count, turns - 1)
+        else:
+            seen.append(len(server._server.server_state.connections))
+            counted.set()
+
+    server.start()
+    with ExitStack() as clients:
+        loops[0].call_soon_threadsafe(hold)
+        assert held.wait(PATIENCE_S)
+        for _ in range(ACCEPTS):
+            clients.enter_context(socket.create_connection((server.host, server.port)))
+        go.set()
+        assert counted.wait(PATIENCE_S)
+    server.stop()
+    assert seen == [ACCEPTS]
+
+
+def test_vectors_do_not_wait_for_a_look_at_the_pipelines(database: Database, model: Session) -> None:
+    service = Service(brisk(), HttpSettings(http_models=model.name), Models(only(model)), database.conninfo)
+    assert service.model(None) is model
+    with psycopg.connect(database.conninfo) as other:
+        other.execute("lock table pgembedd.pipeline in access exclusive mode")
+        service._pipelines_until -= PIPELINES_EVERY_S + 1  # time for another look
+        assert service.at_hand(None) is model
+        assert service.at_hand(model.name) is model
+    service.close()
+
+
+def test_a_database_that_is_away_puts_no_foreign_lines_into_the_log() -> None:
+    heard = BufferingHandler(100)
+    logging.getLogger().addHandler(heard)
+    connections = Connections("host=127.0.0.1 port=1")
+    with pytest.raises(Refusal), connections.connection(1.0):
+        pass
+    connections.close()
+    logging.getLogger().removeHandler(heard)
+    assert not heard.buffer

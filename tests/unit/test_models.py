@@ -1,0 +1,57 @@
+"""Models by name: loaded once each, and none waits for another."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+from tests.support.waiting import PATIENCE_S
+from worker.models import Embedder, Models
+
+
+class StandIn:
+    """What a loader gives; never asked for vectors."""
+
+    def close(self) -> None: ...
+
+
+def test_while_one_model_is_loaded_others_are_had_and_loaded() -> None:
+    reached, let_go = threading.Event(), threading.Event()
+
+    def load(name: str) -> Embedder:
+        if name == "slow":
+            reached.set()
+            assert let_go.wait(PATIENCE_S)
+        return cast(Embedder, StandIn())
+
+    models = Models(load)
+    there = models.named("there")
+    with ThreadPoolExecutor(3) as threads:
+        slow = threads.submit(models.named, "slow")
+        assert reached.wait(PATIENCE_S)
+        try:
+            assert threads.submit(models.named, "there").result(PATIENCE_S) is there
+            threads.submit(models.named, "another").result(PATIENCE_S)
+        finally:
+            let_go.set()
+    assert slow.result() is models.named("slow")
+
+
+def test_a_model_that_many_want_at_once_is_loaded_once() -> None:
+    loads: list[str] = []
+    together = threading.Barrier(8)
+
+    def load(name: str) -> Embedder:
+        loads.append(name)
+        return cast(Embedder, StandIn())
+
+    models = Models(load)
+
+    def want(_number: int) -> Embedder:
+        together.wait(PATIENCE_S)
+        return models.named("m")
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(want, range(8)))) == 1
+    assert loads == ["m"]
