@@ -2,11 +2,41 @@
 
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 
 # Without the values of local variables: they would be texts.
 _TRACEBACK = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
+class Lines:
+    """Lines to a stream that may fail: a full disk or a reader that is gone must not end the work that is told of.
+
+    What could not be written is counted, and told of with the next line that can be.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+
+    def write(self, text: str) -> int:
+        """Write, if it can be."""
+        try:
+            if self._lost:
+                self._stream.write(f"({self._lost} lines of this log were lost: they could not be written)\n")
+                self._lost = 0
+            self._stream.write(text)
+        except OSError:
+            self._lost += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, if it can be."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._lost += 1
 
 
 def configure_logging(log_format: str = "auto", log_level: str = "info") -> None:
@@ -24,7 +54,7 @@ def configure_logging(log_format: str = "auto", log_level: str = "info") -> None
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Lines(sys.stderr))),
         cache_logger_on_first_use=False,
     )
 
