@@ -27,6 +27,8 @@ HOW_TO_GO_ON = """
       select name from demo.documents
       order by embedding <=> (select embedding from demo.documents where name = 'csv.DictReader')
       limit 5;
-  pgembedd up                          run Postgres and a worker, and register tables of your own
+  pgembedd up --http                   Postgres, a worker, and a page to look at; register tables of your own, and,
+                                       from another terminal, ask in SQL:
+      select name from demo.documents order by embedding <=> pgembedd.embed('parse dates') limit 5;
 
   (The command is .venv/bin/pgembedd in a checkout.)"""
