@@ -80,6 +80,7 @@ create or replace function pgembedd.embed(
 ) returns vector
 language plpgsql stable security definer cost 1000
 set search_path = pg_catalog, pgembedd, pg_temp
+set standard_conforming_strings = on  -- the session is anybody's, and everything that is called here has backslashes
 as $$
 declare
     question pgembedd.question;
@@ -289,6 +290,7 @@ end $$;
 create or replace function pgembedd._await_answer(id uuid, patience interval, out embedding text, out refusal text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set extra_float_digits = 1  -- all digits, whatever the default of the database or of the role
 as $$
 declare
     began timestamptz := clock_timestamp();

@@ -15,8 +15,9 @@ from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, connect_as
 from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value
 from tests.support.waiting import PATIENCE_S, eventually
+from worker.questions import Line
 
-VECTOR = "[0.25,-0.5,1]"
+VECTOR = "[0.25,-0.5,0.12345679]"
 
 
 @pytest.fixture
@@ -189,11 +190,33 @@ def test_the_databases_own_defaults_do_not_matter(database: Database, asker: psy
         "default_transaction_isolation = 'repeatable read'",
         "default_transaction_read_only = on",
         "statement_timeout = '1ms'",
+        "extra_float_digits = -5",
     ):
         asker.execute(f"alter database {database.name} set {setting}".encode())
     with asking(asker) as one:  # a session that is older than these, as is the worker's
         hand.answer(hand.take_one())
     assert (one.error, one.answer) == (None, VECTOR)
+
+
+@pytest.mark.usefixtures("asker")
+def test_a_session_with_old_rules_for_strings_may_ask(database: Database, hand: Hand) -> None:
+    with connected(database) as session:  # a new one, which has compiled nothing yet
+        session.execute("set standard_conforming_strings = off")
+        with asking(session) as one:
+            hand.answer(hand.take_one())
+    assert (one.error, one.answer) == (None, VECTOR)
+
+
+def test_a_worker_that_could_not_hear_at_first_tries_again(database: Database, asker: psycopg.Connection) -> None:
+    line = Line(database.conninfo, threading.Event(), "questions")
+    try:
+        with connected(database) as spoiler:
+            spoiler.execute("select pg_advisory_lock(1885824356, 0)")
+            line.take(1)
+            assert value(asker, "select pgembedd._hearers()") is None
+        eventually(lambda: line.take(1) == [] and value(asker, "select pgembedd._hearers()") is not None)
+    finally:
+        line.close()
 
 
 def test_a_transaction_asks_once_and_another_one_anew(asker: psycopg.Connection, hand: Hand) -> None:
