@@ -200,6 +200,18 @@ def test_the_sweep_finds_what_no_webhook_told(hooked: psycopg.Connection) -> Non
     assert value(hooked, "select pgembedd.sweep()") == 1
 
 
+def test_whatever_a_domain_says_of_a_key_stays_here(connection: psycopg.Connection, client: httpx.Client) -> None:
+    connection.execute(
+        "create function judged(i int) returns bool language plpgsql as "
+        "$$ begin if i > 9 then raise no_data_found using message = 'secret'; end if; return true; end $$; "
+        "create domain small as int check (judged(value))"
+    )
+    connection.execute("create table documents (id small primary key, body text)")
+    call(connection, "create_pipeline", name="documents", source="documents", model=MODEL, content_columns=["body"])
+    answer = client.post(PATH, json={**CHANGE, "type": "INSERT", "record": {"id": 10}})
+    assert (answer.status_code, "secret" in answer.text) == (422, False)
+
+
 ROW = {"id": 1, "body": "text"}
 CHANGE = {"schema": "public", "table": "documents"}
 REFUSED: dict[str, tuple[Any, int, str]] = {

@@ -101,6 +101,12 @@ def asking(connection: psycopg.Connection, arguments: str = "'hello', timeout =>
         one.done()
 
 
+def seen(connection: psycopg.Connection, text: str) -> int:
+    """How many sessions of askers show it as their statement."""
+    where = "application_name = 'pgembedd ask' and datname = current_database() and strpos(query, %s) > 0"
+    return int(value(connection, f"select count(*) from pg_stat_activity where {where}", text))
+
+
 def kept(connection: psycopg.Connection) -> int:
     return int(value(connection, "select count(*) from pgembedd.question"))
 
@@ -287,6 +293,23 @@ def test_the_question_of_a_cancelled_caller_is_taken_back(asker: psycopg.Connect
     assert kept(asker) == 0
     assert hand.answer(question) == 0
     assert value(asker, "select pgembedd_code.dblink_get_connections()") is None
+
+
+def test_askers_do_not_see_each_others_questions(asker: psycopg.Connection, hand: Hand) -> None:
+    with asking(asker, "'a secret', timeout => '1 min'"):
+        question = hand.take_one()
+        eventually(lambda: seen(hand.connection, "/* pgembedd.embed() */"))
+        told = [
+            seen(hand.connection, one) for one in ("secret", question, "select")
+        ]  # what the askers' own role could read there
+        hand.answer(question)
+    assert told == [0, 0, 0]
+
+
+def test_a_line_that_was_left_open_does_not_stay(asker: psycopg.Connection) -> None:
+    asker.execute("select pgembedd._connect('left')")
+    shown = "select setting from pgembedd_code.dblink('left', 'show idle_session_timeout') as t(setting text)"
+    assert value(asker, shown) == "10s"
 
 
 def test_a_statement_timeout_ends_it_and_no_connection_stays(asker: psycopg.Connection, hand: Hand) -> None:
