@@ -75,7 +75,12 @@ def judged() -> Iterator[None]:
         raise Refusal(422, " ".join(filter(None, sentences))) from None
     except psycopg.DataError:
         raise Refusal(422, "The body holds something that Postgres cannot keep as JSON.") from None
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
+    except (
+        psycopg.errors.LockNotAvailable,
+        psycopg.errors.QueryCanceled,
+        psycopg.errors.SerializationFailure,
+        psycopg.errors.DeadlockDetected,
+    ):
         raise Refusal(503, "Something in the database is in the way; send it again.", "busy") from None
     except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege):
         sentence = "The database is not ready for this: run `pgembedd migrate`, then `pgembedd doctor`."
