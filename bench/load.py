@@ -61,7 +61,10 @@ async def _send(port: int, requests: Sequence[bytes], connections: int, keep: li
     for client in clients:
         client.next()
     async with asyncio.timeout(PATIENCE_S):
-        await asyncio.gather(*(client.finished for client in clients))
+        ends = await asyncio.gather(*(client.finished for client in clients), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
     return Load(len(requests) / (time.perf_counter() - started), seconds)
 
 
@@ -72,6 +75,7 @@ class _Client(asyncio.Protocol):
         self._todo, self._seconds, self._keep = todo, seconds, keep
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._got, self._began = b"", 0.0
+        self._error: RuntimeError | None = RuntimeError("The server closed the connection.")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
@@ -79,8 +83,8 @@ class _Client(asyncio.Protocol):
     def next(self) -> None:
         """Send one more, or be done."""
         if not self._todo:
+            self._error = None
             self._transport.close()
-            self.finished.set_result(None)
             return
         self._got, self._began = b"", time.perf_counter()
         self._transport.write(self._todo.popleft())
@@ -91,7 +95,9 @@ class _Client(asyncio.Protocol):
         if not end or len(body) < _content_length(head):
             return
         if b" 200 " not in head[:16]:
-            self.connection_lost(RuntimeError(self._got[:500].decode(errors="replace")))
+            self._error = RuntimeError(self._got[:500].decode(errors="replace"))
+            self._todo.clear()  # the others need not go on
+            self._transport.close()
             return
         self._seconds.append(time.perf_counter() - self._began)
         if self._keep is not None:
@@ -99,9 +105,10 @@ class _Client(asyncio.Protocol):
         self.next()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.finished.done():
-            self.finished.set_exception(error or RuntimeError("The server closed the connection."))
-            self._transport.close()
+        if self._error or error:
+            self.finished.set_exception(cast(Exception, error or self._error))
+        else:
+            self.finished.set_result(None)
 
 
 def _content_length(head: bytes) -> int:

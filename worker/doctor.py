@@ -14,6 +14,7 @@ from worker.extensions import MINIMUM_VECTOR, lacks_pgmq_rights, numbers, pgmq_g
 from worker.migrate import check_schema
 from worker.model import ModelInfo, describe_models
 from worker.queries import query
+from worker.words import counted
 
 MINIMUM_SERVER = 140000
 MINIMUM_FREE_BYTES = 500_000_000
@@ -64,6 +65,10 @@ def _server(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding("bad", "server", about, "pgembedd needs PostgreSQL 14 or newer.")
     else:
         yield Finding("ok", "server", about)
+    ((read_only,),) = connection.execute("select current_setting('transaction_read_only')::boolean").fetchall()
+    if read_only:
+        remedy = "Connect to the primary, or see to what set default_transaction_read_only; at some hosts a full disk."
+        yield Finding("bad", "server", "takes no writes, so nothing can be stored", remedy)
 
 
 def _extensions(connection: psycopg.Connection) -> Iterator[Finding]:
@@ -142,7 +147,7 @@ def _embed(connection: psycopg.Connection) -> Iterator[Finding]:
     elif not hearers:
         yield Finding("note", "embed()", "set up, but no worker would answer", "pgembedd run")
     else:
-        yield Finding("ok", "embed()", f"set up, {hearers} workers answer")
+        yield Finding("ok", "embed()", f"set up, {counted(hearers, 'worker answers', 'workers answer')}")
 
 
 def _competitors(connection: psycopg.Connection) -> Iterator[Finding]:
@@ -168,13 +173,19 @@ def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
         if state == "stopped" or problem:
             yield Finding("bad", about, state, problem or reason)
         elif state == "paused":
-            yield Finding("note", about, f"{reason}, {waiting} jobs waiting", f"select pgembedd.resume('{name}');")
+            yield Finding(
+                "note", about, f"{reason}, {counted(waiting, 'job')} waiting", f"select pgembedd.resume('{name}');"
+            )
         elif waiting and not workers:
-            yield Finding("bad", about, f"{waiting} jobs waiting since {oldest_s:.0f} s and no worker", "pgembedd run")
+            yield Finding(
+                "bad", about, f"{counted(waiting, 'job')} waiting since {oldest_s:.0f} s and no worker", "pgembedd run"
+            )
         else:
-            yield Finding("ok", about, f"running, {waiting} jobs waiting, {workers} workers")
+            yield Finding("ok", about, f"running, {counted(waiting, 'job')} waiting, {counted(workers, 'worker')}")
         if dead:
-            yield Finding("note", about, f"{dead} rows given up", "See pgembedd.failures; then pgembedd retry.")
+            yield Finding(
+                "note", about, f"{counted(dead, 'row')} given up", "See pgembedd.failures; then pgembedd retry."
+            )
         yield from _index(about, name, index, due_s)
         yield from _model(about, model, fingerprint, dimensions, models.get(model))
     yield from _sharing(connection)

@@ -344,9 +344,10 @@ select exists (select from pgembedd.loopback) and pgembedd._dblink() is not null
 select pgembedd._embed_problem()
 
 -- name: doctor_workers
--- How many workers are connected to this database.
-select count(*) from pg_catalog.pg_stat_activity a
-where a.datname = current_database() and a.application_name in ('pgembedd claim', 'pgembedd push')
+-- How many workers are connected to this database. One that is pushed to as well has both connections.
+select greatest(count(*) filter (where a.application_name = 'pgembedd claim'),
+                count(*) filter (where a.application_name = 'pgembedd push'))
+from pg_catalog.pg_stat_activity a where a.datname = current_database()
 
 -- name: doctor_cron
 -- Whether this role may look at the jobs of pg_cron.

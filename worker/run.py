@@ -111,7 +111,9 @@ class Worker:
 
     def health(self) -> str:
         """`ok`, or what hangs, as a sentence."""
-        dead = [name for name, thread in self._threads.items() if thread.ident is not None and not thread.is_alive()]
+        # The one for indexes ends at once where the role may build none, as that of a worker usually may not.
+        needed = {name: thread for name, thread in self._threads.items() if name != "index"}
+        dead = [name for name, thread in needed.items() if thread.ident is not None and not thread.is_alive()]
         if dead and not self._stopping.is_set():
             return f"The worker's {dead[0]} thread has died."
         if self._in_flight.oldest_s() >= STALLED_S:

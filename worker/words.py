@@ -21,3 +21,8 @@ def age(age: timedelta | None) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """The number with its noun: 1 job, 2 jobs."""
+    return f"{number} {one if number == 1 else several or one + 's'}"

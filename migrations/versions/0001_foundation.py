@@ -147,7 +147,7 @@ create table pgembedd.push (
     every             text not null
 );
 comment on table pgembedd.push is
-    'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: grant nothing on it.';
+    'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';
 
 create table pgembedd.sample (
     at                timestamptz not null default clock_timestamp(),

@@ -24,6 +24,7 @@ def verdict(done: Outcome) -> str:
     return last
 
 
+@pytest.mark.slow
 def test_a_sample_gives_the_table_and_a_verdict_that_says_so() -> None:
     done = pgembedd("model", "verify", MODEL, "--quality", "--sample", "2")
 

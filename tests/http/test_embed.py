@@ -84,6 +84,7 @@ REFUSED: dict[str, Case] = {
     "another kind": ({"json": {"input": "x", "kind": "poem"}}, 422, "wrong_shape"),
     "no such pipeline": ({"json": {"input": "x", "pipeline": "documents"}}, 404, "pipeline_not_found"),
     "a model and a pipeline": ({"json": {"input": "x", "pipeline": "d", "model": "m"}}, 422, "wrong_shape"),
+    "to be left whole, unpooled": ({"json": {"input": "x", "mean_pool": False, "truncate": False}}, 422, "wrong_shape"),
     "too many texts": ({"json": {"input": ["x"] * 2049}}, 413, "too_large"),
     "too many tokens": ({"json": {"input": ["word " * 300] * 1000}}, 413, "too_large"),
     "too many bytes": ({"json": {"input": "x" * 4_100_000}}, 413, "too_large"),

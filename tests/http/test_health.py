@@ -11,6 +11,7 @@ import pytest
 from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.http import serving
+from tests.support.roles import Roles, conninfo_as
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
 from worker.model import Session
@@ -70,6 +71,16 @@ def test_a_database_that_is_away_is_not_ready_and_embedding_goes_on(model: Sessi
         assert checks(client, "/livez")[0] == 200
 
 
+def test_a_worker_that_may_build_no_index_is_well(roles: Roles, database: Database, model: Session) -> None:
+    role = roles.make("embedder")
+    with database.connect() as owner:
+        owner.execute("select pgembedd.grant_worker(%s)", [role])
+    conninfo = conninfo_as(database, role)
+    with worker_thread(conninfo, only(model)) as worker, serving(only(model), conninfo, worker=worker) as client:
+        eventually(lambda: worker._threads["index"].ident is not None and not worker._threads["index"].is_alive())
+        assert checks(client, "/livez") == (200, {"loop": "ok"})
+
+
 def test_a_worker_beside_it_is_looked_at(database: Database, model: Session) -> None:
     with (
         worker_thread(database, only(model)) as worker,
@@ -83,3 +94,12 @@ def test_a_worker_beside_it_is_looked_at(database: Database, model: Session) -> 
 def test_probes_take_get_alone(model: Session, probe: str) -> None:
     with serving(only(model)) as client:
         assert client.post(probe).status_code == 405
+
+
+@pytest.mark.parametrize("probe", ["/livez", "/readyz", "/startupz"])
+def test_a_load_balancer_may_ask_with_head(model: Session, probe: str) -> None:
+    with serving(only(model)) as client:
+        client.post("/embed", json={"input": "x"})
+        answer = client.head(probe)
+
+    assert (answer.status_code, answer.content) == (200, b"")

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 import schemathesis
 from schemathesis import Case, CheckFunction
-from schemathesis.checks import positive_data_acceptance
+from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.schemas import BaseSchema
 
 from tests.support.databases import Database, fresh_database
@@ -57,7 +57,7 @@ def never(name: str) -> Embedder:
 
 DOCUMENT = described()
 QUICK = hypothesis.settings(max_examples=10, derandomize=True, deadline=None, database=None)
-LONG = hypothesis.settings(QUICK, max_examples=500)
+LONG = hypothesis.settings(QUICK, max_examples=150)
 WHOLE = DOCUMENT.exclude(path="/events")  # an answer without an end: test_events.py
 # What a text is to a model is more than a document can say: not blank, no model beside a pipeline.
 EXCLUDED: list[CheckFunction] = [positive_data_acceptance]
@@ -66,15 +66,22 @@ AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
 
 @WHOLE.parametrize()
 @QUICK
-def test_answers_are_as_described(case: Case, service: httpx.Client) -> None:
-    case.call_and_validate(base_url=str(service.base_url), headers=AUTHORISED, excluded_checks=EXCLUDED)
+def test_answers_are_as_described(case: Case[Any], service: httpx.Client) -> None:
+    check(case, service)
 
 
 @pytest.mark.slow
 @WHOLE.parametrize()
 @LONG
-def test_answers_are_as_described_for_long(case: Case, service: httpx.Client) -> None:
-    case.call_and_validate(base_url=str(service.base_url), headers=AUTHORISED, excluded_checks=EXCLUDED)
+def test_answers_are_as_described_for_long(case: Case[Any], service: httpx.Client) -> None:
+    check(case, service)
+
+
+def check(case: Case[Any], service: httpx.Client) -> None:
+    # A pushed job that makes no sense fails alone, in an answer to all; parameters that a GET does not know it ignores.
+    lenient = case.path == "/functions/v1/embed" or case.method == "GET"
+    excluded = [*EXCLUDED, negative_data_rejection] if lenient else EXCLUDED
+    case.call_and_validate(base_url=str(service.base_url), headers=AUTHORISED, excluded_checks=excluded)
 
 
 OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {

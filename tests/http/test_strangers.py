@@ -13,6 +13,8 @@ from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
 from tests.support.raw import connected, refusal, rest
 from worker.config import HttpSettings
+from worker.errors import ConfigurationError
+from worker.http.app import origins_of
 from worker.http.auth import tokens_of
 from worker.model import Session
 
@@ -160,3 +162,14 @@ def test_a_token_file_that_everybody_may_read_is_warned_of(tmp_path: Path, capsy
 
 def test_settings_do_not_show_their_token() -> None:
     assert TOKEN not in repr(HttpSettings(http_token=TOKEN))
+
+
+@pytest.mark.parametrize("origin", ["app.example", "https://app.example/", "https://app.example/page", "*.example"])
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no origin: write"):
+        origins_of(f"https://good.example, {origin}")
+    assert origins_of(" https://good.example:8443, http://localhost ,") == [
+        "https://good.example:8443",
+        "http://localhost",
+    ]
+    assert origins_of("*") == ["*"]

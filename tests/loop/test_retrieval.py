@@ -54,7 +54,7 @@ def by_words(connection: psycopg.Connection[Any], collection: Collection) -> Ran
 
 @pytest.mark.parametrize(
     ("queries", "documents"),
-    [(30, 260), pytest.param(225, 1400, marks=pytest.mark.slow)],
+    [(15, 130), pytest.param(225, 1400, marks=pytest.mark.slow)],
     ids=["part", "whole collection"],
 )
 def test_meaning_beats_full_text_search(session: Session, database: Database, queries: int, documents: int) -> None:

@@ -5686,7 +5686,7 @@ CREATE TABLE pgembedd.push (
     every text NOT NULL,
     CONSTRAINT push_only_row_check CHECK (only_row)
 );
-COMMENT ON TABLE pgembedd.push IS 'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: grant nothing on it.';
+COMMENT ON TABLE pgembedd.push IS 'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';
 CREATE TABLE pgembedd.row_state (
     pipeline_id integer NOT NULL,
     key jsonb NOT NULL,

@@ -124,6 +124,7 @@ def test_noise_is_measured_for_what_it_is(real: Remembering) -> None:
     assert all(cosine < 0.999 for _, cosine in quality.odd)
 
 
+@pytest.mark.slow
 def test_spoilt_queries_show_in_the_ranking_alone(real: Remembering) -> None:
     quality = measure(real, Noisy(real, 30, only="query"), sample=8)
 

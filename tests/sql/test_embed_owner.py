@@ -58,7 +58,7 @@ def test_an_owner_who_may_create_roles_has_it_at_once(roles: Roles, bare: Databa
         assert verdict(connection) == Finding("note", "embed()", "set up, but no worker would answer", "pgembedd run")
         value(connection, "select pgembedd.hear_questions()")
         no_answer(connection)
-        assert verdict(connection) == Finding("ok", "embed()", "set up, 1 workers answer")
+        assert verdict(connection) == Finding("ok", "embed()", "set up, 1 worker answers")
     downgrade(conninfo)
     with bare.connect() as admin:
         assert value(admin, "select count(*) from pg_roles where rolname like 'pgembedd_ask_%%' || %s", database) == 0

@@ -69,7 +69,10 @@ class Wrapped:
         kind: Literal["document", "query"] = "document",
     ) -> Sequence[NDArray[np.float32]] | NDArray[np.float32]:
         """The real arrays."""
-        return self._session.run(text_or_texts, mean_pool, normalize, kind=kind)
+        self._on_start(text_or_texts)
+        arrays = self._session.run(text_or_texts, mean_pool, normalize, kind=kind)
+        self._on_result(text_or_texts)
+        return arrays
 
     def close(self) -> None:
         """Leave the session open."""

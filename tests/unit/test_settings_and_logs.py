@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.cli.up import address
 from worker.config import (
     CHOICES,
     LIBPQ_VARIABLES,
@@ -189,3 +190,16 @@ def test_precision_is_of_all_models_or_of_some(setting: str, expected: dict[str,
 def test_an_unknown_precision_is_refused(setting: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^PGEMBEDD_PRECISION is .* as in gte-small=int8\.$"):
         parse_precision(setting)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "said"),
+    [
+        ("127.0.0.1", 8432, "http://127.0.0.1:8432/"),
+        ("0.0.0.0", 80, "http://127.0.0.1:80/"),
+        ("::1", 8432, "http://[::1]:8432/"),
+        ("127.0.0.1", 0, "the port of http_started in the log"),
+    ],
+)
+def test_up_says_an_address_that_a_browser_can_open(host: str, port: int, said: str) -> None:
+    assert address(HttpSettings(http_host=host, http_port=port)) == said

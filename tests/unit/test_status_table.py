@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from worker.cli.status import _table
-from worker.words import age, share
+from worker.cli.status import _fitting, _table
+from worker.words import age, counted, share
 
 
 def row(**values: Any) -> dict[str, Any]:
@@ -33,6 +33,23 @@ def test_large_numbers_keep_a_line_each() -> None:
     assert len(lines) == 3
     assert " ".join(lines[1].split()) == "documents running 100 % 0 0 - 0 0 0 0 0 -"
     assert " ".join(lines[2].split()[2:]) == "1.2 % 12345 1234567 20 h 123 12345 123456 12345 12345.6 13 min"
+
+
+@pytest.mark.parametrize(("width", "left_out"), [(100, []), (80, ["cut"]), (60, ["cut", "blank", "rows/min", "lag"])])
+def test_a_narrow_terminal_gets_fewer_columns_and_none_is_torn(width: int, left_out: list[str]) -> None:
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(_fitting([row()], console))
+    header, line, *note = capture.get().splitlines()
+    assert not set(left_out) & set(header.split())
+    assert line.split()[:2] == ["documents", "running"]
+    assert "…" not in header + line
+    assert [each.strip() for each in note] == ([f"Too narrow for: {', '.join(left_out)}."] if left_out else [])
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "job") for number in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
+    assert counted(1, "worker answers", "workers answer") == "1 worker answers"
 
 
 @pytest.mark.parametrize(

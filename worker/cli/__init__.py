@@ -5,6 +5,9 @@ reached · 4 the schema is missing, older or newer · 5 the model is missing, da
 6 verify found wrong vectors · 130 interrupted.
 """
 
+import io
+import os
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -63,11 +66,13 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: errors a user can do something about are one sentence, not a traceback."""
+    spell_out()
     try:
-        sys.exit(cli.main(standalone_mode=False) or 0)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+        code = cli.main(standalone_mode=False) or 0
+        sys.stdout.flush()  # here, where what goes wrong is a sentence
+        sys.exit(code)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it while Python waits for threads
         sys.exit(130)
     except click.ClickException as error:
         error.show()
@@ -77,11 +82,26 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        forget_output()
+        fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1)
     except Exception as error:
         sentence = database_sentence(error)
         if sentence is None:
             raise
         fail(sentence, 2 if _somebody_has_to_change_something(error) else 1)
+
+
+def spell_out() -> None:
+    """Let a character that the terminal's encoding lacks be written as its number rather than end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def forget_output() -> None:
+    """Drop what could not be written, so that Python does not try again, and fail, as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(sentence: str, exit_code: int) -> None:

@@ -6,6 +6,7 @@ from rich.console import Console
 from worker.cli.options import database_option, open_connection
 from worker.progress import watch_queue
 from worker.queries import query
+from worker.words import counted
 
 
 @click.command("backfill")
@@ -17,6 +18,6 @@ def command(pipeline: str, database: str | None, force: bool, wait: bool) -> Non
     """Queue the rows of PIPELINE that have no vector and are not queued yet."""
     with open_connection(database) as connection:
         row = connection.execute(query("backfill"), {"name": pipeline, "force": force}).fetchone()
-        click.echo(f"{row[0] if row else 0} rows queued.")
+        click.echo(f"{counted(row[0] if row else 0, 'row')} queued.")
         if wait:
             watch_queue(connection, pipeline, Console(stderr=True))

@@ -2,6 +2,7 @@
 
 import click
 
+from worker.cli.health import EVERYWHERE
 from worker.cli.options import database_option, describe, http_options, open_database, settings_options
 from worker.cli.run import leave, work
 from worker.config import HttpSettings, Settings, conninfo_from_environment
@@ -26,7 +27,15 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
             click.echo(f"Using the database {describe(conninfo)}.")
         click.echo("Register a table:  select pgembedd.create_pipeline('docs', 'public.docs', array['title', 'body']);")
         if with_http:
-            click.echo(f"Look at:  http://{http.http_host}:{http.http_port}/")
+            click.echo(f"Look at:  {address(http)}")
         click.echo("Stop with Ctrl-C.")
         drained = work(conninfo, settings, http=http if with_http else None)
     leave(drained)
+
+
+def address(http: HttpSettings) -> str:
+    """Where a browser on this machine finds the page."""
+    if http.http_port == 0:
+        return "the port of http_started in the log"
+    host = EVERYWHERE.get(http.http_host, http.http_host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{http.http_port}/"

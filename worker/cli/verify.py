@@ -54,6 +54,8 @@ def command(
     configure_logging(log_level="warning")
     if sample and everything:
         raise click.UsageError("--sample and --all contradict each other.")
+    if everything and seed is not None:
+        raise click.UsageError("--all takes every row, so --seed has nothing to draw: leave one of them out.")
     wanted = None if everything else sample or SAMPLE
     seed = secrets.randbelow(2**31) if seed is None else seed
     load, loaded = loader(settings), dict[str, "Embedder"]()

@@ -1,16 +1,21 @@
 """The application: every capability's routes, behind the limits."""
 
+import re
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from worker.errors import ConfigurationError
 from worker.http import embed, events, health, jobs, metrics, openai, operate, page, webhooks
 from worker.http.errors import add_handlers
+from worker.http.functions import Functions
 from worker.http.limits import Limits
 from worker.http.reserved import Reserved
 from worker.http.service import Service
 from worker.http.watch import Watch
+
+_ORIGIN = re.compile(r"https?://[^/?#@\s*]+")
 
 
 def build_app(service: Service) -> FastAPI:
@@ -27,8 +32,9 @@ def build_app(service: Service) -> FastAPI:
         app.include_router(part.router(service))
     add_handlers(app)
     http = service.http
+    app.add_middleware(Functions)
     app.add_middleware(Limits, guard=service.guard, max_body_kb=http.http_max_body_kb, timeout_s=http.http_timeout_s)
-    if origins := [origin.strip() for origin in http.http_cors_origins.split(",") if origin.strip()]:
+    if origins := origins_of(http.http_cors_origins):
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
@@ -38,3 +44,14 @@ def build_app(service: Service) -> FastAPI:
     app.add_middleware(Reserved)
     app.add_middleware(Watch, observer=service.observer)  # the last one added stands before all others
     return app
+
+
+def origins_of(listed: str) -> list[str]:
+    """Origins as browsers send them. ConfigurationError for what none sends, which would allow nobody."""
+    origins = [origin.strip() for origin in listed.split(",") if origin.strip()]
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ConfigurationError(
+                f"{origin!r} of PGEMBEDD_HTTP_CORS_ORIGINS is no origin: write https://app.example, without a path."
+            )
+    return origins

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+import shlex
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
@@ -187,7 +188,7 @@ def tokens_of(settings: HttpSettings) -> list[Token]:
 def _warn_if_readable(path: Path) -> None:
     with suppress(OSError):  # reading it says what is wrong
         if path.stat().st_mode & stat.S_IROTH:
-            get_logger().warning("token_file_readable", path=str(path), remedy=f"chmod o-r {path}")
+            get_logger().warning("token_file_readable", path=str(path), remedy=f"chmod o-r {shlex.quote(str(path))}")
 
 
 def _parse(line: str, where: str) -> Token:

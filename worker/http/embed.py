@@ -67,6 +67,7 @@ def router(service: Service) -> APIRouter:
         vectors, cut = await _answer(service, asked, texts, request)
         return _json({"embedding": vectors[0]} if one else {"embeddings": vectors}, cut)
 
+    @routes.get("/functions/v1/embed", responses={200: {"model": list[float]}, **errors})
     @routes.get("/embed", responses={200: {"model": list[float]}, **errors})
     async def embed_query(
         request: Request,
@@ -88,6 +89,13 @@ async def _answer(service: Service, asked: EmbedRequest, texts: list[str], reque
     embedder = await model_for(service, asked.model, asked.pipeline)
     check_inputs(service, embedder, texts)
     if not (asked.mean_pool and asked.normalize):
+        if not asked.truncate:
+            raise Refusal(
+                422,
+                "truncate: false goes with mean_pool: true and normalize: true only.",
+                "wrong_shape",
+                param="truncate",
+            )
         if not asked.mean_pool and (tokens := _tokens(embedder, texts)) > MATRIX_TOKENS:
             raise Refusal(
                 413,

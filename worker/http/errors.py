@@ -44,6 +44,13 @@ CODES = {
 }
 
 
+_PLAIN = {  # where pydantic speaks of Python
+    "model_attributes_type": "It has to be a JSON object",
+    "model_type": "It has to be a JSON object",
+    "missing": "It is missing",
+}
+
+
 class Problem(BaseModel):
     """Every error of the service, but those of /v1."""
 
@@ -121,7 +128,7 @@ def _validation(path: str, error: RequestValidationError) -> Refusal:
     param = str(first["loc"][1]) if len(first["loc"]) > 1 and isinstance(first["loc"][1], str) else None
     if first["type"] == "json_invalid":
         return Refusal(400, "The body is not valid JSON.", "invalid_json")
-    message = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    message = _PLAIN.get(first["type"]) or str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     status = 400 if path.startswith("/v1/") else 422
     return Refusal(status, f"{where or first['loc'][0]}: {message}.", "wrong_shape", param=param)
 

@@ -15,6 +15,7 @@ from worker.http.service import Service
 from worker.migrate import check_schema
 
 SCHEMA_EVERY_S = 10.0
+WAIT_S = 2.0  # for the database; probes have little patience
 
 
 class Health(BaseModel):
@@ -30,17 +31,20 @@ def router(service: Service) -> APIRouter:
     probe = Probe(service)
     unhealthy: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "not well"}}
 
+    @routes.head("/livez", include_in_schema=False)
     @routes.get("/livez", responses={200: {"model": Health}, **unhealthy})
     async def livez() -> Response:
         """Restart the process when this is not 200."""
         return _answer({"loop": probe.loop})
 
+    @routes.head("/readyz", include_in_schema=False)
     @routes.get("/readyz", responses={200: {"model": Health}, **unhealthy})
     def readyz() -> Response:
         """Send requests when this is 200."""
         checks = {"stopping": probe.stopping, "model": probe.model, "loop": probe.loop}
         return _answer(checks | ({"database": probe.database} if service.database is not None else {}))
 
+    @routes.head("/startupz", include_in_schema=False)
     @routes.get("/startupz", responses={200: {"model": Health}, **unhealthy})
     async def startupz() -> Response:
         """Wait with the other probes until this is 200."""
@@ -90,7 +94,7 @@ class Probe:
     def _reached(self) -> str:
         assert self._service.database is not None
         try:
-            with self._service.database.connection() as connection:
+            with self._service.database.connection(WAIT_S) as connection:
                 connection.execute("select 1")
         except (Refusal, psycopg.Error):
             return "The database cannot be reached."
@@ -99,7 +103,7 @@ class Probe:
     def _looked(self) -> str:
         assert self._service.database is not None
         try:
-            with self._service.database.connection() as connection:
+            with self._service.database.connection(WAIT_S) as connection:
                 check_schema(connection)
         except PgembeddError:
             return "The database's schema is not this version's: run `pgembedd migrate`, then `pgembedd doctor`."

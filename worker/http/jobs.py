@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from worker.http.bodies import Body, finite, parsed, schema, worked
+from worker.http.embed import Embeddings, OneEmbedding
 from worker.http.errors import Refusal, responses
 from worker.http.service import Service
 from worker.posted import Outcome
@@ -39,8 +40,14 @@ def router(service: Service) -> APIRouter:
         "/functions/v1/embed",
         status_code=MULTI_STATUS,
         response_model=Answer,
-        responses=responses(400, 401, 403, 408, 413, 415, 422, 500, 503),
-        openapi_extra=schema("What `pgembedd.process_embeddings()` posts, or the guide's.", _jobs),
+        responses={
+            200: {"model": OneEmbedding | Embeddings},
+            **responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504),
+        },
+        openapi_extra=schema(
+            "What `pgembedd.process_embeddings()` posts, or the guide's; or an object, which is answered as by /embed.",
+            lambda: {"anyOf": [_jobs(), {"$ref": "#/components/schemas/EmbedRequest"}]},
+        ),
     )
     def embed_jobs(body: Body) -> Response:
         """Work the jobs. The answer tells of each; what failed stays in the queue, with its attempt counted."""

@@ -24,6 +24,8 @@ class HttpServer:
         """`on_death` is called if the server ends before it was told to."""
         self._socket = _bind(http.http_host, http.http_port)
         self.host, self.port = http.http_host, int(self._socket.getsockname()[1])
+        # uvicorn takes uvloop and httptools where they are. Measured, an asyncio loop adds a tenth to the share of HTTP
+        # in a request (some 0.6 ms of 6), h11 on uvloop nothing that shows: either will do where they cannot be had.
         config = uvicorn.Config(
             app,
             http=PatientProtocol.of(http, resource.getrlimit(resource.RLIMIT_NOFILE)[0]),

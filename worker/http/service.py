@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FALLBACK_MODEL = "gte-small"
 PIPELINES_EVERY_S = 5.0
+LOOK_S = 1.0  # who asks for a vector does not wait longer for a database that is away
 UNPOOLED_AT_ONCE = 2
 
 
@@ -59,9 +60,9 @@ class Service:
         if self.database is not None and time.monotonic() >= self._pipelines_until:
             self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
             try:
-                with self.database.connection() as connection:
+                with self.database.connection(LOOK_S) as connection:
                     rows = connection.execute(query("models")).fetchall()
-            except (Refusal, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+            except (Refusal, psycopg.Error):
                 return self._pipelines  # readyz says what is wrong; embedding needs no database
             self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, _ in rows]
         return self._pipelines
