@@ -15,6 +15,7 @@ from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, connect_as
 from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value
 from tests.support.waiting import PATIENCE_S, eventually
+from worker.migrate import migrate
 from worker.questions import Line
 
 VECTOR = "[0.25,-0.5,0.12345679]"
@@ -396,6 +397,18 @@ def test_who_may_call_it_is_a_grant(roles: Roles, database: Database, asker: psy
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 theirs.execute(forbidden.encode())
+
+
+def test_a_restore_that_lost_the_rights_on_the_schema_is_mended(
+    roles: Roles, database: Database, asker: psycopg.Connection, hand: Hand
+) -> None:
+    app = roles.make("app")
+    asker.execute("select pgembedd.grant_embed(%s)", [app])
+    asker.execute(f"revoke all on schema pgembedd from {app}".encode())  # as after errors of pg_restore's
+    migrate(database.conninfo)
+    with connect_as(database, app) as caller, asking(caller) as one:
+        hand.answer(hand.take_one())
+    assert (one.error, one.answer) == (None, VECTOR)
 
 
 def test_the_second_connection_may_ask_and_nothing_else(database: Database, asker: psycopg.Connection) -> None:
