@@ -80,6 +80,7 @@ create or replace function pgembedd.embed(
 ) returns vector
 language plpgsql stable security definer cost 1000
 set search_path = pg_catalog, pgembedd, pg_temp
+set standard_conforming_strings = on  -- the session is anybody's, and everything that is called here has backslashes
 as $$
 declare
     question pgembedd.question;
@@ -155,28 +156,33 @@ as $$
 declare
     deadline timestamptz := clock_timestamp() + timeout;
     line text := 'pgembedd ' || gen_random_uuid();
+    posted boolean := false;
     answer record;
 begin
     question.id := gen_random_uuid();
-    perform _connect(line);
     begin
-        execute format('select * from %s.dblink($1, $2) as t(posted text)', _dblink()) using line, format(
+        perform _connect(line);
+        posted := true;
+        execute format('select * from %s.dblink($1, $2) as t(posted text)', _dblink()) using line, _unseen(format(
             'select pgembedd._post_question(%L, %L, %L, %L, %L, %L)',
-            question.id, question.model, question.fingerprint, question.kind, question.content, timeout);
+            question.id, question.model, question.fingerprint, question.kind, question.content, timeout));
         loop
             -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink hears nothing.
             execute format('select * from %s.dblink($1, $2) as t(embedding text, refusal text)', _dblink()) into answer
-            using line, format('select embedding, refusal from pgembedd._await_answer(%L, %L)',
-                question.id, least(interval '200 ms', deadline - clock_timestamp()));
+            using line, _unseen(format('select embedding, refusal from pgembedd._await_answer(%L, %L)',
+                question.id, least(interval '200 ms', deadline - clock_timestamp())));
             exit when num_nonnulls(answer.embedding, answer.refusal) > 0 or clock_timestamp() >= deadline;
         end loop;
         if num_nonnulls(answer.embedding, answer.refusal) = 0 then
             execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-            using line, format('select pgembedd._forget_question(%L)', question.id);
+            using line, _unseen(format('select pgembedd._forget_question(%L)', question.id));
         end if;
         perform _disconnect(line);
     exception when query_canceled or others then
-        perform _disconnect(line), _take_back(question.id);
+        perform _disconnect(line);
+        if posted then
+            perform _take_back(question.id);
+        end if;
         raise;
     end;
     if answer.refusal is not null then
@@ -198,16 +204,16 @@ as $$
 declare
     line text := 'pgembedd ' || gen_random_uuid();
 begin
-    perform _connect(line);
     begin
+        perform _connect(line);
         execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, format('select pgembedd._forget_question(%L)', id);
-    exception when query_canceled or others then null;
+        using line, _unseen(format('select pgembedd._forget_question(%L)', id));
+    exception when query_canceled or others then null;  -- it expires, and the next worker that looks throws it away
     end;
     perform _disconnect(line);
-exception when query_canceled or others then null;  -- it expires, and the next worker that looks throws it away
 end $$;
 
+-- Also for a caller who cancels again and again: as long as the connection is there, it is tried once more.
 create or replace function pgembedd._disconnect(line text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -215,11 +221,24 @@ as $$
 declare
     open text[];
 begin
-    execute format('select %s.dblink_get_connections()', _dblink()) into open;
-    if line = any (open) then
-        execute format('select %s.dblink_disconnect($1)', _dblink()) using line;
-    end if;
+    loop
+        begin
+            execute format('select %s.dblink_get_connections()', _dblink()) into open;
+            if line = any (open) then
+                execute format('select %s.dblink_disconnect($1)', _dblink()) using line;
+            end if;
+            return;
+        exception when query_canceled then null;
+        end;
+    end loop;
 end $$;
+
+-- A statement of the second connection as pg_stat_activity does not show it: that keeps only the beginning. All askers
+-- have one role, which sees its own sessions there; with the text and the id of a question it could have its answer, too.
+create or replace function pgembedd._unseen(statement text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select '/* pgembedd.embed() */' || repeat(' ', pg_size_bytes(current_setting('track_activity_query_size'))::integer) || statement $$;
 
 create or replace function pgembedd._connect(line text) returns void
 language plpgsql
@@ -266,7 +285,9 @@ as $$
         -- Encrypting what does not leave the machine would be most of what a connection costs.
         ('sslmode', case when through.host is null then 'allow' else 'prefer' end),
         -- Nobody else's defaults: every look must see what was committed before it.
-        ('options', '-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c statement_timeout=0')
+        ('options', '-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c statement_timeout=0 '
+            -- However a line was left open (its caller cancelled twice, say), it does not stay.
+            '-c idle_session_timeout=10s')
     ) as o(name, value) where o.value is not null
 $$;
 
@@ -289,6 +310,7 @@ end $$;
 create or replace function pgembedd._await_answer(id uuid, patience interval, out embedding text, out refusal text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set extra_float_digits = 1  -- all digits, whatever the default of the database or of the role
 as $$
 declare
     began timestamptz := clock_timestamp();

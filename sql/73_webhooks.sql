@@ -123,7 +123,7 @@ begin
         key := _ask(pipeline, format('select %s from pg_catalog.jsonb_to_record(%L::pg_catalog.jsonb) as k(%s)',
             _key_json(pipeline.source, 'k'), given,
             (select string_agg(format('%I %s', k.name, k.type), ', ') from _key_columns(pipeline.source) k)));
-    exception when data_exception or integrity_constraint_violation or raise_exception then key := null;
+    exception when data_exception or integrity_constraint_violation or plpgsql_error then key := null;
     end;
     if key is null then
         perform _refuse(format('The %s of the webhook has a key that no row of %s can have.', which, pipeline.source_name));

@@ -61,8 +61,10 @@ class Line(Gateway):
         """The open connection, told to hear; a new one hears from the beginning."""
         connection = super().connection
         if self._heard_on is not connection:
-            connection.execute(query("hear_questions"))
-            self._heard_on = connection
+            heard = connection.execute(query("hear_questions")).fetchone()
+            # Not while somebody holds the lock for themselves, as any role may: then the next call tries again.
+            if heard and heard[0]:
+                self._heard_on = connection
         return connection
 
     def take(self, at_most: int) -> list[Question]:

@@ -200,6 +200,23 @@ def test_the_sweep_finds_what_no_webhook_told(hooked: psycopg.Connection) -> Non
     assert value(hooked, "select pgembedd.sweep()") == 1
 
 
+def test_whatever_a_domain_says_of_a_key_stays_here(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    connection.execute(
+        "create function judged(i int) returns bool language plpgsql as "
+        "$$ begin if i > 9 then raise no_data_found using message = 'secret'; end if; "
+        "if i > 8 then raise serialization_failure; end if; return true; end $$; "
+        "create domain small as int check (judged(value))"
+    )
+    connection.execute("create table documents (id small primary key, body text)")
+    call(connection, "create_pipeline", name="documents", source="documents", model=MODEL, content_columns=["body"])
+    with serving(only(model), database.conninfo, http_push_timeout_s=1.0) as client:
+        answers = [client.post(PATH, json={**CHANGE, "type": "INSERT", "record": {"id": key}}) for key in (10, 9)]
+    assert [answer.status_code for answer in answers] == [422, 503]
+    assert "secret" not in answers[0].text
+
+
 ROW = {"id": 1, "body": "text"}
 CHANGE = {"schema": "public", "table": "documents"}
 REFUSED: dict[str, tuple[Any, int, str]] = {

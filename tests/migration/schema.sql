@@ -352,6 +352,7 @@ end $$;
 CREATE FUNCTION pgembedd._await_answer(id uuid, patience interval, OUT embedding text, OUT refusal text) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET extra_float_digits TO '1'
     AS $_$
 declare
     began timestamptz := clock_timestamp();
@@ -1008,7 +1009,9 @@ CREATE FUNCTION pgembedd._conninfo(through pgembedd.loopback) RETURNS text
         -- Encrypting what does not leave the machine would be most of what a connection costs.
         ('sslmode', case when through.host is null then 'allow' else 'prefer' end),
         -- Nobody else's defaults: every look must see what was committed before it.
-        ('options', '-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c statement_timeout=0')
+        ('options', '-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c statement_timeout=0 '
+            -- However a line was left open (its caller cancelled twice, say), it does not stay.
+            '-c idle_session_timeout=10s')
     ) as o(name, value) where o.value is not null
 $$;
 CREATE FUNCTION pgembedd._content(pipeline pgembedd.pipeline, alias text) RETURNS text
@@ -1219,10 +1222,16 @@ CREATE FUNCTION pgembedd._disconnect(line text) RETURNS void
 declare
     open text[];
 begin
-    execute format('select %s.dblink_get_connections()', _dblink()) into open;
-    if line = any (open) then
-        execute format('select %s.dblink_disconnect($1)', _dblink()) using line;
-    end if;
+    loop
+        begin
+            execute format('select %s.dblink_get_connections()', _dblink()) into open;
+            if line = any (open) then
+                execute format('select %s.dblink_disconnect($1)', _dblink()) using line;
+            end if;
+            return;
+        exception when query_canceled then null;
+        end;
+    end loop;
 end $_$;
 CREATE FUNCTION pgembedd._dismiss_guest(source regclass, embedding_column text) RETURNS void
     LANGUAGE plpgsql
@@ -3122,28 +3131,33 @@ CREATE FUNCTION pgembedd._put_question(question pgembedd.question, timeout inter
 declare
     deadline timestamptz := clock_timestamp() + timeout;
     line text := 'pgembedd ' || gen_random_uuid();
+    posted boolean := false;
     answer record;
 begin
     question.id := gen_random_uuid();
-    perform _connect(line);
     begin
-        execute format('select * from %s.dblink($1, $2) as t(posted text)', _dblink()) using line, format(
+        perform _connect(line);
+        posted := true;
+        execute format('select * from %s.dblink($1, $2) as t(posted text)', _dblink()) using line, _unseen(format(
             'select pgembedd._post_question(%L, %L, %L, %L, %L, %L)',
-            question.id, question.model, question.fingerprint, question.kind, question.content, timeout);
+            question.id, question.model, question.fingerprint, question.kind, question.content, timeout));
         loop
             -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink hears nothing.
             execute format('select * from %s.dblink($1, $2) as t(embedding text, refusal text)', _dblink()) into answer
-            using line, format('select embedding, refusal from pgembedd._await_answer(%L, %L)',
-                question.id, least(interval '200 ms', deadline - clock_timestamp()));
+            using line, _unseen(format('select embedding, refusal from pgembedd._await_answer(%L, %L)',
+                question.id, least(interval '200 ms', deadline - clock_timestamp())));
             exit when num_nonnulls(answer.embedding, answer.refusal) > 0 or clock_timestamp() >= deadline;
         end loop;
         if num_nonnulls(answer.embedding, answer.refusal) = 0 then
             execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-            using line, format('select pgembedd._forget_question(%L)', question.id);
+            using line, _unseen(format('select pgembedd._forget_question(%L)', question.id));
         end if;
         perform _disconnect(line);
     exception when query_canceled or others then
-        perform _disconnect(line), _take_back(question.id);
+        perform _disconnect(line);
+        if posted then
+            perform _take_back(question.id);
+        end if;
         raise;
     end;
     if answer.refusal is not null then
@@ -3942,14 +3956,13 @@ CREATE FUNCTION pgembedd._take_back(id uuid) RETURNS void
 declare
     line text := 'pgembedd ' || gen_random_uuid();
 begin
-    perform _connect(line);
     begin
+        perform _connect(line);
         execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, format('select pgembedd._forget_question(%L)', id);
-    exception when query_canceled or others then null;
+        using line, _unseen(format('select pgembedd._forget_question(%L)', id));
+    exception when query_canceled or others then null;  -- it expires, and the next worker that looks throws it away
     end;
     perform _disconnect(line);
-exception when query_canceled or others then null;  -- it expires, and the next worker that looks throws it away
 end $_$;
 CREATE FUNCTION pgembedd._take_oldest(queue text, qty integer, lease_s integer) RETURNS TABLE(msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamp with time zone)
     LANGUAGE plpgsql
@@ -4222,6 +4235,10 @@ begin
                 where p.index_due_at is not null and j.jobname = format('pgembedd-index-%s', p.id)) $q$;
     end if;
 end $_$;
+CREATE FUNCTION pgembedd._unseen(statement text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select '/* pgembedd.embed() */' || repeat(' ', pg_size_bytes(current_setting('track_activity_query_size'))::integer) || statement $$;
 CREATE FUNCTION pgembedd._unwatched(pipeline pgembedd.pipeline, change jsonb) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
@@ -4370,7 +4387,7 @@ begin
         key := _ask(pipeline, format('select %s from pg_catalog.jsonb_to_record(%L::pg_catalog.jsonb) as k(%s)',
             _key_json(pipeline.source, 'k'), given,
             (select string_agg(format('%I %s', k.name, k.type), ', ') from _key_columns(pipeline.source) k)));
-    exception when data_exception or integrity_constraint_violation or raise_exception then key := null;
+    exception when data_exception or integrity_constraint_violation or plpgsql_error then key := null;
     end;
     if key is null then
         perform _refuse(format('The %s of the webhook has a key that no row of %s can have.', which, pipeline.source_name));
@@ -4752,6 +4769,7 @@ COMMENT ON FUNCTION pgembedd.drop_pipeline(name text, drop_vectors boolean) IS '
 CREATE FUNCTION pgembedd.embed(content text, pipeline text DEFAULT NULL::text, model text DEFAULT NULL::text, kind text DEFAULT 'query'::text, timeout interval DEFAULT '00:00:05'::interval) RETURNS public.vector
     LANGUAGE plpgsql STABLE SECURITY DEFINER COST 1000
     SET search_path TO 'pg_catalog', 'pgembedd', 'pg_temp'
+    SET standard_conforming_strings TO 'on'
     AS $$
 declare
     question pgembedd.question;
@@ -6039,6 +6057,7 @@ REVOKE ALL ON FUNCTION pgembedd._triggers_of_others(source regclass, content_fun
 REVOKE ALL ON FUNCTION pgembedd._unfinished_indexes(made pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unpark(queue text, pipeline_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unschedule_indexes() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembedd._unseen(statement text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._unwatched(pipeline pgembedd.pipeline, change jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vector_column(pipeline pgembedd.pipeline) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembedd._vector_type(name text) FROM PUBLIC;

@@ -15,8 +15,10 @@ from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, connect_as
 from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value
 from tests.support.waiting import PATIENCE_S, eventually
+from worker.migrate import migrate
+from worker.questions import Line
 
-VECTOR = "[0.25,-0.5,1]"
+VECTOR = "[0.25,-0.5,0.12345679]"
 
 
 @pytest.fixture
@@ -98,6 +100,12 @@ def asking(connection: psycopg.Connection, arguments: str = "'hello', timeout =>
         yield one
     finally:
         one.done()
+
+
+def seen(connection: psycopg.Connection, text: str) -> int:
+    """How many sessions of askers show it as their statement."""
+    where = "application_name = 'pgembedd ask' and datname = current_database() and strpos(query, %s) > 0"
+    return int(value(connection, f"select count(*) from pg_stat_activity where {where}", text))
 
 
 def kept(connection: psycopg.Connection) -> int:
@@ -189,11 +197,33 @@ def test_the_databases_own_defaults_do_not_matter(database: Database, asker: psy
         "default_transaction_isolation = 'repeatable read'",
         "default_transaction_read_only = on",
         "statement_timeout = '1ms'",
+        "extra_float_digits = -5",
     ):
         asker.execute(f"alter database {database.name} set {setting}".encode())
     with asking(asker) as one:  # a session that is older than these, as is the worker's
         hand.answer(hand.take_one())
     assert (one.error, one.answer) == (None, VECTOR)
+
+
+@pytest.mark.usefixtures("asker")
+def test_a_session_with_old_rules_for_strings_may_ask(database: Database, hand: Hand) -> None:
+    with connected(database) as session:  # a new one, which has compiled nothing yet
+        session.execute("set standard_conforming_strings = off")
+        with asking(session) as one:
+            hand.answer(hand.take_one())
+    assert (one.error, one.answer) == (None, VECTOR)
+
+
+def test_a_worker_that_could_not_hear_at_first_tries_again(database: Database, asker: psycopg.Connection) -> None:
+    line = Line(database.conninfo, threading.Event(), "questions")
+    try:
+        with connected(database) as spoiler:
+            spoiler.execute("select pg_advisory_lock(1885824356, 0)")
+            line.take(1)
+            assert value(asker, "select pgembedd._hearers()") is None
+        eventually(lambda: line.take(1) == [] and value(asker, "select pgembedd._hearers()") is not None)
+    finally:
+        line.close()
 
 
 def test_a_transaction_asks_once_and_another_one_anew(asker: psycopg.Connection, hand: Hand) -> None:
@@ -264,6 +294,23 @@ def test_the_question_of_a_cancelled_caller_is_taken_back(asker: psycopg.Connect
     assert kept(asker) == 0
     assert hand.answer(question) == 0
     assert value(asker, "select pgembedd_code.dblink_get_connections()") is None
+
+
+def test_askers_do_not_see_each_others_questions(asker: psycopg.Connection, hand: Hand) -> None:
+    with asking(asker, "'a secret', timeout => '1 min'"):
+        question = hand.take_one()
+        eventually(lambda: seen(hand.connection, "/* pgembedd.embed() */"))
+        told = [
+            seen(hand.connection, one) for one in ("secret", question, "select")
+        ]  # what the askers' own role could read there
+        hand.answer(question)
+    assert told == [0, 0, 0]
+
+
+def test_a_line_that_was_left_open_does_not_stay(asker: psycopg.Connection) -> None:
+    asker.execute("select pgembedd._connect('left')")
+    shown = "select setting from pgembedd_code.dblink('left', 'show idle_session_timeout') as t(setting text)"
+    assert value(asker, shown) == "10s"
 
 
 def test_a_statement_timeout_ends_it_and_no_connection_stays(asker: psycopg.Connection, hand: Hand) -> None:
@@ -350,6 +397,18 @@ def test_who_may_call_it_is_a_grant(roles: Roles, database: Database, asker: psy
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 theirs.execute(forbidden.encode())
+
+
+def test_a_restore_that_lost_the_rights_on_the_schema_is_mended(
+    roles: Roles, database: Database, asker: psycopg.Connection, hand: Hand
+) -> None:
+    app = roles.make("app")
+    asker.execute("select pgembedd.grant_embed(%s)", [app])
+    asker.execute(f"revoke all on schema pgembedd from {app}".encode())  # as after errors of pg_restore's
+    migrate(database.conninfo)
+    with connect_as(database, app) as caller, asking(caller) as one:
+        hand.answer(hand.take_one())
+    assert (one.error, one.answer) == (None, VECTOR)
 
 
 def test_the_second_connection_may_ask_and_nothing_else(database: Database, asker: psycopg.Connection) -> None:

@@ -1,6 +1,7 @@
 """Bodies that go to the database as they came: parsed here only to see what they are."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,19 +33,27 @@ Told = list[tuple[Posted, Outcome]]
 """What became of each."""
 
 
-def parsed(body: bytes) -> tuple[str, Any]:
+def parsed(body: bytes, parse_float: Callable[[str], float] = float) -> tuple[str, Any]:
     """The body as text, and the JSON value that it is. Refusal 400 where it is none, 422 where there is no body."""
     if not body:
         raise Refusal(422, "The body is empty: send JSON.")
     try:
         text = body.decode()
-        return _NUL.sub(r"\1\\ufffd", text), json.loads(text, parse_constant=_no_constant)
+        return _NUL.sub(r"\1\\ufffd", text), json.loads(text, parse_constant=_no_constant, parse_float=parse_float)
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise Refusal(400, "The body is not valid JSON.", "invalid_json") from None
 
 
 def _no_constant(_name: str) -> NoReturn:
     raise ValueError
+
+
+def finite(number: str) -> float:
+    """For `parsed` where values are sent back: 1e400 would come out as Infinity, with which an answer is no JSON."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise Refusal(422, "The body holds a number that is too large.")
+    return value
 
 
 def worked(pushes: Pushes, claim: Claim) -> Told:
@@ -66,7 +75,12 @@ def judged() -> Iterator[None]:
         raise Refusal(422, " ".join(filter(None, sentences))) from None
     except psycopg.DataError:
         raise Refusal(422, "The body holds something that Postgres cannot keep as JSON.") from None
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
+    except (
+        psycopg.errors.LockNotAvailable,
+        psycopg.errors.QueryCanceled,
+        psycopg.errors.SerializationFailure,
+        psycopg.errors.DeadlockDetected,
+    ):
         raise Refusal(503, "Something in the database is in the way; send it again.", "busy") from None
     except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege):
         sentence = "The database is not ready for this: run `pgembedd migrate`, then `pgembedd doctor`."

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from worker.http.bodies import Body, parsed, schema, worked
+from worker.http.bodies import Body, finite, parsed, schema, worked
 from worker.http.embed import Embeddings, OneEmbedding
 from worker.http.errors import Refusal, responses
 from worker.http.service import Service
@@ -51,7 +51,7 @@ def router(service: Service) -> APIRouter:
     )
     def embed_jobs(body: Body) -> Response:
         """Work the jobs. The answer tells of each; what failed stays in the queue, with its attempt counted."""
-        text, jobs = parsed(body)
+        text, jobs = parsed(body, finite)
         if not isinstance(jobs, list):
             raise Refusal(422, "The body is no array: send the jobs as an array.")
         if len(jobs) > service.http.http_max_inputs:
