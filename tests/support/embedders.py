@@ -91,12 +91,13 @@ class WrappedPending:
 
 
 def only(embedder: Embedder) -> Callable[[str], Embedder]:
-    """A loader that has this one model and no other, like a machine without network."""
+    """A loader that has this one model and no other, like a machine without network. A session stays open after it."""
+    kept = Wrapped(embedder) if isinstance(embedder, Session) else embedder
 
     def load(name: str) -> Embedder:
         if name != embedder.name:
             raise ModelUnavailableError(f"The model {name} cannot be fetched: there is no network in this test.")
-        return embedder
+        return kept
 
     return load
 

@@ -69,18 +69,19 @@ class PatientProtocol(CuttingProtocol):
             self._refuse(FULL)
 
     def _make_room(self) -> bool:
-        """End the connection that has been idle for longest; False where all are at work."""
-        others: list[PatientProtocol] = [
+        """End the connection that has been idle for longest; False where all are at work.
+
+        What ends already has left: of connections that come together each makes room for itself.
+        """
+        here = [
             other
             for other in self.connections
-            if isinstance(other, PatientProtocol) and other is not self and other.idle
+            if isinstance(other, PatientProtocol) and not other.transport.is_closing()
         ]
-        if any(other.transport.is_closing() for other in others):
-            return True
-        if not others:
-            return False
-        min(others, key=lambda other: other.idle_since).transport.abort()
-        return True
+        others = [other for other in here if other is not self and other.idle]
+        if len(here) > self.most and others:
+            min(others, key=lambda other: other.idle_since).transport.abort()
+        return len(here) <= self.most or bool(others)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone, and its timers with it."""
