@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import psycopg
+import pytest
 
 from tests.support.databases import Database, fresh_database, open_directory
 from tests.support.documents import await_quiet, make_documents, stale, waiting
@@ -110,6 +111,7 @@ def test_workers_killed_again_and_again(database: Database, connection: psycopg.
     assert value(connection, "select count(*) from pgembedd.failures") == 0
 
 
+@pytest.mark.slow
 def test_workers_killed_while_they_write_chunks_of_rows_that_come_and_go(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

@@ -42,6 +42,7 @@ def _lines_stored(log: Path) -> int:
     return log.read_text(encoding="utf-8").count('"event": "stored"')
 
 
+@pytest.mark.slow
 def test_the_corpus_is_large_fixed_and_documented(library: list[Document]) -> None:
     documents = library
     assert len(documents) > 2000

@@ -71,6 +71,7 @@ def test_from_right_to_wrong_and_back(database: Database, embedded: psycopg.Conn
     assert report(database, "--all")["right"] == 30
 
 
+@pytest.mark.slow
 def test_what_another_precision_made(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection)
     insert(connection, range(1, 21))
@@ -85,6 +86,7 @@ def test_what_another_precision_made(database: Database, connection: psycopg.Con
     assert "another precision" in found["note"]
 
 
+@pytest.mark.slow
 def test_chunks(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, embedding_table="chunks", chunk_tokens=16, formatting="Number $id: $chunk")
     connection.execute(

@@ -109,6 +109,7 @@ def test_a_word_without_an_end_is_cut_where_the_model_knows_its_letters(minilm: 
     assert len(split(minilm, "ab9" * 1000)) == 1
 
 
+@pytest.mark.slow
 def test_a_megabyte_is_cut_as_its_parts_are(minilm: Session) -> None:
     """Where a paragraph fills a chunk, ten times the text are ten times the same chunks: nothing looks far ahead."""
     paragraph = "wing " * 200 + "\n\n"

@@ -63,6 +63,7 @@ def test_a_text_has_the_same_vector_alone_and_in_company(int8: Session) -> None:
         assert np.abs(together[position] - int8.run(texts[position])).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [

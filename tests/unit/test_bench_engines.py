@@ -59,6 +59,7 @@ def test_the_histogram_counts_every_length() -> None:
     assert histogram([0, 15, 16, 511, 512, 5000]) == [2, 1, 0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_the_corpus_says_what_this_machine_does_not_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: list[Document]
 ) -> None:
