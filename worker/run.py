@@ -177,7 +177,7 @@ class Worker:
         return drained
 
 
-def stop_on_signals(worker: Worker) -> None:
+def stop_on_signals(stop: Callable[[], None]) -> None:
     """SIGTERM and SIGINT drain; a second one ends the process at once, and the leases see to the rest."""
     seen: list[int] = []
 
@@ -186,7 +186,7 @@ def stop_on_signals(worker: Worker) -> None:
             os._exit(128 + number)
         seen.append(number)
         # Not from here: the main thread, which we interrupt, may hold the very lock that stop() takes.
-        threading.Thread(target=worker.stop, name="stop").start()
+        threading.Thread(target=stop, name="stop").start()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

@@ -66,7 +66,7 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
     with closing(observer_of(with_metrics=http is not None)) as observer:
         models = Models(loader(settings, observer))
         worker = Worker(conninfo, settings, models, queues=queues, own_models=False, observer=observer)
-        stop_on_signals(worker)
+        stop_on_signals(worker.stop)
         if http is None:
             drained = worker.run()
         else:

@@ -1,10 +1,7 @@
 """`pgembedd serve`"""
 
-import os
-import signal
 import threading
 from contextlib import nullcontext
-from types import FrameType
 
 import click
 
@@ -43,6 +40,7 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> bool:
     from worker.models import Models
     from worker.observing import observer_of
     from worker.questions import answering
+    from worker.run import stop_on_signals
     from worker.systemd import notify_systemd
 
     configure_logging(settings.log_format, settings.log_level)
@@ -50,17 +48,7 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> bool:
         with connect(conninfo) as connection:
             check_schema(connection)
     ended = threading.Event()
-
-    seen: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if seen:
-            os._exit(128 + number)
-        seen.append(number)
-        threading.Thread(target=ended.set, name="stop").start()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    stop_on_signals(ended.set)
     observer = observer_of(with_metrics=True)
     models = Models(loader(settings, observer))
     with running(settings, http, models, conninfo, on_death=ended.set, observer=observer) as service:

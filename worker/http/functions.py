@@ -1,6 +1,8 @@
 """Two Edge Functions of Supabase's guides have one name: what a request to it holds says which of them is meant."""
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from worker.http.limits import replayed
 
 PATH = "/functions/v1/embed"
 
@@ -17,20 +19,7 @@ class Functions:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        first = await receive()
-        if first.get("body", b"").lstrip().startswith(b"{"):
+        body = (await receive()).get("body", b"")
+        if body.lstrip().startswith(b"{"):
             scope = {**scope, "path": "/embed", "raw_path": b"/embed"}
-        await self._app(scope, _again(first, receive), send)
-
-
-def _again(first: Message, receive: Receive) -> Receive:
-    given = False
-
-    async def replayed() -> Message:
-        nonlocal given
-        if not given:
-            given = True
-            return first
-        return await receive()
-
-    return replayed
+        await self._app(scope, replayed(body, receive), send)

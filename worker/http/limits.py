@@ -35,7 +35,7 @@ class Limits:
             response.headers["connection"] = "close"  # the rest of the body is not read
             await response(scope, receive, send)
             return
-        await self._app(scope, _replay(body, receive), send)
+        await self._app(scope, replayed(body, receive), send)
 
     async def _body(self, request: Request, receive: Receive) -> bytes:
         """The whole body, so that no route runs before it is known to be one."""
@@ -85,15 +85,15 @@ def _require_json(content_type: str) -> None:
         raise Refusal(415, "Send the body as JSON, with the header `Content-Type: application/json`.")
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """What the application reads: the body at once, then what the client does next."""
     given = False
 
-    async def replayed() -> Message:
+    async def reading() -> Message:
         nonlocal given
         if not given:
             given = True
             return {"type": "http.request", "body": body, "more_body": False}
         return await receive()
 
-    return replayed
+    return reading
