@@ -22,6 +22,13 @@ def minilm() -> Iterator[Session]:
 
 
 @pytest.fixture(scope="session")
+def int8() -> Iterator[Session]:
+    """all-MiniLM-L6-v2 with its real weights, quantised."""
+    with Session("all-MiniLM-L6-v2", precision="int8", threads=2, notify=print) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
 def minilm_folder(minilm: Session) -> Path:
     """The folder that holds its files."""
     return obtain(ALL_MINILM_L6_V2, open_supply(ALL_MINILM_L6_V2), CHECKPOINT).parent

@@ -1,35 +1,23 @@
-"""Int8: close to fp32, the same in any company and on any machine, and never where the processor overflows."""
+"""Int8: close to fp32, and the same in any company and on any machine. Its integers are in test_int8_products.py."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from tests.model.test_vectors import text_of
 from tests.support.reference_bert import ReferenceBert
 from tests.support.tiny_models import write_tiny_model
-from worker.errors import ModelError
 from worker.model import Session, calibrate
-from worker.model.built import PROBE_FILE, graph_folder
 from worker.model.calibrate import Spread, calibration_texts, spreads
 from worker.model.checkpoint import open_checkpoint, read_config
-from worker.model.probe import require_exact_integers, write_probe
 from worker.model.quantise import balance, fixed_levels, quantise
 from worker.model.retrieval import load_cranfield
-
-
-@pytest.fixture(scope="module")
-def int8() -> Iterator[Session]:
-    """all-MiniLM-L6-v2 with its real weights, quantised."""
-    with Session("all-MiniLM-L6-v2", precision="int8", threads=2, notify=print) as session:
-        yield session
 
 
 def cosines(one: Session, other: Session, texts: list[str]) -> np.ndarray:
@@ -53,6 +41,11 @@ def test_it_is_not_fp32_under_another_name(minilm: Session, int8: Session) -> No
     assert np.abs(minilm.run("hello world") - int8.run("hello world")).max() > 1e-4
     assert minilm.fingerprint != int8.fingerprint
     assert int8.spec.precision == "int8"
+
+
+def test_the_fingerprint_is_that_of_every_processor(int8: Session) -> None:
+    """Recorded where products of signed weights overflow; a processor that computes them exactly has to agree."""
+    assert int8.fingerprint == "all-MiniLM-L6-v2@36d10e2f3108901e"
 
 
 def test_a_text_has_the_same_vector_alone_and_in_company(int8: Session) -> None:
@@ -111,30 +104,6 @@ def test_other_calibration_gives_another_fingerprint(
     monkeypatch.setattr(calibrate, "calibration_texts", lambda: ["the quick brown fox"])
     with Session("tiny", model_dir=tiny_folder, cache_dir=tmp_path / "b", precision="int8") as session:
         assert session.fingerprint != before
-
-
-def test_a_processor_that_overflows_is_refused(tmp_path: Path) -> None:
-    """No such processor is here: the probe is changed, so that this one seems to lose a part of the sum."""
-    probe = tmp_path / "probe.onnx"
-    write_probe(probe)
-    require_exact_integers(probe)
-    model = onnx.load(probe)
-    model.graph.initializer[0].int32_data[0] = 126
-    onnx.save(model, probe)
-    with pytest.raises(ModelError, match=r"8-bit products overflow .* use fp32 here\.$"):
-        require_exact_integers(probe)
-
-
-def test_the_probe_is_asked_before_the_graph_is_used(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Path] = []
-    monkeypatch.setattr("worker.model.session.require_exact_integers", asked.append)
-    with Session("tiny", model_dir=tiny_folder, cache_dir=tmp_path / "cache", precision="int8") as session:
-        assert asked == [graph_folder(session.spec, tmp_path / "cache") / PROBE_FILE]
-        assert asked[0].is_file()
-    with Session("tiny", model_dir=tiny_folder, cache_dir=tmp_path / "cache"):
-        assert len(asked) == 1
 
 
 def test_a_ready_made_file_keeps_its_precision() -> None:

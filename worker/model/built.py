@@ -7,13 +7,14 @@ from pathlib import Path
 
 from worker.errors import ModelError
 from worker.model.cache import exclusive, publish, sha256_of, sweep_unfinished, workspace
+from worker.model.probe import exact_weights
 from worker.model.registry import CHECKPOINT, CONFIG, RECIPES, TOKENIZER, ModelSpec
 from worker.model.supply import Notify, Supply, obtain, silent
 
-LAYOUT = 2
+LAYOUT = 3
 """How `graph.py` lays a graph out. Raise it with every change there, so that older graphs are not loaded."""
 
-GRAPH_FILE, WEIGHTS_FILE, PROBE_FILE = "model.onnx", "weights.bin", "probe.onnx"
+GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "weights.bin"
 _DIGESTS_FILE, _QUANTISED = "digests.json", "quantised"
 
 
@@ -26,10 +27,14 @@ class BuiltGraph:
 
 
 def graph_folder(spec: ModelSpec, cache: Path) -> Path:
-    """Where this checkpoint's graph lies, by layout and content; whether or not it has been built."""
+    """Where this checkpoint's graph lies, by layout and content; whether or not it has been built.
+
+    At int8 the form that this processor computes exactly; a cache that several machines share may hold both.
+    """
     parts = [str(LAYOUT), spec.file(CONFIG).sha256, spec.file(CHECKPOINT).sha256]
     if spec.precision == "int8":  # calibrated on texts, so it depends on how they become tokens, too
         parts += [RECIPES["int8"], spec.file(TOKENIZER).sha256, spec.document_prefix, str(spec.max_tokens)]
+        parts += [exact_weights()]
     return cache / "graphs" / f"{spec.name}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
 
 
@@ -78,7 +83,6 @@ def _write(spec: ModelSpec, supply: Supply, folder: Path) -> str:
     """Graph and weights into `folder`; what `BuiltGraph.quantised` says."""
     from worker.model.checkpoint import open_checkpoint, read_config
     from worker.model.graph import write_graph, write_int8_graph
-    from worker.model.probe import write_probe
 
     config_path = obtain(spec, supply, CONFIG)
     config = read_config(config_path)
@@ -90,8 +94,8 @@ def _write(spec: ModelSpec, supply: Supply, folder: Path) -> str:
     with open_checkpoint(obtain(spec, supply, CHECKPOINT)) as checkpoint:
         paths = folder / GRAPH_FILE, folder / WEIGHTS_FILE
         if spec.precision == "int8":
-            write_probe(folder / PROBE_FILE)
-            return write_int8_graph(config, checkpoint, _calibration_tokens(spec, supply), *paths)
+            tokens = _calibration_tokens(spec, supply)
+            return write_int8_graph(config, checkpoint, tokens, *paths, weights=exact_weights())
         write_graph(config, checkpoint, *paths)
         return ""
 

@@ -18,6 +18,7 @@ from onnx import TensorProto
 
 from worker.model.calibrate import spreads
 from worker.model.checkpoint import WORD_EMBEDDINGS, BertConfig, Checkpoint
+from worker.model.probe import Signedness
 from worker.model.products import Fp32Products, Matrices, Products
 from worker.model.quantised import Int8Products
 from worker.model.writer import MICROSOFT, GraphWriter
@@ -86,12 +87,21 @@ def write_graph(config: BertConfig, checkpoint: Checkpoint, graph_path: Path, we
 
 
 def write_int8_graph(
-    config: BertConfig, checkpoint: Checkpoint, texts: Sequence[Sequence[int]], graph_path: Path, weights_path: Path
+    config: BertConfig,
+    checkpoint: Checkpoint,
+    texts: Sequence[Sequence[int]],
+    graph_path: Path,
+    weights_path: Path,
+    *,
+    weights: Signedness,
 ) -> str:
-    """The same on 8-bit integers, calibrated on texts given as token ids; returns a digest of all its numbers."""
-    with weights_path.open("wb") as weights:
-        out = GraphWriter(weights)
-        products = Int8Products(Matrices(config, checkpoint), spreads(config, checkpoint, texts), out)
+    """The same on 8-bit integers, calibrated on texts given as token ids; returns a digest of all its numbers.
+
+    `weights` decides how they are stored and nothing else: the digest is the same, and so are the products.
+    """
+    with weights_path.open("wb") as file:
+        out = GraphWriter(file)
+        products = Int8Products(Matrices(config, checkpoint), spreads(config, checkpoint, texts), out, weights)
         _write(config, checkpoint, products, out, graph_path)
         return str(products.digest.hexdigest())
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.model.calibrate import Spread
+from worker.model.probe import Signedness
 from worker.model.products import PROJECTIONS, Matrices
 from worker.model.quantise import Levels, Weights, balance, fixed_levels, quantise
 from worker.model.writer import MICROSOFT, GraphWriter
@@ -37,14 +38,17 @@ class _Integers:
 
 @dataclass(frozen=True)
 class Int8Products:
-    """u8 activations times s8 weights, summed in 32 bits, scaled back to single precision.
+    """u8 activations times 8-bit weights, summed in 32 bits, scaled back to single precision.
 
-    `spreads` are what `calibrate.spreads` found. `digest` has seen every number that decides a vector.
+    `spreads` are what `calibrate.spreads` found. `signedness` is how the weights' levels are stored, for processors
+    that compute one form exactly and not the other. `digest` has seen every number that decides a vector, and the
+    levels as signed ones whatever they are stored as: the fingerprint and the vectors are those of all processors.
     """
 
     matrices: Matrices
     spreads: Mapping[str, Spread]
     out: GraphWriter
+    signedness: Signedness
     digest: Any = field(default_factory=hashlib.sha256)
 
     def projections(self, name: str, hidden: str) -> list[str]:
@@ -77,7 +81,7 @@ class Int8Products:
         matrix = self.matrices.weight(name).astype(np.float64) * factors[:, None]
         weights = quantise(matrix)
         bias = self._weight(f"{name}.bias", self.matrices.bias(name))
-        return self._product(name, integers, weights, "", bias)  # the weights' zero point, left out, is 0
+        return self._product(name, integers, weights, bias)
 
     def _per_token(self, name: str, active: str) -> str:
         """x W + b as rows, with x = s q - GELU_FLOOR: each token's own scale s, and one bias that undoes the shift."""
@@ -100,18 +104,26 @@ class Int8Products:
         zero_point = self._scalar(f"{name}.input_zero_point", levels.zero_point)
         return _Integers(self.out.node("QuantizeLinear", inputs, scale, zero_point), scale, zero_point)
 
-    def _product(self, name: str, integers: _Integers, weights: Weights, *more: str) -> str:
-        levels = self._weight(f"{name}.weight", weights.levels)
+    def _product(self, name: str, integers: _Integers, weights: Weights, bias: str = "") -> str:
+        levels, zero_point = self._levels(f"{name}.weight", weights.levels)
         scales = self._weight(f"{name}.scales", weights.scales)
-        inputs = (integers.name, levels, integers.scale, scales, integers.zero_point, *more)
+        inputs = (integers.name, levels, integers.scale, scales, integers.zero_point, zero_point, bias)
         return self.out.node("MatMulIntegerToFloat", *inputs, domain=MICROSOFT)
+
+    def _levels(self, name: str, levels: NDArray[np.int8]) -> tuple[str, str]:
+        """The weights' levels and their zero point, which is left out where it is 0."""
+        self._see(name, levels)
+        if self.signedness == "signed":
+            return self.out.weight(name, levels), ""
+        raised = (levels.astype(np.int16) + 128).astype(np.uint8)
+        return self.out.weight(name, raised), self.out.constant(f"{name}.zero_point", np.array(128, np.uint8))
 
     def _scalar(self, name: str, value: np.generic) -> str:
         self._see(name, np.asarray(value))
         return self.out.constant(name, np.asarray(value))
 
     def _weight(self, name: str, values: NDArray[Any]) -> str:
-        stored = values.astype(np.int8 if values.dtype == np.int8 else np.float32)
+        stored = values.astype(np.float32)
         self._see(name, stored)
         return self.out.weight(name, stored)
 

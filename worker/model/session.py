@@ -13,7 +13,7 @@ import numpy as np
 from worker.chunks import Chunk
 from worker.errors import ConfigurationError, ModelError
 from worker.model.batching import plan_portions, plan_runs
-from worker.model.built import PROBE_FILE, built_graph
+from worker.model.built import built_graph
 from worker.model.cache import cache_root
 from worker.model.encoder import Encoder, OwnGraph, ReadyMadeGraph, as_ids
 from worker.model.fitting import Fitting
@@ -21,7 +21,6 @@ from worker.model.folder import describe
 from worker.model.pending import Embeddings, Kind, Pending, Run, Text
 from worker.model.pool import Pool
 from worker.model.pooling import Float32Array, normalize, pool
-from worker.model.probe import require_exact_integers
 from worker.model.registry import READY_MADE, TOKENIZER, ModelSpec, Precision
 from worker.model.supply import Notify, Supply, obtain, open_supply, silent
 from worker.model.tokens import Tokenizer, Tokens
@@ -215,8 +214,6 @@ def _load(spec: ModelSpec, supply: Supply, cache_dir: Path | None, notify: Notif
     if spec.ready_made:
         return ReadyMadeGraph(obtain(spec, supply, READY_MADE)), ""
     built = built_graph(spec, supply, cache_root(cache_dir), notify)
-    if spec.precision == "int8":
-        require_exact_integers(built.path.with_name(PROBE_FILE))
     return OwnGraph(built.path), built.quantised
 
 
