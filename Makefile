@@ -61,10 +61,11 @@ format: $(STAMP) ## Let ruff format and fix what it can
 bench: $(STAMP) ## Measure in ten minutes what matters most; other libraries too after bench-setup
 	@for each in $(BENCHES); do echo "== $$each"; $(BIN)/python -m bench.$$each $(SHORT_$$each) || exit 1; done
 
-bench-full: bench-setup ## Measure everything, for hours, and keep the results in bench/results
-	@for each in $(BENCHES) soak; do echo "== $$each"; \
-	    $(BIN)/python -m bench.$$each --json $(FULL_$$each) > bench/results/$$each.unfinished \
-	    && mv bench/results/$$each.unfinished bench/results/$$each.jsonl || exit 1; done
+bench-full: bench-setup ## Measure everything, for hours, and keep the results in this machine's folder in bench/results
+	@folder=$$($(BIN)/python -m bench.machine) || exit 1; \
+	for each in $(BENCHES) soak; do echo "== $$each"; \
+	    $(BIN)/python -m bench.$$each --json $(FULL_$$each) > "$$folder/$$each.unfinished" \
+	    && mv "$$folder/$$each.unfinished" "$$folder/$$each.jsonl" || exit 1; done
 
 bench-setup: $(STAMP) $(PEERS)/.installed $(PEERS)-optimum/.installed ## Install what the benches compare with, beside the project
 

@@ -21,7 +21,8 @@ from bench.corpus import histogram_table, load_corpus, sample, summary
 from bench.engines.catalogue import Case, ours, peers
 from bench.engines.contest import SAME, Bout, Entry, best_settings, contest
 from bench.engines.files import GTE_SHAPE, gte_shape, real_model
-from bench.report import Result, machine, publish, versions
+from bench.machine import machine
+from bench.report import Result, publish, versions
 from worker.model.folder import describe_folder
 from worker.model.threads import usable_cores
 from worker.model.tokens import Tokenizer

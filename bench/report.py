@@ -16,6 +16,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import machine
+
 
 @dataclass(frozen=True)
 class Result:
@@ -61,13 +63,6 @@ def compare(bench: str, unit: str, values: dict[str, list[float]], baseline: str
         )
         for case, numbers in values.items()
     ]
-
-
-def machine() -> str:
-    """The processor and how many of its cores this process may use."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {len(names) or '?'} cores"
 
 
 def command() -> str:

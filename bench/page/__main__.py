@@ -22,10 +22,9 @@ def draw_all(runs: list[Run]) -> None:
         from bench.page.plots import draw
     except ImportError as error:
         sys.exit(f"The plots need {error.name}: run this by `make bench-report`, which sets up the benches' packages.")
-    PLOTS.mkdir(exist_ok=True)
     plots = {chapter.bench: chapter.plots for chapter in CHAPTERS}
     drawn = {draw(plot, run, PLOTS) for run in runs for plot in drawable(plots.get(run.bench, ()), run)}
-    for path in set(PLOTS.glob("*.svg")) - drawn:
+    for path in set(PLOTS.rglob("*.svg")) - drawn:
         path.unlink()
 
 

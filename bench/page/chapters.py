@@ -30,10 +30,10 @@ defaults grows with the model's limit. `gte-shape` is gte-small's architecture w
 long as trained ones; its cosines say little.
 
 Where a target is missed, the next chapter says why. At fp32 the whole model runs so near the processor's peak
-that nobody on this machine could be as far ahead of sentence-transformers, which sorts by length and pads
-little, as was asked. At int8 what remains is attention, which stays in single precision and grows with the
-square of a text's length; quantising its scores too would gain some speed, and cost exactness that the quality
-gate has little room for. The peer that is quicker at int8 has fixed scales throughout, and fails that gate.""",
+that nobody on the same machine could be as far ahead of sentence-transformers, which sorts by length and pads
+little, as was asked. At int8 with VNNI what remains is attention, which stays in single precision and grows with
+the square of a text's length; quantising its scores too would gain some speed, and cost exactness that the quality
+gate has little room for. The peer that is quicker there has fixed scales throughout, and fails that gate.""",
         (
             Bars("speed", "Texts a second", "texts a second", r"(?P<label>.*)", "texts/s", by_value=True),
             Bars("memory", "Peak memory of the process", "MB", r"(?P<label>.*)", "MB", by_value=True),

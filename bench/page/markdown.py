@@ -5,10 +5,10 @@ from pathlib import Path
 
 from bench.page.aims import TARGETS
 from bench.page.chapters import CHAPTERS, Chapter
-from bench.page.figures import amount, number, spread
-from bench.page.results import Line, Run
+from bench.page.figures import TIMES, amount, number, spread
+from bench.page.results import Line, Run, by_machine
 from bench.page.shapes import drawable, file_name
-from bench.page.targets import Target, asked, judge
+from bench.page.targets import Formula, Target, asked, judge, only, quotient, relative
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 PLOTS = PAGE.parent / "plots"
@@ -26,6 +26,17 @@ over texts), with the lowest and the highest beside it. Each run names its machi
 `make bench` measures it.
 """
 
+MACHINES = """Processors differ in the instructions that they have for int8, such as VNNI, and with them in what int8
+brings. So a figure of one machine is never compared with one of another: a ratio is of one run, and each machine has
+its own table of targets. A folder in `bench/results` is a machine; `make bench-full` makes one for yours, and so does
+`python -m bench.machine`, which prints where it is. Measured so far:"""
+
+GAINS: dict[str, Formula] = {
+    "embed": relative("pgembedd, int8", "texts/s"),
+    "roofline": quotient(only("pgembedd, int8", "GFLOP/s a core"), only("pgembedd, fp32", "GFLOP/s a core")),
+}
+"""How many times as fast int8 is as fp32, by bench."""
+
 CORPUS = """The texts are documentation strings of Python's standard library, sections of manual pages and what
 packages say about themselves, from a line to far beyond what the model reads; `python -m bench.corpus`
 prints where they come from and how long they are."""
@@ -33,7 +44,7 @@ prints where they come from and how long they are."""
 
 def render(runs: Sequence[Run]) -> str:
     """The whole page."""
-    parts = [OPENING, "## Targets", *_targets(runs), "## The texts", CORPUS]
+    parts = [OPENING, "## Machines", MACHINES, *_machines(runs), "## Targets", *_targets(runs), "## The texts", CORPUS]
     for chapter in CHAPTERS:
         parts += [
             f"## {chapter.heading}",
@@ -43,16 +54,38 @@ def render(runs: Sequence[Run]) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
+def _machines(runs: Sequence[Run]) -> Iterator[str]:
+    """Who has figures of what, and what int8 brings there."""
+    measured = {
+        machine: [chapter for chapter in CHAPTERS if chapter.bench in {run.bench for run in its}]
+        for machine, its in by_machine(runs).items()
+    }
+    yield "\n".join(f"- {machine}: {', '.join(map(_link, chapters))}" for machine, chapters in measured.items())
+    rows = [[run.machine, run.bench, _model(run), _gain(run)] for run in runs if run.bench in GAINS]
+    if rows:
+        yield "What int8 brings on which processor: pgembedd at int8 against pgembedd at fp32, in the same run."
+        yield _table(["machine", "bench", "model", "speed at int8"], ["l", "l", "l", "r"], rows)
+
+
+def _gain(run: Run) -> str:
+    gain = GAINS[run.bench](run)
+    return "int8 did not run" if gain is None else amount(gain, TIMES)
+
+
 def _targets(runs: Sequence[Run]) -> Iterator[str]:
-    """A table for all, each bench with its targets; where a bench ran on several models, a line for each."""
-    rows = []
-    for target in TARGETS:
-        judged = [run for run in runs if judge(target, [run])]
-        if len(judged) > 1:
-            rows += [_target(target, [run], f", {_model(run)}") for run in judged]
-        else:
-            rows.append(_target(target, runs))
-    yield _table(["bench", "target", "asked", "measured", "met"], ["l", "l", "r", "r", "l"], rows)
+    """A table for each machine; those after the first have nothing to say of what was not measured there."""
+    for place, (machine, its) in enumerate(by_machine(runs).items()):
+        yield f"On {machine}:"
+        rows = [row for target in TARGETS for row in _rows(target, its) if not place or judge(target, its)]
+        yield _table(["bench", "target", "asked", "measured", "met"], ["l", "l", "r", "r", "l"], rows)
+
+
+def _rows(target: Target, runs: Sequence[Run]) -> list[list[str]]:
+    """The target's line; where its bench ran on several models, a line for each."""
+    judged = [run for run in runs if judge(target, [run])]
+    if len(judged) > 1:
+        return [_target(target, [run], f", {_model(run)}") for run in judged]
+    return [_target(target, runs)]
 
 
 def _model(run: Run) -> str:
@@ -63,8 +96,12 @@ def _target(target: Target, runs: Sequence[Run], addition: str = "") -> list[str
     outcome = judge(target, runs)
     measured = amount(outcome.measured, target.unit) if outcome else "not yet"
     met = "" if outcome is None else "yes" if outcome.met else "**no**"
-    heading = next(chapter.heading for chapter in CHAPTERS if chapter.bench == target.bench)
-    return [f"[{target.bench}](#{anchor(heading)})", target.name + addition, asked(target, outcome), measured, met]
+    chapter = next(chapter for chapter in CHAPTERS if chapter.bench == target.bench)
+    return [_link(chapter), target.name + addition, asked(target, outcome), measured, met]
+
+
+def _link(chapter: Chapter) -> str:
+    return f"[{chapter.bench}](#{anchor(chapter.heading)})"
 
 
 def anchor(heading: str) -> str:
@@ -75,14 +112,23 @@ def anchor(heading: str) -> str:
 def _chapter(chapter: Chapter, runs: Sequence[Run]) -> Iterator[str]:
     if not runs:
         yield f"Not measured yet: `python -m bench.{chapter.bench}`."
-    for run in runs:
-        yield f"```console\n$ {run.command()}\n```"
-        yield f"{run.lines[0].machine}; {_versions(run)}."
-        if settings := _settings(run):
-            yield settings
-        for plot in drawable(chapter.plots, run):
-            yield f"![{plot.title}](plots/{file_name(plot, run)})"
-        yield from _results(run)
+    machines = by_machine(runs)
+    for machine, its in machines.items():
+        if len(machines) > 1:
+            yield f"### On {machine}"
+        for run in its:
+            yield from _run(chapter, run)
+
+
+def _run(chapter: Chapter, run: Run) -> Iterator[str]:
+    """What made it and where, its plots, its figures."""
+    yield f"```console\n$ {run.command()}\n```"
+    yield f"{run.machine}; {_versions(run)}."
+    if settings := _settings(run):
+        yield settings
+    for plot in drawable(chapter.plots, run):
+        yield f"![{plot.title}](plots/{file_name(plot, run)})"
+    yield from _results(run)
 
 
 def _versions(run: Run) -> str:

@@ -39,6 +39,7 @@ STYLE = {
 def draw(plot: Plot, run: Run, folder: Path) -> Path:
     """Write the plot into the folder."""
     path = folder / file_name(plot, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
         figure = _lines(plot, points(plot, run)) if isinstance(plot, Lines) else _bars(plot, points(plot, run))
         said = {"Title": plot.title, "Identifier": identity(plot, run), "Date": None, "Creator": None}

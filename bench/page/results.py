@@ -1,13 +1,16 @@
-"""The committed results: a file of JSON lines for every run, as the benches print them with --json."""
+"""The committed results: a folder for every machine, with a file of JSON lines for every run.
+
+The benches print these lines with --json; the folder's machine.txt says which machine it is, in a line.
+"""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "results"
+from bench.machine import DESCRIPTION, RESULTS
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Run:
-    """The results of one run, which may be compared with each other; not with those of another run."""
+    """The results of one run, which may be compared with each other; not with those of another run.
+
+    `name` is that of its file in bench/results: folder/file, without the ending. `machine` is the folder's.
+    """
 
     name: str
+    machine: str
     lines: tuple[Line, ...]
 
     @property
@@ -51,8 +58,20 @@ class Run:
 
 
 def load_runs(folder: Path = RESULTS) -> list[Run]:
-    """Every run, by name. ValueError names the file that holds something else than one run of one bench."""
-    return [_run(path) for path in sorted(folder.glob("*.jsonl"))]
+    """Every run, by name, those of the machine with most runs first.
+
+    ValueError names the file that holds something else than one run of one bench on its folder's machine.
+    """
+    machines = by_machine(_run(path) for path in sorted(folder.rglob("*.jsonl")))
+    return [run for runs in sorted(machines.values(), key=len, reverse=True) for run in runs]
+
+
+def by_machine(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs of each machine, in their order."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.machine, []).append(run)
+    return found
 
 
 def _run(path: Path) -> Run:
@@ -65,7 +84,16 @@ def _run(path: Path) -> Run:
     cases = [(line.case, line.unit) for line in lines]
     if twice := {case for case, unit in cases if cases.count((case, unit)) > 1}:
         raise ValueError(f"{path.name} holds {min(twice)!r} twice.")
-    return Run(path.stem, lines)
+    return Run(f"{path.parent.name}/{path.stem}", _machine(path, lines[0].machine), lines)
+
+
+def _machine(path: Path, named: str) -> str:
+    """The folder's machine; the oldest results say less of it than the folder does."""
+    description = path.with_name(DESCRIPTION)
+    described = description.read_text(encoding="utf-8").strip() if description.exists() else ""
+    if not described.startswith(named):
+        raise ValueError(f"{path.name} is of {named}: it belongs into the folder that python -m bench.machine makes.")
+    return described
 
 
 def _line(record: dict[str, Any]) -> Line:

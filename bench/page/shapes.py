@@ -87,5 +87,5 @@ def drawable(plots: Sequence[Plot], run: Run) -> list[Plot]:
 
 
 def file_name(plot: Plot, run: Run) -> str:
-    """The SVG's name."""
-    return f"{re.sub(r'[^a-z0-9]+', '-', run.name.lower())}-{plot.file}.svg"
+    """The SVG's name, in a folder for each machine."""
+    return f"{re.sub(r'[^a-z0-9/]+', '-', run.name.lower())}-{plot.file}.svg"

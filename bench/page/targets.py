@@ -54,7 +54,7 @@ def asked(target: Target, outcome: Outcome | None) -> str:
     sign = "≥" if target.sense == "at least" else "≤"
     if target.rule:
         return f"{sign} {target.rule}" + (f" = {amount(outcome.limit, target.unit)}" if outcome else "")
-    limit = target.limit(Run("", ()))
+    limit = target.limit(Run("", "", ()))
     unit = target.unit if target.unit == TIMES else f" {target.unit}"
     return f"{sign} {limit:,g}{unit}"
 

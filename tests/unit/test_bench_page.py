@@ -12,15 +12,17 @@ from typing import Any
 
 import pytest
 
+from bench.machine import results_folder
 from bench.page.aims import TARGETS
 from bench.page.chapters import CHAPTERS
 from bench.page.figures import TIMES, amount, digits, spread
-from bench.page.markdown import CORPUS, OPENING, PAGE, PLOTS, render
+from bench.page.markdown import CORPUS, MACHINES, OPENING, PAGE, PLOTS, render
 from bench.page.results import Run, load_runs
 from bench.page.shapes import Bars, Lines, drawable, file_name, identity, points
 from bench.page.targets import Target, asked, computed, constant, highest, judge, lowest, only, quotient, relative
 
 ROOT = Path(__file__).parents[2]
+ABACUS = "Abacus, 2 cores, VNNI"
 
 
 def record(case: str, value: float, **changes: Any) -> dict[str, Any]:
@@ -30,11 +32,11 @@ def record(case: str, value: float, **changes: Any) -> dict[str, Any]:
     return {**record, "command": "python -m bench.triggers --json", **changes}
 
 
-def run_of(folder: Path, *records: dict[str, Any], name: str = "triggers") -> Run:
-    """What a file of these results gives."""
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in records), encoding="utf-8")
-    return next(run for run in load_runs(folder) if run.name == name)
+def run_of(folder: Path, *records: dict[str, Any], name: str = "triggers", described: str = ABACUS) -> Run:
+    """What a file of these results gives, in the folder of this machine."""
+    path = results_folder(described, folder) / f"{name}.jsonl"
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in records), encoding="utf-8")
+    return next(run for run in load_runs(folder) if run.name == f"{path.parent.name}/{name}")
 
 
 # -- The committed page ------------------------------------------------------------------------------------
@@ -51,7 +53,7 @@ def test_every_plot_of_the_page_is_there_and_drawn_from_the_same_results() -> No
     }
 
     assert sorted(re.findall(r"\]\(plots/(.*?)\)", PAGE.read_text(encoding="utf-8"))) == sorted(shown)
-    assert {path.name for path in PLOTS.glob("*")} == set(shown)
+    assert {str(path.relative_to(PLOTS)) for path in PLOTS.rglob("*") if path.is_file()} == set(shown)
     for name, expected in shown.items():
         assert f">{expected}<" in (PLOTS / name).read_text(encoding="utf-8"), f"{name}: run make bench-report"
 
@@ -73,7 +75,7 @@ def test_every_bench_has_its_chapter() -> None:
 
 
 def test_no_figure_is_typed_by_hand() -> None:
-    for text in (OPENING, CORPUS, *(chapter.text for chapter in CHAPTERS)):
+    for text in (OPENING, MACHINES, CORPUS, *(chapter.text for chapter in CHAPTERS)):
         assert re.findall(r"(?<![\w@])\d[\d.,]*", text) == []
 
 
@@ -95,7 +97,7 @@ def test_a_result_stands_beside_its_command_machine_and_versions(tmp_path: Path)
     chapter = page[page.index("## What writers pay") :]
 
     assert "$ python -m bench.triggers --json\n" in chapter
-    assert "Abacus, 2 cores; python 3.11.7." in chapter
+    assert "Abacus, 2 cores, VNNI; python 3.11.7." in chapter
     assert "| insert of one row, bare | 215 µs | 200 µs - 230 µs |  |  |" in chapter
     assert "| insert of one row, pipeline | 258 µs |  | 1.20 | insert of one row, bare |" in chapter
     assert f"| single insert | ≤ 1.3{TIMES} | 1.20{TIMES} | yes |" in page
@@ -122,7 +124,7 @@ def test_noted_settings_stand_apart_from_versions(tmp_path: Path) -> None:
     noted = {"python": "3.11.7", "settings of a peer, best": "size 1, callers 2"}
     page = render([run_of(tmp_path, record("a", 1, versions=noted))])
 
-    assert "Abacus, 2 cores; python 3.11.7." in page
+    assert "Abacus, 2 cores, VNNI; python 3.11.7." in page
     assert "Settings:\n\n- a peer, best: size 1, callers 2\n" in page
 
 
@@ -163,10 +165,11 @@ def test_digits_and_spreads() -> None:
         [record("a", 1), record("a", 2)],
         [record("a", 1), record("b", 2, bench="hnsw")],
         [record("a", 1), record("b", 2, machine="Other, 2 cores")],
+        [record("a", 1, machine="Other, 2 cores")],
         [record("a", "fast")],  # type: ignore[arg-type]
         [],
     ],
-    ids=["keys missing", "a case twice", "two benches", "two machines", "no number", "empty"],
+    ids=["keys missing", "a case twice", "two benches", "two machines", "another machine", "no number", "empty"],
 )
 def test_a_file_that_is_no_run_is_refused_by_name(tmp_path: Path, records: list[dict[str, Any]]) -> None:
     with pytest.raises(ValueError, match=r"^triggers\.jsonl "):
@@ -207,7 +210,7 @@ def test_formulas(tmp_path: Path) -> None:
     assert (highest(r"n \d")(run), lowest(r"n \d", "s")(run), highest("m")(run)) == (8, 4, None)
     assert computed(lambda one, two: one + two, only("n 1", "s"), only("n 2"))(run) == 10
     assert computed(lambda one, two: one + two, only("n 1", "s"), only("n 3"))(run) is None
-    with pytest.raises(ValueError, match="several cases of triggers"):
+    with pytest.raises(ValueError, match="several cases of abacus-2-cores-vnni/triggers"):
         only(r"n \d")(run)
 
 
@@ -249,7 +252,7 @@ def test_points_are_the_cases_that_match(tmp_path: Path) -> None:
     assert [(p.x, p.value) for p in points(LINES, run)] == [(10, pytest.approx(2)), (1000, 3), (2000, 4)]
     assert drawable([BARS, LINES], run) == [BARS, LINES]
     assert drawable([BARS, LINES], run_of(tmp_path, record("a, one", 1), record("10 queued", 1))) == []
-    assert file_name(BARS, run) == "triggers-cost.svg"
+    assert file_name(BARS, run) == "abacus-2-cores-vnni/triggers-cost.svg"
 
 
 def test_another_figure_is_another_plot(tmp_path: Path) -> None:
