@@ -2,8 +2,8 @@
 
 `python -m bench.engines.multiply LIBRARY --threads N` prints a JSON line for each precision and number of tokens: the
 library, `gflops` a core over the products of one layer in the mixture the model has. An int8 multiply-add counts
-as two operations, as in fp32. int8 is unsigned by signed into int32 in onnxruntime (`MatMulInteger`, zero point
-128 on the left), and oneDNN's linear, scaled to fp32, in torch.
+as two operations, as in fp32. int8 is unsigned times signed or unsigned, the one that is exact on this processor, into
+int32 in onnxruntime (`MatMulInteger`, zero point 128 on the left), and oneDNN's linear, scaled to fp32, in torch.
 """
 
 import argparse
@@ -13,8 +13,10 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 SHAPES = ((384, 384, 4), (384, 1536, 1), (1536, 384, 1))
 """(rows, columns) of the matrices of a layer, and how many there are."""
@@ -30,13 +32,21 @@ def onnxruntime_product(precision: str, tokens: int, rows: int, columns: int) ->
     from onnx import TensorProto, helper, numpy_helper
 
     random = np.random.default_rng(1)
+    constants: list[NDArray[Any]]
     if precision == "fp32":
         kinds, operator, inputs = (TensorProto.FLOAT, TensorProto.FLOAT), "MatMul", ["x", "w"]
         constants = [random.normal(size=(rows, columns)).astype(np.float32)]
         left = random.normal(size=(tokens, rows)).astype(np.float32)
     else:
+        from worker.model.probe import exact_weights
+
+        zero = np.array(128, np.uint8)
         kinds, operator, inputs = (TensorProto.UINT8, TensorProto.INT32), "MatMulInteger", ["x", "w", "zero"]
-        constants = [random.integers(-127, 128, (rows, columns)).astype(np.int8), np.array(128, np.uint8)]
+        levels = random.integers(-127, 128, (rows, columns))
+        if exact_weights() == "signed":
+            constants = [levels.astype(np.int8), zero]
+        else:
+            constants, inputs = [(levels + 128).astype(np.uint8), zero, zero], [*inputs, "weights' zero"]
         left = random.integers(0, 256, (tokens, rows)).astype(np.uint8)
     graph = helper.make_graph(
         [helper.make_node(operator, inputs, ["y"])],
