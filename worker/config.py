@@ -46,7 +46,7 @@ class Settings:
     precision: str = setting(
         "fp32",
         "PGEMBEDD_PRECISION",
-        "`fp32` (exact) or `int8` (two to three times as fast with VNNI) of all models, or by model: `gte-small=int8,...`.",
+        "`fp32` (exact) or `int8` (faster, twice or more with VNNI) of all models, or by model: `gte-small=int8,...`.",
     )
     index_memory_mb: int = setting(
         512,
