@@ -18,7 +18,7 @@ RUN python -m venv /opt/pgembedd \
     && pip install --only-binary=:all: --require-hashes -c requirements-dev.lock hatchling
 
 COPY pyproject.toml README.md LICENSE NOTICE ./
-COPY worker worker
+COPY worker/pgembedd worker/pgembedd
 COPY migrations migrations
 COPY sql sql
 RUN pip wheel --no-deps --no-build-isolation -w /wheels . \

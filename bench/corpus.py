@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.texts import MANUALS, PACKAGES, manual_sections, package_texts
-from worker.corpus import standard_library
-from worker.model.registry import TOKENIZER, resolve
-from worker.model.supply import obtain, open_supply
-from worker.model.tokens import Tokenizer
+from pgembedd.cli.demo_documents import standard_library
+from pgembedd.model.files.sources import obtain, open_supply
+from pgembedd.model.specs import TOKENIZER, resolve
+from pgembedd.model.tokenizer import Tokenizer
 
 SEED = 20_240_917
 SHORTEST_CHARS, LONGEST_CHARS = 20, 8_000

@@ -23,9 +23,9 @@ from bench.engines.contest import SAME, Bout, Entry, best_settings, contest
 from bench.engines.files import GTE_SHAPE, gte_shape, real_model
 from bench.machine import machine
 from bench.report import Result, publish, versions
-from worker.model.folder import describe_folder
-from worker.model.threads import usable_cores
-from worker.model.tokens import Tokenizer
+from pgembedd.model.cpu import usable_cores
+from pgembedd.model.files.local_model import describe_folder
+from pgembedd.model.tokenizer import Tokenizer
 
 SHORT = (
     "bare loop,",

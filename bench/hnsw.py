@@ -21,11 +21,11 @@ from pgvector.psycopg import register_vector
 
 from bench.report import Result, compare, interleave, publish, timed, versions
 from bench.vectors import Vectors, filled_up, real_vectors
-from worker.config import Settings
-from worker.db import connect
-from worker.indexing import Limits, Size, build_index, memory_mb
-from worker.migrate import migrate
-from worker.postgres import EmbeddedPostgres
+from pgembedd.database.connect import connect
+from pgembedd.database.migrate import migrate
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.loop.index_builder import Limits, Size, build_index, memory_mb
+from pgembedd.settings import Settings
 
 BATCH = 32
 QUESTIONS = 200

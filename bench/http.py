@@ -29,8 +29,8 @@ from bench.engines.process import OFFLINE, interpreter
 from bench.load import Load, answer, post, send
 from bench.report import Result, compare, publish, versions
 from bench.stock_graph import write_stock_graph
-from worker.model import Session
-from worker.model.retrieval import load_cranfield
+from pgembedd.model import Session
+from pgembedd.model.retrieval import load_cranfield
 
 MODEL = "all-MiniLM-L6-v2"
 CONNECTIONS = (1, 8, 64)
@@ -123,7 +123,7 @@ def bare(session: Session) -> Ask:
 def cases(session: Session, stack: ExitStack, missing: dict[str, str]) -> dict[str, Case]:
     """All that are compared, with their servers started and their vectors checked."""
     port, found = free_port(), {BARE: Case(bare(session), time.process_time)}
-    command = [sys.executable, "-m", "worker", "serve", "--no-database", "--http-port", str(port)]
+    command = [sys.executable, "-m", "pgembedd", "serve", "--no-database", "--http-port", str(port)]
     cpu_s = stack.enter_context(server(command, port, PGEMBEDD_HTTP_MODELS=MODEL))
     _check(session, answer(port, post("/embed", {"input": "a question"}))["embedding"])
     _check(session, answer(port, post("/v1/embeddings", {"input": "a question"}))["data"][0]["embedding"])

@@ -19,8 +19,8 @@ from bench.corpus import load_corpus, sample
 from bench.pipeline import MODEL, make_table
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import PATIENCE_S, Fleet, WorkerProcess, fleet, private_server
-from worker.db import connect
-from worker.model import Session
+from pgembedd.database.connect import connect
+from pgembedd.model import Session
 
 TEXTS = 60
 BACKFILL_TEXTS = 10_000
@@ -29,7 +29,7 @@ PAUSE_S = 0.05
 BARE_SCRIPT = """
 import sys, time
 import numpy, onnxruntime, psycopg, tokenizers, structlog, click, tenacity
-from worker.model import Session
+from pgembedd.model import Session
 session = Session(sys.argv[1])
 session.embed(["the first text"])
 """

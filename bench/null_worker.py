@@ -11,11 +11,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from worker import cli, loading
-from worker.chunks import Chunk
-from worker.config import Settings
-from worker.models import Embedder
-from worker.observe import SILENT, Observer
+from pgembedd import cli
+from pgembedd.loop import model_loader
+from pgembedd.loop.pinning import Embedder
+from pgembedd.settings import Settings
+from pgembedd.telemetry.observer import SILENT, Observer
+from pgembedd.text.chunker import Chunk
 
 DIMS = 384
 WORDS = 250  # of a chunk, where the pipeline leaves it to the model
@@ -83,10 +84,10 @@ class NullModel:
 
 
 def load(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:  # noqa: ARG001
-    """In place of `worker.loading.loader`: whatever the pipeline asks for, it gets this."""
+    """In place of `pgembedd.loop.model_loader.loader`: whatever the pipeline asks for, it gets this."""
     return lambda _name: NullModel()
 
 
 if __name__ == "__main__":
-    loading.loader = load
+    model_loader.loader = load
     cli.main()

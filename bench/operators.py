@@ -15,11 +15,11 @@ from typing import Any
 from bench.corpus import load_corpus, sample
 from bench.engines.files import GTE_SHAPE, gte_shape
 from bench.report import Result, publish, versions
-from worker.model import Session
-from worker.model.built import GRAPH_FILE, graph_folder
-from worker.model.cache import cache_root
-from worker.model.encoder import as_ids
-from worker.model.registry import Precision
+from pgembedd.model import Session
+from pgembedd.model.files.cache import cache_root
+from pgembedd.model.graph_cache import GRAPH_FILE, graph_folder
+from pgembedd.model.onnx.runtime import as_ids
+from pgembedd.model.specs import Precision
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 KINDS = {

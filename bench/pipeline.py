@@ -17,8 +17,8 @@ import psycopg
 from bench.corpus import load_corpus, sample
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import Fleet, fleet, private_server
-from worker.db import connect
-from worker.model import Session
+from pgembedd.database.connect import connect
+from pgembedd.model import Session
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = 400
@@ -40,7 +40,7 @@ def end_to_end_rate(
     with private_server() as server, connect(server.conninfo(), autocommit=True) as connection:
         table = TABLES["HNSW index" if index else "no index"]
         make_table(connection, table, model, index=index)
-        with fleet(server.conninfo(), 1, "worker", **environment) as workers:
+        with fleet(server.conninfo(), 1, "pgembedd", **environment) as workers:
             yield partial(insert_and_await, connection, workers, table)
 
 

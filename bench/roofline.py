@@ -22,10 +22,10 @@ from bench.engines.contest import Bout, running
 from bench.engines.files import GTE_SHAPE, gte_shape, real_model
 from bench.engines.process import OFFLINE, interpreter
 from bench.report import Result, compare, publish, versions
-from worker.model.checkpoint import BertConfig, read_config
-from worker.model.folder import describe_folder
-from worker.model.threads import usable_cores
-from worker.model.tokens import Tokenizer
+from pgembedd.model.cpu import usable_cores
+from pgembedd.model.files.local_model import describe_folder
+from pgembedd.model.onnx.checkpoint import BertConfig, read_config
+from pgembedd.model.tokenizer import Tokenizer
 
 LIBRARIES = {"onnxruntime": OWN, "torch": PEERS}
 PERCENT = "%"

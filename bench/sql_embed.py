@@ -16,8 +16,8 @@ from bench.latency import percentiles
 from bench.pipeline import MODEL, make_table
 from bench.report import Result, arguments, compare, publish, timed, versions
 from bench.workers import PATIENCE_S, fleet, private_server
-from worker.db import connect
-from worker.model import Session
+from pgembedd.database.connect import connect
+from pgembedd.model import Session
 
 TEXTS = 200
 CHARACTERS = 60  # of a question as people type them

@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from worker.model.checkpoint import Checkpoint, open_checkpoint, read_config
+from pgembedd.model.onnx.checkpoint import Checkpoint, open_checkpoint, read_config
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _MICROSOFT = "com.microsoft"

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.corpus import standard_library
-from worker.model import Session
+from pgembedd.cli.demo_documents import standard_library
+from pgembedd.model import Session
 
 MODEL = "all-MiniLM-L6-v2"
 LONGEST = 300  # characters: what is measured is Postgres, and the model is to be done with it soon

@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from worker.migrate import migrate
-from worker.postgres import EmbeddedPostgres
+from pgembedd.database.migrate import migrate
+from pgembedd.embedded_postgres import EmbeddedPostgres
 
 PATIENCE_S = 600.0
 DONE = ("written", "unchanged", "cleared", "gone")
@@ -34,8 +34,8 @@ def private_server(**settings: str) -> Iterator[EmbeddedPostgres]:
 class WorkerProcess:
     """`pgembedd run` as its users start it, or with the null model; `done` counts the jobs it has finished."""
 
-    def __init__(self, conninfo: str, *, module: str = "worker", **environment: str) -> None:
-        """Start it. `module` is `worker` or `bench.null_worker`; `environment` are its settings."""
+    def __init__(self, conninfo: str, *, module: str = "pgembedd", **environment: str) -> None:
+        """Start it. `module` is `pgembedd` or `bench.null_worker`; `environment` are its settings."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
         kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR", "PGEMBEDD_MODEL_DIR") if name in os.environ}
         self._changed = threading.Condition()
@@ -142,7 +142,7 @@ class Fleet:
 
 
 @contextmanager
-def fleet(conninfo: str, size: int = 1, module: str = "worker", **environment: str) -> Iterator[Fleet]:
+def fleet(conninfo: str, size: int = 1, module: str = "pgembedd", **environment: str) -> Iterator[Fleet]:
     """Workers that have loaded their model and wait for jobs."""
     with ExitStack() as stack:
         members = [stack.enter_context(WorkerProcess(conninfo, module=module, **environment)) for _ in range(size)]

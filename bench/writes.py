@@ -19,9 +19,9 @@ from psycopg.pq import Format
 
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import private_server
-from worker.db import connect
-from worker.pace import MOST
-from worker.wire import Vectors, speak_vectors
+from pgembedd.database.connect import connect
+from pgembedd.database.vector_codec import Vectors, speak_vectors
+from pgembedd.loop.claim_size import MOST
 
 ROWS, DIMS = 10_240, 384
 Rows = tuple[list[int], list[npt.NDArray[np.float32]]]

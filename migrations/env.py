@@ -1,8 +1,8 @@
-"""What alembic runs: the versions, then the current definitions in sql/. See worker/migrate.py."""
+"""What alembic runs: the versions, then the current definitions in sql/. See worker/pgembedd/database/migrate.py."""
 
 from alembic import context
 
-from worker.config import conninfo_from_environment
-from worker.migrate import run_migrations
+from pgembedd.database.migrate import run_migrations
+from pgembedd.settings import conninfo_from_environment
 
 run_migrations(context, context.config.attributes.get("conninfo") or conninfo_from_environment())

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database, running_server
 from tests.support.embedders import model
 from tests.support.library import library
 from tests.support.parallel import processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
-from worker.postgres import EmbeddedPostgres
 
 # Fixtures that live beside what they are made of.
 __all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server"]
@@ -49,7 +49,7 @@ def empty_database(server: EmbeddedPostgres) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def template(server: EmbeddedPostgres) -> Iterator[Database]:
     """A database migrated once, to be cloned: nothing may stay connected to it."""
-    from worker.migrate import migrate
+    from pgembedd.database.migrate import migrate
 
     with fresh_database(server) as database:
         migrate(database.conninfo)

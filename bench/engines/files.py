@@ -13,9 +13,9 @@ from bench.engines.common import CTRANSLATE2, EXPORTED_ONNX, OPENVINO, STOCK_ONN
 from bench.engines.process import OFFLINE, MissingEngineError, interpreter
 from bench.random_bert import write_random_checkpoint
 from bench.stock_graph import write_stock_graph
-from worker.model.cache import cache_root, sha256_of
-from worker.model.registry import CHECKPOINT, CONFIG, TOKENIZER, resolve
-from worker.model.supply import obtain, open_supply
+from pgembedd.model.files.cache import cache_root, sha256_of
+from pgembedd.model.files.sources import obtain, open_supply
+from pgembedd.model.specs import CHECKPOINT, CONFIG, TOKENIZER, resolve
 
 GTE_SHAPE = "gte-shape"
 CALIBRATION_FILE = "calibration.json"

@@ -38,7 +38,7 @@ def onnxruntime_product(precision: str, tokens: int, rows: int, columns: int) ->
         constants = [random.normal(size=(rows, columns)).astype(np.float32)]
         left = random.normal(size=(tokens, rows)).astype(np.float32)
     else:
-        from worker.model.probe import exact_weights
+        from pgembedd.model.onnx.cpu_check import exact_weights
 
         zero = np.array(128, np.uint8)
         kinds, operator, inputs = (TensorProto.UINT8, TensorProto.INT32), "MatMulInteger", ["x", "w", "zero"]

@@ -1,7 +1,7 @@
 """pgembedd's own session. Settings: `precision`, and `model`, the name or path that `Session` takes."""
 
 from bench.engines.common import Embed, Setup
-from worker.model import Session
+from pgembedd.model import Session
 
 PACKAGES = ("onnxruntime",)
 

@@ -5,7 +5,7 @@ Frozen once released: a later change is a later version. Never call a function o
 
 from alembic import op
 
-from worker.extensions import install_dblink, install_extensions, raw, remove_pgmq
+from pgembedd.database.extensions import install_dblink, install_extensions, raw, remove_pgmq
 
 revision = "0001"
 down_revision = None

@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from pgmq.install import get_embedded_install_sql
 
+from pgembedd.cli import COMMANDS
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.model import Session
+from pgembedd.search.semantic import search, target
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database
 from tests.support.roles import conninfo_as, temporary_roles
-from worker.cli import COMMANDS
-from worker.model import Session
-from worker.postgres import EmbeddedPostgres
-from worker.search import search, target
 
 MODEL = "all-MiniLM-L6-v2"
 
@@ -220,7 +220,7 @@ def test_up_prints_no_password_of_a_database_that_was_named(database: Database) 
     refused = pgembedd("up", "--claim-size", "-1", database=database.conninfo)
     assert refused.code == 2
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker", "up"],
+        [sys.executable, "-m", "pgembedd", "up"],
         env={**os.environ, "DATABASE_URL": database.conninfo},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -27,7 +27,7 @@ def test_a_full_disk_is_a_sentence(database: Database, arguments: Sequence[str])
         connection.execute("select pgembedd.create_pipeline('docs', 'docs', array['body'])")
     with FULL.open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "worker", *arguments],
+            [sys.executable, "-m", "pgembedd", *arguments],
             env={**os.environ, "DATABASE_URL": database.conninfo},
             stdout=full,
             stderr=subprocess.PIPE,
@@ -69,13 +69,13 @@ def test_what_would_be_ignored_is_refused(arguments: list[str], said: str) -> No
 def test_a_second_interrupt_is_no_traceback() -> None:
     """A thread that outlives the command keeps Python waiting, as the model's do."""
     program = """
-import threading, signal, sys, worker.cli, click
+import threading, signal, sys, pgembedd.cli, click
 def work():
     threading.Thread(target=threading.Event().wait).start()
     raise KeyboardInterrupt
-worker.cli.cli.main = lambda **_: work()
+pgembedd.cli.cli.main = lambda **_: work()
 try:
-    worker.cli.main()
+    pgembedd.cli.main()
 finally:
     print("interrupted", flush=True)
 """

@@ -14,14 +14,14 @@ import numpy as np
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import migrate
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.model import Session
 from tests.support.databases import Database, fresh_database, open_directory
 from tests.support.documents import await_quiet, make_documents, stale, waiting
 from tests.support.sql import rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, WorkerProcess
-from worker.migrate import migrate
-from worker.model import Session
-from worker.postgres import EmbeddedPostgres
 
 ROWS = 120
 KILLS = 6

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pgembedd.cli.demo_documents import Document, standard_library
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.command import pgembedd
 from tests.support.databases import open_directory
-from worker.corpus import Document, standard_library
-from worker.postgres import EmbeddedPostgres
 
 
 @pytest.mark.slow

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, missing, stale, waiting
 from tests.support.sql import value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
-from worker.model import Session
-from worker.postgres import EmbeddedPostgres
 
 CLAIM = 4
 LONG = "a text of some length " * 20

@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.errors import ConfigurationError
 from tests.support.databases import open_directory
 from tests.support.owners import begin, other_process
-from worker.errors import ConfigurationError
-from worker.postgres import EmbeddedPostgres
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.embedded_postgres.account import account_for
 from tests.support.databases import open_directory
 from tests.support.owners import other_process
 from tests.support.waiting import eventually
-from worker.postgres import EmbeddedPostgres
-from worker.postgres.account import account_for
 
 on_linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="by a signal that only Linux sends")
 

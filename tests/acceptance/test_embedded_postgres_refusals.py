@@ -11,12 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres, endpoint, home, installation
+from pgembedd.embedded_postgres.account import account_for
+from pgembedd.embedded_postgres.installation import run_program
+from pgembedd.errors import ConfigurationError
 from tests.support.databases import open_directory
 from tests.support.owners import OTHER_USER, as_root, other_process
-from worker.errors import ConfigurationError
-from worker.postgres import EmbeddedPostgres, endpoint, home, installation
-from worker.postgres.account import account_for
-from worker.postgres.installation import run_program
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.command import pgembedd
 from tests.support.databases import Database
-from tests.support.owners import REPOSITORY
+from tests.support.owners import IMPORTABLE
 from tests.support.sql import call, value
 from tests.support.waiting import eventually
 
@@ -48,8 +48,8 @@ def following(database: Database, connection: psycopg.Connection, *arguments: st
     """The command, once it listens."""
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker", "events", *arguments],
-        env={**inherited, "PYTHONPATH": str(REPOSITORY), "DATABASE_URL": database.conninfo},
+        [sys.executable, "-m", "pgembedd", "events", *arguments],
+        env={**inherited, "PYTHONPATH": IMPORTABLE, "DATABASE_URL": database.conninfo},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

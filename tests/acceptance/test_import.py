@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pgembedd.model import Session
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet
@@ -12,7 +13,6 @@ from tests.support.guide import follow_guide, guide_table
 from tests.support.pgai import create_vectorizer, install_pgai
 from tests.support.sql import rows, value
 from tests.support.worker import WorkerProcess
-from worker.model import Session
 
 BODIES = {1: "The cat sleeps on the sofa", 2: "The engine needs new oil"}
 

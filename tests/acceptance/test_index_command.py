@@ -7,6 +7,7 @@ import signal
 
 import psycopg
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.indexes import (
@@ -23,7 +24,6 @@ from tests.support.indexes import (
 from tests.support.roles import conninfo_as, temporary_roles
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, WorkerProcess
-from worker.postgres import EmbeddedPostgres
 
 __all__ = ["built_up", "loaded"]  # fixtures that live beside what looks at them
 

@@ -8,11 +8,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, waiting
 from tests.support.roles import Roles, conninfo_as, temporary_roles
-from worker.postgres import EmbeddedPostgres
 
 CONFIGURATION, UNREACHABLE, SCHEMA, MODEL = 2, 3, 4, 5
 

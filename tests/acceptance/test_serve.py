@@ -11,13 +11,13 @@ import httpx
 import numpy as np
 import psycopg
 
+from pgembedd.model import Session
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.http import TOKEN
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
-from worker.model import Session
 
 MODEL = {"PGEMBEDD_HTTP_MODELS": "all-MiniLM-L6-v2"}
 

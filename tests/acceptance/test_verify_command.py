@@ -8,12 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.roles import conninfo_as, temporary_roles
 from tests.support.worker import WorkerProcess
-from worker.postgres import EmbeddedPostgres
 
 WRONG, USAGE = 6, 2
 

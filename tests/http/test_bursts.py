@@ -13,17 +13,17 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgembedd.http.connection_pool import Database as Connections
+from pgembedd.http.context import PIPELINES_EVERY_S, Service
+from pgembedd.http.errors import Refusal
+from pgembedd.http.server import ACCEPTS, HttpServer
+from pgembedd.loop.pinning import Models
+from pgembedd.model import Session
+from pgembedd.settings import HttpSettings
 from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.waiting import PATIENCE_S
 from tests.support.worker import brisk
-from worker.config import HttpSettings
-from worker.http.database import Database as Connections
-from worker.http.errors import Refusal
-from worker.http.server import ACCEPTS, HttpServer
-from worker.http.service import PIPELINES_EVERY_S, Service
-from worker.model import Session
-from worker.models import Models
 
 
 def test_connections_that_come_together_are_taken_together() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from fastapi import Request
 
+from pgembedd.http.errors import Refusal
+from pgembedd.http.request_batcher import Desk
+from pgembedd.http.routes.embed import vectors_of
+from pgembedd.loop.pinning import Models
+from pgembedd.model import Session
+from pgembedd.settings import HttpSettings
 from tests.support.embedders import Gate, Wrapped, only
-from worker.config import HttpSettings
-from worker.desk import Desk
-from worker.http.embed import vectors_of
-from worker.http.errors import Refusal
-from worker.model import Session
-from worker.models import Models
 
 
 async def gone() -> dict[str, Any]:

@@ -9,9 +9,9 @@ import httpx
 import numpy as np
 import pytest
 
+from pgembedd.model import Session
 from tests.support.embedders import only
 from tests.support.http import serving
-from worker.model import Session
 
 TEXTS = ["hello world", "How do I reset my password?", "gte-small läuft auf der CPU", "x"]
 

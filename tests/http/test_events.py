@@ -16,6 +16,9 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
+from pgembedd.http import event_hub, sse
+from pgembedd.model import Session
+from pgembedd.telemetry.observer import Observer
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents
 from tests.support.embedders import Wrapped, only
@@ -23,9 +26,6 @@ from tests.support.http import TOKEN, serving
 from tests.support.sql import value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
-from worker.http import audience, stream
-from worker.model import Session
-from worker.observe import Observer
 
 LISTENS = """
     select count(*) from pg_stat_activity where datname = current_database() and application_name = 'pgembedd events'
@@ -183,7 +183,7 @@ def test_a_gap_is_told_after_the_database_was_away(service: httpx.Client, connec
 def test_somebody_listens_only_while_there_is_a_reader(
     service: httpx.Client, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audience, "LINGER_S", 0.0)
+    monkeypatch.setattr(event_hub, "LINGER_S", 0.0)
     assert value(connection, LISTENS) == 0
     for n in range(2):
         with following(service) as one, following(service) as other:
@@ -297,8 +297,8 @@ def fill(connection: psycopg.Connection, reader: Stream, done: Callable[[], bool
 def test_a_slow_reader_gets_what_it_had_and_no_more(
     database: Database, connection: psycopg.Connection, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audience, "KEPT", 20)
-    monkeypatch.setattr(stream, "PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(event_hub, "KEPT", 20)
+    monkeypatch.setattr(sse, "PATIENCE_S", PATIENCE_S)
     with serving(nothing, database.conninfo, http_max_listeners=2) as client, following(client) as quick:
         with deaf(client) as slow:
             told = fill(connection, quick, lambda: bool(named(log, "events_reader_dropped")))
@@ -316,7 +316,7 @@ def test_a_slow_reader_gets_what_it_had_and_no_more(
 def test_a_reader_that_reads_nothing_is_cut_off(
     database: Database, connection: psycopg.Connection, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(sse, "PATIENCE_S", 0.5)
     with (
         serving(nothing, database.conninfo, http_max_listeners=2) as client,
         following(client) as quick,
@@ -334,9 +334,9 @@ def test_the_service_stops_whoever_follows(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(audience, "KEPT", 20)
-    monkeypatch.setattr(stream, "PATIENCE_S", PATIENCE_S)
-    monkeypatch.setattr("worker.http.server.DRAIN_S", PATIENCE_S)
+    monkeypatch.setattr(event_hub, "KEPT", 20)
+    monkeypatch.setattr(sse, "PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr("pgembedd.http.server.DRAIN_S", PATIENCE_S)
     with ExitStack() as outlasting:
         with serving(nothing, database.conninfo) as client:
             other = outlasting.enter_context(httpx.Client(base_url=client.base_url, timeout=60, trust_env=False))

@@ -8,10 +8,10 @@ import httpx
 import numpy as np
 import pytest
 
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from worker.model import Session
 
 PATH = "/functions/v1/embed"
 

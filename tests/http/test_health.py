@@ -8,14 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
+from pgembedd.loop.pinning import Embedder
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.http import serving
 from tests.support.roles import Roles, conninfo_as
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
-from worker.model import Session
-from worker.models import Embedder
 
 
 def checks(client: httpx.Client, path: str) -> tuple[int, dict[str, Any]]:

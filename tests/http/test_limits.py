@@ -10,16 +10,16 @@ import httpx
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from pgembedd.http.connections import HEAD_BYTES
+from pgembedd.http.middleware.body_limit import STRANGERS_BYTES
+from pgembedd.http.routes.embed import MATRIX_TOKENS, EmbedRequest
+from pgembedd.http.routes.openai import EmbeddingsRequest
+from pgembedd.http.routes.operate import RetryRequest
+from pgembedd.model import Session
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.http import TOKEN, serving
 from tests.support.raw import connected, refusal, rest
 from tests.support.waiting import eventually
-from worker.http.connections import HEAD_BYTES
-from worker.http.embed import MATRIX_TOKENS, EmbedRequest
-from worker.http.limits import STRANGERS_BYTES
-from worker.http.openai import EmbeddingsRequest
-from worker.http.operate import RetryRequest
-from worker.model import Session
 
 JSON = {"content-type": "application/json"}
 

@@ -8,13 +8,13 @@ import httpx
 import pytest
 from fastapi import Request, Response
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.http.dashboard.sessions import FAILURES, MOST_SESSIONS, PER_S, Sessions, Throttle
+from pgembedd.model import Session
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
 from tests.support.page import Visitor, text_of
-from worker.http.sessions import FAILURES, MOST_SESSIONS, PER_S, Sessions, Throttle
-from worker.model import Session
-from worker.postgres import EmbeddedPostgres
 
 ADMIN = frozenset({"admin"})
 

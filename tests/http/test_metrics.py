@@ -11,6 +11,11 @@ import pytest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.loop.model_loader import loader
+from pgembedd.model import Session
+from pgembedd.telemetry.observer import Several
+from pgembedd.telemetry.prometheus import Instruments
 from tests.support.databases import Database, fresh_database
 from tests.support.documents import make_documents, waiting
 from tests.support.embedders import MODEL, only
@@ -18,11 +23,6 @@ from tests.support.http import TOKEN, serving
 from tests.support.sql import let_leases_run_out
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import brisk, worker_thread
-from worker.http.instruments import Instruments
-from worker.loading import loader
-from worker.model import Session
-from worker.observe import Several
-from worker.postgres import EmbeddedPostgres
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 OPENMETRICS = {"accept": "application/openmetrics-text; version=1.0.0"}

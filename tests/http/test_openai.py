@@ -12,9 +12,9 @@ import numpy as np
 import openai
 import pytest
 
+from pgembedd.model import Session
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from worker.model import Session
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = ["hello world", "How do I reset my password?", "Straße, naïve, 東京, 😀", "x", " "]

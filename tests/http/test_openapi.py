@@ -13,16 +13,16 @@ from schemathesis import Case, CheckFunction
 from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.schemas import BaseSchema
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.http.app import build_app
+from pgembedd.http.context import Service
+from pgembedd.loop.pinning import Embedder, Models
+from pgembedd.model import Session
+from pgembedd.settings import HttpSettings
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
 from tests.support.worker import brisk
-from worker.config import HttpSettings
-from worker.http.app import build_app
-from worker.http.service import Service
-from worker.model import Session
-from worker.models import Embedder, Models
-from worker.postgres import EmbeddedPostgres
 
 FREE = {"/livez", "/readyz", "/startupz"}
 

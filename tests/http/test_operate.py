@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
 from tests.support.page import give_up, make_library
 from tests.support.sql import value
-from worker.model import Session
 
 
 @pytest.fixture

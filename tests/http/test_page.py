@@ -8,14 +8,14 @@ import httpx
 import psycopg
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.model import Session
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import serving
 from tests.support.page import HOSTILE, TEXTS, Visitor, give_up, make_library, text_of
 from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import rows, value
-from worker.model import Session
-from worker.postgres import EmbeddedPostgres
 
 
 @pytest.fixture(scope="module")

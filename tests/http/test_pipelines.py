@@ -8,11 +8,11 @@ import httpx
 import psycopg
 import pytest
 
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import make_documents
 from tests.support.embedders import only
 from tests.support.http import serving
-from worker.model import Session
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.model import Session
 from tests.support.documents import insert, make_documents, missing
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
@@ -9,8 +11,6 @@ from tests.support.pg_cron import CronServer
 from tests.support.pg_net_standin import carrying, install
 from tests.support.sql import call, connected, rows, value
 from tests.support.waiting import eventually
-from worker.migrate import downgrade, migrate
-from worker.model import Session
 
 PATH = "/functions/v1/embed"
 JOBS = "select schedule, command from cron.job where jobname = 'pgembedd-push'"

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
+from pgembedd.loop.pinning import Embedder
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing, stale, waiting
 from tests.support.embedders import Gate, Wrapped, only
@@ -18,8 +20,6 @@ from tests.support.guide import follow_guide, guide_table, process_as_the_guide
 from tests.support.http import TOKEN, posting, serving
 from tests.support.pg_net_standin import carry, install
 from tests.support.sql import call, claim, column, let_leases_run_out, rows, value
-from worker.model import Session
-from worker.models import Embedder
 
 PATH = "/functions/v1/embed"
 

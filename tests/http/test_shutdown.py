@@ -7,12 +7,12 @@ import threading
 
 import httpx
 
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.embedders import MODEL, Gate, Wrapped, only
 from tests.support.http import serving
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
-from worker.model import Session
 
 
 def refused(url: httpx.URL) -> bool:

@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pgembedd.http.connections import PatientProtocol
+from pgembedd.model import Session
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.http import TOKEN, serving
 from tests.support.raw import connected, open_files, post, refusal, rest
 from tests.support.waiting import eventually
-from worker.http.connections import PatientProtocol
-from worker.model import Session
 
 BEARER = f"Authorization: Bearer {TOKEN}"
 

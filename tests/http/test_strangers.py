@@ -9,14 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pgembedd.errors import ConfigurationError
+from pgembedd.http.app import origins_of
+from pgembedd.http.auth import tokens_of
+from pgembedd.model import Session
+from pgembedd.settings import HttpSettings
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
 from tests.support.raw import connected, refusal, rest
-from worker.config import HttpSettings
-from worker.errors import ConfigurationError
-from worker.http.app import origins_of
-from worker.http.auth import tokens_of
-from worker.model import Session
 
 ASKED = {"input": "hello world"}
 JSON = {"content-type": "application/json"}

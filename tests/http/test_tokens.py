@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pgembedd.errors import ConfigurationError
+from pgembedd.http.auth import Guard, is_loopback, tokens_of
+from pgembedd.model import Session
+from pgembedd.settings import HttpSettings
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from worker.config import HttpSettings
-from worker.errors import ConfigurationError
-from worker.http.auth import Guard, is_loopback, tokens_of
-from worker.model import Session
 
 ASKED = {"input": "hello world"}
 

@@ -9,13 +9,13 @@ import httpx
 import psycopg
 import pytest
 
+from pgembedd.loop import push
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import missing, stale, waiting
 from tests.support.embedders import MODEL, Gate, Wrapped, only
 from tests.support.http import posting, serving
 from tests.support.sql import LANES, call, claim, column, queued, value
-from worker import push
-from worker.model import Session
 
 PATH = "/webhooks/database"
 

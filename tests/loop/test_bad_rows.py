@@ -9,16 +9,16 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
+from pgembedd.errors import ModelError
+from pgembedd.loop.pinning import Models
+from pgembedd.loop.worker import Worker
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, put_off_upkeep, stale, waiting
 from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.sql import call, let_leases_run_out, rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, brisk, worker_thread
-from worker.errors import ModelError
-from worker.model import Session
-from worker.models import Models
-from worker.run import Worker
 
 BAD = [3, 6]
 # From the failure on, not from now: the machine may have been slow in between.
@@ -211,7 +211,7 @@ def test_what_the_worker_itself_fails_of_is_not_handed_back(
     def mistaken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("worker.gateway.Gateway.store", mistaken)
+    monkeypatch.setattr("pgembedd.loop.gateway.Gateway.store", mistaken)
     with pytest.raises(ZeroDivisionError):
         Worker(database.conninfo, brisk(), Models(only(Wrapped(model)))).run()
     assert [(job.read_ct, job.unrecorded) for job in waiting(connection)] == [(1, 1), (1, 1)]

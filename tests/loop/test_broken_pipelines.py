@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, stale, waiting
 from tests.support.embedders import Wrapped, only
 from tests.support.sql import call, reason, state
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
-from worker.model import Session
 
 
 @dataclass(frozen=True)

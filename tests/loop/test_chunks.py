@@ -13,14 +13,14 @@ import numpy as np
 import psycopg
 import pytest
 
+from pgembedd.errors import ModelMismatchError
+from pgembedd.model import Session
+from pgembedd.search.semantic import search, target
 from tests.support.databases import Database
 from tests.support.documents import await_quiet
 from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.sql import call, learn_vector, rows, value
 from tests.support.worker import worker_thread
-from worker.errors import ModelMismatchError
-from worker.model import Session
-from worker.search import search, target
 
 
 @pytest.fixture

@@ -13,6 +13,10 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.loop.embed_requests import answering
+from pgembedd.loop.pinning import Models
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.embedders import MODEL, Gate, Wrapped, only
@@ -20,10 +24,6 @@ from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
 from tests.support.sql import column, value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import WorkerProcess, worker_thread
-from worker.model import Session
-from worker.models import Models
-from worker.postgres import EmbeddedPostgres
-from worker.questions import answering
 
 TEXTS = ["how do I reset my password", 'it\'s "quoted" \\ and %s $1', "zażółć 猫 🐈\n\ttab", "x"]
 Vector = npt.NDArray[np.float32]

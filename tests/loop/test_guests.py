@@ -9,6 +9,9 @@ import psycopg
 import pytest
 from pgmq.install import get_embedded_install_sql
 
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.loop.pinning import Embedder
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet
 from tests.support.embedders import Wrapped
@@ -16,9 +19,6 @@ from tests.support.guide import follow_guide, guide_table
 from tests.support.sql import column, queued, rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
-from worker.migrate import downgrade, migrate
-from worker.model import Session
-from worker.models import Embedder
 
 INSERT = "insert into {} (id, title, content) values (%s, %s, %s)"
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgembedd.loop.index_builder import Limits, Size, build_index, give_room, memory_mb
 from tests.support.databases import Database
 from tests.support.indexes import NAME, built_up, hnsw_indexes, loaded
 from tests.support.sql import value
-from worker.indexing import Limits, Size, build_index, give_room, memory_mb
 
 __all__ = ["built_up", "loaded"]  # fixtures that live beside what looks at them
 

@@ -10,6 +10,11 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
+from pgembedd.doctor import examine
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.loop import index_builder
+from pgembedd.loop.index_builder import Limits, build_index
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, missing
 from tests.support.embedders import Gate, Wrapped, only
@@ -30,11 +35,6 @@ from tests.support.roles import Roles, conninfo_as, temporary_roles
 from tests.support.sql import call, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, worker_thread
-from worker import indexing
-from worker.doctor import examine
-from worker.indexing import Limits, build_index
-from worker.model import Session
-from worker.postgres import EmbeddedPostgres
 
 __all__ = ["built_up", "loaded"]  # fixtures that live beside what looks at them
 
@@ -45,7 +45,7 @@ NEVER = threading.Event()
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers look for an index to build as often as a test can use."""
-    monkeypatch.setattr(indexing, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(index_builder, "LOOK_EVERY_S", 0.05)
 
 
 @pytest.fixture

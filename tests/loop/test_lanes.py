@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, waiting
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import BACKFILL, FRESH, call, rows
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
-from worker.model import Session
 
 
 def test_three_claims_of_fresh_writes_for_one_of_a_backfill(
@@ -103,7 +103,7 @@ def test_queues_of_their_own_and_a_worker_for_one_of_them(
 def test_a_queue_whose_pipeline_comes_later_is_served_from_then_on(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.fetch.LANES_EVERY_S", 0.2)
+    monkeypatch.setattr("pgembedd.loop.claimer.LANES_EVERY_S", 0.2)
     connection.execute("select pgmq.create('letters')")
     with worker_thread(database, only(Wrapped(model)), queues=("letters",)):
         make_documents(connection, "letters", queue="letters")

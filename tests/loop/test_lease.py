@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import psycopg
 from structlog.typing import EventDict
 
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, stale, waiting
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import claim, extend, fail, let_leases_run_out, release, value
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
-from worker.model import Session
 
 LEASE_S = 3  # a heartbeat a second, which may come two seconds late on a busy machine
 

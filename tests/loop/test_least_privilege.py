@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import migrate
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.model import Session
 from tests.support.databases import Database, fresh_database
 from tests.support.documents import await_quiet, insert, make_documents, missing, stale
 from tests.support.embedders import Wrapped, only
 from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
 from tests.support.sql import value
 from tests.support.worker import worker_thread
-from worker.migrate import migrate
-from worker.model import Session
-from worker.postgres import EmbeddedPostgres
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import (
     await_quiet,
@@ -23,7 +24,6 @@ from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import value
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
-from worker.model import Session
 
 UNGRANTED = "select count(*) from pg_locks l join pg_stat_activity a using (pid) where not l.granted and a.pid <> %s"
 

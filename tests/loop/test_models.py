@@ -10,17 +10,17 @@ import pytest
 from pgvector.psycopg import register_vector
 from structlog.typing import EventDict
 
+from pgembedd.errors import ConfigurationError, ModelError, ModelMismatchError, ModelUnavailableError
+from pgembedd.loop.model_loader import loader
+from pgembedd.loop.pinning import Embedder, Models
+from pgembedd.loop.worker import Worker
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, stale, waiting
 from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.sql import FRESH, let_leases_run_out, reason, state, value
 from tests.support.waiting import eventually
 from tests.support.worker import brisk, worker_thread
-from worker.errors import ConfigurationError, ModelError, ModelMismatchError, ModelUnavailableError
-from worker.loading import loader
-from worker.model import Session
-from worker.models import Embedder, Models
-from worker.run import Worker
 
 
 def two_pipelines(connection: psycopg.Connection, **options: object) -> None:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import psycopg
 
+from pgembedd.database.records import Job
+from pgembedd.model import Session
+from pgembedd.telemetry.observer import Observer
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import claim, let_leases_run_out
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, worker_thread
-from worker.jobs import Job
-from worker.model import Session
-from worker.observe import Observer
 
 
 class Ear(Observer):

@@ -10,16 +10,16 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgembedd.loop.claimer import Fetcher, Work
+from pgembedd.loop.gateway import Gateway
+from pgembedd.loop.in_flight import InFlight
+from pgembedd.loop.pinning import Models
+from pgembedd.loop.storer import Deliverer
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, stale
 from tests.support.embedders import Wrapped, only
 from tests.support.worker import PATIENCE_S, brisk, worker_thread
-from worker.deliver import Deliverer
-from worker.fetch import Fetcher, Work
-from worker.gateway import Gateway
-from worker.inflight import InFlight
-from worker.model import Session
-from worker.models import Models
 
 CLAIMS = 6
 

@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
+from pgembedd.http.context import Service
+from pgembedd.loop.pinning import Models
+from pgembedd.model import Session
+from pgembedd.settings import HttpSettings
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, stale
 from tests.support.embedders import Wrapped, only
 from tests.support.sql import column, let_leases_run_out, value
 from tests.support.worker import brisk, worker_thread
-from worker.config import HttpSettings
-from worker.http.service import Service
-from worker.model import Session
-from worker.models import Models
 
 ROWS = 60
 READ = "select message || jsonb_build_object('jobId', msg_id) from pgmq.read('embedding_jobs', 300, 20)"

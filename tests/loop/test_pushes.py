@@ -10,18 +10,18 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgembedd.http.context import Service
+from pgembedd.loop import push
+from pgembedd.loop.pinning import Models
+from pgembedd.loop.pushed_jobs import Outcome
+from pgembedd.model import Session
+from pgembedd.settings import HttpSettings
 from tests.support.databases import Database
 from tests.support.documents import backends, insert, make_documents, missing, waiting
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import claim, let_leases_run_out, value
 from tests.support.waiting import eventually
 from tests.support.worker import brisk
-from worker import push
-from worker.config import HttpSettings
-from worker.http.service import Service
-from worker.model import Session
-from worker.models import Models
-from worker.posted import Outcome
 
 READ = (
     "select jsonb_agg(message || jsonb_build_object('jobId', msg_id))::text from pgmq.read('embedding_jobs', 300, 100)"

@@ -8,9 +8,9 @@ import numpy as np
 import psycopg
 import pytest
 
+from pgembedd.model import Session, default_model
+from pgembedd.model.retrieval import Collection, load_cranfield, mean_ndcg_at_10, subset
 from tests.support.databases import Database
-from worker.model import Session, default_model
-from worker.model.retrieval import Collection, load_cranfield, mean_ndcg_at_10, subset
 
 Rankings = dict[int, list[int]]
 

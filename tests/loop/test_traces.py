@@ -13,16 +13,16 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from pgembedd.errors import ModelError
+from pgembedd.model import Session
+from pgembedd.telemetry.observer import Several
+from pgembedd.telemetry.spans import Traces
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, waiting
 from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.http import serving
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
-from worker.errors import ModelError
-from worker.model import Session
-from worker.observe import Several
-from worker.traces import Traces
 
 STAGES = ["pgembedd queue", "pgembedd claim", "pgembedd read", "pgembedd embed", "pgembedd store"]
 

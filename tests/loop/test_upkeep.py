@@ -6,14 +6,14 @@ import threading
 
 import psycopg
 
+from pgembedd.loop.gateway import Gateway
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, insert, make_documents, stale, waiting
 from tests.support.embedders import Wrapped, only
 from tests.support.sql import value
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
-from worker.gateway import Gateway
-from worker.model import Session
 
 DUE = "update pgembedd.installation set swept_at = '-infinity'"
 

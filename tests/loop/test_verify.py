@@ -12,14 +12,14 @@ import numpy as np
 import psycopg
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.errors import ConfigurationError, ModelMismatchError, RowFailure
+from pgembedd.text.chunker import Chunk
+from pgembedd.verify.report import FOREIGN_ROWS, Report
+from pgembedd.verify.verifier import PAGE_ROWS, Options, targets, verify
 from tests.support.databases import Database
 from tests.support.roles import Roles, conninfo_as, temporary_roles
 from tests.support.sql import connected, create_pipeline, work
-from worker.chunks import Chunk
-from worker.errors import ConfigurationError, ModelMismatchError, RowFailure
-from worker.postgres import EmbeddedPostgres
-from worker.verdicts import FOREIGN_ROWS, Report
-from worker.verify import PAGE_ROWS, Options, targets, verify
 
 ALL = Options(sample=None, seed=1, requeue=False, tolerance=1e-5)
 LIVE = "set session_replication_role = origin"

@@ -7,14 +7,14 @@ import threading
 import psycopg
 import pytest
 
+from pgembedd.loop.gateway import Gateway
+from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, stale
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
-from worker.gateway import Gateway
-from worker.model import Session
 
 SLEEP_S = 600.0
 
@@ -42,7 +42,7 @@ def end_of_listener(connection: psycopg.Connection) -> None:
 @pytest.fixture
 def deep_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that do not look at an empty queue again for ten minutes."""
-    monkeypatch.setattr("worker.fetch.FIRST_PAUSE_S", SLEEP_S)
+    monkeypatch.setattr("pgembedd.loop.claimer.FIRST_PAUSE_S", SLEEP_S)
 
 
 @pytest.mark.usefixtures("deep_sleep")

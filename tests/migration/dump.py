@@ -9,9 +9,9 @@ import re
 import subprocess
 from pathlib import Path
 
+from pgembedd.database.migrate import migrate
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database, running_server
-from worker.migrate import migrate
-from worker.postgres import EmbeddedPostgres
 
 COMMITTED = Path(__file__).with_name("schema.sql")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from pgembedd.contrib.alembic import CreateEmbeddingPipelineOp, DropEmbeddingPipelineOp, OperationError
 from tests.support.alembic_project import Project, marked_example
 from tests.support.refusals import sentence
 from tests.support.sql import create_pipeline, value
-from worker.operations import CreateEmbeddingPipelineOp, DropEmbeddingPipelineOp, OperationError
 
 
 @pytest.mark.parametrize("schemas", [False, True], ids=["one schema", "all schemas"])

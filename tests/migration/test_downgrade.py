@@ -5,11 +5,11 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import check_schema, downgrade, migrate
 from tests.support.databases import Database
 from tests.support.pgmq_extension import PgmqServer
 from tests.support.roles import Roles
 from tests.support.sql import create_pipeline, make_documents, rows, value, vectors, work
-from worker.migrate import check_schema, downgrade, migrate
 
 OURS = """
     select 'function', oid::regprocedure::text from pg_proc

@@ -12,14 +12,14 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from pgembedd.contrib.alembic import OperationError
+from pgembedd.contrib.alembic.arguments import CREATE_OPTIONS, DROP_OPTIONS
+from pgembedd.database.migrate import check_schema, downgrade, migrate
 from tests.support.alembic_project import Project, examples, fresh_models
 from tests.support.databases import Database
 from tests.support.refusals import sentence
 from tests.support.roles import PASSWORD, Roles
 from tests.support.sql import rows, value
-from worker.migrate import check_schema, downgrade, migrate
-from worker.operations import OperationError
-from worker.operations.options import CREATE_OPTIONS, DROP_OPTIONS
 
 UPGRADE = 'op.create_embedding_pipeline("documents", "documents", content_columns=["title"], {})'
 

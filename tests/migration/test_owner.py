@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import pytest
 from pgmq.install import get_embedded_install_sql
 
+from pgembedd.database.migrate import check_schema, downgrade, migrate
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.errors import ConfigurationError
 from tests.support.databases import Database, fresh_database, running_server
 from tests.support.pgmq_extension import CURRENT, OLD, PgmqServer, pgmq_database, pgmq_server
 from tests.support.refusals import sentence
 from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
 from tests.support.sql import call, create_pipeline, learn_vector, make_documents, value, work
-from worker.errors import ConfigurationError
-from worker.migrate import check_schema, downgrade, migrate
-from worker.postgres import EmbeddedPostgres
 
 __all__ = ["pgmq_database", "pgmq_server"]
 

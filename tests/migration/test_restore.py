@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from pgembedd.database.migrate import check_schema, migrate
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database
 from tests.support.pgmq_extension import PgmqServer
 from tests.support.roles import Roles, conninfo_as
@@ -27,8 +29,6 @@ from tests.support.sql import (
     value,
     work,
 )
-from worker.migrate import check_schema, migrate
-from worker.postgres import EmbeddedPostgres
 
 ROWS = 30
 FORMATS = ["plain", "custom"]

@@ -9,12 +9,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pgembedd.database import migrate as module
+from pgembedd.database.migrate import HEAD, check_schema, downgrade, migrate, sql_files
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.errors import ConfigurationError, SchemaError
 from tests.migration.dump import COMMITTED, dump_schema
 from tests.support.databases import Database
-from worker import migrate as module
-from worker.errors import ConfigurationError, SchemaError
-from worker.migrate import HEAD, check_schema, downgrade, migrate, sql_files
-from worker.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +68,7 @@ def test_another_state_is_refused_with_a_sentence(empty_database: Database) -> N
 
 
 def test_two_migrators_at_once_take_turns(empty_database: Database) -> None:
-    command = [sys.executable, "-m", "worker", "migrate", "-d", empty_database.conninfo]
+    command = [sys.executable, "-m", "pgembedd", "migrate", "-d", empty_database.conninfo]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     outputs = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs

@@ -7,6 +7,9 @@ import threading
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import HEAD, check_schema, migrate, sql_digest
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.errors import ConfigurationError, SchemaError
 from tests.migration.dump import dump_schema
 from tests.support.databases import Database, running_server
 from tests.support.pgmq_extension import OLD, pgmq_offering_server
@@ -14,9 +17,6 @@ from tests.support.refusals import sentence
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import create_pipeline, make_documents, reason, rows, state, value, work
 from tests.support.waiting import eventually
-from worker.errors import ConfigurationError, SchemaError
-from worker.migrate import HEAD, check_schema, migrate, sql_digest
-from worker.postgres import EmbeddedPostgres
 
 # What another version of sql/ may have left: other bodies, other settings, other rights, missing parts.
 DAMAGE = """
@@ -173,5 +173,5 @@ DESCRIBED = """
 
 
 def test_every_part_of_the_interface_has_a_comment(connection: psycopg.Connection) -> None:
-    """What only workers call is described in worker/queries.sql."""
+    """What only workers call is described in worker/pgembedd/database/queries.sql."""
     assert rows(connection, DESCRIBED) == []

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pgembedd.model import Session
+from pgembedd.model.files.sources import obtain, open_supply
+from pgembedd.model.specs import ALL_MINILM_L6_V2, CHECKPOINT
 from tests.support.reference_bert import ReferenceBert
 from tests.support.tiny_models import write_tiny_model
-from worker.model import Session
-from worker.model.registry import ALL_MINILM_L6_V2, CHECKPOINT
-from worker.model.supply import obtain, open_supply
 
 
 @pytest.fixture(scope="session")

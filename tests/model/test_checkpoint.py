@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from pgembedd.errors import ModelError
+from pgembedd.model import Session
 from tests.support.reference_bert import ReferenceBert
 from tests.support.tiny_models import write_tiny_model
-from worker.errors import ModelError
-from worker.model import Session
 
 TEXT = "the quick brown fox"
 

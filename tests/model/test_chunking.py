@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.chunks import Chunk
-from worker.errors import RowFailure
-from worker.model import Session
-from worker.model.retrieval import load_cranfield
+from pgembedd.errors import RowFailure
+from pgembedd.model import Session
+from pgembedd.model.retrieval import load_cranfield
+from pgembedd.text.chunker import Chunk
 
 ABSTRACTS = list(load_cranfield().documents.values())
 ARTICLE = "\n\n".join(ABSTRACTS[:40])

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pgembedd.errors import ConfigurationError, ModelError, ModelUnavailableError
+from pgembedd.model import Session, describe_models, pull
+from pgembedd.model.files.cache import cache_root
+from pgembedd.model.files.sources import obtain, open_supply
+from pgembedd.model.graph_cache import graph_folder
+from pgembedd.model.specs import CHECKPOINT, REGISTRY, TOKENIZER, FolderSource, ModelSpec
 from tests.support.tiny_models import TINY_FILES, pinned_spec, write_tiny_model, write_wheel
-from worker.errors import ConfigurationError, ModelError, ModelUnavailableError
-from worker.model import Session, describe_models, pull
-from worker.model.built import graph_folder
-from worker.model.cache import cache_root
-from worker.model.registry import CHECKPOINT, REGISTRY, TOKENIZER, FolderSource, ModelSpec
-from worker.model.supply import obtain, open_supply
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_a_cached_graph_does_without_the_checkpoint(tiny_folder: Path, tmp_path:
 def test_processes_that_start_at_once_share_the_work(wheel_model: ModelSpec, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     script = (
-        "import sys; from pathlib import Path; from worker.model import Session\n"
+        "import sys; from pathlib import Path; from pgembedd.model import Session\n"
         "s = Session('mine', model_dir=Path(sys.argv[1]), cache_dir=Path(sys.argv[2]), notify=print)\n"
         "print(s.run('fox')[0])"
     )

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from pgembedd.model import Session
+from pgembedd.model.files.sources import open_supply
+from pgembedd.model.specs import GTE_SMALL, HubSource
 from tests.support.hub_standin import HubStandIn, hub_stand_in
-from worker.model import Session
-from worker.model.registry import GTE_SMALL, HubSource
-from worker.model.supply import open_supply
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -28,9 +28,10 @@ import os
 import sys
 from pathlib import Path
 from tests.support.tiny_models import pinned_spec
-from worker.errors import PgembeddError
-from worker.model import REGISTRY, Session, default_model, hub
-from worker.model.registry import FolderSource, HubSource
+from pgembedd.errors import PgembeddError
+from pgembedd.model import REGISTRY, Session, default_model
+from pgembedd.model.files import hub
+from pgembedd.model.specs import FolderSource, HubSource
 
 folder, cache, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 hub._ANSWER_TIMEOUT_S = float(os.environ.get("ANSWER_S", "60"))
@@ -188,8 +189,8 @@ def test_where_gte_small_would_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_gte_small_itself_where_its_weights_are() -> None:
     """Known outputs of the default model; skipped where the Hub was never within reach."""
-    from worker.errors import ModelUnavailableError
-    from worker.model import verify
+    from pgembedd.errors import ModelUnavailableError
+    from pgembedd.model import verify
 
     try:
         session = Session("gte-small", offline=True)

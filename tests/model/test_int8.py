@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pgembedd.model import Session
+from pgembedd.model.onnx import calibration
+from pgembedd.model.onnx.calibration import Spread, calibration_texts, spreads
+from pgembedd.model.onnx.checkpoint import open_checkpoint, read_config
+from pgembedd.model.onnx.quantization import balance, fixed_levels, quantise
+from pgembedd.model.retrieval import load_cranfield
 from tests.model.test_vectors import text_of
 from tests.support.reference_bert import ReferenceBert
 from tests.support.tiny_models import write_tiny_model
-from worker.model import Session, calibrate
-from worker.model.calibrate import Spread, calibration_texts, spreads
-from worker.model.checkpoint import open_checkpoint, read_config
-from worker.model.quantise import balance, fixed_levels, quantise
-from worker.model.retrieval import load_cranfield
 
 
 def cosines(one: Session, other: Session, texts: list[str]) -> np.ndarray:
@@ -74,7 +75,7 @@ def test_another_machine_gets_the_same_numbers(
     switched off the library ignores the wish, and the test says less.
     """
     program = (
-        "import sys; from pathlib import Path; from worker.model import Session;"
+        "import sys; from pathlib import Path; from pgembedd.model import Session;"
         "folder, cache = map(Path, sys.argv[1:]);"
         "print(Session('all-MiniLM-L6-v2', precision='int8', model_dir=folder, cache_dir=cache).fingerprint)"
     )
@@ -101,7 +102,7 @@ def test_other_calibration_gives_another_fingerprint(
 ) -> None:
     with Session("tiny", model_dir=tiny_folder, cache_dir=tmp_path / "a", precision="int8") as session:
         before = session.fingerprint
-    monkeypatch.setattr(calibrate, "calibration_texts", lambda: ["the quick brown fox"])
+    monkeypatch.setattr(calibration, "calibration_texts", lambda: ["the quick brown fox"])
     with Session("tiny", model_dir=tiny_folder, cache_dir=tmp_path / "b", precision="int8") as session:
         assert session.fingerprint != before
 

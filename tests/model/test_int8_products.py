@@ -17,14 +17,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from pgembedd.errors import ModelError
+from pgembedd.model import Session, graph_cache
+from pgembedd.model.files.cache import cache_root
+from pgembedd.model.graph_cache import GRAPH_FILE, graph_folder
+from pgembedd.model.onnx import cpu_check
+from pgembedd.model.onnx.cpu_check import LARGEST_SUM, PROBE, Signedness, exact_weights, write_probe
+from pgembedd.model.onnx.runtime import load_session
 from tests.model.test_vectors import text_of
 from tests.support.tiny_models import write_tiny_model
-from worker.errors import ModelError
-from worker.model import Session, built, probe
-from worker.model.built import GRAPH_FILE, graph_folder
-from worker.model.cache import cache_root
-from worker.model.encoder import load_session
-from worker.model.probe import LARGEST_SUM, PROBE, Signedness, exact_weights, write_probe
 
 Tensors = dict[str, NDArray[Any]]
 Sums = dict[Signedness, set[int]]
@@ -60,7 +61,7 @@ def tiny_graph(
     signedness: Signedness, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, Int8Graph]:
     """Fingerprint and graph of a tiny model as a processor builds it that computes this form exactly."""
-    monkeypatch.setattr(built, "exact_weights", lambda: signedness)
+    monkeypatch.setattr(graph_cache, "exact_weights", lambda: signedness)
     with Session("tiny", model_dir=folder, cache_dir=cache, precision="int8") as session:
         return session.fingerprint, Int8Graph(graph_folder(session.spec, cache))
 
@@ -109,10 +110,10 @@ def test_every_product_is_exact(int8: Session) -> None:
 def test_every_form_that_is_exact_here_gives_the_same_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the last bit. One form on a processor without VNNI, which test_every_product_is_exact has checked."""
     folder = write_tiny_model(tmp_path / "tiny")
-    exact = [form for form, sums in probe._sums(PROBE).items() if sums == {LARGEST_SUM}]
+    exact = [form for form, sums in cpu_check._sums(PROBE).items() if sums == {LARGEST_SUM}]
     vectors = []
     for form in exact:
-        monkeypatch.setattr(built, "exact_weights", lambda form=form: form)
+        monkeypatch.setattr(graph_cache, "exact_weights", lambda form=form: form)
         with Session("tiny", model_dir=folder, cache_dir=tmp_path / "cache", precision="int8") as session:
             vectors.append(session.embed(["the quick brown fox", "a", "the " * 30]).vectors)
     assert "unsigned" in exact, "onnxruntime widens these to 16 bits before it multiplies, on every processor"
@@ -132,7 +133,7 @@ def test_the_quicker_of_the_exact_forms_is_chosen(
     signed: set[int], unsigned: set[int], chosen: Signedness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sums: Sums = {"signed": signed, "unsigned": unsigned}
-    monkeypatch.setattr(probe, "_sums", lambda _: sums)
+    monkeypatch.setattr(cpu_check, "_sums", lambda _: sums)
     assert exact_weights.__wrapped__() == chosen
 
 
@@ -146,8 +147,8 @@ def test_a_processor_that_overflows_in_both_forms_is_refused(
     for tensor in model.graph.initializer[:2]:
         tensor.int32_data[0] -= 1
     onnx.save(model, other)
-    monkeypatch.setattr(probe, "PROBE", other)
-    monkeypatch.setattr(built, "exact_weights", exact_weights.__wrapped__)
+    monkeypatch.setattr(cpu_check, "PROBE", other)
+    monkeypatch.setattr(graph_cache, "exact_weights", exact_weights.__wrapped__)
     with pytest.raises(ModelError, match=r"8-bit products overflow, .* use fp32 here\.$"):
         Session("tiny", model_dir=tiny_folder, cache_dir=tmp_path / "cache", precision="int8")
     with Session("tiny", model_dir=tiny_folder, cache_dir=tmp_path / "cache") as session:

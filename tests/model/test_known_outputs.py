@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.model import Session, verify
-from worker.model.verify import KNOWN, KnownVector
+from pgembedd.model import Session, verify
+from pgembedd.model.known_outputs import KNOWN, KnownVector
 
 
 def test_the_real_model_passes(minilm: Session) -> None:

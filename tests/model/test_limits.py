@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.model import Session
+from pgembedd.model import Session
 
 
 def test_the_limit_is_the_model_s_and_not_the_tokenizer_file_s(minilm: Session) -> None:

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from worker.cli.checks import check_quality
-from worker.errors import ModelError
-from worker.model import Embeddings, Session
-from worker.model.pending import Kind
-from worker.model.pooling import Float32Array
-from worker.model.quality import ODD_TEXTS, Embedder, Likeness, Quality, cosines, measure
+from pgembedd.cli.model_checks import check_quality
+from pgembedd.errors import ModelError
+from pgembedd.model import Embeddings, Session
+from pgembedd.model.futures import Kind
+from pgembedd.model.pooling import Float32Array
+from pgembedd.model.quality import ODD_TEXTS, Embedder, Likeness, Quality, cosines, measure
 
 GOOD = Quality(
     queries=225,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
+from pgembedd.errors import ModelError, ModelUnavailableError
+from pgembedd.model import Session
 from tests.support.tiny_models import tiny_tokenizer
-from worker.errors import ModelError, ModelUnavailableError
-from worker.model import Session
 
 DIMS = 8
 TABLE = np.random.default_rng(3).normal(size=(200, DIMS)).astype(np.float32)

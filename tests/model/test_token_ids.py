@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
+from pgembedd.errors import UnknownTokenError
+from pgembedd.model import Session
+from pgembedd.model.futures import Kind
 from tests.model.test_vectors import text_of
-from worker.errors import UnknownTokenError
-from worker.model import Session
-from worker.model.pending import Kind
 
 TEXTS = ["hello world", "How do I reset my password?", "Straße, naïve, 東京, 😀", ""]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pgembedd.model import Session, autotune
+from pgembedd.model.autotune import Measured, Tuning, default_tuning, remember, remembered, search_best
 from tests.support.command import pgembedd
-from worker.model import Session, tuning
-from worker.model.tuning import Measured, Tuning, default_tuning, remember, remembered, search_best
 
 
 class PacedEmbedder:
@@ -31,7 +31,7 @@ class PacedEmbedder:
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A machine with four cores, and the clock that is read there."""
     clock = [0.0]
-    monkeypatch.setattr(tuning, "usable_cores", lambda: 4)
+    monkeypatch.setattr(autotune, "usable_cores", lambda: 4)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     return clock
@@ -87,7 +87,7 @@ def test_other_models_and_other_quotas_keep_their_own(tmp_path: Path, monkeypatc
     remember("b@2", Tuning(2, 2), tmp_path)
     assert remembered("a@1", tmp_path) == Tuning(1, 1)
     assert remembered("b@2", tmp_path) == Tuning(2, 2)
-    monkeypatch.setattr(tuning, "usable_cores", lambda: 64)
+    monkeypatch.setattr(autotune, "usable_cores", lambda: 64)
     assert remembered("a@1", tmp_path) is None
 
 

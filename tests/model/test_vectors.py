@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pgembedd.errors import ConfigurationError
+from pgembedd.model import Session
 from tests.support.reference_bert import ReferenceBert
-from worker.errors import ConfigurationError
-from worker.model import Session
 
 WORDS = ["the", "wing", "of", "a", "supersonic", "aircraft", "is", "heated", "by", "friction,", "and", "its"]
 

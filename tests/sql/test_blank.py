@@ -5,6 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import migrate
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database
 from tests.support.sql import (
     call,
@@ -21,8 +23,6 @@ from tests.support.sql import (
     vectors,
     work,
 )
-from worker.migrate import migrate
-from worker.postgres import EmbeddedPostgres
 
 BLANK = [
     None,

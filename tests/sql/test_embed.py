@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import migrate
+from pgembedd.loop.embed_requests import Line
 from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, connect_as
 from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value
 from tests.support.waiting import PATIENCE_S, eventually
-from worker.migrate import migrate
-from worker.questions import Line
 
 VECTOR = "[0.25,-0.5,0.12345679]"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.doctor import Finding, examine
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database
 from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, conninfo_as
 from tests.support.sql import create_pipeline, learn_vector, make_documents, value
-from worker.doctor import Finding, examine
-from worker.migrate import downgrade, migrate
-from worker.postgres import EmbeddedPostgres
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import migrate
 from tests.support.databases import fresh_database, running_server
 from tests.support.sql import connected, create_pipeline, make_documents, queued, rows, state, value, work
 from tests.support.waiting import eventually
-from worker.migrate import migrate
 
 
 @contextmanager

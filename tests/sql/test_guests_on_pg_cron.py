@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psycopg
 
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.doctor import examine
 from tests.support.pg_cron import CronServer
-from worker.doctor import examine
-from worker.migrate import downgrade, migrate
 
 
 def complaints(connection: psycopg.Connection) -> list[tuple[str, str]]:

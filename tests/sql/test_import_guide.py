@@ -7,11 +7,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgembedd.contrib.plan import Plan, Refused, carry_out, in_sql
+from pgembedd.contrib.supabase import find_plans, options_of
 from tests.support.guide import INSERT, embed, follow_guide, guide_table
 from tests.support.imports import carried_out, only, triggers, why
 from tests.support.sql import queued, rows, value, work
-from worker.imports.guide import find_plans, options_of
-from worker.imports.plan import Plan, Refused, carry_out, in_sql
 
 
 def plans(connection: psycopg.Connection, **options: Any) -> list[Plan | Refused]:

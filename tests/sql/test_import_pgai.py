@@ -7,14 +7,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgembedd.contrib.model_names import known_model
+from pgembedd.contrib.pgai import Options, plan, read_catalogue
+from pgembedd.contrib.plan import Plan, Refused, carry_out, in_sql
+from pgembedd.model.specs import resolve
 from tests.support.guide import embed
 from tests.support.imports import carried_out, only, triggers, why
 from tests.support.pgai import configuration, create_vectorizer, install_pgai
 from tests.support.sql import BACKFILL, FRESH, claim, column, queued, rows, value, work
-from worker.imports.names import known_model
-from worker.imports.pgai import Options, plan, read_catalogue
-from worker.imports.plan import Plan, Refused, carry_out, in_sql
-from worker.model.registry import resolve
 
 VECTOR = "array_fill(0.5::real, array[384])::vector"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import psycopg
 
+from pgembedd.database.migrate import downgrade, migrate
 from tests.support.indexes import hnsw_indexes, index_state, make_due, outstanding
 from tests.support.pg_cron import CronServer
 from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value, work
 from tests.support.waiting import eventually
-from worker.migrate import downgrade, migrate
 
 JOBS = "select jobname from cron.job where jobname like 'pgembedd-index-%'"
 SOONER = "select cron.alter_job(jobid, schedule => '1 second') from cron.job where jobname like 'pgembedd-index-%'"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import psycopg
 
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.database.queries import query
 from tests.support.databases import Database
 from tests.support.pgmq_extension import PgmqServer
 from tests.support.sql import (
@@ -22,8 +24,6 @@ from tests.support.sql import (
     store,
     value,
 )
-from worker.migrate import downgrade, migrate
-from worker.queries import query
 
 
 def cycle(connection: psycopg.Connection) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from pgembedd.search.semantic import _statement, target
 from tests.support.roles import Roles
 from tests.support.sql import claim, column, create_pipeline, read, work
-from worker.search import _statement, target
 
 SOURCE = """
     create table documents (id int primary key, gone int, body text, s text, n text, r text, i text, e text, k text);

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pgembedd.database.migrate import migrate
+from pgembedd.database.queries import query
+from pgembedd.doctor import examine
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
@@ -26,9 +29,6 @@ from tests.support.sql import (
     rows,
     value,
 )
-from worker.doctor import examine
-from worker.migrate import migrate
-from worker.queries import query
 
 TEND = "select pgembedd._tend_queues()"
 PARTIES = {"big": 1, "small": 2, "third": 3}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from pgembedd.database.queries import query
 from tests.support.sql import (
     BACKFILL,
     FRESH,
@@ -16,7 +17,6 @@ from tests.support.sql import (
     value,
 )
 from tests.support.sql import claim as claim_jobs
-from worker.queries import query
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pgembedd.database.migrate import downgrade, migrate
 from tests.support.pg_cron import CronServer
 from tests.support.sql import BACKFILL, connected, create_pipeline, make_documents, queued, value
 from tests.support.waiting import eventually
-from worker.migrate import downgrade, migrate
 
 
 def test_pg_cron_sweeps_what_nobody_queued(cron_server: CronServer) -> None:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import psycopg
 import pytest
 
-from worker.queries import query
-from worker.wire import Vectors, speak_vectors
+from pgembedd.database.queries import query
+from pgembedd.database.vector_codec import Vectors, speak_vectors
 
 Vector = npt.NDArray[np.float32]
 

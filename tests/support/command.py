@@ -32,7 +32,7 @@ def pgembedd(*arguments: str, database: str | None = None, timeout_s: float = 60
     kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
     named = {} if database is None else {"DATABASE_URL": database}
     done = subprocess.run(
-        [sys.executable, "-m", "worker", *arguments],
+        [sys.executable, "-m", "pgembedd", *arguments],
         env={**inherited, **kept, "COLUMNS": "200", **named, **environment},
         capture_output=True,
         text=True,

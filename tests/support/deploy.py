@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.config import Settings
-from worker.run import LAST_S
-from worker.traces import LAST_S as LAST_TRACES_S
+from pgembedd.loop.worker import LAST_S
+from pgembedd.settings import Settings
+from pgembedd.telemetry.spans import LAST_S as LAST_TRACES_S
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"

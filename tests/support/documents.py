@@ -11,11 +11,11 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
+from pgembedd.model import Session
 from tests.support.embedders import MODEL
 from tests.support.sql import LANES, call, rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S
-from worker.model import Session
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worker.chunks import Chunk
-from worker.errors import ModelUnavailableError
-from worker.model import Embeddings, Pending, Session, Text
-from worker.models import Embedder
+from pgembedd.errors import ModelUnavailableError
+from pgembedd.loop.pinning import Embedder
+from pgembedd.model import Embeddings, Pending, Session, Text
+from pgembedd.text.chunker import Chunk
 
 MODEL = "all-MiniLM-L6-v2"
 Hook = Callable[[Sequence[Any]], None]

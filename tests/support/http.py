@@ -10,14 +10,14 @@ from typing import Any
 
 import httpx
 
+from pgembedd.http.app import build_app
+from pgembedd.http.context import Service
+from pgembedd.http.server import HttpServer
+from pgembedd.loop.pinning import Embedder, Models
+from pgembedd.loop.worker import Worker
+from pgembedd.settings import HttpSettings
+from pgembedd.telemetry.observer import SILENT, Observer
 from tests.support.worker import brisk
-from worker.config import HttpSettings
-from worker.http.app import build_app
-from worker.http.server import HttpServer
-from worker.http.service import Service
-from worker.models import Embedder, Models
-from worker.observe import SILENT, Observer
-from worker.run import Worker
 
 TOKEN = "a-token-that-may-do-everything"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from worker.model.cache import sha256_of
+from pgembedd.model.files.cache import sha256_of
 
 
 @dataclass

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import psycopg
 
+from pgembedd.contrib.plan import Plan, Refused, carry_out
 from tests.support.sql import column
-from worker.imports.plan import Plan, Refused, carry_out
 
 
 def only(found: list[Plan | Refused]) -> Plan:

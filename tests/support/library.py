@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.corpus import Document, standard_library
+from pgembedd.cli.demo_documents import Document, standard_library
 
 
 @pytest.fixture(scope="session")

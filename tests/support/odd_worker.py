@@ -13,19 +13,20 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from pgembedd import cli
+from pgembedd.loop import model_loader
+from pgembedd.loop.pinning import Embedder
+from pgembedd.model import Session
+from pgembedd.settings import Settings
+from pgembedd.telemetry.observer import SILENT, Observer
 from tests.support.embedders import Hook, Wrapped
-from worker import cli, loading
-from worker.config import Settings
-from worker.model import Session
-from worker.models import Embedder
-from worker.observe import SILENT, Observer
 
 DIED_OF_TEXT = 9
 
 
 def main() -> None:
     kind, _, what = os.environ["ODD_MODEL"].partition(":")
-    real = loading.loader
+    real = model_loader.loader
 
     def wrapped(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
         load = real(settings, observer)
@@ -37,7 +38,7 @@ def main() -> None:
 
         return wrapping
 
-    loading.loader = wrapped
+    model_loader.loader = wrapped
     cli.main()
 
 

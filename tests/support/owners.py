@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+IMPORTABLE = os.pathsep.join([str(REPOSITORY / "worker"), str(REPOSITORY)])
+"""What a child process needs in PYTHONPATH to import this checkout, the package and the tests."""
 # Not `nobody`, as which root's own servers run; one with an entry in the password database, which initdb wants.
 OTHER_USER: dict[str, Any] = {"user": "daemon", "group": "daemon", "extra_groups": []}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
@@ -57,10 +59,10 @@ def begin(data_dir: Path, *options: str, env: Mapping[str, str] | None = None, *
 def _interpreter_for(user: str | None) -> tuple[str, Mapping[str, str]]:
     """A Python that `user` may run, and the variables it needs; ours unless that is in a closed directory."""
     packages = [path for path in sys.path if path.endswith("-packages")]
-    environment = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *packages])}
+    environment = {"PYTHONPATH": os.pathsep.join([IMPORTABLE, *packages])}
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for interpreter in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
-        command = [interpreter, "-c", "import psycopg, worker.postgres"]
+        command = [interpreter, "-c", "import psycopg, pgembedd.embedded_postgres"]
         options = {} if user is None else OTHER_USER
         try:
             subprocess.run(command, cwd="/", env=environment, check=True, capture_output=True, **options)

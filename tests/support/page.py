@@ -9,9 +9,9 @@ from html import unescape
 import httpx
 import psycopg
 
+from pgembedd.model import Session
 from tests.support.embedders import MODEL
 from tests.support.sql import BACKFILL, call, claim, fail
-from worker.model import Session
 
 HOSTILE = "<script>document.title = 'hacked'</script>"
 TEXTS = {

@@ -7,7 +7,7 @@ what a file's fixtures take long to make is made once.
 
 from __future__ import annotations
 
-from worker.model.threads import usable_cores
+from pgembedd.model.cpu import usable_cores
 
 MOST_PROCESSES = 4  # each has a server and the model in memory
 

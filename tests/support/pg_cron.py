@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support import debian
 from tests.support.databases import Database, open_directory, running_server
 from tests.support.downloads import cache_directory, run_or_skip
-from worker.postgres import EmbeddedPostgres
 
 SUITE = "forky"
 CRON_PACKAGE, LIBC_PACKAGE = "postgresql-18-cron", "libc6"

@@ -15,9 +15,9 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from pgembedd.database.queries import query
 from tests.support.downloads import cache_directory, run_or_skip
 from tests.support.sql import value
-from worker.queries import query
 
 VERSION = "0.12.1"
 SHA256 = "16f38e891d251472c69cc34aea5177d5c0f5309ddf1a6f79699eb3ec6310a2ee"

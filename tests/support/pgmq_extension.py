@@ -20,9 +20,9 @@ from pathlib import Path
 import pgmq.install
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database, open_directory, running_server
 from tests.support.downloads import cache_directory, run_or_skip
-from worker.postgres import EmbeddedPostgres
 
 CURRENT, OLD = "1.13.0", "1.5.1"
 NPM_PACKAGE = "@electric-sql/pglite-pgmq@0.0.6"

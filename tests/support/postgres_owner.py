@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from worker.errors import PgembeddError
-from worker.postgres import EmbeddedPostgres
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.errors import PgembeddError
 
 
 def main(data_dir: str, *options: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from worker.errors import PgembeddError
+from pgembedd.errors import PgembeddError
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
-from worker.postgres import EmbeddedPostgres
 
 _numbers = itertools.count(1)
 PASSWORD = "for tests"

@@ -8,13 +8,13 @@ from pathlib import Path
 import psycopg
 from playwright.sync_api import ViewportSize
 
+from pgembedd.database.migrate import migrate
+from pgembedd.model import Session
 from tests.support.browser import running_browser
 from tests.support.databases import fresh_database, running_server
 from tests.support.embedders import MODEL, only
 from tests.support.http import serving
 from tests.support.sql import BACKFILL, call, claim, fail
-from worker.migrate import migrate
-from worker.model import Session
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "page.png"
 PIPELINES = {"documents": 0.0, "products": 2.0, "tickets": 4.0}

@@ -1,6 +1,6 @@
 """The SQL interface from a test: pipelines of three dimensions, jobs worked with made-up vectors.
 
-The worker's own statements (worker/queries.sql) are what calls claim, read, store and fail here, too.
+The worker's own statements (worker/pgembedd/database/queries.sql) are what calls claim, read, store and fail here, too.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pgvector import Vector
 from pgvector.psycopg import register_vector
 from psycopg import sql
 
+from pgembedd.database.queries import query
 from tests.support.databases import Database
-from worker.queries import query
 
 FRESH, BACKFILL = "embedding_jobs", "embedding_backfill"
 LANES = (FRESH, BACKFILL)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from worker.model.cache import sha256_of
-from worker.model.registry import ModelFile, ModelSpec, WheelSource
+from pgembedd.model.files.cache import sha256_of
+from pgembedd.model.specs import ModelFile, ModelSpec, WheelSource
 
 TINY_CONFIG: dict[str, Any] = {
     "model_type": "bert",
@@ -99,7 +99,7 @@ def write_tiny_model(
 
 def pinned_spec(folder: Path, name: str, source: Any = None) -> ModelSpec:
     """A registry entry, with digests, for the model in a folder."""
-    from worker.model.folder import describe_folder
+    from pgembedd.model.files.local_model import describe_folder
 
     files = tuple(ModelFile(each, sha256_of(folder / each), (folder / each).stat().st_size) for each in TINY_FILES)
     spec = describe_folder(folder, name)

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pgembedd.loop.pinning import Embedder, Models
+from pgembedd.loop.worker import Worker
+from pgembedd.settings import Settings
+from pgembedd.telemetry.observer import SILENT, Observer
 from tests.support.databases import Database
-from tests.support.owners import REPOSITORY
+from tests.support.owners import IMPORTABLE
 from tests.support.waiting import PATIENCE_S as PATIENCE_S
 from tests.support.waiting import eventually
-from worker.config import Settings
-from worker.models import Embedder, Models
-from worker.observe import SILENT, Observer
-from worker.run import Worker
 
 
 def brisk(**settings: Any) -> Settings:
@@ -64,12 +64,12 @@ class WorkerProcess:
     """`pgembedd run` (or another that stays) in a process of its own; `events` are its log."""
 
     def __init__(
-        self, conninfo: str, *arguments: str, module: str = "worker", command: str = "run", **environment: str
+        self, conninfo: str, *arguments: str, module: str = "pgembedd", command: str = "run", **environment: str
     ) -> None:
-        """`module` is `worker`, or one of tests.support that wraps the model before it calls the same command."""
+        """`module` is `pgembedd`, or one of tests.support that wraps the model before it calls the same command."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
         kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
-        own = {"PYTHONPATH": str(REPOSITORY), "DATABASE_URL": conninfo, "PGEMBEDD_SWEEP_EVERY_S": "3600"}
+        own = {"PYTHONPATH": IMPORTABLE, "DATABASE_URL": conninfo, "PGEMBEDD_SWEEP_EVERY_S": "3600"}
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self.process = subprocess.Popen(

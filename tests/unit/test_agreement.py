@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.agreement import TOLERANCE, compare
+from pgembedd.verify.similarity import TOLERANCE, compare
 
 RANDOM = np.random.default_rng(1)
 

@@ -14,8 +14,8 @@ from bench.engines.files import CHIEF
 from bench.random_bert import CONFIG
 from bench.roofline import operations
 from bench.texts import manual_sections, plain
-from worker.corpus import Document
-from worker.model.checkpoint import BertConfig
+from pgembedd.cli.demo_documents import Document
+from pgembedd.model.onnx.checkpoint import BertConfig
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=80)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pgembedd.text.chunker import Chunk, Splitter
+from pgembedd.text.unicode import offsets_of, well_formed
 from tests.support.tiny_models import tiny_tokenizer
-from worker.chunks import Chunk, Splitter
-from worker.surrogates import offsets_of, well_formed
 
 TOKENIZER = tiny_tokenizer()
 TOKENIZER.no_padding()

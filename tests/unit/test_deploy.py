@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from pgembedd import settings
 from tests.support.deploy import COMPOSE, DOCKERFILE, FILES, ROOT, STOP_S, instructions, require, run_tool, seconds
-from worker import config
 
 # -- Compose -----------------------------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ def test_dockerfile_is_accepted_by_hadolint() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_variable_of_ours_is_one_the_program_reads(path: Path) -> None:
-    known = {*config.variables(), "PGEMBEDD_CACHE_DIR", "PGEMBEDD_HTTP", "PGEMBEDD_PORT"}  # the last is compose's own
+    known = {*settings.variables(), "PGEMBEDD_CACHE_DIR", "PGEMBEDD_HTTP", "PGEMBEDD_PORT"}  # the last is compose's own
     used = set(re.findall(r"\bPGEMBEDD_[A-Z_]+\b", path.read_text(encoding="utf-8")))
 
     assert used <= known
@@ -132,7 +132,7 @@ def test_every_variable_of_ours_is_one_the_program_reads(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_command_is_one_of_the_program(path: Path) -> None:
-    from worker.cli import COMMANDS
+    from pgembedd.cli import COMMANDS
 
     text = path.read_text(encoding="utf-8")
     given = re.findall(r'(?:command|args): \["(\w+)"|bin/pgembedd (\w+)|^CMD \["(\w+)"|"pgembedd", "(\w+)"', text, re.M)

@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from pgembedd import errors
+from pgembedd.cli.health import PATHS
+from pgembedd.settings import HttpSettings
 from tests.support.deploy import KUBERNETES, ROOT, STOP_S, UNIT, instructions, require, run_tool, seconds
-from worker import errors
-from worker.cli.health import PATHS
-from worker.config import HttpSettings
 
 # -- systemd -----------------------------------------------------------------------------------------------
 

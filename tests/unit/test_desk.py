@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pgembedd.errors import ConfigurationError, ModelError, OverloadedError
+from pgembedd.http.request_batcher import Desk, Vectors
+from pgembedd.loop.pinning import Models
+from pgembedd.model import Kind, Text
 from tests.support.waiting import PATIENCE_S, eventually
-from worker.desk import Desk, Vectors
-from worker.errors import ConfigurationError, ModelError, OverloadedError
-from worker.model import Kind, Text
-from worker.models import Models
 
 BAD = "bad"
 

@@ -11,10 +11,10 @@ from typing import Any
 import click
 import pytest
 
-from worker import errors
-from worker.cli import cli
-from worker.config import LIBPQ_VARIABLES, SECRETS, HttpSettings, Settings
-from worker.events import EVENTS
+from pgembedd import errors
+from pgembedd.cli import cli
+from pgembedd.loop.notifications import EVENTS
+from pgembedd.settings import LIBPQ_VARIABLES, SECRETS, HttpSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -37,7 +37,7 @@ def section(name: str, heading: str) -> str:
 
 def sources() -> Iterator[tuple[Path, ast.Module]]:
     """Every module of the package."""
-    for path in sorted((ROOT / "worker").rglob("*.py")):
+    for path in sorted((ROOT / "worker" / "pgembedd").rglob("*.py")):
         yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 

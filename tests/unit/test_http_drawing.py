@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.http.drawing import HEIGHT, WIDTH, Curve, curve
+from pgembedd.http.dashboard.sparkline import HEIGHT, WIDTH, Curve, curve
 
 START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 VALUES = st.lists(st.none() | st.floats(0, 1e12), max_size=70)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 
-from worker.log import Lines
+from pgembedd.log import Lines
 
 
 class Disk(io.StringIO):

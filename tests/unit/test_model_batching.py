@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model.batching import MAX_RUN_TOKENS, plan_portions, plan_runs
+from pgembedd.model.batching import MAX_RUN_TOKENS, plan_portions, plan_runs
 
 lengths_lists = st.lists(st.integers(1, 600), max_size=200)
 

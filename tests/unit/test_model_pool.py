@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgembedd.model.scheduler import DOCUMENTS_SHARE, Lane, Pool, Turns
 from tests.support.waiting import PATIENCE_S
-from worker.model.pool import DOCUMENTS_SHARE, Lane, Pool, Turns
 
 
 class Blocked:

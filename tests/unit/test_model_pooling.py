@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from worker.model.pooling import normalize, pool
+from pgembedd.model.pooling import normalize, pool
 
 TOKENS = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
 

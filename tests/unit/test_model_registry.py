@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from worker.errors import ConfigurationError
-from worker.model.registry import ALL_MINILM_L6_V2, GTE_SMALL, REGISTRY, TOKENIZER, ModelFile, resolve
+from pgembedd.errors import ConfigurationError
+from pgembedd.model.specs import ALL_MINILM_L6_V2, GTE_SMALL, REGISTRY, TOKENIZER, ModelFile, resolve
 
 
 @pytest.mark.parametrize("spec", REGISTRY.values(), ids=REGISTRY)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model.retrieval import load_cranfield, mean_ndcg_at_10, ndcg_at_10, subset
+from pgembedd.model.retrieval import load_cranfield, mean_ndcg_at_10, ndcg_at_10, subset
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.model.threads import (
+from pgembedd.model.cpu import (
     CgroupMount,
     cgroup_folders,
     cpu_quota,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pgembedd.errors import ModelError
+from pgembedd.model import tokenizer
+from pgembedd.model.tokenizer import Tokenizer
+from pgembedd.text.unicode import well_formed
 from tests.support.tiny_models import tiny_tokenizer
-from worker.errors import ModelError
-from worker.model import tokens
-from worker.model.tokens import Tokenizer
-from worker.surrogates import well_formed
 
 LIBRARY = tiny_tokenizer()
 LIBRARY.no_padding()
@@ -66,7 +66,7 @@ def test_a_long_text_keeps_the_tokens_of_the_whole_although_only_its_beginning_i
 ) -> None:
     text = well_formed(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens, "EXACT_CHARS", 0)
+        patch.setattr(tokenizer, "EXACT_CHARS", 0)
         encoded = Tokenizer(path, max_tokens, window_chars).encode(text)
     ids, dropped = whole(text, max_tokens)
     assert encoded.ids == ids
@@ -76,7 +76,7 @@ def test_a_long_text_keeps_the_tokens_of_the_whole_although_only_its_beginning_i
 def test_the_estimate_of_what_is_cut_of_a_long_text(path: Path) -> None:
     text = "the running a " * 10_000
     encoded = Tokenizer(path, 40).encode(text)
-    assert len(text) > tokens.EXACT_CHARS
+    assert len(text) > tokenizer.EXACT_CHARS
     assert encoded.dropped == pytest.approx(whole(text, 40)[1], rel=0.01)
 
 

@@ -6,8 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
+from pgembedd.loop.pinning import Embedder, Models
 from tests.support.waiting import PATIENCE_S
-from worker.models import Embedder, Models
 
 
 class StandIn:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.errors import ConfigurationError
-from worker.postgres import default_data_dir, installation, settings
-from worker.postgres.account import Account
-from worker.postgres.cluster import telling_line
-from worker.postgres.home import Home
-from worker.postgres.pidfile import NO_PROCESS, disarm_stale, live_postmaster
-from worker.postgres.ports import COUNT, FIRST, candidates, free_port
+from pgembedd.embedded_postgres import default_data_dir, installation, settings
+from pgembedd.embedded_postgres.account import Account
+from pgembedd.embedded_postgres.cluster import telling_line
+from pgembedd.embedded_postgres.home import Home
+from pgembedd.embedded_postgres.pidfile import NO_PROCESS, disarm_stale, live_postmaster
+from pgembedd.embedded_postgres.ports import COUNT, FIRST, candidates, free_port
+from pgembedd.errors import ConfigurationError
 
 OURSELVES = Account(os.geteuid(), os.getegid(), switch=False)
 
@@ -108,7 +108,7 @@ def test_a_directory_we_make_is_ours_alone(tmp_path: Path) -> None:
 
 
 def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.postgres.home.LOG_ROTATION_BYTES", 3)
+    monkeypatch.setattr("pgembedd.embedded_postgres.home.LOG_ROTATION_BYTES", 3)
     for _ in range(3):
         descriptor = Home(tmp_path).open_log()
         os.write(descriptor, b"four")

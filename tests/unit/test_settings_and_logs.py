@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli.up import address
-from worker.config import (
+from pgembedd.cli.up import address
+from pgembedd.errors import ConfigurationError
+from pgembedd.loop.model_loader import parse_precision
+from pgembedd.loop.systemd import notify_systemd
+from pgembedd.settings import (
     CHOICES,
     LIBPQ_VARIABLES,
     MINIMUM,
@@ -23,14 +26,11 @@ from worker.config import (
     conninfo_from_environment,
     variables,
 )
-from worker.errors import ConfigurationError
-from worker.loading import parse_precision
-from worker.systemd import notify_systemd
 
 SECRET = "a text of the user's"
 LOG_SOMETHING = f"""
 import sys
-from worker.log import configure_logging, get_logger
+from pgembedd.log import configure_logging, get_logger
 configure_logging(*sys.argv[1:])
 get_logger().debug("quiet")
 get_logger().info("stored", rows=3, pipeline="documents")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from worker.cli.status import _fitting, _table
-from worker.words import age, counted, share
+from pgembedd.cli.status import _fitting, _table
+from pgembedd.text.quantities import age, counted, share
 
 
 def row(**values: Any) -> dict[str, Any]:

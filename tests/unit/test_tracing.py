@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import pytest
 import structlog
 
+from pgembedd.telemetry.exporter import traces_asked_for
+from pgembedd.telemetry.observer import SILENT, Observer, Several
+from pgembedd.telemetry.prometheus import Instruments
+from pgembedd.telemetry.setup import observer_of
+from pgembedd.telemetry.spans import Traces
 from tests.support.owners import REPOSITORY
-from worker.http.instruments import Instruments
-from worker.observe import SILENT, Observer, Several
-from worker.observing import observer_of
-from worker.traces import Traces
-from worker.tracing import traces_asked_for
 
 ENDPOINT = "http://127.0.0.1:1"
 
@@ -108,7 +108,8 @@ def test_a_missing_package_is_named(environment: pytest.MonkeyPatch) -> None:
 
 def test_without_them_nothing_of_it_is_even_imported() -> None:
     program = (
-        "import sys; from worker.observing import observer_of; observer_of(with_metrics=False); import worker.run;"
+        "import sys; from pgembedd.telemetry.setup import observer_of; observer_of(with_metrics=False);"
+        "import pgembedd.loop.worker;"
         "print([name for name in sys.modules if name.startswith(('opentelemetry', 'prometheus'))])"
     )
     outcome = subprocess.run(

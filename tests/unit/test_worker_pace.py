@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pace import FEWEST, FIRST, HOLD_S, MOST, Pace
+from pgembedd.loop.claim_size import FEWEST, FIRST, HOLD_S, MOST, Pace
 
 
 def test_a_fixed_size_stays() -> None:

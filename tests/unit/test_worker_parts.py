@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import errors
 
-from worker.db import connect, is_weather
-from worker.errors import ConfigurationError, DatabaseUnavailableError, NotNow, RowFailure
-from worker.inflight import InFlight
-from worker.isolate import isolate
-from worker.jobs import Job, Pipeline, by_pipeline
-from worker.judging import PASSING, judged
-from worker.lanes import BACKFILL_EVERY, lane_order
+from pgembedd.database.connect import connect, is_weather
+from pgembedd.database.errors import PASSING, judged
+from pgembedd.database.records import Job, Pipeline, by_pipeline
+from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, NotNow, RowFailure
+from pgembedd.loop.bisect import isolate
+from pgembedd.loop.in_flight import InFlight
+from pgembedd.loop.queue_order import BACKFILL_EVERY, lane_order
 
 LANES = st.lists(st.integers(0, 99), unique=True, min_size=1, max_size=5).map(
     lambda numbers: [(f"fresh{n}", f"backfill{n}") for n in numbers]

@@ -1,5 +1,0 @@
-"""`python -m worker` is `pgembedd`."""
-
-from worker.cli import main
-
-main()

@@ -1,0 +1,5 @@
+"""`python -m pgembedd` is `pgembedd`."""
+
+from pgembedd.cli import main
+
+main()

@@ -1,0 +1,133 @@
+"""The command line: a thin skin over the SQL interface and the worker.
+
+Exit codes: 0 done · 1 something failed · 2 a setting, an argument or a missing right · 3 the database cannot be
+reached · 4 the schema is missing, older or newer · 5 the model is missing, damaged or another ·
+6 verify found wrong vectors · 130 interrupted.
+"""
+
+import io
+import os
+import signal
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from pgembedd.errors import PgembeddError
+
+# Name → module: a command is imported when it is called, so that `pgembedd status` loads no model library.
+COMMANDS = {
+    "migrate": "migrate",
+    "up": "up",
+    "run": "run",
+    "serve": "serve",
+    "health": "health",
+    "demo": "demo",
+    "status": "status",
+    "events": "events",
+    "truncated": "truncated",
+    "search": "search",
+    "backfill": "backfill",
+    "retry": "retry",
+    "verify": "verify",
+    "index": "index",
+    "import": "imports",
+    "model": "model",
+    "tune": "tune",
+    "doctor": "doctor",
+    "postgres": "postgres",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"pgembedd.cli.{COMMANDS[cmd_name]}").command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("pgembedd"), prog_name="pgembedd")
+def cli() -> None:
+    """The embedding daemon for Postgres: every row gets its vector, and keeps it current.
+
+    The database is the one of DATABASE_URL, or of libpq's own variables (PGHOST, PGDATABASE, ...); without any,
+    a private Postgres in ./.pgembedd. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 database not
+    reached, 4 schema, 5 model, 6 wrong vectors found.
+    """
+
+
+def main() -> None:
+    """Entry point: errors a user can do something about are one sentence, not a traceback."""
+    spell_out()
+    try:
+        code = cli.main(standalone_mode=False) or 0
+        sys.stdout.flush()  # here, where what goes wrong is a sentence
+        sys.exit(code)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it while Python waits for threads
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except PgembeddError as error:
+        fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        forget_output()
+        fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1)
+    except Exception as error:
+        sentence = database_sentence(error)
+        if sentence is None:
+            raise
+        fail(sentence, 2 if _somebody_has_to_change_something(error) else 1)
+
+
+def spell_out() -> None:
+    """Let a character that the terminal's encoding lacks be written as its number rather than end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def forget_output() -> None:
+    """Drop what could not be written, so that Python does not try again, and fail, as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def fail(sentence: str, exit_code: int) -> None:
+    """Print one sentence and exit."""
+    click.echo(f"pgembedd: {sentence}", err=True)
+    sys.exit(exit_code)
+
+
+def _somebody_has_to_change_something(error: Exception) -> bool:
+    """Whether the database refused an argument or a right, as ConfigurationError does on our side."""
+    import psycopg
+
+    return isinstance(error, psycopg.errors.InvalidParameterValue | psycopg.errors.InsufficientPrivilege)
+
+
+def database_sentence(error: Exception) -> str | None:
+    """What Postgres said, with its hint; None for an error that is not the database's."""
+    import psycopg
+
+    if not isinstance(error, psycopg.Error):
+        return None
+    message = error.diag.message_primary or str(error).strip() or type(error).__name__
+    hint = error.diag.message_hint
+    if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
+        message, hint = (
+            f"{message}.",
+            "Ask the role that ran `pgembedd migrate` for it: docs/operations.md, Rights, says which role needs what.",
+        )
+    return f"{message} {hint}" if hint else message

@@ -1,0 +1,166 @@
+"""The demo: a real Postgres, a real model, and real documents, from nothing to a search hit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from rich.console import Console
+
+from pgembedd.cli.demo_documents import Document, standard_library
+from pgembedd.cli.progress_bar import watch_queue
+from pgembedd.cli.search import print_hits
+from pgembedd.database.connect import connect
+from pgembedd.database.migrate import migrate
+from pgembedd.errors import PgembeddError
+from pgembedd.loop.model_loader import loader
+from pgembedd.loop.pinning import Embedder
+from pgembedd.model import default_model
+from pgembedd.search.semantic import search, target
+from pgembedd.settings import Settings
+
+PIPELINE = "demo"
+QUESTIONS = (
+    "read a csv file into dictionaries",
+    "wait for several threads to finish",
+    "how do I get the size of a file",
+)
+NEWS = Document("colorsys", "colorsys", "Water the tomatoes on the balcony every evening, and feed them once a week.")
+NEWS_QUESTION = "looking after vegetables in summer"
+
+TABLE = """
+create schema if not exists demo;
+create table if not exists demo.documents (
+    name text primary key, module text not null, content text not null);
+"""
+
+
+def run_demo(conninfo: str, log: Path, console: Console) -> None:
+    """Load, embed, search, change, search again. Safe to repeat: a second run embeds only what changed."""
+    step = Step(console)
+    step("Migrations")
+    migrate(conninfo)
+    with connect(conninfo, autocommit=True) as connection:
+        step("Documents: the docstrings of Python's own standard library")
+        count = load_documents(connection, standard_library())
+        console.print(f"  {count} rows in demo.documents")
+        step("Pipeline")
+        model = ensure_pipeline(connection, console)
+        step(f"Embedding with {model} (the worker's log: {log})")
+        with worker_process(conninfo, log) as alive:
+            watch_queue(connection, PIPELINE, console, alive)
+            console.print(f"  {_embedded(connection)} rows have a vector")
+            embedder = loader(Settings(log_level="error"))(model)
+            step("Searching in plain English")
+            for question in QUESTIONS:
+                _ask(connection, embedder, question, console)
+            step("Changing a row: its vector follows")
+            _change(connection, console, alive)
+            _ask(connection, embedder, NEWS_QUESTION, console)
+            embedder.close()
+
+
+def load_documents(connection: psycopg.Connection, documents: list[Document]) -> int:
+    """Insert what is new, update what differs; how many rows there are."""
+    connection.execute(TABLE)
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("create temp table loading (name text, module text, content text) on commit drop")
+        with cursor.copy("copy loading (name, module, content) from stdin") as copy:
+            for document in documents:
+                copy.write_row((document.name, document.module, document.text.replace("\0", "")))
+        cursor.execute(
+            "insert into demo.documents (name, module, content) select * from loading on conflict (name) "
+            "do update set content = excluded.content where documents.content <> excluded.content"
+        )
+    row = connection.execute("select count(*) from demo.documents").fetchone()
+    return int(row[0]) if row else 0
+
+
+def ensure_pipeline(connection: psycopg.Connection, console: Console) -> str:
+    """The pipeline's model; a pipeline that an earlier run made keeps the model it was made with."""
+    row = connection.execute("select model from pgembedd.pipeline where name = %s", (PIPELINE,)).fetchone()
+    if row is not None:
+        return str(row[0])
+    chosen = default_model(notify=lambda line: console.print(f"  {line}"))
+    if chosen.notice:
+        console.print(f"  [yellow]{chosen.notice}[/]", soft_wrap=True)
+    connection.execute(
+        "select pgembedd.create_pipeline(name => %s, source => 'demo.documents', model => %s, "
+        "content_columns => array['name', 'content'])",
+        (PIPELINE, chosen.name),
+    )
+    return chosen.name
+
+
+@contextmanager
+def worker_process(conninfo: str, log: Path) -> Iterator["Alive"]:
+    """A worker as its user would run it, drained at the end. The password travels by environment, not by argument."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pgembedd", "run"],
+            env={**os.environ, "DATABASE_URL": conninfo},
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            yield Alive(process, log)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+class Alive:
+    """Raises when the worker has ended, because then nobody empties the queue."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self._process, self._log = process, log
+
+    def __call__(self) -> None:
+        if self._process.poll() is not None:
+            raise PgembeddError(f"The worker ended by itself (exit code {self._process.returncode}); see {self._log}.")
+
+
+class Step:
+    """Prints numbered headings."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._number = console, 0
+
+    def __call__(self, title: str) -> None:
+        self._number += 1
+        self._console.print(f"\n[bold]{self._number}. {title}[/]", soft_wrap=True)
+
+
+def _embedded(connection: psycopg.Connection) -> int:
+    row = connection.execute("select count(embedding) from demo.documents").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _ask(connection: psycopg.Connection, embedder: Embedder, question: str, console: Console) -> None:
+    console.print(f"\n  [italic]{question}[/]")
+    print_hits(console, search(connection, target(connection, PIPELINE), embedder, question, 3))
+
+
+def _change(connection: psycopg.Connection, console: Console, alive: Alive) -> None:
+    statement = "update demo.documents set content = %(content)s where name = %(name)s"
+    shown = statement.replace("%(content)s", f"'{NEWS.text}'").replace("%(name)s", f"'{NEWS.name}'")
+    console.print(f"  {shown};", soft_wrap=True)
+    connection.execute(statement, {"content": NEWS.text, "name": NEWS.name})
+    started = time.monotonic()
+    while not _settled(connection):
+        alive()
+        time.sleep(0.01)
+    console.print(f"  its new vector was there {1000 * (time.monotonic() - started):.0f} ms after the commit")
+
+
+def _settled(connection: psycopg.Connection) -> bool:
+    row = connection.execute(
+        "select queued + backfill = 0 from pgembedd.status where pipeline = %s", (PIPELINE,)
+    ).fetchone()
+    return bool(row and row[0])

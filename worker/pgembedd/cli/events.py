@@ -1,0 +1,59 @@
+"""`pgembedd events`"""
+
+import json
+import threading
+
+import click
+
+from pgembedd.cli.options import database_option, open_database
+from pgembedd.database.connect import connect
+from pgembedd.database.migrate import check_schema
+from pgembedd.log import configure_logging
+from pgembedd.loop.notifications import EVENTS, Channel, Event, Wanted
+
+HEARING_S = 3600.0
+SHOWN = ("event", "pipeline", "pipeline_id", "at")
+
+
+@click.command("events")
+@database_option
+@click.option("--pipeline", "pipelines", multiple=True, metavar="NAME", help="Only of this pipeline; repeatable.")
+@click.option("--event", "words", multiple=True, metavar="WORD", help="Only of this kind; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Each event as the JSON object that Postgres sends.")
+def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, ...], as_json: bool) -> None:
+    """Show what happens as it happens, one line an event, until Ctrl-C."""
+    for word in words:
+        if word not in EVENTS:
+            raise click.BadParameter(
+                f"There is no event {word!r}. There are: {', '.join(EVENTS)}.", param_hint="--event"
+            )
+    configure_logging(log_level="warning")
+    try:
+        with open_database(database) as conninfo:
+            with connect(conninfo) as connection:
+                check_schema(connection)
+            _follow(Channel(conninfo, threading.Event()), Wanted.of(words, pipelines), as_json)
+    except KeyboardInterrupt:
+        return  # it is how this command ends
+
+
+def _follow(channel: Channel, wanted: Wanted, as_json: bool) -> None:
+    try:
+        while True:
+            for event in channel.hear(HEARING_S):
+                if wanted.takes(event):
+                    click.echo(event.json if as_json else line(event))
+    finally:
+        channel.close()
+
+
+def line(event: Event) -> str:
+    """Time, pipeline, word, and the fields that say something. Nothing in it moves a terminal's cursor."""
+    at = str(event.fields.get("at", ""))[:19]
+    others = [f"{name}={_plain(value)}" for name, value in event.fields.items() if name not in SHOWN and value]
+    return "  ".join([_plain(at), _plain(event.pipeline or "-"), event.word, " ".join(sorted(others))]).rstrip()
+
+
+def _plain(value: object) -> str:
+    text = json.dumps(value)
+    return text[1:-1] if isinstance(value, str) and " " not in value else text

@@ -1,0 +1,46 @@
+"""`pgembedd health`"""
+
+import http.client
+import json
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, build_opener
+
+import click
+
+from pgembedd.cli.options import http_options
+from pgembedd.errors import PgembeddError
+from pgembedd.settings import HttpSettings
+
+PATHS = {"live": "/livez", "ready": "/readyz", "startup": "/startupz"}
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+WAIT_S = 10
+
+
+@click.command("health")
+@click.option("--probe", type=click.Choice(list(PATHS)), default="ready", show_default=True, help="What to ask.")
+@http_options("http_host", "http_port")
+def command(probe: str, http: HttpSettings) -> None:
+    """Ask the HTTP service of this machine how it is, as containers do: exit code 0 when it is well, else 1."""
+    host = EVERYWHERE.get(http.http_host, http.http_host)
+    where = f"http://{f'[{host}]' if ':' in host else host}:{http.http_port}"
+    status, checks = ask(where, PATHS[probe])
+    for name, result in checks.items():
+        click.echo(f"{name}: {result}")
+    if status != 200:
+        raise PgembeddError(f"The service at {where} is not well.")
+
+
+def ask(where: str, path: str) -> tuple[int, dict[str, str]]:
+    """Status and checks. PgembeddError where nothing answers, or something else."""
+    try:
+        with build_opener(ProxyHandler({})).open(where + path, timeout=WAIT_S) as answer:
+            return answer.status, json.load(answer)["checks"]
+    except HTTPError as error:
+        try:
+            return error.code, json.load(error)["checks"]
+        except (ValueError, KeyError, TypeError):
+            raise PgembeddError(f"What answers at {where} is not pgembedd.") from None
+    except (ValueError, KeyError, TypeError, http.client.HTTPException):
+        raise PgembeddError(f"What answers at {where} is not pgembedd.") from None
+    except (URLError, OSError) as error:
+        raise PgembeddError(f"Nothing answers at {where}: start `pgembedd serve`, or `pgembedd run --http`.") from error

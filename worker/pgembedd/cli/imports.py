@@ -1,0 +1,93 @@
+"""`pgembedd import`"""
+
+from collections.abc import Callable
+
+import click
+import psycopg
+
+from pgembedd.cli.options import database_option, open_connection
+from pgembedd.contrib.plan import Plan, Refused, carry_out, in_sql, settle
+from pgembedd.errors import ConfigurationError
+
+Command = Callable[..., None]
+
+
+@click.group("import")
+def command() -> None:
+    """Move here from elsewhere, and keep the vectors."""
+
+
+def _shared(command: Command) -> Command:
+    for option in (
+        click.option("--model", metavar="NAME", help="Embed anew with this model, beside what is there."),
+        click.option("--dry-run", is_flag=True, help="Print the SQL that it would run, and change nothing."),
+        database_option,
+    ):
+        command = option(command)
+    return command
+
+
+@command.command("supabase")
+@_shared
+@click.option("--made-by", metavar="NAME", default="gte-small", show_default=True, help="What the vectors are of.")
+@click.option("--drop-triggers", is_flag=True, help="Drop the guide's triggers: the pipeline's take their place.")
+def supabase(database: str | None, dry_run: bool, model: str | None, made_by: str, drop_triggers: bool) -> None:
+    """Pipelines for the triggers of Supabase's guide to automatic embeddings."""
+    from pgembedd.contrib.supabase import find_plans, options_of
+
+    options = options_of(made_by, model, drop_triggers=drop_triggers)
+    with open_connection(database) as connection:
+        plans = list(find_plans(connection, options))
+        if not plans:
+            raise ConfigurationError("There is no trigger here that calls queue_embeddings(), as the guide's do.")
+        _go(connection, plans, dry_run)
+
+
+@command.command("pgai")
+@click.argument("vectorizers", nargs=-1)
+@_shared
+@click.option("--drop-vectorizer", is_flag=True, help="Remove pgai's trigger, queue and entry; its vectors stay.")
+def pgai(
+    vectorizers: tuple[str, ...], database: str | None, dry_run: bool, model: str | None, drop_vectorizer: bool
+) -> None:
+    """Pipelines for pgai's VECTORIZERS, by name or number; for all of them where none is named."""
+    from pgembedd.contrib.pgai import Options, plan, read_catalogue
+    from pgembedd.model.specs import resolve
+
+    options = Options(None if model is None else resolve(model), drop_vectorizer)
+    with open_connection(database) as connection:
+        found = read_catalogue(connection)
+        if not found:
+            raise ConfigurationError("There is no vectorizer here: ai.vectorizer is empty, or is not in this database.")
+        names = {name for each in found for name in (each.name, str(each.id))}
+        if unknown := [name for name in vectorizers if name not in names]:
+            known = ", ".join(each.name for each in found)
+            raise ConfigurationError(f"There is no vectorizer {unknown[0]}; there are: {known}.")
+        chosen = [each for each in found if not vectorizers or {each.name, str(each.id)} & set(vectorizers)]
+        _go(connection, [plan(connection, each, options) for each in chosen], dry_run)
+
+
+def _go(connection: psycopg.Connection, plans: list[Plan | Refused], dry_run: bool) -> None:
+    refused = [each for plan in plans if (each := _attempt(connection, plan, dry_run)) is not None]
+    if len(plans) > 1:
+        for one in refused:
+            click.echo(f"{one.about} was left alone: {one.why}", err=True)
+    settle(refused, len(plans))
+
+
+def _attempt(connection: psycopg.Connection, plan: Plan | Refused, dry_run: bool) -> Refused | None:
+    """Do it, or print it; what was refused, if it was."""
+    if isinstance(plan, Refused):
+        return plan
+    outcome = in_sql(connection, plan) if dry_run else carry_out(connection, plan)
+    if isinstance(outcome, Refused):
+        return outcome
+    _tell(plan, outcome, dry_run)
+    return None
+
+
+def _tell(plan: Plan, lines: list[str], dry_run: bool) -> None:
+    if dry_run:
+        click.echo("\n".join([lines[0], *(f"-- {note}" for note in plan.notes), *lines[1:], ""]))
+    else:
+        click.echo("\n".join([f"{plan.about}:", *(f"  {line}" for line in (*lines, *plan.notes))]))

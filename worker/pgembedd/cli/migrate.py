@@ -1,0 +1,23 @@
+"""`pgembedd migrate`"""
+
+import click
+
+from pgembedd.cli.options import database_option, describe, open_database
+
+
+@click.command("migrate")
+@database_option
+@click.option("--down", is_flag=True, help="Remove what pgembedd installed; tables, columns and vectors stay.")
+def command(database: str | None, down: bool) -> None:
+    """Install or upgrade the schema pgembedd; after a restore, mend it. Safe to repeat."""
+    from pgembedd.database.migrate import HEAD, downgrade, migrate
+
+    with open_database(database, create=not down) as conninfo:
+        if down:
+            downgrade(conninfo)
+            click.echo(
+                f"pgembedd is removed from {describe(conninfo)}; your tables, columns and vectors are still there."
+            )
+        else:
+            migrate(conninfo)
+            click.echo(f"{describe(conninfo)} is at pgembedd schema {HEAD}.")

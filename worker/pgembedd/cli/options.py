@@ -1,0 +1,127 @@
+"""What commands share: the database option, settings as options, opening the database."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import Field, fields
+from functools import wraps
+from typing import Any
+
+import click
+import psycopg
+
+from pgembedd.errors import ConfigurationError
+from pgembedd.settings import CHOICES, MAXIMUM, MINIMUM, SECRETS, HttpSettings, Settings, conninfo_from_environment
+
+Command = Callable[..., Any]
+
+
+def database_option(command: Command) -> Command:
+    """`--database`, which goes before the environment."""
+    return click.option(
+        "--database",
+        "-d",
+        metavar="URL",
+        help="Connection string; default: DATABASE_URL, libpq's variables, else the private Postgres in ./.pgembedd.",
+    )(command)
+
+
+def settings_options(*only: str) -> Callable[[Command], Command]:
+    """Fields of Settings, all or `only` these, as options with their variables; the command gets `settings`."""
+    return _options(Settings, "settings", [field for field in fields(Settings) if not only or field.name in only])
+
+
+def http_options(*only: str) -> Callable[[Command], Command]:
+    """The same of HttpSettings, but secrets as variables alone; the command gets `http`."""
+    return _options(HttpSettings, "http", [field for field in fields(HttpSettings) if not only or field.name in only])
+
+
+def _options(
+    kind: "type[Settings | HttpSettings]", argument: str, chosen: "list[Field[Any]]"
+) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_settings(*args: Any, **values: Any) -> Any:
+            given: dict[str, Any] = {
+                field.name: _secret(field) if field.name in SECRETS else values.pop(field.name) for field in chosen
+            }
+            return command(*args, **{argument: kind(**given)}, **values)
+
+        wrapped: Command = with_settings
+        for field in reversed([field for field in chosen if field.name not in SECRETS]):
+            wrapped = click.option(
+                "--" + field.name.replace("_", "-"),
+                type=_type(field.name, field.default),
+                default=field.default,
+                envvar=field.metadata["variable"],
+                show_default=field.default != "",
+                show_envvar=True,
+                help=field.metadata["help"],
+            )(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def _secret(field: "Field[Any]") -> str:
+    return os.environ.get(field.metadata["variable"], "")
+
+
+class FiniteRange(click.FloatRange):
+    """A range that "nan" is not in, which passes every comparison."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; a usage error for what is none."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
+def _type(name: str, default: Any) -> click.ParamType[Any]:
+    if name in CHOICES:
+        return click.Choice(CHOICES[name])
+    if isinstance(default, int):
+        return click.IntRange(int(MINIMUM[name]), int(MAXIMUM[name]))
+    return FiniteRange(MINIMUM[name], MAXIMUM[name]) if isinstance(default, float) else click.STRING
+
+
+@contextmanager
+def open_database(given: str | None, *, create: bool = False) -> Iterator[str]:
+    """A connection string: given, from the environment, or of the private Postgres, started for as long as needed.
+
+    With `create` a private Postgres is made where there is none; else ConfigurationError says what to do.
+    """
+    conninfo = given if given is not None else conninfo_from_environment()
+    if conninfo is not None:
+        yield conninfo
+        return
+    from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
+
+    data_dir = default_data_dir()
+    if not create and not data_dir.exists():
+        raise ConfigurationError(
+            "No database is named: set DATABASE_URL (or PGHOST and its like), or run `pgembedd up`, "
+            "which makes a private Postgres."
+        )
+    with EmbeddedPostgres(data_dir) as server:
+        yield server.conninfo()
+
+
+@contextmanager
+def open_connection(given: str | None) -> Iterator[psycopg.Connection]:
+    """An open connection in autocommit, to a database that has this version's schema."""
+    from pgembedd.database.connect import connect
+    from pgembedd.database.migrate import check_schema
+
+    with open_database(given) as conninfo, connect(conninfo, autocommit=True) as connection:
+        check_schema(connection)
+        yield connection
+
+
+def describe(conninfo: str) -> str:
+    """The database in words, without a password."""
+    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
+    name = parts.get("dbname") or os.environ.get("PGDATABASE") or parts.get("user") or os.environ.get("PGUSER") or "?"
+    host = parts.get("host") or os.environ.get("PGHOST") or "the local socket"
+    return f'"{name}" at {host}'

@@ -1,0 +1,71 @@
+"""`pgembedd postgres status|stop`"""
+
+import os
+import subprocess
+
+import click
+from psycopg.conninfo import conninfo_to_dict
+
+
+@click.group("postgres")
+def command() -> None:
+    """The private Postgres in ./.pgembedd (or PGEMBEDD_POSTGRES_DIR)."""
+
+
+@command.command("status")
+def show_status() -> None:
+    """Where it is, and whether it runs. Exit code 1 when it does not."""
+    from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
+
+    server = EmbeddedPostgres(default_data_dir())
+    if not default_data_dir().exists() or not server.running():
+        click.echo(f"No private Postgres runs in {default_data_dir()}; `pgembedd up` starts one.")
+        raise click.exceptions.Exit(1)
+    click.echo(f"Running in {server.data_dir}:  psql '{server.conninfo()}'")
+
+
+@command.command("psql", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def open_psql(arguments: tuple[str, ...]) -> None:
+    """Open the bundled psql on it, started for as long as that takes; ARGUMENTS go to psql."""
+    from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
+
+    with EmbeddedPostgres(default_data_dir()) as server:
+        psql = [str(server.bin_dir / "psql"), *arguments]
+        # By environment: an argument with the password in it would show in the list of processes.
+        result = subprocess.run(psql, env={**os.environ, **_libpq(server.conninfo())}, check=False)
+    raise click.exceptions.Exit(result.returncode)
+
+
+def _libpq(conninfo: str) -> dict[str, str]:
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+    parts = conninfo_to_dict(conninfo)
+    return {variable: str(parts[name]) for name, variable in names.items() if name in parts}
+
+
+@command.command("stop")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing.")
+def stop_server(quiet: bool) -> None:
+    """Stop it, whoever started it. Its data stays."""
+    from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
+
+    was_running = False
+    if default_data_dir().exists():
+        server = EmbeddedPostgres(default_data_dir())
+        was_running = server.running()
+        server.stop(force=True)
+    if not quiet:
+        click.echo("Stopped." if was_running else "It was not running.")
+
+
+@command.command("remove")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing.")
+def remove_server(quiet: bool) -> None:
+    """Stop it and delete all its data, wherever that is."""
+    from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
+
+    data_dir = default_data_dir()
+    if data_dir.exists():
+        EmbeddedPostgres(data_dir).remove()
+    if not quiet:
+        click.echo(f"Nothing is left in {data_dir}.")

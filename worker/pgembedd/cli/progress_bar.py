@@ -1,0 +1,52 @@
+"""A progress bar over a pipeline's queue, with rate and time left."""
+
+import time
+from collections.abc import Callable
+
+import psycopg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from pgembedd.database.queries import query
+from pgembedd.errors import PgembeddError
+
+LOOK_EVERY_S = 0.5
+
+
+def watch_queue(
+    connection: psycopg.Connection, pipeline: str, console: Console, alive: Callable[[], None] = lambda: None
+) -> None:
+    """Return when nothing of the pipeline is queued. PgembeddError when it does not run; `alive` may raise, too."""
+    total = _waiting(connection, pipeline)[0]
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    started = time.monotonic()
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+        task = progress.add_task(pipeline, total=total, rate="")
+        while True:
+            alive()
+            waiting, workers = _waiting(connection, pipeline)
+            total = max(total, waiting)
+            done = total - waiting
+            rate = f"{done / (time.monotonic() - started):.0f} rows/s" if workers else "waiting for a worker"
+            progress.update(task, total=total, completed=done, rate=rate)
+            if not waiting:
+                return
+            time.sleep(LOOK_EVERY_S)
+
+
+def _waiting(connection: psycopg.Connection, pipeline: str) -> tuple[int, int]:
+    """(jobs queued, workers connected)."""
+    row = connection.execute(query("waiting"), {"name": pipeline}).fetchone()
+    if row is None:
+        raise PgembeddError(f'There is no pipeline "{pipeline}".')
+    state, reason, waiting, workers = row
+    if waiting and state != "running":
+        raise PgembeddError(f'The pipeline "{pipeline}" is {state}, with {waiting} jobs waiting: {reason}')
+    return waiting, workers

@@ -1,0 +1,22 @@
+"""`pgembedd retry`"""
+
+import click
+
+from pgembedd.cli.options import database_option, open_connection
+from pgembedd.database.queries import query
+from pgembedd.text.quantities import counted
+
+REASONS = ("content", "write", "model", "worker_died", "unsteady_content", "unknown_pipeline")
+
+
+@click.command("retry")
+@click.argument("pipeline", required=False)
+@database_option
+@click.option(
+    "--reason", type=click.Choice(REASONS), help="Only those given up for this reason; see pgembedd.failures."
+)
+def command(pipeline: str | None, database: str | None, reason: str | None) -> None:
+    """Put dead letters back into the queue: of PIPELINE, or of all."""
+    with open_connection(database) as connection:
+        row = connection.execute(query("retry_failed"), {"name": pipeline, "reason": reason}).fetchone()
+        click.echo(f"{counted(row[0] if row else 0, 'job')} put back.")

@@ -1,0 +1,122 @@
+"""`pgembedd status`"""
+
+import json
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+import psycopg
+from psycopg.rows import dict_row
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from pgembedd.cli.options import database_option, open_connection
+from pgembedd.database.queries import query
+from pgembedd.text.quantities import age, share
+
+OUTSTANDING = ("deferred", "due", "building", "invalid")
+COLUMNS = ("done", "queued", "backfill", "oldest", "failing", "dead", "blank", "cut", "rows/min", "lag")
+DISPENSABLE = ("cut", "blank", "rows/min", "lag", "backfill")  # the first goes first where a terminal is narrow
+NAME = 16  # characters of a pipeline that stay on one line
+UNCUT = 10_000
+COLORS = {"running": "green", "paused": "yellow", "stopped": "red"}
+
+
+@click.command("status")
+@database_option
+@click.option("--watch", is_flag=True, help="Show it again every two seconds until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a pipeline.")
+def command(database: str | None, watch: bool, as_json: bool) -> None:
+    """How far each pipeline is, what is queued and since when, what failed, how fast it goes."""
+    if watch and as_json:
+        raise click.UsageError("--watch and --json exclude each other.")
+    with open_connection(database) as connection:
+        if as_json:
+            for row in _rows(connection):
+                click.echo(json.dumps(row, default=_plain))
+        elif watch:
+            _watch(connection)
+        else:
+            console = _console()
+            console.print(_fitting(_rows(connection), console), soft_wrap=not console.is_terminal)
+
+
+def _console() -> Console:
+    """A pipe or a file has no width that a line would have to be cut for."""
+    console = Console()
+    return console if console.is_terminal else Console(width=UNCUT)
+
+
+def _watch(connection: psycopg.Connection) -> None:
+    console = Console()
+    with Live(_fitting(_rows(connection), console), console=console, auto_refresh=False) as live:
+        while True:
+            time.sleep(2)
+            live.update(_fitting(_rows(connection), console), refresh=True)
+
+
+def _rows(connection: psycopg.Connection) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query("status")).fetchall()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def _fitting(rows: list[dict[str, Any]], console: Console) -> Table | str:
+    """The table; on a narrow terminal without the columns that matter least, rather than with torn ones."""
+    if not rows:
+        return "No pipelines yet: select pgembedd.create_pipeline(...) makes one."
+    uncut = console.options.update(width=UNCUT)
+    for count in range(len(DISPENSABLE) + 1):
+        table = _table(rows, DISPENSABLE[:count])
+        if console.measure(table, options=uncut).minimum <= console.width:
+            break
+    return table
+
+
+def _table(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> Table:
+    note = [f"Too narrow for: {', '.join(left_out)}."] if left_out else []
+    caption = "\n".join(_reasons(rows) + note) or None
+    table = Table(box=None, padding=(0, 1, 0, 0), caption=caption, caption_justify="left", caption_style="")
+    longest = max(len(row["pipeline"]) for row in rows)
+    table.add_column("pipeline", overflow="fold", min_width=min(longest, NAME))
+    table.add_column("state", no_wrap=True)
+    for column in COLUMNS:
+        if column not in left_out:
+            table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        state, cells = row["state"], _cells(row)
+        shown = [cells[column] for column in COLUMNS if column not in left_out]
+        table.add_row(escape(row["pipeline"]), f"[{COLORS[state]}]{state}[/]", *shown)
+    return table
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    """What stands in each of COLUMNS."""
+    values = (
+        share(row["coverage"]),
+        row["queued"],
+        row["backfill"],
+        age(row["oldest_age"]),
+        row["failing"],
+        row["dead"],
+        row["blank"],
+        row["truncated"],
+        row["rows_per_minute"],
+        age(row["lag"]),
+    )
+    return dict(zip(COLUMNS, map(str, values), strict=True))
+
+
+def _reasons(rows: list[dict[str, Any]]) -> list[str]:
+    reasons = [f"{row['pipeline']}: {row['reason']}" for row in rows if row["reason"]]
+    # A valid index, or none that was asked for, is nothing to talk about.
+    indexes = [f"{row['pipeline']}: its index is {row['index']}" for row in rows if row["index"] in OUTSTANDING]
+    return [escape(line) for line in reasons + indexes]

@@ -1,0 +1,135 @@
+"""`pgembedd verify`"""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pgembedd.cli.options import database_option, open_connection, settings_options
+from pgembedd.errors import PgembeddError, WrongVectorsError
+from pgembedd.verify.report import WRONG, Report
+from pgembedd.verify.verifier import Options, targets, verify
+
+if TYPE_CHECKING:
+    from pgembedd.loop.pinning import Embedder
+    from pgembedd.settings import Settings
+
+SAMPLE = 300
+FINE = ("right", "blank", "in_flight", "dead")
+WORDS = {"in_flight": "in flight", "foreign": "another model's"}
+
+
+@click.command("verify")
+@click.argument("pipelines", metavar="[PIPELINE]...", nargs=-1)
+@database_option
+@click.option("--sample", metavar="N", type=click.IntRange(1, 1_000_000), help=f"Rows at random; {SAMPLE} by default.")
+@click.option("--all", "everything", is_flag=True, help="Every row, in the order of the key.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Draws the same rows again, if the table is the same.")
+@click.option("--requeue", is_flag=True, help="Queue what is wrong, to be embedded by a worker.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a pipeline.")
+@settings_options("model_dir", "precision", "threads")
+def command(
+    pipelines: tuple[str, ...],
+    database: str | None,
+    sample: int | None,
+    everything: bool,
+    seed: int | None,
+    requeue: bool,
+    as_json: bool,
+    settings: "Settings",
+) -> None:
+    """Embed rows again and compare with what is stored: are the vectors those of the rows?
+
+    Of the pipelines that are named, or of all. Exit code 6 when something is wrong and was not queued.
+    """
+    from pgembedd.log import configure_logging
+    from pgembedd.loop.model_loader import loader, precision_of
+    from pgembedd.verify.similarity import TOLERANCE
+
+    configure_logging(log_level="warning")
+    if sample and everything:
+        raise click.UsageError("--sample and --all contradict each other.")
+    if everything and seed is not None:
+        raise click.UsageError("--all takes every row, so --seed has nothing to draw: leave one of them out.")
+    wanted = None if everything else sample or SAMPLE
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    load, loaded = loader(settings), dict[str, "Embedder"]()
+    reports: list[Report] = []
+    refused: list[PgembeddError] = []
+    with open_connection(database) as connection:
+        for target in targets(connection, pipelines):
+            try:
+                embedder = loaded.get(target.model) or loaded.setdefault(target.model, load(target.model))
+                options = Options(wanted, seed, requeue, TOLERANCE[precision_of(embedder)])
+                with _progress(target.name, wanted is None) as progress:
+                    reports.append(verify(connection, target, embedder, options, progress))
+            except PgembeddError as error:  # this pipeline's alone: the others are looked at, too
+                refused.append(error)
+                continue
+            click.echo(json.dumps(_object(reports[-1])) if as_json else _text(reports[-1]))
+    for embedder in loaded.values():
+        embedder.close()
+    _conclude(reports, refused, requeue)
+
+
+def _conclude(reports: list[Report], refused: list[PgembeddError], requeue: bool) -> None:
+    """Raise what decides the exit code: a pipeline that could not be looked at, before one that is wrong."""
+    for error in refused[:-1]:
+        click.echo(f"pgembedd: {error}", err=True)
+    if refused:
+        raise refused[-1]
+    wrong = {report.pipeline: report.wrong for report in reports if report.wrong}
+    if wrong and not requeue:
+        raise WrongVectorsError(
+            f"{sum(wrong.values())} rows of {', '.join(wrong)} have the wrong vector or none:"
+            " queue them with `pgembedd verify --requeue`."
+        )
+
+
+@contextmanager
+def _progress(pipeline: str, shown: bool) -> Iterator[Callable[[Report], None]]:
+    """A bar on standard error, where that is a terminal and there is something to wait for."""
+    console = Console(stderr=True)
+    if not shown or not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(pipeline, total=None)
+        yield lambda report: bar.update(task, completed=report.looked_at, total=max(report.rows, report.looked_at))
+
+
+def _object(report: Report) -> dict[str, object]:
+    counts = {kind: report.counts[kind] for kind in (*FINE, *WRONG)}
+    examples = {kind: [json.loads(key) for key in keys] for kind, keys in report.examples.items() if keys}
+    return {
+        "pipeline": report.pipeline,
+        "looked_at": report.looked_at,
+        "rows": report.rows,
+        "seed": report.seed,
+        **counts,
+        "wrong": report.wrong,
+        "requeued": report.requeued,
+        "note": report.note,
+        "examples": examples,
+    }
+
+
+def _text(report: Report) -> str:
+    """A few lines: how many rows of each kind that there are, with some keys of the wrong ones."""
+    drawn = "" if report.rows == report.looked_at else f" of about {report.rows}, drawn with --seed {report.seed}"
+    lines = [f"{report.pipeline}: {report.looked_at} rows{drawn}"]
+    lines.append("  " + " · ".join(f"{report.counts[kind]} {WORDS.get(kind, kind)}" for kind in FINE))
+    for kind in WRONG:
+        if report.counts[kind]:
+            keys = ", ".join(report.examples.get(kind, []))
+            more = ", ..." if report.counts[kind] > len(report.examples.get(kind, [])) else ""
+            lines.append(f"  {report.counts[kind]} {WORDS.get(kind, kind)}: {keys}{more}")
+    lines += [f"  {report.note}"] if report.note else []
+    lines += [f"  {report.requeued} queued"] if report.requeued else []
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""What the operations take, and how it is written in SQL. Values in, text out; no database.
+
+An option that is not given is not written either: the database's own default holds. The tests compare these names
+and types with the functions in the database.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from alembic.util import CommandError
+from pgembedd.errors import ConfigurationError
+
+# Every parameter but `name` and `source`, by its SQL type.
+CREATE_OPTIONS = {
+    "content_columns": "text[]",
+    "content_function": "text",
+    "embedding_column": "text",
+    "model": "text",
+    "dimensions": "integer",
+    "vector_type": "text",
+    "distance": "text",
+    "watch_columns": "text[]",
+    "on_update": "text",
+    "backfill": "boolean",
+    "queue": "text",
+    "max_attempts": "integer",
+    "create_index": "boolean",
+    "m": "integer",
+    "ef_construction": "integer",
+    "index_when": "text",
+    "index_within": "interval",
+    "embedding_table": "text",
+    "chunk_tokens": "integer",
+    "chunk_overlap": "integer",
+    "splitter": "text",
+    "formatting": "text",
+    "adopt": "boolean",
+    "enable_always": "boolean",
+    "triggers": "boolean",
+}
+DROP_OPTIONS = {"drop_vectors": "boolean"}
+
+_WANTED = {
+    "text": "a string",
+    "text[]": "a list of strings",
+    "integer": "an integer",
+    "boolean": "True or False",
+    "interval": "a timedelta, or a string that Postgres reads as an interval",
+}
+
+
+class OperationError(ConfigurationError, CommandError):
+    """What a migration asked for cannot be. alembic prints a CommandError as one sentence, without a traceback."""
+
+
+def checked(operation: str, options: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
+    """The options; OperationError for one that `operation` does not take or whose value is of another type."""
+    for name, value in options.items():
+        if name not in known:
+            raise OperationError(f"{operation}() has no option {name!r}: {_instead(name, known)}")
+        literal(operation, name, known[name], value)
+    return dict(options)
+
+
+def _instead(name: str, known: Mapping[str, str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}."
+
+
+def literal(operation: str, name: str, type_: str, value: Any) -> str:
+    """The value in SQL; None is null. OperationError, which names the option, for a value of another type."""
+    if value is None:
+        return "null"
+    if type_ == "integer" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if type_ == "boolean" and isinstance(value, bool):
+        return str(value).lower()
+    if type_ == "text" and _is_text(value):
+        return _quoted(value)
+    if type_ == "text[]" and isinstance(value, list | tuple) and all(map(_is_text, value)):
+        return f"array[{', '.join(map(_quoted, value))}]::text[]"
+    if type_ == "interval" and (isinstance(value, timedelta) or _is_text(value)):
+        return f"{_quoted(_interval(value))}::interval"
+    raise OperationError(f"{operation}() takes {_WANTED[type_]} for {name!r}, not {value!r}.")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value  # Postgres has no NUL in text
+
+
+def _interval(value: timedelta | str) -> str:
+    if isinstance(value, str):
+        return value
+    # Each part as an integer: timedelta keeps them so, and a sum in floating point would not be exact.
+    return f"{value.days} days {value.seconds} seconds {value.microseconds} microseconds"
+
+
+# alembic writes a tab as four spaces in its scripts, and a backslash means one thing or another by a server's
+# settings: both are escaped, and line ends as well, so that a script may be edited and sent through anything.
+_ESCAPES = {"'": "''", "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+
+def _quoted(text: str) -> str:
+    prefix = "E" if any(character in text for character in "\\\t\n\r") else ""
+    return f"{prefix}'{''.join(_ESCAPES.get(character, character) for character in text)}'"
+
+
+def call(function: str, arguments: Mapping[str, str]) -> str:
+    """A statement that calls a function of ours with named arguments, whose values are SQL."""
+    written = ",\n    ".join(f"{name} => {value}" for name, value in arguments.items())
+    return f"select pgembedd.{function}(\n    {written})"

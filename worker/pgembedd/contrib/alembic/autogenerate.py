@@ -1,0 +1,91 @@
+"""Hooks for alembic's autogenerate: it leaves alone what pgembedd made, and writes vector types so that they run.
+
+They judge by what a thing is, not by a look into pgembedd's tables: whoever writes migrations need not have a right
+there, and what is left after a pipeline was dropped holds vectors, which nobody wants dropped by a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pgvector.sqlalchemy import HALFVEC, VECTOR  # importing them teaches SQLAlchemy to reflect them, too
+from sqlalchemy import Column, Index, Table
+from sqlalchemy.types import NullType
+
+from alembic.autogenerate.api import AutogenContext
+
+OUR_SCHEMAS = frozenset({"pgembedd", "pgembedd_code", "pgmq"})
+INFO = "pgembedd"  # info={"pgembedd": True} on a model says that its table is made by a pipeline
+
+# No table has all of these by accident.
+EMBEDDING_TABLE_COLUMNS = frozenset(
+    {"chunk_no", "chunk", "start_offset", "end_offset", "content_hash", "tokens_kept", "embedded_at"}
+)
+
+
+def include_name(name: str | None, type_: str, parent_names: Mapping[str, str | None]) -> bool:
+    """Whether autogenerate shall look at that name at all: not at pgembedd's schema and its queues'."""
+    schema = name if type_ == "schema" else parent_names.get("schema_name")
+    return schema not in OUR_SCHEMAS
+
+
+def include_object(
+    object_: Any,
+    name: str | None,  # noqa: ARG001  alembic passes them by position
+    type_: str,  # noqa: ARG001
+    reflected: bool,
+    compare_to: Any,
+) -> bool:
+    """Whether autogenerate shall compare that object.
+
+    Not vector columns and their indexes that only the database has; nor embedding tables, whether they are there or the
+    metadata marks them as such. Whatever else the metadata names is compared as ever.
+    """
+    table = object_ if isinstance(object_, Table) else getattr(object_, "table", None)
+    if getattr(object_, "schema", None) in OUR_SCHEMAS or getattr(table, "schema", None) in OUR_SCHEMAS:
+        return False
+    if table is not None and table.info.get(INFO):
+        return False
+    if isinstance(object_, Table):
+        return not _is_embedding_table(object_ if reflected else compare_to)
+    return not reflected or compare_to is not None or not _is_ours(object_, table)
+
+
+def _is_embedding_table(reflected: Table | None) -> bool:
+    return reflected is not None and EMBEDDING_TABLE_COLUMNS.issubset(reflected.columns.keys())
+
+
+def _is_ours(reflected: Any, table: Table | None) -> bool:
+    """Whether a column or an index that only the database has is a pipeline's."""
+    if isinstance(reflected, Column):
+        return _holds_vectors(reflected)
+    return isinstance(reflected, Index) and table is not None and _is_our_index(reflected, table)
+
+
+def _holds_vectors(column: Column[Any]) -> bool:
+    # pgvector in a schema outside of the search_path: SQLAlchemy then knows no type. Whatever such a column is, a
+    # script could not make it again, so it is not one to propose for dropping either.
+    return isinstance(column.type, HALFVEC | VECTOR | NullType)
+
+
+def _is_our_index(index: Index, table: Table) -> bool:
+    """An index for searching vectors, or the small one of the rows that wait: `where embedding is null`."""
+    options = index.dialect_options["postgresql"]
+    if options.get("using") == "hnsw":
+        return True
+    condition = str(options.get("where")).strip("()")
+    waiting = {f"{quoted} IS NULL" for c in table.columns if _holds_vectors(c) for quoted in _spellings(c.name)}
+    return condition in waiting
+
+
+def _spellings(column: str) -> tuple[str, str]:
+    return column, '"{}"'.format(column.replace('"', '""'))
+
+
+def render_item(type_: str, item: Any, context: AutogenContext) -> str | Literal[False]:
+    """Writes a vector type with the import that it needs; False, which means as ever, for everything else."""
+    if type_ != "type" or not isinstance(item, HALFVEC | VECTOR):
+        return False
+    context.imports.add("import pgvector.sqlalchemy")
+    return f"pgvector.sqlalchemy.{type(item).__name__}({'' if item.dim is None else item.dim})"

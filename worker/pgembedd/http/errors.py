@@ -1,0 +1,198 @@
+"""What goes wrong with a request, as one sentence with a status, in the shape that the path's clients expect."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from pgembedd.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    ModelError,
+    ModelMismatchError,
+    ModelUnavailableError,
+    OverloadedError,
+    UnknownTokenError,
+)
+from pgembedd.log import get_logger
+
+RETRY_AFTER_S = 5
+
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "wrong_shape",
+    431: "headers_too_large",
+    429: "too_many_requests",
+    500: "internal_error",
+    503: "unavailable",
+    504: "timeout",
+}
+
+
+_PLAIN = {  # where pydantic speaks of Python
+    "model_attributes_type": "It has to be a JSON object",
+    "model_type": "It has to be a JSON object",
+    "missing": "It is missing",
+}
+
+
+class Problem(BaseModel):
+    """Every error of the service, but those of /v1."""
+
+    error: str = Field(description="One word for programs.")
+    message: str = Field(description="One sentence for people.")
+
+
+class Refusal(Exception):  # noqa: N818  what it is to the client
+    """A request that is not served, and why."""
+
+    def __init__(
+        self, status: int, sentence: str, code: str = "", *, param: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        """`code` is one word for programs; `param` the field it is about; `retry_after_s` when to come back."""
+        super().__init__(sentence)
+        self.status, self.sentence, self.code = status, sentence, code or CODES.get(status, "error")
+        self.param, self.retry_after_s = param, retry_after_s
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route declares of its errors, for the OpenAPI document."""
+    return {status: {"model": Problem, "description": CODES[status].replace("_", " ")} for status in statuses}
+
+
+def rendered(path: str, refusal: Refusal) -> Response:
+    """The refusal as a response."""
+    if path.startswith("/v1/"):
+        kind = "invalid_request_error" if refusal.status < 500 else "server_error"
+        body: dict[str, Any] = {
+            "error": {"message": refusal.sentence, "type": kind, "param": refusal.param, "code": refusal.code}
+        }
+    else:
+        body = {"error": refusal.code, "message": refusal.sentence}
+    return Response(orjson.dumps(body), refusal.status, headers_of(refusal), "application/json")
+
+
+def headers_of(refusal: Refusal) -> dict[str, str]:
+    """What a client is told beside the body."""
+    headers = {}
+    if refusal.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if refusal.status in (429, 503):
+        headers["retry-after"] = str(refusal.retry_after_s or RETRY_AFTER_S)
+    return headers
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """What our own errors are to a client; None for those that are no answer to anybody."""
+    match error:
+        case Refusal():
+            return error
+        case ModelMismatchError():
+            return Refusal(409, str(error), "model_mismatch")
+        case ModelUnavailableError():
+            return Refusal(503, str(error), "model_unavailable")
+        case ModelError():
+            return Refusal(500, str(error), "model_error")
+        case DatabaseUnavailableError():
+            return Refusal(503, "The database cannot be reached at the moment; try again.", "database_unavailable")
+        case OverloadedError():
+            return Refusal(503, str(error), "overloaded", retry_after_s=1)
+        case UnknownTokenError():
+            return Refusal(400, str(error), "unknown_token", param="input")
+        case ConfigurationError():
+            return Refusal(400, str(error), "bad_request")
+        case _:
+            return None
+
+
+def _validation(path: str, error: RequestValidationError) -> Refusal:
+    """The first thing that is wrong, without the value: that may be somebody's text."""
+    first = error.errors()[0]
+    kinds = ("function-", "list[", "tuple[")  # pydantic's names of the members of a union
+    where = ".".join(str(part) for part in first["loc"][1:] if not str(part).startswith(kinds))
+    param = str(first["loc"][1]) if len(first["loc"]) > 1 and isinstance(first["loc"][1], str) else None
+    if first["type"] == "json_invalid":
+        return Refusal(400, "The body is not valid JSON.", "invalid_json")
+    message = _PLAIN.get(first["type"]) or str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    status = 400 if path.startswith("/v1/") else 422
+    return Refusal(status, f"{where or first['loc'][0]}: {message}.", "wrong_shape", param=param)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Everything that a route may raise becomes one sentence."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        refusal = refusal_of(error)
+        assert refusal is not None
+        return rendered(request.url.path, refusal)
+
+    for kind in (Refusal, ModelError, DatabaseUnavailableError, ConfigurationError, OverloadedError, UnknownTokenError):
+        app.add_exception_handler(kind, refused)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return rendered(request.url.path, _validation(request.url.path, error))
+
+    @app.exception_handler(HTTPException)
+    async def framework(request: Request, error: HTTPException) -> Response:
+        refusal = Refusal(error.status_code, _SENTENCES.get(error.status_code, f"{error.detail}."))
+        response = rendered(request.url.path, refusal)
+        _keep(response, error.headers)
+        if error.status_code == 405:
+            response.headers["allow"] = ", ".join(sorted(_methods(request)))
+        return response
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> Response:
+        get_logger().error("http_error", route=route_of(request), error=type(error).__name__, where=_where(error))
+        return rendered(request.url.path, Refusal(500, "The service failed on this request; its log says how."))
+
+
+def _where(error: Exception) -> list[str]:
+    """The frames, innermost last; without the error's own words, which may hold somebody's text."""
+    return [
+        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)[-6:]
+    ]
+
+
+_SENTENCES = {
+    404: "There is nothing at this path; docs/http.md lists what there is.",
+    405: "This path does not take this method; the header allow says which it takes.",
+    400: "The body is not valid JSON.",
+}
+
+
+def _methods(request: Request) -> set[str]:
+    """All that the path takes: the framework names those of the first of its routes alone."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        for method in ("GET", "POST"):
+            if route.matches({**request.scope, "method": method})[0] is Match.FULL:
+                found.add(method)
+    return found
+
+
+def _keep(response: Response, headers: Mapping[str, str] | None) -> None:
+    for name, value in (headers or {}).items():
+        response.headers[name] = value
+
+
+def route_of(request: Request) -> str:
+    """The path as the program has it (`/v1/models/{model}`), never with what a client put into it."""
+    route = request.scope.get("route")
+    return getattr(route, "path", "unknown")

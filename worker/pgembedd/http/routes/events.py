@@ -1,0 +1,45 @@
+"""`GET /events`: what the database tells, as server-sent events."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from pgembedd.http.context import Service
+from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.event_hub import Audience
+from pgembedd.http.sse import EventStream
+from pgembedd.loop.notifications import EVENTS, Wanted
+
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Events, until the client has enough.", "content": {"text/event-stream": {}}}
+}
+
+
+def router(service: Service) -> APIRouter:
+    """GET /events."""
+    routes = APIRouter(tags=["events"], dependencies=[service.guard.needs("admin")])
+    audience, missing = None, "This service has no database, so it knows of no events."
+    if service.settings.wait == "poll":
+        missing = "Nobody can LISTEN through the pooler that this service is behind (--wait poll)."
+    elif service.conninfo is not None:
+        audience = Audience(service.conninfo, service.stopping, most=service.http.http_max_listeners)
+
+    @routes.get("/events", response_class=Response, responses={**STREAM, **responses(400, 401, 403, 422, 500, 503)})
+    async def events(
+        request: Request,
+        event: Annotated[list[str] | None, Query(description="Only events of this word; repeatable.")] = None,
+        pipeline: Annotated[list[str] | None, Query(description="Only those of this pipeline; repeatable.")] = None,
+        last_event_id: Annotated[str | None, Header(description="Go on after this event.")] = None,
+    ) -> Response:
+        """What happens, as it happens: batches stored, attempts failed, dead letters, states of pipelines."""
+        if not set(event or ()) <= set(EVENTS):
+            raise Refusal(
+                400, f"There is no such event; there are {', '.join(EVENTS)}.", "unknown_event", param="event"
+            )
+        if audience is None:
+            raise Refusal(503, missing, "no_events")
+        reader = audience.join(Wanted.of(event or (), pipeline or ()), last_event_id)
+        abort = request.scope["state"].get("abort")
+        return EventStream(audience, reader, service.stopping, service.http.http_heartbeat_s, abort)
+
+    return routes

@@ -1,0 +1,112 @@
+"""`/livez`, `/readyz` and `/startupz`: whether to restart the process, to send it requests, to wait for it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import psycopg
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from pgembedd.database.migrate import check_schema
+from pgembedd.errors import PgembeddError
+from pgembedd.http.context import Service
+from pgembedd.http.errors import Refusal
+
+SCHEMA_EVERY_S = 10.0
+WAIT_S = 2.0  # for the database; probes have little patience
+
+
+class Health(BaseModel):
+    """What was looked at, each `ok` or a sentence."""
+
+    status: str
+    checks: dict[str, str]
+
+
+def router(service: Service) -> APIRouter:
+    """The three probes; nobody needs a token for them, and they tell nothing that a stranger may not know."""
+    routes = APIRouter(tags=["health"])
+    probe = Probe(service)
+    unhealthy: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "not well"}}
+
+    @routes.head("/livez", include_in_schema=False)
+    @routes.get("/livez", responses={200: {"model": Health}, **unhealthy})
+    async def livez() -> Response:
+        """Restart the process when this is not 200."""
+        return _answer({"loop": probe.loop})
+
+    @routes.head("/readyz", include_in_schema=False)
+    @routes.get("/readyz", responses={200: {"model": Health}, **unhealthy})
+    def readyz() -> Response:
+        """Send requests when this is 200."""
+        checks = {"stopping": probe.stopping, "model": probe.model, "loop": probe.loop}
+        return _answer(checks | ({"database": probe.database} if service.database is not None else {}))
+
+    @routes.head("/startupz", include_in_schema=False)
+    @routes.get("/startupz", responses={200: {"model": Health}, **unhealthy})
+    async def startupz() -> Response:
+        """Wait with the other probes until this is 200."""
+        return _answer({"model": probe.model})
+
+    return routes
+
+
+def _answer(checks: dict[str, Callable[[], str]]) -> Response:
+    results = {name: check() for name, check in checks.items()}
+    well = all(result == "ok" for result in results.values())
+    body = {"status": "ok" if well else "unavailable", "checks": results}
+    return Response(
+        orjson.dumps(body), 200 if well else 503, media_type="application/json", headers={"cache-control": "no-store"}
+    )
+
+
+class Probe:
+    """The checks: `ok` or a sentence each."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._schema = "never looked at"
+        self._schema_until = 0.0
+
+    def stopping(self) -> str:
+        """Not on the way out."""
+        return "The service is stopping." if self._service.stopping.is_set() else "ok"
+
+    def loop(self) -> str:
+        """The worker's threads live and none of its claims hangs; `ok` where there is no worker."""
+        worker = self._service.worker
+        return "ok" if worker is None else worker.health()
+
+    def model(self) -> str:
+        """What is to be loaded first is; a worker without any pipeline has nothing to load."""
+        ready = self._service.started.is_set() or self._service.models.loaded()
+        return "ok" if ready else "No model is loaded yet."
+
+    def database(self) -> str:
+        """It is reached, and its schema is this version's."""
+        if time.monotonic() < self._schema_until and self._schema == "ok":
+            return self._reached()
+        self._schema, self._schema_until = self._looked(), time.monotonic() + SCHEMA_EVERY_S
+        return self._schema
+
+    def _reached(self) -> str:
+        assert self._service.database is not None
+        try:
+            with self._service.database.connection(WAIT_S) as connection:
+                connection.execute("select 1")
+        except (Refusal, psycopg.Error):
+            return "The database cannot be reached."
+        return "ok"
+
+    def _looked(self) -> str:
+        assert self._service.database is not None
+        try:
+            with self._service.database.connection(WAIT_S) as connection:
+                check_schema(connection)
+        except PgembeddError:
+            return "The database's schema is not this version's: run `pgembedd migrate`, then `pgembedd doctor`."
+        except (Refusal, psycopg.Error):
+            return "The database cannot be reached."
+        return "ok"

@@ -1,0 +1,249 @@
+"""`/v1`: the embeddings API of OpenAI, for the clients that speak it."""
+
+import base64
+import time
+from typing import Annotated, Any, Literal, cast
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from typing_extensions import TypeAliasType
+
+from pgembedd.errors import UnknownTokenError
+from pgembedd.http.context import Service
+from pgembedd.http.errors import Refusal
+from pgembedd.http.routes.embed import BYTES_PER_TOKEN, Texts, model_for, vectors_of
+from pgembedd.loop.pinning import Embedded, Embedder
+from pgembedd.model.futures import Text
+
+ESTIMATE_CHARS = 65_536  # the tokens of longer texts are not all counted
+
+# Refused at the first that does not fit, as in /embed.
+Ids = TypeAliasType("Ids", Annotated[list[int], FailFast()])
+ListsOfIds = TypeAliasType("ListsOfIds", Annotated[list[Ids], FailFast()])
+Input = str | Texts | Ids | ListsOfIds
+
+
+def _input(value: Any, handler: ValidatorFunctionWrapHandler) -> Input:
+    """One sentence for all that the input may be, instead of one for each."""
+    try:
+        found: Input = handler(value)
+    except ValidationError:
+        raise ValueError(
+            "it must be a string, a list of strings, a list of token ids, or a list of lists of token ids"
+        ) from None
+    return found
+
+
+class EmbeddingsRequest(BaseModel):
+    """What is to be embedded. Fields that are not named here are ignored, as OpenAI's API does."""
+
+    model_config = ConfigDict(strict=True)
+
+    input: Annotated[Input, WrapValidator(_input)] = Field(
+        description="A text, a list of texts, a text's token ids, or a list of such."
+    )
+    model: str | None = Field(default=None, description="A served model; without it, the default one.")
+    encoding_format: Literal["float", "base64"] | None = Field(
+        default=None, description="`float`, or `base64`: float32, little-endian."
+    )
+    dimensions: int | None = Field(default=None, description="The model's own number, or nothing.")
+    user: str | None = Field(default=None, description="Ignored.")
+    kind: Literal["query", "document"] = Field(
+        default="document", description="Not OpenAI's: which prefix a model that was trained with prefixes gets."
+    )
+    truncate: bool = Field(default=False, description="Not OpenAI's: cut texts that are longer than the model reads.")
+
+
+class Embedding(BaseModel):
+    """One vector."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(BaseModel):
+    """Tokens that the model read, special ones included."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(BaseModel):
+    """The vectors in the order of the input."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+
+class ModelObject(BaseModel):
+    """A served model. What it reads and gives is known once it is loaded."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "pgembedd"
+    dimensions: int | None = None
+    max_tokens: int | None = None
+
+
+class ModelList(BaseModel):
+    """All that are served, the default one first."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelObject]
+
+
+class Trouble(BaseModel):
+    """What OpenAI's clients expect of an error."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class TroubleAnswer(BaseModel):
+    """An error of /v1."""
+
+    error: Trouble
+
+
+def _troubles(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": TroubleAnswer} for status in statuses}
+
+
+def router(service: Service) -> APIRouter:
+    """POST /v1/embeddings, GET /v1/models and /v1/models/{model}."""
+    routes = APIRouter(prefix="/v1", tags=["openai"], dependencies=[service.guard.needs("embed")])
+    started = int(time.time())
+
+    @routes.post(
+        "/embeddings",
+        responses={200: {"model": EmbeddingsAnswer}, **_troubles(400, 401, 403, 404, 408, 413, 415, 500, 503, 504)},
+    )
+    async def embeddings(asked: EmbeddingsRequest, request: Request) -> Response:
+        """The vectors of one text or several, as OpenAI's API gives them."""
+        texts = _texts(asked.input)
+        embedder = await model_for(service, asked.model, None)
+        _check(service, asked, texts, embedder)
+        try:
+            embedded = await vectors_of(service, embedder, texts, asked.kind, request)
+        except UnknownTokenError as error:
+            sentence = f"{error} In LangChain set check_embedding_ctx_length=False."
+            raise Refusal(400, sentence, "unknown_token", param="input") from None
+        if not asked.truncate and embedded.dropped.any():
+            raise _too_long(texts, embedded, embedder)
+        return Response(_answer(embedded, embedder.name, asked.encoding_format), media_type="application/json")
+
+    @routes.get("/models", responses=_troubles(401, 403, 500))
+    def models() -> ModelList:
+        """The models served."""
+        return ModelList(data=[_described(service, name, started) for name in service.served()])
+
+    @routes.get("/models/{model:path}", responses=_troubles(401, 403, 404, 500))
+    def model(model: str) -> ModelObject:
+        """One of them."""
+        return _described(service, service.model_name(model), started)
+
+    return routes
+
+
+def _texts(given: Input) -> list[Text]:
+    """The input as texts and token ids. Refusal where there is nothing in it."""
+    if isinstance(given, str):
+        texts: list[Text] = [given]
+    elif given and isinstance(given[0], int):
+        texts = [tuple(given)]
+    else:
+        texts = [each if isinstance(each, str) else tuple(each) for each in cast(list[str | list[int]], given)]
+    if not texts or not all(texts):
+        raise Refusal(
+            400, "The input is empty: send at least one text, none of them empty.", "empty_input", param="input"
+        )
+    return texts
+
+
+def _check(service: Service, asked: EmbeddingsRequest, texts: list[Text], embedder: Embedder) -> None:
+    """Refusal for what this model cannot give, and for too much at a time."""
+    http = service.http
+    if asked.dimensions not in (None, embedder.dims):
+        raise Refusal(
+            400,
+            f"The vectors of {embedder.name} have {embedder.dims} dimensions and cannot be cut: "
+            f"send {embedder.dims}, or leave dimensions out.",
+            "invalid_dimensions",
+            param="dimensions",
+        )
+    if len(texts) > http.http_max_inputs:
+        raise Refusal(
+            400,
+            f"{len(texts)} inputs are more than {http.http_max_inputs} (PGEMBEDD_HTTP_MAX_INPUTS): send fewer.",
+            "too_many_inputs",
+            param="input",
+        )
+    tokens = sum(min(_about_tokens(text), embedder.max_tokens) for text in texts)
+    if tokens > http.http_max_tokens:
+        raise Refusal(
+            400,
+            f"The inputs have about {tokens} tokens, more than {http.http_max_tokens} (PGEMBEDD_HTTP_MAX_TOKENS): "
+            "send fewer at a time.",
+            "max_tokens_per_request",
+            param="input",
+        )
+
+
+def _about_tokens(text: Text) -> int:
+    return len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1 if isinstance(text, str) else len(text)
+
+
+def _too_long(texts: list[Text], embedded: Embedded, embedder: Embedder) -> Refusal:
+    """For the longest one, in the words that clients look for."""
+    worst = int(np.argmax(embedded.dropped))
+    about = "about " if len(texts[worst]) > ESTIMATE_CHARS else ""
+    return Refusal(
+        400,
+        f"This model's maximum context length is {embedder.max_tokens} tokens, but input {worst} has {about}"
+        f"{int(embedded.tokens[worst])}: shorten it, cut it into chunks, or send truncate: true.",
+        "context_length_exceeded",
+        param="input",
+    )
+
+
+def _answer(embedded: Embedded, model: str, encoding: str | None) -> bytes:
+    """float32 in its shortest form, or its bytes, little-endian, in base64."""
+    rows = (
+        [base64.b64encode(row).decode() for row in embedded.vectors.astype("<f4")]
+        if encoding == "base64"
+        else embedded.vectors
+    )
+    tokens = int((embedded.tokens - embedded.dropped).sum())
+    return orjson.dumps(
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "index": i, "embedding": row} for i, row in enumerate(rows)],
+            "model": model,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        },
+        option=orjson.OPT_SERIALIZE_NUMPY,
+    )
+
+
+def _described(service: Service, name: str, created: int) -> ModelObject:
+    """What is known of a served model; nothing is loaded to know more."""
+    embedder = service.models.at_hand(name)
+    if embedder is None:
+        return ModelObject(id=name, created=created)
+    return ModelObject(id=name, created=created, dimensions=embedder.dims, max_tokens=embedder.max_tokens)

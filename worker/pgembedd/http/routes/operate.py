@@ -1,0 +1,85 @@
+"""What the page does, for programs: `/api/status` and `/api/retry`."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from pgembedd.http.context import Service
+from pgembedd.http.dashboard import queries
+from pgembedd.http.errors import responses
+from pgembedd.http.strict_model import NoOthers
+
+Word = Annotated[str, Field(max_length=200, pattern=r"^[^\u0000]*$")]
+
+
+class PipelineStatus(BaseModel):
+    """A line of pgembedd.status; lengths of time in seconds."""
+
+    pipeline: str
+    source: str | None
+    destination: str | None
+    model: str
+    fingerprint: str | None
+    state: str
+    reason: str | None
+    queued: int
+    backfill: int
+    oldest_age_s: float | None
+    failing: int
+    dead: int
+    blank: int
+    truncated: int
+    rows_per_minute: float
+    coverage: float | None
+    lag_s: float | None
+    index: str | None
+    index_due_at: datetime | None
+
+
+class StatusAnswer(BaseModel):
+    """Every pipeline; those that are stopped first, then by name."""
+
+    pipelines: list[PipelineStatus]
+
+
+class RetryRequest(NoOthers):
+    """Which dead letters: of one pipeline or of all, of one reason or of any."""
+
+    pipeline: Word | None = None
+    reason: Word | None = None
+
+
+class RetryAnswer(BaseModel):
+    """How many were put back."""
+
+    retried: int
+
+
+def router(service: Service) -> APIRouter:
+    """Both need the scope admin."""
+    routes = APIRouter(tags=["operate"], prefix="/api", dependencies=[service.guard.needs("admin")])
+
+    @routes.get("/status", responses=responses(401, 403, 503))
+    def status() -> StatusAnswer:
+        """What `pgembedd status` shows."""
+        with queries.looking(service) as connection:
+            found = queries.statuses(connection)
+        return StatusAnswer(pipelines=[_plain(one) for one in found])
+
+    @routes.post("/retry", responses=responses(400, 401, 403, 404, 413, 415, 422, 503))
+    def retry(asked: RetryRequest) -> RetryAnswer:
+        """Put dead letters back into their queue, with attempts counted anew."""
+        with queries.looking(service) as connection:
+            return RetryAnswer(retried=queries.put_back(connection, asked.pipeline, asked.reason))
+
+    return routes
+
+
+def _plain(one: queries.Status) -> PipelineStatus:
+    seconds = {
+        "oldest_age_s": one.oldest_age.total_seconds() if one.oldest_age is not None else None,
+        "lag_s": one.lag.total_seconds() if one.lag is not None else None,
+    }
+    return PipelineStatus.model_validate({**vars(one), **seconds})

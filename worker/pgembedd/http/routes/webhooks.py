@@ -1,0 +1,88 @@
+"""`/webhooks/database`: a row changed, says a database webhook; its pipelines embed it now."""
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from pgembedd.http.context import Service
+from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.raw_json import Body, judged, parsed, schema
+from pgembedd.loop.push import BusyError
+from pgembedd.loop.pushed_jobs import Outcome, Posted
+
+
+class PipelineOutcome(BaseModel):
+    """What a pipeline did about one row: written, unchanged, cleared, gone, skipped; or failed, queued, and why."""
+
+    pipeline: str
+    outcome: str
+    message: str | None = None
+
+
+class Answer(BaseModel):
+    """One entry for each pipeline of the table and each row: an UPDATE that changes the key is about two."""
+
+    pipelines: list[PipelineOutcome]
+
+
+def _webhook() -> dict[str, Any]:
+    return {
+        "oneOf": [
+            _of_type("INSERT", "record"),
+            _of_type("UPDATE", "record", "old_record"),
+            _of_type("DELETE", "old_record"),
+        ]
+    }
+
+
+def _of_type(kind: str, *records: str) -> dict[str, Any]:
+    row = {"type": "object", "description": "The row; of it the primary key is used."}
+    return {
+        "type": "object",
+        "required": ["type", "schema", "table", *records],
+        "properties": {
+            "type": {"const": kind},
+            "schema": {"type": "string"},
+            "table": {"type": "string"},
+            **dict.fromkeys(records, row),
+        },
+    }
+
+
+def router(service: Service) -> APIRouter:
+    """POST /webhooks/database, for a service with a database."""
+    routes = APIRouter(tags=["jobs"], dependencies=[service.guard.needs("jobs")])
+    pushes = service.pushes
+    if pushes is None:
+        return routes
+
+    @routes.post(
+        "/webhooks/database",
+        response_model=Answer,
+        responses=responses(400, 401, 403, 404, 408, 413, 415, 422, 500, 503),
+        openapi_extra=schema("What Supabase's database webhooks post.", _webhook),
+    )
+    def database_webhook(body: Body) -> Response:
+        """Embed the row, or clear what was its; what fails stays in the queue. Nothing but the key is believed."""
+        text, _ = parsed(body)
+        try:
+            with judged():
+                told = pushes.work(lambda gateway, lease_s: gateway.claim_changed(text, lease_s))
+        except BusyError:  # nobody sends a webhook again: it must not be lost
+            with judged():
+                told = pushes.leave(lambda gateway: gateway.claim_changed(text, None))
+        if not told:
+            raise Refusal(404, "No pipeline embeds this table: make one with pgembedd.create_pipeline().")
+        entries = [_entry(posted, outcome) for posted, outcome in told]
+        return Response(orjson.dumps({"pipelines": entries}), media_type="application/json")
+
+    return routes
+
+
+def _entry(posted: Posted, outcome: Outcome) -> dict[str, str]:
+    # What the claim did not give is in the queue since a moment ago, whatever the reason.
+    word = "queued" if posted.state == "failed" else outcome.word
+    entry = {"pipeline": posted.subject or "", "outcome": word}
+    return entry if outcome.sentence is None else {**entry, "message": outcome.sentence}

@@ -1,0 +1,54 @@
+"""What a worker holds right now: the heartbeat extends it, a shutdown hands it back."""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+
+from pgembedd.database.records import Job
+
+Key = tuple[str, int, int]
+
+
+class InFlight:
+    """The claimed jobs that have no outcome yet. Used by all threads."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[Key, tuple[Job, float]] = {}
+        self._changed = threading.Condition()
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """These are ours now."""
+        with self._changed:
+            self._jobs.update({job.key: (job, time.monotonic()) for job in jobs})
+
+    def remove(self, jobs: Iterable[Job]) -> tuple[int, float]:
+        """These have an outcome, or are somebody else's. How many were held until now, and these for how long, in s."""
+        with self._changed:
+            held, now = len(self._jobs), time.monotonic()
+            since = [self._jobs.pop(job.key)[1] for job in jobs if job.key in self._jobs]
+            self._changed.notify_all()
+            return held, now - min(since, default=now)
+
+    def jobs(self) -> list[Job]:
+        """All of them, as of now."""
+        with self._changed:
+            return [job for job, _ in self._jobs.values()]
+
+    def held(self, jobs: Iterable[Job]) -> list[Job]:
+        """Those of `jobs` that are still ours."""
+        with self._changed:
+            return [job for job in jobs if job.key in self._jobs]
+
+    def oldest_s(self) -> float:
+        """For how long the oldest has been held; 0 when nothing is."""
+        with self._changed:
+            now = time.monotonic()
+            return now - min((since for _, since in self._jobs.values()), default=now)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def wait_for(self, condition: Callable[[Collection[Key]], bool], timeout_s: float) -> bool:
+        """Wait until `condition` holds of the keys that are held; False when the timeout ran out first."""
+        with self._changed:
+            return self._changed.wait_for(lambda: condition(self._jobs.keys()), timeout_s)

@@ -1,0 +1,225 @@
+"""The index that was put off until after the backfill: built CONCURRENTLY, one at a time in a database.
+
+What is to be run is the database's to say (pgembedd.index_statements); here it is run, each statement on its own,
+with memory enough and so that it can be ended at any time.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import errors
+
+from pgembedd.database.connect import is_weather
+from pgembedd.database.queries import query
+from pgembedd.log import get_logger
+from pgembedd.loop.gateway import Gateway
+from pgembedd.settings import Settings
+
+LOOK_EVERY_S = 5.0
+CANCEL_WITHIN_S = 0.2
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
+NUMBER_BYTES = {"halfvec": 2, "vector": 4}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a build may take: memory in MB, and parallel workers besides the one that leads."""
+
+    memory_mb: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class Size:
+    """What decides the memory of a build: `rows` with a vector, `dimensions` numbers each, links per node `m`."""
+
+    rows: int
+    dimensions: int
+    vector_type: str
+    m: int
+
+
+def memory_mb(size: Size) -> int:
+    """MB in which pgvector's graph of these rows has room.
+
+    A node holds its vector, 2 m links on the ground floor and, in one of m nodes, m more on each floor above; a link
+    is 16 bytes. `bench/hnsw.py` compares this with where pgvector says that its graph no longer fits.
+    """
+    node = 8 + NUMBER_BYTES[size.vector_type] * size.dimensions + 16 * (2 * size.m + 1) + 112
+    return 16 + size.rows * node * 11 // 10 // 1_000_000
+
+
+def build_index(
+    connection: psycopg.Connection,
+    pipeline: str,
+    limits: Limits,
+    stopping: threading.Event,
+    started: Callable[[int], None] = lambda _: None,
+) -> bool:
+    """Build what the index of `pipeline` still lacks; False when somebody else is at it.
+
+    `started` is told the MB it may take, once it is our turn. `stopping` cancels it: psycopg's QueryCanceled then,
+    and whatever else Postgres says, comes through, after what was left unfinished has been dropped. The connection
+    is in autocommit; its session's settings change.
+    """
+    with _alone(connection) as alone:
+        if not alone:
+            return False
+        try:
+            started(give_room(connection, _size(connection, pipeline), limits))
+            try:
+                _build(connection, pipeline, stopping)
+            except (errors.DiskFull, errors.OutOfMemory):
+                # Parallel builds need the memory as shared memory, of which a container often has 64 MB.
+                connection.execute(query("index_settings"), {"memory": None, "workers": "0"})
+                _build(connection, pipeline, stopping)
+        except errors.LockNotAvailable:
+            return False
+    return True
+
+
+def give_room(connection: psycopg.Connection, size: Size, limits: Limits) -> int:
+    """Set the session up for a build of that size, never below the server's own settings; MB it may take."""
+    wanted = min(memory_mb(size), limits.memory_mb)
+    values = {"memory": wanted * 1024, "workers": str(limits.workers)}
+    row = connection.execute(query("index_settings"), values).fetchone()
+    return wanted if row is None else int(row[0]) // 1024
+
+
+def _size(connection: psycopg.Connection, pipeline: str) -> Size:
+    row = connection.execute(query("index_size"), {"name": pipeline}).fetchone()
+    return Size(0, 1, "halfvec", 16) if row is None else Size(*row)
+
+
+@contextmanager
+def _alone(connection: psycopg.Connection) -> Iterator[bool]:
+    """Whether nobody else builds an index here. Never waits: their build would wait for our snapshot, too."""
+    row = connection.execute(query("index_lock")).fetchone()
+    alone = bool(row and row[0])
+    try:
+        yield alone
+    finally:
+        if alone:
+            with suppress(psycopg.Error):  # a session that has ended holds no lock
+                connection.execute(query("index_unlock"))
+
+
+def _build(connection: psycopg.Connection, pipeline: str, stopping: threading.Event) -> None:
+    try:
+        with cancelled_by(connection, stopping):
+            for (statement,) in connection.execute(query("index_statements"), {"name": pipeline}).fetchall():
+                connection.execute(statement)
+        connection.execute(query("tend_indexes"))
+    except BaseException:
+        with suppress(psycopg.Error):  # somebody else's, or out of reach: the next build sees to it
+            connection.execute(query("drop_unfinished"), {"name": pipeline})
+        raise
+
+
+@contextmanager
+def cancelled_by(connection: psycopg.Connection, stopping: threading.Event) -> Iterator[None]:
+    """Cancel what the connection runs as soon as `stopping` is set."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(CANCEL_WITHIN_S):
+            if stopping.is_set():
+                with suppress(psycopg.Error):
+                    connection.cancel_safe(timeout=CANCEL_WITHIN_S * 10)
+
+    watcher = threading.Thread(target=watch, name="cancel", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+# -- A worker's part ---------------------------------------------------------------------------------------
+
+
+def keep_indexed(settings: Settings, gateway: Gateway, stopping: threading.Event) -> None:
+    """Build the indexes that are due until `stopping`; return at once where this role may not, and hold nothing."""
+    if not settings.index_memory_mb or not gateway.call(_may_build):
+        gateway.close()
+        return
+    builder = Builder(Limits(settings.index_memory_mb, settings.index_workers), stopping)
+    while not stopping.is_set():
+        try:
+            gateway.call(builder.look, ())
+        except psycopg.Error as error:
+            if stopping.is_set() and is_weather(error):
+                return
+            get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
+        stopping.wait(LOOK_EVERY_S)
+
+
+def _may_build(connection: psycopg.Connection) -> bool:
+    row = connection.execute(query("may_index")).fetchone()
+    return bool(row and row[0])
+
+
+class Builder:
+    """Takes the indexes that are due; one that cannot be built is left alone for a while, longer each time."""
+
+    def __init__(self, limits: Limits, stopping: threading.Event) -> None:
+        self._limits, self._stopping = limits, stopping
+        self._pauses: dict[str, tuple[float, float]] = {}  # pipeline → (how long, until when)
+
+    def look(self, connection: psycopg.Connection) -> None:
+        """Build what is due now."""
+        connection.execute(query("tend_indexes"))
+        for (pipeline,) in connection.execute(query("indexes_due")).fetchall():
+            if not self._stopping.is_set() and self._pauses.get(pipeline, (0.0, 0.0))[1] <= time.monotonic():
+                self._take(connection, pipeline)
+        for queue, statement in connection.execute(query("queue_indexes_due")).fetchall():
+            if not self._stopping.is_set() and self._pauses.get(statement, (0.0, 0.0))[1] <= time.monotonic():
+                self._share(connection, queue, statement)
+
+    def _share(self, connection: psycopg.Connection, queue: str, statement: str) -> None:
+        """Index a long queue that several pipelines share. The upkeep drops what is left of a build that failed."""
+        began = time.monotonic()
+        try:
+            with _alone(connection) as alone, cancelled_by(connection, self._stopping):
+                if not alone:
+                    return
+                connection.execute(statement.encode())
+        except psycopg.Error as error:
+            if is_weather(error):
+                raise
+            if not self._stopping.is_set():
+                pause_s = self._put_off(statement)
+                get_logger().error("queue_index_failed", queue=queue, sqlstate=error.sqlstate, retry_in_s=pause_s)
+            return
+        get_logger().info("queue_index_built", queue=queue, seconds=round(time.monotonic() - began, 1))
+
+    def _take(self, connection: psycopg.Connection, pipeline: str) -> None:
+        began = time.monotonic()
+
+        def started(memory_mb: int) -> None:
+            get_logger().info("index_building", pipeline=pipeline, memory_mb=memory_mb)
+
+        try:
+            built = build_index(connection, pipeline, self._limits, self._stopping, started)
+        except psycopg.Error as error:
+            if is_weather(error):
+                raise
+            if self._stopping.is_set():
+                get_logger().info("index_cancelled", pipeline=pipeline)
+                return
+            retry_in_s = self._put_off(pipeline)
+            get_logger().error("index_failed", pipeline=pipeline, sqlstate=error.sqlstate, retry_in_s=retry_in_s)
+            return
+        self._pauses.pop(pipeline, None)
+        if built:
+            get_logger().info("index_built", pipeline=pipeline, seconds=round(time.monotonic() - began, 1))
+
+    def _put_off(self, pipeline: str) -> float:
+        pause = min(self._pauses.get(pipeline, (FIRST_PAUSE_S / 2, 0.0))[0] * 2, LONGEST_PAUSE_S)
+        self._pauses[pipeline] = (pause, time.monotonic() + pause)
+        return pause

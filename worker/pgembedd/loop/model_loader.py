@@ -1,0 +1,57 @@
+"""Where the worker meets the model: the only module of the worker that imports worker.model to embed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgembedd.errors import ConfigurationError
+from pgembedd.log import get_logger
+from pgembedd.loop.pinning import Embedder
+from pgembedd.settings import Settings
+from pgembedd.telemetry.observer import SILENT, Observer, Ran
+
+if TYPE_CHECKING:
+    from pgembedd.model.specs import Precision
+
+
+def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
+    """Makes the Embedder of a model name, as the settings say. ConfigurationError where they say nothing known."""
+    precisions = parse_precision(settings.precision)
+
+    def load(name: str) -> Embedder:
+        from pgembedd.model import Session
+
+        session = Session(
+            name,
+            precision=precisions.get(name.casefold(), precisions[""]),
+            model_dir=Path(settings.model_dir) if settings.model_dir else None,
+            threads=settings.threads or None,
+            notify=lambda line: get_logger().info("model", doing=line),
+            on_run=lambda *run: observer.ran(Ran(session.name, *run)),
+        )
+        observer.loaded(session.name, session.fingerprint)
+        get_logger().info("model_loaded", model=session.name, fingerprint=session.fingerprint, threads=session.threads)
+        return session
+
+    return load
+
+
+def precision_of(embedder: Embedder) -> str:
+    """What an Embedder of `loader` computes at: fp32, int8, or `as stored` where only its files would tell."""
+    from pgembedd.model import Session
+
+    return embedder.spec.precision if isinstance(embedder, Session) else "fp32"
+
+
+def parse_precision(setting: str) -> "dict[str, Precision]":
+    """`int8`, or `model=int8,other=fp32`: by the model's name in small letters; under "" that of all others."""
+    chosen: dict[str, Precision] = {"": "fp32"}
+    for part in setting.split(","):
+        model, _, precision = (word.strip() for word in part.rpartition("="))
+        if precision not in ("fp32", "int8"):
+            raise ConfigurationError(
+                f"PGEMBEDD_PRECISION is {setting!r}, but each part must be fp32, int8, or a model's name with one"
+                " of them, as in gte-small=int8."
+            )
+        chosen[model.casefold()] = "fp32" if precision == "fp32" else "int8"
+    return chosen

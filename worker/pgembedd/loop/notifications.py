@@ -1,0 +1,113 @@
+"""What the database tells on the channel `pgembedd_events`: the words, one event, and an ear for them."""
+
+import json
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from pgembedd.loop.gateway import Gateway
+
+EVENTS = (
+    "stored",
+    "failed",
+    "dead_letter",
+    "retried",
+    "created",
+    "dropped",
+    "paused",
+    "resumed",
+    "stopped",
+    "change_begun",
+    "switched",
+    "rolled_back",
+    "index_built",
+)
+GAP = "gap"  # not the database's: from whoever listens, after a connection was lost
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `fields` are those of its JSON object, `pipeline` a name, or None for nobody's."""
+
+    word: str
+    pipeline: str | None
+    fields: dict[str, Any]
+
+    @property
+    def json(self) -> str:
+        """The object on one line, in ASCII."""
+        return json.dumps(self.fields)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events somebody asked for: of these words and these pipelines; an empty one means all."""
+
+    words: frozenset[str] = frozenset()
+    pipelines: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, words: Collection[str], pipelines: Collection[str]) -> "Wanted":
+        """From what the command line or a URL lists."""
+        return cls(frozenset(words), frozenset(pipelines))
+
+    def takes(self, event: Event) -> bool:
+        """Whether it is one of those; a gap concerns everybody."""
+        if event.word == GAP:
+            return True
+        return (not self.words or event.word in self.words) and (not self.pipelines or event.pipeline in self.pipelines)
+
+
+def parse(payload: str) -> Event | None:
+    """The event of a NOTIFY; None for what is none of ours, since every role of the database may send one."""
+    try:
+        fields = json.loads(payload, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or fields.get("event") not in EVENTS:
+        return None
+    pipeline = fields.get("pipeline")
+    return Event(fields["event"], pipeline, fields) if isinstance(pipeline, str | None) else None
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def gap() -> Event:
+    """Events may have been missed until now."""
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return Event(GAP, None, {"event": GAP, "pipeline": None, "pipeline_id": None, "at": at})
+
+
+class Channel:
+    """Listens on a connection that comes back; one thread at a time. LISTEN needs no right but to connect."""
+
+    def __init__(self, conninfo: str, stopping: threading.Event) -> None:
+        """`stopping` ends the waiting for a database that is away, with DatabaseUnavailableError."""
+        self._gateway = Gateway(conninfo, stopping, "events")
+        self._listens: psycopg.Connection | None = None
+
+    def hear(self, timeout_s: float) -> list[Event]:
+        """The next events, after `timeout_s` seconds at the latest; a gap comes first where some may be missing.
+
+        The first call listens and returns at once. A lost connection is made again for as long as it takes.
+        """
+        return self._gateway.call(lambda connection: self._hear(connection, timeout_s))
+
+    def _hear(self, connection: psycopg.Connection, timeout_s: float) -> list[Event]:
+        if connection is not self._listens:
+            connection.execute("listen pgembedd_events")
+            lost, self._listens = self._listens is not None, connection
+            return [gap()] if lost else []
+        # All that are there, not one by one.
+        notices = connection.notifies(timeout=timeout_s, stop_after=1)
+        return [event for notice in notices if (event := parse(notice.payload)) is not None]
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        self._gateway.close()

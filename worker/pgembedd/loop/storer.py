@@ -1,0 +1,117 @@
+"""The last stage: wait for the vectors, store them and acknowledge their jobs."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from queue import Queue
+
+from pgembedd.database.records import Result, Vector
+from pgembedd.errors import NotNow, RowFailure
+from pgembedd.log import get_logger
+from pgembedd.loop.bisect import isolate
+from pgembedd.loop.claim_size import Pace
+from pgembedd.loop.claimer import Work
+from pgembedd.loop.gateway import Gateway
+from pgembedd.loop.in_flight import InFlight
+from pgembedd.loop.job_outcomes import fail_job, release_jobs
+from pgembedd.loop.pinning import Models, start
+
+REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the vector from being written.")
+
+
+class Deliverer:
+    """Runs in a thread of its own until it is handed None."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        models: Models,
+        in_flight: InFlight,
+        deliveries: "Queue[Work | None]",
+        pace: Pace | None = None,
+    ) -> None:
+        """`pace` is told how long the jobs were held."""
+        self._gateway, self._models, self._in_flight, self._deliveries = (
+            gateway,
+            models,
+            in_flight,
+            deliveries,
+        )
+        self._pace = pace or Pace()
+
+    def run(self) -> None:
+        """Deliver everything that comes."""
+        while (work := self._deliveries.get()) is not None:
+            self.deliver(work)
+
+    def deliver(self, work: Work) -> None:
+        """Store one piece of work; rows that cannot be stored fail alone."""
+        started = time.monotonic()
+        try:
+            results = self._embedded(work)
+            waited = time.monotonic()
+            self._gateway.observer.embedded(results, waited - work.since)
+            settled, outcomes = self._store(results)
+        except NotNow as not_now:
+            release_jobs(self._gateway, self._in_flight, work.jobs, not_now)
+            return
+        self._pace.note(*self._in_flight.remove(work.jobs))
+        self._gateway.observer.stored(settled, outcomes, time.monotonic() - waited)
+        get_logger().info(
+            "stored",
+            pipeline=work.jobs[0].pipeline.name,
+            queue=work.jobs[0].queue,
+            embed_s=round(waited - started, 3),
+            store_s=round(time.monotonic() - waited, 3),
+            **outcomes,
+        )
+
+    def _store(self, results: list[Result]) -> tuple[list[tuple[Result, str | RowFailure]], dict[str, int]]:
+        """Store what can be, fail the rest; what became of each, and how many of each outcome."""
+        outcomes: Counter[str] = Counter()
+        settled = [
+            (result, REFUSED if stored == "refused" else stored)
+            for result, stored in isolate(results, self._gateway.store)
+        ]
+        for result, outcome in settled:
+            if isinstance(outcome, RowFailure):
+                fail_job(self._gateway, self._in_flight, result.job, outcome)
+                outcomes["failed"] += 1
+            else:
+                outcomes[outcome] += 1
+        return settled, dict(outcomes)
+
+    def _embedded(self, work: Work) -> list[Result]:
+        """The results of the work; where the model fails on it, each text is tried alone."""
+        try:
+            return _results(work)
+        except Exception as error:  # whatever a model raises: its texts are to be tried alone, not to be lost
+            get_logger().warning(
+                "model_failed_on_claim",
+                pipeline=work.jobs[0].pipeline.name,
+                jobs=len(work.jobs),
+                error=type(error).__name__,
+            )
+        model = self._models.serving(work.jobs[0].pipeline, self._gateway)
+        results: list[Result] = []
+        for job, content in zip(work.jobs, work.contents, strict=True):
+            pending = start(model, content.texts) if content.texts else None
+            try:
+                results += _results(Work([job], [content], pending))
+            except Exception as error:
+                detail = f"{type(error).__name__}: {error}"
+                fail_job(self._gateway, self._in_flight, job, RowFailure("model", detail))
+        return results
+
+
+def _results(work: Work) -> list[Result]:
+    """Each job with the vectors of its texts, none where there is nothing to embed. Waits for the model."""
+    vectors: Iterator[Vector] = iter(())
+    if work.pending is not None:
+        embedded = work.pending.result()
+        parts = zip(embedded.vectors, embedded.tokens.tolist(), embedded.dropped.tolist(), strict=True)
+        vectors = (Vector(*part) for part in parts)
+    return [
+        Result(job, content, [next(vectors) for _ in content.texts])
+        for job, content in zip(work.jobs, work.contents, strict=True)
+    ]

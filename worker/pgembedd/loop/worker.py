@@ -1,0 +1,192 @@
+"""A worker: six threads around one model, started, watched and drained here."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from queue import Queue
+from types import FrameType
+
+import psycopg
+
+from pgembedd.database.connect import is_weather
+from pgembedd.errors import DatabaseUnavailableError, NotNow
+from pgembedd.log import get_logger
+from pgembedd.loop.claim_size import Pace
+from pgembedd.loop.claimer import Fetcher, Work
+from pgembedd.loop.embed_requests import Line, Questions
+from pgembedd.loop.gateway import Gateway
+from pgembedd.loop.in_flight import InFlight
+from pgembedd.loop.index_builder import keep_indexed
+from pgembedd.loop.job_outcomes import release_jobs
+from pgembedd.loop.lease_heartbeat import keep_claims, keep_order
+from pgembedd.loop.pinning import Models
+from pgembedd.loop.storer import Deliverer
+from pgembedd.loop.systemd import notify_systemd
+from pgembedd.settings import Settings
+from pgembedd.telemetry.observer import SILENT, Observer
+
+# A claim takes seconds. One held for so long hangs, and systemd's watchdog may end it; the leases see to the rest.
+STALLED_S = 600.0
+LAST_S = 1.0  # for the threads to end when nothing is left to do
+
+
+class Worker:
+    """One process's worth of embedding. `run` blocks until `stop` is called or a thread dies."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        settings: Settings,
+        models: Models,
+        *,
+        queues: Sequence[str] = (),
+        own_models: bool = True,
+        observer: Observer = SILENT,
+    ) -> None:
+        """`models` are closed with it if it owns them; `queues`: only these fresh lanes and their backfills."""
+        self._settings, self._models, self._own_models = settings, models, own_models
+        self.on_start: Callable[[], None] = lambda: None  # called when its models are loaded and it begins
+        self.on_stop: Callable[[], None] = lambda: None  # called when it begins to drain
+        self.served: Callable[[], Collection[str]] = lambda: ()  # models to load for embed() besides the pipelines'
+        self._stopping = threading.Event()  # claim no more
+        self._finished = threading.Event()  # nothing is in flight any more, or the grace period is over
+        self._failure: BaseException | None = None
+        self._in_flight = InFlight()
+        deliveries: Queue[Work | None] = Queue()
+        prepare = settings.wait == "listen"
+
+        def gateway(purpose: str, until: threading.Event) -> Gateway:
+            made = Gateway(conninfo, until, purpose, prepare=prepare, observer=observer)
+            self._gateways.append(made)
+            return made
+
+        self._gateways: list[Gateway] = []
+        self._claims = gateway("claim", self._stopping)
+        stores, beats, upkeep = (
+            gateway("store", self._finished),
+            gateway("heartbeat", self._finished),
+            gateway("upkeep", self._stopping),
+        )
+        self._deliveries = deliveries
+        pace = Pace(settings.claim_size)
+        fetcher = Fetcher(
+            settings, self._claims, models, self._in_flight, deliveries, self._stopping.is_set, queues, pace
+        )
+        deliverer = Deliverer(stores, models, self._in_flight, deliveries, pace)
+        self._threads = {
+            "fetch": self._thread("fetch", fetcher.run),
+            "deliver": self._thread("deliver", deliverer.run),
+            "heartbeat": self._thread(
+                "heartbeat", lambda: keep_claims(settings, beats, self._in_flight, self._finished)
+            ),
+            "upkeep": self._thread("upkeep", lambda: keep_order(settings, upkeep, self._stopping)),
+        }
+        if settings.wait == "listen":  # a build's lock and settings are a session's, which a pooler does not keep
+            builds = gateway("index", self._stopping)
+            self._threads["index"] = self._thread("index", lambda: keep_indexed(settings, builds, self._stopping))
+            line = Line(conninfo, self._stopping, "questions", observer=observer)
+            self._gateways.append(line)
+            questions = Questions(line, models, self._stopping, lambda: self.served())
+            self._threads["questions"] = self._thread("questions", questions.run)
+        self._handback = gateway("release", self._finished)
+
+    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:
+                if self._finished.is_set() or (self._stopping.is_set() and is_weather(error)):
+                    get_logger().info("thread_stopped", thread=name, error=type(error).__name__)
+                    return
+                self._failure = self._failure or error
+                self.stop()
+
+        return threading.Thread(target=guarded, name=name, daemon=True)
+
+    def stop(self) -> None:
+        """Claim no more; finish what is in flight; then `run` returns."""
+        self._stopping.set()
+
+    def health(self) -> str:
+        """`ok`, or what hangs, as a sentence."""
+        # The one for indexes ends at once where the role may build none, as that of a worker usually may not.
+        needed = {name: thread for name, thread in self._threads.items() if name != "index"}
+        dead = [name for name, thread in needed.items() if thread.ident is not None and not thread.is_alive()]
+        if dead and not self._stopping.is_set():
+            return f"The worker's {dead[0]} thread has died."
+        if self._in_flight.oldest_s() >= STALLED_S:
+            return "A claim hangs in the model."
+        return "ok"
+
+    def run(self) -> bool:
+        """Work until stopped, then drain: True when all in flight was finished, False when some was handed back.
+
+        After False the model may still be computing, and nothing can stop its threads but the end of the process.
+        Raises what a thread died of.
+        """
+        try:
+            return self._run()
+        finally:
+            for gateway in self._gateways:
+                gateway.close()
+
+    def _run(self) -> bool:
+        self._models.preload(self._claims.models(), self._claims)
+        for thread in self._threads.values():
+            thread.start()
+        get_logger().info("worker_started", pid=os.getpid())
+        self.on_start()
+        notify_systemd("READY=1")
+        while not self._stopping.wait(1.0):
+            if self._in_flight.oldest_s() < STALLED_S:
+                notify_systemd("WATCHDOG=1")
+        drained = self._drain()
+        if self._failure is not None:
+            raise self._failure
+        return drained
+
+    def _drain(self) -> bool:
+        """Finish or hand back, inside the grace period.
+
+        After a failure nothing is handed back: these jobs may be what we failed of, and only reads without an
+        outcome make them suspects.
+        """
+        notify_systemd("STOPPING=1")
+        self.on_stop()
+        get_logger().info("draining", in_flight=len(self._in_flight), grace_s=self._settings.grace_s)
+        deadline = time.monotonic() + self._settings.grace_s
+        self._threads["fetch"].join(self._settings.grace_s)
+        drained = self._failure is None and self._in_flight.wait_for(
+            lambda held: not held, max(0.0, deadline - time.monotonic())
+        )
+        self._finished.set()
+        if not drained and self._failure is None and (left := self._in_flight.jobs()):
+            try:
+                release_jobs(self._handback, self._in_flight, left, NotNow("shutdown", 0.0))
+            except (psycopg.Error, DatabaseUnavailableError) as error:
+                get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
+        self._deliveries.put(None)
+        deadline = time.monotonic() + LAST_S
+        for thread in self._threads.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if drained and self._own_models:
+            self._models.close()  # waits for what is in the model
+        get_logger().info("worker_stopped", drained=drained)
+        return drained
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """SIGTERM and SIGINT drain; a second one ends the process at once, and the leases see to the rest."""
+    seen: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if seen:
+            os._exit(128 + number)
+        seen.append(number)
+        # Not from here: the main thread, which we interrupt, may hold the very lock that stop() takes.
+        threading.Thread(target=stop, name="stop").start()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)

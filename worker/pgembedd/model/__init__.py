@@ -1,0 +1,28 @@
+"""Text to vectors: models as data, their files, the graph, the session.
+
+Of the rest of the package it imports the errors, and how texts are cut.
+"""
+
+from pgembedd.model.catalogue import DefaultModel, ModelInfo, default_model, describe_models, pull
+from pgembedd.model.futures import Embeddings, Kind, Pending, Text
+from pgembedd.model.known_outputs import Check, verify
+from pgembedd.model.session import Session
+from pgembedd.model.specs import REGISTRY, ModelSpec, resolve
+
+__all__ = [
+    "REGISTRY",
+    "Check",
+    "DefaultModel",
+    "Embeddings",
+    "Kind",
+    "ModelInfo",
+    "ModelSpec",
+    "Pending",
+    "Session",
+    "Text",
+    "default_model",
+    "describe_models",
+    "pull",
+    "resolve",
+    "verify",
+]

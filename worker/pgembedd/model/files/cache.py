@@ -1,0 +1,84 @@
+"""Our own cache on disk: where it is, files that appear in it whole or not at all, digests."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pgembedd.errors import ConfigurationError
+
+CACHE_VARIABLE = "PGEMBEDD_CACHE_DIR"
+
+
+def cache_root(cache_dir: Path | None = None) -> Path:
+    """The cache: the argument, else PGEMBEDD_CACHE_DIR, else the user's cache folder. Nothing is created."""
+    if cache_dir is not None:
+        return cache_dir.absolute()
+    if from_environment := os.environ.get(CACHE_VARIABLE):
+        return Path(from_environment).absolute()
+    from platformdirs import user_cache_path
+
+    with contextlib.suppress(RuntimeError):  # no HOME and no entry in passwd; older versions leave "~" as it is
+        if (default := user_cache_path("pgembedd")).is_absolute():
+            return default
+    raise ConfigurationError(
+        f"This user has no home directory for the model cache; set {CACHE_VARIABLE} to a writable folder."
+    )
+
+
+def writable(folder: Path) -> Path:
+    """The folder, created where missing; ConfigurationError where it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ConfigurationError(
+            f"The model cache {folder} cannot be written to ({error.strerror});"
+            f" set {CACHE_VARIABLE} to a writable folder."
+        ) from error
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the cache folder for this process alone; others wait here. A killed holder lets go."""
+    with (writable(folder) / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def workspace(folder: Path) -> Iterator[Path]:
+    """A new folder inside `folder`, so that a rename out of it is atomic; removed at the end."""
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=writable(folder)) as name:
+        try:
+            yield Path(name)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise ConfigurationError(
+                f"There is no room left in the model cache {folder}; free some,"
+                f" or set {CACHE_VARIABLE} to another folder."
+            ) from error
+
+
+def publish(unfinished: Path, final: Path) -> None:
+    """Move a complete file to its place at once; who has the old one open keeps reading that."""
+    unfinished.replace(final)
+
+
+def sweep_unfinished(folder: Path) -> None:
+    """Remove what killed processes left in a cache folder. Call it while holding `exclusive`."""
+    for leftover in folder.glob(".unfinished-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256 in hex; about 0.06 to 0.2 s for 90 MB."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,83 @@
+"""Files from the Hugging Face Hub, through its own client into its ordinary cache (HF_HOME is honoured)."""
+
+import os
+import time
+from pathlib import Path
+
+from pgembedd.errors import ModelUnavailableError
+from pgembedd.model.files.sources import Notify
+from pgembedd.model.specs import HubSource, ModelFile, ModelSpec
+
+_ANSWER_TIMEOUT_S = 5.0
+
+_REMEMBER_S = 60.0
+
+_no_answer: dict[str, tuple[float, str]] = {}
+"""Per repository, when it could not be had (monotonic) and why: a silent Hub is not asked at every file."""
+
+
+class HubSupply:
+    """One repository at one commit."""
+
+    def __init__(self, spec: ModelSpec, source: HubSource, notify: Notify) -> None:
+        self._spec, self._source, self._notify = spec, source, notify
+
+    def locate(self, file: ModelFile) -> Path | None:
+        """Where the client would find it without asking the Hub.
+
+        The layout is the client's documented one, read here because importing the client takes longer than
+        loading the tokenizer does.
+        """
+        from huggingface_hub import constants
+
+        folder = "--".join(("models", *self._source.repository.split("/")))
+        path = Path(constants.HF_HUB_CACHE, folder, "snapshots", self._source.revision, file.name)
+        return path if path.is_file() else None
+
+    def fetch(self, file: ModelFile) -> Path:
+        """Download, after one quick question whether the Hub answers; its client would retry for 20 s."""
+        self._require_answer(file)
+        import huggingface_hub
+
+        self._notify(
+            f"Fetching {file.name} of {self._spec.name} ({file.size_bytes / 1e6:.1f} MB)"
+            f" from the Hugging Face Hub ({self._source.repository})."
+        )
+        try:
+            path = huggingface_hub.hf_hub_download(
+                self._source.repository,
+                file.name,
+                revision=self._source.revision,
+                force_download=self.locate(file) is not None,
+            )
+        except Exception as error:  # whatever the client or the transport under it raises: not to be had now
+            raise self._unavailable(_first_line(error)) from error
+        return Path(path)
+
+    def _require_answer(self, file: ModelFile) -> None:
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+            raise self._unavailable("HF_HUB_OFFLINE is set")
+        asked_at, reason = _no_answer.get(self._source.repository, (0.0, ""))
+        if reason and time.monotonic() - asked_at < _REMEMBER_S:
+            raise self._unavailable(reason)
+        import huggingface_hub
+
+        url = huggingface_hub.hf_hub_url(self._source.repository, file.name, revision=self._source.revision)
+        try:
+            huggingface_hub.get_hf_file_metadata(url, timeout=_ANSWER_TIMEOUT_S)
+        except Exception as error:  # as above
+            reason = _first_line(error)
+            _no_answer[self._source.repository] = time.monotonic(), reason
+            raise self._unavailable(reason) from error
+
+    def _unavailable(self, reason: str) -> ModelUnavailableError:
+        return ModelUnavailableError(
+            f"{self._spec.name} could not be fetched from the Hugging Face Hub ({reason});"
+            " check the network, or give the folder that holds its files."
+        )
+
+
+def _first_line(error: Exception) -> str:
+    """What the error says, for people, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

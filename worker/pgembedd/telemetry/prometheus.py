@@ -1,0 +1,166 @@
+"""What this process counts of its own work, in Prometheus's terms. Each metric is explained in docs/metrics.md.
+
+Labels are names of pipelines, lanes, models, stages and words of ours: never keys, and never what a client sent.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from pgembedd.database.records import Job, Result
+from pgembedd.errors import RowFailure
+from pgembedd.telemetry.observer import Observer, Ran
+
+STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+RUN_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+STORED = ("written", "unchanged")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Instruments(Observer):
+    """Counts what it hears of; `registry` is what a scrape reads."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        Info("pgembedd_build", "What runs.", registry=registry).info({"version": version("pgembedd")})
+        began = time.monotonic()
+        uptime = Gauge("pgembedd_uptime_seconds", "How long this process has been running.", registry=registry)
+        uptime.set_function(lambda: time.monotonic() - began)
+        self._make_stages()
+        self._make_outcomes()
+        self._make_model()
+        self._make_http()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"pgembedd_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"pgembedd_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"pgembedd_{name}", text, labels, registry=self.registry)
+
+    def _make_stages(self) -> None:
+        self._stage_s = self._histogram("stage_seconds", "A batch in a stage.", STAGE_BUCKETS_S, "stage")
+        self._claim_jobs = self._histogram("claim_jobs", "Jobs of a claim.", BATCH_BUCKETS, "lane")
+        self._extensions = self._counter("lease_extensions", "Leases that the heartbeat extended.")
+        self._lost = self._counter("leases_lost", "Leases that ran out while the job was worked.")
+        self._up = self._gauge("connection_up", "Whether a connection to the database is open.", "purpose")
+        self._losses = self._counter("connection_losses", "Times a connection was found broken.", "purpose")
+
+    def _make_outcomes(self) -> None:
+        self._known: set[str] = set()
+        self._rows = self._counter("rows", "Jobs that a store was done with.", "pipeline", "outcome")
+        self._failures = self._counter("failed_attempts", "Attempts that failed.", "pipeline", "reason", "outcome")
+        self._released = self._counter("released_jobs", "Jobs given back without an attempt.", "pipeline")
+        self._suspects = self._counter("suspects", "Jobs that workers may have died of.", "pipeline")
+        self._truncations = self._counter("truncations", "Rows longer than their model reads.", "pipeline")
+
+    def _make_model(self) -> None:
+        self._loaded = self._gauge("model_loaded", "Whether a model is loaded.", "model", "fingerprint")
+        self._texts = self._counter("texts", "Texts that were embedded.", "model", "kind")
+        self._tokens = self._counter("tokens", "Tokens that were embedded.", "model", "kind")
+        self._padding = self._counter("padding_tokens", "Tokens computed that no text has.", "model", "kind")
+        self._run_texts = self._histogram("run_texts", "Texts of a run of the model.", BATCH_BUCKETS, "model")
+        self._run_s = self._histogram("run_seconds", "A run of the model.", RUN_BUCKETS_S, "model")
+
+    def _make_http(self) -> None:
+        self._requests = self._counter("http_requests", "Requests answered.", "method", "route", "status")
+        self._request_s = self._histogram("http_request_seconds", "From request to answer.", STAGE_BUCKETS_S, "route")
+        self._answering = self._gauge("http_requests_in_flight", "Requests not answered yet.")
+
+    def _begin(self, pipeline: str) -> None:
+        self._known.add(pipeline)
+        for counter in (self._released, self._suspects, self._truncations):
+            counter.labels(pipeline)
+        self._rows.labels(pipeline, "written")
+        for reason in ("content", "model", "write"):
+            for outcome in ("retry", "dead"):
+                self._failures.labels(pipeline, reason, outcome)
+
+    # -- what is heard ---------------------------------------------------------------------------------
+
+    def claimed(self, lane: str, jobs: Sequence[Job], seconds: float) -> None:
+        """A claim. Its pipelines' counters begin at 0 before they count: a rise from nothing is none to Prometheus."""
+        for name in {job.pipeline.name for job in jobs} - self._known:
+            self._begin(name)
+        self._claim_jobs.labels(lane).observe(len(jobs))
+        self._stage_s.labels("claim").observe(seconds)
+
+    def read(self, jobs: Sequence[Job], seconds: float) -> None:  # noqa: ARG002
+        """Contents."""
+        self._stage_s.labels("read").observe(seconds)
+
+    def embedded(self, results: Sequence[Result], seconds: float) -> None:  # noqa: ARG002
+        """Vectors."""
+        self._stage_s.labels("embed").observe(seconds)
+
+    def stored(
+        self, settled: Sequence[tuple[Result, str | RowFailure]], outcomes: Mapping[str, int], seconds: float
+    ) -> None:
+        """A store; its failures are told one by one as well."""
+        self._stage_s.labels("store").observe(seconds)
+        if truncated := sum(1 for result, outcome in settled if result.dropped and outcome in STORED):
+            self._truncations.labels(settled[0][0].job.pipeline.name).inc(truncated)
+        for outcome, count in outcomes.items():
+            if outcome != "failed":
+                self._rows.labels(settled[0][0].job.pipeline.name, outcome).inc(count)
+
+    def failed(self, job: Job, failure: RowFailure, outcome: str) -> None:
+        """An attempt."""
+        self._failures.labels(job.pipeline.name, failure.reason, outcome).inc()
+
+    def released(self, jobs: Sequence[Job]) -> None:
+        """Given back; at the end they may be of several pipelines."""
+        for job in jobs:
+            self._released.labels(job.pipeline.name).inc()
+
+    def suspected(self, job: Job) -> None:
+        """A suspect."""
+        self._suspects.labels(job.pipeline.name).inc()
+
+    def extended(self, held: int, lost: int) -> None:
+        """The heartbeat."""
+        self._extensions.inc(held)
+        self._lost.inc(lost)
+
+    def connection(self, purpose: str, up: bool) -> None:
+        """Every try to reconnect tells that it is down."""
+        self._up.labels(purpose).set(up)
+        if not up:
+            self._losses.labels(purpose).inc()
+
+    def loaded(self, model: str, fingerprint: str) -> None:
+        """A model."""
+        self._loaded.labels(model, fingerprint).set(1)
+
+    def ran(self, run: Ran) -> None:
+        """A run of a model."""
+        self._texts.labels(run.model, run.kind).inc(run.texts)
+        self._tokens.labels(run.model, run.kind).inc(run.tokens)
+        self._padding.labels(run.model, run.kind).inc(run.padding)
+        self._run_texts.labels(run.model).observe(run.texts)
+        self._run_s.labels(run.model).observe(run.seconds)
+
+    def request_began(self) -> None:
+        """One more."""
+        self._answering.inc()
+
+    def request_ended(self, method: str, route: str, status: int, seconds: float, traceparent: str | None) -> None:  # noqa: ARG002
+        """One less; a method that nobody has heard of is counted as `other`."""
+        self._answering.dec()
+        self._requests.labels(method if method in METHODS else "other", route, str(status)).inc()
+        self._request_s.labels(route).observe(seconds)

@@ -1,0 +1,135 @@
+"""OpenTelemetry: what was done for a row, as spans in the trace of the transaction that wrote it.
+
+The writer's trace context travels in the message's headers; jobs without one make no spans, and neither do processes
+that nothing asks for traces. Spans say how long and what became of it, never what a row holds, nor which one it is.
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import SpanKind, Status, StatusCode, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from pgembedd.database.records import Job, Result
+from pgembedd.errors import RowFailure
+from pgembedd.telemetry.observer import Observer
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+LAST_S = 2.0
+STAGES = {"content": "read", "model": "embed", "write": "store"}  # where an attempt fails, by its reason
+
+
+class Traces(Observer):
+    """Makes the spans, when a stage is over."""
+
+    def __init__(self, provider: "TracerProvider") -> None:
+        """`provider` samples and exports them, and is shut down with this."""
+        self._provider = provider
+        self._tracer = provider.get_tracer("pgembedd", version("pgembedd"))
+        self._extract = TraceContextTextMapPropagator().extract
+        self._lanes: dict[str, str] = {}
+
+    @property
+    def resource(self) -> Mapping[str, Any]:
+        """What the spans say of this process."""
+        return self._provider.resource.attributes
+
+    def claimed(self, lane: str, jobs: Sequence[Job], seconds: float) -> None:
+        """How long each waited, and the claim that ended it."""
+        end = time.time()
+        for job in jobs:
+            if job.traceparent:
+                self._lanes[job.queue] = lane
+                began = end - seconds
+                self._job("queue", job, end - max(job.waited_s, seconds), began, kind=SpanKind.CONSUMER)
+                self._job("claim", job, began, end)
+
+    def read(self, jobs: Sequence[Job], seconds: float) -> None:
+        """The batch's read, in the trace of each of its rows."""
+        end = time.time()
+        for job in jobs:
+            self._job("read", job, end - seconds, end)
+
+    def embedded(self, results: Sequence[Result], seconds: float) -> None:
+        """Until the vectors were there, from when the texts were handed over."""
+        end = time.time()
+        for result in results:
+            if result.job.traceparent:
+                tokens = sum(vector.tokens for vector in result.vectors)
+                known = {"pgembedd.tokens": tokens, "pgembedd.texts": len(result.vectors)}
+                self._job("embed", result.job, end - seconds, end, known)
+
+    def stored(
+        self,
+        settled: Sequence[tuple[Result, str | RowFailure]],
+        outcomes: Mapping[str, int],  # noqa: ARG002
+        seconds: float,
+    ) -> None:
+        """The batch's store, with what became of the row."""
+        end = time.time()
+        for result, outcome in settled:
+            if result.job.traceparent and isinstance(outcome, str):
+                self._job("store", result.job, end - seconds, end, {"pgembedd.outcome": outcome})
+
+    def failed(self, job: Job, failure: RowFailure, outcome: str) -> None:
+        """The stage in which it failed; of the reason the word alone, since the rest may be content."""
+        end = time.time()
+        self._job(STAGES.get(failure.reason, "attempt"), job, end, end, {"pgembedd.outcome": outcome}, failure.reason)
+
+    def request_ended(self, method: str, route: str, status: int, seconds: float, traceparent: str | None) -> None:
+        """A request that came with a trace context."""
+        end = time.time()
+        known = {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+        error = str(status) if status >= 500 else None
+        self._span(f"{method} {route}", traceparent, end - seconds, end, known, error, SpanKind.SERVER)
+
+    def close(self) -> None:
+        """Send what is left, if there is somebody who takes it: the process does not wait for a collector."""
+        last = threading.Thread(target=self._provider.shutdown, daemon=True)
+        last.start()
+        last.join(LAST_S)
+
+    def _job(
+        self,
+        stage: str,
+        job: Job,
+        began: float,
+        ended: float,
+        known: Mapping[str, Any] | None = None,
+        error: str | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+    ) -> None:
+        told = {
+            "pgembedd.pipeline": job.pipeline.name,
+            "pgembedd.model": job.pipeline.model,
+            "pgembedd.lane": self._lanes.get(job.queue, ""),
+            "pgembedd.attempt": job.attempt,
+        }
+        self._span(f"pgembedd {stage}", job.traceparent, began, ended, told | dict(known or {}), error, kind)
+
+    def _span(
+        self,
+        name: str,
+        traceparent: str | None,
+        began: float,
+        ended: float,
+        attributes: Mapping[str, Any],
+        error: str | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+    ) -> None:
+        """A span from `began` to `ended`, seconds since the epoch, below the one that `traceparent` names."""
+        if not traceparent:
+            return
+        context = self._extract({"traceparent": traceparent})
+        if not get_current_span(context).get_span_context().is_valid:
+            return
+        span = self._tracer.start_span(name, context, kind, attributes=attributes, start_time=int(began * 1e9))
+        if error is not None:
+            span.set_attribute("error.type", error)
+            span.set_status(Status(StatusCode.ERROR, error))
+        span.end(int(ended * 1e9))

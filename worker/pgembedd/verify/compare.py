@@ -1,0 +1,85 @@
+"""What rows are, for `pgembedd verify`: their texts are embedded again and compared with what is stored."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pgembedd.database.records import Content, Job, Piece, Pipeline
+from pgembedd.errors import RowFailure
+from pgembedd.loop.chunk_rows import cut
+from pgembedd.loop.pinning import Embedder
+from pgembedd.verify.report import Verdict
+from pgembedd.verify.similarity import Agreement, compare
+from pgembedd.verify.snapshot import Row, Stored
+
+Judged = tuple[Verdict, float]
+KINDS: dict[Agreement, Verdict] = {
+    "right": "right",
+    "elsewhere": "stale",
+    "unknown": "unknown",
+    "corrupted": "corrupted",
+}
+
+
+def judge_vectors(rows: Sequence[Row], _target: Pipeline, embedder: Embedder, tolerance: float) -> list[Judged]:
+    """What each row is whose vector is in a column, with the vector's cosine to the right one (0 without either)."""
+    having = [row for row in rows if row.state == "ok" and row.vectors]
+    fresh = _embed([row.text or "" for row in having], embedder)
+    there = [(row, vector) for row, vector in zip(having, fresh, strict=True) if vector is not None]
+    compared = compare(
+        [row.vectors[0] for row, _ in there], np.array([vector for _, vector in there]), tolerance, among=True
+    )
+    found = {row.id: (KINDS[agreement], cosine) for (row, _), (agreement, cosine) in zip(there, compared, strict=True)}
+    return [found.get(row.id) or (_plain(row), 0.0) for row in rows]
+
+
+def judge_chunks(rows: Sequence[Row], target: Pipeline, embedder: Embedder, tolerance: float) -> list[Judged]:
+    """What each row is whose chunks are in an embedding table; the table itself says of which text and model."""
+    return [_judge_row(row, target, embedder, tolerance) for row in rows]
+
+
+def _judge_row(row: Row, target: Pipeline, embedder: Embedder, tolerance: float) -> Judged:
+    if row.state != "ok" or not row.vectors:
+        return _plain(row), 0.0
+    content = Content("ok", row.text, row.hash or b"", row.before, row.after)
+    try:
+        pieces = cut(Job("", 0, 0, row.id, False, target), content, embedder).pieces or ()
+    except RowFailure:
+        return "unreadable", 0.0
+    if any(chunk.model != embedder.fingerprint for chunk in row.chunks):
+        return "foreign", 0.0
+    if [_as_stored(no, piece, embedder) for no, piece in enumerate(pieces)] != list(row.chunks):
+        return "stale", 0.0
+    fresh = [vector for vector in _embed([piece.text for piece in pieces], embedder) if vector is not None]
+    if len(fresh) < len(pieces):
+        return "unreadable", 0.0
+    found = compare(row.vectors, np.array(fresh), tolerance, among=False)
+    return ("right" if all(agreement == "right" for agreement, _ in found) else "corrupted"), 0.0
+
+
+def _as_stored(no: int, piece: Piece, embedder: Embedder) -> Stored:
+    digest = hashlib.sha256(piece.text.encode()).digest()
+    return Stored(no, piece.chunk.start, piece.chunk.end, digest, embedder.fingerprint)
+
+
+def _plain(row: Row) -> Verdict:
+    """What a row is whose vector was not compared."""
+    if row.noted == "dead":
+        return "dead"
+    if row.state == "blank":
+        return "stale" if row.vectors else "blank"
+    if row.state == "gone":
+        return "orphaned" if row.vectors else "in_flight"
+    return "missing" if row.state == "ok" and not row.vectors else "unreadable"
+
+
+def _embed(texts: Sequence[str], embedder: Embedder) -> list[npt.NDArray[np.float32] | None]:
+    """The vectors of these texts; None for one that the model fails on alone."""
+    if not texts:
+        return []
+    try:
+        return list(embedder.start(texts).result().vectors)
+    except Exception:  # whatever a model raises: as a worker does, each text is tried alone
+        return [None] if len(texts) == 1 else [vector for text in texts for vector in _embed([text], embedder)]

@@ -1,0 +1,79 @@
+"""Rows with what is stored for them, as `pgembedd verify` sees them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from pgembedd.database.connect import is_weather
+from pgembedd.database.queries import query
+from pgembedd.errors import RowFailure
+from pgembedd.loop.bisect import isolate
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A chunk of an embedding table without its vector: number, offsets, hash of its text, fingerprint."""
+
+    no: int
+    start: int
+    end: int
+    hash: bytes
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as it is: state `ok`, `blank`, `gone`, None for a dead one, or `unreadable`; noted `dead` or `queued`.
+
+    `vectors` are those that it has: one or none in a column; in an embedding table one for each of `chunks`.
+    """
+
+    id: str
+    state: str | None
+    text: str | None = None
+    hash: bytes | None = None
+    noted: str | None = None
+    vectors: Sequence[Sequence[float]] = ()
+    before: str = ""
+    after: str = ""
+    chunks: tuple[Stored, ...] = ()
+
+    def same(self, other: "Row") -> bool:
+        """Whether nothing changed between two looks; a NaN is equal to itself here."""
+        return (self.state, self.hash, self.chunks) == (other.state, other.hash, other.chunks) and np.array_equal(
+            self.vectors, other.vectors, equal_nan=True
+        )
+
+
+def look(connection: psycopg.Connection, pipeline: str, ids: Sequence[str], *, with_queues: bool = False) -> list[Row]:
+    """The rows of these keys (JSON), in order. One whose content cannot be had keeps no other from being read."""
+
+    def attempt(part: Sequence[str]) -> list[Row]:
+        values = {"name": pipeline, "ids": list(part), "with_queues": with_queues}
+        try:
+            found = connection.execute(query("verify_look"), values, binary=True).fetchall()
+        except psycopg.Error as error:
+            if is_weather(error) or isinstance(error, psycopg.errors.LockNotAvailable):
+                raise
+            raise RowFailure("content", str(error)) from error
+        return [_row(key, *row) for key, row in zip(part, found, strict=True)]
+
+    return [Row(key, "unreadable") if isinstance(row, RowFailure) else row for key, row in isolate(ids, attempt)]
+
+
+def _row(
+    key: str,
+    state: str | None,
+    text: str | None,
+    digest: bytes | None,
+    noted: str | None,
+    vectors: list[list[float]] | None,
+    before: str | None,
+    after: str | None,
+    *chunks: list[Any] | None,
+) -> Row:
+    stored = tuple(Stored(*each) for each in zip(*(column or [] for column in chunks), strict=True))
+    return Row(key, state, text, digest, noted, vectors or [], before or "", after or "", stored)

@@ -1,0 +1,164 @@
+"""Are the vectors of a pipeline those of its rows? Reads rows, embeds them again and compares with what is stored.
+
+Reads go in pages. Nothing is locked and no transaction is open while the model runs, so what looks wrong is looked at
+once more: only what is still the same, and that nobody has queued, is wrong.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from pgembedd.database.queries import query
+from pgembedd.database.records import Chunking, Pipeline
+from pgembedd.errors import ConfigurationError, ModelMismatchError
+from pgembedd.loop.pinning import Embedder
+from pgembedd.verify.compare import judge_chunks, judge_vectors
+from pgembedd.verify.report import WRONG, Report, Verdict
+from pgembedd.verify.snapshot import Row, look
+
+PAGE_ROWS = 256
+PAGE_CHUNKED_ROWS = 32  # one row may have a thousand chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to go about it: `sample` rows, or all of them (None); what is the same vector, as 1 - cosine."""
+
+    sample: int | None
+    seed: int
+    requeue: bool
+    tolerance: float
+
+
+def targets(connection: psycopg.Connection, names: Sequence[str]) -> list[Pipeline]:
+    """The pipelines of these names, or all. ConfigurationError for a name that is none, or without the rights."""
+    allowed = connection.execute(query("verify_rights")).fetchone()
+    if allowed is None or not allowed[0]:
+        raise ConfigurationError(
+            f'The role "{connection.info.user}" may not verify: run it as the owner of pgembedd'
+            " and of the table, or as a superuser."
+        )
+    there = {row[1]: _pipeline(*row) for row in connection.execute(query("verify_targets"))}
+    unknown = [name for name in names if name not in there]
+    if not there:
+        raise ConfigurationError("There is no pipeline to verify: pgembedd.create_pipeline() makes one.")
+    if unknown:
+        raise ConfigurationError(f'There is no pipeline "{unknown[0]}"; there are: {", ".join(there)}.')
+    return [there[name] for name in dict.fromkeys(names or there)]
+
+
+def _pipeline(
+    number: int, name: str, model: str, fingerprint: str | None, dimensions: int, chunked: bool, *rules: Any
+) -> Pipeline:
+    return Pipeline(number, name, model, fingerprint, dimensions, Chunking(*rules) if chunked else None)
+
+
+def verify(
+    connection: psycopg.Connection,
+    target: Pipeline,
+    embedder: Embedder,
+    options: Options,
+    progress: Callable[[Report], None] = lambda _: None,
+) -> Report:
+    """Look at rows of the pipeline and say what their vectors are. `progress` is called after every page.
+
+    With `requeue` what is wrong is queued, page by page. ModelMismatchError when the pipeline is another model's,
+    ConfigurationError when it cannot be looked at: something is wrong with all of it, or a right is missing.
+    """
+    _check_model(target, embedder)
+    report = Report(target.name, _check(connection, target), options.seed if options.sample is not None else None)
+    judge = judge_vectors if target.chunking is None else judge_chunks
+    for ids in _pages(connection, target, options):
+        looked = look(connection, target.name, ids)
+        verdicts = judge(looked, target, embedder, options.tolerance)
+        suspects = [row for row, (verdict, _) in zip(looked, verdicts, strict=True) if verdict in (*WRONG, "unknown")]
+        excused = _look_again(connection, target, suspects)
+        for row, (verdict, cosine) in zip(looked, verdicts, strict=True):
+            report.add(excused.get(row.id, verdict), row.id, cosine)
+        wrong = [row.id for row in suspects if row.id not in excused]
+        if options.requeue and wrong:
+            report.requeued += _all(connection, "requeue", target, ids=wrong)[0][0]
+        progress(report)
+    if options.sample is None or report.looked_at < options.sample:
+        report.rows = report.looked_at  # the whole table
+    report.conclude()
+    return report
+
+
+def _check_model(target: Pipeline, embedder: Embedder) -> None:
+    if target.fingerprint not in (None, embedder.fingerprint):
+        raise ModelMismatchError(
+            f'The pipeline "{target.name}" holds vectors of {target.fingerprint}, but {target.model} here is '
+            f"{embedder.fingerprint}: the two cannot be compared. "
+            "Verify with the worker's own precision and model files (--precision, --model-dir)."
+        )
+    if target.dimensions != embedder.dims:
+        raise ModelMismatchError(
+            f'The model {target.model} gives {embedder.dims} dimensions, but the pipeline "{target.name}" writes '
+            f"{target.dimensions}: drop the pipeline and create it with those of its model."
+        )
+
+
+def _check(connection: psycopg.Connection, target: Pipeline) -> int:
+    """About how many rows there are."""
+    try:
+        rows: int = _all(connection, "verify_check", target)[0][1]
+    except psycopg.errors.InvalidParameterValue as refused:
+        said = (refused.diag.message_primary, refused.diag.message_hint)
+        raise ConfigurationError(" ".join(part for part in said if part)) from refused
+    return rows
+
+
+def _all(connection: psycopg.Connection, name: str, target: Pipeline, **values: Any) -> list[tuple[Any, ...]]:
+    return connection.execute(query(name), {"name": target.name, **values}).fetchall()
+
+
+def _pages(connection: psycopg.Connection, target: Pipeline, options: Options) -> Iterator[list[str]]:
+    """Keys as JSON, a page at a time: of rows, and then of chunks whose row is gone."""
+    pages = _every_page if options.sample is None else _sampled_pages
+    yield from pages(connection, target, options, orphans=False)
+    if target.chunking is not None:
+        yield from pages(connection, target, options, orphans=True)
+
+
+def _page_rows(target: Pipeline) -> int:
+    return PAGE_ROWS if target.chunking is None else PAGE_CHUNKED_ROWS
+
+
+def _sampled_pages(
+    connection: psycopg.Connection, target: Pipeline, options: Options, *, orphans: bool
+) -> Iterator[list[str]]:
+    values = {"sample": options.sample, "seed": options.seed, "orphans": orphans}
+    keys = [row[0] for row in _all(connection, "verify_sample", target, **values)]
+    size = _page_rows(target)
+    yield from (keys[i : i + size] for i in range(0, len(keys), size))
+
+
+def _every_page(
+    connection: psycopg.Connection, target: Pipeline, _options: Options, *, orphans: bool
+) -> Iterator[list[str]]:
+    values: dict[str, Any] = {"after": None, "at_most": _page_rows(target), "orphans": orphans}
+    while page := list(dict.fromkeys(row[0] for row in _all(connection, "verify_next", target, **values))):
+        yield page
+        values["after"] = page[-1]
+
+
+def _look_again(connection: psycopg.Connection, target: Pipeline, suspects: Sequence[Row]) -> dict[str, Verdict]:
+    """Of rows that look wrong, those that are not to be called so: changed meanwhile, queued, or given up."""
+    if not suspects:
+        return {}
+    again = look(connection, target.name, [row.id for row in suspects], with_queues=True)
+    unreadable = [row.id for row in again if row.state == "unreadable"]
+    noted = dict(
+        zip(unreadable, (row[0] for row in _all(connection, "verify_noted", target, ids=unreadable)), strict=True)
+    )
+    excused: dict[str, Verdict] = {}
+    for first, second in zip(suspects, again, strict=True):
+        known = noted.get(first.id, second.noted)
+        if known == "dead":
+            excused[first.id] = "dead"
+        elif known == "queued" or not first.same(second):
+            excused[first.id] = "in_flight"
+    return excused

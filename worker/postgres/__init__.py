@@ -1,5 +1,0 @@
-"""The embedded Postgres: a whole server in a directory, for trying out, for tests, for one small machine."""
-
-from worker.postgres.server import EmbeddedPostgres, default_data_dir
-
-__all__ = ["EmbeddedPostgres", "default_data_dir"]
