@@ -19,7 +19,8 @@ from rich.table import Table
 
 from bench.texts import MANUALS, PACKAGES, manual_sections, package_texts
 from pgembedd.cli.demo_documents import standard_library
-from pgembedd.model.files.sources import obtain, open_supply
+from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.sources import obtain
 from pgembedd.model.specs import TOKENIZER, resolve
 from pgembedd.model.tokenizer import Tokenizer
 

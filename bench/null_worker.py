@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pgembedd import cli
 from pgembedd.loop import model_loader
-from pgembedd.loop.pinning import Embedder
+from pgembedd.model.embedder import Embedder
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 from pgembedd.text.chunker import Chunk

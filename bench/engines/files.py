@@ -14,7 +14,8 @@ from bench.engines.process import OFFLINE, MissingEngineError, interpreter
 from bench.random_bert import write_random_checkpoint
 from bench.stock_graph import write_stock_graph
 from pgembedd.model.files.cache import cache_root, sha256_of
-from pgembedd.model.files.sources import obtain, open_supply
+from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.sources import obtain
 from pgembedd.model.specs import CHECKPOINT, CONFIG, TOKENIZER, resolve
 
 GTE_SHAPE = "gte-shape"

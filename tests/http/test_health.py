@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pgembedd.loop.pinning import Embedder
 from pgembedd.model import Session
+from pgembedd.model.embedder import Embedder
 from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.http import serving

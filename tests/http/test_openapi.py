@@ -16,8 +16,9 @@ from schemathesis.schemas import BaseSchema
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.http.app import build_app
 from pgembedd.http.context import Service
-from pgembedd.loop.pinning import Embedder, Models
+from pgembedd.loop.pinning import Models
 from pgembedd.model import Session
+from pgembedd.model.embedder import Embedder
 from pgembedd.settings import HttpSettings
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only

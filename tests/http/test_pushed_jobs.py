@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
-from pgembedd.loop.pinning import Embedder
 from pgembedd.model import Session
+from pgembedd.model.embedder import Embedder
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing, stale, waiting
 from tests.support.embedders import Gate, Wrapped, only

@@ -10,8 +10,8 @@ import pytest
 from pgmq.install import get_embedded_install_sql
 
 from pgembedd.database.migrate import downgrade, migrate
-from pgembedd.loop.pinning import Embedder
 from pgembedd.model import Session
+from pgembedd.model.embedder import Embedder
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet
 from tests.support.embedders import Wrapped

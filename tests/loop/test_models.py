@@ -12,9 +12,10 @@ from structlog.typing import EventDict
 
 from pgembedd.errors import ConfigurationError, ModelError, ModelMismatchError, ModelUnavailableError
 from pgembedd.loop.model_loader import loader
-from pgembedd.loop.pinning import Embedder, Models
+from pgembedd.loop.pinning import Models
 from pgembedd.loop.worker import Worker
 from pgembedd.model import Session
+from pgembedd.model.embedder import Embedder
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, stale, waiting
 from tests.support.embedders import MODEL, Wrapped, only

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pgembedd.model import Session
-from pgembedd.model.files.sources import obtain, open_supply
+from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.sources import obtain
 from pgembedd.model.specs import ALL_MINILM_L6_V2, CHECKPOINT
 from tests.support.reference_bert import ReferenceBert
 from tests.support.tiny_models import write_tiny_model

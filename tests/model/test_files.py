@@ -14,7 +14,8 @@ import pytest
 from pgembedd.errors import ConfigurationError, ModelError, ModelUnavailableError
 from pgembedd.model import Session, describe_models, pull
 from pgembedd.model.files.cache import cache_root
-from pgembedd.model.files.sources import obtain, open_supply
+from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.sources import obtain
 from pgembedd.model.graph_cache import graph_folder
 from pgembedd.model.specs import CHECKPOINT, REGISTRY, TOKENIZER, FolderSource, ModelSpec
 from tests.support.tiny_models import TINY_FILES, pinned_spec, write_tiny_model, write_wheel

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pgembedd.model import Session
-from pgembedd.model.files.sources import open_supply
+from pgembedd.model.files.select_source import open_supply
 from pgembedd.model.specs import GTE_SMALL, HubSource
 from tests.support.hub_standin import HubStandIn, hub_stand_in
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pgembedd.errors import ModelUnavailableError
-from pgembedd.loop.pinning import Embedder
 from pgembedd.model import Embeddings, Pending, Session, Text
+from pgembedd.model.embedder import Embedder
 from pgembedd.text.chunker import Chunk
 
 MODEL = "all-MiniLM-L6-v2"

@@ -13,8 +13,9 @@ import httpx
 from pgembedd.http.app import build_app
 from pgembedd.http.context import Service
 from pgembedd.http.server import HttpServer
-from pgembedd.loop.pinning import Embedder, Models
+from pgembedd.loop.pinning import Models
 from pgembedd.loop.worker import Worker
+from pgembedd.model.embedder import Embedder
 from pgembedd.settings import HttpSettings
 from pgembedd.telemetry.observer import SILENT, Observer
 from tests.support.worker import brisk

@@ -15,8 +15,8 @@ from functools import partial
 
 from pgembedd import cli
 from pgembedd.loop import model_loader
-from pgembedd.loop.pinning import Embedder
 from pgembedd.model import Session
+from pgembedd.model.embedder import Embedder
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 from tests.support.embedders import Hook, Wrapped

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pgembedd.loop.pinning import Embedder, Models
+from pgembedd.loop.pinning import Models
 from pgembedd.loop.worker import Worker
+from pgembedd.model.embedder import Embedder
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 from tests.support.databases import Database

@@ -6,7 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
-from pgembedd.loop.pinning import Embedder, Models
+from pgembedd.loop.pinning import Models
+from pgembedd.model.embedder import Embedder
 from tests.support.waiting import PATIENCE_S
 
 

@@ -2,7 +2,10 @@
 
 import os
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
+
+from pgembedd.errors import ConfigurationError
 
 
 def setting(default: Any, variable: str, help_text: str, *, secret: bool = False) -> Any:
@@ -198,9 +201,19 @@ def conninfo_from_environment() -> str | None:
     if url := os.environ.get("DATABASE_URL"):
         return url
     if path := os.environ.get("DATABASE_URL_FILE"):
-        from pgembedd.settings_files import read_secret
-
         return read_secret(path, "DATABASE_URL_FILE")
     if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
         return ""
     return None
+
+
+def read_secret(path: str, named_by: str) -> str:
+    """The stripped content of the file; ConfigurationError naming the setting when it cannot be read or is empty."""
+    try:
+        secret = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigurationError(f"The file {path} named by {named_by} cannot be read: {reason}.") from error
+    if not secret:
+        raise ConfigurationError(f"The file {path} named by {named_by} is empty.")
+    return secret

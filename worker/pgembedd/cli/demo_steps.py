@@ -19,8 +19,8 @@ from pgembedd.database.connect import connect
 from pgembedd.database.migrate import migrate
 from pgembedd.errors import PgembeddError
 from pgembedd.loop.model_loader import loader
-from pgembedd.loop.pinning import Embedder
 from pgembedd.model import default_model
+from pgembedd.model.embedder import Embedder
 from pgembedd.search.semantic import search, target
 from pgembedd.settings import Settings
 

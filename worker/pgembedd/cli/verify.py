@@ -16,7 +16,7 @@ from pgembedd.verify.report import WRONG, Report
 from pgembedd.verify.verifier import Options, targets, verify
 
 if TYPE_CHECKING:
-    from pgembedd.loop.pinning import Embedder
+    from pgembedd.model.embedder import Embedder
     from pgembedd.settings import Settings
 
 SAMPLE = 300

@@ -20,8 +20,7 @@ from pgembedd.errors import ConfigurationError
 from pgembedd.http.dashboard.sessions import Sessions
 from pgembedd.http.errors import Refusal
 from pgembedd.log import get_logger
-from pgembedd.settings import HttpSettings
-from pgembedd.settings_files import read_secret
+from pgembedd.settings import HttpSettings, read_secret
 
 Scope = Literal["embed", "jobs", "admin"]
 SCOPES: frozenset[str] = frozenset(get_args(Scope))

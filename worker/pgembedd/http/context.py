@@ -13,9 +13,10 @@ from pgembedd.http.auth import Guard, tokens_of
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
 from pgembedd.http.request_batcher import Desk
-from pgembedd.loop.pinning import Embedder, Models
+from pgembedd.loop.pinning import Models
 from pgembedd.loop.push import Pushes
 from pgembedd.loop.shutdown import soon_over
+from pgembedd.model.embedder import Embedder
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
@@ -56,7 +57,10 @@ class Service:
         self.unpooled = ThreadPoolExecutor(UNPOOLED_AT_ONCE, "unpooled")  # what the desk does not do
         self.stopping = threading.Event()
         self.finished = True  # False when something still hangs in the model after close()
-        self.pushes = None if conninfo is None else Pushes(conninfo, self)
+        self.pushes: Pushes | None = None
+        if conninfo is not None:
+            here = worker is not None
+            self.pushes = Pushes(conninfo, settings, http, models, self.stopping, loop_here=here, observer=observer)
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = NEVER
 

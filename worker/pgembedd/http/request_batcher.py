@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembedd.errors import ConfigurationError, OverloadedError
-from pgembedd.loop.pinning import Embedded, Embedder, Models
+from pgembedd.loop.pinning import Models
 from pgembedd.model.cpu import usable_cores
+from pgembedd.model.embedder import Embedded, Embedder
 from pgembedd.model.futures import Kind, Text
 
 MAX_BATCH_TOKENS = 8_192

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import replace
 
 from pgembedd.database.records import Content, Job, Piece
-from pgembedd.loop.pinning import Embedder
+from pgembedd.model.embedder import Embedder
 from pgembedd.text.chunker import Chunk
 
 

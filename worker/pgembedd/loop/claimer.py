@@ -14,8 +14,9 @@ from pgembedd.loop.claim_size import Pace
 from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight, Key
 from pgembedd.loop.job_outcomes import fail_job, release_jobs
-from pgembedd.loop.pinning import Models, Pending, start
+from pgembedd.loop.pinning import Models
 from pgembedd.loop.queue_order import lane_order
+from pgembedd.model.embedder import Pending, start
 from pgembedd.settings import Settings
 
 LANES_EVERY_S = 5.0

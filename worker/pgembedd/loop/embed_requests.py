@@ -17,7 +17,8 @@ from pgembedd.database.vector_codec import Vectors
 from pgembedd.errors import DatabaseUnavailableError, ModelError, ModelMismatchError
 from pgembedd.log import get_logger
 from pgembedd.loop.gateway import Gateway
-from pgembedd.loop.pinning import Embedder, Failed, Models, Pending
+from pgembedd.loop.pinning import Models
+from pgembedd.model.embedder import Embedder, Failed, Pending
 
 # Few at a time: a question that comes meanwhile waits for all of them. What is left is taken at once afterwards.
 AT_MOST = 8

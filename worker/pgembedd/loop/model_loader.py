@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.log import get_logger
-from pgembedd.loop.pinning import Embedder
+from pgembedd.model.embedder import Embedder
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer, Ran
 

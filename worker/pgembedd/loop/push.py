@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Queue
-from typing import TYPE_CHECKING
 
 import psycopg
 
@@ -17,13 +16,12 @@ from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.job_outcomes import release_jobs
 from pgembedd.loop.lease_heartbeat import keep_claims
+from pgembedd.loop.pinning import Models
 from pgembedd.loop.pushed_jobs import LOST, UNFINISHED, Claimed, Ledger, Outcome, Posted, PushGateway
 from pgembedd.loop.slots import Room
 from pgembedd.loop.storer import Deliverer
-from pgembedd.telemetry.observer import Several
-
-if TYPE_CHECKING:
-    from pgembedd.http.context import Service
+from pgembedd.settings import HttpSettings, Settings
+from pgembedd.telemetry.observer import SILENT, Observer, Several
 
 PIECE = 16  # jobs between two looks at the clock
 KEPT = 4  # connections that nobody uses
@@ -131,15 +129,25 @@ class Run:
 class Pushes:
     """Everything that is posted to one service goes through here."""
 
-    def __init__(self, conninfo: str, service: "Service") -> None:
-        """Nothing is connected before something is posted."""
-        self._conninfo, self._settings, self._stopping = conninfo, service.settings, service.stopping
-        self._timeout_s = service.http.http_push_timeout_s
-        self.models, self.observer, self.loop_here = service.models, service.observer, service.worker is not None
-        self.lease_s = service.settings.lease_s
+    def __init__(
+        self,
+        conninfo: str,
+        settings: Settings,
+        http: HttpSettings,
+        models: Models,
+        stopping: threading.Event,
+        *,
+        loop_here: bool,
+        observer: Observer = SILENT,
+    ) -> None:
+        """Nothing is connected before something is posted. `loop_here`: a loop runs in this process, too."""
+        self._conninfo, self._settings, self._stopping = conninfo, settings, stopping
+        self._timeout_s = http.http_push_timeout_s
+        self.models, self.observer, self.loop_here = models, observer, loop_here
+        self.lease_s = settings.lease_s
         self.in_flight = InFlight()
-        self.room = Room(service.http.http_push_at_once)
-        self._line = threading.Semaphore(service.http.http_push_at_once + LINE)
+        self.room = Room(http.http_push_at_once)
+        self._line = threading.Semaphore(http.http_push_at_once + LINE)
         self._lock = threading.Lock()
         self._idle: list[PushGateway] = []
         self._finished = threading.Event()

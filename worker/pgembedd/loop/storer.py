@@ -14,7 +14,8 @@ from pgembedd.loop.claimer import Work
 from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.job_outcomes import fail_job, release_jobs
-from pgembedd.loop.pinning import Models, start
+from pgembedd.loop.pinning import Models
+from pgembedd.model.embedder import start
 
 REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the vector from being written.")
 

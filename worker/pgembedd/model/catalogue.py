@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from pgembedd.errors import ModelUnavailableError
 from pgembedd.model.files.cache import cache_root
-from pgembedd.model.files.sources import Notify, obtain, open_supply, silent
+from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.sources import Notify, obtain, silent
 from pgembedd.model.graph_cache import built_graph
 from pgembedd.model.specs import REGISTRY, ModelSpec, resolve
 

@@ -16,7 +16,8 @@ from pgembedd.model.batching import plan_portions, plan_runs
 from pgembedd.model.chunk_fitting import Fitting
 from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.local_model import describe
-from pgembedd.model.files.sources import Notify, Supply, obtain, open_supply, silent
+from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.sources import Notify, Supply, obtain, silent
 from pgembedd.model.futures import Embeddings, Kind, Pending, Run, Text
 from pgembedd.model.graph_cache import built_graph
 from pgembedd.model.onnx.runtime import Encoder, OwnGraph, ReadyMadeGraph, as_ids

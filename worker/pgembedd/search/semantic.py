@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError, ModelMismatchError
-from pgembedd.loop.pinning import Embedder
+from pgembedd.model.embedder import Embedder
 
 OPERATORS = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
 SNIPPET_CHARACTERS = 300

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pgembedd.database.records import Content, Job, Piece, Pipeline
 from pgembedd.errors import RowFailure
 from pgembedd.loop.chunk_rows import cut
-from pgembedd.loop.pinning import Embedder
+from pgembedd.model.embedder import Embedder
 from pgembedd.verify.report import Verdict
 from pgembedd.verify.similarity import Agreement, compare
 from pgembedd.verify.snapshot import Row, Stored

@@ -13,7 +13,7 @@ import psycopg
 from pgembedd.database.queries import query
 from pgembedd.database.records import Chunking, Pipeline
 from pgembedd.errors import ConfigurationError, ModelMismatchError
-from pgembedd.loop.pinning import Embedder
+from pgembedd.model.embedder import Embedder
 from pgembedd.verify.compare import judge_chunks, judge_vectors
 from pgembedd.verify.report import WRONG, Report, Verdict
 from pgembedd.verify.snapshot import Row, look

@@ -16,7 +16,7 @@ from pgembedd.http.context import Service
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.middleware.request_metrics import GONE
 from pgembedd.http.strict_model import NoOthers
-from pgembedd.loop.pinning import Embedded, Embedder
+from pgembedd.model.embedder import Embedded, Embedder
 from pgembedd.model.futures import Text
 
 BYTES_PER_TOKEN = 4

@@ -22,7 +22,7 @@ from pgembedd.errors import UnknownTokenError
 from pgembedd.http.context import Service
 from pgembedd.http.errors import Refusal
 from pgembedd.http.routes.embed import BYTES_PER_TOKEN, Texts, model_for, vectors_of
-from pgembedd.loop.pinning import Embedded, Embedder
+from pgembedd.model.embedder import Embedded, Embedder
 from pgembedd.model.futures import Text
 
 ESTIMATE_CHARS = 65_536  # the tokens of longer texts are not all counted

