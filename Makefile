@@ -49,10 +49,11 @@ test: $(STAMP) ## Run the default tests on private Postgres servers, on all core
 test-slow: $(STAMP) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
 
-lint: $(STAMP) ## ruff and mypy --strict
+lint: $(STAMP) ## ruff, mypy --strict, and the arrows between the rooms
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
 
 format: $(STAMP) ## Let ruff format and fix what it can
 	@$(BIN)/ruff check --fix .

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from fastapi import Request
 
+from pgembedd.http.embedding import vectors_of
 from pgembedd.http.errors import Refusal
 from pgembedd.http.request_batcher import Desk
-from pgembedd.http.routes.embed import vectors_of
 from pgembedd.loop.pinning import Models
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings

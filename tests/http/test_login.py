@@ -9,7 +9,7 @@ import pytest
 from fastapi import Request, Response
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.http.dashboard.sessions import FAILURES, MOST_SESSIONS, PER_S, Sessions, Throttle
+from pgembedd.http.sessions import FAILURES, MOST_SESSIONS, PER_S, Sessions, Throttle
 from pgembedd.model import Session
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only

@@ -17,8 +17,8 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.dashboard.sessions import Sessions
 from pgembedd.http.errors import Refusal
+from pgembedd.http.sessions import Sessions
 from pgembedd.log import get_logger
 from pgembedd.settings import HttpSettings, read_secret
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from alembic.util import CommandError
+
 from pgembedd.errors import ConfigurationError
 
 # Every parameter but `name` and `source`, by its SQL type.

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from alembic.autogenerate.api import AutogenContext
 from pgvector.sqlalchemy import HALFVEC, VECTOR  # importing them teaches SQLAlchemy to reflect them, too
 from sqlalchemy import Column, Index, Table
 from sqlalchemy.types import NullType
-
-from alembic.autogenerate.api import AutogenContext
 
 OUR_SCHEMAS = frozenset({"pgembedd", "pgembedd_code", "pgmq"})
 INFO = "pgembedd"  # info={"pgembedd": True} on a model says that its table is made by a pipeline

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import DDL, text
-from sqlalchemy.exc import DBAPIError
-
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
+from sqlalchemy import DDL, text
+from sqlalchemy.exc import DBAPIError
+
 from pgembedd.contrib.alembic.arguments import CREATE_OPTIONS, DROP_OPTIONS, OperationError, call, checked, literal
 
 _CREATE, _DROP = "create_embedding_pipeline", "drop_embedding_pipeline"

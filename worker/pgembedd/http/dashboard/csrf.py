@@ -4,8 +4,8 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
-from pgembedd.http.dashboard.sessions import Sessions
 from pgembedd.http.errors import Refusal
+from pgembedd.http.sessions import Sessions
 
 MOST_FIELDS = 20
 _STALE = "This form is not from a page that was opened here, or is too old: go back, load the page again, and repeat."

@@ -13,8 +13,8 @@ from pgembedd.http.context import Service
 from pgembedd.http.dashboard import queries, search_hits
 from pgembedd.http.dashboard.csrf import check_form, fields_of
 from pgembedd.http.dashboard.render import LoginNeeded, PageRoute, Renderer, asset
-from pgembedd.http.dashboard.sessions import Throttle
 from pgembedd.http.errors import Refusal, refusal_of
+from pgembedd.http.sessions import Throttle
 from pgembedd.search.semantic import Target
 
 PIPELINES = 40  # on a page

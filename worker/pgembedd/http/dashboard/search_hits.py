@@ -9,8 +9,8 @@ import psycopg
 from pgembedd.database.queries import query
 from pgembedd.http.context import Service
 from pgembedd.http.dashboard.queries import looking
+from pgembedd.http.embedding import check_inputs
 from pgembedd.http.errors import Refusal
-from pgembedd.http.routes.embed import check_inputs
 from pgembedd.search.semantic import Hit, Target, check_model, nearest, targets
 
 

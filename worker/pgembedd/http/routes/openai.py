@@ -20,8 +20,9 @@ from typing_extensions import TypeAliasType
 
 from pgembedd.errors import UnknownTokenError
 from pgembedd.http.context import Service
+from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
-from pgembedd.http.routes.embed import BYTES_PER_TOKEN, Texts, model_for, vectors_of
+from pgembedd.http.routes.embed import Texts
 from pgembedd.model.embedder import Embedded, Embedder
 from pgembedd.model.futures import Text
 

@@ -1,0 +1,1 @@
+"""The page at `/`: queries, rendering, forms and log-in. No script."""

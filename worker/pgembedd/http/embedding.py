@@ -1,0 +1,100 @@
+"""Embeds the texts of a request: the model asked for, limits on the input, and the wait for the vectors."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, Literal, TypeVar
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+
+from pgembedd.http.context import Service
+from pgembedd.http.errors import Refusal
+from pgembedd.http.middleware.request_metrics import GONE
+from pgembedd.model.embedder import Embedded, Embedder
+from pgembedd.model.futures import Text
+
+BYTES_PER_TOKEN = 4
+PATIENT_S = 0.1
+Kind = Literal["query", "document"]
+Found = TypeVar("Found")
+
+
+async def model_for(service: Service, model: str | None, pipeline: str | None) -> Embedder:
+    """The model a request means; loading it, or asking the database for the pipeline, waits in a thread."""
+    if pipeline is None:
+        found = service.at_hand(model)
+        return found if found is not None else await run_in_threadpool(service.model, model)
+    if model is not None:
+        raise Refusal(422, "Name a model or a pipeline, not both.", "wrong_shape", param="pipeline")
+    return await run_in_threadpool(service.model_of, pipeline)
+
+
+def check_inputs(service: Service, embedder: Embedder, texts: list[str]) -> None:
+    """Refusal for texts that are too many or too much, or nothing."""
+    http = service.http
+    if not texts or any(not text.strip() for text in texts):
+        raise Refusal(
+            422, "The input is empty: send at least one text, none of them blank.", "empty_input", param="input"
+        )
+    if len(texts) > http.http_max_inputs:
+        raise Refusal(
+            413, f"{len(texts)} texts are more than {http.http_max_inputs} (PGEMBEDD_HTTP_MAX_INPUTS).", param="input"
+        )
+    tokens = estimated_tokens(embedder, texts)
+    if tokens > http.http_max_tokens:
+        raise Refusal(
+            413,
+            f"The texts have about {tokens} tokens, more than {http.http_max_tokens} (PGEMBEDD_HTTP_MAX_TOKENS): "
+            "send fewer at a time.",
+            param="input",
+        )
+
+
+def too_long(number: int, tokens: int, embedder: Embedder) -> str:
+    """The sentence for a text that the model does not read whole."""
+    return (
+        f"Text {number} has {tokens} tokens, but {embedder.name} reads {embedder.max_tokens}: "
+        "shorten it, cut it into chunks, or send truncate: true."
+    )
+
+
+async def vectors_of(
+    service: Service, embedder: Embedder, texts: Sequence[Text], kind: Kind, request: Request
+) -> Embedded:
+    """The texts through the desk. Refusal 504 when that takes too long; what nobody waits for is dropped."""
+    return await awaited(service, service.desk.ask(embedder, texts, kind=kind), request)
+
+
+async def awaited(service: Service, asked: Future[Found], request: Request) -> Found:
+    timeout_s = service.http.http_timeout_s
+    vectors = asyncio.wrap_future(asked)
+    try:
+        # Nearly always the vectors are there before it is worth the while to look after the client.
+        await asyncio.wait([vectors], timeout=min(PATIENT_S, timeout_s))
+        if not vectors.done():
+            await _while_connected(vectors, request, timeout_s - PATIENT_S)
+        if vectors.done():
+            return vectors.result()
+    finally:
+        vectors.cancel()
+    raise Refusal(504, f"The vectors were not there after {timeout_s:g} seconds: send fewer texts.")
+
+
+async def _while_connected(vectors: asyncio.Future[Found], request: Request, timeout_s: float) -> None:
+    """Wait for the vectors, but no longer than that, nor than the client does."""
+    # The body is read, so nothing but a disconnect can come.
+    left: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
+    waited_for: list[asyncio.Future[Any]] = [vectors, left]
+    try:
+        await asyncio.wait(waited_for, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED)
+        if left.done() and not vectors.done():
+            raise Refusal(GONE, "The client left before its vectors were there.", "client_left")
+    finally:
+        left.cancel()
+
+
+def estimated_tokens(embedder: Embedder, texts: list[str]) -> int:
+    """About so many that the model reads."""
+    bytes_of = (len(text.encode("utf-8", "replace")) for text in texts)
+    return sum(min(length // BYTES_PER_TOKEN + 1, embedder.max_tokens) for length in bytes_of)

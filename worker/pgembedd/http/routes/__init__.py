@@ -1,0 +1,1 @@
+"""One module for each capability of the HTTP service."""

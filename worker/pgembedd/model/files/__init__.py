@@ -1,0 +1,1 @@
+"""A model's files: where they come from, their pinned digests, the cache on disk."""

@@ -1,0 +1,1 @@
+"""A checkpoint as an ONNX graph, in single precision or on 8-bit integers, and onnxruntime sessions."""

@@ -1,0 +1,1 @@
+"""Pure functions of text: chunks, Unicode, quantities in words."""

@@ -1,0 +1,1 @@
+"""Checks whether the stored vectors are those of their rows."""
