@@ -20,7 +20,7 @@ from psycopg.pq import Format
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import private_server
 from pgembedd.database.connect import connect
-from pgembedd.database.vector_codec import Vectors, speak_vectors
+from pgembedd.database.vector_codec import Vectors, register_vectors
 from pgembedd.loop.claim_size import MOST
 
 ROWS, DIMS = 10_240, 384
@@ -126,7 +126,7 @@ def rate(connection: psycopg.Connection, way: Way, batches: Sequence[Rows]) -> f
 def prepare(connection: psycopg.Connection) -> None:
     """A table of ROWS rows, and types that psycopg knows."""
     register_vector(connection)
-    speak_vectors(connection, *type_oids(connection, "vector"))
+    register_vectors(connection, *type_oids(connection, "vector"))
     connection.adapters.register_dumper(Raw, RawDumper)
     connection.execute("create table t (id int primary key, body text, e halfvec(384))")
     connection.execute("insert into t select g, repeat('words ', 40) from generate_series(1, %s) g", (ROWS,))

@@ -1,4 +1,4 @@
-"""The page in a real browser: what a person sees and does, on a desk and on a phone."""
+"""The page in a real browser: what a person sees and does, on a batcher and on a phone."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from pgembedd.http.connection_pool import Database as Connections
-from pgembedd.http.context import PIPELINES_EVERY_S, Service
+from pgembedd.http.context import PIPELINES_EVERY_S, ServiceContext
 from pgembedd.http.errors import Refusal
 from pgembedd.http.server import ACCEPTS, HttpServer
 from pgembedd.loop.pinning import Models
@@ -61,13 +61,13 @@ def test_connections_that_come_together_are_taken_together() -> None:
 
 
 def test_vectors_do_not_wait_for_a_look_at_the_pipelines(database: Database, model: Session) -> None:
-    service = Service(brisk(), HttpSettings(http_models=model.name), Models(only(model)), database.conninfo)
+    service = ServiceContext(brisk(), HttpSettings(http_models=model.name), Models(only(model)), database.conninfo)
     loaded = service.model(None)
     with psycopg.connect(database.conninfo) as other:
         other.execute("lock table pgembedd.pipeline in access exclusive mode")
         service._pipelines_until -= PIPELINES_EVERY_S + 1  # time for another look
-        assert service.at_hand(None) is loaded
-        assert service.at_hand(model.name) is loaded
+        assert service.get_if_loaded(None) is loaded
+        assert service.get_if_loaded(model.name) is loaded
     service.close()
 
 

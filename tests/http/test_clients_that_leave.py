@@ -12,7 +12,7 @@ from fastapi import Request
 
 from pgembedd.http.embedding import vectors_of
 from pgembedd.http.errors import Refusal
-from pgembedd.http.request_batcher import Desk
+from pgembedd.http.request_batcher import RequestBatcher
 from pgembedd.loop.pinning import Models
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
@@ -43,16 +43,16 @@ def test_texts_that_nobody_waits_for_are_not_embedded(
         gate(texts)
 
     wrapped = Wrapped(model, on_start=hook)
-    desk = Desk(Models(only(wrapped)), runners=1)
-    service: Any = SimpleNamespace(desk=desk, http=HttpSettings(http_timeout_s=timeout_s))
-    first = desk.ask(wrapped, ["first"])
+    batcher = RequestBatcher(Models(only(wrapped)), runners=1)
+    service: Any = SimpleNamespace(batcher=batcher, http=HttpSettings(http_timeout_s=timeout_s))
+    first = batcher.ask(wrapped, ["first"])
     assert gate.reached.wait(60)
     with pytest.raises(Refusal) as refused:
         asyncio.run(vectors_of(service, wrapped, ["left"], "query", Request({"type": "http"}, receive)))
-    last = desk.ask(wrapped, ["last"])
+    last = batcher.ask(wrapped, ["last"])
     gate.open()
     first.result(60)
     last.result(60)
-    desk.close()
+    batcher.close()
     assert refused.value.status == status
     assert seen == ["first", "last"]

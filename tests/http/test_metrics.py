@@ -14,8 +14,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.loop.model_loader import loader
 from pgembedd.model import Session
-from pgembedd.telemetry.observer import Several
-from pgembedd.telemetry.prometheus import Instruments
+from pgembedd.telemetry.observer import ObserverGroup
+from pgembedd.telemetry.prometheus import PrometheusMetrics
 from tests.support.databases import Database, fresh_database
 from tests.support.documents import make_documents, waiting
 from tests.support.embedders import MODEL, only
@@ -43,7 +43,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 @pytest.fixture(scope="module")
 def worked(server: EmbeddedPostgres, template: Database) -> Iterator[httpx.Client]:
     """A service beside a worker that has met rows of every kind, and one more row that nobody has come to yet."""
-    observer = Several([Instruments()])
+    observer = ObserverGroup([PrometheusMetrics()])
     with fresh_database(server, template.name) as database, database.connect() as connection:
         make_documents(connection, max_attempts=2)
         connection.execute(DOCUMENTS)
@@ -201,7 +201,7 @@ def test_the_page_has_every_metric_with_its_labels_and_no_other(worked: httpx.Cl
 
 
 def test_a_scrape_answers_without_the_database(model: Session) -> None:
-    with serving(only(model), "postgresql://nobody@127.0.0.1:1/nowhere", observer=Instruments()) as client:
+    with serving(only(model), "postgresql://nobody@127.0.0.1:1/nowhere", observer=PrometheusMetrics()) as client:
         client.get("/livez")
         samples = read(client)
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.auth import Guard, is_loopback, tokens_of
+from pgembedd.http.auth import Authenticator, is_loopback, tokens_of
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.embedders import only
@@ -109,14 +109,14 @@ def test_its_own_page_is_no_stranger(unguarded: httpx.Client) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
 def test_an_address_that_others_reach_needs_a_token(host: str) -> None:
     with pytest.raises(ConfigurationError, match="needs a token"):
-        Guard([], host)
-    Guard(tokens_of(HttpSettings(http_token=TOKEN)), host)
+        Authenticator([], host)
+    Authenticator(tokens_of(HttpSettings(http_token=TOKEN)), host)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
 def test_loopback_needs_none(host: str) -> None:
     assert is_loopback(host)
-    assert Guard([], host).open
+    assert Authenticator([], host).open
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgembedd.loop.claimer import Fetcher, Work
+from pgembedd.loop.claimer import Claimer, Work
 from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.pinning import Models
-from pgembedd.loop.storer import Deliverer
+from pgembedd.loop.storer import Storer
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, stale
@@ -111,8 +111,8 @@ def test_the_statements_of_a_claim_are_a_constant(
     make_documents(connection)
     gateway = Gateway(database.conninfo, threading.Event(), "test")
     in_flight, deliveries, models = InFlight(), Queue[Work | None](), Models(only(Wrapped(model)))
-    fetcher = Fetcher(brisk(claim_size=1000), gateway, models, in_flight, deliveries, lambda: False)
-    deliverer = Deliverer(gateway, models, in_flight, deliveries)
+    fetcher = Claimer(brisk(claim_size=1000), gateway, models, in_flight, deliveries, lambda: False)
+    deliverer = Storer(gateway, models, in_flight, deliveries)
     insert(connection, [0])
     counts: list[int] = []
     for size in (1, 1, 300):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.loop.pinning import Models
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
@@ -26,7 +26,7 @@ def test_a_queue_that_is_pulled_and_pushed(database: Database, connection: psyco
     chance = random.Random(5)
     make_documents(connection)
     load = only(Wrapped(model))
-    service = Service(brisk(), HttpSettings(), Models(load), database.conninfo)
+    service = ServiceContext(brisk(), HttpSettings(), Models(load), database.conninfo)
     pushes = service.pushes
     assert pushes is not None
 

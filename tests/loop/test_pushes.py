@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.loop import push
 from pgembedd.loop.pinning import Models
 from pgembedd.loop.pushed_jobs import Outcome
@@ -31,7 +31,7 @@ READ = (
 class Pusher:
     """A service without its endpoints, to which jobs are posted from threads."""
 
-    def __init__(self, connection: psycopg.Connection, service: Service, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, connection: psycopg.Connection, service: ServiceContext, pool: ThreadPoolExecutor) -> None:
         self.service, self._connection, self._pool = service, connection, pool
 
     def post(self, jobs: str | None = None) -> Future[list[Outcome]]:
@@ -52,7 +52,7 @@ def pushing(
     database: Database, connection: psycopg.Connection, embedder: Wrapped, *, lease_s: int = 30, **http: Any
 ) -> Iterator[Pusher]:
     """A pusher; everything is answered at the end."""
-    service = Service(brisk(lease_s=lease_s), HttpSettings(**http), Models(only(embedder)), database.conninfo)
+    service = ServiceContext(brisk(lease_s=lease_s), HttpSettings(**http), Models(only(embedder)), database.conninfo)
     with ThreadPoolExecutor(8) as pool:
         try:
             yield Pusher(connection, service, pool)

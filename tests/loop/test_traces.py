@@ -15,8 +15,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from pgembedd.errors import ModelError
 from pgembedd.model import Session
-from pgembedd.telemetry.observer import Several
-from pgembedd.telemetry.spans import Traces
+from pgembedd.telemetry.observer import ObserverGroup
+from pgembedd.telemetry.spans import SpanRecorder
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, waiting
 from tests.support.embedders import MODEL, Wrapped, only
@@ -34,7 +34,7 @@ class Tracing:
         self.exporter = InMemorySpanExporter()
         self.provider = TracerProvider()
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.traces = Traces(self.provider)
+        self.traces = SpanRecorder(self.provider)
         self.writer = self.provider.get_tracer("application")
 
     def spans(self) -> list[ReadableSpan]:
@@ -69,7 +69,7 @@ def test_a_row_is_one_trace_from_its_insert_to_its_vector(
     make_documents(connection)
     parent = write(connection, tracing, "insert into documents values (1, 'a secret text')")
     insert(connection, [2, 3])  # nobody traces these
-    with worker_thread(database, only(Wrapped(model)), observer=Several([tracing.traces])):
+    with worker_thread(database, only(Wrapped(model)), observer=ObserverGroup([tracing.traces])):
         await_quiet(connection)
         eventually(lambda: len(tracing.spans()) == 1 + len(STAGES), timeout_s=PATIENCE_S)
 

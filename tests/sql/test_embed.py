@@ -112,7 +112,7 @@ def kept(connection: psycopg.Connection) -> int:
     return int(value(connection, "select count(*) from pgembedd.question"))
 
 
-# -- Questions that are none ---------------------------------------------------------------------------------
+# -- EmbedRequests that are none ---------------------------------------------------------------------------------
 
 
 def test_null_is_null_and_needs_no_worker(asker: psycopg.Connection) -> None:

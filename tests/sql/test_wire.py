@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from pgembedd.database.queries import query
-from pgembedd.database.vector_codec import Vectors, speak_vectors
+from pgembedd.database.vector_codec import Vectors, register_vectors
 
 Vector = npt.NDArray[np.float32]
 
@@ -19,7 +19,7 @@ def sent(connection: psycopg.Connection, items: Sequence[Vector | None]) -> list
     """What Postgres says it was given, in order."""
     row = connection.execute(query("vector_type")).fetchone()
     assert row is not None
-    speak_vectors(connection, row[1], row[2])
+    register_vectors(connection, row[1], row[2])
     rows = connection.execute(
         "select v::real[] from unnest(%s) with ordinality as t(v, n) order by n", (Vectors(items),)
     ).fetchall()

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from pgembedd.http.app import build_app
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.server import HttpServer
 from pgembedd.loop.pinning import Models
 from pgembedd.loop.worker import Worker
@@ -36,7 +36,7 @@ def serving(
     given = replace(HttpSettings(http_port=0, http_models="all-MiniLM-L6-v2"), **http)
     models = Models(load)
     died: list[str] = []
-    service = Service(brisk(), given, models, conninfo, worker, observer)
+    service = ServiceContext(brisk(), given, models, conninfo, worker, observer)
     server = HttpServer(build_app(service), given, lambda: died.append("http"))
     server.start()
     headers = {"authorization": f"Bearer {given.http_token}"} if given.http_token else {}

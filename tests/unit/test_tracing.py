@@ -1,4 +1,4 @@
-"""Traces are made when OpenTelemetry's own variables ask for them, and cost nothing otherwise."""
+"""SpanRecorder are made when OpenTelemetry's own variables ask for them, and cost nothing otherwise."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import pytest
 import structlog
 
-from pgembedd.telemetry.exporter import traces_asked_for
-from pgembedd.telemetry.observer import SILENT, Observer, Several
-from pgembedd.telemetry.prometheus import Instruments
+from pgembedd.telemetry.exporter import configured_tracing
+from pgembedd.telemetry.observer import SILENT, Observer, ObserverGroup
+from pgembedd.telemetry.prometheus import PrometheusMetrics
 from pgembedd.telemetry.setup import observer_of
-from pgembedd.telemetry.spans import Traces
+from pgembedd.telemetry.spans import SpanRecorder
 from tests.support.owners import REPOSITORY
 
 ENDPOINT = "http://127.0.0.1:1"
@@ -31,8 +31,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @contextmanager
-def traces() -> Iterator[Traces | None]:
-    made = traces_asked_for()
+def traces() -> Iterator[SpanRecorder | None]:
+    made = configured_tracing()
     try:
         yield made
     finally:
@@ -56,8 +56,8 @@ def test_these_ask_for_traces(environment: pytest.MonkeyPatch, variables: dict[s
     with traces() as made:
         assert made is not None
     observer = observer_of(with_metrics=True)
-    assert isinstance(observer, Several)
-    assert [type(part) for part in observer.parts] == [Instruments, Traces]
+    assert isinstance(observer, ObserverGroup)
+    assert [type(part) for part in observer.parts] == [PrometheusMetrics, SpanRecorder]
     observer.close()
 
 
@@ -133,10 +133,10 @@ def test_several_observers_hear_everything_that_one_can_hear() -> None:
             self.heard.append(f"connection {purpose} {up}")
 
     ears = [Ears(), Ears()]
-    several = Several(ears)
+    several = ObserverGroup(ears)
     several.extended(3, 1)
     several.connection("store", up=False)
 
     assert [each.heard for each in ears] == [["extended 3 1", "connection store False"]] * 2
     public = {name for name in vars(Observer) if not name.startswith("_")}
-    assert public <= set(vars(Several))
+    assert public <= set(vars(ObserverGroup))

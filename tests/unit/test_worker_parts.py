@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import errors
 
-from pgembedd.database.connect import connect, is_weather
+from pgembedd.database.connect import connect, is_connection_error
 from pgembedd.database.errors import PASSING, judged
 from pgembedd.database.records import Job, Pipeline, by_pipeline
-from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, NotNow, RowFailure
+from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
 from pgembedd.loop.bisect import isolate
 from pgembedd.loop.in_flight import InFlight
-from pgembedd.loop.queue_order import BACKFILL_EVERY, lane_order
+from pgembedd.loop.queue_order import BACKFILL_EVERY, queue_order
 
 LANES = st.lists(st.integers(0, 99), unique=True, min_size=1, max_size=5).map(
     lambda numbers: [(f"fresh{n}", f"backfill{n}") for n in numbers]
@@ -33,14 +33,14 @@ def job(msg_id: int, pipeline: int = 1, read_ct: int = 1) -> Job:
 
 @given(st.integers(0, 10_000), LANES)
 def test_every_turn_looks_at_every_queue_once(turn: int, lanes: list[tuple[str, str]]) -> None:
-    assert sorted(lane_order(turn, lanes)) == sorted(queue for lane in lanes for queue in lane)
+    assert sorted(queue_order(turn, lanes)) == sorted(queue for lane in lanes for queue in lane)
 
 
 @given(st.integers(0, 10_000), LANES)
 def test_neither_lane_starves(start: int, lanes: list[tuple[str, str]]) -> None:
     """In as many turns as give every queue its chance: fresh is first in three of four, each queue at least once."""
     turns = BACKFILL_EVERY * len(lanes)
-    first = [lane_order(turn, lanes)[0] for turn in range(start, start + turns)]
+    first = [queue_order(turn, lanes)[0] for turn in range(start, start + turns)]
     fresh, backfill = {lane[0] for lane in lanes}, {lane[1] for lane in lanes}
     assert sum(queue in fresh for queue in first) == turns * (BACKFILL_EVERY - 1) // BACKFILL_EVERY
     assert set(first) == fresh | backfill
@@ -49,11 +49,11 @@ def test_neither_lane_starves(start: int, lanes: list[tuple[str, str]]) -> None:
 @given(st.integers(0, 10_000), LANES)
 def test_a_fresh_write_waits_for_one_claim_of_a_backfill_at_most(turn: int, lanes: list[tuple[str, str]]) -> None:
     backfill = {lane[1] for lane in lanes}
-    assert not all(lane_order(t, lanes)[0] in backfill for t in (turn, turn + 1))
+    assert not all(queue_order(t, lanes)[0] in backfill for t in (turn, turn + 1))
 
 
 def test_no_lanes_no_order() -> None:
-    assert lane_order(3, []) == []
+    assert queue_order(3, []) == []
 
 
 @given(st.lists(st.booleans(), max_size=64))
@@ -82,9 +82,9 @@ def test_bad_items_are_found_alone_and_good_ones_kept(good: list[bool]) -> None:
 
 def test_other_errors_are_the_callers() -> None:
     def attempt(part: Sequence[int]) -> list[int]:
-        raise NotNow("locked", 1.0)
+        raise Deferred("locked", 1.0)
 
-    with pytest.raises(NotNow):
+    with pytest.raises(Deferred):
         isolate([1, 2], attempt)
 
 
@@ -138,7 +138,7 @@ def test_waiting_for_what_is_in_flight_ends_with_it() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_weather(error: Exception) -> None:
-    assert is_weather(error)
+    assert is_connection_error(error)
 
 
 @pytest.mark.parametrize(
@@ -156,18 +156,18 @@ def test_weather(error: Exception) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_no_weather(error: Exception) -> None:
-    assert not is_weather(error)
+    assert not is_connection_error(error)
 
 
 @pytest.mark.parametrize(
     ("error", "problem", "decided"),
     [
-        (errors.LockNotAvailable("x"), "broken", NotNow),
-        (errors.DiskFull("x"), None, NotNow),
-        (errors.OutOfMemory("x"), None, NotNow),
+        (errors.LockNotAvailable("x"), "broken", Deferred),
+        (errors.DiskFull("x"), None, Deferred),
+        (errors.OutOfMemory("x"), None, Deferred),
         (errors.CheckViolation("x"), None, RowFailure),
         (errors.QueryCanceled("x"), None, RowFailure),
-        (errors.UndefinedColumn("x"), "The column is gone.", NotNow),
+        (errors.UndefinedColumn("x"), "The column is gone.", Deferred),
         (errors.AdminShutdown("x"), "broken", errors.AdminShutdown),
         (ValueError("x"), "broken", ValueError),
     ],
@@ -176,7 +176,7 @@ def test_no_weather(error: Exception) -> None:
 def test_what_an_error_decides(error: Exception, problem: str | None, decided: type[Exception]) -> None:
     with pytest.raises(decided) as caught, judged("write", lambda _pipeline: problem, [job(1)]):
         raise error
-    if isinstance(caught.value, NotNow) and isinstance(error, errors.UndefinedColumn):
+    if isinstance(caught.value, Deferred) and isinstance(error, errors.UndefinedColumn):
         assert caught.value.why == problem
     if isinstance(caught.value, RowFailure):
         assert caught.value.reason == "write"

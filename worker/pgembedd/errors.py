@@ -70,7 +70,7 @@ class RowFailure(Exception):  # noqa: N818  what it decides is its name: this ro
         self.permanent = permanent
 
 
-class NotNow(Exception):  # noqa: N818
+class Deferred(Exception):  # noqa: N818
     """The jobs are to be given back without an attempt: locked rows, a stopped pipeline, a model not here."""
 
     def __init__(self, why: str, delay_s: float) -> None:

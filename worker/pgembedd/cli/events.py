@@ -9,7 +9,7 @@ from pgembedd.cli.options import database_option, open_database
 from pgembedd.database.connect import connect
 from pgembedd.database.migrate import check_schema
 from pgembedd.log import configure_logging
-from pgembedd.loop.notifications import EVENTS, Channel, Event, Wanted
+from pgembedd.loop.notifications import EVENTS, Channel, Event, EventFilter
 
 HEARING_S = 3600.0
 SHOWN = ("event", "pipeline", "pipeline_id", "at")
@@ -32,12 +32,12 @@ def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, 
         with open_database(database) as conninfo:
             with connect(conninfo) as connection:
                 check_schema(connection)
-            _follow(Channel(conninfo, threading.Event()), Wanted.of(words, pipelines), as_json)
+            _follow(Channel(conninfo, threading.Event()), EventFilter.of(words, pipelines), as_json)
     except KeyboardInterrupt:
         return  # it is how this command ends
 
 
-def _follow(channel: Channel, wanted: Wanted, as_json: bool) -> None:
+def _follow(channel: Channel, wanted: EventFilter, as_json: bool) -> None:
     try:
         while True:
             for event in channel.hear(HEARING_S):

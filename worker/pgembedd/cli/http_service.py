@@ -10,7 +10,7 @@ from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
 if TYPE_CHECKING:
-    from pgembedd.http.context import Service
+    from pgembedd.http.context import ServiceContext
     from pgembedd.loop.worker import Worker
 
 
@@ -24,17 +24,17 @@ def running(
     on_death: Callable[[], None],
     worker: "Worker | None" = None,
     observer: Observer = SILENT,
-) -> "Iterator[Service]":
+) -> "Iterator[ServiceContext]":
     """Serve while the block runs; `on_death` is called if the server ends by itself."""
     try:
         from pgembedd.http.app import build_app
-        from pgembedd.http.context import Service
+        from pgembedd.http.context import ServiceContext
         from pgembedd.http.server import HttpServer
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"The HTTP service needs the package {error.name}, which is not installed: pip install 'pgembedd[http]'."
         ) from error
-    service = Service(settings, http, models, conninfo, worker, observer)
+    service = ServiceContext(settings, http, models, conninfo, worker, observer)
     if worker is not None:
         worker.served = service.served
         worker.on_start, worker.on_stop = service.started.set, service.stopping.set

@@ -55,7 +55,7 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader
     from pgembedd.loop.pinning import Models
-    from pgembedd.loop.shutdown import soon_over
+    from pgembedd.loop.shutdown import close_with_timeout
     from pgembedd.loop.worker import Worker, stop_on_signals
     from pgembedd.telemetry.setup import observer_of
 
@@ -77,7 +77,7 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
             ) as service:
                 drained = worker.run()
             drained = drained and service.finished
-    return drained and soon_over(models.close)
+    return drained and close_with_timeout(models.close)
 
 
 def check_queues(connection: "psycopg.Connection", queues: Sequence[str]) -> None:

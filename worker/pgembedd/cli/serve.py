@@ -38,7 +38,7 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> bool:
     from pgembedd.loop.embed_requests import answering
     from pgembedd.loop.model_loader import loader
     from pgembedd.loop.pinning import Models
-    from pgembedd.loop.shutdown import soon_over
+    from pgembedd.loop.shutdown import close_with_timeout
     from pgembedd.loop.systemd import notify_systemd
     from pgembedd.loop.worker import stop_on_signals
     from pgembedd.telemetry.setup import observer_of
@@ -59,6 +59,6 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> bool:
             while not ended.wait(1.0):
                 notify_systemd("WATCHDOG=1")
             notify_systemd("STOPPING=1")
-    over = service.finished and soon_over(models.close)
+    over = service.finished and close_with_timeout(models.close)
     observer.close()
     return over

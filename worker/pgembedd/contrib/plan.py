@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connect import is_weather
+from pgembedd.database.connect import is_connection_error
 from pgembedd.errors import ConfigurationError
 
 
@@ -62,7 +62,7 @@ def carry_out(connection: psycopg.Connection, plan: Plan) -> list[str] | Refused
                 answer = cursor.fetchone() if cursor.description else None
                 done.append(step.done.format(*(answer or ())))
     except psycopg.Error as error:
-        if is_weather(error):
+        if is_connection_error(error):
             raise
         parts = (error.diag.message_primary, error.diag.message_hint)
         return Refused(plan.about, " ".join(part for part in parts if part) or type(error).__name__)

@@ -8,24 +8,24 @@ from psycopg import errors
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError
 
 # The server is not there, going down, or not yet up: SQLSTATE classes 08 and 57P, or no answer at all.
-_WEATHER_CLASSES = ("08", "57P")
-_WEATHER = (
+_CONNECTION_ERROR_CLASSES = ("08", "57P")
+_CONNECTION_ERRORS = (
     DatabaseUnavailableError,
     errors.TooManyConnections,
-    errors.ReadOnlySqlTransaction,  # a standby since a failover, or a provider's guard against a full disk
+    errors.ReadOnlySqlTransaction,  # a standby since a failover, or a provider's authenticator against a full disk
 )
 
 
-def is_weather(error: BaseException) -> bool:
+def is_connection_error(error: BaseException) -> bool:
     """Whether the database went away, rather than refused: a reason to reconnect and do the same again."""
-    if isinstance(error, _WEATHER):
+    if isinstance(error, _CONNECTION_ERRORS):
         return True
     if not isinstance(error, psycopg.Error):
         return False
     if error.sqlstate is None:
         # A connection that broke in the middle raises OperationalError without any SQLSTATE.
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return error.sqlstate.startswith(_WEATHER_CLASSES)
+    return error.sqlstate.startswith(_CONNECTION_ERROR_CLASSES)
 
 
 def connect(conninfo: str, **options: Any) -> psycopg.Connection:

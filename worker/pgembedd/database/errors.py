@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import psycopg
 from psycopg import errors
 
-from pgembedd.database.connect import is_weather
+from pgembedd.database.connect import is_connection_error
 from pgembedd.database.records import Job, Pipeline
-from pgembedd.errors import NotNow, RowFailure
+from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 
 # Two transactions met; the same statement will do in a moment.
@@ -26,7 +26,7 @@ PASSING = (*COLLISION, *CONTENTION, errors.QueryCanceled)
 
 
 class judged:  # noqa: N801  reads as a clause of `with`
-    """Turns an error of psycopg's into NotNow or RowFailure; weather stays what it is."""
+    """Turns an error of psycopg's into Deferred or RowFailure; weather stays what it is."""
 
     def __init__(self, reason: str, diagnose: Callable[[Pipeline], str | None], jobs: Sequence[Job]) -> None:
         """`reason` is the RowFailure's; `diagnose` says, and notes, what is wrong with a whole pipeline."""
@@ -35,15 +35,15 @@ class judged:  # noqa: N801  reads as a clause of `with`
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, psycopg.Error) or is_weather(error):
+        if not isinstance(error, psycopg.Error) or is_connection_error(error):
             return
         if isinstance(error, CONTENTION):
-            raise NotNow(f"{self._reason}: {type(error).__name__}", CONTENTION_DELAY_S) from error
+            raise Deferred(f"{self._reason}: {type(error).__name__}", CONTENTION_DELAY_S) from error
         problem = self._diagnose(self._pipeline)
         if problem == FOLLOWED:
-            raise NotNow("the table was altered", 0.0) from error
+            raise Deferred("the table was altered", 0.0) from error
         if problem is not None:
             get_logger().error("pipeline_stopped", pipeline=self._pipeline.name, reason=problem)
-            raise NotNow(problem, 0.0) from error
+            raise Deferred(problem, 0.0) from error
         detail = error.diag.message_primary or type(error).__name__
         raise RowFailure(self._reason, f"{detail} (SQLSTATE {error.sqlstate})") from error

@@ -20,7 +20,7 @@ class Vectors:
     items: Sequence[npt.NDArray[np.float32] | None]
 
 
-def speak_vectors(connection: psycopg.Connection, element_oid: int, array_oid: int) -> None:
+def register_vectors(connection: psycopg.Connection, element_oid: int, array_oid: int) -> None:
     """Let the connection take Vectors; the numbers are those of `vector` and `vector[]` in its database."""
 
     class VectorsDumper(Dumper):

@@ -7,19 +7,19 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import routes
 from pgembedd.http.errors import add_handlers
 from pgembedd.http.middleware.body_limit import Limits
-from pgembedd.http.middleware.request_metrics import Watch
-from pgembedd.http.middleware.security_headers import Reserved
+from pgembedd.http.middleware.request_metrics import RequestMetrics
+from pgembedd.http.middleware.security_headers import SecurityHeaders
 from pgembedd.http.routes import embed, events, health, metrics, openai, operate, supabase, webhooks
-from pgembedd.http.routes.supabase_dispatch import Functions
+from pgembedd.http.routes.supabase_dispatch import SupabaseDispatch
 
 _ORIGIN = re.compile(r"https?://[^/?#@\s*]+")
 
 
-def build_app(service: Service) -> FastAPI:
+def build_app(service: ServiceContext) -> FastAPI:
     """The ASGI application of a service."""
     app = FastAPI(
         title="pgembedd",
@@ -33,8 +33,10 @@ def build_app(service: Service) -> FastAPI:
         app.include_router(part.router(service))
     add_handlers(app)
     http = service.http
-    app.add_middleware(Functions)
-    app.add_middleware(Limits, guard=service.guard, max_body_kb=http.http_max_body_kb, timeout_s=http.http_timeout_s)
+    app.add_middleware(SupabaseDispatch)
+    app.add_middleware(
+        Limits, authenticator=service.authenticator, max_body_kb=http.http_max_body_kb, timeout_s=http.http_timeout_s
+    )
     if origins := origins_of(http.http_cors_origins):
         app.add_middleware(
             CORSMiddleware,
@@ -42,8 +44,8 @@ def build_app(service: Service) -> FastAPI:
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )
-    app.add_middleware(Reserved)
-    app.add_middleware(Watch, observer=service.observer)  # the last one added stands before all others
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestMetrics, observer=service.observer)  # the last one added stands before all others
     return app
 
 

@@ -39,7 +39,7 @@ class Token:
     scopes: frozenset[str]
 
 
-class Guard:
+class Authenticator:
     """Checks every request that is not about health."""
 
     def __init__(self, tokens: Sequence[Token], host: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from pgembedd.database.connect import is_weather
+from pgembedd.database.connect import is_connection_error
 from pgembedd.http.errors import Refusal
 
 MAX_CONNECTIONS = 4
@@ -56,7 +56,7 @@ class Database:
         except TooManyRequests as error:
             raise Refusal(503, "Too many requests want the database at once; try again.", "busy") from error
         except psycopg.Error as error:
-            if is_weather(error):
+            if is_connection_error(error):
                 raise Refusal(503, AWAY, "database_unavailable") from error
             raise
 

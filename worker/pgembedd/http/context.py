@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.http.auth import Guard, tokens_of
+from pgembedd.http.auth import Authenticator, tokens_of
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
-from pgembedd.http.request_batcher import Desk
+from pgembedd.http.request_batcher import RequestBatcher
 from pgembedd.loop.pinning import Models
-from pgembedd.loop.push import Pushes
-from pgembedd.loop.shutdown import soon_over
+from pgembedd.loop.push import PushHandler
+from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.model.embedder import Embedder
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer
@@ -31,7 +31,7 @@ LOOK_S = 1.0  # who asks for a vector does not wait longer for a database that i
 UNPOOLED_AT_ONCE = 2
 
 
-class Service:
+class ServiceContext:
     """One process's worth of endpoints."""
 
     def __init__(
@@ -49,18 +49,20 @@ class Service:
         """
         self.settings, self.http, self.models, self.conninfo, self.worker = settings, http, models, conninfo, worker
         self.observer = observer
-        self.guard = Guard(tokens_of(http), http.http_host)
-        self.desk = Desk(models, max_waiting=http.http_max_waiting)
+        self.authenticator = Authenticator(tokens_of(http), http.http_host)
+        self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
         prepare = settings.wait == "listen"
         self.database = None if conninfo is None else Database(conninfo, prepare=prepare)
         self.started = threading.Event()  # all that is to be loaded first is
-        self.unpooled = ThreadPoolExecutor(UNPOOLED_AT_ONCE, "unpooled")  # what the desk does not do
+        self.unpooled = ThreadPoolExecutor(UNPOOLED_AT_ONCE, "unpooled")  # what the batcher does not do
         self.stopping = threading.Event()
         self.finished = True  # False when something still hangs in the model after close()
-        self.pushes: Pushes | None = None
+        self.pushes: PushHandler | None = None
         if conninfo is not None:
             here = worker is not None
-            self.pushes = Pushes(conninfo, settings, http, models, self.stopping, loop_here=here, observer=observer)
+            self.pushes = PushHandler(
+                conninfo, settings, http, models, self.stopping, loop_here=here, observer=observer
+            )
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = NEVER
 
@@ -90,7 +92,7 @@ class Service:
         """The model of that name, or the default. Refusal 404 for one that is not served; may load it."""
         return self.models.named(self.model_name(name))
 
-    def at_hand(self, name: str | None) -> Embedder | None:
+    def get_if_loaded(self, name: str | None) -> Embedder | None:
         """The same where that needs neither loading nor the database, else None: for a thread that must not wait."""
         if self.database is not None:
             overdue_s = time.monotonic() - self._pipelines_until
@@ -100,7 +102,7 @@ class Service:
                 self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
                 # In a thread of its own: all of FastAPI's may wait for the database.
                 threading.Thread(target=self._look, args=[self.database], name="pipelines", daemon=True).start()
-        return self.models.at_hand(self.model_name(name))
+        return self.models.get_if_loaded(self.model_name(name))
 
     def model_name(self, name: str | None) -> str:
         """The name that a model is served by, whatever its case; the default's for None. Refusal 404."""
@@ -152,4 +154,4 @@ class Service:
             self.pushes.close()
         if self.database is not None:
             self.database.close()
-        self.finished = soon_over(self.desk.close, partial(self.unpooled.shutdown, cancel_futures=True))
+        self.finished = close_with_timeout(self.batcher.close, partial(self.unpooled.shutdown, cancel_futures=True))

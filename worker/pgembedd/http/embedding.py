@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
 from pgembedd.http.middleware.request_metrics import GONE
 from pgembedd.model.embedder import Embedded, Embedder
@@ -20,17 +20,17 @@ Kind = Literal["query", "document"]
 Found = TypeVar("Found")
 
 
-async def model_for(service: Service, model: str | None, pipeline: str | None) -> Embedder:
+async def model_for(service: ServiceContext, model: str | None, pipeline: str | None) -> Embedder:
     """The model a request means; loading it, or asking the database for the pipeline, waits in a thread."""
     if pipeline is None:
-        found = service.at_hand(model)
+        found = service.get_if_loaded(model)
         return found if found is not None else await run_in_threadpool(service.model, model)
     if model is not None:
         raise Refusal(422, "Name a model or a pipeline, not both.", "wrong_shape", param="pipeline")
     return await run_in_threadpool(service.model_of, pipeline)
 
 
-def check_inputs(service: Service, embedder: Embedder, texts: list[str]) -> None:
+def check_inputs(service: ServiceContext, embedder: Embedder, texts: list[str]) -> None:
     """Refusal for texts that are too many or too much, or nothing."""
     http = service.http
     if not texts or any(not text.strip() for text in texts):
@@ -60,13 +60,13 @@ def too_long(number: int, tokens: int, embedder: Embedder) -> str:
 
 
 async def vectors_of(
-    service: Service, embedder: Embedder, texts: Sequence[Text], kind: Kind, request: Request
+    service: ServiceContext, embedder: Embedder, texts: Sequence[Text], kind: Kind, request: Request
 ) -> Embedded:
-    """The texts through the desk. Refusal 504 when that takes too long; what nobody waits for is dropped."""
-    return await awaited(service, service.desk.ask(embedder, texts, kind=kind), request)
+    """The texts through the batcher. Refusal 504 when that takes too long; what nobody waits for is dropped."""
+    return await awaited(service, service.batcher.ask(embedder, texts, kind=kind), request)
 
 
-async def awaited(service: Service, asked: Future[Found], request: Request) -> Found:
+async def awaited(service: ServiceContext, asked: Future[Found], request: Request) -> Found:
     timeout_s = service.http.http_timeout_s
     vectors = asyncio.wrap_future(asked)
     try:

@@ -18,7 +18,7 @@ import psycopg
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors import Refusal
 from pgembedd.log import get_logger
-from pgembedd.loop.notifications import GAP, Channel, Event, Wanted, gap
+from pgembedd.loop.notifications import GAP, Channel, Event, EventFilter, gap
 
 KEPT = 500  # of the newest events, for a reader that comes back; as many may wait for a reader
 HEARING_S = 0.5
@@ -26,7 +26,7 @@ LINGER_S = 30.0  # after the last reader has left: one that lost its connection 
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class NumberedEvent:
     """An event with its place among those that this service heard."""
 
     nth: int
@@ -42,7 +42,7 @@ class Told:
 class Reader:
     """One client: what waits for it, and whether it was too slow."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: EventFilter) -> None:
         self.wanted = wanted
         self.waiting: deque[bytes] = deque()
         self.listening = False  # from here on nothing is missed
@@ -50,7 +50,7 @@ class Reader:
         self.over = False
         self.news = asyncio.Event()
 
-    def put(self, told: Told) -> None:
+    def put(self, told: NumberedEvent) -> None:
         """One more, unless it is too many."""
         if self.dropped or not self.wanted.takes(told.event):
             return
@@ -69,21 +69,21 @@ class Reader:
         return taken
 
 
-class Audience:
+class EventHub:
     """All readers of a service."""
 
     def __init__(self, conninfo: str, stopping: threading.Event, *, most: int) -> None:
         """At most `most` readers at a time."""
         self._conninfo, self._stopping, self._most = conninfo, stopping, most
         self._readers: set[Reader] = set()
-        self._kept: deque[Told] = deque(maxlen=KEPT)
+        self._kept: deque[NumberedEvent] = deque(maxlen=KEPT)
         self._epoch = ""  # of an unbroken time of listening; "" while nobody listens
         self._nth = 0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._alone_since = 0.0
 
-    def join(self, wanted: Wanted, last_id: str | None = None) -> Reader:
+    def join(self, wanted: EventFilter, last_id: str | None = None) -> Reader:
         """One more reader, who has had the event `last_id`. Refusal 503 when there are too many."""
         if self._stopping.is_set():
             raise Refusal(503, "The service is stopping; try again.", "stopping")
@@ -122,7 +122,7 @@ class Audience:
                 if told.nth > int(nth):
                     reader.put(told)
         else:
-            reader.put(Told(self._nth, gap(), self._epoch or "0"))
+            reader.put(NumberedEvent(self._nth, gap(), self._epoch or "0"))
 
     # -- in the loop, called by the thread ---------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Audience:
             if event.word == GAP:
                 self._began()
             self._nth += 1
-            told = Told(self._nth, event, self._epoch)
+            told = NumberedEvent(self._nth, event, self._epoch)
             self._kept.append(told)
             for reader in self._readers:
                 reader.put(told)

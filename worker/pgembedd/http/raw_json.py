@@ -10,10 +10,10 @@ from typing import Annotated, Any, NoReturn
 import psycopg
 from fastapi import Depends, Request
 
-from pgembedd.database.connect import is_weather
+from pgembedd.database.connect import is_connection_error
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors import Refusal
-from pgembedd.loop.push import BusyError, Claim, Pushes
+from pgembedd.loop.push import BusyError, Claim, PushHandler
 from pgembedd.loop.pushed_jobs import Outcome, Posted
 
 RETRY_AFTER_S = 10  # as often as pg_cron posts
@@ -29,7 +29,7 @@ Body = Annotated[bytes, Depends(_raw)]
 # An escaped NUL, which Postgres keeps in no text, so that no key and no name can have one.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
-Told = list[tuple[Posted, Outcome]]
+NumberedEvent = list[tuple[Posted, Outcome]]
 """What became of each."""
 
 
@@ -56,7 +56,7 @@ def finite(number: str) -> float:
     return value
 
 
-def worked(pushes: Pushes, claim: Claim) -> Told:
+def worked(pushes: PushHandler, claim: Claim) -> NumberedEvent:
     """What became of each that was posted. Refusal where nothing could be begun."""
     try:
         with judged():
@@ -86,7 +86,7 @@ def judged() -> Iterator[None]:
         sentence = "The database is not ready for this: run `pgembedd migrate`, then `pgembedd doctor`."
         raise Refusal(503, sentence) from None
     except psycopg.Error as error:
-        if is_weather(error):
+        if is_connection_error(error):
             raise DatabaseUnavailableError("The database went away.") from error
         raise
 

@@ -70,10 +70,10 @@ class _Line:
         return batch
 
 
-class Desk:
+class RequestBatcher:
     """Takes requests from any thread and answers each with a future.
 
-    A request goes to the model at once while one of the runners is free, so an idle desk adds no delay. While all
+    A request goes to the model at once while one of the runners is free, so an idle batcher adds no delay. While all
     are busy requests gather, and leave together as soon as one comes back: nobody waits for company. Queries and
     small requests go ahead of what else the model does; bulk requests take their turn with the worker's documents.
     """
@@ -88,10 +88,10 @@ class Desk:
     ) -> None:
         """`max_waiting` is in texts. `runners` batches are in the model at once, by default one for each core."""
         if max_batch_tokens < 1 or max_waiting < 1:
-            raise ConfigurationError("A desk needs room for at least one token and one text.")
+            raise ConfigurationError("A batcher needs room for at least one token and one text.")
         self._models, self._max_batch_tokens, self._max_waiting = models, max_batch_tokens, max_waiting
-        self._urgent = _Line(runners or usable_cores(), "desk-urgent")
-        self._bulk = _Line(BULK_RUNNERS, "desk-bulk")
+        self._urgent = _Line(runners or usable_cores(), "batcher-urgent")
+        self._bulk = _Line(BULK_RUNNERS, "batcher-bulk")
         self._lock = threading.Lock()
         self._waiting = 0  # texts
         self._closed = False

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from pgembedd.http.event_hub import Audience, Reader
+from pgembedd.http.event_hub import EventHub, Reader
 from pgembedd.log import get_logger
 
 RETRY_MS = 3000
@@ -27,7 +27,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        audience: Audience,
+        audience: EventHub,
         reader: Reader,
         stopping: threading.Event,
         heartbeat_s: float,

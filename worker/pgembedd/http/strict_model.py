@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 
-class NoOthers(BaseModel):
+class StrictModel(BaseModel):
     """A body that is refused as a whole for an unknown field: an error for each of a million would be a gigabyte."""
 
     model_config = ConfigDict(extra="forbid")

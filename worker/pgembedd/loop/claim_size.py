@@ -8,7 +8,7 @@ HOLD_S = 0.5  # from claim to acknowledgement: half of it in the model, half beh
 FIRST, FEWEST, MOST = 16, 4, 256
 
 
-class Pace:
+class ClaimSizer:
     """The size of the next claim. Read by one thread, told by another."""
 
     def __init__(self, fixed: int = 0) -> None:

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from queue import Queue
 
 from pgembedd.database.records import Content, Job, by_pipeline
-from pgembedd.errors import NotNow, RowFailure
+from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.bisect import isolate
 from pgembedd.loop.chunk_rows import cut
-from pgembedd.loop.claim_size import Pace
+from pgembedd.loop.claim_size import ClaimSizer
 from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight, Key
 from pgembedd.loop.job_outcomes import fail_job, release_jobs
 from pgembedd.loop.pinning import Models
-from pgembedd.loop.queue_order import lane_order
+from pgembedd.loop.queue_order import queue_order
 from pgembedd.model.embedder import Pending, start
 from pgembedd.settings import Settings
 
@@ -53,7 +53,7 @@ def prepare(gateway: Gateway, models: Models, in_flight: InFlight, batch: Sequen
                 readable.append((job, cut(job, content, model)))
             except RowFailure as failure:
                 fail_job(gateway, in_flight, job, failure)
-    except NotNow as not_now:
+    except Deferred as not_now:
         release_jobs(gateway, in_flight, batch, not_now)
         return None
     if not readable:
@@ -64,7 +64,7 @@ def prepare(gateway: Gateway, models: Models, in_flight: InFlight, batch: Sequen
     return Work(jobs, contents, start(model, texts) if texts else None)
 
 
-class Fetcher:
+class Claimer:
     """Runs in a thread of its own until told to stop."""
 
     def __init__(
@@ -76,13 +76,13 @@ class Fetcher:
         deliveries: "Queue[Work | None]",
         stopping: Callable[[], bool],
         queues: Sequence[str] = (),
-        pace: Pace | None = None,
+        pace: ClaimSizer | None = None,
     ) -> None:
         """`queues` restricts it to these fresh lanes and their backfills; `pace` is what the deliverer tells."""
         self._settings, self._gateway, self._models = settings, gateway, models
         self._in_flight, self._deliveries, self._stopping = in_flight, deliveries, stopping
         self._queues = queues
-        self._pace = pace or Pace(settings.claim_size)
+        self._pace = pace or ClaimSizer(settings.claim_size)
         self._listens = settings.wait == "listen"
         self._lanes: list[tuple[str, str]] = []
         self._lanes_until = 0.0
@@ -125,7 +125,7 @@ class Fetcher:
             self._lanes = [lane for lane in self._gateway.lanes() if not self._queues or lane[0] in self._queues]
             self._lanes_until = time.monotonic() + LANES_EVERY_S
         self._turn += 1
-        return lane_order(self._turn - 1, self._lanes)
+        return queue_order(self._turn - 1, self._lanes)
 
     def _lane(self, queue: str) -> str:
         return "fresh" if any(queue == fresh for fresh, _ in self._lanes) else "backfill"
@@ -146,7 +146,7 @@ class Fetcher:
             if self._stopping():
                 break
         if self._stopping():
-            release_jobs(self._gateway, self._in_flight, [job], NotNow("shutdown", 0.0))
+            release_jobs(self._gateway, self._in_flight, [job], Deferred("shutdown", 0.0))
             return
         if not self._gateway.mark_alone(job):
             self._in_flight.remove([job])

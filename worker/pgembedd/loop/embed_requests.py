@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
-from pgembedd.database.connect import is_weather
+from pgembedd.database.connect import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.database.vector_codec import Vectors
 from pgembedd.errors import DatabaseUnavailableError, ModelError, ModelMismatchError
@@ -29,7 +29,7 @@ END_WITHIN_S = 5.0  # for what is in the model; its caller asks another worker t
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class VectorRequest:
     """A text whose caller waits; `fingerprint` is what its vector must be of, None for whatever the model is here.
 
     `known`: some pipeline has that model.
@@ -68,9 +68,9 @@ class Line(Gateway):
                 self._heard_on = connection
         return connection
 
-    def take(self, at_most: int) -> list[Question]:
-        """Questions that are this worker's to answer, first come first."""
-        return [Question(*row) for row in self._rows("take_questions", at_most=at_most)]
+    def take(self, at_most: int) -> list[VectorRequest]:
+        """EmbedRequests that are this worker's to answer, first come first."""
+        return [VectorRequest(*row) for row in self._rows("take_questions", at_most=at_most)]
 
     def answer(self, answers: Sequence[Answer]) -> None:
         """Let the callers have their answers; those who gave up get none."""
@@ -81,12 +81,12 @@ class Line(Gateway):
         }
         self._once("answer_questions", values)
 
-    def decline(self, question: Question, reason: str) -> None:
+    def decline(self, question: VectorRequest, reason: str) -> None:
         """Leave it to another worker; `reason` is the answer when there is none."""
         self._one("decline_question", id=question.id, reason=reason)
 
 
-class Questions:
+class EmbedRequests:
     """Runs in a thread of its own, beside a worker's or alone."""
 
     def __init__(
@@ -107,7 +107,7 @@ class Questions:
         try:
             self._wait_and_answer()
         except (psycopg.Error, DatabaseUnavailableError) as error:
-            if self._stopping.is_set() and is_weather(error):
+            if self._stopping.is_set() and is_connection_error(error):
                 return
             state = error.sqlstate if isinstance(error, psycopg.Error) else None
             get_logger().error("questions_failed", error=type(error).__name__, sqlstate=state)
@@ -131,7 +131,7 @@ class Questions:
             self._line.answer(answers)
         return bool(questions)
 
-    def _start(self, question: Question) -> Pending | None:
+    def _start(self, question: VectorRequest) -> Pending | None:
         """The text in the model; None when it was declined."""
         try:
             embedder = self._embedder(question)
@@ -143,7 +143,7 @@ class Questions:
         except Exception as error:
             return Failed(error)
 
-    def _embedder(self, question: Question) -> Embedder:
+    def _embedder(self, question: VectorRequest) -> Embedder:
         if not question.known and question.model not in self._served():
             raise ModelError(f"No pipeline has the model {question.model}, and no worker was told to serve it.")
         embedder = self._models.named(question.model)
@@ -155,7 +155,7 @@ class Questions:
         return embedder
 
 
-def _answer(question: Question, pending: Pending) -> Answer:
+def _answer(question: VectorRequest, pending: Pending) -> Answer:
     """Never raises: the error is the caller's to hear of, and without its message, which may hold the text."""
     try:
         return Answer(question.id, pending.result().vectors[0])
@@ -171,7 +171,7 @@ def answering(
 ) -> Iterator[None]:
     """Answer questions while the block runs, without a worker; `on_death` is called if that ends by itself."""
     stopping = threading.Event()
-    questions = Questions(Line(conninfo, stopping, "questions"), models, stopping, served)
+    questions = EmbedRequests(Line(conninfo, stopping, "questions"), models, stopping, served)
 
     def run() -> None:
         try:

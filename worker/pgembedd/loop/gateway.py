@@ -15,11 +15,11 @@ from psycopg import sql
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
 from pgembedd.database.chunk_parameters import chunk_arrays
-from pgembedd.database.connect import connect, is_weather
+from pgembedd.database.connect import connect, is_connection_error
 from pgembedd.database.errors import COLLISION, PASSING, judged
 from pgembedd.database.queries import query
 from pgembedd.database.records import Chunking, Content, Job, Pipeline, Result, State
-from pgembedd.database.vector_codec import Vectors, speak_vectors
+from pgembedd.database.vector_codec import Vectors, register_vectors
 from pgembedd.errors import DatabaseUnavailableError, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.telemetry.observer import SILENT, Observer
@@ -73,7 +73,7 @@ class Gateway:
         if row is None:
             return  # the schema check says so in a sentence
         schema, element_oid, array_oid = row
-        speak_vectors(connection, element_oid, array_oid)
+        register_vectors(connection, element_oid, array_oid)
         self._vector = sql.Identifier(schema, "vector")
 
     def close(self) -> None:
@@ -91,11 +91,11 @@ class Gateway:
         Errors that are `passing` are tried again, too, on the same connection.
         """
         waiting = Retrying(
-            retry=retry_if_exception(lambda error: is_weather(error) or isinstance(error, passing)),
+            retry=retry_if_exception(lambda error: is_connection_error(error) or isinstance(error, passing)),
             wait=wait_exponential(multiplier=0.1, max=10) + wait_random(0, 0.5),
             stop=lambda _: self._stopping.is_set(),
             sleep=self._sleep,
-            before_sleep=self._note_weather,
+            before_sleep=self._log_retry,
             reraise=True,
         )
         return waiting(lambda: work(self.connection))
@@ -103,11 +103,11 @@ class Gateway:
     def _sleep(self, seconds: float) -> None:
         self._stopping.wait(seconds)
 
-    def _note_weather(self, state: RetryCallState) -> None:
+    def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, COLLISION):
             return
-        away = error is not None and is_weather(error)
+        away = error is not None and is_connection_error(error)
         if away:
             self.close()
             self.observer.connection(self._purpose, up=False)
@@ -150,7 +150,7 @@ class Gateway:
         return [job_of(queue, row) for row in rows]
 
     def read(self, jobs: Sequence[Job]) -> list[Content]:
-        """The content of each job's row. RowFailure when the content function raises, NotNow on contention."""
+        """The content of each job's row. RowFailure when the content function raises, Deferred on contention."""
         values = {"pipeline_id": jobs[0].pipeline.id, "ids": [job.id for job in jobs]}
         chunked = jobs[0].pipeline.chunking is not None
         with judged("content", self.diagnose, jobs):
@@ -158,7 +158,7 @@ class Gateway:
         return [_content(*row) for row in rows]
 
     def store(self, results: Sequence[Result]) -> list[str]:
-        """Write and acknowledge; one outcome per result. RowFailure when the table refuses, NotNow on contention."""
+        """Write and acknowledge; one outcome per result. RowFailure when the table refuses, Deferred on contention."""
         jobs = [result.job for result in results]
         values = {
             "queue": jobs[0].queue,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import errors
 
-from pgembedd.database.connect import is_weather
+from pgembedd.database.connect import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.log import get_logger
 from pgembedd.loop.gateway import Gateway
@@ -70,7 +70,7 @@ def build_index(
         if not alone:
             return False
         try:
-            started(give_room(connection, _size(connection, pipeline), limits))
+            started(set_index_memory(connection, _size(connection, pipeline), limits))
             try:
                 _build(connection, pipeline, stopping)
             except (errors.DiskFull, errors.OutOfMemory):
@@ -82,7 +82,7 @@ def build_index(
     return True
 
 
-def give_room(connection: psycopg.Connection, size: Size, limits: Limits) -> int:
+def set_index_memory(connection: psycopg.Connection, size: Size, limits: Limits) -> int:
     """Set the session up for a build of that size, never below the server's own settings; MB it may take."""
     wanted = min(memory_mb(size), limits.memory_mb)
     values = {"memory": wanted * 1024, "workers": str(limits.workers)}
@@ -143,7 +143,7 @@ def cancelled_by(connection: psycopg.Connection, stopping: threading.Event) -> I
 # -- A worker's part ---------------------------------------------------------------------------------------
 
 
-def keep_indexed(settings: Settings, gateway: Gateway, stopping: threading.Event) -> None:
+def run_index_builder(settings: Settings, gateway: Gateway, stopping: threading.Event) -> None:
     """Build the indexes that are due until `stopping`; return at once where this role may not, and hold nothing."""
     if not settings.index_memory_mb or not gateway.call(_may_build):
         gateway.close()
@@ -153,7 +153,7 @@ def keep_indexed(settings: Settings, gateway: Gateway, stopping: threading.Event
         try:
             gateway.call(builder.look, ())
         except psycopg.Error as error:
-            if stopping.is_set() and is_weather(error):
+            if stopping.is_set() and is_connection_error(error):
                 return
             get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
         stopping.wait(LOOK_EVERY_S)
@@ -190,7 +190,7 @@ class Builder:
                     return
                 connection.execute(statement.encode())
         except psycopg.Error as error:
-            if is_weather(error):
+            if is_connection_error(error):
                 raise
             if not self._stopping.is_set():
                 pause_s = self._put_off(statement)
@@ -207,7 +207,7 @@ class Builder:
         try:
             built = build_index(connection, pipeline, self._limits, self._stopping, started)
         except psycopg.Error as error:
-            if is_weather(error):
+            if is_connection_error(error):
                 raise
             if self._stopping.is_set():
                 get_logger().info("index_cancelled", pipeline=pipeline)

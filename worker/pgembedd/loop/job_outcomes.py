@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pgembedd.database.records import Job
-from pgembedd.errors import NotNow, RowFailure
+from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight
@@ -26,7 +26,7 @@ def fail_job(gateway: Gateway, in_flight: InFlight, job: Job, failure: RowFailur
     )
 
 
-def release_jobs(gateway: Gateway, in_flight: InFlight, jobs: Sequence[Job], not_now: NotNow) -> None:
+def release_jobs(gateway: Gateway, in_flight: InFlight, jobs: Sequence[Job], not_now: Deferred) -> None:
     """Give jobs back without an attempt."""
     held = in_flight.held(jobs)
     gateway.release(held, not_now.delay_s)

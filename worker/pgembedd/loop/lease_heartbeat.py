@@ -4,14 +4,14 @@ import threading
 
 import psycopg
 
-from pgembedd.database.connect import is_weather
+from pgembedd.database.connect import is_connection_error
 from pgembedd.log import get_logger
 from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight, Key
 from pgembedd.settings import Settings
 
 
-def keep_claims(settings: Settings, gateway: Gateway, in_flight: InFlight, finished: threading.Event) -> None:
+def extend_leases(settings: Settings, gateway: Gateway, in_flight: InFlight, finished: threading.Event) -> None:
     """Extend the lease of everything in flight three times a lease, until `finished`."""
     lost: set[Key] = set()
     while not finished.wait(settings.lease_s / 3):
@@ -28,13 +28,13 @@ def keep_claims(settings: Settings, gateway: Gateway, in_flight: InFlight, finis
         lost = missed
 
 
-def keep_order(settings: Settings, gateway: Gateway, stopping: threading.Event) -> None:
+def run_maintenance(settings: Settings, gateway: Gateway, stopping: threading.Event) -> None:
     """Call the upkeep until `stopping`; the database decides whether it is due."""
     while not stopping.is_set():
         try:
             swept = gateway.tick(settings.sweep_every_s)
         except psycopg.Error as error:
-            if is_weather(error):
+            if is_connection_error(error):
                 return
             get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
         else:

@@ -8,7 +8,7 @@ from pgembedd.errors import ConfigurationError
 from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder
 from pgembedd.settings import Settings
-from pgembedd.telemetry.observer import SILENT, Observer, Ran
+from pgembedd.telemetry.observer import SILENT, InferenceStats, Observer
 
 if TYPE_CHECKING:
     from pgembedd.model.specs import Precision
@@ -27,7 +27,7 @@ def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], E
             model_dir=Path(settings.model_dir) if settings.model_dir else None,
             threads=settings.threads or None,
             notify=lambda line: get_logger().info("model", doing=line),
-            on_run=lambda *run: observer.ran(Ran(session.name, *run)),
+            on_run=lambda *run: observer.ran(InferenceStats(session.name, *run)),
         )
         observer.loaded(session.name, session.fingerprint)
         get_logger().info("model_loaded", model=session.name, fingerprint=session.fingerprint, threads=session.threads)

@@ -44,14 +44,14 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EventFilter:
     """Which events somebody asked for: of these words and these pipelines; an empty one means all."""
 
     words: frozenset[str] = frozenset()
     pipelines: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, words: Collection[str], pipelines: Collection[str]) -> "Wanted":
+    def of(cls, words: Collection[str], pipelines: Collection[str]) -> "EventFilter":
         """From what the command line or a URL lists."""
         return cls(frozenset(words), frozenset(pipelines))
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from pgembedd.database.records import Pipeline
-from pgembedd.errors import ConfigurationError, ModelError, ModelMismatchError, NotNow
+from pgembedd.errors import ConfigurationError, Deferred, ModelError, ModelMismatchError
 from pgembedd.log import get_logger
 from pgembedd.loop.gateway import Gateway
 from pgembedd.model.embedder import Embedder
@@ -26,13 +26,13 @@ class Models:
         self._loading: dict[str, threading.Lock] = {}
 
     def serving(self, pipeline: Pipeline, gateway: Gateway) -> Embedder:
-        """The model of this pipeline, pinned to it. NotNow, logged, when we cannot serve it."""
+        """The model of this pipeline, pinned to it. Deferred, logged, when we cannot serve it."""
         try:
             embedder = self._get(pipeline.model)
             self._admit(pipeline, embedder, gateway)
         except ModelError as error:
             self._say(pipeline, error)
-            raise NotNow(str(error), UNAVAILABLE_DELAY_S) from error
+            raise Deferred(str(error), UNAVAILABLE_DELAY_S) from error
         return embedder
 
     def _say(self, pipeline: Pipeline, error: ModelError) -> None:
@@ -46,7 +46,7 @@ class Models:
         """The model of that name, loaded now if it was not yet. ModelError when it cannot be had."""
         return self._get(name)
 
-    def at_hand(self, name: str) -> Embedder | None:
+    def get_if_loaded(self, name: str) -> Embedder | None:
         """The model of that name if it is loaded; never waits."""
         return self._loaded.get(name)
 
@@ -65,7 +65,7 @@ class Models:
             except ModelError as error:
                 get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
                 failure = error
-            except NotNow as stopped:
+            except Deferred as stopped:
                 get_logger().error("pipeline_stopped", pipeline=pipeline.name, reason=stopped.why)
         if failure is not None and served == 0:
             raise failure
@@ -104,7 +104,7 @@ class Models:
                 f"{pipeline.dimensions}: drop it and create it again with dimensions => {embedder.dims}."
             )
             gateway.stop_pipeline(pipeline, reason)
-            raise NotNow(reason, 0.0)
+            raise Deferred(reason, 0.0)
         pinned = pipeline.fingerprint or gateway.pin_model(pipeline, embedder.fingerprint)
         if pinned is not None and pinned != embedder.fingerprint:
             raise ModelMismatchError(

@@ -9,19 +9,19 @@ from queue import Queue
 import psycopg
 
 from pgembedd.database.records import Job, by_pipeline
-from pgembedd.errors import DatabaseUnavailableError, NotNow, PgembeddError
+from pgembedd.errors import DatabaseUnavailableError, Deferred, PgembeddError
 from pgembedd.log import get_logger
 from pgembedd.loop.claimer import LOOK_UP_S, prepare
 from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.job_outcomes import release_jobs
-from pgembedd.loop.lease_heartbeat import keep_claims
+from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.loop.pinning import Models
-from pgembedd.loop.pushed_jobs import LOST, UNFINISHED, Claimed, Ledger, Outcome, Posted, PushGateway
-from pgembedd.loop.slots import Room
-from pgembedd.loop.storer import Deliverer
+from pgembedd.loop.pushed_jobs import LOST, UNFINISHED, Claimed, Outcome, OutcomeRecorder, Posted, PushGateway
+from pgembedd.loop.slots import Slots
+from pgembedd.loop.storer import Storer
 from pgembedd.settings import HttpSettings, Settings
-from pgembedd.telemetry.observer import SILENT, Observer, Several
+from pgembedd.telemetry.observer import SILENT, Observer, ObserverGroup
 
 PIECE = 16  # jobs between two looks at the clock
 KEPT = 4  # connections that nobody uses
@@ -59,11 +59,11 @@ class Deadline(threading.Event):
 class Run:
     """The work of one request, in a thread of its own, so that the request can be answered whatever hangs."""
 
-    def __init__(self, pushes: "Pushes", claim: Claim, deadline: Deadline) -> None:
+    def __init__(self, pushes: "PushHandler", claim: Claim, deadline: Deadline) -> None:
         self.finished = threading.Event()
         self.claimed: Claimed | None = None
         self.error: Exception | None = None
-        self.ledger = Ledger()
+        self.ledger = OutcomeRecorder()
         self._pushes, self._claim, self._deadline = pushes, claim, deadline
 
     def __call__(self) -> None:
@@ -92,27 +92,27 @@ class Run:
             lane = "backfill" if queue.endswith("_backfill") else "fresh"
             mine = [job for job in claimed.jobs if job.queue == queue]
             gateway.observer.claimed(lane, mine, time.monotonic() - began)
-        deliverer = Deliverer(gateway, pushes.models, pushes.in_flight, Queue())
+        deliverer = Storer(gateway, pushes.models, pushes.in_flight, Queue())
         for piece in _pieces([job for job in claimed.jobs if not job.suspect]):
             self._piece(gateway, deliverer, piece)
         for job in (job for job in claimed.jobs if job.suspect):
             self._alone(gateway, deliverer, job)
         # What the clock left over is handed back by the request, which may be answered already.
         if self._deadline.is_set() and (left := pushes.in_flight.held(claimed.jobs)):
-            release_jobs(gateway, pushes.in_flight, left, NotNow("out of time", 0.0))
+            release_jobs(gateway, pushes.in_flight, left, Deferred("out of time", 0.0))
             for job in left:
                 self.ledger.note(job, UNFINISHED)
 
-    def _piece(self, gateway: PushGateway, deliverer: Deliverer, jobs: Sequence[Job]) -> None:
+    def _piece(self, gateway: PushGateway, deliverer: Storer, jobs: Sequence[Job]) -> None:
         pushes = self._pushes
         if not self._deadline.is_set() and (work := prepare(gateway, pushes.models, pushes.in_flight, jobs)):
             deliverer.deliver(work)
 
-    def _alone(self, gateway: PushGateway, deliverer: Deliverer, job: Job) -> None:
+    def _alone(self, gateway: PushGateway, deliverer: Storer, job: Job) -> None:
         """A job that may have killed workers: nothing else of the queue is worked here meanwhile."""
         pushes = self._pushes
         if pushes.loop_here:  # whose claims we cannot hold up; it works this one alone itself
-            release_jobs(gateway, pushes.in_flight, [job], NotNow("left to be worked alone", 0.0))
+            release_jobs(gateway, pushes.in_flight, [job], Deferred("left to be worked alone", 0.0))
             return
         with pushes.room.alone(self._deadline) as turn:
             if not turn:
@@ -126,7 +126,7 @@ class Run:
             self._piece(gateway, deliverer, [job])
 
 
-class Pushes:
+class PushHandler:
     """Everything that is posted to one service goes through here."""
 
     def __init__(
@@ -146,7 +146,7 @@ class Pushes:
         self.models, self.observer, self.loop_here = models, observer, loop_here
         self.lease_s = settings.lease_s
         self.in_flight = InFlight()
-        self.room = Room(http.http_push_at_once)
+        self.room = Slots(http.http_push_at_once)
         self._line = threading.Semaphore(http.http_push_at_once + LINE)
         self._lock = threading.Lock()
         self._idle: list[PushGateway] = []
@@ -168,8 +168,8 @@ class Pushes:
     def leave(self, claim: Callable[[PushGateway], Claimed]) -> list[tuple[Posted, Outcome]]:
         """Only what `claim` does, at once and in this thread: for what must be in the queue however busy we are."""
         deadline = Deadline(threading.Event(), GRACE_S)
-        with self.lent(deadline, Ledger()) as gateway:
-            return [(posted, _outcome(posted, Ledger())) for posted in claim(gateway).posted]
+        with self.lent(deadline, OutcomeRecorder()) as gateway:
+            return [(posted, _outcome(posted, OutcomeRecorder())) for posted in claim(gateway).posted]
 
     def _worked(self, claim: Claim) -> list[tuple[Posted, Outcome]]:
         self._keep()
@@ -195,7 +195,7 @@ class Pushes:
         if left and not failed:
             gateway = Gateway(self._conninfo, Deadline(threading.Event(), HANDBACK_S), "release", prepare=self._prepare)
             try:
-                release_jobs(gateway, self.in_flight, left, NotNow("out of time", 0.0))
+                release_jobs(gateway, self.in_flight, left, Deferred("out of time", 0.0))
             except (psycopg.Error, DatabaseUnavailableError) as error:
                 get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
             finally:
@@ -207,12 +207,12 @@ class Pushes:
         return self._settings.wait == "listen"
 
     @contextmanager
-    def lent(self, deadline: Deadline, ledger: Ledger) -> Iterator[PushGateway]:
+    def lent(self, deadline: Deadline, ledger: OutcomeRecorder) -> Iterator[PushGateway]:
         """A gateway for one request, with a connection that an earlier one made where there is one."""
         with self._lock:
             gateway = self._idle.pop() if self._idle else None
         gateway = gateway or PushGateway(self._conninfo, deadline, "push", prepare=self._prepare)
-        gateway.lend(deadline, Several([self.observer, ledger]))
+        gateway.lend(deadline, ObserverGroup([self.observer, ledger]))
         try:
             yield gateway
         except BaseException:
@@ -234,7 +234,7 @@ class Pushes:
     def _beat(self) -> None:
         beats = Gateway(self._conninfo, self._finished, "push heartbeat", prepare=self._prepare, observer=self.observer)
         try:
-            keep_claims(self._settings, beats, self.in_flight, self._finished)
+            extend_leases(self._settings, beats, self.in_flight, self._finished)
         except (psycopg.Error, DatabaseUnavailableError) as error:
             get_logger().info("thread_stopped", thread="push heartbeat", error=type(error).__name__)
         finally:
@@ -258,7 +258,7 @@ def _pieces(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
             yield from (batch[start : start + PIECE] for start in range(0, len(batch), PIECE))
 
 
-def _outcome(posted: Posted, ledger: Ledger) -> Outcome:
+def _outcome(posted: Posted, ledger: OutcomeRecorder) -> Outcome:
     if posted.state == "claimed" and posted.name is not None:
         return ledger.outcomes.get(posted.name, UNFINISHED)
     return Outcome(posted.state, posted.reason)

@@ -64,7 +64,7 @@ _AGAIN = {
 }
 
 
-class Ledger(Observer):
+class OutcomeRecorder(Observer):
     """Notes what becomes of each job."""
 
     def __init__(self) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 BACKFILL_EVERY = 4
 
 
-def lane_order(turn: int, lanes: Sequence[tuple[str, str]]) -> list[str]:
+def queue_order(turn: int, lanes: Sequence[tuple[str, str]]) -> list[str]:
     """Queues to try for the claim number `turn`: fresh before backfill, but every fourth turn the other way round.
 
     So a fresh write waits for one claim of a backfill at most, and a stream of fresh writes leaves a backfill
-    a quarter of the worker. Several queues take turns at being first.
+    a quarter of the worker. ObserverGroup queues take turns at being first.
     """
     if not lanes:
         return []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 END_WITHIN_S = 5.0
 
 
-def soon_over(*closing: Callable[[], object], within_s: float = END_WITHIN_S) -> bool:
+def close_with_timeout(*closing: Callable[[], object], within_s: float = END_WITHIN_S) -> bool:
     """Do these one after another, and say whether they ended in time.
 
     They wait for the model, whose threads nothing can stop: after False only the end of the process does.

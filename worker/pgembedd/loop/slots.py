@@ -7,7 +7,7 @@ from contextlib import contextmanager
 LOOK_UP_S = 0.25  # how often anyone who waits looks whether it is over
 
 
-class Room:
+class Slots:
     """So many places; who wants to be alone goes before those who come later."""
 
     def __init__(self, places: int) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from queue import Queue
 
 from pgembedd.database.records import Result, Vector
-from pgembedd.errors import NotNow, RowFailure
+from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.bisect import isolate
-from pgembedd.loop.claim_size import Pace
+from pgembedd.loop.claim_size import ClaimSizer
 from pgembedd.loop.claimer import Work
 from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight
@@ -20,7 +20,7 @@ from pgembedd.model.embedder import start
 REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the vector from being written.")
 
 
-class Deliverer:
+class Storer:
     """Runs in a thread of its own until it is handed None."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Deliverer:
         models: Models,
         in_flight: InFlight,
         deliveries: "Queue[Work | None]",
-        pace: Pace | None = None,
+        pace: ClaimSizer | None = None,
     ) -> None:
         """`pace` is told how long the jobs were held."""
         self._gateway, self._models, self._in_flight, self._deliveries = (
@@ -38,7 +38,7 @@ class Deliverer:
             in_flight,
             deliveries,
         )
-        self._pace = pace or Pace()
+        self._pace = pace or ClaimSizer()
 
     def run(self) -> None:
         """Deliver everything that comes."""
@@ -53,7 +53,7 @@ class Deliverer:
             waited = time.monotonic()
             self._gateway.observer.embedded(results, waited - work.since)
             settled, outcomes = self._store(results)
-        except NotNow as not_now:
+        except Deferred as not_now:
             release_jobs(self._gateway, self._in_flight, work.jobs, not_now)
             return
         self._pace.note(*self._in_flight.remove(work.jobs))

@@ -10,19 +10,19 @@ from types import FrameType
 
 import psycopg
 
-from pgembedd.database.connect import is_weather
-from pgembedd.errors import DatabaseUnavailableError, NotNow
+from pgembedd.database.connect import is_connection_error
+from pgembedd.errors import DatabaseUnavailableError, Deferred
 from pgembedd.log import get_logger
-from pgembedd.loop.claim_size import Pace
-from pgembedd.loop.claimer import Fetcher, Work
-from pgembedd.loop.embed_requests import Line, Questions
+from pgembedd.loop.claim_size import ClaimSizer
+from pgembedd.loop.claimer import Claimer, Work
+from pgembedd.loop.embed_requests import EmbedRequests, Line
 from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight
-from pgembedd.loop.index_builder import keep_indexed
+from pgembedd.loop.index_builder import run_index_builder
 from pgembedd.loop.job_outcomes import release_jobs
-from pgembedd.loop.lease_heartbeat import keep_claims, keep_order
+from pgembedd.loop.lease_heartbeat import extend_leases, run_maintenance
 from pgembedd.loop.pinning import Models
-from pgembedd.loop.storer import Deliverer
+from pgembedd.loop.storer import Storer
 from pgembedd.loop.systemd import notify_systemd
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
@@ -70,25 +70,25 @@ class Worker:
             gateway("upkeep", self._stopping),
         )
         self._deliveries = deliveries
-        pace = Pace(settings.claim_size)
-        fetcher = Fetcher(
+        pace = ClaimSizer(settings.claim_size)
+        fetcher = Claimer(
             settings, self._claims, models, self._in_flight, deliveries, self._stopping.is_set, queues, pace
         )
-        deliverer = Deliverer(stores, models, self._in_flight, deliveries, pace)
+        deliverer = Storer(stores, models, self._in_flight, deliveries, pace)
         self._threads = {
             "fetch": self._thread("fetch", fetcher.run),
             "deliver": self._thread("deliver", deliverer.run),
             "heartbeat": self._thread(
-                "heartbeat", lambda: keep_claims(settings, beats, self._in_flight, self._finished)
+                "heartbeat", lambda: extend_leases(settings, beats, self._in_flight, self._finished)
             ),
-            "upkeep": self._thread("upkeep", lambda: keep_order(settings, upkeep, self._stopping)),
+            "upkeep": self._thread("upkeep", lambda: run_maintenance(settings, upkeep, self._stopping)),
         }
         if settings.wait == "listen":  # a build's lock and settings are a session's, which a pooler does not keep
             builds = gateway("index", self._stopping)
-            self._threads["index"] = self._thread("index", lambda: keep_indexed(settings, builds, self._stopping))
+            self._threads["index"] = self._thread("index", lambda: run_index_builder(settings, builds, self._stopping))
             line = Line(conninfo, self._stopping, "questions", observer=observer)
             self._gateways.append(line)
-            questions = Questions(line, models, self._stopping, lambda: self.served())
+            questions = EmbedRequests(line, models, self._stopping, lambda: self.served())
             self._threads["questions"] = self._thread("questions", questions.run)
         self._handback = gateway("release", self._finished)
 
@@ -97,7 +97,7 @@ class Worker:
             try:
                 work()
             except Exception as error:
-                if self._finished.is_set() or (self._stopping.is_set() and is_weather(error)):
+                if self._finished.is_set() or (self._stopping.is_set() and is_connection_error(error)):
                     get_logger().info("thread_stopped", thread=name, error=type(error).__name__)
                     return
                 self._failure = self._failure or error
@@ -164,7 +164,7 @@ class Worker:
         self._finished.set()
         if not drained and self._failure is None and (left := self._in_flight.jobs()):
             try:
-                release_jobs(self._handback, self._in_flight, left, NotNow("shutdown", 0.0))
+                release_jobs(self._handback, self._in_flight, left, Deferred("shutdown", 0.0))
             except (psycopg.Error, DatabaseUnavailableError) as error:
                 get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
         self._deliveries.put(None)

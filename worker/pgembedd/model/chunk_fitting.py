@@ -8,7 +8,7 @@ LEAST_ROOM = 16
 """Tokens that must be left to a chunk's own text: with fewer, its vector would be that of its title."""
 
 
-class Fitting:
+class ChunkFitter:
     """Splits texts for one model. Safe to call from several threads."""
 
     def __init__(self, tokenizer: Tokenizer, prefix: str) -> None:

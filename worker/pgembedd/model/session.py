@@ -13,7 +13,7 @@ import numpy as np
 from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.model.autotune import Tuning, default_tuning, remembered
 from pgembedd.model.batching import plan_portions, plan_runs
-from pgembedd.model.chunk_fitting import Fitting
+from pgembedd.model.chunk_fitting import ChunkFitter
 from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.select_source import open_supply
@@ -31,7 +31,7 @@ OnRun = Callable[[Kind, int, int, int, float], None]
 """Is told of a run: kind, texts, tokens in them, tokens of padding beside them, seconds. From the run's own thread."""
 
 
-def unheard(kind: Kind, texts: int, tokens: int, padding: int, seconds: float) -> None:
+def ignore(kind: Kind, texts: int, tokens: int, padding: int, seconds: float) -> None:
     """Nobody asks."""
 
 
@@ -53,7 +53,7 @@ class Session:
         tuning: Tuning | None = None,
         offline: bool = False,
         notify: Notify = silent,
-        on_run: OnRun = unheard,
+        on_run: OnRun = ignore,
     ) -> None:
         """Get the model's files, check them, and load the graph (built once, then cached).
 
@@ -76,7 +76,7 @@ class Session:
         limit = min(spec.max_tokens, self._encoder.max_tokens or spec.max_tokens)
         self.spec: ModelSpec = replace(spec, dims=self._encoder.dims, max_tokens=limit, quantised=quantised)
         self._tokenizer = Tokenizer(tokenizer_path, limit)
-        self._fitting = Fitting(self._tokenizer, spec.document_prefix)
+        self._fitting = ChunkFitter(self._tokenizer, spec.document_prefix)
         self.name: str = spec.name
         self.dims: int = self.spec.dims
         self.max_tokens: int = limit
@@ -171,7 +171,7 @@ class Session:
     def split(
         self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
     ) -> list[Chunk]:
-        """A document in chunks that the model reads whole between `before` and `after`; see Fitting.split."""
+        """A document in chunks that the model reads whole between `before` and `after`; see ChunkFitter.split."""
         return self._fitting.split(text, tokens=tokens, overlap=overlap, markdown=markdown, before=before, after=after)
 
     def close(self) -> None:

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from pgembedd.telemetry.spans import Traces
+    from pgembedd.telemetry.spans import SpanRecorder
 
 SAY_AGAIN_S = 60.0
 
 
-def traces_asked_for() -> "Traces | None":
+def configured_tracing() -> "SpanRecorder | None":
     """What makes the spans; None, at no cost, when nobody asks for them.
 
     What cannot be had is logged and left out: these variables are often a whole machine's, and a worker that does not
@@ -27,7 +27,7 @@ def traces_asked_for() -> "Traces | None":
     if not wanted:
         return None
     try:
-        from pgembedd.telemetry.spans import Traces
+        from pgembedd.telemetry.spans import SpanRecorder
 
         provider = _provider(wanted)
     except ModuleNotFoundError as error:
@@ -37,7 +37,7 @@ def traces_asked_for() -> "Traces | None":
         get_logger().warning("traces_off", why=str(error))
         return None
     get_logger().info("traces_on", exporters=wanted)
-    return Traces(provider)
+    return SpanRecorder(provider)
 
 
 def _exporters() -> list[str]:

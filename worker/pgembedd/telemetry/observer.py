@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class InferenceStats:
     """One run of a model: so many texts, the tokens in them, and those of padding that it computed as well."""
 
     model: str
@@ -60,7 +60,7 @@ class Observer:
     def loaded(self, model: str, fingerprint: str) -> None:
         """A model is ready."""
 
-    def ran(self, run: Ran) -> None:
+    def ran(self, run: InferenceStats) -> None:
         """A model has computed."""
 
     def request_began(self) -> None:
@@ -76,7 +76,7 @@ class Observer:
 SILENT = Observer()
 
 
-class Several(Observer):
+class ObserverGroup(Observer):
     """Tells each of its `parts`."""
 
     def __init__(self, parts: Sequence[Observer]) -> None:
@@ -84,7 +84,7 @@ class Several(Observer):
 
 
 def _told(name: str) -> Callable[..., None]:
-    def tell(several: Several, *values: Any, **named: Any) -> None:
+    def tell(several: ObserverGroup, *values: Any, **named: Any) -> None:
         for part in several.parts:
             getattr(part, name)(*values, **named)
 
@@ -92,4 +92,4 @@ def _told(name: str) -> Callable[..., None]:
 
 
 for _name in [name for name in vars(Observer) if not name.startswith("_")]:
-    setattr(Several, _name, _told(_name))
+    setattr(ObserverGroup, _name, _told(_name))

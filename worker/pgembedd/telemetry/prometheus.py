@@ -19,7 +19,7 @@ from prometheus_client import (
 
 from pgembedd.database.records import Job, Result
 from pgembedd.errors import RowFailure
-from pgembedd.telemetry.observer import Observer, Ran
+from pgembedd.telemetry.observer import InferenceStats, Observer
 
 STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 RUN_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
@@ -28,7 +28,7 @@ STORED = ("written", "unchanged")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Instruments(Observer):
+class PrometheusMetrics(Observer):
     """Counts what it hears of; `registry` is what a scrape reads."""
 
     def __init__(self) -> None:
@@ -147,7 +147,7 @@ class Instruments(Observer):
         """A model."""
         self._loaded.labels(model, fingerprint).set(1)
 
-    def ran(self, run: Ran) -> None:
+    def ran(self, run: InferenceStats) -> None:
         """A run of a model."""
         self._texts.labels(run.model, run.kind).inc(run.texts)
         self._tokens.labels(run.model, run.kind).inc(run.tokens)

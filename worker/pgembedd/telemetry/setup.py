@@ -1,7 +1,7 @@
 """Which observers a process has: metrics where it serves HTTP, traces where the environment asks for them."""
 
-from pgembedd.telemetry.exporter import traces_asked_for
-from pgembedd.telemetry.observer import SILENT, Observer, Several
+from pgembedd.telemetry.exporter import configured_tracing
+from pgembedd.telemetry.observer import SILENT, Observer, ObserverGroup
 
 
 def observer_of(*, with_metrics: bool) -> Observer:
@@ -9,10 +9,10 @@ def observer_of(*, with_metrics: bool) -> Observer:
     parts: list[Observer] = []
     if with_metrics:
         try:
-            from pgembedd.telemetry.prometheus import Instruments
+            from pgembedd.telemetry.prometheus import PrometheusMetrics
         except ModuleNotFoundError:
             return SILENT  # the HTTP service says which package is missing
-        parts.append(Instruments())
-    if (traces := traces_asked_for()) is not None:
+        parts.append(PrometheusMetrics())
+    if (traces := configured_tracing()) is not None:
         parts.append(traces)
-    return Several(parts) if parts else SILENT
+    return ObserverGroup(parts) if parts else SILENT

@@ -24,7 +24,7 @@ LAST_S = 2.0
 STAGES = {"content": "read", "model": "embed", "write": "store"}  # where an attempt fails, by its reason
 
 
-class Traces(Observer):
+class SpanRecorder(Observer):
     """Makes the spans, when a stage is over."""
 
     def __init__(self, provider: "TracerProvider") -> None:

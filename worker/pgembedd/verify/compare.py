@@ -23,7 +23,7 @@ KINDS: dict[Agreement, Verdict] = {
 }
 
 
-def judge_vectors(rows: Sequence[Row], _target: Pipeline, embedder: Embedder, tolerance: float) -> list[Judged]:
+def compare_vectors(rows: Sequence[Row], _target: Pipeline, embedder: Embedder, tolerance: float) -> list[Judged]:
     """What each row is whose vector is in a column, with the vector's cosine to the right one (0 without either)."""
     having = [row for row in rows if row.state == "ok" and row.vectors]
     fresh = _embed([row.text or "" for row in having], embedder)
@@ -35,12 +35,12 @@ def judge_vectors(rows: Sequence[Row], _target: Pipeline, embedder: Embedder, to
     return [found.get(row.id) or (_plain(row), 0.0) for row in rows]
 
 
-def judge_chunks(rows: Sequence[Row], target: Pipeline, embedder: Embedder, tolerance: float) -> list[Judged]:
+def compare_chunks(rows: Sequence[Row], target: Pipeline, embedder: Embedder, tolerance: float) -> list[Judged]:
     """What each row is whose chunks are in an embedding table; the table itself says of which text and model."""
-    return [_judge_row(row, target, embedder, tolerance) for row in rows]
+    return [_compare_row(row, target, embedder, tolerance) for row in rows]
 
 
-def _judge_row(row: Row, target: Pipeline, embedder: Embedder, tolerance: float) -> Judged:
+def _compare_row(row: Row, target: Pipeline, embedder: Embedder, tolerance: float) -> Judged:
     if row.state != "ok" or not row.vectors:
         return _plain(row), 0.0
     content = Content("ok", row.text, row.hash or b"", row.before, row.after)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from pgembedd.database.connect import is_weather
+from pgembedd.database.connect import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.errors import RowFailure
 from pgembedd.loop.bisect import isolate
@@ -56,7 +56,7 @@ def look(connection: psycopg.Connection, pipeline: str, ids: Sequence[str], *, w
         try:
             found = connection.execute(query("verify_look"), values, binary=True).fetchall()
         except psycopg.Error as error:
-            if is_weather(error) or isinstance(error, psycopg.errors.LockNotAvailable):
+            if is_connection_error(error) or isinstance(error, psycopg.errors.LockNotAvailable):
                 raise
             raise RowFailure("content", str(error)) from error
         return [_row(key, *row) for key, row in zip(part, found, strict=True)]

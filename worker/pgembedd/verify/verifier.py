@@ -14,7 +14,7 @@ from pgembedd.database.queries import query
 from pgembedd.database.records import Chunking, Pipeline
 from pgembedd.errors import ConfigurationError, ModelMismatchError
 from pgembedd.model.embedder import Embedder
-from pgembedd.verify.compare import judge_chunks, judge_vectors
+from pgembedd.verify.compare import compare_chunks, compare_vectors
 from pgembedd.verify.report import WRONG, Report, Verdict
 from pgembedd.verify.snapshot import Row, look
 
@@ -69,12 +69,12 @@ def verify(
     """
     _check_model(target, embedder)
     report = Report(target.name, _check(connection, target), options.seed if options.sample is not None else None)
-    judge = judge_vectors if target.chunking is None else judge_chunks
+    judge = compare_vectors if target.chunking is None else compare_chunks
     for ids in _pages(connection, target, options):
         looked = look(connection, target.name, ids)
         verdicts = judge(looked, target, embedder, options.tolerance)
         suspects = [row for row, (verdict, _) in zip(looked, verdicts, strict=True) if verdict in (*WRONG, "unknown")]
-        excused = _look_again(connection, target, suspects)
+        excused = _recheck(connection, target, suspects)
         for row, (verdict, cosine) in zip(looked, verdicts, strict=True):
             report.add(excused.get(row.id, verdict), row.id, cosine)
         wrong = [row.id for row in suspects if row.id not in excused]
@@ -145,7 +145,7 @@ def _every_page(
         values["after"] = page[-1]
 
 
-def _look_again(connection: psycopg.Connection, target: Pipeline, suspects: Sequence[Row]) -> dict[str, Verdict]:
+def _recheck(connection: psycopg.Connection, target: Pipeline, suspects: Sequence[Row]) -> dict[str, Verdict]:
     """Of rows that look wrong, those that are not to be called so: changed meanwhile, queued, or given up."""
     if not suspects:
         return {}

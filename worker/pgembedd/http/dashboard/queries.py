@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from pgembedd.database.queries import query
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.sparkline import Curve, curve
 from pgembedd.http.errors import Refusal
 from pgembedd.text.quantities import age
@@ -98,7 +98,7 @@ class Failure:
 
 
 @contextmanager
-def looking(service: Service) -> Iterator[psycopg.Connection]:
+def looking(service: ServiceContext) -> Iterator[psycopg.Connection]:
     """A connection; what stands in the way of looking is one sentence. Refusal 503."""
     if service.database is None:
         raise Refusal(503, "This service runs with --no-database: there are no pipelines to look at.", "no_database")
@@ -173,7 +173,7 @@ def failures(
     return found[:PAGE], len(found) > PAGE
 
 
-def put_back(connection: psycopg.Connection, pipeline: str | None, reason: str | None) -> int:
+def retry_failed(connection: psycopg.Connection, pipeline: str | None, reason: str | None) -> int:
     """Put dead letters back into their queue; how many. Refusal 404 for a pipeline that is not there."""
     try:
         row = connection.execute(query("retry_failed"), {"name": pipeline, "reason": reason}).fetchone()

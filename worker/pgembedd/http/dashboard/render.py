@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pgembedd.http.auth import Guard
+from pgembedd.http.auth import Authenticator
 from pgembedd.http.dashboard.sparkline import HEIGHT, WIDTH
 from pgembedd.http.errors import Refusal, headers_of, refusal_of
 from pgembedd.text.quantities import age, share
@@ -40,9 +40,9 @@ class LoginNeeded(Exception):  # noqa: N818  what to do about it
 class Renderer:
     """Makes pages of templates."""
 
-    def __init__(self, guard: Guard) -> None:
-        """`guard` knows who is logged in."""
-        self._guard = guard
+    def __init__(self, authenticator: Authenticator) -> None:
+        """`authenticator` knows who is logged in."""
+        self._guard = authenticator
         self._environment = Environment(
             loader=PackageLoader("pgembedd.http.dashboard"),
             autoescape=True,

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from pgembedd.database.queries import query
-from pgembedd.http.auth import Guard, refuse_other_pages, refuse_strangers
-from pgembedd.http.context import Service
+from pgembedd.http.auth import Authenticator, refuse_other_pages, refuse_strangers
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries, search_hits
 from pgembedd.http.dashboard.csrf import check_form, fields_of
 from pgembedd.http.dashboard.render import LoginNeeded, PageRoute, Renderer, asset
@@ -25,28 +25,28 @@ Fields = Annotated[dict[str, str], Depends(fields_of)]
 PageNumber = Annotated[int, Query(ge=1, le=FURTHEST)]
 
 
-def router(service: Service) -> APIRouter:
+def router(service: ServiceContext) -> APIRouter:
     """Everything that a browser shows. Not part of the interface for programs, so not in its document."""
-    renderer = Renderer(service.guard)
+    renderer = Renderer(service.authenticator)
     routes = APIRouter(include_in_schema=False, route_class=PageRoute.of(renderer))
-    guarded = [Depends(admits(service.guard))]
+    guarded = [Depends(admits(service.authenticator))]
     _add_looking(routes, service, renderer, guarded)
     _add_acting(routes, service, renderer, guarded)
-    _add_login(routes, service.guard, renderer)
+    _add_login(routes, service.authenticator, renderer)
     for name, kind in (("page.css", "text/css"), ("icon.svg", "image/svg+xml")):
         routes.add_api_route(f"/{name}", asset(name, kind), methods=["GET"])
     return routes
 
 
-def admits(guard: Guard) -> Any:
+def admits(authenticator: Authenticator) -> Any:
     """A dependency that lets in who may look after the service. LoginNeeded for strangers; Refusal 403 for others."""
 
     async def check(request: Request) -> None:
-        if guard.open:
+        if authenticator.open:
             refuse_strangers(request)
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        scopes = guard.scopes_of(request, given if scheme.casefold() == "bearer" else None)
+        scopes = authenticator.scopes_of(request, given if scheme.casefold() == "bearer" else None)
         if scopes is None:
             raise LoginNeeded
         if "admin" not in scopes:
@@ -55,7 +55,7 @@ def admits(guard: Guard) -> Any:
     return check
 
 
-def _add_looking(routes: APIRouter, service: Service, renderer: Renderer, guarded: list[Any]) -> None:
+def _add_looking(routes: APIRouter, service: ServiceContext, renderer: Renderer, guarded: list[Any]) -> None:
     @routes.get("/", dependencies=guarded)
     def overview(request: Request, page: PageNumber = 1, retried: int | None = None) -> Response:
         with queries.looking(service) as connection:
@@ -83,14 +83,14 @@ def _add_looking(routes: APIRouter, service: Service, renderer: Renderer, guarde
         return renderer.page(request, "failures.html", values)
 
 
-def _add_acting(routes: APIRouter, service: Service, renderer: Renderer, guarded: list[Any]) -> None:
-    sessions = service.guard.sessions
+def _add_acting(routes: APIRouter, service: ServiceContext, renderer: Renderer, guarded: list[Any]) -> None:
+    sessions = service.authenticator.sessions
 
     @routes.post("/retry", dependencies=guarded)
     def retry(request: Request, fields: Fields) -> Response:
         check_form(sessions, request, fields)
         with queries.looking(service) as connection:
-            jobs = queries.put_back(connection, fields.get("pipeline") or None, fields.get("reason") or None)
+            jobs = queries.retry_failed(connection, fields.get("pipeline") or None, fields.get("reason") or None)
         return RedirectResponse(f"/?retried={jobs}", 303)
 
     @routes.get("/search", dependencies=guarded)
@@ -134,37 +134,37 @@ def _limit(given: str) -> int:
     return int(given)
 
 
-def _add_login(routes: APIRouter, guard: Guard, renderer: Renderer) -> None:
+def _add_login(routes: APIRouter, authenticator: Authenticator, renderer: Renderer) -> None:
     throttle = Throttle()
 
     @routes.get("/login")
     def form(request: Request) -> Response:
-        if guard.open:
+        if authenticator.open:
             return RedirectResponse("/", 303)
         return renderer.page(request, "login.html", {})
 
     @routes.post("/login")
     def login(request: Request, fields: Fields) -> Response:
         refuse_other_pages(request, "Log in on this service's own page.")
-        check_form(guard.sessions, request, fields)
+        check_form(authenticator.sessions, request, fields)
         address = request.client.host if request.client else ""
         if (wait_s := throttle.wait_s(address)) > 0:
             sentence = f"Too many wrong tokens: try again in {ceil(wait_s)} seconds."
             raise Refusal(429, sentence, retry_after_s=ceil(wait_s))
-        scopes = guard.scopes_of_token(fields.get("token", "").strip())
+        scopes = authenticator.scopes_of_token(fields.get("token", "").strip())
         if scopes is None:
             throttle.failed(address)
             return renderer.page(request, "login.html", {"refusal": "This token is not known here."}, 401)
         if "admin" not in scopes:
             return renderer.page(request, "login.html", {"refusal": "This token lacks the scope admin."}, 403)
         response = RedirectResponse("/", 303)
-        guard.sessions.open(request, response, scopes)
+        authenticator.sessions.open(request, response, scopes)
         return response
 
     @routes.post("/logout")
     def logout(request: Request, fields: Fields) -> Response:
         refuse_other_pages(request, "Log out on this service's own page.")
-        check_form(guard.sessions, request, fields)
+        check_form(authenticator.sessions, request, fields)
         response = RedirectResponse("/login", 303)
-        guard.sessions.close(request, response)
+        authenticator.sessions.close(request, response)
         return response

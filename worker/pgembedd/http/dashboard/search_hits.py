@@ -7,20 +7,20 @@ import numpy.typing as npt
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.queries import looking
 from pgembedd.http.embedding import check_inputs
 from pgembedd.http.errors import Refusal
 from pgembedd.search.semantic import Hit, Target, check_model, nearest, targets
 
 
-def searchable(service: Service) -> list[Target]:
+def searchable(service: ServiceContext) -> list[Target]:
     """The pipelines that can be searched, by name."""
     with looking(service) as connection:
         return targets(connection)
 
 
-def find(service: Service, where: Target, text: str, limit: int) -> list[Hit]:
+def find(service: ServiceContext, where: Target, text: str, limit: int) -> list[Hit]:
     """The `limit` rows nearest to `text`, nearest first. No transaction is open while the model runs.
 
     Refusal for a text that is empty (422) or too long (413), for rows that the service's role may not read (403), and
@@ -39,11 +39,11 @@ def find(service: Service, where: Target, text: str, limit: int) -> list[Hit]:
             raise refusal from error
 
 
-def _vector(service: Service, where: Target, text: str) -> npt.NDArray[np.float32]:
+def _vector(service: ServiceContext, where: Target, text: str) -> npt.NDArray[np.float32]:
     embedder = service.models.named(where.model)
     check_model(where, embedder.fingerprint)
     check_inputs(service, embedder, [text])
-    asked = service.desk.ask(embedder.name, [text], kind="query")
+    asked = service.batcher.ask(embedder.name, [text], kind="query")
     try:
         vector: npt.NDArray[np.float32] = asked.result(service.http.http_timeout_s).vectors[0]
     except NotInTime:

@@ -5,7 +5,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pgembedd.http.auth import FREE, Guard
+from pgembedd.http.auth import FREE, Authenticator
 from pgembedd.http.errors import Refusal, rendered
 from pgembedd.http.middleware.request_metrics import GONE
 
@@ -19,9 +19,9 @@ class Limits:
     What a stranger sends is not even read, so that nobody without a token can fill the memory.
     """
 
-    def __init__(self, app: ASGIApp, *, guard: Guard, max_body_kb: int, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, authenticator: Authenticator, max_body_kb: int, timeout_s: float) -> None:
         """A body may have `max_body_kb` KB and take `timeout_s` seconds to arrive."""
-        self._app, self._guard, self._max_bytes, self._timeout_s = app, guard, max_body_kb * 1000, timeout_s
+        self._app, self._guard, self._max_bytes, self._timeout_s = app, authenticator, max_body_kb * 1000, timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request, or refuse it."""

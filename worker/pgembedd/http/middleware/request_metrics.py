@@ -9,7 +9,7 @@ from pgembedd.telemetry.observer import Observer
 GONE = 499  # the client went before it had an answer
 
 
-class Watch:
+class RequestMetrics:
     """ASGI middleware, before all others."""
 
     def __init__(self, app: ASGIApp, observer: Observer) -> None:

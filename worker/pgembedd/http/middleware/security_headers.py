@@ -9,7 +9,7 @@ HEADERS = {
 }
 
 
-class Reserved:
+class SecurityHeaders:
     """ASGI middleware: these headers, where a route has not set its own."""
 
     def __init__(self, app: ASGIApp) -> None:

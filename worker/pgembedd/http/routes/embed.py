@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 from typing_extensions import TypeAliasType
 
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import Kind, awaited, check_inputs, estimated_tokens, model_for, too_long, vectors_of
 from pgembedd.http.errors import Refusal, responses
-from pgembedd.http.strict_model import NoOthers
+from pgembedd.http.strict_model import StrictModel
 from pgembedd.model.embedder import Embedder
 
 MATRIX_TOKENS = 8_192  # 384 numbers each make 40 MB of JSON
@@ -19,7 +19,7 @@ MATRIX_TOKENS = 8_192  # 384 numbers each make 40 MB of JSON
 Texts = TypeAliasType("Texts", Annotated[list[str], FailFast()])
 
 
-class EmbedRequest(NoOthers):
+class EmbedRequest(StrictModel):
     """A text or several, and how to embed them."""
 
     model_config = ConfigDict(strict=True)
@@ -45,9 +45,9 @@ class Embeddings(BaseModel):
     embeddings: list[list[float]] | list[list[list[float]]]
 
 
-def router(service: Service) -> APIRouter:
+def router(service: ServiceContext) -> APIRouter:
     """POST and GET /embed."""
-    routes = APIRouter(tags=["embed"], dependencies=[service.guard.needs("embed")])
+    routes = APIRouter(tags=["embed"], dependencies=[service.authenticator.needs("embed")])
     errors = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504)
 
     @routes.post("/embed", responses={200: {"model": OneEmbedding | Embeddings}, **errors})
@@ -75,7 +75,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-async def _answer(service: Service, asked: EmbedRequest, texts: list[str], request: Request) -> tuple[Any, int]:
+async def _answer(service: ServiceContext, asked: EmbedRequest, texts: list[str], request: Request) -> tuple[Any, int]:
     """The vectors, and how many tokens were cut of all texts together."""
     embedder = await model_for(service, asked.model, asked.pipeline)
     check_inputs(service, embedder, texts)

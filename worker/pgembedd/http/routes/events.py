@@ -4,25 +4,25 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
-from pgembedd.http.event_hub import Audience
+from pgembedd.http.event_hub import EventHub
 from pgembedd.http.sse import EventStream
-from pgembedd.loop.notifications import EVENTS, Wanted
+from pgembedd.loop.notifications import EVENTS, EventFilter
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events, until the client has enough.", "content": {"text/event-stream": {}}}
 }
 
 
-def router(service: Service) -> APIRouter:
+def router(service: ServiceContext) -> APIRouter:
     """GET /events."""
-    routes = APIRouter(tags=["events"], dependencies=[service.guard.needs("admin")])
+    routes = APIRouter(tags=["events"], dependencies=[service.authenticator.needs("admin")])
     audience, missing = None, "This service has no database, so it knows of no events."
     if service.settings.wait == "poll":
         missing = "Nobody can LISTEN through the pooler that this service is behind (--wait poll)."
     elif service.conninfo is not None:
-        audience = Audience(service.conninfo, service.stopping, most=service.http.http_max_listeners)
+        audience = EventHub(service.conninfo, service.stopping, most=service.http.http_max_listeners)
 
     @routes.get("/events", response_class=Response, responses={**STREAM, **responses(400, 401, 403, 422, 500, 503)})
     async def events(
@@ -38,7 +38,7 @@ def router(service: Service) -> APIRouter:
             )
         if audience is None:
             raise Refusal(503, missing, "no_events")
-        reader = audience.join(Wanted.of(event or (), pipeline or ()), last_event_id)
+        reader = audience.join(EventFilter.of(event or (), pipeline or ()), last_event_id)
         abort = request.scope["state"].get("abort")
         return EventStream(audience, reader, service.stopping, service.http.http_heartbeat_s, abort)
 

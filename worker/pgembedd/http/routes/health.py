@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from pgembedd.database.migrate import check_schema
 from pgembedd.errors import PgembeddError
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
 
 SCHEMA_EVERY_S = 10.0
@@ -25,7 +25,7 @@ class Health(BaseModel):
     checks: dict[str, str]
 
 
-def router(service: Service) -> APIRouter:
+def router(service: ServiceContext) -> APIRouter:
     """The three probes; nobody needs a token for them, and they tell nothing that a stranger may not know."""
     routes = APIRouter(tags=["health"])
     probe = Probe(service)
@@ -65,7 +65,7 @@ def _answer(checks: dict[str, Callable[[], str]]) -> Response:
 class Probe:
     """The checks: `ok` or a sentence each."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ServiceContext) -> None:
         self._service = service
         self._schema = "never looked at"
         self._schema_until = 0.0

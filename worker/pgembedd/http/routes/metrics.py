@@ -14,11 +14,11 @@ from prometheus_client.registry import Collector
 
 from pgembedd.database.queries import query
 from pgembedd.http.connection_pool import Database
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.log import get_logger
-from pgembedd.telemetry.observer import Observer, Several
-from pgembedd.telemetry.prometheus import Instruments
+from pgembedd.telemetry.observer import Observer, ObserverGroup
+from pgembedd.telemetry.prometheus import PrometheusMetrics
 
 LOOK_EVERY_S = 5.0
 SHARE = 20  # a look takes at most a twentieth of one connection's time, however long the queues are
@@ -27,9 +27,9 @@ WAIT_S = 2.0  # for a database that may be away
 STATES = ("running", "paused", "stopped")
 
 
-def router(service: Service) -> APIRouter:
+def router(service: ServiceContext) -> APIRouter:
     """The route. Without a database there are the process's own metrics."""
-    routes = APIRouter(tags=["metrics"], dependencies=[service.guard.needs("admin")])
+    routes = APIRouter(tags=["metrics"], dependencies=[service.authenticator.needs("admin")])
     registry = _instruments(service.observer).registry
     if service.database is not None:
         registry.register(Queues(service.database))
@@ -46,10 +46,10 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _instruments(observer: Observer) -> Instruments:
+def _instruments(observer: Observer) -> PrometheusMetrics:
     """Those of this process; new ones where nothing is told to any."""
-    parts = observer.parts if isinstance(observer, Several) else (observer,)
-    return next((part for part in parts if isinstance(part, Instruments)), None) or Instruments()
+    parts = observer.parts if isinstance(observer, ObserverGroup) else (observer,)
+    return next((part for part in parts if isinstance(part, PrometheusMetrics)), None) or PrometheusMetrics()
 
 
 class Queues(Collector):

@@ -19,7 +19,7 @@ from pydantic import (
 from typing_extensions import TypeAliasType
 
 from pgembedd.errors import UnknownTokenError
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
 from pgembedd.http.routes.embed import Texts
@@ -107,7 +107,7 @@ class ModelList(BaseModel):
     data: list[ModelObject]
 
 
-class Trouble(BaseModel):
+class OpenAIError(BaseModel):
     """What OpenAI's clients expect of an error."""
 
     message: str
@@ -116,24 +116,27 @@ class Trouble(BaseModel):
     code: str | None
 
 
-class TroubleAnswer(BaseModel):
+class OpenAIErrorAnswer(BaseModel):
     """An error of /v1."""
 
-    error: Trouble
+    error: OpenAIError
 
 
-def _troubles(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": TroubleAnswer} for status in statuses}
+def _openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": OpenAIErrorAnswer} for status in statuses}
 
 
-def router(service: Service) -> APIRouter:
+def router(service: ServiceContext) -> APIRouter:
     """POST /v1/embeddings, GET /v1/models and /v1/models/{model}."""
-    routes = APIRouter(prefix="/v1", tags=["openai"], dependencies=[service.guard.needs("embed")])
+    routes = APIRouter(prefix="/v1", tags=["openai"], dependencies=[service.authenticator.needs("embed")])
     started = int(time.time())
 
     @routes.post(
         "/embeddings",
-        responses={200: {"model": EmbeddingsAnswer}, **_troubles(400, 401, 403, 404, 408, 413, 415, 500, 503, 504)},
+        responses={
+            200: {"model": EmbeddingsAnswer},
+            **_openai_errors(400, 401, 403, 404, 408, 413, 415, 500, 503, 504),
+        },
     )
     async def embeddings(asked: EmbeddingsRequest, request: Request) -> Response:
         """The vectors of one text or several, as OpenAI's API gives them."""
@@ -149,12 +152,12 @@ def router(service: Service) -> APIRouter:
             raise _too_long(texts, embedded, embedder)
         return Response(_answer(embedded, embedder.name, asked.encoding_format), media_type="application/json")
 
-    @routes.get("/models", responses=_troubles(401, 403, 500))
+    @routes.get("/models", responses=_openai_errors(401, 403, 500))
     def models() -> ModelList:
         """The models served."""
         return ModelList(data=[_described(service, name, started) for name in service.served()])
 
-    @routes.get("/models/{model:path}", responses=_troubles(401, 403, 404, 500))
+    @routes.get("/models/{model:path}", responses=_openai_errors(401, 403, 404, 500))
     def model(model: str) -> ModelObject:
         """One of them."""
         return _described(service, service.model_name(model), started)
@@ -177,7 +180,7 @@ def _texts(given: Input) -> list[Text]:
     return texts
 
 
-def _check(service: Service, asked: EmbeddingsRequest, texts: list[Text], embedder: Embedder) -> None:
+def _check(service: ServiceContext, asked: EmbeddingsRequest, texts: list[Text], embedder: Embedder) -> None:
     """Refusal for what this model cannot give, and for too much at a time."""
     http = service.http
     if asked.dimensions not in (None, embedder.dims):
@@ -242,9 +245,9 @@ def _answer(embedded: Embedded, model: str, encoding: str | None) -> bytes:
     )
 
 
-def _described(service: Service, name: str, created: int) -> ModelObject:
+def _described(service: ServiceContext, name: str, created: int) -> ModelObject:
     """What is known of a served model; nothing is loaded to know more."""
-    embedder = service.models.at_hand(name)
+    embedder = service.models.get_if_loaded(name)
     if embedder is None:
         return ModelObject(id=name, created=created)
     return ModelObject(id=name, created=created, dimensions=embedder.dims, max_tokens=embedder.max_tokens)

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries
 from pgembedd.http.errors import responses
-from pgembedd.http.strict_model import NoOthers
+from pgembedd.http.strict_model import StrictModel
 
 Word = Annotated[str, Field(max_length=200, pattern=r"^[^\u0000]*$")]
 
@@ -44,7 +44,7 @@ class StatusAnswer(BaseModel):
     pipelines: list[PipelineStatus]
 
 
-class RetryRequest(NoOthers):
+class RetryRequest(StrictModel):
     """Which dead letters: of one pipeline or of all, of one reason or of any."""
 
     pipeline: Word | None = None
@@ -57,9 +57,9 @@ class RetryAnswer(BaseModel):
     retried: int
 
 
-def router(service: Service) -> APIRouter:
+def router(service: ServiceContext) -> APIRouter:
     """Both need the scope admin."""
-    routes = APIRouter(tags=["operate"], prefix="/api", dependencies=[service.guard.needs("admin")])
+    routes = APIRouter(tags=["operate"], prefix="/api", dependencies=[service.authenticator.needs("admin")])
 
     @routes.get("/status", responses=responses(401, 403, 503))
     def status() -> StatusAnswer:
@@ -72,7 +72,7 @@ def router(service: Service) -> APIRouter:
     def retry(asked: RetryRequest) -> RetryAnswer:
         """Put dead letters back into their queue, with attempts counted anew."""
         with queries.looking(service) as connection:
-            return RetryAnswer(retried=queries.put_back(connection, asked.pipeline, asked.reason))
+            return RetryAnswer(retried=queries.retry_failed(connection, asked.pipeline, asked.reason))
 
     return routes
 

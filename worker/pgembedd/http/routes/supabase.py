@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.raw_json import Body, finite, parsed, schema, worked
 from pgembedd.http.routes.embed import Embeddings, OneEmbedding
@@ -29,9 +29,9 @@ def _jobs() -> dict[str, Any]:
     return {"type": "array", "items": {"description": about, "examples": [{**example, "embeddingColumn": "embedding"}]}}
 
 
-def router(service: Service) -> APIRouter:
+def router(service: ServiceContext) -> APIRouter:
     """POST /functions/v1/embed, for a service with a database."""
-    routes = APIRouter(tags=["jobs"], dependencies=[service.guard.needs("jobs")])
+    routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.needs("jobs")])
     pushes = service.pushes
     if pushes is None:
         return routes

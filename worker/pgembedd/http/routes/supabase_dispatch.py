@@ -7,7 +7,7 @@ from pgembedd.http.middleware.body_limit import replayed
 PATH = "/functions/v1/embed"
 
 
-class Functions:
+class SupabaseDispatch:
     """ASGI middleware: an object sent to the function's path is a question for /embed, an array are jobs."""
 
     def __init__(self, app: ASGIApp) -> None:

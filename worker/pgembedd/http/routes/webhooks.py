@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from pgembedd.http.context import Service
+from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.raw_json import Body, judged, parsed, schema
 from pgembedd.loop.push import BusyError
@@ -51,9 +51,9 @@ def _of_type(kind: str, *records: str) -> dict[str, Any]:
     }
 
 
-def router(service: Service) -> APIRouter:
+def router(service: ServiceContext) -> APIRouter:
     """POST /webhooks/database, for a service with a database."""
-    routes = APIRouter(tags=["jobs"], dependencies=[service.guard.needs("jobs")])
+    routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.needs("jobs")])
     pushes = service.pushes
     if pushes is None:
         return routes

@@ -1,4 +1,4 @@
-"""The desk: who goes together, who waits, who fails. A stand-in embeds, whose vectors say which text it was."""
+"""The batcher: who goes together, who waits, who fails. A stand-in embeds, whose vectors say which text it was."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, OverloadedError
-from pgembedd.http.request_batcher import Desk, Vectors
+from pgembedd.http.request_batcher import RequestBatcher, Vectors
 from pgembedd.loop.pinning import Models
 from pgembedd.model import Kind, Text
 from tests.support.waiting import PATIENCE_S, eventually
@@ -58,22 +58,24 @@ def model() -> StandIn:
     return StandIn()
 
 
-def desk_of(model: StandIn, **limits: int) -> Desk:
-    return Desk(Models(lambda _name: model), **({"runners": 1} | limits))  # type: ignore[arg-type, return-value]
+def batcher_of(model: StandIn, **limits: int) -> RequestBatcher:
+    return RequestBatcher(Models(lambda _name: model), **({"runners": 1} | limits))  # type: ignore[arg-type, return-value]
 
 
 @pytest.fixture
-def desk(model: StandIn) -> Iterator[Desk]:
-    opened = desk_of(model)
+def batcher(model: StandIn) -> Iterator[RequestBatcher]:
+    opened = batcher_of(model)
     yield opened
     model.let(1000)
     opened.close()
 
 
-def test_a_request_goes_at_once_and_those_that_come_meanwhile_go_together(desk: Desk, model: StandIn) -> None:
-    first = desk.ask("m", ["a"])
+def test_a_request_goes_at_once_and_those_that_come_meanwhile_go_together(
+    batcher: RequestBatcher, model: StandIn
+) -> None:
+    first = batcher.ask("m", ["a"])
     model.await_batches(1)
-    others = [desk.ask("m", ["bb", "ccc"]), desk.ask("m", ["dddd"])]
+    others = [batcher.ask("m", ["bb", "ccc"]), batcher.ask("m", ["dddd"])]
     model.let(2)
     assert first.result(PATIENCE_S).vectors.tolist() == [[1]]
     assert [future.result(PATIENCE_S).vectors.tolist() for future in others] == [[[2], [3]], [[4]]]
@@ -82,21 +84,21 @@ def test_a_request_goes_at_once_and_those_that_come_meanwhile_go_together(desk: 
 
 
 def test_as_many_batches_as_runners_are_in_the_model_at_once(model: StandIn) -> None:
-    desk = desk_of(model, runners=3)
+    batcher = batcher_of(model, runners=3)
     for text in "abc":
-        desk.ask("m", [text])
+        batcher.ask("m", [text])
         model.await_batches(1)
     model.let(3)
-    desk.close()
+    batcher.close()
     assert model.texts_of_batches == [["a"], ["b"], ["c"]]
 
 
-def test_only_what_is_of_one_model_and_kind_goes_together(desk: Desk, model: StandIn) -> None:
-    desk.ask("m", ["a"])
+def test_only_what_is_of_one_model_and_kind_goes_together(batcher: RequestBatcher, model: StandIn) -> None:
+    batcher.ask("m", ["a"])
     model.await_batches(1)
     asked = [
-        desk.ask("m", ["q1"]), desk.ask("m", ["d1"], "document"), desk.ask("n", ["o1"]),
-        desk.ask("m", ["q2"]), desk.ask("m", ["d2"], "document"),
+        batcher.ask("m", ["q1"]), batcher.ask("m", ["d1"], "document"), batcher.ask("n", ["o1"]),
+        batcher.ask("m", ["q2"]), batcher.ask("m", ["d2"], "document"),
     ]  # fmt: skip
     model.let(4)
     for future in asked:
@@ -107,21 +109,21 @@ def test_only_what_is_of_one_model_and_kind_goes_together(desk: Desk, model: Sta
 
 
 def test_a_batch_ends_where_its_tokens_do_and_what_is_left_keeps_its_order(model: StandIn) -> None:
-    desk = desk_of(model, max_batch_tokens=10)
-    desk.ask("m", ["first"])
+    batcher = batcher_of(model, max_batch_tokens=10)
+    batcher.ask("m", ["first"])
     model.await_batches(1)
-    waiting = [desk.ask("m", [tuple(range(size))]) for size in (4, 30, 3, 9)]  # each with one more for safety
+    waiting = [batcher.ask("m", [tuple(range(size))]) for size in (4, 30, 3, 9)]  # each with one more for safety
     model.let(4)
     for future in waiting:
         future.result(PATIENCE_S)
-    desk.close()
+    batcher.close()
     assert [[len(text) for text in texts] for texts in model.texts_of_batches[1:]] == [[4, 3], [30], [9]]
 
 
-def test_a_bad_text_fails_its_own_request_only(desk: Desk, model: StandIn) -> None:
-    desk.ask("m", ["a"])
+def test_a_bad_text_fails_its_own_request_only(batcher: RequestBatcher, model: StandIn) -> None:
+    batcher.ask("m", ["a"])
     model.await_batches(1)
-    good, bad, other = desk.ask("m", ["bb"]), desk.ask("m", ["x", BAD]), desk.ask("m", ["ccc"])
+    good, bad, other = batcher.ask("m", ["bb"]), batcher.ask("m", ["x", BAD]), batcher.ask("m", ["ccc"])
     model.let(100)
     assert good.result(PATIENCE_S).vectors.tolist() == [[2]]
     assert other.result(PATIENCE_S).vectors.tolist() == [[3]]
@@ -130,10 +132,10 @@ def test_a_bad_text_fails_its_own_request_only(desk: Desk, model: StandIn) -> No
     assert model.texts_of_batches[1:] == [["bb", "x", BAD, "ccc"], ["bb"], ["x", BAD], ["ccc"]]
 
 
-def test_what_nobody_waits_for_any_more_is_not_embedded(desk: Desk, model: StandIn) -> None:
-    desk.ask("m", ["a"])
+def test_what_nobody_waits_for_any_more_is_not_embedded(batcher: RequestBatcher, model: StandIn) -> None:
+    batcher.ask("m", ["a"])
     model.await_batches(1)
-    left, stayed = desk.ask("m", ["left"]), desk.ask("m", ["stayed"])
+    left, stayed = batcher.ask("m", ["left"]), batcher.ask("m", ["stayed"])
     assert left.cancel()
     model.let(2)
     stayed.result(PATIENCE_S)
@@ -142,10 +144,10 @@ def test_what_nobody_waits_for_any_more_is_not_embedded(desk: Desk, model: Stand
         left.result()
 
 
-def test_bulk_goes_its_own_way_and_a_query_does_not_wait_for_it(desk: Desk, model: StandIn) -> None:
-    desk.ask("m", ["word " * 2_000], "document")
+def test_bulk_goes_its_own_way_and_a_query_does_not_wait_for_it(batcher: RequestBatcher, model: StandIn) -> None:
+    batcher.ask("m", ["word " * 2_000], "document")
     model.await_batches(1)
-    query = desk.ask("m", ["a"])
+    query = batcher.ask("m", ["a"])
     model.await_batches(1)
     model.let(2)
     query.result(PATIENCE_S)
@@ -153,28 +155,28 @@ def test_bulk_goes_its_own_way_and_a_query_does_not_wait_for_it(desk: Desk, mode
 
 
 def test_more_than_may_wait_are_refused_until_there_is_room(model: StandIn) -> None:
-    desk = desk_of(model, max_waiting=3)
-    desk.ask("m", ["a"])
+    batcher = batcher_of(model, max_waiting=3)
+    batcher.ask("m", ["a"])
     model.await_batches(1)
-    waiting = desk.ask("m", ["b", "c"])
+    waiting = batcher.ask("m", ["b", "c"])
     with pytest.raises(OverloadedError, match="2 texts wait"):
-        desk.ask("m", ["d", "e"])
-    desk.ask("m", ["d"])
+        batcher.ask("m", ["d", "e"])
+    batcher.ask("m", ["d"])
     model.let(2)
     waiting.result(PATIENCE_S)
-    assert desk.waiting == 0
+    assert batcher.waiting == 0
     model.let()
-    assert desk.ask("m", list("abcdefg")).result(PATIENCE_S).vectors.shape == (7, 1), "alone it may be larger"
-    desk.close()
+    assert batcher.ask("m", list("abcdefg")).result(PATIENCE_S).vectors.shape == (7, 1), "alone it may be larger"
+    batcher.close()
 
 
 def test_closing_finishes_the_batch_under_way_and_refuses_the_rest(model: StandIn) -> None:
-    desk = desk_of(model)
-    under_way = desk.ask("m", ["a"])
+    batcher = batcher_of(model)
+    under_way = batcher.ask("m", ["a"])
     model.await_batches(1)
-    waiting, cancelled = desk.ask("m", ["b"]), desk.ask("m", ["c"])
+    waiting, cancelled = batcher.ask("m", ["b"]), batcher.ask("m", ["c"])
     cancelled.cancel()
-    closing = threading.Thread(target=desk.close)
+    closing = threading.Thread(target=batcher.close)
     closing.start()
     with pytest.raises(OverloadedError, match="is stopping"):
         waiting.result(PATIENCE_S)
@@ -182,34 +184,34 @@ def test_closing_finishes_the_batch_under_way_and_refuses_the_rest(model: StandI
     closing.join(PATIENCE_S)
     assert under_way.result(PATIENCE_S).vectors.tolist() == [[1]]
     with pytest.raises(OverloadedError, match="is stopping"):
-        desk.ask("m", ["d"])
+        batcher.ask("m", ["d"])
 
 
 def test_a_model_that_cannot_be_had_is_an_error_of_the_request() -> None:
     def missing(name: str) -> Any:
         raise ModelError(f"There is no {name}.")
 
-    desk = Desk(Models(missing))
+    batcher = RequestBatcher(Models(missing))
     with pytest.raises(ModelError, match="There is no m"):
-        desk.ask("m", ["a"]).result(PATIENCE_S)
-    desk.close()
+        batcher.ask("m", ["a"]).result(PATIENCE_S)
+    batcher.close()
 
 
 @pytest.mark.parametrize("limit", ["max_waiting", "max_batch_tokens"])
 def test_no_room_at_all_is_refused(model: StandIn, limit: str) -> None:
     with pytest.raises(ConfigurationError):
-        desk_of(model, **{limit: 0})
+        batcher_of(model, **{limit: 0})
 
 
 def test_requests_from_many_threads_get_their_own_vectors(model: StandIn) -> None:
-    desk = desk_of(model, runners=4, max_batch_tokens=64)
+    batcher = batcher_of(model, runners=4, max_batch_tokens=64)
     model.let(100_000)
     wrong: list[int] = []
 
     def client(number: int) -> None:
         for i in range(50):
             texts = ["x" * (1 + (number * 7 + i + j) % 60) for j in range(i % 5)]
-            got = desk.ask("m", texts).result(PATIENCE_S).vectors
+            got = batcher.ask("m", texts).result(PATIENCE_S).vectors
             wrong.extend([number] if got.tolist() != [[len(text)] for text in texts] else [])
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(8)]
@@ -217,6 +219,6 @@ def test_requests_from_many_threads_get_their_own_vectors(model: StandIn) -> Non
         thread.start()
     for thread in threads:
         thread.join(PATIENCE_S)
-    desk.close()
+    batcher.close()
     assert not wrong
-    eventually(lambda: desk.waiting == 0)
+    eventually(lambda: batcher.waiting == 0)
