@@ -17,8 +17,8 @@ from pgembedd.http.connection_pool import Database as Connections
 from pgembedd.http.context import PIPELINES_EVERY_S, ServiceContext
 from pgembedd.http.errors import Refusal
 from pgembedd.http.server import ACCEPTS, HttpServer
-from pgembedd.loop.pinning import Models
 from pgembedd.model import Session
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings
 from tests.support.databases import Database
 from tests.support.embedders import only
@@ -61,7 +61,9 @@ def test_connections_that_come_together_are_taken_together() -> None:
 
 
 def test_vectors_do_not_wait_for_a_look_at_the_pipelines(database: Database, model: Session) -> None:
-    service = ServiceContext(brisk(), HttpSettings(http_models=model.name), Models(only(model)), database.conninfo)
+    service = ServiceContext(
+        brisk(), HttpSettings(http_models=model.name), ModelRegistry(only(model)), database.conninfo
+    )
     loaded = service.model(None)
     with psycopg.connect(database.conninfo) as other:
         other.execute("lock table pgembedd.pipeline in access exclusive mode")

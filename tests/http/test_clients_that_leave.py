@@ -13,8 +13,8 @@ from fastapi import Request
 from pgembedd.http.embedding import vectors_of
 from pgembedd.http.errors import Refusal
 from pgembedd.http.request_batcher import RequestBatcher
-from pgembedd.loop.pinning import Models
 from pgembedd.model import Session
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings
 from tests.support.embedders import Gate, Wrapped, only
 
@@ -43,7 +43,7 @@ def test_texts_that_nobody_waits_for_are_not_embedded(
         gate(texts)
 
     wrapped = Wrapped(model, on_start=hook)
-    batcher = RequestBatcher(Models(only(wrapped)), runners=1)
+    batcher = RequestBatcher(ModelRegistry(only(wrapped)), runners=1)
     service: Any = SimpleNamespace(batcher=batcher, http=HttpSettings(http_timeout_s=timeout_s))
     first = batcher.ask(wrapped, ["first"])
     assert gate.reached.wait(60)

@@ -16,9 +16,9 @@ from schemathesis.schemas import BaseSchema
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.http.app import build_app
 from pgembedd.http.context import ServiceContext
-from pgembedd.loop.pinning import Models
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
@@ -46,7 +46,7 @@ def service(server: EmbeddedPostgres, template: Database, model: Session) -> Ite
 
 def described() -> BaseSchema:
     """What a service with a database says of itself, without one being reached: tests are made of it."""
-    service = ServiceContext(brisk(), HttpSettings(http_token=TOKEN), Models(never), "host=127.0.0.1 port=1")
+    service = ServiceContext(brisk(), HttpSettings(http_token=TOKEN), ModelRegistry(never), "host=127.0.0.1 port=1")
     document = build_app(service).openapi()
     service.close()
     return schemathesis.openapi.from_dict(document)

@@ -10,9 +10,9 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.errors import ModelError
-from pgembedd.loop.pinning import Models
 from pgembedd.loop.worker import Worker
 from pgembedd.model import Session
+from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, put_off_upkeep, stale, waiting
 from tests.support.embedders import MODEL, Wrapped, only
@@ -211,9 +211,9 @@ def test_what_the_worker_itself_fails_of_is_not_handed_back(
     def mistaken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("pgembedd.loop.gateway.Gateway.store", mistaken)
+    monkeypatch.setattr("pgembedd.database.jobs.JobRepository.store", mistaken)
     with pytest.raises(ZeroDivisionError):
-        Worker(database.conninfo, brisk(), Models(only(Wrapped(model)))).run()
+        Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model)))).run()
     assert [(job.read_ct, job.unrecorded) for job in waiting(connection)] == [(1, 1), (1, 1)]
 
 

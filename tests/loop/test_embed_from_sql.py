@@ -15,8 +15,8 @@ from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.loop.embed_requests import answering
-from pgembedd.loop.pinning import Models
 from pgembedd.model import Session
+from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.embedders import MODEL, Gate, Wrapped, only
@@ -174,7 +174,10 @@ def test_without_a_worker_a_service_answers_for_the_models_it_was_given(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
     died = threading.Event()
-    with answering(database.conninfo, Models(only(Wrapped(model))), lambda: [MODEL], died.set), hearing(connection):
+    with (
+        answering(database.conninfo, ModelRegistry(only(Wrapped(model))), lambda: [MODEL], died.set),
+        hearing(connection),
+    ):
         assert np.array_equal(
             embed(connection, "x", f", model => '{MODEL}'"), model.embed(["x"], kind="query").vectors[0]
         )

@@ -12,10 +12,10 @@ from structlog.typing import EventDict
 
 from pgembedd.errors import ConfigurationError, ModelError, ModelMismatchError, ModelUnavailableError
 from pgembedd.loop.model_loader import loader
-from pgembedd.loop.pinning import Models
 from pgembedd.loop.worker import Worker
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, stale, waiting
 from tests.support.embedders import MODEL, Wrapped, only
@@ -118,7 +118,7 @@ def test_a_worker_that_can_serve_no_pipeline_says_why_and_ends(
     make_documents(connection)
     insert(connection, [1])
     with pytest.raises(expected, match=str(error)):
-        Worker(database.conninfo, brisk(), Models(lambda _name: refusing(error))).run()
+        Worker(database.conninfo, brisk(), ModelRegistry(lambda _name: refusing(error))).run()
     assert [job.read_ct for job in waiting(connection)] == [0]
 
 
@@ -128,7 +128,7 @@ def test_a_worker_of_which_the_only_pipeline_is_pinned_elsewhere_ends(
     make_documents(connection)
     connection.execute("update pgembedd.pipeline set fingerprint = 'of old'")
     with pytest.raises(ModelMismatchError):
-        Worker(database.conninfo, brisk(), Models(only(Wrapped(model)))).run()
+        Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model)))).run()
 
 
 def test_the_real_loader_has_no_stand_in(
@@ -169,7 +169,7 @@ def test_int8_is_a_model_of_its_own(
     texts = [body for body, _ in documents]
     assert 0.99 < (vectors * model.embed(texts).vectors).sum(axis=1).min() < 0.9999
     with pytest.raises(ModelMismatchError, match="PGEMBEDD_PRECISION"):
-        Worker(database.conninfo, brisk(), Models(loader(brisk()))).run()
+        Worker(database.conninfo, brisk(), ModelRegistry(loader(brisk()))).run()
 
 
 def test_a_model_that_cannot_be_had_is_told_of_once_in_a_while(

@@ -10,12 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgembedd.loop.claimer import Claimer, Work
-from pgembedd.loop.gateway import Gateway
+from pgembedd.database.connection import Connection
+from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.in_flight import InFlight
-from pgembedd.loop.pinning import Models
+from pgembedd.loop.pinning import PinnedModels
+from pgembedd.loop.reader import Work
 from pgembedd.loop.storer import Storer
 from pgembedd.model import Session
+from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, stale
 from tests.support.embedders import Wrapped, only
@@ -109,16 +111,16 @@ def test_the_statements_of_a_claim_are_a_constant(
 ) -> None:
     """From claim to acknowledgement: claim, read and store, whatever is in it."""
     make_documents(connection)
-    gateway = Gateway(database.conninfo, threading.Event(), "test")
-    in_flight, deliveries, models = InFlight(), Queue[Work | None](), Models(only(Wrapped(model)))
-    fetcher = Claimer(brisk(claim_size=1000), gateway, models, in_flight, deliveries, lambda: False)
-    deliverer = Storer(gateway, models, in_flight, deliveries)
+    claims = Connection(database.conninfo, threading.Event(), "test")
+    in_flight, deliveries, models = InFlight(), Queue[Work | None](), PinnedModels(ModelRegistry(only(Wrapped(model))))
+    fetcher = Claimer(brisk(claim_size=1000), claims, models, in_flight, deliveries, lambda: False)
+    deliverer = Storer(claims, models, in_flight, deliveries)
     insert(connection, [0])
     counts: list[int] = []
     for size in (1, 1, 300):
         if counts:
             insert(connection, range(size * 1000, size * 1000 + size))
-        gateway.connection.cursor_factory = Counting
+        claims.current.cursor_factory = Counting
         Counting.executed = 0
         assert fetcher.turn()
         work = deliveries.get_nowait()
@@ -127,5 +129,5 @@ def test_the_statements_of_a_claim_are_a_constant(
         deliverer.deliver(work)
         counts.append(Counting.executed)
         connection.execute("delete from documents")
-    gateway.close()
+    claims.close()
     assert counts[1:] == [3, 3], "the first claim also looks for the lanes and pins the model"

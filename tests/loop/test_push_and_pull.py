@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.loop.pinning import Models
 from pgembedd.model import Session
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, stale
@@ -26,13 +26,13 @@ def test_a_queue_that_is_pulled_and_pushed(database: Database, connection: psyco
     chance = random.Random(5)
     make_documents(connection)
     load = only(Wrapped(model))
-    service = ServiceContext(brisk(), HttpSettings(), Models(load), database.conninfo)
+    service = ServiceContext(brisk(), HttpSettings(), ModelRegistry(load), database.conninfo)
     pushes = service.pushes
     assert pushes is not None
 
     def post(jobs: list[object]) -> int:
         posted = json.dumps(jobs)
-        return len(pushes.work(lambda gateway, lease_s: gateway.claim_pushed(posted, lease_s)))
+        return len(pushes.work(lambda jobs, lease_s: jobs.claim_pushed(posted, lease_s)))
 
     with ThreadPoolExecutor(4) as pool, worker_thread(database, load):
         answers = []

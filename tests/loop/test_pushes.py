@@ -12,9 +12,9 @@ import pytest
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.loop import push
-from pgembedd.loop.pinning import Models
 from pgembedd.loop.pushed_jobs import Outcome
 from pgembedd.model import Session
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings
 from tests.support.databases import Database
 from tests.support.documents import backends, insert, make_documents, missing, waiting
@@ -40,9 +40,7 @@ class Pusher:
         assert pushes is not None
 
         def work() -> list[Outcome]:
-            return [
-                outcome for _, outcome in pushes.work(lambda gateway, lease_s: gateway.claim_pushed(posted, lease_s))
-            ]
+            return [outcome for _, outcome in pushes.work(lambda jobs, lease_s: jobs.claim_pushed(posted, lease_s))]
 
         return self._pool.submit(work)
 
@@ -52,7 +50,9 @@ def pushing(
     database: Database, connection: psycopg.Connection, embedder: Wrapped, *, lease_s: int = 30, **http: Any
 ) -> Iterator[Pusher]:
     """A pusher; everything is answered at the end."""
-    service = ServiceContext(brisk(lease_s=lease_s), HttpSettings(**http), Models(only(embedder)), database.conninfo)
+    service = ServiceContext(
+        brisk(lease_s=lease_s), HttpSettings(**http), ModelRegistry(only(embedder)), database.conninfo
+    )
     with ThreadPoolExecutor(8) as pool:
         try:
             yield Pusher(connection, service, pool)
@@ -179,7 +179,7 @@ def test_a_suspect_is_worked_alone_and_lost_posts_make_none(
         alone = pusher.post(suspect)
         pushes = pusher.service.pushes
         assert pushes is not None
-        eventually(lambda: pushes.room.wanting_alone == 1)
+        eventually(lambda: pushes.slots.wanting_alone == 1)
         gate.open()
         assert other.result() == [Outcome("written")]
         assert alone.result() == [Outcome("written")]

@@ -6,7 +6,8 @@ import threading
 
 import psycopg
 
-from pgembedd.loop.gateway import Gateway
+from pgembedd.database.connection import Connection
+from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, insert, make_documents, stale, waiting
@@ -43,15 +44,16 @@ def test_one_at_a_time(database: Database, connection: psycopg.Connection) -> No
     make_documents(connection)
     insert_unseen(connection, [1, 2, 3])
     connection.execute(DUE)
-    gateway = Gateway(database.conninfo, threading.Event(), "upkeep")
+    upkeep = Connection(database.conninfo, threading.Event(), "upkeep")
+    pipelines = PipelineRepository(upkeep)
     with database.connect(autocommit=False) as other:
         other.execute("select pg_advisory_xact_lock(hashtextextended('pgembedd.tick', 0))")
-        assert gateway.tick(60) is None, "somebody else is at it"
+        assert pipelines.maintain(60) is None, "somebody else is at it"
         assert waiting(connection) == []
-    assert gateway.tick(60) == 3
-    assert gateway.tick(60) is None, "it is not due"
+    assert pipelines.maintain(60) == 3
+    assert pipelines.maintain(60) is None, "it is not due"
     assert [job.id for job in waiting(connection)] == [1, 2, 3]
-    gateway.close()
+    upkeep.close()
 
 
 def test_an_upkeep_that_fails_ends_no_worker(

@@ -7,7 +7,9 @@ import threading
 import psycopg
 import pytest
 
-from pgembedd.loop.gateway import Gateway
+from pgembedd.database.connection import Connection
+from pgembedd.database.notifications import JobNotifications
+from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, stale
@@ -127,20 +129,21 @@ def test_poll_mode_works_without_listen_and_without_prepared_statements(
 
 @pytest.mark.parametrize("prepare", [True, False])
 def test_statements_are_prepared_except_behind_a_pooler(database: Database, prepare: bool) -> None:
-    gateway = Gateway(database.conninfo, threading.Event(), "test", prepare=prepare)
+    made = Connection(database.conninfo, threading.Event(), "test", prepare=prepare)
     for _ in range(10):
-        gateway.lanes()
-    prepared = value(gateway.connection, "select count(*) from pg_prepared_statements where statement like '%lanes%'")
-    gateway.close()
+        PipelineRepository(made).lanes()
+    prepared = value(made.current, "select count(*) from pg_prepared_statements where statement like '%lanes%'")
+    made.close()
     assert prepared == (1 if prepare else 0)
 
 
 def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, connection: psycopg.Connection) -> None:
-    gateway = Gateway(database.conninfo, threading.Event(), "test")
-    gateway.listen()
+    made = Connection(database.conninfo, threading.Event(), "test")
+    notifications = JobNotifications(made)
+    notifications.listen()
     for _ in range(50):
         connection.execute("notify pgembedd")
-    gateway.lanes()  # they arrive with the answer to another statement
-    assert gateway.hear(PATIENCE_S)
-    assert not gateway.hear(0.0)
-    gateway.close()
+    PipelineRepository(made).lanes()  # they arrive with the answer to another statement
+    assert notifications.hear(PATIENCE_S)
+    assert not notifications.hear(0.0)
+    made.close()

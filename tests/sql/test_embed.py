@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from pgembedd.database.connection import Connection
+from pgembedd.database.embed_requests import EmbedRequestRepository
 from pgembedd.database.migrate import migrate
-from pgembedd.loop.embed_requests import Line
 from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, connect_as
@@ -215,7 +216,7 @@ def test_a_session_with_old_rules_for_strings_may_ask(database: Database, hand: 
 
 
 def test_a_worker_that_could_not_hear_at_first_tries_again(database: Database, asker: psycopg.Connection) -> None:
-    line = Line(database.conninfo, threading.Event(), "questions")
+    line = EmbedRequestRepository(Connection(database.conninfo, threading.Event(), "questions"))
     try:
         with connected(database) as spoiler:
             spoiler.execute("select pg_advisory_lock(1885824356, 0)")

@@ -13,9 +13,9 @@ import httpx
 from pgembedd.http.app import build_app
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.server import HttpServer
-from pgembedd.loop.pinning import Models
 from pgembedd.loop.worker import Worker
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings
 from pgembedd.telemetry.observer import SILENT, Observer
 from tests.support.worker import brisk
@@ -34,7 +34,7 @@ def serving(
 ) -> Iterator[httpx.Client]:
     """A client of a service on a free port; its default model is the one tests have."""
     given = replace(HttpSettings(http_port=0, http_models="all-MiniLM-L6-v2"), **http)
-    models = Models(load)
+    models = ModelRegistry(load)
     died: list[str] = []
     service = ServiceContext(brisk(), given, models, conninfo, worker, observer)
     server = HttpServer(build_app(service), given, lambda: died.append("http"))

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pgembedd.loop.pinning import Models
 from pgembedd.loop.worker import Worker
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 from tests.support.databases import Database
@@ -40,7 +40,7 @@ def worker_thread(
 ) -> Iterator[Worker]:
     """A worker in this process; drained at the end. Raises what the worker died of."""
     conninfo = database if isinstance(database, str) else database.conninfo
-    worker = Worker(conninfo, brisk(**settings), Models(load), queues=queues, observer=observer)
+    worker = Worker(conninfo, brisk(**settings), ModelRegistry(load), queues=queues, observer=observer)
     died: list[BaseException] = []
 
     def run() -> None:

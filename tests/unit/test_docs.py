@@ -13,7 +13,7 @@ import pytest
 
 from pgembedd import errors
 from pgembedd.cli import cli
-from pgembedd.loop.notifications import EVENTS
+from pgembedd.database.event_channel import EVENTS
 from pgembedd.settings import LIBPQ_VARIABLES, SECRETS, HttpSettings, Settings
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Models by name: loaded once each, and none waits for another."""
+"""ModelRegistry by name: loaded once each, and none waits for another."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
-from pgembedd.loop.pinning import Models
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.registry import ModelRegistry
 from tests.support.waiting import PATIENCE_S
 
 
@@ -26,17 +26,17 @@ def test_while_one_model_is_loaded_others_are_had_and_loaded() -> None:
             assert let_go.wait(PATIENCE_S)
         return cast(Embedder, StandIn())
 
-    models = Models(load)
-    there = models.named("there")
+    models = ModelRegistry(load)
+    there = models.get("there")
     with ThreadPoolExecutor(3) as threads:
-        slow = threads.submit(models.named, "slow")
+        slow = threads.submit(models.get, "slow")
         assert reached.wait(PATIENCE_S)
         try:
-            assert threads.submit(models.named, "there").result(PATIENCE_S) is there
-            threads.submit(models.named, "another").result(PATIENCE_S)
+            assert threads.submit(models.get, "there").result(PATIENCE_S) is there
+            threads.submit(models.get, "another").result(PATIENCE_S)
         finally:
             let_go.set()
-    assert slow.result() is models.named("slow")
+    assert slow.result() is models.get("slow")
 
 
 def test_a_model_that_many_want_at_once_is_loaded_once() -> None:
@@ -47,11 +47,11 @@ def test_a_model_that_many_want_at_once_is_loaded_once() -> None:
         loads.append(name)
         return cast(Embedder, StandIn())
 
-    models = Models(load)
+    models = ModelRegistry(load)
 
     def want(_number: int) -> Embedder:
         together.wait(PATIENCE_S)
-        return models.named("m")
+        return models.get("m")
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(want, range(8)))) == 1

@@ -12,8 +12,8 @@ import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, OverloadedError
 from pgembedd.http.request_batcher import RequestBatcher, Vectors
-from pgembedd.loop.pinning import Models
 from pgembedd.model import Kind, Text
+from pgembedd.model.registry import ModelRegistry
 from tests.support.waiting import PATIENCE_S, eventually
 
 BAD = "bad"
@@ -59,7 +59,7 @@ def model() -> StandIn:
 
 
 def batcher_of(model: StandIn, **limits: int) -> RequestBatcher:
-    return RequestBatcher(Models(lambda _name: model), **({"runners": 1} | limits))  # type: ignore[arg-type, return-value]
+    return RequestBatcher(ModelRegistry(lambda _name: model), **({"runners": 1} | limits))  # type: ignore[arg-type, return-value]
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_model_that_cannot_be_had_is_an_error_of_the_request() -> None:
     def missing(name: str) -> Any:
         raise ModelError(f"There is no {name}.")
 
-    batcher = RequestBatcher(Models(missing))
+    batcher = RequestBatcher(ModelRegistry(missing))
     with pytest.raises(ModelError, match="There is no m"):
         batcher.ask("m", ["a"]).result(PATIENCE_S)
     batcher.close()

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import errors
 
-from pgembedd.database.connect import connect, is_connection_error
-from pgembedd.database.errors import PASSING, judged
+from pgembedd.database.connection import PASSING, connect, is_connection_error
+from pgembedd.database.errors import translate_errors
 from pgembedd.database.records import Job, Pipeline, by_pipeline
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
 from pgembedd.loop.bisect import isolate
@@ -174,7 +174,7 @@ def test_no_weather(error: Exception) -> None:
     ids=repr,
 )
 def test_what_an_error_decides(error: Exception, problem: str | None, decided: type[Exception]) -> None:
-    with pytest.raises(decided) as caught, judged("write", lambda _pipeline: problem, [job(1)]):
+    with pytest.raises(decided) as caught, translate_errors("write", lambda _pipeline: problem, [job(1)]):
         raise error
     if isinstance(caught.value, Deferred) and isinstance(error, errors.UndefinedColumn):
         assert caught.value.why == problem

@@ -6,10 +6,10 @@ import threading
 import click
 
 from pgembedd.cli.options import database_option, open_database
-from pgembedd.database.connect import connect
+from pgembedd.database.connection import connect
+from pgembedd.database.event_channel import EVENTS, Channel, Event, EventFilter
 from pgembedd.database.migrate import check_schema
 from pgembedd.log import configure_logging
-from pgembedd.loop.notifications import EVENTS, Channel, Event, EventFilter
 
 HEARING_S = 3600.0
 SHOWN = ("event", "pipeline", "pipeline_id", "at")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.loop.pinning import Models
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def running(
     settings: Settings,
     http: HttpSettings,
-    models: Models,
+    models: ModelRegistry,
     conninfo: str | None,
     *,
     on_death: Callable[[], None],

@@ -111,7 +111,7 @@ def open_database(given: str | None, *, create: bool = False) -> Iterator[str]:
 @contextmanager
 def open_connection(given: str | None) -> Iterator[psycopg.Connection]:
     """An open connection in autocommit, to a database that has this version's schema."""
-    from pgembedd.database.connect import connect
+    from pgembedd.database.connection import connect
     from pgembedd.database.migrate import check_schema
 
     with open_database(given) as conninfo, connect(conninfo, autocommit=True) as connection:

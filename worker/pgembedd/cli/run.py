@@ -50,13 +50,13 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
 
     With `http` the service answers from before the models are loaded until the worker has drained.
     """
-    from pgembedd.database.connect import connect
+    from pgembedd.database.connection import connect
     from pgembedd.database.migrate import check_schema
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader
-    from pgembedd.loop.pinning import Models
     from pgembedd.loop.shutdown import close_with_timeout
     from pgembedd.loop.worker import Worker, stop_on_signals
+    from pgembedd.model.registry import ModelRegistry
     from pgembedd.telemetry.setup import observer_of
 
     configure_logging(settings.log_format, settings.log_level)
@@ -64,7 +64,7 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
         check_schema(connection)
         check_queues(connection, queues)
     with closing(observer_of(with_metrics=http is not None)) as observer:
-        models = Models(loader(settings, observer))
+        models = ModelRegistry(loader(settings, observer))
         worker = Worker(conninfo, settings, models, queues=queues, own_models=False, observer=observer)
         stop_on_signals(worker.stop)
         if http is None:

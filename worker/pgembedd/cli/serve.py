@@ -32,15 +32,15 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> bool:
     A second signal ends the process at once.
     """
     from pgembedd.cli.http_service import running
-    from pgembedd.database.connect import connect
+    from pgembedd.database.connection import connect
     from pgembedd.database.migrate import check_schema
     from pgembedd.log import configure_logging
     from pgembedd.loop.embed_requests import answering
     from pgembedd.loop.model_loader import loader
-    from pgembedd.loop.pinning import Models
     from pgembedd.loop.shutdown import close_with_timeout
     from pgembedd.loop.systemd import notify_systemd
     from pgembedd.loop.worker import stop_on_signals
+    from pgembedd.model.registry import ModelRegistry
     from pgembedd.telemetry.setup import observer_of
 
     configure_logging(settings.log_format, settings.log_level)
@@ -50,7 +50,7 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> bool:
     ended = threading.Event()
     stop_on_signals(ended.set)
     observer = observer_of(with_metrics=True)
-    models = Models(loader(settings, observer))
+    models = ModelRegistry(loader(settings, observer))
     with running(settings, http, models, conninfo, on_death=ended.set, observer=observer) as service:
         service.preload()
         asked = conninfo if settings.wait == "listen" else None

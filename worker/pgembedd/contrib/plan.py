@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connect import is_connection_error
+from pgembedd.database.connection import is_connection_error
 from pgembedd.errors import ConfigurationError
 
 

@@ -13,10 +13,10 @@ from pgembedd.http.auth import Authenticator, tokens_of
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
 from pgembedd.http.request_batcher import RequestBatcher
-from pgembedd.loop.pinning import Models
 from pgembedd.loop.push import PushHandler
 from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
@@ -38,7 +38,7 @@ class ServiceContext:
         self,
         settings: Settings,
         http: HttpSettings,
-        models: Models,
+        models: ModelRegistry,
         conninfo: str | None,
         worker: "Worker | None" = None,
         observer: Observer = SILENT,
@@ -90,7 +90,7 @@ class ServiceContext:
 
     def model(self, name: str | None) -> Embedder:
         """The model of that name, or the default. Refusal 404 for one that is not served; may load it."""
-        return self.models.named(self.model_name(name))
+        return self.models.get(self.model_name(name))
 
     def get_if_loaded(self, name: str | None) -> Embedder | None:
         """The same where that needs neither loading nor the database, else None: for a thread that must not wait."""
@@ -128,7 +128,7 @@ class ServiceContext:
         if found is None:
             raise Refusal(404, "There is no running pipeline of this name.", "pipeline_not_found", param="pipeline")
         _, model, fingerprint = found
-        embedder = self.models.named(model)
+        embedder = self.models.get(model)
         if fingerprint not in (None, embedder.fingerprint):
             raise Refusal(
                 409,
@@ -144,7 +144,7 @@ class ServiceContext:
 
     def preload(self) -> None:
         """Load what will be asked for first. ModelError when it cannot be had."""
-        self.models.named(self.served()[0])
+        self.models.get(self.served()[0])
         self.started.set()
 
     def close(self) -> None:

@@ -15,10 +15,10 @@ from functools import partial
 
 import psycopg
 
+from pgembedd.database.event_channel import GAP, Channel, Event, EventFilter, gap
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors import Refusal
 from pgembedd.log import get_logger
-from pgembedd.loop.notifications import GAP, Channel, Event, EventFilter, gap
 
 KEPT = 500  # of the newest events, for a reader that comes back; as many may wait for a reader
 HEARING_S = 0.5

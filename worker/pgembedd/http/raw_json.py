@@ -10,11 +10,12 @@ from typing import Annotated, Any, NoReturn
 import psycopg
 from fastapi import Depends, Request
 
-from pgembedd.database.connect import is_connection_error
+from pgembedd.database.connection import is_connection_error
+from pgembedd.database.pushed_jobs import Posted
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors import Refusal
 from pgembedd.loop.push import BusyError, Claim, PushHandler
-from pgembedd.loop.pushed_jobs import Outcome, Posted
+from pgembedd.loop.pushed_jobs import Outcome
 
 RETRY_AFTER_S = 10  # as often as pg_cron posts
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembedd.errors import ConfigurationError, OverloadedError
-from pgembedd.loop.pinning import Models
 from pgembedd.model.cpu import usable_cores
 from pgembedd.model.embedder import Embedded, Embedder
 from pgembedd.model.futures import Kind, Text
+from pgembedd.model.registry import ModelRegistry
 
 MAX_BATCH_TOKENS = 8_192
 MAX_WAITING = 4_096
@@ -80,7 +80,7 @@ class RequestBatcher:
 
     def __init__(
         self,
-        models: Models,
+        models: ModelRegistry,
         *,
         max_batch_tokens: int = MAX_BATCH_TOKENS,
         max_waiting: int = MAX_WAITING,
@@ -151,7 +151,7 @@ class RequestBatcher:
         texts = [text for request in batch for text in request.texts]
         try:
             model = batch[0].model
-            embedder = self._models.named(model) if isinstance(model, str) else model
+            embedder = self._models.get(model) if isinstance(model, str) else model
             found = embedder.start(texts, kind=batch[0].kind, urgent=urgent).result()
         except BaseException as error:
             if len(batch) == 1:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import errors
 
-from pgembedd.database.connect import is_connection_error
+from pgembedd.database.connection import Connection, is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.log import get_logger
-from pgembedd.loop.gateway import Gateway
 from pgembedd.settings import Settings
 
 LOOK_EVERY_S = 5.0
@@ -143,15 +142,15 @@ def cancelled_by(connection: psycopg.Connection, stopping: threading.Event) -> I
 # -- A worker's part ---------------------------------------------------------------------------------------
 
 
-def run_index_builder(settings: Settings, gateway: Gateway, stopping: threading.Event) -> None:
+def run_index_builder(settings: Settings, connection: Connection, stopping: threading.Event) -> None:
     """Build the indexes that are due until `stopping`; return at once where this role may not, and hold nothing."""
-    if not settings.index_memory_mb or not gateway.call(_may_build):
-        gateway.close()
+    if not settings.index_memory_mb or not connection.call(_may_build):
+        connection.close()
         return
     builder = Builder(Limits(settings.index_memory_mb, settings.index_workers), stopping)
     while not stopping.is_set():
         try:
-            gateway.call(builder.look, ())
+            connection.call(builder.look, ())
         except psycopg.Error as error:
             if stopping.is_set() and is_connection_error(error):
                 return

@@ -1,4 +1,4 @@
-"""Work that comes by request instead of from the queue: claimed, worked as the loop does, and told, in limited time."""
+"""Work that is posted instead of claimed from the queue: worked as the loop does, and answered in limited time."""
 
 import threading
 import time
@@ -8,18 +8,23 @@ from queue import Queue
 
 import psycopg
 
-from pgembedd.database.records import Job, by_pipeline
+from pgembedd.database.connection import Connection
+from pgembedd.database.jobs import JobRepository
+from pgembedd.database.pushed_jobs import Claimed, Posted, PushedJobRepository
+from pgembedd.database.records import Job
 from pgembedd.errors import DatabaseUnavailableError, Deferred, PgembeddError
 from pgembedd.log import get_logger
-from pgembedd.loop.claimer import LOOK_UP_S, prepare
-from pgembedd.loop.gateway import Gateway
+from pgembedd.loop.claimer import LOOK_UP_S
+from pgembedd.loop.deadline import Deadline
 from pgembedd.loop.in_flight import InFlight
-from pgembedd.loop.job_outcomes import release_jobs
+from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.lease_heartbeat import extend_leases
-from pgembedd.loop.pinning import Models
-from pgembedd.loop.pushed_jobs import LOST, UNFINISHED, Claimed, Outcome, OutcomeRecorder, Posted, PushGateway
+from pgembedd.loop.pinning import PinnedModels
+from pgembedd.loop.pushed_jobs import LOST, UNFINISHED, Outcome, OutcomeRecorder, outcome_of, pieces
+from pgembedd.loop.reader import Reader
 from pgembedd.loop.slots import Slots
 from pgembedd.loop.storer import Storer
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer, ObserverGroup
 
@@ -29,7 +34,7 @@ LINE = 16  # requests that wait for their turn
 GRACE_S = 5.0  # for what is in the model when the service stops; uvicorn waits for ten
 HANDBACK_S = 2.0
 
-Claim = Callable[[PushGateway, int], Claimed]
+Claim = Callable[[PushedJobRepository, int], Claimed]
 """Claims what was posted, for so many seconds."""
 
 
@@ -37,26 +42,7 @@ class BusyError(PgembeddError):
     """So many requests are being worked that this one has to come again."""
 
 
-class Deadline(threading.Event):
-    """Set when told, when the service stops, or when the time is up."""
-
-    def __init__(self, stopping: threading.Event, timeout_s: float) -> None:
-        super().__init__()
-        self._stopping, self._at = stopping, time.monotonic() + timeout_s
-
-    def is_set(self) -> bool:
-        """Whether it is over."""
-        return super().is_set() or self._stopping.is_set() or time.monotonic() >= self._at
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait, at most so long, until it is over."""
-        until = time.monotonic() + (float("inf") if timeout is None else timeout)
-        while not self.is_set() and (left := until - time.monotonic()) > 0:
-            super().wait(min(left, LOOK_UP_S))
-        return self.is_set()
-
-
-class Run:
+class PushedWork:
     """The work of one request, in a thread of its own, so that the request can be answered whatever hangs."""
 
     def __init__(self, pushes: "PushHandler", claim: Claim, deadline: Deadline) -> None:
@@ -65,14 +51,15 @@ class Run:
         self.error: Exception | None = None
         self.ledger = OutcomeRecorder()
         self._pushes, self._claim, self._deadline = pushes, claim, deadline
+        self._observer = ObserverGroup([pushes.observer, self.ledger])
 
     def __call__(self) -> None:
-        """Wait for a turn, claim, work."""
+        """Waits for a slot, claims, works."""
         try:
-            with self._pushes.room.one(self._deadline) as turn:
+            with self._pushes.slots.one(self._deadline) as turn:
                 if turn:
-                    with self._pushes.lent(self._deadline, self.ledger) as gateway:
-                        self._work(gateway)
+                    with self._pushes.connection(self._deadline) as connection:
+                        self._work(connection)
                 else:
                     self.error = BusyError(
                         "Other jobs are being worked; these stay in the queue. Send them again later."
@@ -82,48 +69,52 @@ class Run:
         finally:
             self.finished.set()
 
-    def _work(self, gateway: PushGateway) -> None:
+    def _work(self, connection: Connection) -> None:
         pushes = self._pushes
         began = time.monotonic()
-        claimed = self._claim(gateway, pushes.lease_s)
+        claimed = self._claim(PushedJobRepository(connection), pushes.lease_s)
         pushes.in_flight.add(claimed.jobs)
         self.claimed = claimed
         for queue in dict.fromkeys(job.queue for job in claimed.jobs):
             lane = "backfill" if queue.endswith("_backfill") else "fresh"
             mine = [job for job in claimed.jobs if job.queue == queue]
-            gateway.observer.claimed(lane, mine, time.monotonic() - began)
-        deliverer = Storer(gateway, pushes.models, pushes.in_flight, Queue())
-        for piece in _pieces([job for job in claimed.jobs if not job.suspect]):
-            self._piece(gateway, deliverer, piece)
+            self._observer.claimed(lane, mine, time.monotonic() - began)
+        for piece in pieces([job for job in claimed.jobs if not job.suspect], PIECE):
+            self._embed(connection, piece)
         for job in (job for job in claimed.jobs if job.suspect):
-            self._alone(gateway, deliverer, job)
+            self._embed_alone(connection, job)
         # What the clock left over is handed back by the request, which may be answered already.
         if self._deadline.is_set() and (left := pushes.in_flight.held(claimed.jobs)):
-            release_jobs(gateway, pushes.in_flight, left, Deferred("out of time", 0.0))
+            self._outcomes(connection).release(left, Deferred("out of time", 0.0))
             for job in left:
                 self.ledger.note(job, UNFINISHED)
 
-    def _piece(self, gateway: PushGateway, deliverer: Storer, jobs: Sequence[Job]) -> None:
-        pushes = self._pushes
-        if not self._deadline.is_set() and (work := prepare(gateway, pushes.models, pushes.in_flight, jobs)):
-            deliverer.deliver(work)
+    def _outcomes(self, connection: Connection) -> JobOutcomes:
+        return JobOutcomes(JobRepository(connection), self._pushes.in_flight, self._observer)
 
-    def _alone(self, gateway: PushGateway, deliverer: Storer, job: Job) -> None:
-        """A job that may have killed workers: nothing else of the queue is worked here meanwhile."""
+    def _embed(self, connection: Connection, jobs: Sequence[Job]) -> None:
         pushes = self._pushes
-        if pushes.loop_here:  # whose claims we cannot hold up; it works this one alone itself
-            release_jobs(gateway, pushes.in_flight, [job], Deferred("left to be worked alone", 0.0))
+        if self._deadline.is_set():
             return
-        with pushes.room.alone(self._deadline) as turn:
+        if work := Reader(connection, pushes.models, pushes.in_flight, self._observer).read(jobs):
+            Storer(connection, pushes.models, pushes.in_flight, Queue(), observer=self._observer).deliver(work)
+
+    def _embed_alone(self, connection: Connection, job: Job) -> None:
+        """A job that may have killed workers: no other job of the queue is worked here meanwhile."""
+        pushes = self._pushes
+        if pushes.loop_here:  # whose claims cannot be held up from here; it works this one alone itself
+            self._outcomes(connection).release([job], Deferred("left to be worked alone", 0.0))
+            return
+        with pushes.slots.alone(self._deadline) as turn:
             if not turn:
                 return
-            if not gateway.mark_alone(job):
+            if not JobRepository(connection).mark_alone(job):
                 pushes.in_flight.remove([job])
                 self.ledger.note(job, LOST)
                 return
-            gateway.observer.suspected(job)
+            self._observer.suspected(job)
             get_logger().warning("suspect_alone", pipeline=job.pipeline.name, msg_id=job.msg_id, reads=job.read_ct)
-            self._piece(gateway, deliverer, [job])
+            self._embed(connection, [job])
 
 
 class PushHandler:
@@ -134,7 +125,7 @@ class PushHandler:
         conninfo: str,
         settings: Settings,
         http: HttpSettings,
-        models: Models,
+        models: ModelRegistry,
         stopping: threading.Event,
         *,
         loop_here: bool,
@@ -143,13 +134,13 @@ class PushHandler:
         """Nothing is connected before something is posted. `loop_here`: a loop runs in this process, too."""
         self._conninfo, self._settings, self._stopping = conninfo, settings, stopping
         self._timeout_s = http.http_push_timeout_s
-        self.models, self.observer, self.loop_here = models, observer, loop_here
+        self.models, self.observer, self.loop_here = PinnedModels(models), observer, loop_here
         self.lease_s = settings.lease_s
         self.in_flight = InFlight()
-        self.room = Slots(http.http_push_at_once)
+        self.slots = Slots(http.http_push_at_once)
         self._line = threading.Semaphore(http.http_push_at_once + LINE)
         self._lock = threading.Lock()
-        self._idle: list[PushGateway] = []
+        self._idle: list[Connection] = []
         self._finished = threading.Event()
         self._heart: threading.Thread | None = None
 
@@ -165,16 +156,19 @@ class PushHandler:
         finally:
             self._line.release()
 
-    def leave(self, claim: Callable[[PushGateway], Claimed]) -> list[tuple[Posted, Outcome]]:
+    def leave(self, claim: Callable[[PushedJobRepository], Claimed]) -> list[tuple[Posted, Outcome]]:
         """Only what `claim` does, at once and in this thread: for what must be in the queue however busy we are."""
         deadline = Deadline(threading.Event(), GRACE_S)
-        with self.lent(deadline, OutcomeRecorder()) as gateway:
-            return [(posted, _outcome(posted, OutcomeRecorder())) for posted in claim(gateway).posted]
+        with self.connection(deadline) as connection:
+            return [
+                (posted, outcome_of(posted, OutcomeRecorder()))
+                for posted in claim(PushedJobRepository(connection)).posted
+            ]
 
     def _worked(self, claim: Claim) -> list[tuple[Posted, Outcome]]:
         self._keep()
         deadline = Deadline(self._stopping, self._timeout_s)
-        run = Run(self, claim, deadline)
+        run = PushedWork(self, claim, deadline)
         threading.Thread(target=run, name="push", daemon=True).start()
         while not deadline.wait(0) and not run.finished.wait(LOOK_UP_S):
             pass
@@ -184,7 +178,7 @@ class PushHandler:
         if run.error is not None:
             self._note_error(run.error)
         self._hand_back(run.claimed.jobs, failed=run.error is not None)
-        return [(posted, _outcome(posted, run.ledger)) for posted in run.claimed.posted]
+        return [(posted, outcome_of(posted, run.ledger)) for posted in run.claimed.posted]
 
     def _note_error(self, error: Exception) -> None:
         get_logger().error("push_failed", error=type(error).__name__)
@@ -193,13 +187,14 @@ class PushHandler:
         """What is not finished. Not after an error: it may be what these jobs did, and only an open read says so."""
         left = self.in_flight.held(jobs)
         if left and not failed:
-            gateway = Gateway(self._conninfo, Deadline(threading.Event(), HANDBACK_S), "release", prepare=self._prepare)
+            until = Deadline(threading.Event(), HANDBACK_S)
+            connection = Connection(self._conninfo, until, "release", prepare=self._prepare)
             try:
-                release_jobs(gateway, self.in_flight, left, Deferred("out of time", 0.0))
+                JobOutcomes(JobRepository(connection), self.in_flight).release(left, Deferred("out of time", 0.0))
             except (psycopg.Error, DatabaseUnavailableError) as error:
                 get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
             finally:
-                gateway.close()
+                connection.close()
         self.in_flight.remove(left)
 
     @property
@@ -207,22 +202,25 @@ class PushHandler:
         return self._settings.wait == "listen"
 
     @contextmanager
-    def lent(self, deadline: Deadline, ledger: OutcomeRecorder) -> Iterator[PushGateway]:
-        """A gateway for one request, with a connection that an earlier one made where there is one."""
+    def connection(self, deadline: Deadline) -> Iterator[Connection]:
+        """A connection for one request, which an earlier one may have opened."""
         with self._lock:
-            gateway = self._idle.pop() if self._idle else None
-        gateway = gateway or PushGateway(self._conninfo, deadline, "push", prepare=self._prepare)
-        gateway.lend(deadline, ObserverGroup([self.observer, ledger]))
+            idle = self._idle.pop() if self._idle else None
+        connection = idle.hand_over(deadline) if idle else self._connection("push", deadline)
         try:
-            yield gateway
+            yield connection
         except BaseException:
-            gateway.close()
+            connection.close()
             raise
         with self._lock:
-            if len(self._idle) < KEPT:
-                self._idle.append(gateway)
+            # Work may outlive close(), which sets this before it closes what is idle: it would stay open then.
+            if len(self._idle) < KEPT and not self._finished.is_set():
+                self._idle.append(connection)
                 return
-        gateway.close()
+        connection.close()
+
+    def _connection(self, purpose: str, until: threading.Event) -> Connection:
+        return Connection(self._conninfo, until, purpose, prepare=self._prepare, on_change=self.observer.connection)
 
     def _keep(self) -> None:
         """Extend the leases of what is in flight; a heart that has stopped is started again."""
@@ -232,33 +230,23 @@ class PushHandler:
                 self._heart.start()
 
     def _beat(self) -> None:
-        beats = Gateway(self._conninfo, self._finished, "push heartbeat", prepare=self._prepare, observer=self.observer)
+        connection = self._connection("push heartbeat", self._finished)
         try:
-            extend_leases(self._settings, beats, self.in_flight, self._finished)
+            leases = JobRepository(connection)
+            extend_leases(self._settings, leases, self.in_flight, self._finished, self.observer)
         except (psycopg.Error, DatabaseUnavailableError) as error:
             get_logger().info("thread_stopped", thread="push heartbeat", error=type(error).__name__)
         finally:
-            beats.close()
+            connection.close()
 
     def close(self) -> None:
-        """End the heartbeat and close the connections that nobody uses."""
+        """Ends the heartbeat and closes the idle connections; work that goes on closes its own as it ends."""
         self._finished.set()
-        if self._heart is not None:
-            self._heart.join(1.0)
+        with self._lock:  # under which it is started: a thread that has not been started cannot be joined
+            heart = self._heart
+        if heart is not None:
+            heart.join(1.0)
         with self._lock:
-            for gateway in self._idle:
-                gateway.close()
+            for connection in self._idle:
+                connection.close()
             self._idle.clear()
-
-
-def _pieces(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
-    """Some jobs at a time, of one queue and one pipeline: a request may bring them mixed, which a claim never does."""
-    for queue in dict.fromkeys(job.queue for job in jobs):
-        for batch in by_pipeline(job for job in jobs if job.queue == queue):
-            yield from (batch[start : start + PIECE] for start in range(0, len(batch), PIECE))
-
-
-def _outcome(posted: Posted, ledger: OutcomeRecorder) -> Outcome:
-    if posted.state == "claimed" and posted.name is not None:
-        return ledger.outcomes.get(posted.name, UNFINISHED)
-    return Outcome(posted.state, posted.reason)

@@ -1,42 +1,16 @@
 """Jobs that were posted to this worker, and what became of each: what a request is told of its work."""
 
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pgembedd.database.records import Job
-from pgembedd.loop.gateway import Gateway, job_of
+from pgembedd.database.pushed_jobs import JobName, Posted
+from pgembedd.database.records import Job, by_pipeline
 from pgembedd.telemetry.observer import Observer
 
 if TYPE_CHECKING:
     from pgembedd.database.records import Result
     from pgembedd.errors import RowFailure
-
-Name = tuple[str, int]
-"""Queue and msg_id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """A posted job after the claim, `state` claimed, done, failed or skipped, with its `reason` in a sentence.
-
-    `number` is its place among those that were posted, from 0; `subject` the pipeline that a webhook is for.
-    """
-
-    number: int | None
-    state: str
-    reason: str | None
-    name: Name | None
-    subject: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What was posted, and the jobs that are ours now."""
-
-    posted: Sequence[Posted]
-    jobs: Sequence[Job]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +42,7 @@ class OutcomeRecorder(Observer):
     """Notes what becomes of each job."""
 
     def __init__(self) -> None:
-        self.outcomes: dict[Name, Outcome] = {}
+        self.outcomes: dict[JobName, Outcome] = {}
 
     def note(self, job: Job, outcome: Outcome) -> None:
         """This became of it."""
@@ -96,31 +70,14 @@ class OutcomeRecorder(Observer):
             self.note(job, RELEASED)
 
 
-class PushGateway(Gateway):
-    """A gateway that claims what was posted, as JSON text: parsed, a key would come back as another number."""
-
-    def lend(self, until: threading.Event, observer: Observer) -> None:
-        """For somebody else's work from now on."""
-        self._stopping, self.observer = until, observer
-
-    def claim_pushed(self, jobs: str, lease_s: int) -> Claimed:
-        """The jobs of process_embeddings(), or of the guide's."""
-        return self._claimed("claim_pushed", jobs, lease_s)
-
-    def claim_changed(self, change: str, lease_s: int | None) -> Claimed:
-        """The rows that a database webhook tells of; nothing posted when their table has no pipeline.
-
-        Without a lease they are queued and left to others.
-        """
-        return self._claimed("claim_changed", change, lease_s)
-
-    def _claimed(self, name: str, posted: str, lease_s: int | None) -> Claimed:
-        # As for statements that meet users' tables: a lock that is not to be had soon is the caller's to judge.
-        rows = self._once(name, {"posted": posted, "lease_s": lease_s})
-        told = [_posted(*row[:6]) for row in rows if row[6] is None]
-        return Claimed(told, [job_of(row[4], row[5:]) for row in rows if row[6] is not None])
+def pieces(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+    """Some jobs at a time, of one queue and one pipeline: a request may bring them mixed, which a claim never does."""
+    for queue in dict.fromkeys(job.queue for job in jobs):
+        for batch in by_pipeline(job for job in jobs if job.queue == queue):
+            yield from (batch[start : start + size] for start in range(0, len(batch), size))
 
 
-def _posted(subject: str | None, n: int | None, state: str, reason: str | None, queue: str | None, msg: Any) -> Posted:
-    name = None if queue is None or msg is None else (queue, msg)
-    return Posted(None if n is None else n - 1, state, reason, name, subject)
+def outcome_of(posted: Posted, ledger: OutcomeRecorder) -> Outcome:
+    if posted.state == "claimed" and posted.name is not None:
+        return ledger.outcomes.get(posted.name, UNFINISHED)
+    return Outcome(posted.state, posted.reason)

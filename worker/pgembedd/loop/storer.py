@@ -1,21 +1,24 @@
-"""The last stage: wait for the vectors, store them and acknowledge their jobs."""
+"""The last stage: waits for the vectors, stores them and acknowledges their jobs."""
 
 import time
 from collections import Counter
 from collections.abc import Iterator
 from queue import Queue
 
+from pgembedd.database.connection import Connection
+from pgembedd.database.jobs import JobRepository
+from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Result, Vector
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.bisect import isolate
 from pgembedd.loop.claim_size import ClaimSizer
-from pgembedd.loop.claimer import Work
-from pgembedd.loop.gateway import Gateway
 from pgembedd.loop.in_flight import InFlight
-from pgembedd.loop.job_outcomes import fail_job, release_jobs
-from pgembedd.loop.pinning import Models
+from pgembedd.loop.job_outcomes import JobOutcomes
+from pgembedd.loop.pinning import PinnedModels
+from pgembedd.loop.reader import Work
 from pgembedd.model.embedder import start
+from pgembedd.telemetry.observer import SILENT, Observer
 
 REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the vector from being written.")
 
@@ -25,19 +28,17 @@ class Storer:
 
     def __init__(
         self,
-        gateway: Gateway,
-        models: Models,
+        connection: Connection,
+        models: PinnedModels,
         in_flight: InFlight,
         deliveries: "Queue[Work | None]",
         pace: ClaimSizer | None = None,
+        observer: Observer = SILENT,
     ) -> None:
         """`pace` is told how long the jobs were held."""
-        self._gateway, self._models, self._in_flight, self._deliveries = (
-            gateway,
-            models,
-            in_flight,
-            deliveries,
-        )
+        self._jobs, self._in_flight, self._deliveries = JobRepository(connection), in_flight, deliveries
+        self._models, self._pipelines = models, PipelineRepository(connection)
+        self._outcomes, self._observer = JobOutcomes(self._jobs, in_flight, observer), observer
         self._pace = pace or ClaimSizer()
 
     def run(self) -> None:
@@ -51,13 +52,13 @@ class Storer:
         try:
             results = self._embedded(work)
             waited = time.monotonic()
-            self._gateway.observer.embedded(results, waited - work.since)
+            self._observer.embedded(results, waited - work.since)
             settled, outcomes = self._store(results)
-        except Deferred as not_now:
-            release_jobs(self._gateway, self._in_flight, work.jobs, not_now)
+        except Deferred as deferred:
+            self._outcomes.release(work.jobs, deferred)
             return
         self._pace.note(*self._in_flight.remove(work.jobs))
-        self._gateway.observer.stored(settled, outcomes, time.monotonic() - waited)
+        self._observer.stored(settled, outcomes, time.monotonic() - waited)
         get_logger().info(
             "stored",
             pipeline=work.jobs[0].pipeline.name,
@@ -72,11 +73,11 @@ class Storer:
         outcomes: Counter[str] = Counter()
         settled = [
             (result, REFUSED if stored == "refused" else stored)
-            for result, stored in isolate(results, self._gateway.store)
+            for result, stored in isolate(results, self._jobs.store)
         ]
         for result, outcome in settled:
             if isinstance(outcome, RowFailure):
-                fail_job(self._gateway, self._in_flight, result.job, outcome)
+                self._outcomes.fail(result.job, outcome)
                 outcomes["failed"] += 1
             else:
                 outcomes[outcome] += 1
@@ -93,7 +94,7 @@ class Storer:
                 jobs=len(work.jobs),
                 error=type(error).__name__,
             )
-        model = self._models.serving(work.jobs[0].pipeline, self._gateway)
+        model = self._models.serving(work.jobs[0].pipeline, self._pipelines)
         results: list[Result] = []
         for job, content in zip(work.jobs, work.contents, strict=True):
             pending = start(model, content.texts) if content.texts else None
@@ -101,7 +102,7 @@ class Storer:
                 results += _results(Work([job], [content], pending))
             except Exception as error:
                 detail = f"{type(error).__name__}: {error}"
-                fail_job(self._gateway, self._in_flight, job, RowFailure("model", detail))
+                self._outcomes.fail(job, RowFailure("model", detail))
         return results
 
 

@@ -1,4 +1,4 @@
-"""A worker: six threads around one model, started, watched and drained here."""
+"""A worker: six threads around one model, which this module starts, watches and drains."""
 
 import os
 import signal
@@ -10,20 +10,24 @@ from types import FrameType
 
 import psycopg
 
-from pgembedd.database.connect import is_connection_error
+from pgembedd.database.connection import Connection, is_connection_error
+from pgembedd.database.jobs import JobRepository
+from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.errors import DatabaseUnavailableError, Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.claim_size import ClaimSizer
-from pgembedd.loop.claimer import Claimer, Work
-from pgembedd.loop.embed_requests import EmbedRequests, Line
-from pgembedd.loop.gateway import Gateway
+from pgembedd.loop.claimer import Claimer
+from pgembedd.loop.embed_requests import EmbedRequests
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.index_builder import run_index_builder
-from pgembedd.loop.job_outcomes import release_jobs
-from pgembedd.loop.lease_heartbeat import extend_leases, run_maintenance
-from pgembedd.loop.pinning import Models
+from pgembedd.loop.job_outcomes import JobOutcomes
+from pgembedd.loop.lease_heartbeat import extend_leases
+from pgembedd.loop.maintenance import run_maintenance
+from pgembedd.loop.pinning import PinnedModels
+from pgembedd.loop.reader import Work
 from pgembedd.loop.storer import Storer
 from pgembedd.loop.systemd import notify_systemd
+from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
@@ -39,7 +43,7 @@ class Worker:
         self,
         conninfo: str,
         settings: Settings,
-        models: Models,
+        models: ModelRegistry,
         *,
         queues: Sequence[str] = (),
         own_models: bool = True,
@@ -57,40 +61,39 @@ class Worker:
         deliveries: Queue[Work | None] = Queue()
         prepare = settings.wait == "listen"
 
-        def gateway(purpose: str, until: threading.Event) -> Gateway:
-            made = Gateway(conninfo, until, purpose, prepare=prepare, observer=observer)
-            self._gateways.append(made)
+        def connection(purpose: str, until: threading.Event) -> Connection:
+            made = Connection(conninfo, until, purpose, prepare=prepare, on_change=observer.connection)
+            self._connections.append(made)
             return made
 
-        self._gateways: list[Gateway] = []
-        self._claims = gateway("claim", self._stopping)
-        stores, beats, upkeep = (
-            gateway("store", self._finished),
-            gateway("heartbeat", self._finished),
-            gateway("upkeep", self._stopping),
-        )
+        self._connections: list[Connection] = []
+        claims = connection("claim", self._stopping)
+        self._pinned, self._pipelines = PinnedModels(models), PipelineRepository(claims)
+        leases = JobRepository(connection("heartbeat", self._finished))
+        upkeep = PipelineRepository(connection("upkeep", self._stopping))
         self._deliveries = deliveries
         pace = ClaimSizer(settings.claim_size)
-        fetcher = Claimer(
-            settings, self._claims, models, self._in_flight, deliveries, self._stopping.is_set, queues, pace
+        claimer = Claimer(
+            settings, claims, self._pinned, self._in_flight, deliveries, self._stopping.is_set, queues, pace, observer
         )
-        deliverer = Storer(stores, models, self._in_flight, deliveries, pace)
+        storer = Storer(connection("store", self._finished), self._pinned, self._in_flight, deliveries, pace, observer)
         self._threads = {
-            "fetch": self._thread("fetch", fetcher.run),
-            "deliver": self._thread("deliver", deliverer.run),
+            "fetch": self._thread("fetch", claimer.run),
+            "deliver": self._thread("deliver", storer.run),
             "heartbeat": self._thread(
-                "heartbeat", lambda: extend_leases(settings, beats, self._in_flight, self._finished)
+                "heartbeat", lambda: extend_leases(settings, leases, self._in_flight, self._finished, observer)
             ),
             "upkeep": self._thread("upkeep", lambda: run_maintenance(settings, upkeep, self._stopping)),
         }
         if settings.wait == "listen":  # a build's lock and settings are a session's, which a pooler does not keep
-            builds = gateway("index", self._stopping)
+            builds = connection("index", self._stopping)
             self._threads["index"] = self._thread("index", lambda: run_index_builder(settings, builds, self._stopping))
-            line = Line(conninfo, self._stopping, "questions", observer=observer)
-            self._gateways.append(line)
-            questions = EmbedRequests(line, models, self._stopping, lambda: self.served())
-            self._threads["questions"] = self._thread("questions", questions.run)
-        self._handback = gateway("release", self._finished)
+            requests = EmbedRequests(
+                connection("questions", self._stopping), models, self._stopping, lambda: self.served()
+            )
+            self._threads["questions"] = self._thread("questions", requests.run)
+        handback = JobRepository(connection("release", self._finished))
+        self._outcomes = JobOutcomes(handback, self._in_flight, observer)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -129,11 +132,11 @@ class Worker:
         try:
             return self._run()
         finally:
-            for gateway in self._gateways:
-                gateway.close()
+            for connection in self._connections:
+                connection.close()
 
     def _run(self) -> bool:
-        self._models.preload(self._claims.models(), self._claims)
+        self._pinned.preload(self._pipelines)
         for thread in self._threads.values():
             thread.start()
         get_logger().info("worker_started", pid=os.getpid())
@@ -164,7 +167,7 @@ class Worker:
         self._finished.set()
         if not drained and self._failure is None and (left := self._in_flight.jobs()):
             try:
-                release_jobs(self._handback, self._in_flight, left, Deferred("shutdown", 0.0))
+                self._outcomes.release(left, Deferred("shutdown", 0.0))
             except (psycopg.Error, DatabaseUnavailableError) as error:
                 get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
         self._deliveries.put(None)

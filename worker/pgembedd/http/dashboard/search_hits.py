@@ -40,7 +40,7 @@ def find(service: ServiceContext, where: Target, text: str, limit: int) -> list[
 
 
 def _vector(service: ServiceContext, where: Target, text: str) -> npt.NDArray[np.float32]:
-    embedder = service.models.named(where.model)
+    embedder = service.models.get(where.model)
     check_model(where, embedder.fingerprint)
     check_inputs(service, embedder, [text])
     asked = service.batcher.ask(embedder.name, [text], kind="query")

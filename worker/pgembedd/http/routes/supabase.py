@@ -61,7 +61,7 @@ def router(service: ServiceContext) -> APIRouter:
             )
         outcomes = dict[int, Outcome]()
         if jobs:
-            told = worked(pushes, lambda gateway, lease_s: gateway.claim_pushed(text, lease_s))
+            told = worked(pushes, lambda jobs, lease_s: jobs.claim_pushed(text, lease_s))
             outcomes = {posted.number: outcome for posted, outcome in told if posted.number is not None}
         return _answer(jobs, outcomes)
 

@@ -6,11 +6,12 @@ import orjson
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from pgembedd.database.pushed_jobs import Posted
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.raw_json import Body, judged, parsed, schema
 from pgembedd.loop.push import BusyError
-from pgembedd.loop.pushed_jobs import Outcome, Posted
+from pgembedd.loop.pushed_jobs import Outcome
 
 
 class PipelineOutcome(BaseModel):
@@ -69,10 +70,10 @@ def router(service: ServiceContext) -> APIRouter:
         text, _ = parsed(body)
         try:
             with judged():
-                told = pushes.work(lambda gateway, lease_s: gateway.claim_changed(text, lease_s))
+                told = pushes.work(lambda jobs, lease_s: jobs.claim_changed(text, lease_s))
         except BusyError:  # nobody sends a webhook again: it must not be lost
             with judged():
-                told = pushes.leave(lambda gateway: gateway.claim_changed(text, None))
+                told = pushes.leave(lambda jobs: jobs.claim_changed(text, None))
         if not told:
             raise Refusal(404, "No pipeline embeds this table: make one with pgembedd.create_pipeline().")
         entries = [_entry(posted, outcome) for posted, outcome in told]

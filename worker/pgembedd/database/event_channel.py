@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from pgembedd.loop.gateway import Gateway
+from pgembedd.database.connection import Connection
 
 EVENTS = (
     "stored",
@@ -89,7 +89,7 @@ class Channel:
 
     def __init__(self, conninfo: str, stopping: threading.Event) -> None:
         """`stopping` ends the waiting for a database that is away, with DatabaseUnavailableError."""
-        self._gateway = Gateway(conninfo, stopping, "events")
+        self._connection = Connection(conninfo, stopping, "events")
         self._listens: psycopg.Connection | None = None
 
     def hear(self, timeout_s: float) -> list[Event]:
@@ -97,7 +97,7 @@ class Channel:
 
         The first call listens and returns at once. A lost connection is made again for as long as it takes.
         """
-        return self._gateway.call(lambda connection: self._hear(connection, timeout_s))
+        return self._connection.call(lambda connection: self._hear(connection, timeout_s))
 
     def _hear(self, connection: psycopg.Connection, timeout_s: float) -> list[Event]:
         if connection is not self._listens:
@@ -110,4 +110,4 @@ class Channel:
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        self._gateway.close()
+        self._connection.close()

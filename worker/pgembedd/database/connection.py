@@ -1,0 +1,211 @@
+"""Connections to Postgres: how one is opened, which errors mean that it was lost, and one that is opened again.
+
+After a lost connection a call waits, reconnects and is made again. Every statement of ours is safe to repeat, because
+each is fenced on the claim and does nothing for a job that is no longer claimed by this worker.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors, sql
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
+
+from pgembedd.database.queries import query
+from pgembedd.database.vector_codec import register_vectors
+from pgembedd.errors import ConfigurationError, DatabaseUnavailableError
+from pgembedd.log import get_logger
+
+Answer = TypeVar("Answer")
+
+# Two transactions collided; the same statement will do in a moment.
+COLLISION = (errors.DeadlockDetected, errors.SerializationFailure)
+
+# Another session's lock, or the server's limits, stood in the way: no fault of the row's.
+CONTENTION = (errors.LockNotAvailable, errors.OutOfMemory, errors.DiskFull)
+
+# What passes by itself for a statement that touches nothing of a user's. For one that does, a time limit is
+# either too short for so many rows, and then it is halved, or too short for this row, and then it is its failure.
+PASSING = (*COLLISION, *CONTENTION, errors.QueryCanceled)
+
+# The server is not there, going down, or not yet up: SQLSTATE classes 08 and 57P, or no answer at all.
+_CONNECTION_ERROR_CLASSES = ("08", "57P")
+_CONNECTION_ERRORS = (
+    DatabaseUnavailableError,
+    errors.TooManyConnections,
+    errors.ReadOnlySqlTransaction,  # a standby since a failover, or a provider's authenticator against a full disk
+)
+
+
+def is_connection_error(error: BaseException) -> bool:
+    """True where the database went away, rather than refused: a reason to reconnect and do the same again."""
+    if isinstance(error, _CONNECTION_ERRORS):
+        return True
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:
+        # A connection that broke in the middle raises OperationalError without any SQLSTATE.
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(_CONNECTION_ERROR_CLASSES)
+
+
+def connect(conninfo: str, **options: Any) -> psycopg.Connection:
+    """Open one connection. DatabaseUnavailableError, or ConfigurationError for an address that cannot be read."""
+    defaults: dict[str, Any] = {
+        "connect_timeout": 10,
+        "application_name": "pgembedd",
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+    }
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(conninfo)
+        chosen = {name: value for name, value in defaults.items() if name not in given} | options
+        return psycopg.connect(conninfo, **chosen)
+    except psycopg.OperationalError as error:
+        raise _explain(error, given) from error
+    except psycopg.ProgrammingError as error:
+        raise ConfigurationError(
+            "The connection string cannot be read: write postgresql://user@host:5432/database, or key=value pairs."
+        ) from error
+
+
+def _explain(error: psycopg.OperationalError, given: dict[str, Any]) -> DatabaseUnavailableError:
+    """libpq gives a failed connection no SQLSTATE, so a wrong password and a server that starts up look alike.
+
+    Hence a worker that was connected before retries after both, and both end a command, with what libpq said.
+    """
+    answer = str(error).strip().splitlines() or ["no answer"]
+    # One line per address tried, which we have named already; the reason stands behind the last colon.
+    reason = answer[0].rsplit(": ", 1)[-1].strip().rstrip(".")
+    return DatabaseUnavailableError(f"The database {_where(error, given)} cannot be reached: {reason}.")
+
+
+def _where(error: psycopg.OperationalError, given: dict[str, Any]) -> str:
+    if error.pgconn is None:  # the name of the host was not found
+        return f'"{given.get("dbname", "")}" at {given.get("host", "?")}'
+    host, port, name, user = (
+        value.decode() for value in (error.pgconn.host, error.pgconn.port, error.pgconn.db, error.pgconn.user)
+    )
+    return f'"{name}" at {host}:{port} (as {user})'
+
+
+def ignore_change(purpose: str, *, up: bool) -> None:
+    """The `on_change` of a connection that has no observer."""
+
+
+class Connection:
+    """A connection that is opened when it is needed, and opened again when it was lost; for one thread at a time."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        stopping: threading.Event,
+        purpose: str,
+        *,
+        prepare: bool = True,
+        on_change: Callable[..., None] = ignore_change,
+    ) -> None:
+        """`stopping` ends the wait for a database that is away, with DatabaseUnavailableError.
+
+        `prepare` is off behind poolers that hand every transaction to another server process. `on_change(purpose,
+        up=…)` is called when the connection was opened or lost.
+        """
+        self._conninfo, self._stopping, self.purpose = conninfo, stopping, purpose
+        self._prepare, self._on_change = prepare, on_change
+        self._on_open: list[Callable[[psycopg.Connection], None]] = []
+        self._opened: psycopg.Connection | None = None
+        self._vector = sql.Identifier("vector")
+
+    @property
+    def current(self) -> psycopg.Connection:
+        """The open connection, made when there is none; autocommit, so that each statement is a transaction."""
+        if self._opened is None or self._opened.closed:
+            self._opened = connect(self._conninfo, autocommit=True, application_name=f"pgembedd {self.purpose}")
+            if not self._prepare:
+                self._opened.prepare_threshold = None
+            self._find_vector_type(self._opened)
+            for prepare_session in self._on_open:
+                prepare_session(self._opened)
+            self._on_change(self.purpose, up=True)
+        return self._opened
+
+    def on_open(self, prepare_session: Callable[[psycopg.Connection], None]) -> None:
+        """Calls `prepare_session` with the connection, now and after each reconnection."""
+        self.call(prepare_session)
+        self._on_open.append(prepare_session)
+
+    def _find_vector_type(self, connection: psycopg.Connection) -> None:
+        row = connection.execute(query("vector_type")).fetchone()
+        if row is None:
+            return  # the schema check reports it in a sentence
+        schema, element_oid, array_oid = row
+        register_vectors(connection, element_oid, array_oid)
+        self._vector = sql.Identifier(schema, "vector")
+
+    def close(self) -> None:
+        """Closes the connection, if there is one."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def hand_over(self, stopping: threading.Event) -> "Connection":
+        """Another Connection that goes on with what is open here, until `stopping`; this one may not be used again."""
+        heir = Connection(self._conninfo, stopping, self.purpose, prepare=self._prepare, on_change=self._on_change)
+        heir._opened, heir._vector, self._opened = self._opened, self._vector, None
+        return heir
+
+    def call(
+        self,
+        work: Callable[[psycopg.Connection], Answer],
+        passing: tuple[type[psycopg.Error], ...] = PASSING,
+    ) -> Answer:
+        """Returns `work(connection)`, reconnecting as often and as long as it takes, until told to stop.
+
+        Errors that are `passing` are retried, too, on the same connection.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception(lambda error: is_connection_error(error) or isinstance(error, passing)),
+            wait=wait_exponential(multiplier=0.1, max=10) + wait_random(0, 0.5),
+            stop=lambda _: self._stopping.is_set(),
+            sleep=self._sleep,
+            before_sleep=self._log_retry,
+            reraise=True,
+        )
+        return retrying(lambda: work(self.current))
+
+    def _sleep(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
+
+    def _log_retry(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, COLLISION):
+            return
+        away = error is not None and is_connection_error(error)
+        if away:
+            self.close()
+            self._on_change(self.purpose, up=False)
+        get_logger().warning(
+            "database_away" if away else "database_busy",
+            purpose=self.purpose,
+            tries=state.attempt_number,
+            error=str(error) if isinstance(error, DatabaseUnavailableError) else type(error).__name__,
+        )
+
+    def rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a named statement that touches no table of a user's."""
+        return self.call(lambda connection: connection.execute(query(name), values).fetchall())
+
+    def value(self, name: str, **values: Any) -> Any:
+        """The first column of the first row."""
+        return self.rows(name, **values)[0][0]
+
+    def rows_once(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of a statement that touches users' tables: the caller decides about what stands in the way."""
+
+        def work(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+            # The schema of the vector type is known only once there is a connection.
+            statement = sql.SQL(query(name)).format(vector=self._vector)
+            return connection.execute(statement, values).fetchall()
+
+        return self.call(work, COLLISION)

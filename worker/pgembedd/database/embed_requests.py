@@ -1,0 +1,89 @@
+"""Statements about the texts that callers of pgembedd.embed() wait for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+
+from pgembedd.database.connection import Connection
+from pgembedd.database.queries import query
+from pgembedd.database.vector_codec import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRequest:
+    """A text whose caller waits; `fingerprint` is what its vector must be of, None for whatever the model is here.
+
+    `known`: some pipeline has that model.
+    """
+
+    id: UUID
+    model: str
+    fingerprint: str | None
+    known: bool
+    kind: Literal["query", "document"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The vector, float32 (dims,), or the sentence that the caller is told instead."""
+
+    id: UUID
+    vector: npt.NDArray[np.float32] | None
+    refusal: str | None = None
+
+
+class EmbedRequestRepository:
+    """Takes, answers and declines requests, over one connection that callers see listening."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Listens from the first statement on."""
+        self._connection = connection
+        self._listening_on: psycopg.Connection | None = None
+
+    def _listen(self, connection: psycopg.Connection) -> None:
+        if self._listening_on is connection:
+            return
+        listening = connection.execute(query("hear_questions")).fetchone()
+        # Not while another session holds the lock exclusively, as any role may: then the next call tries again.
+        if listening and listening[0]:
+            self._listening_on = connection
+
+    def take(self, at_most: int) -> list[VectorRequest]:
+        """Requests that are this worker's to answer, in the order of their arrival."""
+        return self._connection.call(lambda connection: self._take(connection, at_most))
+
+    def _take(self, connection: psycopg.Connection, at_most: int) -> list[VectorRequest]:
+        self._listen(connection)
+        rows = connection.execute(query("take_questions"), {"at_most": at_most}).fetchall()
+        return [VectorRequest(*row) for row in rows]
+
+    def hear(self, timeout_s: float) -> bool:
+        """Waits for a NOTIFY; False when none came in `timeout_s` seconds."""
+        return self._connection.call(lambda connection: self._hear(connection, timeout_s))
+
+    def _hear(self, connection: psycopg.Connection, timeout_s: float) -> bool:
+        self._listen(connection)
+        return bool(list(connection.notifies(timeout=timeout_s, stop_after=1)))
+
+    def answer(self, answers: Sequence[Answer]) -> None:
+        """Gives the callers their answers; those who gave up get none."""
+        values = {
+            "ids": [answer.id for answer in answers],
+            "embeddings": Vectors([answer.vector for answer in answers]),
+            "refusals": [answer.refusal for answer in answers],
+        }
+        self._connection.rows_once("answer_questions", values)
+
+    def decline(self, request: VectorRequest, reason: str) -> None:
+        """Leaves it to another worker; `reason` is the answer when there is none."""
+        self._connection.value("decline_question", id=request.id, reason=reason)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.close()

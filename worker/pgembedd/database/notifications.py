@@ -1,0 +1,36 @@
+"""Hearing of new jobs: the NOTIFY of the triggers."""
+
+import psycopg
+
+from pgembedd.database.connection import Connection
+
+
+class JobNotifications:
+    """LISTEN on a connection and on those that replace it."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Nothing is listened to before `listen`."""
+        self._connection = connection
+        self._listening = False
+        self._missed = False  # a NOTIFY may have come while the connection was lost
+
+    def set_idle(self, idle: bool) -> None:
+        """Asks the triggers to NOTIFY (True), or not to (False)."""
+        self._connection.value("set_idle", idle=idle)
+
+    def listen(self) -> None:
+        """Hears the triggers' NOTIFY from now on."""
+        self._connection.on_open(self._listen)
+
+    def _listen(self, connection: psycopg.Connection) -> None:
+        connection.execute("listen pgembedd")
+        self._missed, self._listening = self._listening, True
+
+    def hear(self, timeout_s: float) -> bool:
+        """Waits for a NOTIFY; False when none came in `timeout_s` seconds. A lost connection may have lost one."""
+        # All of them at once: those that came during other statements would else wake us one by one.
+        heard = self._connection.call(
+            lambda connection: bool(list(connection.notifies(timeout=timeout_s, stop_after=1)))
+        )
+        missed, self._missed = self._missed, False
+        return heard or missed

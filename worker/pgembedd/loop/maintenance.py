@@ -1,0 +1,25 @@
+"""Runs the sweep and retention where pg_cron does not."""
+
+import threading
+
+import psycopg
+
+from pgembedd.database.connection import is_connection_error
+from pgembedd.database.pipelines import PipelineRepository
+from pgembedd.log import get_logger
+from pgembedd.settings import Settings
+
+
+def run_maintenance(settings: Settings, pipelines: PipelineRepository, stopping: threading.Event) -> None:
+    """Calls the maintenance until `stopping`; the database decides whether it is due."""
+    while not stopping.is_set():
+        try:
+            swept = pipelines.maintain(settings.sweep_every_s)
+        except psycopg.Error as error:
+            if is_connection_error(error):
+                return
+            get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
+        else:
+            if swept:
+                get_logger().info("swept", queued=swept)
+        stopping.wait(min(settings.sweep_every_s, 5.0))
