@@ -211,7 +211,8 @@ class Pushes:
             gateway.close()
             raise
         with self._lock:
-            if len(self._idle) < KEPT:
+            # Work may outlive close(), which sets this before it looks for what is idle: nobody would close it then.
+            if len(self._idle) < KEPT and not self._finished.is_set():
                 self._idle.append(gateway)
                 return
         gateway.close()
@@ -233,10 +234,12 @@ class Pushes:
             beats.close()
 
     def close(self) -> None:
-        """End the heartbeat and close the connections that nobody uses."""
+        """End the heartbeat and close the connections that nobody uses; work that goes on closes its own as it ends."""
         self._finished.set()
-        if self._heart is not None:
-            self._heart.join(1.0)
+        with self._lock:  # under which it is started: a thread that has not been cannot be joined
+            heart = self._heart
+        if heart is not None:
+            heart.join(1.0)
         with self._lock:
             for gateway in self._idle:
                 gateway.close()
