@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.databases import Database, fresh_database, running_server
 from tests.support.embedders import model
+from tests.support.inherited import leave_inheritance
 from tests.support.library import library
 from tests.support.parallel import processes
 from tests.support.pg_cron import cron_server
@@ -17,6 +18,8 @@ from worker.postgres import EmbeddedPostgres
 
 # Fixtures that live beside what they are made of.
 __all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server"]
+
+leave_inheritance()  # before anything is started
 
 # How long an example takes says more about what else the machine does than about the code. The same examples every
 # time, so that a failure means a change; `--hypothesis-profile random` looks for new ones.
