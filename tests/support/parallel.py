@@ -46,7 +46,8 @@ class Parallel:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         """One line to compare with the budget; it fails nothing, because machines do other things, too."""
-        if config.args_source != pytest.Config.ArgsSource.TESTPATHS or config.option.markexpr != "not slow":
+        chosen = config.args_source != pytest.Config.ArgsSource.TESTPATHS or config.option.keyword
+        if chosen or config.option.markexpr != "not slow":
             return  # not the whole of it
         passed, took_s = len(terminalreporter.stats.get("passed", [])), time.monotonic() - self._began
         terminalreporter.write_line(
