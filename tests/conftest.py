@@ -11,7 +11,7 @@ from tests.support.databases import Database, fresh_database, running_server
 from tests.support.embedders import model
 from tests.support.inherited import leave_inheritance
 from tests.support.library import library
-from tests.support.parallel import processes
+from tests.support.parallel import Parallel, processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
 from worker.postgres import EmbeddedPostgres
@@ -27,6 +27,11 @@ _SLOW = [hypothesis.HealthCheck.too_slow]
 hypothesis.settings.register_profile("same", deadline=None, suppress_health_check=_SLOW, derandomize=True)
 hypothesis.settings.register_profile("random", deadline=None, suppress_health_check=_SLOW, print_blob=True)
 hypothesis.settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Order, time and processes of a session are in tests/support/parallel.py."""
+    config.pluginmanager.register(Parallel())
 
 
 @pytest.hookimpl(optionalhook=True)
