@@ -10,13 +10,16 @@ import pytest
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database, running_server
 from tests.support.embedders import model
+from tests.support.inherited import leave_inheritance
 from tests.support.library import library
-from tests.support.parallel import processes
+from tests.support.parallel import Parallel, processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
 
 # Fixtures that live beside what they are made of.
 __all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server"]
+
+leave_inheritance()  # before anything is started
 
 # How long an example takes says more about what else the machine does than about the code. The same examples every
 # time, so that a failure means a change; `--hypothesis-profile random` looks for new ones.
@@ -24,6 +27,11 @@ _SLOW = [hypothesis.HealthCheck.too_slow]
 hypothesis.settings.register_profile("same", deadline=None, suppress_health_check=_SLOW, derandomize=True)
 hypothesis.settings.register_profile("random", deadline=None, suppress_health_check=_SLOW, print_blob=True)
 hypothesis.settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Order, time and processes of a session are in tests/support/parallel.py."""
+    config.pluginmanager.register(Parallel())
 
 
 @pytest.hookimpl(optionalhook=True)

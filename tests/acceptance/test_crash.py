@@ -25,17 +25,21 @@ from tests.support.worker import PATIENCE_S, WorkerProcess
 
 ROWS = 120
 KILLS = 6
-# Long enough, and enough of them at a time, that the workers are hardly ever idle: a kill must find something.
-LENGTH_WORDS = 50
-BURST = 4
-CHUNK_TOKENS = 48
-SHORT_LEASE = {"PGEMBEDD_LEASE_S": "3", "PGEMBEDD_CLAIM_SIZE": "8"}
+# The workers are hardly ever idle, for a kill must find something: what comes in at a time keeps the model for longer
+# than the next takes to come. It sleeps over it rather than compute, which would keep the next worker from its start.
+BURST, EVERY_S = 4, 0.08
+BUSY = {"ODD_MODEL": "slow:0.1", "PGEMBEDD_LEASE_S": "3", "PGEMBEDD_CLAIM_SIZE": "8"}
+SHORT_WORDS, CHUNKED_WORDS, CHUNK_TOKENS = 8, 50, 48
 
 
-def text(seed: random.Random) -> str:
+def busy_worker(database: Database) -> WorkerProcess:
+    return WorkerProcess(database.conninfo, module="tests.support.odd_worker", **BUSY)
+
+
+def text(seed: random.Random, length_words: int) -> str:
     """A body unlike all others."""
     words = ("river", "stone", "bread", "engine", "winter", "music", "letter", "garden", "copper", "window")
-    return " ".join(f"{seed.choice(words)} {seed.randrange(10_000)}" for _ in range(LENGTH_WORDS // 2))
+    return " ".join(f"{seed.choice(words)} {seed.randrange(10_000)}" for _ in range(length_words // 2))
 
 
 @dataclass
@@ -43,6 +47,7 @@ class Writer:
     """Inserts the rows and updates them at random until it is stopped, a burst to a statement, each a transaction."""
 
     connect: Callable[[], psycopg.Connection]
+    length_words: int = SHORT_WORDS
     stopping: threading.Event = field(default_factory=threading.Event)
     written: int = 0
 
@@ -58,10 +63,10 @@ class Writer:
                         connection.execute(
                             "insert into documents (id, body) select * from unnest(%s::bigint[], %s::text[]) "
                             "on conflict (id) do update set body = excluded.body",
-                            (list(keys), [text(seed) for _ in keys]),
+                            (list(keys), [text(seed, self.length_words) for _ in keys]),
                         )
                         key, self.written = key + BURST, self.written + BURST
-                        self.stopping.wait(0.08)
+                        self.stopping.wait(EVERY_S)
             except psycopg.OperationalError:
                 time.sleep(0.05)
 
@@ -120,6 +125,7 @@ def test_workers_killed_while_they_write_chunks_of_rows_that_come_and_go(
     kill_workers(
         database,
         connection,
+        length_words=CHUNKED_WORDS,
         after=lambda: connection.execute(
             "delete from documents where id = any (%s)", (seed.sample(range(ROWS), 2 * BURST),)
         ),
@@ -130,17 +136,17 @@ def test_workers_killed_while_they_write_chunks_of_rows_that_come_and_go(
 
 
 def kill_workers(
-    database: Database, connection: psycopg.Connection, after: Callable[[], object] = lambda: None
+    database: Database,
+    connection: psycopg.Connection,
+    length_words: int = SHORT_WORDS,
+    after: Callable[[], object] = lambda: None,
 ) -> None:
     """Two workers, KILLS of which are killed in the middle of their work; `after` is done after each. Then quiet."""
     seed = random.Random(11)
     struck = 0
 
-    def worker() -> WorkerProcess:
-        return WorkerProcess(database.conninfo, **SHORT_LEASE)
-
-    with Writer(database.connect).running():
-        workers = [worker(), worker()]
+    with Writer(database.connect, length_words).running():
+        workers = [busy_worker(database), busy_worker(database)]
         try:
             for kill in range(KILLS):
                 victim = workers[kill % 2]
@@ -150,7 +156,7 @@ def kill_workers(
                 victim.kill()
                 struck += held(connection) > 0
                 after()
-                workers[kill % 2] = worker()
+                workers[kill % 2] = busy_worker(database)
             assert struck > 0, "the kills found nothing to interrupt"
         except BaseException:
             for each in workers:
@@ -177,7 +183,7 @@ def crash_twice(server: EmbeddedPostgres, database: Database, model: Session) ->
     with database.connect() as connection:
         make_documents(connection)
     writer = Writer(lambda: psycopg.connect(database.conninfo, autocommit=True))
-    with WorkerProcess(database.conninfo, **SHORT_LEASE) as worker:
+    with busy_worker(database) as worker:
         with writer.running():
             for crash in range(1, 3):
                 done = len(worker.named("stored"))

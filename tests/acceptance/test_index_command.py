@@ -68,7 +68,7 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_its_build(
         with WorkerProcess(database.conninfo) as worker:
             await_builder(built_up)
             worker.send(signal.SIGTERM)
-            assert worker.wait(timeout_s=30) == 0
+            assert worker.wait() == 0
         eventually(lambda: hnsw_indexes(built_up) == {})
 
 

@@ -19,9 +19,9 @@ def test_a_worker_that_was_stopped_past_its_lease(database: Database, connection
     learn_vector(connection)
     make_documents(connection)
     insert(connection, [1])
-    settings = {"ODD_MODEL": "slow:2", "PGEMBEDD_LEASE_S": "1"}
+    settings = {"ODD_MODEL": "slow:5", "PGEMBEDD_LEASE_S": "1"}
     with WorkerProcess(database.conninfo, module="tests.support.odd_worker", **settings) as worker:
-        eventually(lambda: waiting(connection)[0].read_ct == 1, timeout_s=60)
+        eventually(lambda: waiting(connection)[0].read_ct == 1)
         worker.send(signal.SIGSTOP)
         eventually(lambda: value(connection, "select vt < clock_timestamp() from pgmq.q_embedding_jobs"))
         (mine,) = claim(connection, lease_s=600)

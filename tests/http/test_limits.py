@@ -119,7 +119,7 @@ def test_texts_that_wait(model: Session) -> None:
 @pytest.mark.parametrize("pooled", [True, False])
 def test_time(model: Session, pooled: bool) -> None:
     gate = Gate()
-    with serving(only(Wrapped(model, on_result=gate)), http_timeout_s=0.3) as client:
+    with serving(only(Wrapped(model, on_result=gate)), http_timeout_s=1.0) as client:
         answer = client.post("/embed", json={"input": "x", "mean_pool": pooled})
         gate.open()
 

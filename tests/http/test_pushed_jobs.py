@@ -20,6 +20,7 @@ from tests.support.guide import follow_guide, guide_table, process_as_the_guide
 from tests.support.http import TOKEN, posting, serving
 from tests.support.pg_net_standin import carry, install
 from tests.support.sql import call, claim, column, let_leases_run_out, rows, value
+from tests.support.waiting import PATIENCE_S
 
 PATH = "/functions/v1/embed"
 
@@ -180,7 +181,7 @@ def test_a_delivery_that_comes_twice_is_worked_once(
         serving(only(Wrapped(model, on_result=gate)), database.conninfo) as client,
         posting(client, PATH, jobs) as first,
     ):
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(PATIENCE_S)
         second = client.post(PATH, json=jobs * 2)
         assert list(errors(second).values()) == ["Another request or worker has claimed it."]
         assert second.headers["x-failed-jobs"] == "2"

@@ -36,10 +36,11 @@ def test_who_says_nothing_is_left(brief: None, model: Session) -> None:
         assert rest(connection) == b""
 
 
-def test_empty_lines_are_no_sign_of_life(brief: None, model: Session) -> None:
+def test_empty_lines_are_no_sign_of_life(model: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(only(model)) as client, connected(client) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+        monkeypatch.setattr(PatientProtocol, "head_s", 0.2)
         connection.sendall(b"\r\n\r\n")
 
         assert refusal(rest(connection)) == (408, "too_slow")

@@ -13,7 +13,7 @@ from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, waiting
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import BACKFILL, FRESH, call, rows
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 
 
@@ -46,7 +46,7 @@ def test_a_bulk_load_goes_to_the_backfill_lane(
     insert(connection, range(10, 1011), text="bulk")
     gate = Gate()
     with worker_thread(database, only(Wrapped(model, on_result=gate)), claim_size=8):
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(PATIENCE_S)
         insert(connection, [1], text="fresh")
         gate.open()
         await_embedded(connection, [1])

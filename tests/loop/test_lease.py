@@ -12,7 +12,7 @@ from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, stale, waiting
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import claim, extend, fail, let_leases_run_out, release, value
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 
 LEASE_S = 3  # a heartbeat a second, which may come two seconds late on a busy machine
@@ -30,7 +30,7 @@ def test_the_heartbeat_keeps_what_the_model_takes_long_for(
     insert(connection, [1])
     gate, others = Gate(), list[Sequence[str]]()
     with worker_thread(database, only(Wrapped(model, on_result=gate)), lease_s=LEASE_S):
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(PATIENCE_S)
         with worker_thread(database, only(Wrapped(model, on_start=others.append)), lease_s=LEASE_S):
             first_s = lease_end_s(connection)
             eventually(lambda: lease_end_s(connection) > first_s + LEASE_S)
@@ -49,7 +49,7 @@ def test_a_claim_that_was_lost_is_worked_by_its_new_owner_only(
     insert(connection, [1, 2])
     gate = Gate()
     with worker_thread(database, only(Wrapped(model, on_result=gate)), lease_s=LEASE_S):
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(PATIENCE_S)
         with connection.transaction():  # so that neither the heartbeat nor the worker's next claim comes in between
             let_leases_run_out(connection)
             assert len(claim(connection, lease_s=600)) == 2
@@ -71,7 +71,7 @@ def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
     first, second = Gate(), Gate()
     gates = iter([first, second])
     with worker_thread(database, only(Wrapped(model, on_result=lambda texts: next(gates)(texts))), lease_s=LEASE_S):
-        assert first.reached.wait(30)
+        assert first.reached.wait(PATIENCE_S)
 
         def claimed_again() -> bool:
             connection.execute("update pgmq.q_embedding_jobs set vt = clock_timestamp() where read_ct = 1")
@@ -79,7 +79,7 @@ def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
 
         eventually(claimed_again)
         first.open()
-        assert second.reached.wait(30), "the second claim was forgotten with the first"
+        assert second.reached.wait(PATIENCE_S), "the second claim was forgotten with the first"
         ends_s = lease_end_s(connection)
         eventually(lambda: lease_end_s(connection) > ends_s + LEASE_S / 2)
         second.open()

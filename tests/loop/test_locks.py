@@ -22,7 +22,7 @@ from tests.support.documents import (
 )
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import value
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 
 UNGRANTED = "select count(*) from pg_locks l join pg_stat_activity a using (pid) where not l.granted and a.pid <> %s"
@@ -59,7 +59,7 @@ def test_a_writer_changes_rows_that_the_worker_is_embedding(
     insert(connection, range(1, 9))
     gate = Gate()
     with worker_thread(database, only(Wrapped(model, on_result=gate))):
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(PATIENCE_S)
         eventually(lambda: backends(connection, "xact_start is not null") == 0)
         assert backends(connection) >= 1
         connection.execute("set lock_timeout = '1ms'")

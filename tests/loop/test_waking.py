@@ -103,7 +103,7 @@ def test_triggers_are_asked_to_notify_only_while_a_worker_sleeps(
     with worker_thread(database, only(Wrapped(model, on_result=gate)), claim_size=4):
         eventually(lambda: idle(connection))
         insert(connection, range(1, 21))
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(PATIENCE_S)
         eventually(lambda: not idle(connection))
         with database.connect() as listener:
             listener.execute("listen pgembedd")

@@ -77,7 +77,8 @@ def test_tokens_are_counted_as_they_are_embedded(minilm: Session) -> None:
 
 def test_what_is_urgent_goes_ahead_whatever_its_kind(minilm: Session) -> None:
     with Session("all-MiniLM-L6-v2", threads=1, offline=True) as session:
-        documents = session.start([f"{i} {text_of(250, session)}" for i in range(20)])
+        long = text_of(250, session)
+        documents = session.start([f"{i} {long}" for i in range(20)])
         session.start(["a short one"], kind="document", urgent=True).result()
         assert not all(future.done() for _, future in documents._runs), "twenty long documents were waited for"
         queries = session.start(["a question"], kind="query", urgent=False)
@@ -87,7 +88,8 @@ def test_what_is_urgent_goes_ahead_whatever_its_kind(minilm: Session) -> None:
 
 def test_raw_vectors_of_a_query_go_ahead_too(minilm: Session) -> None:
     with Session("all-MiniLM-L6-v2", threads=1, offline=True) as session:
-        documents = session.start([f"{i} {text_of(250, session)}" for i in range(20)])
+        long = text_of(250, session)
+        documents = session.start([f"{i} {long}" for i in range(20)])
         session.run("a question", normalize=False, kind="query")
         assert not all(future.done() for _, future in documents._runs), "twenty long documents were waited for"
         documents.result()

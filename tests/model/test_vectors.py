@@ -102,7 +102,8 @@ def test_the_number_of_threads_changes_neither_vectors_nor_fingerprint(minilm: S
 
 def test_a_query_does_not_wait_behind_documents(minilm: Session) -> None:
     with Session("all-MiniLM-L6-v2", threads=1) as session:
-        documents = session.start([f"{i} {text_of(250, session)}" for i in range(40)])
+        long = text_of(250, session)
+        documents = session.start([f"{i} {long}" for i in range(40)])
         session.embed(["a question"], kind="query")
         assert not all(future.done() for _, future in documents._runs), "forty long documents were waited for"
         assert documents.result().vectors.shape == (40, 384)

@@ -14,6 +14,7 @@ from tests.support.sql import (
     let_leases_run_out,
     made_up,
     make_documents,
+    postponing,
     queued,
     read,
     rows,
@@ -104,15 +105,16 @@ def test_a_locked_row_is_deferred_ever_longer(
     with other.transaction():
         other.execute("select from documents for update")
         for _ in range(12):
-            assert store(connection, [job]) == ["locked"]
-            waits.append(
-                value(connection, "select extract(epoch from vt - clock_timestamp()) from pgmq.q_embedding_jobs")
-            )
+            with postponing(connection) as wait:
+                assert store(connection, [job]) == ["locked"]
+            waits.append(wait)
             let_leases_run_out(connection)
             job = claim_one(connection)
             assert job.suspect is False
-    assert 0.1 < waits[0] < 0.35
-    assert 30 < waits[-1] <= 75
+    assert waits[0].at_most_s > 0.1
+    assert waits[0].at_least_s < 0.35
+    assert waits[-1].at_most_s > 30
+    assert waits[-1].at_least_s <= 75
     assert fail(connection, job)[1] == 1
 
 

@@ -21,6 +21,7 @@ from tests.support.indexes import (
     run_statements,
 )
 from tests.support.sql import call, make_documents, rows, value, work
+from tests.support.waiting import PATIENCE_S
 
 TICK = "select pgembedd.tick(0)"
 
@@ -34,7 +35,7 @@ def broken_off(database: Database, connection: psycopg.Connection, statement: st
         thread = threading.Thread(target=run_cancelled, args=(builder, statement))
         thread.start()
         connection.execute("select pg_cancel_backend(%s)", (await_builder(connection),))
-        thread.join(30)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
@@ -74,7 +75,7 @@ def test_nobody_drops_what_somebody_builds(
         connection.execute(TICK)
         connection.execute("insert into documents values (4, 'no writer waits')")
         somebody.rollback()
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert hnsw_indexes(connection) == {NAME: True}
 
 
@@ -112,7 +113,7 @@ def test_drop_pipeline_ends_the_build_and_takes_what_it_left(
         await_builder(connection)
         connection.execute("set statement_timeout = '1min'")
         call(connection, "drop_pipeline", name="documents")
-        thread.join(30)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
     assert hnsw_indexes(connection) == {}
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.sql import column, create_pipeline, make_documents, rows, value, work
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 
 ASKED = {
     "force": "select pgembedd.backfill('documents', force => true)",
@@ -51,5 +51,5 @@ def test_a_deletion_waits_for_it_and_goes_on(
             deletion = pool.submit(other.execute, statement)
             eventually(lambda: value(connection, WAITS))
             connection.execute("select count(*) from documents")
-        deletion.result(timeout=30)
+        deletion.result(timeout=PATIENCE_S)
     assert rows(connection, "select id from chunks") == []

@@ -30,7 +30,7 @@ def test_it_returns_when_the_work_is_done(
     documents: psycopg.Connection, other: psycopg.Connection, isolation: str
 ) -> None:
     documents.execute(f"set default_transaction_isolation = '{isolation}'")
-    waiting = threading.Thread(target=documents.execute, args=["call pgembedd.wait_for('documents', '30 s')"])
+    waiting = threading.Thread(target=documents.execute, args=["call pgembedd.wait_for('documents', '1 min')"])
     waiting.start()
     pid = documents.info.backend_pid
     asleep = "select wait_event = 'PgSleep' from pg_stat_activity where pid = %s"
@@ -61,7 +61,7 @@ def test_it_gives_up(documents: psycopg.Connection) -> None:
 def test_it_does_not_wait_for_what_does_not_run(documents: psycopg.Connection, statement: str, message: str) -> None:
     documents.execute(statement)
     with refused(message):
-        documents.execute("call pgembedd.wait_for('documents', '30 s')")
+        documents.execute("call pgembedd.wait_for('documents', '1 min')")
 
 
 def test_it_refuses_to_wait_for_rows_that_nobody_sees(documents: psycopg.Connection) -> None:
@@ -72,12 +72,12 @@ def test_it_refuses_to_wait_for_rows_that_nobody_sees(documents: psycopg.Connect
         documents.transaction(),
     ):
         documents.execute("insert into documents values (5)")
-        documents.execute("call pgembedd.wait_for('documents', '30 s')")
+        documents.execute("call pgembedd.wait_for('documents', '1 min')")
 
 
 def test_it_refuses_to_wait_inside_a_transaction(documents: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.InvalidTransactionTermination), documents.transaction():
-        documents.execute("call pgembedd.wait_for('documents', '30 s')")
+        documents.execute("call pgembedd.wait_for('documents', '1 min')")
 
 
 def test_an_unknown_pipeline(documents: psycopg.Connection) -> None:

@@ -53,7 +53,7 @@ def waiting(connection: psycopg.Connection, other: psycopg.Connection, key: Any)
 
     def wait() -> None:
         try:
-            wait_for(connection, key, "30 s")
+            wait_for(connection, key, "1 min")
         except psycopg.Error as error:
             caught.append(error)
 
@@ -185,7 +185,7 @@ def test_a_pipeline_that_does_not_run(documents: psycopg.Connection) -> None:
     wait_for(documents, 1)
     documents.execute("update documents set title = 'new' where id = 1")
     with refused('The pipeline "documents" is paused, and the row 1 waits: paused by postgres'):
-        wait_for(documents, 1, "30 s")
+        wait_for(documents, 1, "1 min")
 
 
 def test_a_row_that_nobody_queued_is_queued_once(documents: psycopg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""Tests in several processes (pytest-xdist, `make test`): how many.
+"""Tests in several processes (pytest-xdist, `make test`): how many, in which order, and how long they took.
 
 Each process has its own server, databases, roles and temporary directories, so that tests meet only on what the
 machine has once: ports, memory, processors. The tests of a file run in one process (`--dist loadfile`), so that
@@ -7,11 +7,54 @@ what a file's fixtures take long to make is made once.
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
+import pytest
+
 from pgembedd.model.cpu import usable_cores
 
 MOST_PROCESSES = 4  # each has a server and the model in memory
+BUDGET_S = 240  # of the default suite, on two cores that do nothing else
+# Folders by how long their files take: what is handed out last is short, and no process is left alone with a long one.
+LONGEST_FIRST = ("acceptance", "model", "http", "loop", "migration", "sql", "unit")
 
 
 def processes() -> int:
     """One more than there are cores: tests of signals and leases wait more than they compute."""
     return min(MOST_PROCESSES, usable_cores() + 1)
+
+
+class Parallel:
+    """What a session in several processes does differently."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Before the processes start."""
+        # Hundreds of commands are started: each would compile all of worker/ anew.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        config.option.loadscopereorder = False  # xdist would begin with the files of many tests, not with long ones
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """The long files first, where files are handed out to processes."""
+        if hasattr(config, "workerinput"):
+            items.sort(key=lambda item: rank(item.path))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """One line to compare with the budget; it fails nothing, because machines do other things, too."""
+        chosen = config.args_source != pytest.Config.ArgsSource.TESTPATHS or config.option.keyword
+        if chosen or config.option.markexpr != "not slow":
+            return  # not the whole of it
+        passed, took_s = len(terminalreporter.stats.get("passed", [])), time.monotonic() - self._began
+        terminalreporter.write_line(
+            f"default suite: {took_s:.0f} s, {passed} passed, {usable_cores()} cores (budget {BUDGET_S} s)"
+        )
+
+
+def rank(path: Path) -> int:
+    """When the files of this one's folder are handed out."""
+    return LONGEST_FIRST.index(path.parent.name) if path.parent.name in LONGEST_FIRST else len(LONGEST_FIRST)

@@ -133,6 +133,23 @@ def let_leases_run_out(connection: psycopg.Connection, queue: str = FRESH) -> No
     connection.execute(f"update pgmq.q_{queue} set vt = clock_timestamp() where vt < 'infinity'")
 
 
+@dataclass
+class Wait:
+    """How long the only message of the fresh lane was made to wait, in s; the two differ by what that took."""
+
+    at_least_s: float = 0.0
+    at_most_s: float = 0.0
+
+
+@contextmanager
+def postponing(connection: psycopg.Connection) -> Iterator[Wait]:
+    """What the block does puts the message off; afterwards there is how long. The machine may be slow."""
+    wait, began = Wait(), value(connection, "select clock_timestamp()")
+    yield wait
+    due, ended = rows(connection, f"select vt, clock_timestamp() from pgmq.q_{FRESH}")[0]
+    wait.at_least_s, wait.at_most_s = (due - ended).total_seconds(), (due - began).total_seconds()
+
+
 def claim(connection: psycopg.Connection, queue: str = FRESH, size: int = 100, lease_s: int = 60) -> list[Job]:
     """Claim from one lane."""
     values = {"queue": queue, "claim_size": size, "lease_s": lease_s, "poll_s": 0}

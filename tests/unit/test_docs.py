@@ -35,10 +35,11 @@ def section(name: str, heading: str) -> str:
     return match[1]
 
 
-def sources() -> Iterator[tuple[Path, ast.Module]]:
+@cache
+def sources() -> list[tuple[Path, ast.Module]]:
     """Every module of the package."""
-    for path in sorted((ROOT / "worker" / "pgembedd").rglob("*.py")):
-        yield path, ast.parse(path.read_text(encoding="utf-8"))
+    paths = sorted((ROOT / "worker" / "pgembedd").rglob("*.py"))
+    return [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
 
 
 # -- Settings and variables --------------------------------------------------------------------------------

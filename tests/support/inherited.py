@@ -1,0 +1,28 @@
+"""What a process inherits, and tests must not depend on: how it takes signals, and variables that settings come from.
+
+A shell that starts something in the background has it ignore SIGINT, and so would all that the tests start: no Ctrl-C
+would ever end it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+# SIGHUP stays as it is: nohup means it, and no test sends it.
+SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
+SETTINGS = ("PG", "DATABASE_URL", "OTEL_", "NOTIFY_SOCKET", "NO_COLOR", "FORCE_COLOR", "TTY_")
+# Where the models are is the machine's, and the order of events is asked for (`make test-slow`).
+KEPT = ("PGEMBEDD_CACHE_DIR", "PGEMBEDD_TEST_SEED")
+
+
+def leave_inheritance() -> None:
+    """Take back signals and variables to what tests count on, here and in what this process starts from now on."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, *SIGNALS})
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    for name in [name for name in os.environ if name.startswith(SETTINGS) and name not in KEPT]:
+        del os.environ[name]
