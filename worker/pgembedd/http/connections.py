@@ -24,7 +24,7 @@ PHRASES = {
     400: "Bad Request",
     408: "Request Timeout",
     431: "Request Header Fields Too Large",
-    503: "ServiceContext Unavailable",
+    503: "Service Unavailable",
 }
 
 
