@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from pgembedd.contrib.alembic import OperationError
-from pgembedd.contrib.alembic.arguments import CREATE_OPTIONS, DROP_OPTIONS
+from pgembedd.contrib.alembic.arguments import options_of
 from pgembedd.database.migrate import check_schema, downgrade, migrate
 from tests.support.alembic_project import Project, examples, fresh_models
 from tests.support.databases import Database
@@ -26,7 +26,10 @@ UPGRADE = 'op.create_embedding_pipeline("documents", "documents", content_column
 
 @pytest.mark.parametrize(
     ("function", "own", "options"),
-    [("create_pipeline", ["name", "source"], CREATE_OPTIONS), ("drop_pipeline", ["name"], DROP_OPTIONS)],
+    [
+        ("create_pipeline", ["name", "source"], options_of("create_pipeline")),
+        ("drop_pipeline", ["name"], options_of("drop_pipeline")),
+    ],
 )
 def test_the_options_are_those_of_the_function(
     connection: psycopg.Connection, function: str, own: list[str], options: dict[str, str]

@@ -1,49 +1,21 @@
-"""What the operations take, and how it is written in SQL. Values in, text out; no database.
+"""The options of the operations, and how they are written in SQL. Values in, text out; no database.
 
-An option that is not given is not written either: the database's own default holds. The tests compare these names
-and types with the functions in the database.
+An option that is not given is not written either: the database's own default holds. Names and types are those of the
+functions in sql/.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from alembic.util import CommandError
 
 from pgembedd.errors import ConfigurationError
-
-# Every parameter but `name` and `source`, by its SQL type.
-CREATE_OPTIONS = {
-    "content_columns": "text[]",
-    "content_function": "text",
-    "embedding_column": "text",
-    "model": "text",
-    "dimensions": "integer",
-    "vector_type": "text",
-    "distance": "text",
-    "watch_columns": "text[]",
-    "on_update": "text",
-    "backfill": "boolean",
-    "queue": "text",
-    "max_attempts": "integer",
-    "create_index": "boolean",
-    "m": "integer",
-    "ef_construction": "integer",
-    "index_when": "text",
-    "index_within": "interval",
-    "embedding_table": "text",
-    "chunk_tokens": "integer",
-    "chunk_overlap": "integer",
-    "splitter": "text",
-    "formatting": "text",
-    "adopt": "boolean",
-    "enable_always": "boolean",
-    "triggers": "boolean",
-}
-DROP_OPTIONS = {"drop_vectors": "boolean"}
 
 _WANTED = {
     "text": "a string",
@@ -55,7 +27,18 @@ _WANTED = {
 
 
 class OperationError(ConfigurationError, CommandError):
-    """What a migration asked for cannot be. alembic prints a CommandError as one sentence, without a traceback."""
+    """An option or a call that cannot be. alembic prints a CommandError as one sentence, without a traceback."""
+
+
+@cache
+def options_of(function: str) -> dict[str, str]:
+    """The parameters of a function in sql/ that it has defaults for: their SQL types by name."""
+    from pgembedd.database.migrate import sql_files
+
+    start = f"create or replace function pgembedd.{function}("
+    (text,) = [text for path in sql_files() if start in (text := path.read_text(encoding="utf-8"))]
+    signature = text.split(start, 1)[1].split(") returns ", 1)[0]
+    return dict(re.findall(r"(\w+) (\w+(?:\[\])?) default ", signature))
 
 
 def checked(operation: str, options: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from alembic.operations import MigrateOperation, Operations
 from sqlalchemy import DDL, text
 from sqlalchemy.exc import DBAPIError
 
-from pgembedd.contrib.alembic.arguments import CREATE_OPTIONS, DROP_OPTIONS, OperationError, call, checked, literal
+from pgembedd.contrib.alembic.arguments import OperationError, call, checked, literal, options_of
 
 _CREATE, _DROP = "create_embedding_pipeline", "drop_embedding_pipeline"
 
@@ -28,7 +28,7 @@ class CreateEmbeddingPipelineOp(MigrateOperation):
         checked(_CREATE, {"name": name, "source": source}, {"name": "text", "source": "text"})
         self.name = name
         self.source = source
-        self.options = checked(_CREATE, options, CREATE_OPTIONS)
+        self.options = checked(_CREATE, options, options_of("create_pipeline"))
 
     @classmethod
     def create_embedding_pipeline(cls, operations: Operations, name: str, source: str, **options: Any) -> None:
@@ -50,9 +50,10 @@ class CreateEmbeddingPipelineOp(MigrateOperation):
 
     def arguments(self) -> dict[str, str]:
         """What pgembedd.create_pipeline() is called with, in SQL."""
+        types = options_of("create_pipeline")
         own = {"name": literal(_CREATE, "name", "text", self.name)}
         own["source"] = literal(_CREATE, "source", "text", self.source)
-        return own | {name: literal(_CREATE, name, CREATE_OPTIONS[name], one) for name, one in self.options.items()}
+        return own | {name: literal(_CREATE, name, types[name], one) for name, one in self.options.items()}
 
 
 @Operations.register_operation(_DROP)
@@ -63,13 +64,13 @@ class DropEmbeddingPipelineOp(MigrateOperation):
         """OperationError for an option that there is not, or a value of another type."""
         checked(_DROP, {"name": name}, {"name": "text"})
         self.name = name
-        self.options = checked(_DROP, options, DROP_OPTIONS)
+        self.options = checked(_DROP, options, options_of("drop_pipeline"))
         self._reverse = reverse
 
     @classmethod
     def drop_embedding_pipeline(cls, operations: Operations, name: str, **options: Any) -> None:
         """Drop a pipeline by pgembedd.drop_pipeline(), whose options are passed by name."""
-        checked(_DROP, options, DROP_OPTIONS)
+        checked(_DROP, options, options_of("drop_pipeline"))
         operations.invoke(cls(name, **options))
 
     def reverse(self) -> CreateEmbeddingPipelineOp:
@@ -84,8 +85,9 @@ class DropEmbeddingPipelineOp(MigrateOperation):
 
     def arguments(self) -> dict[str, str]:
         """What pgembedd.drop_pipeline() is called with, in SQL."""
+        types = options_of("drop_pipeline")
         own = {"name": literal(_DROP, "name", "text", self.name)}
-        return own | {name: literal(_DROP, name, DROP_OPTIONS[name], one) for name, one in self.options.items()}
+        return own | {name: literal(_DROP, name, types[name], one) for name, one in self.options.items()}
 
 
 @Operations.implementation_for(CreateEmbeddingPipelineOp)
