@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import httpx
 import hypothesis
@@ -59,23 +60,34 @@ def never(name: str) -> Embedder:
 DOCUMENT = described()
 QUICK = hypothesis.settings(max_examples=10, derandomize=True, deadline=None, database=None)
 LONG = hypothesis.settings(QUICK, max_examples=150)
-WHOLE = DOCUMENT.exclude(path="/events")  # an answer without an end: test_events.py
 # What a text is to a model is more than a document can say: not blank, no model beside a pipeline.
 EXCLUDED: list[CheckFunction] = [positive_data_acceptance]
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
+OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
+    (path, method): operation
+    for path, methods in DOCUMENT.raw_schema["paths"].items()
+    for method, operation in methods.items()
+}
 
 
-@WHOLE.parametrize()
-@QUICK
-def test_answers_are_as_described(case: Case[Any], service: httpx.Client) -> None:
-    check(case, service)
+def as_described(path: str, method: str, settings: hypothesis.settings) -> Callable[..., None]:
+    """The test that answers of an operation are as described."""
+
+    def test(case: Case[Any], service: httpx.Client) -> None:
+        check(case, service)
+
+    own = DOCUMENT.include(path=path, method=method.upper())
+    return cast(Callable[..., None], own.parametrize()(settings(test)))
 
 
-@pytest.mark.slow
-@WHOLE.parametrize()
-@LONG
-def test_answers_are_as_described_for_long(case: Case[Any], service: httpx.Client) -> None:
-    check(case, service)
+# A function each: those that schemathesis makes of one function share an id, and of these pytest-xdist runs one.
+for _path, _method in OPERATIONS:
+    if _path != "/events":  # an answer without an end: test_events.py
+        _name = re.sub(r"\W+", "_", f"{_method}{_path}").strip("_")
+        globals()[f"test_answers_are_as_described_{_name}"] = as_described(_path, _method, QUICK)
+        globals()[f"test_answers_are_as_described_for_long_{_name}"] = pytest.mark.slow(
+            as_described(_path, _method, LONG)
+        )
 
 
 def check(case: Case[Any], service: httpx.Client) -> None:
@@ -83,13 +95,6 @@ def check(case: Case[Any], service: httpx.Client) -> None:
     lenient = case.path == "/functions/v1/embed" or case.method == "GET"
     excluded = [*EXCLUDED, negative_data_rejection] if lenient else EXCLUDED
     case.call_and_validate(base_url=str(service.base_url), headers=AUTHORISED, excluded_checks=excluded)
-
-
-OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
-    (path, method): operation
-    for path, methods in DOCUMENT.raw_schema["paths"].items()
-    for method, operation in methods.items()
-}
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
