@@ -1,7 +1,7 @@
--- What happens, for whoever listens on the channel pgembedd_events: one JSON object each, all of one shape, described in
--- docs/events.md. Anybody who may connect to the database may LISTEN, so there is no text and no error in them: a row
--- is named by its key. A NOTIFY takes a database-wide lock at commit; so there is one for a store, not for a row, and
--- none from a writer's transaction.
+-- Events on the channel pgembedd_events: one JSON object each, all of one shape, described in docs/reference/events.md.
+-- Every role that may connect to the database may LISTEN, so events hold no text and no error: a row is named by its
+-- key. A NOTIFY takes a database-wide lock at commit, so there is one for a store, not one for a row, and none from a
+-- writer's transaction.
 
 -- `told` are the fields of this kind of event. What does not fit into the 8,000 bytes that a NOTIFY takes is left out,
 -- and said to be: a key can be as large as an index entry, which is about a third of that before its quotes are escaped.

@@ -1,4 +1,4 @@
-"""Write docs/performance.md and its plots from the results in bench/results."""
+"""Write docs/reference/performance.md and its plots from the results in bench/results."""
 
 import sys
 

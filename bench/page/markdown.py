@@ -10,8 +10,9 @@ from bench.page.results import Line, Run, by_machine
 from bench.page.shapes import drawable, file_name
 from bench.page.targets import Formula, Target, asked, judge, only, quotient, relative
 
-PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
-PLOTS = PAGE.parent / "plots"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "reference" / "performance.md"
+PLOTS = DOCS / "plots"
 SETTINGS = "settings of "
 """How names begin under which a bench notes settings beside the versions."""
 
@@ -127,7 +128,7 @@ def _run(chapter: Chapter, run: Run) -> Iterator[str]:
     if settings := _settings(run):
         yield settings
     for plot in drawable(chapter.plots, run):
-        yield f"![{plot.title}](plots/{file_name(plot, run)})"
+        yield f"![{plot.title}](../plots/{file_name(plot, run)})"
     yield from _results(run)
 
 

@@ -1,4 +1,4 @@
-"""/metrics tells the truth about real work, in a form that Prometheus reads, and every metric is in docs/metrics.md."""
+"""/metrics counts real work in a form that Prometheus reads, and docs/reference/metrics.md has every metric."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.sql import let_leases_run_out
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import brisk, worker_thread
 
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 OPENMETRICS = {"accept": "application/openmetrics-text; version=1.0.0"}
 DOCUMENTS = """
     insert into documents values

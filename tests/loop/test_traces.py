@@ -53,7 +53,7 @@ def tracing() -> Iterator[Tracing]:
 
 
 def write(connection: psycopg.Connection, tracing: Tracing, statement: str) -> ReadableSpan:
-    """Run a statement as docs/tracing.md says, in a span of the application's."""
+    """Run a statement as docs/how-to/tracing.md says, in a span of the application's."""
     carrier: dict[str, str] = {}
     with tracing.writer.start_as_current_span("write documents") as span, connection.transaction():
         TraceContextTextMapPropagator().inject(carrier, set_span_in_context(span))

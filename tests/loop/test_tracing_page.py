@@ -1,4 +1,4 @@
-"""What docs/tracing.md tells writers to do, done: the context of their span is in the message."""
+"""What docs/how-to/tracing.md tells writers to do, done: the context of their span is in the message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.databases import Database
 from tests.support.embedders import MODEL
 from tests.support.sql import value
 
-PAGE = Path(__file__).parents[2] / "docs" / "tracing.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "tracing.md"
 
 
 def example(language: str, containing: str) -> str:

@@ -1,4 +1,4 @@
-"""What alembic's autogenerate makes of a database with pipelines, on the project that docs/alembic.md shows."""
+"""What alembic's autogenerate makes of a database with pipelines, on the project that docs/how-to/alembic.md shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's alembic migrations with pipelines in them, on the project that docs/alembic.md shows."""
+"""A user's alembic migrations with pipelines in them, on the project that docs/how-to/alembic.md shows."""
 
 from __future__ import annotations
 

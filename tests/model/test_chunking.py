@@ -16,7 +16,7 @@ from pgembedd.text.chunker import Chunk
 
 ABSTRACTS = list(load_cranfield().documents.values())
 ARTICLE = "\n\n".join(ABSTRACTS[:40])
-MANUAL = Path(__file__).parents[2] / "docs" / "operations.md"
+MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "operations.md"
 
 
 def split(
@@ -133,7 +133,7 @@ def changed(paragraphs: list[str], at: int) -> dict[str, list[str]]:
 @pytest.mark.parametrize("overlap", [0, 30])
 @pytest.mark.parametrize("markdown", [False, True])
 def test_an_edit_leaves_most_chunks_as_they_were(minilm: Session, overlap: int, markdown: bool) -> None:
-    """Which is what saves embedding them again. How many change at an edit is printed; docs/chunking.md has them."""
+    """Unchanged chunks are not embedded again. Prints how many change at an edit: docs/explanation/chunking.md."""
     content = MANUAL.read_text(encoding="utf-8") if markdown else ARTICLE
 
     def chunks(text: str) -> Counter[str]:

@@ -21,7 +21,7 @@ select pgembedd.create_pipeline('documents', 'public.documents', array['title', 
 """
 
 
-@pytest.mark.parametrize(("page", "before"), [("sql.md", ""), ("operations.md", PREPARATION)])
+@pytest.mark.parametrize(("page", "before"), [("reference/sql.md", ""), ("how-to/operations.md", PREPARATION)])
 def test_examples_run_in_the_order_they_stand(roles: Roles, database: Database, page: str, before: str) -> None:
     examples = BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))
     embedder = roles.make("embedder")  # roles are the whole server's, so the document's name is not ours to take

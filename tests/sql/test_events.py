@@ -53,8 +53,8 @@ class Ear:
 
 @cache
 def documented() -> dict[str, set[str]]:
-    """The fields of each event, as docs/events.md has them."""
-    text = (Path(__file__).parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
+    """The fields of each event, as docs/reference/events.md has them."""
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
     rows = {
         word: set(re.findall(r"`(\w+)`", said)) for word, said in re.findall(r"^\| `(\w+)` \|.*\| (.*)\|$", text, re.M)
     }

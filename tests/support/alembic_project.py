@@ -1,4 +1,4 @@
-"""A user's alembic project in a directory of a test's own, made of the examples in docs/alembic.md."""
+"""A user's alembic project in a directory of a test's own, made of the examples in docs/how-to/alembic.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import alembic
 import pytest
 from alembic.config import main
 
-PAGE = Path(__file__).parents[2] / "docs" / "alembic.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "alembic.md"
 TEMPLATE = Path(alembic.__file__).parent / "templates" / "generic" / "script.py.mako"
 INI = "[alembic]\nscript_location = %(here)s\nprepend_sys_path = %(here)s\npath_separator = os\n"
 

@@ -1,4 +1,4 @@
-"""docs/performance.md is what the committed results give, and no figure on it is anybody's word."""
+"""docs/reference/performance.md is what the committed results give, and none of its figures is typed by hand."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_plot_of_the_page_is_there_and_drawn_from_the_same_results() -> No
         file_name(plot, run): identity(plot, run) for run in load_runs() for plot in drawable(plots[run.bench], run)
     }
 
-    assert sorted(re.findall(r"\]\(plots/(.*?)\)", PAGE.read_text(encoding="utf-8"))) == sorted(shown)
+    assert sorted(re.findall(r"\]\(\.\./plots/(.*?)\)", PAGE.read_text(encoding="utf-8"))) == sorted(shown)
     assert {str(path.relative_to(PLOTS)) for path in PLOTS.rglob("*") if path.is_file()} == set(shown)
     for name, expected in shown.items():
         assert f">{expected}<" in (PLOTS / name).read_text(encoding="utf-8"), f"{name}: run make bench-report"

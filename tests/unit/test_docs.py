@@ -18,6 +18,7 @@ from pgembedd.settings import LIBPQ_VARIABLES, SECRETS, HttpSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+OPERATIONS = "how-to/operations.md"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 LEVELS = {"debug", "info", "warning", "error"}
 
@@ -53,7 +54,7 @@ def test_every_setting_has_its_row(field: "Field[Any]") -> None:
     name, default, variable = field.name, field.default, field.metadata["variable"]
     option = "none" if name in SECRETS else f"`--{name.replace('_', '-')}`"
     start = f"| {option} | `{variable}` | "
-    (row,) = [line for line in page("configuration.md").splitlines() if line.startswith(start)]
+    (row,) = [line for line in page("reference/configuration.md").splitlines() if line.startswith(start)]
     written = row.split(" | ")[2].strip("`")
 
     assert written == (str(default) if default != "" else "none")
@@ -82,7 +83,7 @@ def test_every_variable_that_the_program_reads_is_documented() -> None:
     variables = environment_variables()
 
     assert {"DATABASE_URL", "PGEMBEDD_CACHE_DIR"} <= variables
-    assert [name for name in sorted(variables) if f"`{name}`" not in page("configuration.md")] == []
+    assert [name for name in sorted(variables) if f"`{name}`" not in page("reference/configuration.md")] == []
 
 
 # -- The command line --------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ def commands(group: click.Command = cli, prefix: str = "") -> Iterator[Command]:
 
 @pytest.mark.parametrize("each", list(commands()), ids=lambda each: each.name)
 def test_every_command_and_option_is_documented(each: Command) -> None:
-    text = section("cli.md", each.name)
+    text = section("reference/cli.md", each.name)
     elsewhere = {"--" + field.name.replace("_", "-") for field in SETTINGS} | {"--database", "-d"}
     options = {
         name
@@ -151,7 +152,7 @@ def routines() -> dict[str, list[str]]:
 def test_every_routine_is_documented_with_its_parameters() -> None:
     assert len(routines()) > 20
     for name, parameters in routines().items():
-        text = section("sql.md", name)
+        text = section("reference/sql.md", name)
         assert "```sql" in text, f"{name} has no example"
         assert [parameter for parameter in parameters if not re.search(rf"\b{parameter}\b", text)] == [], name
 
@@ -169,11 +170,11 @@ def test_every_view_is_documented_with_its_columns() -> None:
 
     assert set(re.findall(r"^create or replace view pgembedd\.(\w+)", text, re.MULTILINE)) == set(columns)
     for view, names in columns.items():
-        assert [name for name in names.split() if f"`{name}`" not in section("sql.md", view)] == []
+        assert [name for name in names.split() if f"`{name}`" not in section("reference/sql.md", view)] == []
 
 
 def test_no_routine_is_documented_that_is_not_there() -> None:
-    described = re.findall(r"^### (\w+)$", page("sql.md"), re.MULTILINE)
+    described = re.findall(r"^### (\w+)$", page("reference/sql.md"), re.MULTILINE)
 
     assert set(described) == {*routines(), "status", "failures", "truncated"}
 
@@ -185,7 +186,7 @@ def test_every_exit_code_is_documented() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.PgembeddError)} | {0, 130}
 
-    rows = re.findall(r"^\| (\d+) \|", section("configuration.md", "Exit codes"), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \|", section("reference/configuration.md", "Exit codes"), re.MULTILINE)
     assert {int(code) for code in rows} == codes
 
 
@@ -213,13 +214,13 @@ def test_every_event_of_the_database_is_documented() -> None:
 
     assert len(calls) == len(re.findall(r"(?:perform |, )_tell\(", text))
     assert told == set(EVENTS)
-    assert set(re.findall(r"^\| `(\w+)` \|", section("events.md", "What is told"), re.MULTILINE)) == told
+    assert set(re.findall(r"^\| `(\w+)` \|", section("reference/events.md", "What is told"), re.MULTILINE)) == told
 
 
 def test_every_event_is_documented_with_its_fields() -> None:
     rows = {
         match[1]: match[2]
-        for match in re.finditer(r"^\| `(\w+)` \| \w+ \| (.*) \| .*\|$", section("operations.md", "The log"), re.M)
+        for match in re.finditer(r"^\| `(\w+)` \| \w+ \| (.*) \| .*\|$", section(OPERATIONS, "The log"), re.M)
     }
 
     assert {"stored", "dead_letter"} <= set(events())

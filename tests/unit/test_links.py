@@ -35,7 +35,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_the_tests_that_are_named_exist() -> None:
-    path = ROOT / "docs" / "reliability.md"
+    path = ROOT / "docs" / "explanation" / "reliability.md"
     named = re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
 
     assert named

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask for nothing but what is told (docs/metrics.md, which a test of /metrics checks)."""
+"""The dashboard and the alerts use only metrics that docs/reference/metrics.md has (a test of /metrics checks it)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OF_PROMETHEUS = {"up": {"job", "instance"}}
 
 def told() -> dict[str, set[str]]:
     """Every metric with its labels, as it is queried; those of a histogram by their three names."""
-    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     found: dict[str, set[str]] = dict(OF_PROMETHEUS)
     for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", page, re.M):
         known = set(re.findall(r"`(\w+)`", labels)) | {"instance"}
@@ -75,7 +75,7 @@ def test_an_alert_says_what_is_wrong_and_where_it_stands_what_to_do(rule: dict[s
 
 
 def test_every_alert_that_is_explained_is_one() -> None:
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
 
     assert re.findall(r"^### (Pgembedd\w+)$", page, re.M) == [rule["alert"] for rule in rules()]
 

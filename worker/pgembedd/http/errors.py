@@ -171,7 +171,7 @@ def _where(error: Exception) -> list[str]:
 
 
 _SENTENCES = {
-    404: "There is nothing at this path; docs/http.md lists what there is.",
+    404: "There is nothing at this path; docs/reference/http.md lists what there is.",
     405: "This path does not take this method; the header allow says which it takes.",
     400: "The body is not valid JSON.",
 }

@@ -1,4 +1,4 @@
-"""What this process counts of its own work, in Prometheus's terms. Each metric is explained in docs/metrics.md.
+"""Prometheus metrics of this process's own work. docs/reference/metrics.md explains each.
 
 Labels are names of pipelines, lanes, models, stages and words of ours: never keys, and never what a client sent.
 """

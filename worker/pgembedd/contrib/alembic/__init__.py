@@ -1,4 +1,4 @@
-"""Pipelines in a project's own alembic migrations. Importing this registers the operations; see docs/alembic.md.
+"""Pipelines in a project's own alembic migrations. Importing this registers the operations; see docs/how-to/alembic.md.
 
 The name is not `alembic`, so that `from alembic import op` means alembic wherever it is written.
 """

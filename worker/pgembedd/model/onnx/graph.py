@@ -2,9 +2,9 @@
 
 Whoever changes this file, `products.py` or `quantised.py` raises `built.LAYOUT`.
 
-The form is the one that measured best on CPUs (docs/performance.md): three separate matrix products for Q, K and V
-before `MultiHeadAttention`; `LayerNormalization` after a plain addition, because the operator that fuses the two is
-several times slower. There is no attention mask: every run holds texts of equal length only.
+The form is the one that measured best on CPUs (docs/reference/performance.md): three separate matrix products for Q,
+K and V before `MultiHeadAttention`; `LayerNormalization` after a plain addition, because the operator that fuses the
+two is several times slower. There is no attention mask: every run holds texts of equal length only.
 
 Input `input_ids` int64 (texts, tokens); output `last_hidden_state` float32 (texts, tokens, hidden_size).
 """

@@ -3,7 +3,7 @@
 What LayerNorm gives out has a known size, and what attention gives out is a mean of such values: there one fixed
 scale per layer, found by calibration, is as good as one per token, and costs a single pass. What GELU gives out
 differs from token to token a hundredfold, so there each token has its own scale. No scale depends on another text,
-hence a text's vector does not depend on its company. docs/models.md has what this costs and what it gains.
+hence a text's vector does not depend on its company. docs/reference/models.md has what this costs and what it gains.
 """
 
 import hashlib
