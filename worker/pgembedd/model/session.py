@@ -11,9 +11,9 @@ from typing import Literal, Self, cast, overload
 import numpy as np
 
 from pgembedd.errors import ConfigurationError, ModelError
-from pgembedd.model.autotune import Tuning, default_tuning, remembered
-from pgembedd.model.batching import plan_portions, plan_runs
+from pgembedd.model.batching import MAX_RUN_TOKENS, plan_portions, plan_runs
 from pgembedd.model.chunk_fitting import ChunkFitter
+from pgembedd.model.cpu import usable_cores
 from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.select_source import open_supply
@@ -50,7 +50,6 @@ class Session:
         model_dir: Path | None = None,
         cache_dir: Path | None = None,
         threads: int | None = None,
-        tuning: Tuning | None = None,
         offline: bool = False,
         notify: Notify = silent,
         on_run: OnRun = ignore,
@@ -60,8 +59,7 @@ class Session:
         `name` is a registered model, whose files must then have the pinned digests wherever they come from;
         or any other name together with `model_dir`, a folder or an ONNX file of your own; or such a path
         itself. `precision` is that of the graph we build of a checkpoint; an ONNX file keeps the one it has.
-        `tuning` defaults to what `pgembedd tune` found best here, else to the cores this process may use;
-        `threads` overrides it. `offline` fetches nothing.
+        `threads` defaults to the cores this process may use. `offline` fetches nothing.
         `notify` is called with one line before anything that takes a while. Raises ModelError,
         ModelUnavailableError or ConfigurationError.
         """
@@ -81,10 +79,9 @@ class Session:
         self.dims: int = self.spec.dims
         self.max_tokens: int = limit
         self.fingerprint: str = self.spec.fingerprint
-        tuning = tuning or remembered(self.fingerprint, cache_dir) or default_tuning()
-        self.threads: int = threads or tuning.threads
+        self.threads: int = threads or usable_cores()
         self._on_run = on_run
-        self._run_tokens = 1 if self._encoder.alone else tuning.run_tokens
+        self._run_tokens = 1 if self._encoder.alone else MAX_RUN_TOKENS
         self._pool = Pool(self.threads)
 
     def start(self, texts: Sequence[Text], *, kind: Kind = "document", urgent: bool | None = None) -> Pending:
