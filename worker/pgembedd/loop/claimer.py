@@ -16,7 +16,7 @@ from pgembedd.loop.in_flight import InFlight, Key
 from pgembedd.loop.job_outcomes import fail_job, release_jobs
 from pgembedd.loop.pinning import Models
 from pgembedd.loop.queue_order import queue_order
-from pgembedd.model.embedder import Pending, start
+from pgembedd.model.embedder import EmbeddingsFuture, start
 from pgembedd.settings import Settings
 
 LANES_EVERY_S = 5.0
@@ -33,7 +33,7 @@ class Work:
 
     jobs: Sequence[Job]
     contents: Sequence[Content]
-    pending: Pending | None
+    pending: EmbeddingsFuture | None
     since: float = field(default_factory=time.monotonic)
 
 
