@@ -7,8 +7,9 @@ LOCK   := requirements.lock requirements-dev.lock
 PEERS  := .venv-bench
 
 # What `make bench` and `make bench-full` run, and how.
-BENCHES        := embed roofline operators pipeline writes latency sql_embed http fairness triggers hnsw
+BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw
 SHORT_embed    := --short --rounds 2 --texts 128
+SHORT_quality  := --sample 200
 SHORT_roofline := --rounds 1
 SHORT_writes   := --rounds 1
 SHORT_pipeline := --rounds 1

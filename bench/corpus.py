@@ -19,7 +19,7 @@ from rich.table import Table
 
 from bench.texts import MANUALS, PACKAGES, manual_sections, package_texts
 from pgembedd.cli.demo_documents import standard_library
-from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
 from pgembedd.model.specs import TOKENIZER, resolve
 from pgembedd.model.tokenizer import Tokenizer
@@ -74,7 +74,7 @@ def histogram(lengths: Sequence[int], edges: Sequence[int] = EDGES) -> list[int]
 def token_lengths(texts: Sequence[str], model: str = "all-MiniLM-L6-v2") -> list[int]:
     """Tokens of each text, special ones included, before any limit."""
     spec = resolve(model)
-    tokenizer = Tokenizer(obtain(spec, open_supply(spec), TOKENIZER), spec.max_tokens)
+    tokenizer = Tokenizer(obtain(spec, select_fetcher(spec), TOKENIZER), spec.max_tokens)
     return [tokenizer.count(text) for text in texts]
 
 

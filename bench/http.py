@@ -8,6 +8,7 @@ its rate where the machine does other things too.
 """
 
 import argparse
+import functools
 import json
 import os
 import socket
@@ -26,11 +27,11 @@ import numpy as np
 from bench.engines.catalogue import PEERS
 from bench.engines.files import real_model
 from bench.engines.process import OFFLINE, interpreter
+from bench.known_items import load_collection
 from bench.load import Load, answer, post, send
 from bench.report import Result, compare, publish, versions
 from bench.stock_graph import write_stock_graph
 from pgembedd.model import Session
-from pgembedd.model.retrieval import load_cranfield
 
 MODEL = "all-MiniLM-L6-v2"
 CONNECTIONS = (1, 8, 64)
@@ -53,9 +54,16 @@ class Case:
 
 def questions(count: int, seed: int) -> list[str]:
     """So many different short questions."""
-    queries = list(load_cranfield().queries.values())
-    chosen = np.random.default_rng(seed).integers(0, len(queries), count)
-    return [f"{' '.join(queries[which].split()[:WORDS])} {number}" for number, which in enumerate(chosen)]
+    sentences = known_sentences()
+    chosen = np.random.default_rng(seed).integers(0, len(sentences), count)
+    return [f"{' '.join(sentences[which])} {number}" for number, which in enumerate(chosen)]
+
+
+@functools.cache
+def known_sentences() -> list[list[str]]:
+    """The first words of sentences that have at least so many."""
+    found = (question.split() for question in load_collection().questions)
+    return [words[:WORDS] for words in found if len(words) >= WORDS]
 
 
 @contextmanager

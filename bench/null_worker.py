@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pgembedd import cli
 from pgembedd.loop import model_loader
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.futures import Embeddings
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 from pgembedd.text.chunker import Chunk
@@ -24,15 +25,14 @@ WORDS = 250  # of a chunk, where the pipeline leaves it to the model
 
 @dataclass(frozen=True)
 class Constant:
-    """Vectors float32 (n, DIMS), all the same, of norm 1; one token each, nothing `dropped`. Its own Pending, too."""
+    """The future of `count` vectors float32 (count, DIMS), all the same, of norm 1; one token each, none dropped."""
 
-    vectors: npt.NDArray[np.float32]
-    dropped: npt.NDArray[np.int32]
-    tokens: npt.NDArray[np.int32]
+    count: int
 
-    def result(self) -> "Constant":
-        """What is here already."""
-        return self
+    def result(self) -> Embeddings:
+        """At once."""
+        vectors = np.full((self.count, DIMS), DIMS**-0.5, np.float32)
+        return Embeddings(vectors, np.zeros(self.count, np.int32), np.ones(self.count, np.int32))
 
 
 class NullModel:
@@ -48,8 +48,7 @@ class NullModel:
         urgent: bool | None = None,  # noqa: ARG002
     ) -> Constant:
         """As many vectors as texts."""
-        n = len(texts)
-        return Constant(np.full((n, DIMS), DIMS**-0.5, np.float32), np.zeros(n, np.int32), np.ones(n, np.int32))
+        return Constant(len(texts))
 
     def split(
         self,
@@ -77,7 +76,7 @@ class NullModel:
         kind: Literal["document", "query"] = "document",  # noqa: ARG002
     ) -> npt.NDArray[np.float32]:
         """As many vectors as texts, whatever is asked."""
-        return self.start(text_or_texts).vectors
+        return self.start(text_or_texts).result().vectors
 
     def close(self) -> None:
         """Nothing to close."""

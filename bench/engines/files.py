@@ -14,7 +14,7 @@ from bench.engines.process import OFFLINE, MissingEngineError, interpreter
 from bench.random_bert import write_random_checkpoint
 from bench.stock_graph import write_stock_graph
 from pgembedd.model.files.cache import cache_root, sha256_of
-from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
 from pgembedd.model.specs import CHECKPOINT, CONFIG, TOKENIZER, resolve
 
@@ -39,8 +39,8 @@ CHIEF = {
 def real_model(name: str) -> Path:
     """The folder of a registered model with its real weights."""
     spec = resolve(name)
-    supply = open_supply(spec)
-    sources = {each: obtain(spec, supply, each) for each in (CONFIG, CHECKPOINT, TOKENIZER)}
+    fetcher = select_fetcher(spec)
+    sources = {each: obtain(spec, fetcher, each) for each in (CONFIG, CHECKPOINT, TOKENIZER)}
     folder = _folder(name, sources[CHECKPOINT])
     for each in (CONFIG, CHECKPOINT):
         if not (folder / each).exists():

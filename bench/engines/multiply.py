@@ -38,12 +38,12 @@ def onnxruntime_product(precision: str, tokens: int, rows: int, columns: int) ->
         constants = [random.normal(size=(rows, columns)).astype(np.float32)]
         left = random.normal(size=(tokens, rows)).astype(np.float32)
     else:
-        from pgembedd.model.onnx.cpu_check import exact_weights
+        from pgembedd.model.onnx.cpu_check import exact_signedness
 
         zero = np.array(128, np.uint8)
         kinds, operator, inputs = (TensorProto.UINT8, TensorProto.INT32), "MatMulInteger", ["x", "w", "zero"]
         levels = random.integers(-127, 128, (rows, columns))
-        if exact_weights() == "signed":
+        if exact_signedness() == "signed":
             constants = [levels.astype(np.int8), zero]
         else:
             constants, inputs = [(levels + 128).astype(np.uint8), zero, zero], [*inputs, "weights' zero"]

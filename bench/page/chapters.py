@@ -40,6 +40,23 @@ gate has little room for. The peer that is quicker there has fixed scales throug
         ),
     ),
     Chapter(
+        "quality",
+        "What int8 costs in exactness",
+        """The first sentence of a documentation string is the question, the rest of the string the one document that
+answers it; every question is searched exactly, at fp32 and at int8. Beside it the cosines between both vectors of a
+text; short and odd texts one by one, which calibration and averages miss.""",
+        (
+            Bars(
+                "retrieval",
+                "Retrieval of the document that a sentence was taken from",
+                "mean over all questions",
+                r"(?P<label>MRR@10|recall@10|nDCG@10), (?P<series>fp32|int8)",
+                "",
+            ),
+            Bars("odd", "Short and odd texts", "cosine of int8 and fp32", r"odd text (?P<label>.*)", "cosine"),
+        ),
+    ),
+    Chapter(
         "roofline",
         "Share of what the processor can do",
         """The machine's own speed at multiplying matrices of this model's shapes, with nothing around it, is the

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.known_items import load_collection
 from pgembedd.errors import RowFailure
 from pgembedd.model import Session
-from pgembedd.model.retrieval import load_cranfield
 from pgembedd.text.chunker import Chunk
 
-ABSTRACTS = list(load_cranfield().documents.values())
-ARTICLE = "\n\n".join(ABSTRACTS[:40])
+PARAGRAPHS = [" ".join(text.split()) for text in load_collection().documents if 700 < len(text) < 1_500]
+ARTICLE = "\n\n".join(PARAGRAPHS[:40])
 MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "operations.md"
 
 

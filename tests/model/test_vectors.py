@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.model import Session
+from pgembedd.model.cpu import usable_cores
 from tests.support.reference_bert import ReferenceBert
 
 WORDS = ["the", "wing", "of", "a", "supersonic", "aircraft", "is", "heated", "by", "friction,", "and", "its"]
@@ -91,6 +92,11 @@ def test_several_threads_may_ask_at_once(minilm: Session) -> None:
 def test_no_threads_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="cannot run on 0 threads"):
         Session("all-MiniLM-L6-v2", threads=0)
+
+
+def test_threads_are_the_usable_cores_unless_said_otherwise() -> None:
+    with Session("all-MiniLM-L6-v2", offline=True) as session:
+        assert session.threads == usable_cores()
 
 
 def test_the_number_of_threads_changes_neither_vectors_nor_fingerprint(minilm: Session) -> None:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pgembedd.errors import ModelUnavailableError
-from pgembedd.model import Embeddings, Pending, Session, Text
+from pgembedd.model import Embeddings, RunFutures, Session, Text
 from pgembedd.model.embedder import Embedder
 from pgembedd.text.chunker import Chunk
 
@@ -81,7 +81,7 @@ class Wrapped:
 class WrappedPending:
     """Their vectors, after the hook."""
 
-    def __init__(self, pending: Pending, texts: Sequence[Text], on_result: Hook) -> None:
+    def __init__(self, pending: RunFutures, texts: Sequence[Text], on_result: Hook) -> None:
         self._pending, self._texts, self._on_result = pending, texts, on_result
 
     def result(self) -> Embeddings:

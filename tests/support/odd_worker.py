@@ -65,7 +65,7 @@ def slow(session: Session, seconds: str) -> Hook:
 
     def hook(texts: Sequence[str]) -> None:
         for _ in range(session.threads):
-            session._pool.submit("document", partial(time.sleep, float(seconds)))
+            session._scheduler.submit("document", partial(time.sleep, float(seconds)))
 
     return hook
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, OverloadedError
-from pgembedd.http.request_batcher import RequestBatcher, Vectors
-from pgembedd.model import Kind, Text
+from pgembedd.http.request_batcher import RequestBatcher
+from pgembedd.model import Embeddings, Kind, Text
 from pgembedd.model.registry import ModelRegistry
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -36,7 +36,7 @@ class StandIn:
         self.texts = texts
         lengths = np.array([len(text) for text in texts])
         counts = lengths.astype(np.int32)
-        vectors = Vectors(lengths[:, None].astype(np.float32), 0 * counts, counts)
+        vectors = Embeddings(lengths[:, None].astype(np.float32), 0 * counts, counts)
         return type("Pending", (), {"result": lambda _self: vectors})()
 
     def await_batches(self, count: int) -> None:

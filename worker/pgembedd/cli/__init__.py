@@ -34,7 +34,6 @@ COMMANDS = {
     "index": "index",
     "import": "imports",
     "model": "model",
-    "tune": "tune",
     "doctor": "doctor",
     "postgres": "postgres",
 }

@@ -1,16 +1,12 @@
 """`pgembedd model list|pull|verify`"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from pgembedd.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pgembedd.model.specs import Precision
+from pgembedd.errors import ModelError
 
 
 @click.group("model")
@@ -50,25 +46,17 @@ def pull_model(name: str) -> None:
 @click.option(
     "--model-dir", envvar="PGEMBEDD_MODEL_DIR", type=click.Path(path_type=Path), help="Directory with its files."
 )
-@click.option("--quality", is_flag=True, help="Measure as well what a cheaper precision costs in quality; minutes.")
-@click.option(
-    "--precision", type=click.Choice(["int8"]), default="int8", show_default=True, help="With --quality: which one."
-)
-@click.option("--sample", metavar="N", type=click.IntRange(1, 225), help="With --quality: N of the 225 queries only.")
-def verify_model(name: str, model_dir: Path | None, quality: bool, precision: "Precision", sample: int | None) -> None:
+def verify_model(name: str, model_dir: Path | None) -> None:
     """Compare what the model computes on this machine with what is known of it."""
-    if sample and not quality:
-        raise click.UsageError("--sample goes with --quality.")
-    from pgembedd.cli.model_checks import check_known_outputs, check_quality
-    from pgembedd.model import Session
+    from pgembedd.model import Session, verify
 
     with Session(name, model_dir=model_dir, notify=_say) as session:
-        check_known_outputs(session)
-        if quality:
-            with Session(name, model_dir=model_dir, notify=_say, precision=precision) as candidate:
-                if candidate.fingerprint == session.fingerprint:
-                    raise ConfigurationError(f"{session.name} has its one precision only; there is nothing to compare.")
-                check_quality(session.name, (session.spec.precision, precision), session, candidate, sample)
+        checks = verify(session)
+    for check in checks:
+        mark = click.style("ok  ", fg="green") if check.ok else click.style("BAD ", fg="red")
+        click.echo(f"{mark} {check.name}: {check.got} (expected {check.expected})")
+    if not all(check.ok for check in checks):
+        raise ModelError(f"{session.name} does not compute on this machine what it should: do not use it here.")
 
 
 def _say(line: str) -> None:

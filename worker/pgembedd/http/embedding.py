@@ -11,8 +11,8 @@ from fastapi.concurrency import run_in_threadpool
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
 from pgembedd.http.middleware.request_metrics import GONE
-from pgembedd.model.embedder import Embedded, Embedder
-from pgembedd.model.futures import Text
+from pgembedd.model.embedder import Embedder
+from pgembedd.model.futures import Embeddings, Text
 
 BYTES_PER_TOKEN = 4
 PATIENT_S = 0.1
@@ -61,7 +61,7 @@ def too_long(number: int, tokens: int, embedder: Embedder) -> str:
 
 async def vectors_of(
     service: ServiceContext, embedder: Embedder, texts: Sequence[Text], kind: Kind, request: Request
-) -> Embedded:
+) -> Embeddings:
     """The texts through the batcher. Refusal 504 when that takes too long; what nobody waits for is dropped."""
     return await awaited(service, service.batcher.ask(embedder, texts, kind=kind), request)
 

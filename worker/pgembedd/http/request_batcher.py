@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from pgembedd.errors import ConfigurationError, OverloadedError
 from pgembedd.model.cpu import usable_cores
-from pgembedd.model.embedder import Embedded, Embedder
-from pgembedd.model.futures import Kind, Text
+from pgembedd.model.embedder import Embedder
+from pgembedd.model.futures import Embeddings, Kind, Text
 from pgembedd.model.registry import ModelRegistry
 
 MAX_BATCH_TOKENS = 8_192
@@ -24,22 +21,13 @@ BULK_RUNNERS = 2  # one in the model, one being tokenised
 _CHARS_PER_TOKEN = 4
 
 
-@dataclass(frozen=True)
-class Vectors:
-    """`vectors` float32 (n, dims) in the order of the texts; of each its tokens and how many were cut, int (n,)."""
-
-    vectors: npt.NDArray[np.float32]
-    dropped: npt.NDArray[np.int32]
-    tokens: npt.NDArray[np.int32]
-
-
 @dataclass(frozen=True, eq=False)
 class _Request:
     model: Embedder | str
     texts: tuple[Text, ...]
     kind: Kind
     tokens: int  # about
-    future: Future[Embedded]
+    future: Future[Embeddings]
 
     @property
     def company(self) -> tuple[Embedder | str, Kind]:
@@ -96,7 +84,7 @@ class RequestBatcher:
         self._waiting = 0  # texts
         self._closed = False
 
-    def ask(self, model: Embedder | str, texts: Sequence[Text], kind: Kind = "query") -> Future[Embedded]:
+    def ask(self, model: Embedder | str, texts: Sequence[Text], kind: Kind = "query") -> Future[Embeddings]:
         """The texts' vectors to come, by a model or by the one of that name; cancel the future when nobody wants them.
 
         The future raises what the model raised for these texts (ModelError, UnknownTokenError), whoever else's
@@ -163,12 +151,12 @@ class RequestBatcher:
         _hand_out(batch, found)
 
 
-def _hand_out(batch: Sequence[_Request], found: Embedded) -> None:
+def _hand_out(batch: Sequence[_Request], found: Embeddings) -> None:
     """Each request its own rows."""
     start = 0
     for request in batch:
         part = slice(start, start + len(request.texts))
-        request.future.set_result(Vectors(found.vectors[part], found.dropped[part], found.tokens[part]))
+        request.future.set_result(Embeddings(found.vectors[part], found.dropped[part], found.tokens[part]))
         start = part.stop
 
 

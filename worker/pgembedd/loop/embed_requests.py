@@ -10,7 +10,7 @@ from pgembedd.database.connection import Connection, is_connection_error
 from pgembedd.database.embed_requests import Answer, EmbedRequestRepository, VectorRequest
 from pgembedd.errors import DatabaseUnavailableError, ModelError, ModelMismatchError
 from pgembedd.log import get_logger
-from pgembedd.model.embedder import Embedder, Failed, Pending
+from pgembedd.model.embedder import Embedder, EmbeddingsFuture, FailedFuture
 from pgembedd.model.registry import ModelRegistry
 
 # Few at a time: a question that comes meanwhile waits for all of them. What is left is taken at once afterwards.
@@ -71,7 +71,7 @@ class EmbedRequests:
             self._requests.answer(answers)
         return bool(questions)
 
-    def _start(self, question: VectorRequest) -> Pending | None:
+    def _start(self, question: VectorRequest) -> EmbeddingsFuture | None:
         """The text in the model; None when it was declined."""
         try:
             embedder = self._embedder(question)
@@ -81,7 +81,7 @@ class EmbedRequests:
         try:
             return embedder.start([question.text], kind=question.kind, urgent=True)  # whatever it is, somebody waits
         except Exception as error:
-            return Failed(error)
+            return FailedFuture(error)
 
     def _embedder(self, question: VectorRequest) -> Embedder:
         if not question.known and question.model not in self._served():
@@ -95,7 +95,7 @@ class EmbedRequests:
         return embedder
 
 
-def _answer(question: VectorRequest, pending: Pending) -> Answer:
+def _answer(question: VectorRequest, pending: EmbeddingsFuture) -> Answer:
     """Never raises: the error is the caller's to hear of, and without its message, which may hold the text."""
     try:
         return Answer(question.id, pending.result().vectors[0])

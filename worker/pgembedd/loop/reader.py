@@ -14,7 +14,7 @@ from pgembedd.loop.chunk_rows import cut
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.model.embedder import Pending, start
+from pgembedd.model.embedder import EmbeddingsFuture, start
 from pgembedd.telemetry.observer import SILENT, Observer
 
 
@@ -27,7 +27,7 @@ class Work:
 
     jobs: Sequence[Job]
     contents: Sequence[Content]
-    pending: Pending | None
+    pending: EmbeddingsFuture | None
     since: float = field(default_factory=time.monotonic)
 
 

@@ -4,7 +4,7 @@ Of the rest of the package it imports the errors, and how texts are cut.
 """
 
 from pgembedd.model.catalogue import DefaultModel, ModelInfo, default_model, describe_models, pull
-from pgembedd.model.futures import Embeddings, Kind, Pending, Text
+from pgembedd.model.futures import Embeddings, Kind, RunFutures, Text
 from pgembedd.model.known_outputs import Check, verify
 from pgembedd.model.session import Session
 from pgembedd.model.specs import REGISTRY, ModelSpec, resolve
@@ -17,7 +17,7 @@ __all__ = [
     "Kind",
     "ModelInfo",
     "ModelSpec",
-    "Pending",
+    "RunFutures",
     "Session",
     "Text",
     "default_model",

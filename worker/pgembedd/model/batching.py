@@ -1,4 +1,4 @@
-"""Which texts go through the model together.
+"""Batching: the texts that go through the model together.
 
 On a CPU the best batch is one text: a bigger one loses to the cache, and to padding where lengths differ.
 Short texts of equal length share a run, which needs neither padding nor mask and saves the cost per call.
@@ -18,7 +18,7 @@ def plan_runs(lengths: Sequence[int], max_tokens: int = MAX_RUN_TOKENS) -> list[
     """Group the positions of `lengths` (in tokens) into runs, longest texts first.
 
     A run holds one text, or texts of equal length that together have at most `max_tokens` tokens. The long
-    ones come first so that no thread is left alone with one of them at the end.
+    ones come first so that no thread is still busy with one of them at the end.
     """
     by_length: dict[int, list[int]] = defaultdict(list)
     for position, length in enumerate(lengths):
@@ -34,7 +34,7 @@ def plan_runs(lengths: Sequence[int], max_tokens: int = MAX_RUN_TOKENS) -> list[
 def plan_portions(texts: Sequence[Sized], first_chars: int = FIRST_PORTION_CHARS) -> Iterator[list[int]]:
     """Positions of all texts, longest first, in portions that grow: while one is in the model the next is tokenised.
 
-    Length in characters stands for length in tokens, which nobody knows yet; texts given as tokens have the latter. The
+    Length in characters stands for length in tokens, which is not known yet; texts given as tokens have the latter. The
     portions are few, because texts of equal length find each other inside one only.
     """
     portion: list[int] = []

@@ -1,4 +1,4 @@
-"""What can be had: the list of models, fetching one ahead of time, and the default with its stand-in."""
+"""The registered models: listing them, fetching one ahead of time, the default model and its fallback."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from pgembedd.errors import ModelUnavailableError
 from pgembedd.model.files.cache import cache_root
-from pgembedd.model.files.select_source import open_supply
+from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import Notify, obtain, silent
-from pgembedd.model.graph_cache import built_graph
+from pgembedd.model.graph_cache import ensure_graph
 from pgembedd.model.specs import REGISTRY, ModelSpec, resolve
 
-STAND_IN = "all-MiniLM-L6-v2"
+FALLBACK_MODEL = "all-MiniLM-L6-v2"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ModelInfo:
 
 
 class DefaultModel(NamedTuple):
-    """The model to use, and the line that must be printed where it is not the one wanted."""
+    """The model to use, and the line that must be printed where it is the fallback."""
 
     name: str
     notice: str | None
@@ -40,10 +40,10 @@ def describe_models(cache_dir: Path | None = None) -> list[ModelInfo]:
 
 
 def _describe(spec: ModelSpec, cache_dir: Path | None) -> ModelInfo:
-    supply = open_supply(spec, cache_dir=cache_dir)
+    fetcher = select_fetcher(spec, cache_dir=cache_dir)
     return ModelInfo(
         name=spec.name,
-        cached=all(supply.locate(file) is not None for file in spec.files),
+        cached=all(fetcher.locate(file) is not None for file in spec.files),
         download_bytes=spec.download_bytes,
         dims=spec.dims,
         max_tokens=spec.max_tokens,
@@ -58,29 +58,29 @@ def pull(name: str, *, cache_dir: Path | None = None, offline: bool = False, not
     ConfigurationError for an unknown name, ModelUnavailableError where it cannot be fetched.
     """
     spec = resolve(name)
-    supply = open_supply(spec, cache_dir=cache_dir, offline=offline, notify=notify)
+    fetcher = select_fetcher(spec, cache_dir=cache_dir, offline=offline, notify=notify)
     for file in spec.files:
-        obtain(spec, supply, file.name)
+        obtain(spec, fetcher, file.name)
     if not spec.ready_made:
-        built_graph(spec, supply, cache_root(cache_dir), notify)
+        ensure_graph(spec, fetcher, cache_root(cache_dir), notify)
     return _describe(spec, cache_dir)
 
 
 def default_model(
     prefer: str = "gte-small",
     *,
-    stand_in: str = STAND_IN,
+    fallback: str = FALLBACK_MODEL,
     cache_dir: Path | None = None,
     offline: bool = False,
     notify: Notify = silent,
 ) -> DefaultModel:
-    """The preferred model where it can be had, else the stand-in with a notice; for the demo and the tests.
+    """Returns the preferred model where it can be fetched, else the fallback with a notice; for the demo and the tests.
 
-    The notice must be printed. Never use this for a pipeline, which names its model: there a stand-in
-    would be another model's vectors. The model returned is fetched and ready.
+    The notice must be printed. Never use this for a pipeline, which names its model: a fallback
+    would give it another model's vectors. The model returned is fetched and ready.
     """
     try:
         return DefaultModel(pull(prefer, cache_dir=cache_dir, offline=offline, notify=notify).name, None)
     except ModelUnavailableError as error:
-        name = pull(stand_in, cache_dir=cache_dir, offline=offline, notify=notify).name
+        name = pull(fallback, cache_dir=cache_dir, offline=offline, notify=notify).name
         return DefaultModel(name, f"{name} stands in for {resolve(prefer).name} here: {error}")

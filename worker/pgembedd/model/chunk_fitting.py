@@ -1,18 +1,18 @@
-"""Chunks that fit a model together with what is put around each of them."""
+"""Chunks that fit a model together with the text that is put around each of them."""
 
 from pgembedd.errors import RowFailure
 from pgembedd.model.tokenizer import Tokenizer
 from pgembedd.text.chunker import Chunk, Splitter
 
-LEAST_ROOM = 16
-"""Tokens that must be left to a chunk's own text: with fewer, its vector would be that of its title."""
+MIN_CHUNK_TOKENS = 16
+"""The fewest tokens of a chunk's own text: with fewer, its vector would be that of its title."""
 
 
 class ChunkFitter:
     """Splits texts for one model. Safe to call from several threads."""
 
     def __init__(self, tokenizer: Tokenizer, prefix: str) -> None:
-        """`prefix` is what the model has put before every document."""
+        """`prefix` stands before every document, as the model was trained."""
         self._tokenizer, self._prefix = tokenizer, prefix
         self._splitter = Splitter(tokenizer.library)
 
@@ -22,33 +22,33 @@ class ChunkFitter:
         """Chunks of at most `tokens` tokens, of which none is longer than the model reads with prefix and all.
 
         An overlap that is no less than the chunk is half of it; where `before` and `after` make chunks smaller, the
-        overlap shrinks with them. RowFailure when they leave fewer than LEAST_ROOM tokens.
+        overlap shrinks with them. RowFailure when they leave fewer than MIN_CHUNK_TOKENS tokens.
         """
         limit = self._tokenizer.limit
         before = self._prefix + before
         wanted = min(tokens or limit, limit)
         overlap = overlap if overlap < wanted else wanted // 2
-        around = self._tokenizer.count_own(before) + self._tokenizer.count_own(after)
+        around = self._tokenizer.count_without_special(before) + self._tokenizer.count_without_special(after)
         room = limit - around
-        while room >= min(LEAST_ROOM, limit):
+        while room >= min(MIN_CHUNK_TOKENS, limit):
             capacity = min(wanted, room)
             chunks = self._splitter.split(
                 text, tokens=capacity, overlap=overlap * capacity // wanted, markdown=markdown
             )
-            over = self._over(chunks, before, after) if before or after else 0
+            over = self._excess(chunks, before, after) if before or after else 0
             if over <= 0:
                 return chunks
             room = capacity - over  # words that met at a border took more tokens than apart
         raise RowFailure("content", _no_room(around, limit), permanent=True)
 
-    def _over(self, chunks: list[Chunk], before: str, after: str) -> int:
-        """By how many tokens the longest of the chunks, with what is around it, exceeds the limit."""
-        counts = (self._tokenizer.count_own(before + chunk.text + after) for chunk in chunks)
+    def _excess(self, chunks: list[Chunk], before: str, after: str) -> int:
+        """The tokens by which the longest chunk, with the text around it, exceeds the limit."""
+        counts = (self._tokenizer.count_without_special(before + chunk.text + after) for chunk in chunks)
         return max(counts, default=0) - self._tokenizer.limit
 
 
 def _no_room(around: int, limit: int) -> str:
     return (
         f"What the formatting puts around every chunk of this row takes {around} of the {limit} tokens that the model "
-        f"reads, and the chunk needs {min(LEAST_ROOM, limit)} at least: shorten what it takes from the row."
+        f"reads, and the chunk needs {min(MIN_CHUNK_TOKENS, limit)} at least: shorten what it takes from the row."
     )

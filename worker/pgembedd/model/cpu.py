@@ -1,4 +1,4 @@
-"""How many cores this process may use: its CPU affinity, cut down to its cgroup's CPU quota.
+"""The cores that this process may use: its CPU affinity, limited by its cgroup's CPU quota.
 
 In a container the host's core count says nothing: with 64 cores and a quota of two, 64 threads would only
 be throttled. The quota counts for every ancestor of our cgroup, so the smallest one holds.
@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 @dataclass(frozen=True)
 class CgroupMount:
-    """Where a cgroup hierarchy that may hold CPU quotas is mounted, and which cgroup is its top there."""
+    """The mount of a cgroup hierarchy that may hold CPU quotas; `root` is the cgroup at its top."""
 
     version: int
     mount_point: str
@@ -116,7 +116,7 @@ def _cores(quota_us: str, period_us: str) -> float | None:
 
 
 def _read(path: Path) -> str:
-    """The file's text, or nothing where it cannot be read: then there is no quota to be seen."""
+    """The file's text, or nothing where it cannot be read: then no quota is known."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

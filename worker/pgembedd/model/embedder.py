@@ -1,4 +1,4 @@
-"""The seam between the rest of the program and a model: texts in, vectors out, no database."""
+"""The interface of a model: texts in, vectors out, no database."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol
@@ -6,28 +6,18 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pgembedd.model.futures import Embeddings
 from pgembedd.text.chunker import Chunk
 
 
-class Embedded(Protocol):
-    """Vectors, float32 (n, dims) in the order of the texts; of each its tokens and how many were cut, int (n,)."""
+class EmbeddingsFuture(Protocol):
+    """The embeddings of texts that were handed to a model."""
 
-    @property
-    def vectors(self) -> npt.NDArray[np.float32]: ...
-    @property
-    def dropped(self) -> npt.NDArray[np.int32]: ...
-    @property
-    def tokens(self) -> npt.NDArray[np.int32]: ...
-
-
-class Pending(Protocol):
-    """Texts on their way through a model."""
-
-    def result(self) -> Embedded: ...
+    def result(self) -> Embeddings: ...
 
 
 class Embedder(Protocol):
-    """The seam between queue and model: texts in, vectors out, no database."""
+    """A model, as the rest of the program uses it; `Session` is one."""
 
     @property
     def name(self) -> str: ...
@@ -43,7 +33,7 @@ class Embedder(Protocol):
         *,
         kind: Literal["document", "query"] = "document",
         urgent: bool | None = None,
-    ) -> Pending: ...
+    ) -> EmbeddingsFuture: ...
     def split(
         self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
     ) -> list[Chunk]: ...
@@ -58,20 +48,20 @@ class Embedder(Protocol):
     def close(self) -> None: ...
 
 
-class Failed:
-    """Texts that a model would not even take: its error comes where others wait for their vectors."""
+class FailedFuture:
+    """The future of texts that a model refused: its error is raised by `result()`, as any other."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def result(self) -> Embedded:
-        """Raises what the model raised."""
+    def result(self) -> Embeddings:
+        """Raises the model's error."""
         raise self._error
 
 
-def start(embedder: Embedder, texts: Sequence[str]) -> Pending:
-    """Hand texts to the model. Never raises; the result does."""
+def start(embedder: Embedder, texts: Sequence[str]) -> EmbeddingsFuture:
+    """Hands texts to the model. Never raises; the result does."""
     try:
         return embedder.start(texts)
     except Exception as error:
-        return Failed(error)
+        return FailedFuture(error)

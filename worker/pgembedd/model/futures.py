@@ -1,4 +1,4 @@
-"""What a session is asked for and what it answers: texts, and vectors to come."""
+"""The inputs and results of a session: texts, embeddings, and the future of those under way."""
 
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pgembedd.model.pooling import Float32Array
 
 Kind = Literal["document", "query"]
 Text = str | tuple[int, ...]
-"""What can be embedded: a text, or its token ids in the model's own vocabulary, without special ones."""
+"""A text, or its token ids in the model's own vocabulary, without special ones."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Embeddings:
     """`vectors` float32 (n, dims), each of norm 1; `dropped` int32 (n,), tokens cut at the model's limit.
 
     `tokens` int32 (n,), all tokens of each text, special ones included: those kept and those dropped.
-    `dropped` is exact for texts of up to 65,536 characters, an estimate beyond (`tokens.Tokenizer.encode`).
+    `dropped` is exact for texts of up to 65,536 characters, an estimate beyond (`tokenizer.Tokenizer.encode`).
     """
 
     vectors: Float32Array
@@ -28,25 +28,25 @@ class Embeddings:
 
 
 Run = tuple[list[int], Future[Float32Array]]
-"""Positions of texts, and their vectors to come."""
+"""Positions of texts, and the future of their vectors."""
 
 
-class Pending:
-    """Texts on their way through the model."""
+class RunFutures:
+    """The runs of one call of `Session.start`, as one future."""
 
     def __init__(
         self,
         runs: list[Run],
         dims: int,
-        which: list[int],
+        positions: list[int],
         dropped: list[int],
         tokens: list[int],
     ) -> None:
-        """`runs` compute the distinct texts at these positions; `which` says where each text's vector is."""
-        self._runs, self._dims, self._which, self._dropped, self._tokens = runs, dims, which, dropped, tokens
+        """`runs` compute the distinct texts at these positions; `positions` has the one of each text asked for."""
+        self._runs, self._dims, self._asked, self._dropped, self._tokens = runs, dims, positions, dropped, tokens
 
     def result(self) -> Embeddings:
-        """Wait for the vectors, in the order of the texts; raises what the model raised."""
+        """Waits for the vectors, in the order of the texts; raises the model's error."""
         distinct = np.empty((len(self._dropped), self._dims), np.float32)
         try:
             for positions, future in self._runs:
@@ -55,9 +55,9 @@ class Pending:
             for _, future in self._runs:
                 future.cancel()
             raise
-        which = np.asarray(self._which, np.intp)
+        asked = np.asarray(self._asked, np.intp)
         return Embeddings(
-            distinct[which],
-            np.asarray(self._dropped, np.int32)[which],
-            np.asarray(self._tokens, np.int32)[which],
+            distinct[asked],
+            np.asarray(self._dropped, np.int32)[asked],
+            np.asarray(self._tokens, np.int32)[asked],
         )

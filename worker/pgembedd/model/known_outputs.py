@@ -1,4 +1,4 @@
-"""Known outputs: does the model on this machine compute what others publish for it?"""
+"""Known outputs: comparison of a model on this machine with published values."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Check:
 
 @dataclass(frozen=True)
 class KnownVector:
-    """The first components of a text's vector, and how far a correct one may be from them."""
+    """The first components of a text's vector, with their tolerance."""
 
     text: str
     starts: tuple[float, ...]
@@ -28,7 +28,7 @@ class KnownVector:
 
 @dataclass(frozen=True)
 class KnownCosine:
-    """How alike two texts are."""
+    """The cosine of two texts, with its tolerance."""
 
     texts: tuple[str, str]
     cosine: float
@@ -49,7 +49,7 @@ KNOWN: dict[str, tuple[KnownVector | KnownCosine, ...]] = {
 
 
 def verify(session: Session) -> list[Check]:
-    """Every check there is for this model; `ok` is False where the machine computes something else."""
+    """Runs every check of this model; `ok` is False where the machine computes something else."""
     known = KNOWN.get(session.name, ())
     return [_norms(session), *(_check(session, each) for each in known)]
 

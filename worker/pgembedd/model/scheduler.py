@@ -11,21 +11,21 @@ from typing import Any, Literal, TypeVar
 Result = TypeVar("Result")
 Lane = Literal["query", "document"]
 Turn = Literal["query", "document", "owed"]
-"""What a shared thread takes; `owed` is a document that goes ahead of queries."""
+"""The next task of a shared thread; `owed` is a document that goes ahead of queries."""
 
 Clock = Callable[[], float]
 
 DOCUMENTS_SHARE = 0.1
-"""Of the shared threads' time, what documents get while queries come without end."""
+"""The documents' share of the shared threads' time while queries come without end."""
 
 
-class Turns:
-    """Whose turn it is while both queries and documents wait.
+class FairShare:
+    """Shares threads between queries and documents while both wait.
 
     Queries go first, but each second that one takes while documents wait earns these their share of a second, and a
-    document may go ahead as soon as anything is owed. Time is what is counted, not runs: a run of documents takes
-    twenty times as long as a query's, or as long, and the share holds either way. Nothing is saved up: the account is
-    empty again when either lane is.
+    document may go ahead as soon as anything is owed. Time is counted, not runs: a run of documents may take
+    twenty times as long as a query's, or as long, and the share holds either way. Nothing is saved up: the balance is
+    zero again when either lane is empty.
     """
 
     def __init__(self, share: float = DOCUMENTS_SHARE) -> None:
@@ -35,7 +35,7 @@ class Turns:
         self._paying = False
 
     def choose(self, queries: int, documents: int) -> Turn | None:
-        """What to take next, given how many wait in each lane; None where nobody does."""
+        """Returns what to take next, given how many wait in each lane; None where none do."""
         if queries == 0 or documents == 0:
             self._owed_s = 0.0
             return "query" if queries else "document" if documents else None
@@ -44,8 +44,8 @@ class Turns:
         self._paying = True  # one at a time: what it costs is not known before it is done
         return "owed"
 
-    def spent(self, turn: Turn, seconds: float, *, documents: int) -> None:
-        """A shared thread took so long over what it took in this turn; `documents` wait now."""
+    def record(self, turn: Turn, seconds: float, *, documents: int) -> None:
+        """Records the seconds that a shared thread spent on a turn; `documents` wait now."""
         if turn == "query" and documents:
             self._owed_s += seconds * self._earned_per_s
         elif turn == "owed":
@@ -59,7 +59,7 @@ class _Task:
     work: Callable[[], Any]
 
     def run(self) -> None:
-        """Do it, unless it was cancelled while it waited."""
+        """Runs it, unless it was cancelled while it waited."""
         if not self.future.set_running_or_notify_cancel():
             return
         try:
@@ -70,25 +70,25 @@ class _Task:
             self.future.set_result(result)
 
 
-class Pool:
+class Scheduler:
     """`threads` threads for both lanes, queries first, and one more for queries alone.
 
-    So a query waits for no document, however long those are that run, and queries have all cores where nothing else
-    is to do. Each submission sends one call to the shared threads (a query one to its own thread as well), and a
-    thread that is called takes what is best then: a call may find that another thread was quicker.
+    So a query waits for no running document, and queries have all cores where there is nothing else
+    to do. Each submission sends one call to the shared threads (a query one to its own thread as well), and a
+    called thread takes the best task at that moment: it may find that another thread was quicker.
     """
 
     def __init__(self, threads: int, clock: Clock = time.monotonic) -> None:
         """`clock` gives seconds."""
         self._clock = clock
-        self._turns = Turns()
+        self._fair_share = FairShare()
         self._lock = threading.Lock()
         self._waiting: dict[Lane, deque[_Task]] = {"query": deque(), "document": deque()}
         self._shared = ThreadPoolExecutor(threads, thread_name_prefix="model")
         self._for_queries = ThreadPoolExecutor(1, thread_name_prefix="queries")
 
     def submit(self, lane: Lane, work: Callable[[], Result]) -> Future[Result]:
-        """Have `work` done by one of the threads. RuntimeError after shutdown()."""
+        """Hands `work` to the threads. RuntimeError after shutdown()."""
         future: Future[Result] = Future()
         with self._lock:
             self._waiting[lane].append(_Task(future, work))
@@ -102,7 +102,7 @@ class Pool:
         return future
 
     def shutdown(self, *, cancel_futures: bool = False) -> None:
-        """Finish what runs, and what waits as well unless that is to be cancelled; then end the threads."""
+        """Finishes running tasks, and waiting ones unless they are to be cancelled; then ends the threads."""
         if cancel_futures:
             self._cancel()
         for threads in (self._for_queries, self._shared):
@@ -126,10 +126,10 @@ class Pool:
 
     def _take_any(self) -> None:
         with self._lock:
-            turn = self._turns.choose(len(self._waiting["query"]), len(self._waiting["document"]))
+            turn = self._fair_share.choose(len(self._waiting["query"]), len(self._waiting["document"]))
             task = self._waiting["query" if turn == "query" else "document"].popleft() if turn else None
         if turn and task:
             started = self._clock()
             task.run()
             with self._lock:
-                self._turns.spent(turn, self._clock() - started, documents=len(self._waiting["document"]))
+                self._fair_share.record(turn, self._clock() - started, documents=len(self._waiting["document"]))

@@ -1,4 +1,4 @@
-"""Texts in, float32 matrix out. Knows no database."""
+"""A loaded model: texts in, float32 matrix out, no database."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,28 +11,28 @@ from typing import Literal, Self, cast, overload
 import numpy as np
 
 from pgembedd.errors import ConfigurationError, ModelError
-from pgembedd.model.autotune import Tuning, default_tuning, remembered
-from pgembedd.model.batching import plan_portions, plan_runs
+from pgembedd.model.batching import MAX_RUN_TOKENS, plan_portions, plan_runs
 from pgembedd.model.chunk_fitting import ChunkFitter
+from pgembedd.model.cpu import usable_cores
 from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.local_model import describe
-from pgembedd.model.files.select_source import open_supply
-from pgembedd.model.files.sources import Notify, Supply, obtain, silent
-from pgembedd.model.futures import Embeddings, Kind, Pending, Run, Text
-from pgembedd.model.graph_cache import built_graph
-from pgembedd.model.onnx.runtime import Encoder, OwnGraph, ReadyMadeGraph, as_ids
+from pgembedd.model.files.select_source import select_fetcher
+from pgembedd.model.files.sources import Fetcher, Notify, obtain, silent
+from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text
+from pgembedd.model.graph_cache import ensure_graph
+from pgembedd.model.onnx.runtime import BuiltEncoder, Encoder, OnnxFileEncoder, as_ids
 from pgembedd.model.pooling import Float32Array, normalize, pool
-from pgembedd.model.scheduler import Pool
+from pgembedd.model.scheduler import Scheduler
 from pgembedd.model.specs import READY_MADE, TOKENIZER, ModelSpec, Precision
 from pgembedd.model.tokenizer import Tokenizer, Tokens
 from pgembedd.text.chunker import Chunk
 
 OnRun = Callable[[Kind, int, int, int, float], None]
-"""Is told of a run: kind, texts, tokens in them, tokens of padding beside them, seconds. From the run's own thread."""
+"""Called after each run, in its thread: kind, texts, tokens in them, tokens of padding beside them, seconds."""
 
 
 def ignore(kind: Kind, texts: int, tokens: int, padding: int, seconds: float) -> None:
-    """Nobody asks."""
+    """Does nothing."""
 
 
 class Session:
@@ -50,7 +50,6 @@ class Session:
         model_dir: Path | None = None,
         cache_dir: Path | None = None,
         threads: int | None = None,
-        tuning: Tuning | None = None,
         offline: bool = False,
         notify: Notify = silent,
         on_run: OnRun = ignore,
@@ -60,8 +59,7 @@ class Session:
         `name` is a registered model, whose files must then have the pinned digests wherever they come from;
         or any other name together with `model_dir`, a folder or an ONNX file of your own; or such a path
         itself. `precision` is that of the graph we build of a checkpoint; an ONNX file keeps the one it has.
-        `tuning` defaults to what `pgembedd tune` found best here, else to the cores this process may use;
-        `threads` overrides it. `offline` fetches nothing.
+        `threads` defaults to the cores this process may use. `offline` fetches nothing.
         `notify` is called with one line before anything that takes a while. Raises ModelError,
         ModelUnavailableError or ConfigurationError.
         """
@@ -70,9 +68,9 @@ class Session:
         spec = describe(name, model_dir)
         if not spec.ready_made:
             spec = replace(spec, precision=precision)
-        supply = open_supply(spec, model_dir=model_dir, cache_dir=cache_dir, offline=offline, notify=notify)
-        tokenizer_path = obtain(spec, supply, TOKENIZER)
-        self._encoder, quantised = _load(spec, supply, cache_dir, notify)
+        fetcher = select_fetcher(spec, model_dir=model_dir, cache_dir=cache_dir, offline=offline, notify=notify)
+        tokenizer_path = obtain(spec, fetcher, TOKENIZER)
+        self._encoder, quantised = _load(spec, fetcher, cache_dir, notify)
         limit = min(spec.max_tokens, self._encoder.max_tokens or spec.max_tokens)
         self.spec: ModelSpec = replace(spec, dims=self._encoder.dims, max_tokens=limit, quantised=quantised)
         self._tokenizer = Tokenizer(tokenizer_path, limit)
@@ -81,13 +79,12 @@ class Session:
         self.dims: int = self.spec.dims
         self.max_tokens: int = limit
         self.fingerprint: str = self.spec.fingerprint
-        tuning = tuning or remembered(self.fingerprint, cache_dir) or default_tuning()
-        self.threads: int = threads or tuning.threads
+        self.threads: int = threads or usable_cores()
         self._on_run = on_run
-        self._run_tokens = 1 if self._encoder.alone else tuning.run_tokens
-        self._pool = Pool(self.threads)
+        self._run_tokens = MAX_RUN_TOKENS if self._encoder.supports_batching else 1
+        self._scheduler = Scheduler(self.threads)
 
-    def start(self, texts: Sequence[Text], *, kind: Kind = "document", urgent: bool | None = None) -> Pending:
+    def start(self, texts: Sequence[Text], *, kind: Kind = "document", urgent: bool | None = None) -> RunFutures:
         """Tokenise in the calling thread, hand the runs to the session's threads, return when all are handed over.
 
         Equal texts are embedded once. `kind` chooses the prefix of models that were trained with one. What is
@@ -95,7 +92,7 @@ class Session:
         that are not this model's.
         """
         distinct: dict[Text, int] = {}
-        which = [distinct.setdefault(text, len(distinct)) for text in texts]
+        positions = [distinct.setdefault(text, len(distinct)) for text in texts]
         unique = list(distinct)
         dropped, total = [0] * len(unique), [0] * len(unique)
         lane: Kind = kind if urgent is None else "query" if urgent else "document"
@@ -107,8 +104,8 @@ class Session:
             for run in plan_runs([len(tokens.ids) for tokens in encoded], self._run_tokens):
                 ids = [encoded[i].ids for i in run]
                 work = partial(self._vectors, ids, kind)
-                started.append(([portion[i] for i in run], self._pool.submit(lane, work)))
-        return Pending(started, self.dims, which, dropped, total)
+                started.append(([portion[i] for i in run], self._scheduler.submit(lane, work)))
+        return RunFutures(started, self.dims, positions, dropped, total)
 
     def embed(self, texts: Sequence[Text], *, kind: Kind = "document") -> Embeddings:
         """The vectors of these texts; waits for them."""
@@ -151,7 +148,7 @@ class Session:
             vectors = self.embed(texts, kind=kind).vectors
             return vectors[0] if one else vectors
         work = [partial(self._raw, text, kind, mean_pool, normalize) for text in texts]
-        parts = [future.result() for future in [self._pool.submit(kind, each) for each in work]]
+        parts = [future.result() for future in [self._scheduler.submit(kind, each) for each in work]]
         if one:
             return parts[0]
         return np.reshape(parts, (len(parts), self.dims)) if mean_pool else parts
@@ -176,7 +173,7 @@ class Session:
 
     def close(self) -> None:
         """Finish the runs under way, cancel the others, and end the threads."""
-        self._pool.shutdown(cancel_futures=True)
+        self._scheduler.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:
         return self
@@ -191,13 +188,15 @@ class Session:
 
     def _encode(self, text: Text, kind: Kind) -> Tokens:
         prefix = self._prefix(kind)
-        return self._tokenizer.encode(prefix + text) if isinstance(text, str) else self._tokenizer.adopt(text, prefix)
+        if isinstance(text, str):
+            return self._tokenizer.encode(prefix + text)
+        return self._tokenizer.encode_ids(text, prefix)
 
     def _vectors(self, encoded: list[list[int]], kind: Kind) -> Float32Array:
         """(n, dims) of norm 1, for n texts of equal length."""
         ids, began = as_ids(encoded), time.monotonic()
         vectors = _finite(normalize(pool(self._encoder.run(ids), self.spec.pooling)), self.name)
-        padding = self._encoder.computed(*ids.shape) - ids.size
+        padding = self._encoder.computed_tokens(*ids.shape) - ids.size
         self._on_run(kind, len(encoded), ids.size, padding, time.monotonic() - began)
         return vectors
 
@@ -210,16 +209,16 @@ class Session:
         return _finite(normalize(part) if unit else part, self.name)
 
 
-def _load(spec: ModelSpec, supply: Supply, cache_dir: Path | None, notify: Notify) -> tuple[Encoder, str]:
-    """The network, and the digest of its numbers where we quantised them."""
+def _load(spec: ModelSpec, fetcher: Fetcher, cache_dir: Path | None, notify: Notify) -> tuple[Encoder, str]:
+    """Loads the network; with it the digest of its numbers where pgembedd quantised them."""
     if spec.ready_made:
-        return ReadyMadeGraph(obtain(spec, supply, READY_MADE)), ""
-    built = built_graph(spec, supply, cache_root(cache_dir), notify)
-    return OwnGraph(built.path), built.quantised
+        return OnnxFileEncoder(obtain(spec, fetcher, READY_MADE)), ""
+    built = ensure_graph(spec, fetcher, cache_root(cache_dir), notify)
+    return BuiltEncoder(built.path), built.quantised
 
 
 def _is_ids(given: object) -> bool:
-    """Whether this is one text's token ids: a tuple of numbers, where a tuple of texts is several."""
+    """True for one text's token ids: a tuple of numbers, where a tuple of texts is several."""
     return isinstance(given, tuple) and bool(given) and isinstance(given[0], int)
 
 

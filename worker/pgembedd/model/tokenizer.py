@@ -50,14 +50,14 @@ class Tokenizer:
         self.library.no_truncation()
         self._window_chars = window_chars
         self._longest_added = max((len(t.content) for t in self.library.get_added_tokens_decoder().values()), default=0)
-        self._head, self._tail = self._special_tokens()
+        self._special_before, self._special_after = self._special_tokens()
         # Of the text's own tokens, without the special ones.
-        self.limit = max_tokens - len(self._head) - len(self._tail)
+        self.limit = max_tokens - len(self._special_before) - len(self._special_after)
         if self.limit < 1:
             raise ModelError(f"A limit of {max_tokens} tokens leaves no room for text; it must be larger.")
 
     def _special_tokens(self) -> tuple[list[int], list[int]]:
-        """The ids that stand before and after every text ([CLS] and [SEP] for BERT)."""
+        """The ids before and after every text ([CLS] and [SEP] for BERT)."""
         whole = self.library.encode("a").ids
         bare = self.library.encode("a", add_special_tokens=False).ids
         for start in range(len(whole) - len(bare) + 1):
@@ -66,7 +66,7 @@ class Tokenizer:
         raise ModelError("The tokenizer changes a text's own tokens when it adds the special ones.")
 
     def encode(self, text: str) -> Tokens:
-        """The tokens the model reads, and how many it does not.
+        """Returns the tokens that the model reads, and the number of those that were cut.
 
         `dropped` is exact for texts of up to EXACT_CHARS characters. Of longer ones only the beginning is
         read, and the rest is taken to have as many tokens per character; `count` gives the exact number.
@@ -74,29 +74,29 @@ class Tokenizer:
         text = well_formed(text)
         ids: list[int] = []
         read_chars = 0
-        for piece, end in self._pieces(text):
+        for piece, end in self._read_windows(text):
             ids += piece
             read_chars = end
             if len(text) > EXACT_CHARS and len(ids) >= self.limit:
                 break
         total = len(ids) if read_chars == len(text) else round(len(ids) * len(text) / read_chars)
-        return Tokens([*self._head, *ids[: self.limit], *self._tail], max(0, total - self.limit))
+        return Tokens([*self._special_before, *ids[: self.limit], *self._special_after], max(0, total - self.limit))
 
-    def adopt(self, ids: Sequence[int], before: str = "") -> Tokens:
-        """A text that comes as this vocabulary's token ids, behind the words `before`; special tokens are added.
+    def encode_ids(self, ids: Sequence[int], before: str = "") -> Tokens:
+        """Takes a text as this vocabulary's token ids, after the words `before`; adds the special tokens.
 
-        Where the ids bring their special tokens along, they are not added again. UnknownTokenError for an id
+        Special tokens that the ids have already are not added again. UnknownTokenError for an id
         that no text has: outside the vocabulary, padding, or one kept for later use ("[unused7]"), of which a
         text in another model's ids is full.
         """
         own = self._without_special(list(ids))
-        stranger = next((each for each in own if each not in self._text_ids), None)
-        if stranger is not None:
+        unknown = next((each for each in own if each not in self._text_ids), None)
+        if unknown is not None:
             raise UnknownTokenError(
-                f"No text of this model has the token {stranger}: send texts, or ids of its own tokenizer."
+                f"No text of this model has the token {unknown}: send texts, or ids of its own tokenizer."
             )
-        own = [*self._pieces_of(before.rstrip()), *own]
-        return Tokens([*self._head, *own[: self.limit], *self._tail], max(0, len(own) - self.limit))
+        own = [*self._ids_of(before.rstrip()), *own]
+        return Tokens([*self._special_before, *own[: self.limit], *self._special_after], max(0, len(own) - self.limit))
 
     @cached_property
     def _text_ids(self) -> frozenset[int]:
@@ -105,23 +105,24 @@ class Tokenizer:
         return frozenset(number for token, number in vocabulary.items() if not _NEVER_TEXT.fullmatch(token))
 
     def _without_special(self, ids: list[int]) -> list[int]:
-        head, tail = len(self._head), len(self._tail)
-        framed = len(ids) >= head + tail and ids[:head] == self._head and ids[len(ids) - tail :] == self._tail
-        return ids[head : len(ids) - tail] if framed else ids
+        before, after = self._special_before, self._special_after
+        end = len(ids) - len(after)
+        framed = end >= len(before) and ids[: len(before)] == before and ids[end:] == after
+        return ids[len(before) : end] if framed else ids
 
-    def _pieces_of(self, text: str) -> list[int]:
-        return [each for ids, _ in self._pieces(text) for each in ids]
+    def _ids_of(self, text: str) -> list[int]:
+        return [each for ids, _ in self._read_windows(text) for each in ids]
 
     def count(self, text: str) -> int:
         """All tokens of the text, special ones included, whatever the model's limit; about 1 s per MB."""
-        return len(self._head) + len(self._tail) + self.count_own(text)
+        return len(self._special_before) + len(self._special_after) + self.count_without_special(text)
 
-    def count_own(self, text: str) -> int:
+    def count_without_special(self, text: str) -> int:
         """The tokens of the text itself, without the special ones."""
-        return sum(len(ids) for ids, _ in self._pieces(well_formed(text)))
+        return sum(len(ids) for ids, _ in self._read_windows(well_formed(text)))
 
-    def _pieces(self, text: str) -> Iterator[tuple[list[int], int]]:
-        """The text's ids piece by piece, each with the position in characters where its piece ends."""
+    def _read_windows(self, text: str) -> Iterator[tuple[list[int], int]]:
+        """The text's ids window by window, each with the position in characters where it ends."""
         if len(text) <= self._window_chars:  # nothing to cut, so no offsets are needed, which saves a fifth
             yield self.library.encode_batch_fast([text], add_special_tokens=False)[0].ids, len(text)
             return
@@ -141,7 +142,7 @@ class Tokenizer:
 
 
 def _safe_part(encoding: "Encoding", window_chars: int, longest_added: int) -> tuple[int, int]:
-    """How many leading tokens of a window stay the same whatever follows it, and the characters they cover.
+    """The number of leading tokens of a window that stay the same whatever follows it, and the characters they cover.
 
     Not safe are the last word, which may go on, and what reaches into the last `longest_added` characters,
     where a special token written out in the text ("[SEP]") may be cut in two. (0, 0) where all is one word;

@@ -23,8 +23,8 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
 from pgembedd.http.routes.embed import Texts
-from pgembedd.model.embedder import Embedded, Embedder
-from pgembedd.model.futures import Text
+from pgembedd.model.embedder import Embedder
+from pgembedd.model.futures import Embeddings, Text
 
 ESTIMATE_CHARS = 65_536  # the tokens of longer texts are not all counted
 
@@ -213,7 +213,7 @@ def _about_tokens(text: Text) -> int:
     return len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1 if isinstance(text, str) else len(text)
 
 
-def _too_long(texts: list[Text], embedded: Embedded, embedder: Embedder) -> Refusal:
+def _too_long(texts: list[Text], embedded: Embeddings, embedder: Embedder) -> Refusal:
     """For the longest one, in the words that clients look for."""
     worst = int(np.argmax(embedded.dropped))
     about = "about " if len(texts[worst]) > ESTIMATE_CHARS else ""
@@ -226,7 +226,7 @@ def _too_long(texts: list[Text], embedded: Embedded, embedder: Embedder) -> Refu
     )
 
 
-def _answer(embedded: Embedded, model: str, encoding: str | None) -> bytes:
+def _answer(embedded: Embeddings, model: str, encoding: str | None) -> bytes:
     """float32 in its shortest form, or its bytes, little-endian, in base64."""
     rows = (
         [base64.b64encode(row).decode() for row in embedded.vectors.astype("<f4")]

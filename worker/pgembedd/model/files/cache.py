@@ -1,4 +1,4 @@
-"""Our own cache on disk: where it is, files that appear in it whole or not at all, digests."""
+"""The cache on disk: its place, its lock, atomic writes and digests."""
 
 import contextlib
 import errno
@@ -45,8 +45,8 @@ def writable(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the cache folder for this process alone; others wait here. A killed holder lets go."""
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Holds the lock of a cache folder; other processes wait here. A killed holder releases it."""
     with (writable(folder) / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -68,12 +68,12 @@ def workspace(folder: Path) -> Iterator[Path]:
 
 
 def publish(unfinished: Path, final: Path) -> None:
-    """Move a complete file to its place at once; who has the old one open keeps reading that."""
+    """Moves a complete file to its place atomically; readers of the old one keep it."""
     unfinished.replace(final)
 
 
 def sweep_unfinished(folder: Path) -> None:
-    """Remove what killed processes left in a cache folder. Call it while holding `exclusive`."""
+    """Removes the leftovers of killed processes from a cache folder. Call it while holding `exclusive_lock`."""
     for leftover in folder.glob(".unfinished-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 

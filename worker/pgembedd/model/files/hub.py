@@ -13,17 +13,17 @@ _ANSWER_TIMEOUT_S = 5.0
 _REMEMBER_S = 60.0
 
 _no_answer: dict[str, tuple[float, str]] = {}
-"""Per repository, when it could not be had (monotonic) and why: a silent Hub is not asked at every file."""
+"""Per repository, when it did not answer (monotonic) and why: a silent Hub is not asked again at every file."""
 
 
-class HubSupply:
+class HubFetcher:
     """One repository at one commit."""
 
     def __init__(self, spec: ModelSpec, source: HubSource, notify: Notify) -> None:
         self._spec, self._source, self._notify = spec, source, notify
 
     def locate(self, file: ModelFile) -> Path | None:
-        """Where the client would find it without asking the Hub.
+        """The path where the client finds it without asking the Hub.
 
         The layout is the client's documented one, read here because importing the client takes longer than
         loading the tokenizer does.
@@ -35,7 +35,7 @@ class HubSupply:
         return path if path.is_file() else None
 
     def fetch(self, file: ModelFile) -> Path:
-        """Download, after one quick question whether the Hub answers; its client would retry for 20 s."""
+        """Downloads it, after one quick check that the Hub answers; its client would retry for 20 s."""
         self._require_answer(file)
         import huggingface_hub
 
@@ -50,7 +50,7 @@ class HubSupply:
                 revision=self._source.revision,
                 force_download=self.locate(file) is not None,
             )
-        except Exception as error:  # whatever the client or the transport under it raises: not to be had now
+        except Exception as error:  # of the client or of the transport under it: not available now
             raise self._unavailable(_first_line(error)) from error
         return Path(path)
 
@@ -78,6 +78,6 @@ class HubSupply:
 
 
 def _first_line(error: Exception) -> str:
-    """What the error says, for people, or its type where it says nothing."""
+    """The first line of the error's message, or its type where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

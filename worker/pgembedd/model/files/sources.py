@@ -1,4 +1,4 @@
-"""Where a model's files come from, behind one question: give me this file, as it was pinned."""
+"""Fetchers of a model's files, and `obtain`, which checks each against its pinned digest."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,20 +12,20 @@ Notify = Callable[[str], None]
 
 
 def silent(_line: str) -> None:
-    """The notifier of callers who want none."""
+    """Does nothing with the line."""
 
 
-class Supply(Protocol):
-    """A place that has, or can get, the files of one model."""
+class Fetcher(Protocol):
+    """Locates or fetches the files of one model."""
 
     def locate(self, file: ModelFile) -> Path | None:
-        """Where the file already lies on this machine, unchecked; None where it does not."""
+        """The file's path on this machine, unchecked; None where it is not here."""
 
     def fetch(self, file: ModelFile) -> Path:
-        """Get the file afresh; ModelUnavailableError where that cannot be done from here."""
+        """Fetches the file anew; ModelUnavailableError where that is not possible."""
 
 
-class FolderSupply:
+class FolderFetcher:
     """Files the user brought: for machines without a network, and for models of their own."""
 
     def __init__(self, spec: ModelSpec, folder: Path) -> None:
@@ -43,7 +43,7 @@ class FolderSupply:
         return self._folder / file.name
 
     def fetch(self, file: ModelFile) -> Path:
-        """Nothing is fetched: say what the folder lacks."""
+        """Raises ModelError: the folder lacks the file, or has another one."""
         path = self._path(file)
         if path.exists():
             raise ModelError(
@@ -53,14 +53,14 @@ class FolderSupply:
         raise ModelError(f"{self._folder} has no {file.name}, which {self._spec.name} needs; copy it there.")
 
 
-class OfflineSupply:
-    """What another supply already has, and nothing more."""
+class OfflineFetcher:
+    """The files that another fetcher has already."""
 
-    def __init__(self, spec: ModelSpec, inner: Supply) -> None:
+    def __init__(self, spec: ModelSpec, inner: Fetcher) -> None:
         self._spec, self._inner = spec, inner
 
     def locate(self, file: ModelFile) -> Path | None:
-        """As the other supply."""
+        """As the other fetcher."""
         return self._inner.locate(file)
 
     def fetch(self, file: ModelFile) -> Path:
@@ -71,25 +71,25 @@ class OfflineSupply:
         )
 
 
-def obtain(spec: ModelSpec, supply: Supply, name: str) -> Path:
+def obtain(spec: ModelSpec, fetcher: Fetcher, name: str) -> Path:
     """The path of a file whose digest is the pinned one.
 
     A damaged file is fetched again once. ModelError where it is still another one afterwards,
     ModelUnavailableError where it cannot be fetched.
     """
     file = spec.file(name)
-    located = supply.locate(file)
+    located = fetcher.locate(file)
     if located is not None and is_pinned(located, file):
         return located
-    fetched = supply.fetch(file)
+    fetched = fetcher.fetch(file)
     if not is_pinned(fetched, file):
         raise ModelError(
             f"{fetched}, just fetched for {spec.name}, is not the file that is pinned (sha256 {file.sha256});"
-            " nothing of it was loaded. Whoever serves it has changed it."
+            " nothing of it was loaded. It was changed at its source."
         )
     return fetched
 
 
 def is_pinned(path: Path, file: ModelFile) -> bool:
-    """Whether the file is exactly the pinned one; the cheap look at its size comes first."""
+    """True where the file is exactly the pinned one; the cheap comparison of sizes comes first."""
     return path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256

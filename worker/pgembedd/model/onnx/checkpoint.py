@@ -1,4 +1,4 @@
-"""A BERT-family checkpoint as it lies on disk: `config.json` next to one safetensors file."""
+"""A BERT-family checkpoint on disk: `config.json` next to one safetensors file."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from pgembedd.errors import ModelError
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 
-_MEANING_WE_BUILD = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+_SUPPORTED = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
 _SIZES = (
     "num_hidden_layers",
     "num_attention_heads",
@@ -43,7 +43,7 @@ class BertConfig:
 def read_config(path: Path) -> BertConfig:
     """The sizes in `config.json`; ModelError where it describes an encoder our graph does not compute."""
     raw = read_json(path)
-    for key, wanted in _MEANING_WE_BUILD.items():
+    for key, wanted in _SUPPORTED.items():
         if (found := raw.get(key, wanted)) != wanted:
             raise ModelError(
                 f"{path} says {key} = {found!r}, but only {wanted!r} can be built;"
@@ -85,7 +85,7 @@ class Checkpoint:
         self._prefix = self._find_prefix()
 
     def _find_prefix(self) -> str:
-        """What stands before every name: nothing, `bert.`, or what another exporter chose."""
+        """The prefix of every name: none, `bert.`, or another exporter's."""
         for name in sorted(self._names, key=len):
             if name.endswith(WORD_EMBEDDINGS):
                 return str(name.removesuffix(WORD_EMBEDDINGS))

@@ -1,4 +1,4 @@
-"""Which 8-bit products does this processor compute exactly? Asked of onnxruntime itself, before an int8 graph is used.
+"""A check of this processor, by onnxruntime itself: the form of 8-bit products that it computes exactly.
 
 Unsigned activations times signed weights is the quickest pair. x86 without VNNI adds its products two at a time in 16
 bits, where the largest overflow: vectors would be wrong without an error. There onnxruntime multiplies unsigned with
@@ -14,7 +14,7 @@ import numpy as np
 from pgembedd.errors import ModelError
 
 Signedness = Literal["signed", "unsigned"]
-"""How the levels of int8 weights are stored: as they are, or 128 higher. The products are the same."""
+"""The form in which levels of int8 weights are stored: as they are, or 128 higher. The products are the same."""
 
 PROBE = Path(__file__).with_name("cpu_check.onnx")
 ROWS = (1, 8)  # one token and several: onnxruntime has a kernel of its own for each
@@ -23,8 +23,8 @@ LARGEST_SUM = 255 * 127 * DEPTH
 
 
 @functools.cache
-def exact_weights() -> Signedness:
-    """How weights must be stored for exact products here: signed where that is exact, for its speed.
+def exact_signedness() -> Signedness:
+    """Returns how weights must be stored for exact products here: signed where that is exact, for its speed.
 
     Takes some milliseconds, once in a process. ModelError where neither form is exact.
     """

@@ -12,21 +12,21 @@ from pgembedd.model.onnx.writer import MICROSOFT, GraphWriter
 PROJECTIONS = ("query", "key", "value")
 
 
-class Products(Protocol):
-    """The part of a layer that a precision decides. Names are those of the checkpoint; values are node outputs."""
+class LinearLayers(Protocol):
+    """The linear layers of one precision. Names are those of the checkpoint; values are node outputs."""
 
     def projections(self, name: str, hidden: str) -> list[str]:
-        """What MultiHeadAttention reads: query, key, value, and their joined bias unless it is in them."""
+        """The inputs of MultiHeadAttention: query, key, value, and their joined bias unless it is in them."""
 
-    def mixed(self, name: str, context: str) -> str:
-        """The heads' joined output, mixed by one matrix."""
+    def attention_output(self, name: str, context: str) -> str:
+        """The linear layer over the heads' joined output."""
 
     def feed_forward(self, name: str, hidden: str) -> str:
-        """Out to intermediate_size, GELU, and back."""
+        """A layer to intermediate_size, GELU, and a layer back."""
 
 
 @dataclass(frozen=True)
-class Matrices:
+class LayerWeights:
     """A checkpoint's matrices, transposed to be multiplied from the right: (in, out)."""
 
     config: BertConfig
@@ -49,10 +49,10 @@ class Matrices:
 
 
 @dataclass(frozen=True)
-class Fp32Products:
-    """Exact: what the checkpoint says, in single precision."""
+class Fp32Layers:
+    """The checkpoint's weights in single precision, unchanged."""
 
-    matrices: Matrices
+    matrices: LayerWeights
     out: GraphWriter
 
     def projections(self, name: str, hidden: str) -> list[str]:
@@ -62,7 +62,7 @@ class Fp32Products:
         bias = np.concatenate([self.matrices.bias(each) for each in names])
         return [*products, self.out.weight(f"{name}.bias", bias)]
 
-    def mixed(self, name: str, context: str) -> str:
+    def attention_output(self, name: str, context: str) -> str:
         """x W + b."""
         return self._linear(name, context)
 

@@ -1,6 +1,6 @@
-"""From a BERT checkpoint to an ONNX graph of stock onnxruntime operators, without torch.
+"""Writes a BERT checkpoint as an ONNX graph of stock onnxruntime operators, without torch.
 
-Whoever changes this file, `products.py` or `quantised.py` raises `built.LAYOUT`.
+Every change of this file, `fp32_layers.py` or `int8_layers.py` raises `graph_cache.LAYOUT_VERSION`.
 
 The form is the one that measured best on CPUs (docs/reference/performance.md): three separate matrix products for Q,
 K and V before `MultiHeadAttention`; `LayerNormalization` after a plain addition, because the operator that fuses the
@@ -16,24 +16,24 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
-from pgembedd.model.onnx.calibration import spreads
+from pgembedd.model.onnx.calibration import activation_ranges
 from pgembedd.model.onnx.checkpoint import WORD_EMBEDDINGS, BertConfig, Checkpoint
 from pgembedd.model.onnx.cpu_check import Signedness
-from pgembedd.model.onnx.fp32_layers import Fp32Products, Matrices, Products
-from pgembedd.model.onnx.int8_layers import Int8Products
+from pgembedd.model.onnx.fp32_layers import Fp32Layers, LayerWeights, LinearLayers
+from pgembedd.model.onnx.int8_layers import Int8Layers
 from pgembedd.model.onnx.writer import MICROSOFT, GraphWriter
 
 
 @dataclass(frozen=True)
 class _BertGraph:
-    """Writes the nodes of one checkpoint, part by part; each method returns the name of what it computed.
+    """Writes the nodes of one checkpoint, part by part; each method returns the name of its output.
 
     The word embeddings stay as they are on disk, half precision or single: a run gathers few of their rows.
     """
 
     config: BertConfig
     checkpoint: Checkpoint
-    products: Products
+    layers: LinearLayers
     out: GraphWriter
 
     def encoder(self, ids: str) -> None:
@@ -59,17 +59,17 @@ class _BertGraph:
     def _layer(self, name: str, hidden: str) -> str:
         attended = self._attention(f"{name}.attention", hidden)
         hidden = self._layer_norm(f"{name}.attention.output.LayerNorm", self.out.node("Add", attended, hidden))
-        fed = self.products.feed_forward(name, hidden)
+        fed = self.layers.feed_forward(name, hidden)
         return self._layer_norm(f"{name}.output.LayerNorm", self.out.node("Add", fed, hidden))
 
     def _attention(self, name: str, hidden: str) -> str:
         context = self.out.node(
             "MultiHeadAttention",
-            *self.products.projections(f"{name}.self", hidden),
+            *self.layers.projections(f"{name}.self", hidden),
             domain=MICROSOFT,
             num_heads=self.config.num_attention_heads,
         )
-        return self.products.mixed(f"{name}.output.dense", context)
+        return self.layers.attention_output(f"{name}.output.dense", context)
 
     def _layer_norm(self, name: str, inputs: str) -> str:
         width, epsilon = self.config.hidden_size, self.config.layer_norm_eps
@@ -82,8 +82,8 @@ def write_graph(config: BertConfig, checkpoint: Checkpoint, graph_path: Path, we
     """Write the exact graph of this checkpoint, and its weights into a file that must stay in the same folder."""
     with weights_path.open("wb") as weights:
         out = GraphWriter(weights)
-        products = Fp32Products(Matrices(config, checkpoint), out)
-        _write(config, checkpoint, products, out, graph_path)
+        layers = Fp32Layers(LayerWeights(config, checkpoint), out)
+        _write(config, checkpoint, layers, out, graph_path)
 
 
 def write_int8_graph(
@@ -101,11 +101,14 @@ def write_int8_graph(
     """
     with weights_path.open("wb") as file:
         out = GraphWriter(file)
-        products = Int8Products(Matrices(config, checkpoint), spreads(config, checkpoint, texts), out, weights)
-        _write(config, checkpoint, products, out, graph_path)
-        return str(products.digest.hexdigest())
+        ranges = activation_ranges(config, checkpoint, texts)
+        layers = Int8Layers(LayerWeights(config, checkpoint), ranges, out, weights)
+        _write(config, checkpoint, layers, out, graph_path)
+        return str(layers.digest.hexdigest())
 
 
-def _write(config: BertConfig, checkpoint: Checkpoint, products: Products, out: GraphWriter, graph_path: Path) -> None:
-    _BertGraph(config, checkpoint, products, out).encoder("input_ids")
+def _write(
+    config: BertConfig, checkpoint: Checkpoint, layers: LinearLayers, out: GraphWriter, graph_path: Path
+) -> None:
+    _BertGraph(config, checkpoint, layers, out).encoder("input_ids")
     graph_path.write_bytes(out.model("input_ids", "last_hidden_state", config.hidden_size))

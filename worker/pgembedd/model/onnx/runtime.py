@@ -1,4 +1,4 @@
-"""Token ids to hidden states on onnxruntime: our own graph, or an ONNX file somebody else made."""
+"""Token ids to hidden states on onnxruntime: a graph that pgembedd built, or a ready-made ONNX file."""
 
 import os
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ class Encoder(Protocol):
         """The fixed number of tokens of a run, special ones included; None where any number will do."""
 
     @property
-    def alone(self) -> bool:
-        """Whether a text must not share its run with others, or its vector would depend on them."""
+    def supports_batching(self) -> bool:
+        """False where a text's vector would depend on the other texts of its run."""
 
-    def computed(self, texts: int, tokens: int) -> int:
-        """Tokens that a run of so many texts of so many tokens computes, padding included."""
+    def computed_tokens(self, texts: int, tokens: int) -> int:
+        """Returns the tokens that a run of this shape computes, padding included."""
 
     def run(self, ids: Int64Array) -> Float32Array:
         """(texts, tokens) to (texts, tokens, dims), or to (texts, dims) from a model that pools by itself."""
@@ -41,7 +41,7 @@ class Encoder(Protocol):
 
 def load_session(path: Path, *, optimize: bool) -> Any:
     """An onnxruntime session of one thread per call; concurrency comes from calling it several times."""
-    # By default onnxruntime reports its use to its maker; a worker talks to the database and nobody else.
+    # By default onnxruntime reports its use to its maker; a worker talks to the database alone.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
 
@@ -57,18 +57,17 @@ def load_session(path: Path, *, optimize: bool) -> Any:
         raise ModelError(f"{path} cannot be loaded by onnxruntime ({str(error).splitlines()[0]}).") from error
 
 
-class OwnGraph:
+class BuiltEncoder:
     """The graph of `graph.py`: one input, no mask, in its best form already, so load optimises nothing."""
 
-    alone = False
-
+    supports_batching = True
     max_tokens = None
 
     def __init__(self, path: Path) -> None:
         self._session = load_session(path, optimize=False)
         self.dims: int = self._session.get_outputs()[0].shape[2]
 
-    def computed(self, texts: int, tokens: int) -> int:
+    def computed_tokens(self, texts: int, tokens: int) -> int:
         """No padding."""
         return texts * tokens
 
@@ -78,15 +77,15 @@ class OwnGraph:
         return hidden
 
 
-class ReadyMadeGraph:
+class OnnxFileEncoder:
     """Any encoder's ONNX file: inputs by name in any order and letter case, output by name.
 
     Each text runs alone, because such a file may be quantised with ranges taken over the whole batch, and
-    a text's vector must not depend on its company. Where the file has a fixed number of texts or tokens
+    a text's vector must not depend on the other texts. Where the file has a fixed number of texts or tokens
     the run is padded to it and masked.
     """
 
-    alone = True
+    supports_batching = False
 
     def __init__(self, path: Path, output: str | None = None) -> None:
         self._session = load_session(path, optimize=True)
@@ -102,7 +101,7 @@ class ReadyMadeGraph:
         self.dims = width if isinstance(width, int) else self._measure_dims()
 
     def _meaning(self, name: str) -> str:
-        """Which of the three inputs BERT-like encoders have this one is."""
+        """Maps the input's name to one of the three that BERT-like encoders have."""
         folded = name.casefold().replace("-", "_")
         for word, meaning in (("mask", "mask"), ("type", "types"), ("segment", "types"), ("input", "ids")):
             if word in folded:
@@ -125,8 +124,8 @@ class ReadyMadeGraph:
     def _shape(self, texts: int, tokens: int) -> tuple[int, int]:
         return self._texts or texts, self.max_tokens or tokens
 
-    def computed(self, texts: int, tokens: int) -> int:
-        """As many as the file has places for, where their number is fixed."""
+    def computed_tokens(self, texts: int, tokens: int) -> int:
+        """The size of the file's fixed shape, where it has one."""
         shape = self._shape(texts, tokens)
         return shape[0] * shape[1]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgembedd.model.scheduler import DOCUMENTS_SHARE, Lane, Pool, Turns
+from pgembedd.model.scheduler import DOCUMENTS_SHARE, FairShare, Lane, Scheduler
 from tests.support.waiting import PATIENCE_S
 
 
@@ -25,73 +25,75 @@ class Blocked:
         assert self.let_go.wait(PATIENCE_S)
 
 
-def occupy(pool: Pool, lane: Lane, count: int) -> list[Blocked]:
+def occupy(scheduler: Scheduler, lane: Lane, count: int) -> list[Blocked]:
     """So many threads busy with that lane's work."""
     work = [Blocked() for _ in range(count)]
     for each in work:
-        pool.submit(lane, each)
+        scheduler.submit(lane, each)
         assert each.begun.wait(PATIENCE_S)
     return work
 
 
 def test_a_query_behind_a_hundred_documents_is_next_on_the_shared_threads() -> None:
     done: list[str] = []
-    pool = Pool(1)
-    blocked = [*occupy(pool, "query", 1), *occupy(pool, "document", 1)]  # its own thread, and the shared one
-    futures: list[Future[None]] = [pool.submit("document", partial(done.append, f"document {i}")) for i in range(100)]
-    futures.append(pool.submit("query", partial(done.append, "query")))
+    scheduler = Scheduler(1)
+    blocked = [*occupy(scheduler, "query", 1), *occupy(scheduler, "document", 1)]  # its own thread, and the shared one
+    futures: list[Future[None]] = [
+        scheduler.submit("document", partial(done.append, f"document {i}")) for i in range(100)
+    ]
+    futures.append(scheduler.submit("query", partial(done.append, "query")))
     blocked[1].let_go.set()
     futures[-1].result(PATIENCE_S)
     futures[-2].result(PATIENCE_S)
     blocked[0].let_go.set()
-    pool.shutdown()
+    scheduler.shutdown()
     assert done[0] == "query"
     assert done[1:] == [f"document {i}" for i in range(100)], "documents keep their order"
 
 
 def test_a_query_waits_for_no_document_that_runs() -> None:
-    pool = Pool(2)
-    blocked = occupy(pool, "document", 2)
-    assert pool.submit("query", lambda: "answered").result(PATIENCE_S) == "answered"
+    scheduler = Scheduler(2)
+    blocked = occupy(scheduler, "document", 2)
+    assert scheduler.submit("query", lambda: "answered").result(PATIENCE_S) == "answered"
     for each in blocked:
         each.let_go.set()
-    pool.shutdown()
+    scheduler.shutdown()
 
 
 def test_queries_have_all_threads_where_nothing_else_is_to_do() -> None:
-    pool = Pool(3)
-    for each in occupy(pool, "query", 4):
+    scheduler = Scheduler(3)
+    for each in occupy(scheduler, "query", 4):
         each.let_go.set()
-    pool.shutdown()
+    scheduler.shutdown()
 
 
 def test_errors_come_out_of_the_future_and_the_thread_goes_on() -> None:
-    pool = Pool(1)
+    scheduler = Scheduler(1)
     with pytest.raises(ZeroDivisionError):
-        pool.submit("document", lambda: 1 // 0).result(PATIENCE_S)
-    assert pool.submit("document", lambda: "still here").result(PATIENCE_S) == "still here"
-    pool.shutdown()
+        scheduler.submit("document", lambda: 1 // 0).result(PATIENCE_S)
+    assert scheduler.submit("document", lambda: "still here").result(PATIENCE_S) == "still here"
+    scheduler.shutdown()
 
 
 def test_what_is_cancelled_while_it_waits_is_not_done() -> None:
-    pool, done = Pool(1), list[str]()
-    (blocked,) = occupy(pool, "document", 1)
-    cancelled = pool.submit("document", partial(done.append, "cancelled"))
-    kept = pool.submit("document", partial(done.append, "kept"))
+    scheduler, done = Scheduler(1), list[str]()
+    (blocked,) = occupy(scheduler, "document", 1)
+    cancelled = scheduler.submit("document", partial(done.append, "cancelled"))
+    kept = scheduler.submit("document", partial(done.append, "kept"))
     assert cancelled.cancel()
     blocked.let_go.set()
     kept.result(PATIENCE_S)
-    pool.shutdown()
+    scheduler.shutdown()
     assert done == ["kept"]
 
 
 @pytest.mark.parametrize("cancel", [True, False])
 def test_shutdown_finishes_what_runs_and_what_waits_unless_told_otherwise(cancel: bool) -> None:
-    pool, done = Pool(1), list[str]()
-    blocked = [*occupy(pool, "query", 1), *occupy(pool, "document", 1)]
+    scheduler, done = Scheduler(1), list[str]()
+    blocked = [*occupy(scheduler, "query", 1), *occupy(scheduler, "document", 1)]
     lanes: list[Lane] = ["document", "query"]
-    waiting = [pool.submit(lane, partial(done.append, lane)) for lane in lanes]
-    ending = threading.Thread(target=partial(pool.shutdown, cancel_futures=cancel))
+    waiting = [scheduler.submit(lane, partial(done.append, lane)) for lane in lanes]
+    ending = threading.Thread(target=partial(scheduler.shutdown, cancel_futures=cancel))
     ending.start()
     if cancel:
         for each in waiting:
@@ -102,7 +104,7 @@ def test_shutdown_finishes_what_runs_and_what_waits_unless_told_otherwise(cancel
     ending.join(PATIENCE_S)
     assert sorted(done) == ([] if cancel else ["document", "query"])
     with pytest.raises(RuntimeError):
-        pool.submit("query", lambda: None)
+        scheduler.submit("query", lambda: None)
 
 
 @given(
@@ -111,13 +113,13 @@ def test_shutdown_finishes_what_runs_and_what_waits_unless_told_otherwise(cancel
 def test_documents_get_their_share_of_an_endless_stream_of_queries(
     costs: list[tuple[float, float]], share: float
 ) -> None:
-    turns, seconds = Turns(share), {"query": 0.0, "document": 0.0}
+    fair_share, seconds = FairShare(share), {"query": 0.0, "document": 0.0}
     for i in range(20_000):
         query_s, document_s = costs[i % len(costs)]
-        turn = turns.choose(queries=1, documents=1)
+        turn = fair_share.choose(queries=1, documents=1)
         assert turn is not None
         took = query_s if turn == "query" else document_s
-        turns.spent(turn, took, documents=1)
+        fair_share.record(turn, took, documents=1)
         seconds["query" if turn == "query" else "document"] += took
     longest_s, most_earned_s = max(d for _, d in costs), max(q for q, _ in costs) * share / (1 - share)
     owed_s = seconds["query"] * share / (1 - share)
@@ -125,22 +127,22 @@ def test_documents_get_their_share_of_an_endless_stream_of_queries(
 
 
 def test_one_document_at_a_time_goes_ahead_of_queries() -> None:
-    turns = Turns()
-    turns.spent("query", 100.0, documents=5)
-    assert [turns.choose(5, 5) for _ in range(3)] == ["owed", "query", "query"]
-    turns.spent("owed", 1.0, documents=4)
-    assert turns.choose(5, 4) == "owed", "what it cost was less than what was owed"
+    fair_share = FairShare()
+    fair_share.record("query", 100.0, documents=5)
+    assert [fair_share.choose(5, 5) for _ in range(3)] == ["owed", "query", "query"]
+    fair_share.record("owed", 1.0, documents=4)
+    assert fair_share.choose(5, 4) == "owed", "what it cost was less than what was owed"
 
 
 def test_nothing_is_saved_up_while_no_document_waits() -> None:
-    turns = Turns()
-    turns.spent("query", 100.0, documents=0)
-    assert turns.choose(1, 1) == "query"
-    turns.spent("query", 100.0, documents=1)
-    assert turns.choose(1, 0) == "query"
-    assert turns.choose(1, 1) == "query"
-    assert turns.choose(0, 1) == "document"
-    assert turns.choose(0, 0) is None
+    fair_share = FairShare()
+    fair_share.record("query", 100.0, documents=0)
+    assert fair_share.choose(1, 1) == "query"
+    fair_share.record("query", 100.0, documents=1)
+    assert fair_share.choose(1, 0) == "query"
+    assert fair_share.choose(1, 1) == "query"
+    assert fair_share.choose(0, 1) == "document"
+    assert fair_share.choose(0, 0) is None
 
 
 def test_the_share_is_a_small_one() -> None:
@@ -148,14 +150,14 @@ def test_the_share_is_a_small_one() -> None:
 
 
 def test_what_is_submitted_while_the_pool_ends_is_cancelled_or_refused() -> None:
-    pool = Pool(1)
-    first = occupy(pool, "document", 1)[0]
+    scheduler = Scheduler(1)
+    first = occupy(scheduler, "document", 1)[0]
     late: list[Future[None]] = []
 
     def submit_more(_future: Future[None]) -> None:  # between the cancelling of what waits and the end of the threads
-        late.append(pool.submit("document", lambda: None))
+        late.append(scheduler.submit("document", lambda: None))
         first.let_go.set()
 
-    pool.submit("document", lambda: None).add_done_callback(submit_more)
-    pool.shutdown(cancel_futures=True)
+    scheduler.submit("document", lambda: None).add_done_callback(submit_more)
+    scheduler.shutdown(cancel_futures=True)
     assert late[0].done()

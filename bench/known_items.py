@@ -1,0 +1,87 @@
+"""Known-item retrieval over the standard library's documentation: each question has one right document.
+
+A question is the first sentence of a documentation string, and its document is the rest of that string, without the
+name and the signature of what it documents. The same Python gives the same collection.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgembedd.cli.demo_documents import Document, standard_library
+
+TOP = 10
+FEWEST_WORDS = 4
+"""Of a question: fewer are a label rather than a sentence."""
+
+SHORTEST_CHARS = 100
+"""Of a document: less says too little to be found by."""
+
+Matrix = NDArray[np.float64]
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])|\n\s*\n")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The answer to the question at a position is the document at the same position."""
+
+    questions: tuple[str, ...]
+    documents: tuple[str, ...]
+
+    def sample(self, count: int) -> "Collection":
+        """At most `count` of the pairs, evenly spread."""
+        total = len(self.questions)
+        chosen = [number * total // count for number in range(count)] if count < total else range(total)
+        return Collection(tuple(self.questions[i] for i in chosen), tuple(self.documents[i] for i in chosen))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over all questions, each from 0 to 1."""
+
+    mrr: float
+    recall: float
+    ndcg: float
+
+
+def load_collection() -> Collection:
+    """Every documentation string of a sentence and more; questions and documents each once; about a second."""
+    found: dict[str, str] = {}
+    documents: set[str] = set()
+    for question, rest in map(_split, standard_library()):
+        if len(question.split()) >= FEWEST_WORDS and len(rest) >= SHORTEST_CHARS and rest not in documents:
+            documents.add(found.setdefault(question, rest))
+    return Collection(tuple(found), tuple(found.values()))
+
+
+def _split(document: Document) -> tuple[str, str]:
+    """The first sentence on one line, and what follows it."""
+    docstring = document.text if document.name == document.module else document.text.partition("\n\n")[2]
+    sentence = _SENTENCE_END.split(docstring, maxsplit=1)[0]
+    return " ".join(sentence.split()), docstring[len(sentence) :].strip()
+
+
+def ranks(questions: Matrix, documents: Matrix) -> Matrix:
+    """The rank from 1 of each question's own document, by dot product with (n, dims) of both; (n,).
+
+    Of documents that are equally near the first in the collection comes first.
+    """
+    nearness = questions @ documents.T
+    own = np.diagonal(nearness)[:, None]
+    before = np.tri(len(nearness), k=-1, dtype=bool)
+    return np.asarray(1.0 + ((nearness > own) | ((nearness == own) & before)).sum(axis=1))
+
+
+def scores(ranks: Matrix) -> Scores:
+    """MRR@10, recall@10 and nDCG@10; a document that was not found has the rank infinity.
+
+    With one right document the ideal DCG is 1 (Järvelin and Kekäläinen 2002), so nDCG is the discount of its rank.
+    """
+    found = ranks <= TOP
+    return Scores(
+        mrr=float(np.mean(found / ranks)),
+        recall=float(np.mean(found)),
+        ndcg=float(np.mean(found / np.log2(ranks + 1))),
+    )
