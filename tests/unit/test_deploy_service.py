@@ -72,7 +72,7 @@ def test_unit_names_a_program_that_the_package_installs() -> None:
 def pods() -> list[dict[str, Any]]:
     """The pod of every workload."""
     documents = yaml.safe_load_all(KUBERNETES.read_text(encoding="utf-8"))
-    return [document["spec"]["template"]["spec"] for document in documents if document["kind"] != "ServiceContext"]
+    return [document["spec"]["template"]["spec"] for document in documents if document["kind"] != "Service"]
 
 
 def test_pods_run_as_the_user_of_the_image_with_nothing_to_spare() -> None:
