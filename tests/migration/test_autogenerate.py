@@ -141,7 +141,7 @@ def test_operations_that_a_hook_puts_in(project: Project, connection: psycopg.Co
         """def add(context_, revision, directives):
     import datetime
 
-    made = operations.CreateEmbeddingPipelineOp(
+    made = pipelines.CreateEmbeddingPipelineOp(
         "more", "documents", content_columns=["it's"], embedding_column="more", index_within=datetime.timedelta(2)
     )
     assert made.reverse().reverse() is made
