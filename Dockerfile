@@ -11,7 +11,7 @@ FROM python:3.13-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
-# Wheels alone, each checked against its hash: no compiler, and nothing that the lock file does not name.
+# Only wheels, each checked against its hash: no compiler, and no package that the lock file does not name.
 COPY requirements.lock requirements-dev.lock ./
 RUN python -m venv /opt/pgembedd \
     && /opt/pgembedd/bin/pip install --only-binary=:all: --require-hashes -r requirements.lock \
@@ -46,11 +46,11 @@ ENV PATH=/opt/pgembedd/bin:$PATH \
 USER 10001:10001
 WORKDIR /tmp
 
-# SIGTERM drains inside PGEMBEDD_GRACE_S (20 s): leave the container more than that to stop.
+# SIGTERM drains within PGEMBEDD_GRACE_S (20 s): the container's stop timeout must be longer.
 STOPSIGNAL SIGTERM
 
-# `run` answers HTTP as well, on the container's own loopback address until PGEMBEDD_HTTP_HOST and a token say
-# otherwise. A database that is away is no reason to kill a worker, which waits for it: so whether it lives is asked.
+# `run` answers HTTP as well, by default on the container's own loopback address (PGEMBEDD_HTTP_HOST and a token change
+# that). A worker waits for a database that is away and must not be killed then, so the probe is `live`.
 ENV PGEMBEDD_HTTP=1
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 CMD ["pgembedd", "health", "--probe", "live"]
 

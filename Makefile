@@ -1,4 +1,4 @@
-# Everything runs in .venv, made from the locked requirements. `make help` lists what there is.
+# Everything runs in .venv, made from the locked requirements. `make help` lists the targets.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -50,7 +50,7 @@ test: $(STAMP) ## Run the default tests on private Postgres servers, on all core
 test-slow: $(STAMP) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
 
-lint: $(STAMP) ## ruff, mypy --strict, and the arrows between the rooms
+lint: $(STAMP) ## ruff, mypy --strict, and the imports between the rooms
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -60,7 +60,7 @@ format: $(STAMP) ## Let ruff format and fix what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure in ten minutes what matters most; other libraries too after bench-setup
+bench: $(STAMP) ## Measure the main figures in ten minutes; other libraries too after bench-setup
 	@for each in $(BENCHES); do echo "== $$each"; $(BIN)/python -m bench.$$each $(SHORT_$$each) || exit 1; done
 
 bench-full: bench-setup ## Measure everything, for hours, and keep the results in this machine's folder in bench/results
@@ -69,7 +69,7 @@ bench-full: bench-setup ## Measure everything, for hours, and keep the results i
 	    $(BIN)/python -m bench.$$each --json $(FULL_$$each) > "$$folder/$$each.unfinished" \
 	    && mv "$$folder/$$each.unfinished" "$$folder/$$each.jsonl" || exit 1; done
 
-bench-setup: $(STAMP) $(PEERS)/.installed $(PEERS)-optimum/.installed ## Install what the benches compare with, beside the project
+bench-setup: $(STAMP) $(PEERS)/.installed $(PEERS)-optimum/.installed ## Install the libraries that the benches compare with, beside the project
 
 $(PEERS)/.installed: bench/requirements-peers.txt
 $(PEERS)-optimum/.installed: bench/requirements-peers-optimum.txt

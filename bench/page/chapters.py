@@ -21,19 +21,19 @@ CHAPTERS = (
         "Texts a second, beside other libraries",
         """How fast the model turns texts into vectors, without a database. Every library gets the same weights, the
 same texts and the same cores, in a process of its own; rounds are interleaved, so that a slow minute of the
-machine hits all of them alike. Each is measured as it comes (*defaults*) and with the settings that we
-found best for it; a *bare loop* is the plainest use of onnxruntime. The texts have the long tail of real
+machine affects all of them alike. Each is measured with its *defaults* and with the best settings that we
+found for it; a *bare loop* is the simplest use of onnxruntime. The texts have the long tail of real
 ones, so padding a batch to its longest text is part of what is measured. Memory is the process's peak.
 
-The longer the texts that a model reads, the more padding costs those who pad: the lead over libraries at their
+The longer the texts that a model reads, the more padding costs: the lead over libraries at their
 defaults grows with the model's limit. `gte-shape` is gte-small's architecture with random weights, which take as
 long as trained ones; its cosines say little.
 
 Where a target is missed, the next chapter says why. At fp32 the whole model runs so near the processor's peak
-that nobody on the same machine could be as far ahead of sentence-transformers, which sorts by length and pads
-little, as was asked. At int8 with VNNI what remains is attention, which stays in single precision and grows with
+that no library on the same machine could reach the target against sentence-transformers, which sorts by length and
+pads little. At int8 with VNNI what remains is attention, which stays in single precision and grows with
 the square of a text's length; quantising its scores too would gain some speed, and cost exactness that the quality
-gate has little room for. The peer that is quicker there has fixed scales throughout, and fails that gate.""",
+gate hardly allows. The faster library there has fixed scales throughout, and fails that gate.""",
         (
             Bars("speed", "Texts a second", "texts a second", r"(?P<label>.*)", "texts/s", by_value=True),
             Bars("memory", "Peak memory of the process", "MB", r"(?P<label>.*)", "MB", by_value=True),
@@ -60,7 +60,7 @@ text; short and odd texts one by one, which calibration and averages miss.""",
         "roofline",
         "Share of what the processor can do",
         """The machine's own speed at multiplying matrices of this model's shapes, with nothing around it, is the
-ceiling of any implementation. How much of it is left when the whole model runs: the rest goes to attention,
+ceiling of any implementation. The bench measures which share of it the whole model reaches: the rest goes to attention,
 normalisation, quantising and memory.""",
         (
             Bars(
@@ -83,8 +83,8 @@ normalisation, quantising and memory.""",
     Chapter(
         "operators",
         "Where the model's time goes",
-        """The profile of our own graphs, by kind of operator. Matrix products run near the processor's peak; what else
-there is bounds what a faster graph could gain.""",
+        """The profile of our own graphs, by kind of operator. Matrix products run near the processor's peak; the share
+of all other operators bounds the gain of a faster graph.""",
         (
             Bars(
                 "share",
@@ -100,8 +100,8 @@ there is bounds what a faster graph could gain.""",
         "From insert to vector, end to end",
         """Rows are inserted into a table with a pipeline; the clock stops when every vector is committed and in the
 index. Beside it, the bare model on the same texts: the difference is what queue, triggers, statements and
-index cost. With a *null model*, which returns constant vectors at once, only the plumbing is left: how many
-rows it can carry, with how many workers, and whether a long queue makes a row dearer.""",
+index cost. A *null model*, which returns constant vectors at once, measures everything except the model: how many
+rows per second, with how many workers, and whether a long queue makes a row more expensive.""",
         (
             Bars(
                 "rate",
@@ -132,7 +132,7 @@ rows it can carry, with how many workers, and whether a long queue makes a row d
     Chapter(
         "writes",
         "How vectors travel to the table",
-        """The ways a batch of vectors can be sent to rows that exist, without an index on them. The worker's is the
+        """The ways to write a batch of vectors to existing rows, without an index. The worker uses the
 first: one statement, binary, and the same for columns of both types.""",
         (Bars("rate", "Ways to write a batch", "rows a second", r"(?P<label>.*)", "rows/s"),),
     ),
@@ -141,8 +141,8 @@ first: one statement, binary, and the same for columns of both types.""",
         "How soon a vector is there",
         """From the commit of a row to the moment when another connection sees its vector, on an idle system and while
 a backfill is under way; and from the start of a process to its first vector. Percentiles, because a mean
-hides the slow ones: half of all rows are faster than the first figure, and the last is what the unlucky
-see.""",
+hides the slow rows: half of all rows are faster than the first figure, and one in a hundred is
+slower than the last.""",
         (
             Bars(
                 "percentiles",
@@ -156,7 +156,7 @@ see.""",
     Chapter(
         "sql_embed",
         "A question's vector inside a query",
-        """What pgembedd.embed() takes in a session that is open, next to the bare model for the same texts, each of
+        """The time of pgembedd.embed() in an open session, next to the bare model for the same texts, each of
 them new; a search that orders indexed vectors by what it returns; and several sessions that ask at the
 same time, each with a connection of its own to open for every question.""",
         (
@@ -173,12 +173,12 @@ same time, each with a connection of its own to open for every question.""",
         "http",
         "Vectors over HTTP",
         """One short question a request, over connections that send the next one as soon as they have the answer to the
-last: `pgembedd serve` at both of its endpoints, the bare session asked by as many threads, and the server that one
-writes in ten minutes, FastAPI and fastembed as they come. All with the same weights; vectors are checked. The client
+last: `pgembedd serve` at both of its endpoints, the bare session asked by as many threads, and a minimal
+server of FastAPI and fastembed with their defaults. All with the same weights; vectors are checked. The client
 takes its share of the same cores. The processor time is that of the server's process alone.
 
-A question takes one core, so that several are answered at once without getting in each other's way. Somebody who
-asks alone could have the answer sooner with all cores at work on it, as fastembed's are.""",
+A question uses one core, so that several are answered at the same time without slowing each other. A single client
+could get its answer sooner with all cores at work on it, as fastembed does.""",
         (
             Lines(
                 "rate",
@@ -210,10 +210,10 @@ asks alone could have the answer sooner with all cores at work on it, as fastemb
         "A small pipeline behind a large one",
         """Pipelines that share a queue share the worker: the rows of a small one are timed from their commit to the
 last vector, on an empty queue and behind a backlog of another pipeline that would keep the worker busy for
-minutes, in both lanes. Half of the worker is the small one's due, so twice the time is what to expect, and
-a little for the claims that are in the model already. Below that what it costs: a claim out of a very long
-queue, dealt and in the order of arrival, and a bulk load into a queue that is shared, beside one that is
-not.""",
+minutes, in both lanes. The small one gets half of the worker, so it should take twice the time, plus
+a little for the claims that are already in the model. Below that the cost: a claim out of a very long
+queue, divided and in the order of arrival, and a bulk load into a shared queue, beside one into a queue that
+is not shared.""",
         (
             Bars(
                 "lanes",
@@ -227,8 +227,8 @@ not.""",
     Chapter(
         "soak",
         "Memory over time",
-        """A worker at its default settings, busy all the time on texts of all lengths, and the memory it holds as time
-goes by. A leak would show as a slope.""",
+        """A worker at its default settings, always busy with texts of all lengths, and its memory over
+time. A leak would show as a slope.""",
         (
             Lines(
                 "memory",
@@ -248,7 +248,7 @@ goes by. A leak would show as a slope.""",
 on a *bare* table, on one with the *columns* and the index but without triggers, on one with a *pipeline*, and on one
 whose pipeline has its vectors in a table of *chunks*; no worker is running.
 *Triggers alone* compares the pipeline with the columns. A row that has its vector pays for the vector's index
-whenever Postgres cannot update it in place, whoever made that index.""",
+whenever Postgres cannot update it in place, with pgembedd or without.""",
         (
             Bars(
                 "cost",
@@ -271,9 +271,9 @@ whenever Postgres cannot update it in place, whoever made that index.""",
     Chapter(
         "hnsw",
         "The vector index",
-        """An HNSW index is dear to grow row by row and much cheaper to build at once. Rows are loaded without an
+        """An HNSW index is expensive to grow row by row and much cheaper to build at once. Rows are loaded without an
 index, with the index made first, and with the index built after the load, as a backfill of a large table
-may do it. Then what the index finds: the share of the ten nearest rows, by exact search over single
+may do it. Then the recall of the index: the share of the ten nearest rows, by exact search over single
 precision vectors, that are among the ten it gives.""",
         (
             Lines(

@@ -18,19 +18,19 @@ SETTINGS = "settings of "
 
 OPENING = """# Performance
 
-Made by `make bench-report` from the results in `bench/results`: every figure below stands there, and is printed by the
-command beside it. Do not edit this page; run the bench again.
+This page lists the measured figures, each with the command that prints it. `make bench-report` makes it from the
+results in `bench/results`; do not edit it, run the bench again.
 
-Ratios are what counts: the speed of a machine that is shared swings from minute to minute. So what is compared was
-measured in one run, the cases taking turns, and a figure is the median of its rounds (of cosines and recall the mean
-over texts), with the lowest and the highest beside it. Each run names its machine and versions; yours will differ, and
-`make bench` measures it.
+The ratios matter more than the figures, because the speed of a shared machine changes from minute to minute. So the
+cases of a comparison were measured in one run, taking turns, and a figure is the median of its rounds (of cosines and
+recall the mean over texts), with the lowest and the highest beside it. Each run names its machine and versions; yours
+will differ, and `make bench` measures it.
 """
 
-MACHINES = """Processors differ in the instructions that they have for int8, such as VNNI, and with them in what int8
-brings. So a figure of one machine is never compared with one of another: a ratio is of one run, and each machine has
-its own table of targets. A folder in `bench/results` is a machine; `make bench-full` makes one for yours, and so does
-`python -m bench.machine`, which prints where it is. Measured so far:"""
+MACHINES = """Processors differ in their int8 instructions, such as VNNI, and so in the gain of int8. A figure of one
+machine is therefore never compared with one of another: a ratio is of one run, and each machine has its own table of
+targets. Each machine has a folder in `bench/results`; `make bench-full` makes one for yours, and so does
+`python -m bench.machine`, which prints its path. Measured so far:"""
 
 GAINS: dict[str, Formula] = {
     "embed": relative("pgembedd, int8", "texts/s"),
@@ -38,9 +38,9 @@ GAINS: dict[str, Formula] = {
 }
 """How many times as fast int8 is as fp32, by bench."""
 
-CORPUS = """The texts are documentation strings of Python's standard library, sections of manual pages and what
-packages say about themselves, from a line to far beyond what the model reads; `python -m bench.corpus`
-prints where they come from and how long they are."""
+CORPUS = """The texts are documentation strings of Python's standard library, sections of manual pages and
+descriptions of packages, from one line to far more than the model reads; `python -m bench.corpus` prints
+their sources and lengths."""
 
 
 def render(runs: Sequence[Run]) -> str:
@@ -64,7 +64,7 @@ def _machines(runs: Sequence[Run]) -> Iterator[str]:
     yield "\n".join(f"- {machine}: {', '.join(map(_link, chapters))}" for machine, chapters in measured.items())
     rows = [[run.machine, run.bench, _model(run), _gain(run)] for run in runs if run.bench in GAINS]
     if rows:
-        yield "What int8 brings on which processor: pgembedd at int8 against pgembedd at fp32, in the same run."
+        yield "The gain of int8 by processor: pgembedd at int8 against pgembedd at fp32, in the same run."
         yield _table(["machine", "bench", "model", "speed at int8"], ["l", "l", "l", "r"], rows)
 
 

@@ -214,7 +214,7 @@ def test_every_event_of_the_database_is_documented() -> None:
 
     assert len(calls) == len(re.findall(r"(?:perform |, )_tell\(", text))
     assert told == set(EVENTS)
-    assert set(re.findall(r"^\| `(\w+)` \|", section("reference/events.md", "What is told"), re.MULTILINE)) == told
+    assert set(re.findall(r"^\| `(\w+)` \|", section("reference/events.md", "Event types"), re.MULTILINE)) == told
 
 
 def test_every_event_is_documented_with_its_fields() -> None:

@@ -34,6 +34,16 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(aim), link
 
 
+def test_the_index_lists_every_page_and_each_says_what_it_is_for() -> None:
+    docs = ROOT / "docs"
+    listed = set(re.findall(r"\]\(([\w./-]+\.md)\)", (docs / "README.md").read_text(encoding="utf-8")))
+    pages = [path for group in ("start", "how-to", "reference", "explanation") for path in (docs / group).glob("*.md")]
+
+    assert listed == {str(path.relative_to(docs)) for path in [*pages, *(docs / "decisions").glob("*.md")]}
+    for path in pages:
+        assert path.read_text(encoding="utf-8").split("\n\n")[1].startswith("This page "), path.name
+
+
 def test_the_tests_that_are_named_exist() -> None:
     path = ROOT / "docs" / "explanation" / "reliability.md"
     named = re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
