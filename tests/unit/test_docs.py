@@ -139,7 +139,7 @@ def test_the_documents_name_no_command_that_is_not_there() -> None:
 def routines() -> dict[str, list[str]]:
     """Public functions and procedures with the names of their parameters."""
     found = {}
-    for path in sorted((ROOT / "sql").glob("*.sql")):
+    for path in sorted((ROOT / "sql").rglob("*.sql")):
         text = path.read_text(encoding="utf-8")
         pattern = r"^create or replace (?:function|procedure) pgembedd\.([a-z]\w*)\((.*?)\)\s*(?:returns|language)"
         for name, parameters in re.findall(pattern, text, re.MULTILINE | re.DOTALL):
@@ -164,7 +164,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
         "truncated": "pipeline key dropped_tokens since",
         "failures": "pipeline key reason error attempts history enqueued_at died_at queue message",
     }
-    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").glob("*.sql"))
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").rglob("*.sql"))
 
     assert set(re.findall(r"^create or replace view pgembedd\.(\w+)", text, re.MULTILINE)) == set(columns)
     for view, names in columns.items():
@@ -206,7 +206,7 @@ def _logs(function: ast.expr) -> bool:
 
 
 def test_every_event_of_the_database_is_documented() -> None:
-    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").glob("*.sql"))
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").rglob("*.sql"))
     calls = re.findall(r"\b_tell\((case [^,]*|'\w+'),", text)
     told = {word for call in calls for word in re.findall(r"(?:^|then |else )'(\w+)'", call)}
 

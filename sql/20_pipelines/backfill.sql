@@ -1,0 +1,58 @@
+create or replace function pgembedd.backfill(name text, force boolean default false) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    return _backfill(_sound(name), force);
+end $$;
+comment on function pgembedd.backfill is
+    'Queue the rows that have no vector and are not queued; with force, every row. Returns how many.';
+
+-- Rows that wait without anybody knowing: no vector, no reason for that, no job.
+create or replace function pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint default null)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
+as $$
+declare
+    keys text := format('%s(%L) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'as_owner'), format('select %s from %s s where %s',
+        _key_json(pipeline.source, 's'), pipeline.source, case when force then 'true' else _waits(pipeline) end));
+    queued bigint;
+begin
+    if force then
+        execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
+        get diagnostics queued = row_count;
+        -- What is there stays, but no chunk is taken over for its text any more. Only now, with a hold on the source:
+        -- who empties that waits there, and not for our rows here. What somebody writes at this moment is new anyway.
+        if pipeline.embedding_table is not null then
+            perform _distrust(pipeline);
+        end if;
+    else
+        execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
+            select k.id from %1$s
+            where not exists (
+                select from pgembedd.row_state r where r.pipeline_id = %2$s and r.state in ('blank', 'dead') and r.key = k.id)
+              and not exists (
+                select from (select q.message -> 'id' as id from %3$s q where %6$s
+                             union all select q.message -> 'id' from %4$s q where %6$s) queued
+                where queued.id = k.id)
+            order by k.n limit %5$s) w$q$,
+            keys, pipeline.id, _queue_table(pipeline.queue),
+            _queue_table(pipeline.backfill_queue), coalesce(at_most::text, 'all'), _is_for(pipeline.id)));
+        get diagnostics queued = row_count;
+    end if;
+    if queued > 0 then perform _wake(pipeline.backfill_queue); end if;
+    return queued;
+end $$;
+
+-- The condition that the row `s` of the source has no vector.
+create or replace function pgembedd._waits(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when pipeline.embedding_table is null then format('s.%I is null', pipeline.embedding_column)
+                else format('not exists (select from %s e where %s)', pipeline.embedding_table,
+                            _key_match(pipeline.source, 'e', 's')) end
+$$;
