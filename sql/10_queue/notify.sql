@@ -4,14 +4,14 @@
 
 -- `told` are the fields of this kind of event. What does not fit into the 8,000 bytes that a NOTIFY takes is left out,
 -- and said to be: a key can be as large as an index entry, which is about a third of that before its quotes are escaped.
-create or replace function pgembedd._tell(event text, pipeline_id integer, told jsonb default '{}', name text default null)
+create or replace function pgembedd._notify(event text, pipeline_id integer, told jsonb default '{}', name text default null)
 returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     payload jsonb := jsonb_build_object(
-        'event', event, 'pipeline', coalesce(name, (select p.name from pipeline p where p.id = _tell.pipeline_id)),
+        'event', event, 'pipeline', coalesce(name, (select p.name from pipeline p where p.id = _notify.pipeline_id)),
         'pipeline_id', pipeline_id, 'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || told;
     field text;
 begin
@@ -24,12 +24,12 @@ begin
 end $$;
 
 -- A store: what became of how many rows, and how long those that are done had waited.
-create or replace function pgembedd._tell_stored(pipeline_id integer, queue text, outcomes text[], lag interval) returns void
+create or replace function pgembedd._notify_stored(pipeline_id integer, queue text, outcomes text[], lag interval) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform _tell('stored', pipeline_id, jsonb_build_object(
+    perform _notify('stored', pipeline_id, jsonb_build_object(
         'queue', queue, 'lag_s', round(extract(epoch from lag)::numeric, 3),
         'written', count(*) filter (where o.outcome = 'written'), 'cleared', count(*) filter (where o.outcome = 'cleared'),
         'unchanged', count(*) filter (where o.outcome = 'unchanged'), 'gone', count(*) filter (where o.outcome = 'gone'),
@@ -38,12 +38,12 @@ begin
     from unnest(outcomes) as o(outcome);
 end $$;
 
-create or replace function pgembedd._tell_created(made pgembedd.pipeline, queued bigint) returns void
+create or replace function pgembedd._notify_created(made pgembedd.pipeline, queued bigint) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform _tell('created', made.id, jsonb_build_object(
+    perform _notify('created', made.id, jsonb_build_object(
         'source', made.source::text, 'destination', coalesce(made.embedding_column, made.embedding_table_name),
         'model', made.model, 'queued', queued, 'guest', not coalesce(made.own_triggers, true)));
 end $$;

@@ -9,7 +9,7 @@ as $$
     select _ask_once(made, format('select pg_catalog.to_jsonb(exists (select from %s where %I is not null))', relation, _vector_column(made)))::boolean
 $$;
 
-create or replace function pgembedd._choose(what text, model text) returns void
+create or replace function pgembedd._refuse_existing_vectors(what text, model text) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -27,7 +27,7 @@ begin
     if adopt or not _holds_vectors(made, made.source) then
         return;
     elsif adopt is null then
-        perform _choose(format('%s.%I', made.source, made.embedding_column), made.model);
+        perform _refuse_existing_vectors(format('%s.%I', made.source, made.embedding_column), made.model);
     end if;
     perform _empty_column(made);
 end $$;
@@ -62,7 +62,7 @@ begin
         perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source, _layout_problem(made, relation)),
             'Name another embedding_table: it is created.');
     elsif adopt is null and _holds_vectors(made, relation) then
-        perform _choose(relation::text, made.model);
+        perform _refuse_existing_vectors(relation::text, made.model);
     elsif not adopt then
         execute format('truncate %s', relation);
     end if;
@@ -101,7 +101,7 @@ begin
 end $$;
 
 -- Every row is looked at, since nothing kept the chunks in step meanwhile; what is right already is not embedded again.
-create or replace function pgembedd._look_at_all(made pgembedd.pipeline) returns bigint
+create or replace function pgembedd._enqueue_all(made pgembedd.pipeline) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off

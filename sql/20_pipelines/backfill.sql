@@ -3,7 +3,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    return _backfill(_sound(name), force);
+    return _backfill(_working_pipeline(name), force);
 end $$;
 comment on function pgembedd.backfill is
     'Queue the rows that have no vector and are not queued; with force, every row. Returns how many.';
@@ -18,7 +18,7 @@ set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1
 as $$
 declare
     keys text := format('%s(%L) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'as_owner'), format('select %s from %s s where %s',
-        _key_json(pipeline.source, 's'), pipeline.source, case when force then 'true' else _waits(pipeline) end));
+        _key_json(pipeline.source, 's'), pipeline.source, case when force then 'true' else _lacks_vector(pipeline) end));
     queued bigint;
 begin
     if force then
@@ -27,7 +27,7 @@ begin
         -- What is there stays, but no chunk is taken over for its text any more. Only now, with a hold on the source:
         -- who empties that waits there, and not for our rows here. What somebody writes at this moment is new anyway.
         if pipeline.embedding_table is not null then
-            perform _distrust(pipeline);
+            perform _invalidate_chunks(pipeline);
         end if;
     else
         execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', format($q$(
@@ -48,7 +48,7 @@ begin
 end $$;
 
 -- The condition that the row `s` of the source has no vector.
-create or replace function pgembedd._waits(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd._lacks_vector(pipeline pgembedd.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$

@@ -8,13 +8,13 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select relowner::regrole from pg_class where oid = relation $$;
 
-create or replace function pgembedd._space(relation regclass) returns text
+create or replace function pgembedd._schema_of(relation regclass) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation $$;
 
 -- The start of a name in at most so many bytes: Postgres would cut the end off, and with it what tells names apart.
-create or replace function pgembedd._cut(name text, bytes integer) returns text
+create or replace function pgembedd._truncate_name(name text, bytes integer) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
@@ -27,7 +27,7 @@ declare
     name text := wished;
     tries integer := 1;
 begin
-    while to_regclass(format('%I.%I', _space(source), name)) is not null loop
+    while to_regclass(format('%I.%I', _schema_of(source), name)) is not null loop
         tries := tries + 1;
         name := wished || tries;
     end loop;

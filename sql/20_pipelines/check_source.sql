@@ -14,7 +14,7 @@ begin
     elsif made.source is null then
         perform _refuse(format('There is no table %s.', coalesce(made.source_name, 'NULL')),
             'Name it with its schema, and quote it as in SQL where it needs quoting: ''my_schema."My Table"''.');
-    elsif _space(made.source) in ('pgembedd', 'pgembedd_code', 'pgmq', 'pg_catalog', 'information_schema') then
+    elsif _schema_of(made.source) in ('pgembedd', 'pgembedd_code', 'pgmq', 'pg_catalog', 'information_schema') then
         perform _refuse(format('%s is not a table of yours.', made.source), 'What pgembedd or Postgres itself writes to cannot be embedded.');
     elsif exists (select from pipeline p where p.embedding_table = made.source) then
         perform _refuse(format('%s is the embedding table of a pipeline.', made.source), 'Register the table that the texts are in.');

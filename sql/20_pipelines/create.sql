@@ -122,8 +122,8 @@ begin
     perform _regenerate(made);
     perform _propose_chunks(made);
     queued := case when not backfill then 0
-                   when adopt and made.embedding_table is not null then _look_at_all(made)
+                   when adopt and made.embedding_table is not null then _enqueue_all(made)
                    else _backfill(made, false) end;
-    perform _tell_created(made, queued);
+    perform _notify_created(made, queued);
     return queued;
 end $$;

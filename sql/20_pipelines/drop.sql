@@ -43,15 +43,15 @@ begin
     elsif drop_vectors and gone.embedding_table is null and _exists(gone.source) then
         execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
     end if;
-    perform _forget_jobs(gone.queue, gone.id), _forget_jobs(gone.backfill_queue, gone.id);
+    perform _delete_jobs(gone.queue, gone.id), _delete_jobs(gone.backfill_queue, gone.id);
     delete from pipeline p where p.id = gone.id;
-    perform _tell('dropped', gone.id, name => gone.name);
+    perform _notify('dropped', gone.id, name => gone.name);
     perform _foretell_return(gone);
 end $$;
 comment on function pgembedd.drop_pipeline is
     'Stop embedding a table: triggers, jobs and dead letters go; vectors and a finished index stay unless drop_vectors.';
 
-create or replace function pgembedd._forget_jobs(queue text, pipeline_id integer) returns void
+create or replace function pgembedd._delete_jobs(queue text, pipeline_id integer) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$

@@ -15,7 +15,7 @@ begin
 end $$;
 
 -- A pipeline by name, refused with a sentence when it cannot work.
-create or replace function pgembedd._sound(name text) returns pgembedd.pipeline
+create or replace function pgembedd._working_pipeline(name text) returns pgembedd.pipeline
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$

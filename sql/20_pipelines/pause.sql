@@ -7,6 +7,6 @@ declare
 begin
     update pipeline p set state = 'paused', state_reason = 'paused by ' || current_user, state_since = clock_timestamp()
     where p.id = found_one.id;
-    perform _tell('paused', found_one.id);
+    perform _notify('paused', found_one.id);
 end $$;
 comment on function pgembedd.pause is 'Keep enqueueing, stop embedding. What is in flight is finished.';

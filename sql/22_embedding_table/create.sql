@@ -19,7 +19,7 @@ declare
     parts text[];
 begin
     parts := parse_ident(made.embedding_table_name);
-    return case cardinality(parts) when 1 then _space(made.source) || parts when 2 then parts end;
+    return case cardinality(parts) when 1 then _schema_of(made.source) || parts when 2 then parts end;
 exception when invalid_parameter_value then
     return null;
 end $$;

@@ -2,7 +2,7 @@ create or replace function pgembedd._view_name(pipeline pgembedd.pipeline) retur
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format('%I.%I', n.nspname, _cut(c.relname, 58) || '_view')
+    select format('%I.%I', n.nspname, _truncate_name(c.relname, 58) || '_view')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = pipeline.embedding_table
 $$;
 

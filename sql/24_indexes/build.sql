@@ -55,7 +55,7 @@ begin
         where f.valid and f.method = 'hnsw' and not exists (select from pg_inherits h where h.inhrelid = f.index) limit 1;
         if part is null then
             return next format('create index concurrently %I on %s %s', _index_name(made, leaf), leaf, _hnsw(made));
-            part := format('%I.%I', _space(leaf), _index_name(made, leaf));
+            part := format('%I.%I', _schema_of(leaf), _index_name(made, leaf));
         end if;
         return next format('select pgembedd._attach_index(%L, %L)',
             _index_within(frame, (select i.inhparent from pg_inherits i where i.inhrelid = leaf)), part);

@@ -64,11 +64,11 @@ begin
     made.created_indexes := '{}';
     if made.embedding_table is null then
         missing := _free_name(target, _index_base(target, made.embedding_column) || '_missing');
-        made.created_indexes := array[format('%I.%I', _space(target), missing)];
+        made.created_indexes := array[format('%I.%I', _schema_of(target), missing)];
     end if;
     if not exists (select from _fitting_indexes(made, target) f where f.valid) then
         made.index_name := planned;
-        made.created_indexes := format('%I.%I', _space(target), planned) || made.created_indexes;
+        made.created_indexes := format('%I.%I', _schema_of(target), planned) || made.created_indexes;
         if index_when = 'later'
            or index_when = 'auto' and _has_rows(made, _many_rows()) and _has_builder(made.source)
         then

@@ -1,6 +1,6 @@
 -- The upkeep of indexes that are outstanding: due as soon as the backfill is done, settled when they are valid, and
 -- left to pg_cron where nobody else took them.
-create or replace function pgembedd._tend_indexes() returns void
+create or replace function pgembedd._maintain_indexes() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -15,7 +15,7 @@ begin
         begin
             if _index_state(one) = 'valid' then
                 update pipeline p set index_due_at = null where p.id = one.id;
-                perform _tell('index_built', one.id, jsonb_build_object('index', one.index_name));
+                perform _notify('index_built', one.id, jsonb_build_object('index', one.index_name));
             elsif one.index_due_at > clock_timestamp() then
                 if one.state = 'running' and _backfilled(one) then
                     update pipeline p set index_due_at = clock_timestamp() where p.id = one.id;

@@ -12,7 +12,7 @@ begin
     select f.index into frame from _fitting_indexes(made, _target(made)) f where f.method = 'hnsw';
     if frame is null then
         execute format('create index %I on only %s %s', made.index_name, _target(made), _hnsw(made));
-        frame := format('%I.%I', _space(_target(made)), made.index_name)::regclass;
+        frame := format('%I.%I', _schema_of(_target(made)), made.index_name)::regclass;
     end if;
     for inner_table in
         select t.relid from pg_partition_tree(_target(made)) t where not t.isleaf and t.level > 0 order by t.level
@@ -21,7 +21,7 @@ begin
         execute format('create index %I on only %s %s', _index_name(made, inner_table), inner_table, _hnsw(made));
         perform _attach_index(
             _index_within(frame, (select i.inhparent from pg_inherits i where i.inhrelid = inner_table)),
-            format('%I.%I', _space(inner_table), _index_name(made, inner_table))::regclass);
+            format('%I.%I', _schema_of(inner_table), _index_name(made, inner_table))::regclass);
     end loop;
     return frame;
 end $$;

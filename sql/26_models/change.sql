@@ -40,23 +40,23 @@ begin
     next.chunk_overlap := coalesce(change_model.chunk_overlap, case when current.embedding_table is not null then current.chunk_overlap end);
     next.splitter := coalesce(change_model.splitter, current.splitter);
     next.formatting := coalesce(change_model.formatting, current.formatting);
-    next.embedding_column := _beside(current.embedding_column, 'next');
+    next.embedding_column := _suffixed_name(current.embedding_column, 'next');
     next.embedding_table_name := (
-        select format('%I.%I', n.nspname, _beside(c.relname, 'next')) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        select format('%I.%I', n.nspname, _suffixed_name(c.relname, 'next')) from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.oid = current.embedding_table);
     perform _check_room(current);
     queued := _create_pipeline(next, backfill, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
-    perform _tell('change_begun', current.id, jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
+    perform _notify('change_begun', current.id, jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
     return queued;
 end $$;
 comment on function pgembedd.change_model is
     'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
 
-create or replace function pgembedd._beside(name text, suffix text) returns text
+create or replace function pgembedd._suffixed_name(name text, suffix text) returns text
 language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ select _cut(name, 54) || '_' || suffix $$;
+as $$ select _truncate_name(name, 54) || '_' || suffix $$;
 
 create or replace function pgembedd._check_change(current pgembedd.pipeline) returns void
 language plpgsql stable
@@ -101,13 +101,13 @@ begin
             select format('%s has a column %I', current.source, a.attname) as what,
                    format('ALTER TABLE %s DROP COLUMN %I', current.source, a.attname) as remedy
             from pg_attribute a
-            where a.attrelid = current.source and a.attname = _beside(current.embedding_column, suffix) and not a.attisdropped
+            where a.attrelid = current.source and a.attname = _suffixed_name(current.embedding_column, suffix) and not a.attisdropped
             union all
             select format('There is a relation %s', c.oid::regclass),
                    format('DROP %s %s', case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'i' then 'INDEX' else 'TABLE' end, c.oid::regclass)
             from pg_class e join pg_class c on c.relnamespace = e.relnamespace
             where e.oid = current.embedding_table
-              and c.relname in (_beside(e.relname, suffix), _cut(_beside(e.relname, suffix), 58) || '_view')
+              and c.relname in (_suffixed_name(e.relname, suffix), _truncate_name(_suffixed_name(e.relname, suffix), 58) || '_view')
             order by 2 desc
         loop
             perform _refuse(format('%s already, which is where vectors would go.', taken.what),

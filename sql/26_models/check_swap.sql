@@ -32,7 +32,7 @@ begin
             format('Wait for it, or build it: pgembedd index %s. force => true does without.', beside.name));
     end if;
     missing := _ask(current, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s where (%s) and not (%s)',
-        current.source, _waits(beside), _waits(current)));
+        current.source, _lacks_vector(beside), _lacks_vector(current)));
     if missing > 0 then
         perform _refuse(format('%s rows of "%s" have no vector in "%s" yet.', missing, current.name, beside.name),
             format('See pgembedd.status, and pgembedd.failures for rows that cannot be embedded; call pgembedd.wait_for(%L). '

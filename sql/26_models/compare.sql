@@ -20,12 +20,12 @@ begin
             'sample goes from 1 to 1000, k from 1 to 100.');
     end if;
     execute format('select array_agg(r.key) from (select %s as key from %s s where not (%s) and not (%s) order by random() limit %s) r',
-        _key_json(current.source, 's'), current.source, _waits(current), _waits(beside), sample) into keys;
+        _key_json(current.source, 's'), current.source, _lacks_vector(current), _lacks_vector(beside), sample) into keys;
     foreach side in array array[current, beside] loop
         pipeline := side.name; model := side.model; index := _index_state(side);
         execute format('select count(*) filter (where not (%1$s)), count(*) filter (where (%1$s) and not exists (
                             select from pgembedd.row_state r where r.pipeline_id = %2$s and r.state = ''blank'' and r.key = %3$s)) from %4$s s',
-            _waits(side), side.id, _key_json(side.source, 's'), side.source) into rows_embedded, rows_missing;
+            _lacks_vector(side), side.id, _key_json(side.source, 's'), side.source) into rows_embedded, rows_missing;
         recall := _recall(side, keys, k);
         agreement := _agreement(current, beside, keys, k);
         return next;
@@ -58,7 +58,7 @@ as $$
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $$;
 
-create or replace function pgembedd._near(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) returns jsonb[]
+create or replace function pgembedd._nearest_keys(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) returns jsonb[]
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -78,12 +78,12 @@ create or replace function pgembedd._recall(pipeline pgembedd.pipeline, keys jso
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select round(avg(_share(_near(pipeline, s.key, k, true), _near(pipeline, s.key, k, false))), 3) from unnest(keys) as s(key)
+    select round(avg(_share(_nearest_keys(pipeline, s.key, k, true), _nearest_keys(pipeline, s.key, k, false))), 3) from unnest(keys) as s(key)
 $$;
 
 create or replace function pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) returns numeric
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select round(avg(_share(_near(a, s.key, k, true), _near(b, s.key, k, true))), 3) from unnest(keys) as s(key)
+    select round(avg(_share(_nearest_keys(a, s.key, k, true), _nearest_keys(b, s.key, k, true))), 3) from unnest(keys) as s(key)
 $$;

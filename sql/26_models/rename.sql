@@ -18,9 +18,9 @@ begin
                     'See pg_stat_activity for transactions that stay open, and call it again.');
             end if;
         end;
-        perform _await_free(current.source, _swap_mode(current));
+        perform _wait_until_free(current.source, _swap_mode(current));
         if current.embedding_table is not null then
-            perform _await_free(current.embedding_table, 'access exclusive'), _await_free(beside.embedding_table, 'access exclusive');
+            perform _wait_until_free(current.embedding_table, 'access exclusive'), _wait_until_free(beside.embedding_table, 'access exclusive');
         end if;
     end loop;
 end $$;
@@ -32,7 +32,7 @@ set search_path = pg_catalog, pg_temp
 as $$ select case when current.embedding_table is null then 'access exclusive' else 'share row exclusive' end $$;
 
 -- Wait until nobody uses a table, and hold nothing on return. After deadlock_timeout this sends autovacuum away.
-create or replace function pgembedd._await_free(relation regclass, mode text) returns void
+create or replace function pgembedd._wait_until_free(relation regclass, mode text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set lock_timeout = '2s'  -- readers and writers stand in line behind us
@@ -61,11 +61,11 @@ begin
     perform set_config('lock_timeout', '100ms', true);
     if current.embedding_table is null then
         perform _copy_rights(current.source, current.embedding_column, beside.embedding_column);
-        perform _rename_column(current, _beside(current.embedding_column, suffix)), _rename_column(beside, current.embedding_column);
+        perform _rename_column(current, _suffixed_name(current.embedding_column, suffix)), _rename_column(beside, current.embedding_column);
     else
         perform _rename_table(t.pipeline, t.to_name)
         from (select relname from pg_class where oid = current.embedding_table) c,
-             lateral (values (1, current, _beside(c.relname, suffix)), (2, beside, c.relname)) as t(nth, pipeline, to_name)
+             lateral (values (1, current, _suffixed_name(c.relname, suffix)), (2, beside, c.relname)) as t(nth, pipeline, to_name)
         order by t.nth;
     end if;
 end $$;
@@ -108,7 +108,7 @@ declare
 begin
     -- In the order in which a reader of the view locks them.
     if joined is not null then
-        execute format('alter view %s rename to %I', joined, _cut(to_name, 58) || '_view');
+        execute format('alter view %s rename to %I', joined, _truncate_name(to_name, 58) || '_view');
     end if;
     execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
 end $$;

@@ -41,7 +41,7 @@ begin
     perform _rename_when_free(current, beside, suffix);
     update pipeline p
     set name = current.name || '.' || suffix, shadow_of = beside.id, shadow = suffix,
-        embedding_column = _beside(current.embedding_column, suffix), embedding_table_name = p.embedding_table::text
+        embedding_column = _suffixed_name(current.embedding_column, suffix), embedding_table_name = p.embedding_table::text
     where p.id = current.id;
     update pipeline p
     set name = current.name, shadow_of = null, shadow = null,
@@ -50,7 +50,7 @@ begin
     for one in select p.* from pipeline p where p.id in (current.id, beside.id) loop
         perform _generate(one);
     end loop;
-    perform _tell(case suffix when 'previous' then 'switched' else 'rolled_back' end, beside.id, jsonb_build_object(
+    perform _notify(case suffix when 'previous' then 'switched' else 'rolled_back' end, beside.id, jsonb_build_object(
         'model', beside.model, 'replaced_id', current.id, 'replaced', current.name || '.' || suffix, 'replaced_model', current.model));
 end $$;
 

@@ -24,7 +24,7 @@ $$;
 -- dropped since, because a writer must not fail of it. A name that the inner SELECT does not find among the table's
 -- columns is looked for outside of it, among the nulls; the planner makes nothing of all this but the scan. Without its
 -- key a row cannot be named, and is left out (IS NOT NULL would leave out some values of composite types, too).
-create or replace function pgembedd._rows(pipeline pgembedd.pipeline, transition text) returns text
+create or replace function pgembedd._transition_rows(pipeline pgembedd.pipeline, transition text) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$

@@ -46,7 +46,7 @@ end $body$,
             _pipeline_function(pipeline.id, 'forget')) else '' end,
         _queue_table(pipeline.queue),
         _enqueue(pipeline, pipeline.queue, 'i.id', '(select changed_key as id) i'), pipeline.queue));
-    perform _own(on_row || '()', (select nspowner::regrole from pg_namespace where nspname = 'pgembedd'));
+    perform _set_owner(on_row || '()', (select nspowner::regrole from pg_namespace where nspname = 'pgembedd'));
 end $$;
 
 -- The row trigger, which Postgres clones to partitions, and when each trigger fires: ALTER TABLE ... ENABLE TRIGGER ALL,

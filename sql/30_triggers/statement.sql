@@ -1,5 +1,5 @@
 -- Types of the key that bring operators or casts of their own: after a change of type those may not fit any more.
-create or replace function pgembedd._brittle(source regclass) returns boolean
+create or replace function pgembedd._has_custom_key_operators(source regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -8,7 +8,7 @@ $$;
 
 -- What is wrong with our code since somebody altered the table is no reason for a writer's statement to fail. This is a
 -- subtransaction, which a transaction of many small statements would feel: only where nothing cheaper will do.
-create or replace function pgembedd._forgiven(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd._ignore_schema_errors(pipeline pgembedd.pipeline) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -53,7 +53,7 @@ end $body$,
         _queue_table(pipeline.backfill_queue), _enqueue(pipeline, pipeline.backfill_queue, key, rows),
         _queue_table(pipeline.queue), _enqueue(pipeline, pipeline.queue, key, rows),
         pipeline.backfill_queue, pipeline.queue, after,
-        case when _brittle(pipeline.source) then _forgiven(pipeline) || ' return null;' else '' end)
+        case when _has_custom_key_operators(pipeline.source) then _ignore_schema_errors(pipeline) || ' return null;' else '' end)
 $$;
 
 create or replace function pgembedd._generate_triggers(pipeline pgembedd.pipeline) returns void
@@ -67,8 +67,8 @@ declare
     installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
     first_key text := (select name from _key_columns(pipeline.source) limit 1);
     compared text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
-    new_rows text := _rows(pipeline, 'new_rows');
-    old_rows text := _rows(pipeline, 'old_rows');
+    new_rows text := _transition_rows(pipeline, 'new_rows');
+    old_rows text := _transition_rows(pipeline, 'old_rows');
 begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', on_insert, _key_settings(pipeline.source),
@@ -92,27 +92,27 @@ begin
             -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
             format('%s n left join %s o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s', new_rows, old_rows,
                 _key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
-            case when pipeline.embedding_table is not null then _forget_old(pipeline, first_key, compared) else '' end
+            case when pipeline.embedding_table is not null then _forget_old_rows(pipeline, first_key, compared) else '' end
             || 'perform set_config(''enable_nestloop'', nestloop, true);'));
-    perform _own(on_insert || '()', installer), _own(on_update || '()', installer);
+    perform _set_owner(on_insert || '()', installer), _set_owner(on_update || '()', installer);
     if pipeline.on_update = 'clear' and pipeline.embedding_column is not null then
         execute format('create or replace function %s() returns trigger language plpgsql
                         set search_path = pg_catalog, pg_temp as %L', clear,
             -- Assigning to a column that was renamed would fail; a name that is not there is passed over here.
             format('begin return pg_catalog.jsonb_populate_record(new, %L); end', jsonb_build_object(pipeline.embedding_column, null)));
-        perform _own(clear || '()', installer);
+        perform _set_owner(clear || '()', installer);
     end if;
 end $$;
 
 -- The chunks of rows that have another key now, and with on_update => 'clear' those of rows that changed.
-create or replace function pgembedd._forget_old(pipeline pgembedd.pipeline, first_key text, compared text[]) returns text
+create or replace function pgembedd._forget_old_rows(pipeline pgembedd.pipeline, first_key text, compared text[]) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($q$
     select array_agg(%s) into gone from %s o left join %s n on %s where n.%I is null%s;
     if gone is not null then perform %s(gone); end if;
-    $q$, _key_json(pipeline.source, 'o'), _rows(pipeline, 'old_rows'), _rows(pipeline, 'new_rows'),
+    $q$, _key_json(pipeline.source, 'o'), _transition_rows(pipeline, 'old_rows'), _transition_rows(pipeline, 'new_rows'),
         _key_match(pipeline.source, 'n', 'o'), first_key,
         case when pipeline.on_update = 'clear'
              then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) else '' end,

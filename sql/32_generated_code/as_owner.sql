@@ -1,4 +1,4 @@
-create or replace function pgembedd._own(signature text, owner regrole) returns void
+create or replace function pgembedd._set_owner(signature text, owner regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -25,16 +25,16 @@ begin
     execute pg_catalog.format('alter function %s set search_path from current', signature);
     perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', true);
     if source_owner = installer then
-        perform _own(signature, installer);
+        perform _set_owner(signature, installer);
         return;
     end if;
     -- Our rows carry no content, but these functions do: nobody but the installer's own functions may call them.
     if not has_schema_privilege(source_owner, 'pgembedd_code', 'create') then
         execute format('grant create on schema pgembedd_code to %s', source_owner);
-        perform _own(signature, source_owner);
+        perform _set_owner(signature, source_owner);
         execute format('revoke create on schema pgembedd_code from %s', source_owner);
     else
-        perform _own(signature, source_owner);
+        perform _set_owner(signature, source_owner);
     end if;
     execute format('grant execute on function %s to %s', signature, installer);
 end $$;

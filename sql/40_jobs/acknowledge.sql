@@ -35,7 +35,7 @@ begin
 end $$;
 
 -- row_state holds exceptions only: a success removes what was there.
-create or replace function pgembedd._note_outcomes(
+create or replace function pgembedd._record_outcomes(
     pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval
 ) returns void
 language plpgsql
@@ -44,19 +44,19 @@ as $$
 #variable_conflict use_column
 begin
     delete from row_state r using unnest(keys, outcomes) as o(key, outcome)
-    where r.pipeline_id = _note_outcomes.pipeline_id and r.key = o.key
+    where r.pipeline_id = _record_outcomes.pipeline_id and r.key = o.key
       and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
     delete from dead_letter d using unnest(keys, outcomes) as o(key, outcome)
-    where d.pipeline_id = _note_outcomes.pipeline_id and d.key = o.key
+    where d.pipeline_id = _record_outcomes.pipeline_id and d.key = o.key
       and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
     insert into row_state (pipeline_id, key, state, dropped_tokens)
-    select _note_outcomes.pipeline_id, o.key, case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
+    select _record_outcomes.pipeline_id, o.key, case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
     from unnest(keys, outcomes, blank, dropped) as o(key, outcome, blank, dropped)
     where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
     on conflict on constraint row_state_pkey do update
     set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
     insert into activity (pipeline_id, written, cleared, unchanged, gone, lag)
-    select _note_outcomes.pipeline_id,
+    select _record_outcomes.pipeline_id,
            count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
            count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone'), lag
     from unnest(outcomes) as o(outcome)

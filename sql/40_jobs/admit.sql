@@ -41,12 +41,12 @@ begin
         if job.p_id is null and refusal is null and job.deferrals < 100 then
             perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
         elsif job.p_id is null then
-            perform _bury(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
+            perform _dead_letter(queue, job.msg_id, null, 'unknown_pipeline', coalesce(refusal,
                 'It could not be registered for minutes, because others held what that takes.'), job.attempts);
         elsif job.state <> 'running' then
             perform _park(queue, job.msg_id);
         elsif job.alone > 0 and job.alone + job.attempts >= job.max_attempts then
-            perform _bury(queue, job.msg_id, job.p_id, 'worker_died',
+            perform _dead_letter(queue, job.msg_id, job.p_id, 'worker_died',
                 'The worker died each time it worked on this job alone.', job.alone + job.attempts);
         else
             msg_id := job.msg_id; read_ct := job.read_ct; id := job.message -> 'id'; pipeline_id := job.p_id;

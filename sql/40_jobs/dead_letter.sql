@@ -1,5 +1,5 @@
 -- A dead letter: the job leaves the queue with its reason and history, and the sweep leaves its row alone.
-create or replace function pgembedd._bury(
+create or replace function pgembedd._dead_letter(
     queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer
 ) returns void
 language plpgsql
@@ -21,6 +21,6 @@ begin
         on conflict on constraint row_state_pkey do update
         set state = 'dead', dropped_tokens = null, since = clock_timestamp();
     end if;
-    perform _tell('dead_letter', pipeline_id, jsonb_build_object(
+    perform _notify('dead_letter', pipeline_id, jsonb_build_object(
         'queue', queue, 'msg_id', msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts));
 end $$;

@@ -31,10 +31,10 @@ begin
                 'at', clock_timestamp(), 'read_ct', read_ct, 'reason', reason, 'error', left(error, 1000)));
     outcome := 'retry';
     if permanent or attempts >= coalesce(one.max_attempts, 1) then
-        perform _bury(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
+        perform _dead_letter(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
         outcome := 'dead'; retry_in := null;
     else
-        perform _tell('failed', one.id, jsonb_build_object(
+        perform _notify('failed', one.id, jsonb_build_object(
             'queue', queue, 'msg_id', job.msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts,
             'retry_in_s', round(extract(epoch from retry_in)::numeric, 3)));
     end if;

@@ -22,7 +22,7 @@ end $$;
 
 -- Of the messages that were just released because their content had changed: note what their rows are like from the
 -- fourth time in a row on, and give up those that came to the twentieth, after about nine minutes, with one same row.
-create or replace function pgembedd._give_up_unsteady(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[])
+create or replace function pgembedd._fail_nondeterministic(queue text, pipeline_id integer, msg_ids bigint[], outcomes text[])
 returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -39,12 +39,12 @@ begin
         where q.msg_id = any ($1) and pgembedd._note(q.headers, 'changed') > 3 order by q.msg_id
         $q$, _queue_table(queue)) using msg_ids
     loop
-        if one.id is null then select p.* into one from pipeline p where p.id = _give_up_unsteady.pipeline_id; end if;
+        if one.id is null then select p.* into one from pipeline p where p.id = _fail_nondeterministic.pipeline_id; end if;
         version := _row_version(one, job.key);
         same := case when job.headers -> 'pgembedd' ->> 'version' = version and _note(job.headers, 'changed') > 4
                      then _note(job.headers, 'same') + 1 else 0 end;
         if same >= 16 then
-            perform _bury(queue, job.msg_id, one.id, 'unsteady_content',
+            perform _dead_letter(queue, job.msg_id, one.id, 'unsteady_content',
                 'The content was another one each of 20 times that it was embedded, though the row stayed as it was: '
                 'it must not hold the time or random numbers.', _note(job.headers, 'attempts'));
         else

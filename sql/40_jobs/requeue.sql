@@ -5,7 +5,7 @@ set row_security = off
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
 as $$
 declare
-    one pgembedd.pipeline := _sound(name);
+    one pgembedd.pipeline := _working_pipeline(name);
     -- The key is written down again as the triggers write it, whatever way it was given. Of an embedding table also keys
     -- whose row is gone: the worker finds that out and removes their chunks.
     keys text := (
@@ -25,7 +25,7 @@ begin
     get diagnostics queued = row_count;
     if one.embedding_table is not null then
         -- No chunk is to be taken over for its text: its vector may be what is wrong.
-        perform _distrust(one, ids);
+        perform _invalidate_chunks(one, ids);
     end if;
     if queued > 0 then perform _wake(one.backfill_queue); end if;
     return queued;

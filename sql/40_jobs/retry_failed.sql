@@ -23,7 +23,7 @@ begin
         retried := retried + 1;
         pipelines := pipelines || item.pipeline_id;
     end loop;
-    perform _tell('retried', r.id, jsonb_build_object('jobs', r.jobs, 'reason', retry_failed.reason))
+    perform _notify('retried', r.id, jsonb_build_object('jobs', r.jobs, 'reason', retry_failed.reason))
     from (select p.id, count(*) as jobs from unnest(pipelines) as p(id) group by p.id) r;
     return retried;
 end $$;

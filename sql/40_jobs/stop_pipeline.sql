@@ -15,6 +15,6 @@ begin
     update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
     where p.id = _stop.pipeline_id and p.state = 'running';
     if found then
-        perform _tell('stopped', pipeline_id, jsonb_build_object('reason', told_reason));
+        perform _notify('stopped', pipeline_id, jsonb_build_object('reason', told_reason));
     end if;
 end $$;

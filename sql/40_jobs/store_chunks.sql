@@ -53,9 +53,9 @@ begin
     held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
 
     lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _note_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag),
-            _tell_stored(pipeline_id, queue, outcomes, lag);
-    perform _give_up_unsteady(queue, pipeline_id, held_ids, held_outcomes);
+    perform _record_outcomes(pipeline_id, keys, outcomes, array(select not j = any (chunk_jobs) from unnest(jobs) j), cut, lag),
+            _notify_stored(pipeline_id, queue, outcomes, lag);
+    perform _fail_nondeterministic(queue, pipeline_id, held_ids, held_outcomes);
     return query
         select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
         left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;

@@ -25,7 +25,7 @@ begin
         execute format('drop function %s', item);
     end loop;
     delete from pipeline p where p.id = guest.id;
-    perform _tell('dropped', guest.id, name => guest.name);
+    perform _notify('dropped', guest.id, name => guest.name);
 end $$;
 
 -- A guest that is dropped comes back with the next job of its triggers.

@@ -150,9 +150,9 @@ begin
         16, 64, false, case when wanted.state_reason is null then 'running' else 'stopped' end, wanted.state_reason)
     returning * into wanted;
     perform _generate(wanted);
-    perform _tell_created(wanted, 0);
+    perform _notify_created(wanted, 0);
     if wanted.state = 'stopped' then
-        perform _tell('stopped', wanted.id, jsonb_build_object('reason', wanted.state_reason));
+        perform _notify('stopped', wanted.id, jsonb_build_object('reason', wanted.state_reason));
     end if;
     return wanted;
 end $$;

@@ -19,14 +19,14 @@ begin
         perform _take_sample();
     end if;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
-       and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _deep(50000)) then
+       and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _queue_longer_than(50000)) then
         swept := sweep(only_due => true);
         update installation set swept_at = clock_timestamp();
     end if;
     indexes_due := state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
         or state.indexes_at < (select max(p.created_at) from pipeline p);
     if indexes_due then
-        perform _tend_indexes();
+        perform _maintain_indexes();
         update installation set indexes_at = clock_timestamp();
     end if;
     if state.retained_at + make_interval(secs => retention_every_s) <= clock_timestamp() then
@@ -39,7 +39,7 @@ begin
     return swept;
 end $$;
 
-create or replace function pgembedd._deep(threshold integer) returns boolean
+create or replace function pgembedd._queue_longer_than(threshold integer) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$

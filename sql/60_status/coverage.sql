@@ -27,7 +27,7 @@ set search_path = pg_catalog, pg_temp
 as $$ select case when percent < 100 then format('tablesample system (%s) repeatable (0)', percent) else '' end $$;
 
 -- How many rows a table has, when there are `seen` in that share of its pages.
-create or replace function pgembedd._rows(source regclass, seen bigint, percent double precision) returns double precision
+create or replace function pgembedd._extrapolated_rows(source regclass, seen bigint, percent double precision) returns double precision
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -49,7 +49,7 @@ declare
 begin
     percent := _percent(pipeline.source, 300);
     seen := _ask(pipeline, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s %s', pipeline.source, _sample(percent)));
-    return round(_rows(pipeline.source, seen, percent));
+    return round(_extrapolated_rows(pipeline.source, seen, percent));
 exception when others then
     return null;
 end $$;
@@ -77,13 +77,13 @@ begin
                                           from _leaves(pipeline.source) l));
     answer := _ask(pipeline, format('select pg_catalog.jsonb_build_array(pg_catalog.count(*), %s filter (where %s)) from %s s %s',
         case when blanks then format('pg_catalog.jsonb_agg(%s)', _key_json(pipeline.source, 's')) else 'pg_catalog.count(*)' end,
-        _waits(pipeline), pipeline.source, _sample(percent)));
+        _lacks_vector(pipeline), pipeline.source, _sample(percent)));
     seen := answer -> 0;
     lacking := case when blanks then (
             select count(*) from jsonb_array_elements(nullif(answer -> 1, 'null')) as k(key) where not exists (
                 select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank' and r.key = k.key))
         else (answer -> 1)::bigint end;
-    total := _rows(pipeline.source, seen, percent);
+    total := _extrapolated_rows(pipeline.source, seen, percent);
     if total = 0 then return (waiting = 0)::integer; end if;
     -- Rows without a vector are mostly those that are queued or dead, so they are not added up.
     return greatest(0, floor(10000 * (1 - greatest(waiting, total * lacking / greatest(seen, 1)) / total)) / 10000);

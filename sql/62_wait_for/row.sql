@@ -68,7 +68,7 @@ begin
             select w.key, %6$s, %7$s, w.waits and not exists (
                 select from pgembedd.row_state r where r.pipeline_id = %8$s and r.key = w.key and r.state in ('blank', 'dead'))
             from w $q$,
-            _key_json(pipeline.source, 's'), _waits(pipeline), _key_record(pipeline.source, '$1'), pipeline.source,
+            _key_json(pipeline.source, 's'), _lacks_vector(pipeline), _key_record(pipeline.source, '$1'), pipeline.source,
             _key_match(pipeline.source, 's', 'k'), format(jobs, _queue_table(pipeline.queue)),
             format(jobs, _queue_table(pipeline.backfill_queue)), pipeline.id)
         into key, fresh, backfill, made using id;

@@ -28,7 +28,7 @@ begin
         with picked as materialized (
             select f.id from question f
             where f.expires_at > at_present and f.embedding is null and f.refusal is null
-              and (f.taken_by is null or not f.taken_by = any (_hearers()))
+              and (f.taken_by is null or not f.taken_by = any (_listeners()))
               and not pg_backend_pid() = any (f.declined_by)
             order by f.asked_at limit at_most for update skip locked)
         update question q set taken_by = pg_backend_pid() from picked where q.id = picked.id
@@ -77,7 +77,7 @@ declare
 begin
     update question q set taken_by = null, declined_by = q.declined_by || pg_backend_pid()
     where q.id = decline_question.id and q.taken_by = pg_backend_pid() returning q.declined_by into declined;
-    if _hearers() <@ declined then
+    if _listeners() <@ declined then
         update question q set refusal = reason, content = null where q.id = decline_question.id;
     else
         perform pg_notify('pgembedd_questions', '');
@@ -87,7 +87,7 @@ comment on function pgembedd.decline_question is 'Leave a question to another wo
 
 -- Every worker that answers holds this advisory lock, shared; it ends with the worker, however that ends. Returns
 -- the process ids of their sessions, null where there are none. Locks are seen at once, whatever the snapshot.
-create or replace function pgembedd._hearers() returns integer[]
+create or replace function pgembedd._listeners() returns integer[]
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$

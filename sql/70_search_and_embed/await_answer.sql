@@ -33,7 +33,7 @@ begin
             delete from question q where q.id = $1;
             exit;
         elsif clock_timestamp() >= began + patience then
-            hearers := _hearers();
+            hearers := _listeners();
             if hearers is null then
                 refusal := 'The worker ended before it answered, and no other one is connected: start one with `pgembedd run`.';
                 delete from question q where q.id = $1;

@@ -17,7 +17,7 @@ $$;
 
 -- A statement of the second connection as pg_stat_activity does not show it: that keeps only the beginning. All askers
 -- have one role, which sees its own sessions there; with the text and the id of a question it could have its answer, too.
-create or replace function pgembedd._unseen(statement text) returns text
+create or replace function pgembedd._hide_statement(statement text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select '/* pgembedd.embed() */' || repeat(' ', pg_size_bytes(current_setting('track_activity_query_size'))::integer) || statement $$;

@@ -22,7 +22,7 @@ begin
     question.kind := kind;
     question.content := content;
     key := encode(sha256(convert_to(question::text, getdatabaseencoding())), 'hex');
-    answer := _remembered(secret, key);
+    answer := _cached_answer(secret, key);
     if answer is null then
         perform _check_question(question, timeout);
         answer := _put_question(question, timeout);
@@ -80,7 +80,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select encode(sha256(convert_to(secret || key || answer || secret, getdatabaseencoding())), 'hex') $$;
 
-create or replace function pgembedd._remembered(secret uuid, key text) returns text
+create or replace function pgembedd._cached_answer(secret uuid, key text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$

@@ -18,7 +18,7 @@ begin
     end if;
     if not exists (select from loopback) or _dblink() is null then
         perform _refuse('pgembedd.embed() is not set up in this database.', _embed_remedy());
-    elsif _hearers() is null then
+    elsif _listeners() is null then
         raise exception 'No worker is connected that could embed the text.' using errcode = 'object_not_in_prerequisite_state',
             hint = 'Start one with `pgembedd run`, or `pgembedd serve` where only questions are to be answered.';
     end if;
@@ -40,19 +40,19 @@ begin
     begin
         perform _connect(line);
         posted := true;
-        execute format('select * from %s.dblink($1, $2) as t(posted text)', _dblink()) using line, _unseen(format(
+        execute format('select * from %s.dblink($1, $2) as t(posted text)', _dblink()) using line, _hide_statement(format(
             'select pgembedd._post_question(%L, %L, %L, %L, %L, %L)',
             question.id, question.model, question.fingerprint, question.kind, question.content, timeout));
         loop
             -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink hears nothing.
             execute format('select * from %s.dblink($1, $2) as t(embedding text, refusal text)', _dblink()) into answer
-            using line, _unseen(format('select embedding, refusal from pgembedd._await_answer(%L, %L)',
+            using line, _hide_statement(format('select embedding, refusal from pgembedd._await_answer(%L, %L)',
                 question.id, least(interval '200 ms', deadline - clock_timestamp())));
             exit when num_nonnulls(answer.embedding, answer.refusal) > 0 or clock_timestamp() >= deadline;
         end loop;
         if num_nonnulls(answer.embedding, answer.refusal) = 0 then
             execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-            using line, _unseen(format('select pgembedd._forget_question(%L)', question.id));
+            using line, _hide_statement(format('select pgembedd._forget_question(%L)', question.id));
         end if;
         perform _disconnect(line);
     exception when query_canceled or others then
@@ -66,7 +66,7 @@ begin
         raise exception '%', answer.refusal using errcode = 'object_not_in_prerequisite_state';
     elsif answer.embedding is null then
         raise exception 'No answer came within %, though % connected.', timeout,
-            case cardinality(coalesce(_hearers(), '{}')) when 1 then 'a worker is' else cardinality(coalesce(_hearers(), '{}')) || ' workers are' end
+            case cardinality(coalesce(_listeners(), '{}')) when 1 then 'a worker is' else cardinality(coalesce(_listeners(), '{}')) || ' workers are' end
             using errcode = 'object_not_in_prerequisite_state',
             hint = 'They are busy, or still loading the model: ask again, give it longer with timeout => …, or start another worker.';
     end if;
@@ -84,7 +84,7 @@ begin
     begin
         perform _connect(line);
         execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, _unseen(format('select pgembedd._forget_question(%L)', id));
+        using line, _hide_statement(format('select pgembedd._forget_question(%L)', id));
     exception when query_canceled or others then null;  -- it expires, and the next worker that looks throws it away
     end;
     perform _disconnect(line);

@@ -31,7 +31,7 @@ begin
         join pg_namespace s on s.oid = c.relnamespace
         where c.relname = change ->> 'table' and s.nspname = change ->> 'schema' order by p.id
     loop
-        if _unwatched(one, change) then
+        if _is_unwatched(one, change) then
             idle := idle || one.name;
             continue;
         end if;
@@ -88,7 +88,7 @@ end $$;
 -- Whether an UPDATE leaves everything alone that the pipeline is about. Our own store fires the webhook, too, and must
 -- not be answered by another; so a vector that was changed counts only where it is gone. What is missing counts as changed.
 -- As text, since 1.0 and 1.00 are equal numbers, but not the same content.
-create or replace function pgembedd._unwatched(pipeline pgembedd.pipeline, change jsonb) returns boolean
+create or replace function pgembedd._is_unwatched(pipeline pgembedd.pipeline, change jsonb) returns boolean
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$

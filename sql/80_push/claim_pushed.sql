@@ -56,7 +56,7 @@ begin
         from _posted(jobs) p where p.problem is not null or p.queue <> all (ours);
 end $$;
 
-create or replace function pgembedd._whole(value jsonb, most numeric) returns bigint
+create or replace function pgembedd._whole_number(value jsonb, most numeric) returns bigint
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -70,15 +70,15 @@ returns table (n bigint, job jsonb, queue text, msg_id bigint, read_ct integer, 
 language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select j.n, j.job, coalesce(j.job ->> 'queue', 'embedding_jobs'), _whole(j.job -> 'jobId', 9223372036854775807),
-           case when coalesce(j.job -> 'readCt', 'null') <> 'null' then coalesce(_whole(j.job -> 'readCt', 2147483647), -1)::integer end,
-           case when _whole(j.job -> 'jobId', 9223372036854775807) is null
+    select j.n, j.job, coalesce(j.job ->> 'queue', 'embedding_jobs'), _whole_number(j.job -> 'jobId', 9223372036854775807),
+           case when coalesce(j.job -> 'readCt', 'null') <> 'null' then coalesce(_whole_number(j.job -> 'readCt', 2147483647), -1)::integer end,
+           case when _whole_number(j.job -> 'jobId', 9223372036854775807) is null
                 then 'This is no job: it has no jobId, or one that is no whole number.' end
     from jsonb_array_elements(jobs) with ordinality as j(job, n)
 $$;
 
 -- Whether a posted job is the message: the same row, and nothing that is given is another one.
-create or replace function pgembedd._agrees(posted jsonb, message jsonb) returns boolean
+create or replace function pgembedd._matches_message(posted jsonb, message jsonb) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -104,7 +104,7 @@ begin
                pgembedd._note(q.headers, 'answered'), pgembedd._note(q.headers, 'taken')))
           and exists (select from pgembedd._posted($3) p
                       where p.msg_id = q.msg_id and coalesce(p.read_ct, q.read_ct) = q.read_ct
-                        and pgembedd._agrees(p.job, q.message))
+                        and pgembedd._matches_message(p.job, q.message))
         order by q.msg_id for update skip locked
         $q$, _queue_table(queue)),
         -- No worker died of the reads in between: they were made to be posted.
@@ -129,12 +129,12 @@ begin
     state := 'failed';
     if one.vt is null then
         if exists (select from dead_letter d where d.queue = _pushed_state.queue and d.key is not distinct from posted -> 'id'
-                   and _agrees(posted, d.message)) then
+                   and _matches_message(posted, d.message)) then
             reason := 'It was given up: see pgembedd.failures.';
         else
             state := 'done';  -- somebody did it, or nobody wants it any more
         end if;
-    elsif not _agrees(posted, one.message) then
+    elsif not _matches_message(posted, one.message) then
         reason := 'The message of this jobId is about something else than what was posted.';
     elsif one.vt = 'infinity' then
         reason := 'Its pipeline does not run; the job waits in the queue for pgembedd.resume().';

@@ -13,7 +13,7 @@ begin
     select p.* into target from push p;
     if target.url is null then
         perform _refuse('There is no URL to push jobs to.', 'Name one: select pgembedd.set_push(''https://…/functions/v1/embed'').');
-    elsif not _net_is_here() then
+    elsif not _has_pg_net() then
         perform _refuse('pg_net is not installed in this database.', 'CREATE EXTENSION pg_net; or run workers that pull: `pgembedd run`.');
     elsif batch_size is null or batch_size not between 1 and 1000 or max_requests is null or max_requests not between 1 and 1000 then
         perform _refuse(format('%s requests of %s jobs are not to be had.', coalesce(max_requests::text, 'NULL'), coalesce(batch_size::text, 'NULL')),

@@ -37,12 +37,12 @@ begin
     if to_regclass('cron.job') is null or to_regprocedure('cron.schedule(text, text, text)') is null then
         return case
             when target.url is null then 'Nothing is pushed.'
-            when not _net_is_here() then 'Nothing is pushed yet: neither pg_net nor pg_cron is in this database. CREATE EXTENSION both, then run `pgembedd migrate`.'
+            when not _has_pg_net() then 'Nothing is pushed yet: neither pg_net nor pg_cron is in this database. CREATE EXTENSION both, then run `pgembedd migrate`.'
             else 'Nothing is scheduled: pg_cron is not in this database. CREATE EXTENSION pg_cron and run `pgembedd migrate`, or have '
                  'pgembedd.process_embeddings() called by a schedule of yours.' end;
     end if;
     for job in select j.jobid, j.username from cron.job j where j.jobname = 'pgembedd-push' and j.database = current_database() loop
-        if target.url is null or not _net_is_here() then
+        if target.url is null or not _has_pg_net() then
             perform cron.unschedule(job.jobid);
         else
             perform cron.alter_job(job.jobid, schedule => target.every, command => command);
@@ -50,7 +50,7 @@ begin
     end loop;
     if target.url is null then
         return 'Nothing is pushed.';
-    elsif not _net_is_here() then
+    elsif not _has_pg_net() then
         return 'Nothing is pushed yet: pg_net is not in this database. CREATE EXTENSION pg_net, then run `pgembedd migrate`.';
     elsif job is null then
         perform cron.schedule('pgembedd-push', target.every, command);
@@ -62,7 +62,7 @@ exception when insufficient_privilege then
 end $$;
 
 -- The function of pg_net, and of nobody who only calls a schema so: what pg_cron runs, it runs as our owner.
-create or replace function pgembedd._net_is_here() returns boolean
+create or replace function pgembedd._has_pg_net() returns boolean
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$

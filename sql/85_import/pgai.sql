@@ -66,7 +66,7 @@ declare
     queued bigint;
 begin
     execute _enqueue(one, one.backfill_queue, _key_json(one.source, 's'),
-        format('%s s where %s and not %s', one.source, _pending(one, pending, 's'), _waits(one)));
+        format('%s s where %s and not %s', one.source, _pending(one, pending, 's'), _lacks_vector(one)));
     get diagnostics queued = row_count;
     return queued;
 end $$;

@@ -207,10 +207,10 @@ def _logs(function: ast.expr) -> bool:
 
 def test_every_event_of_the_database_is_documented() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").rglob("*.sql"))
-    calls = re.findall(r"\b_tell\((case [^,]*|'\w+'),", text)
+    calls = re.findall(r"\b_notify\((case [^,]*|'\w+'),", text)
     told = {word for call in calls for word in re.findall(r"(?:^|then |else )'(\w+)'", call)}
 
-    assert len(calls) == len(re.findall(r"(?:perform |, )_tell\(", text))
+    assert len(calls) == len(re.findall(r"(?:perform |, )_notify\(", text))
     assert told == set(EVENTS)
     assert set(re.findall(r"^\| `(\w+)` \|", section("events.md", "What is told"), re.MULTILINE)) == told
 
