@@ -29,7 +29,8 @@ begin
             -- Before 1.6, pgmq makes each queue part of the extension, which only the extension's owner may do.
             raise exception 'the role % may not create the queue "%" (%)', quote_ident(current_user), queue, sqlerrm
                 using errcode = 'insufficient_privilege', hint = format(
-                    'Have an administrator run: select pgmq.create(%L); grant select, insert, update, delete on pgmq.q_%s to %I;',
+                    'Have an administrator run: select pgmq.create(%L); '
+                    'grant select, insert, update, delete on pgmq.q_%s to %I;',
                     queue, queue, current_user);
         end;
         update installation set created_queues = created_queues || queue where not queue = any (created_queues);

@@ -46,7 +46,7 @@ begin
             union all
             select n.name, n.vt from party cross join lateral (
                 select %1$s as name, q.vt from %2$s q where %1$s > party.name order by %1$s, q.vt limit 1) n)
-        -- In a random order: where there are fewer places than parties, everybody's turn comes.
+        -- In a random order: where there are fewer places than parties, each party gets its turn.
         select array_agg(party.name order by random())
         from (select party.* from party limit 10000) party
         where party.vt <= $1 and not exists (

@@ -3,8 +3,8 @@
 -- among the parties that have messages waiting. A queue with one pipeline has no such index and is read in order of
 -- arrival.
 
--- Whose message it is, for format(): a pipeline's, by our own name for it; one of other people's triggers, by the
--- table it names; or nobody's. Cut, because whatever somebody sends has to fit into the index.
+-- The party of a message, for format(): its pipeline, or the table that a message of another trigger names, or empty.
+-- Cut, because every message has to fit into the index.
 create or replace function pgembedd._party() returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -40,7 +40,7 @@ as $$
 $$;
 
 -- The queues of all pipelines: whether several pipelines use one, its index and whether that is valid, whether the
--- claims can deal, whether whoever owns pgembedd may make the index, and whether we may make it CONCURRENTLY.
+-- claims can deal, whether the owner of pgembedd may make the index, and whether we may make it CONCURRENTLY.
 create or replace function pgembedd._sharing()
 returns table (queue text, shared boolean, index regclass, valid boolean, dealt boolean, may boolean, online boolean)
 language sql stable
@@ -59,12 +59,12 @@ as $$
     left join pg_index i on i.indexrelid = x.oid and i.indrelid = c.oid
 $$;
 
--- The upkeep of these indexes: there while several pipelines share a queue, gone after that. Not a part of
--- create_pipeline(), whose transaction may be long: until it ended, nobody could write to any table of the queue.
+-- Maintains these indexes: they exist while several pipelines share a queue. Not a part of create_pipeline(), whose
+-- transaction may be long: until its end, no table of the queue could be written to.
 create or replace function pgembedd._tend_queues() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
-set lock_timeout = '100ms'  -- writers queue behind whoever waits
+set lock_timeout = '100ms'  -- writers queue behind a session that waits
 as $$
 declare
     one record;

@@ -6,7 +6,8 @@ create or replace function pgembedd._holds_vectors(made pgembedd.pipeline, relat
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select _ask_once(made, format('select pg_catalog.to_jsonb(exists (select from %s where %I is not null))', relation, _vector_column(made)))::boolean
+    select _ask_once(made, format('select pg_catalog.to_jsonb(exists (select from %s where %I is not null))',
+        relation, _vector_column(made)))::boolean
 $$;
 
 create or replace function pgembedd._refuse_existing_vectors(what text, model text) returns void
@@ -15,8 +16,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     perform _refuse(format('%s holds vectors already.', what),
-        format('Say adopt => true to keep them and embed what is missing, if they are of the model %s; or adopt => false '
-               'to have every row embedded anew.', model));
+        format('Say adopt => true to keep them and embed what is missing, if they are '
+               'of the model %s; or adopt => false to have every row embedded anew.', model));
 end $$;
 
 create or replace function pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) returns void
@@ -32,15 +33,16 @@ begin
     perform _empty_column(made);
 end $$;
 
--- One UPDATE, as it happens before this pipeline has any trigger. Triggers of the user's fire as they do when a vector is
--- written, and so with the rights of the table's owner, hence the function.
+-- One UPDATE, as it happens before this pipeline has any trigger. Triggers of the user's fire as they do when a vector
+-- is written, and so with the rights of the table's owner, hence the function.
 create or replace function pgembedd._empty_column(made pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     perform _ask_once(made, format(
-        'with u as (update %1$s set %2$I = null where %2$I is not null returning 1) select pg_catalog.to_jsonb(pg_catalog.count(*)) from u',
+        'with u as (update %1$s set %2$I = null where %2$I is not null '
+        'returning 1) select pg_catalog.to_jsonb(pg_catalog.count(*)) from u',
         made.source, made.embedding_column));
 end $$;
 
@@ -57,9 +59,11 @@ begin
     if relation is null then
         return null;
     elsif taken is not null then
-        perform _refuse(format('%s is filled by the pipeline "%s" already.', relation, taken), 'Name another embedding_table.');
+        perform _refuse(format('%s is filled by the pipeline "%s" already.', relation, taken),
+            'Name another embedding_table.');
     elsif _layout_problem(made, relation) is not null then
-        perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source, _layout_problem(made, relation)),
+        perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source,
+            _layout_problem(made, relation)),
             'Name another embedding_table: it is created.');
     elsif adopt is null and _holds_vectors(made, relation) then
         perform _refuse_existing_vectors(relation::text, made.model);
@@ -69,7 +73,7 @@ begin
     return relation;
 end $$;
 
--- How a table differs from what we would have created, or null. Columns beside ours are the user's affair.
+-- The first difference of a table from what we would have created, or null. Additional columns are allowed.
 create or replace function pgembedd._layout_problem(made pgembedd.pipeline, relation regclass) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -94,7 +98,8 @@ begin
     where a.type is distinct from w.type order by w.nth limit 1;
     if problem is null and (select relkind from pg_class where oid = relation) <> 'r' then
         problem := 'it is no ordinary table';
-    elsif problem is null and array(select k.name from _key_columns(relation) k) <> made.key_columns || 'chunk_no'::text then
+    elsif problem is null and array(select k.name from _key_columns(relation) k) <> made.key_columns
+        || 'chunk_no'::text then
         problem := format('its primary key is not (%s)', array_to_string(made.key_columns || 'chunk_no'::text, ', '));
     end if;
     return problem;
@@ -105,12 +110,14 @@ create or replace function pgembedd._enqueue_all(made pgembedd.pipeline) returns
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 as $$
 declare
     queued bigint;
 begin
-    execute _enqueue(made, made.backfill_queue, 'k.id', format('%s(%L) as k(id)', _pipeline_function(made.id, 'as_owner'),
+    execute _enqueue(made, made.backfill_queue, 'k.id', format('%s(%L) as k(id)',
+        _pipeline_function(made.id, 'as_owner'),
         format('select %s from %s s', _key_json(made.source, 's'), made.source)));
     get diagnostics queued = row_count;
     if queued > 0 then perform _wake(made.backfill_queue); end if;

@@ -40,7 +40,8 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
-                   where (i.inhrelid = source or i.inhparent = source) and not (c.relkind = 'p' and i.inhparent = source))
+                   where (i.inhrelid = source or i.inhparent = source)
+                     and not (c.relkind = 'p' and i.inhparent = source))
 $$;
 
 -- halfvec or vector, qualified: the extension may live in any schema.
@@ -69,3 +70,9 @@ as $$
     select format('%I.%I', n.nspname, t.typname)
     from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = type
 $$;
+
+-- The role that installed pgembedd.
+create or replace function pgembedd._owner_of_schema() returns regrole
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select nspowner::regrole from pg_namespace where nspname = 'pgembedd' $$;

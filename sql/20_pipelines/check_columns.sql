@@ -23,7 +23,8 @@ declare
 begin
     select string_agg(format('"%s"', c), ', ') into missing from unnest(columns) as c
     where c is null or not exists (
-        select from pg_attribute a where a.attrelid = made.source and a.attname = c and a.attnum > 0 and not a.attisdropped);
+        select from pg_attribute a
+        where a.attrelid = made.source and a.attname = c and a.attnum > 0 and not a.attisdropped);
     if missing is not null then
         perform _refuse(format('%s has no column %s, named in %s.', made.source, missing, option),
             format('It has: %s.', (select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a
@@ -57,5 +58,6 @@ as $$
     left join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = made.oid and d.refobjid = source
                          and d.refclassid = 'pg_class'::regclass and d.refobjsubid not in (0, named.attnum)
     join pg_attribute written on written.attrelid = source and written.attgenerated = ''
-                             and written.attnum = case named.attgenerated when '' then named.attnum else d.refobjsubid end
+                             and written.attnum = case named.attgenerated when '' then named.attnum
+                                                       else d.refobjsubid end
 $$;

@@ -2,18 +2,21 @@
 -- a key of another type and new partitions are followed: the generated code is made again by the sweep, or when a
 -- worker meets the change. A change that needs a decision stops the pipeline (problem.sql).
 
--- What the generated code depends on, as text to be compared.
+-- A text of everything that the generated code depends on, to be compared.
 create or replace function pgembedd._shape(pipeline pgembedd.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select concat_ws(' ', pipeline.source, _owner(pipeline.source), pipeline.embedding_table, _owner(pipeline.embedding_table),
-                     (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth) from _key_columns(pipeline.source) k),
-                     (select md5(string_agg(t.relid::oid::text, ' ' order by t.relid)) from pg_partition_tree(pipeline.source) t))
+    select concat_ws(' ', pipeline.source, _owner(pipeline.source),
+                     pipeline.embedding_table, _owner(pipeline.embedding_table),
+                     (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth)
+                      from _key_columns(pipeline.source) k),
+                     (select md5(string_agg(t.relid::oid::text, ' ' order by t.relid))
+                      from pg_partition_tree(pipeline.source) t))
 $$;
 
--- Bring the code of a pipeline up to date. Null when that was not needed, 'followed' when it was done, else a sentence
--- on what is wrong.
+-- Brings the generated code of a pipeline up to date. Returns null when that was not needed, 'followed' when it was
+-- done, else a sentence about the problem.
 create or replace function pgembedd._follow(pipeline pgembedd.pipeline) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -26,16 +29,19 @@ begin
     if problem is not null or pipeline.shape is not distinct from _shape(pipeline) then
         return problem;
     end if;
-    -- Several workers stumble at once; whoever comes second finds it done.
+    -- Several workers may come at once; the second one finds it done.
     select p.shape into known from pipeline p where p.id = _follow.pipeline.id for no key update;
     if known is distinct from _shape(pipeline) then
-        -- Writers queue behind whoever waits to create a trigger, so that must not be long.
-        perform set_config('lock_timeout', '100ms', true), _regenerate(pipeline), set_config('lock_timeout', '2s', true);
+        -- Writers queue behind a session that waits to create a trigger, so that must not be long.
+        perform set_config('lock_timeout', '100ms', true), _regenerate(pipeline),
+            set_config('lock_timeout', '2s', true);
     end if;
     return 'followed';
 exception when insufficient_privilege then
-    return format('The table %s is now %s of %s, which may not be followed without asking (%s). Call pgembedd.resume(%L) as a role '
-        'that may act for %s.', pipeline.source_name, pipeline.source, _owner(pipeline.source), sqlerrm, pipeline.name, _owner(pipeline.source));
+    return format('The table %s is now %s of %s, which may not be followed without '
+                  'asking (%s). Call pgembedd.resume(%L) as a role that may act for %s.',
+        pipeline.source_name, pipeline.source, _owner(pipeline.source), sqlerrm, pipeline.name,
+        _owner(pipeline.source));
 end $$;
 
 -- Everything that is generated, for tables that may have been altered, or filled without our triggers.
@@ -51,7 +57,8 @@ begin
     -- A partition that was detached is nothing to us any more.
     for item in
         select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g join pg_proc f on f.oid = g.tgfoid
-        where f.pronamespace = 'pgembedd_code'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
+        where f.pronamespace = 'pgembedd_code'::regnamespace
+          and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
           and g.tgparentid = 0 and g.tgrelid <> pipeline.source
           and not exists (select from pg_partition_tree(pipeline.source) t where t.relid = g.tgrelid)
     loop

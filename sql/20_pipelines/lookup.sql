@@ -26,7 +26,7 @@ begin
     return found_one;
 end $$;
 
--- Where a pipeline's vectors are: the table, and the column of it.
+-- The table and the column that hold a pipeline's vectors.
 create or replace function pgembedd._target(pipeline pgembedd.pipeline) returns regclass
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp

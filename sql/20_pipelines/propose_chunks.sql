@@ -1,10 +1,11 @@
--- Say so when many rows of a new pipeline are longer than what goes into one vector. The content is read as a worker
--- reads it, as the table's owner; whatever goes wrong with that is no reason to make no pipeline.
+-- Raises a notice when many rows of a new pipeline are longer than what goes into one vector. The content is read as a
+-- worker reads it, as the table's owner; an error in it does not keep the pipeline from being created.
 create or replace function pgembedd._propose_chunks(made pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 as $$
 declare
     started timestamptz := clock_timestamp();
@@ -15,20 +16,24 @@ declare
 begin
     if made.embedding_table is not null then return; end if;
     keys := array(select jsonb_array_elements(nullif(_ask(made, format(
-        'select pg_catalog.jsonb_agg(k.id) from (select %s as id from %s s %s order by pg_catalog.random() limit 200) k',
+        'select pg_catalog.jsonb_agg(k.id) from (select %s as id '
+        'from %s s %s order by pg_catalog.random() limit 200) k',
         _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50)))), 'null')));
     for n in 1 .. coalesce(cardinality(keys), 0) by 10 loop
         exit when clock_timestamp() > started + interval '1 second';  -- a slow content function, or texts of megabytes
-        execute format('select count(*) as seen, count(*) filter (where pgembedd._tokens(r.content) > 512) as long from %s($1) r',
+        execute format('select count(*) as seen, count(*) filter (where '
+                       'pgembedd._tokens(r.content) > 512) as long from %s($1) r',
             _pipeline_function(made.id, 'read')) into these using keys[n : n + 9];
         seen := seen + these.seen;
         long := long + these.long;
     end loop;
     if long * 20 > seen then
-        raise notice '% of % rows of % that were looked at seem to be longer than 512 tokens, which is about what goes into one vector: the rest of their text would not be found.',
+        raise notice '% of % rows of % that were looked at seem to be longer than 512 tokens, which '
+                     'is about what goes into one vector: the rest of their text would not be found.',
             long, seen, made.source
-            using hint = format('Drop the pipeline and create it with embedding_table => %L instead of an embedding_column: '
-                                'then long texts are cut into chunks, each with a vector of its own. The lengths are estimates.',
+            using hint = format('Drop the pipeline and create it with embedding_table => %L '
+                                'instead of an embedding_column: then long texts are cut into '
+                                'chunks, each with a vector of its own. The lengths are estimates.',
                                 (select relname from pg_class where oid = made.source) || '_embeddings');
     end if;
 exception when others then

@@ -11,7 +11,8 @@ begin
     end if;
     update pipeline p set state = 'running', state_reason = null, state_since = clock_timestamp()
     where p.id = found_one.id returning * into found_one;
-    perform _regenerate(found_one), _unpark(found_one.queue, found_one.id), _unpark(found_one.backfill_queue, found_one.id);
+    perform _regenerate(found_one), _unpark(found_one.queue, found_one.id),
+        _unpark(found_one.backfill_queue, found_one.id);
     perform _wake(found_one.queue), _notify('resumed', found_one.id);
 end $$;
 comment on function pgembedd.resume is 'Go on after a pause or after what stopped the pipeline has been mended.';

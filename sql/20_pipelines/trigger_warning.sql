@@ -4,8 +4,9 @@ create or replace function pgembedd._trigger_warning(pipeline pgembedd.pipeline)
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format('Triggers of the pipeline on %1$s are disabled: the sweep finds new rows, but changes go unseen. ALTER TABLE %1$s '
-                  'ENABLE TRIGGER ALL, then call pgembedd.backfill(%2$L, force => true) if content may have changed meanwhile.',
+    select format('Triggers of the pipeline on %1$s are disabled: the sweep finds new rows, but '
+                  'changes go unseen. ALTER TABLE %1$s ENABLE TRIGGER ALL, then call '
+                  'pgembedd.backfill(%2$L, force => true) if content may have changed meanwhile.',
                   g.tgrelid::regclass, pipeline.name)
     from pg_trigger g
     where g.tgrelid in (select pipeline.source union select t.relid from pg_partition_tree(pipeline.source) t)
@@ -23,7 +24,8 @@ declare
 begin
     if warning is not distinct from pipeline.state_reason then return; end if;
     update pipeline p set state_reason = warning where p.id = _note_triggers.pipeline.id and p.state = 'running';
-    if warning is null and pipeline.embedding_table is not null then  -- rows were deleted, perhaps, and their chunks were not
+    -- rows were deleted, perhaps, and their chunks were not
+    if warning is null and pipeline.embedding_table is not null then
         execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
     end if;
 end $$;

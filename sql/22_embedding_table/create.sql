@@ -35,7 +35,8 @@ declare
     owner regrole := (select relowner from pg_class where oid = made.source);
 begin
     if to_regnamespace(quote_ident(named[1])) is null then
-        perform _refuse(format('There is no schema %I for the embedding_table.', named[1]), format('CREATE SCHEMA %I, or name another.', named[1]));
+        perform _refuse(format('There is no schema %I for the embedding_table.', named[1]),
+            format('CREATE SCHEMA %I, or name another.', named[1]));
     end if;
     execute format(
         'create table %s (
@@ -59,7 +60,8 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select string_agg(format('%I %s%s not null', a.attname, format_type(a.atttypid, a.atttypmod),
-        case when a.attcollation <> t.typcollation then format(' collate %I.%I', n.nspname, l.collname) else '' end), ', ' order by k.nth)
+        case when a.attcollation <> t.typcollation then format(' collate %I.%I', n.nspname, l.collname) end),
+        ', ' order by k.nth)
     from _key_columns(source) k
     join pg_attribute a on a.attrelid = source and a.attname = k.name
     join pg_type t on t.oid = a.atttypid

@@ -1,5 +1,5 @@
--- Who may read the source may read its chunks, and of those only the ones whose row they see. Looked at with every
--- sweep, and changed only where it differs.
+-- Gives the readers of the source the right to read its chunks, of those rows only that they may see. Called by every
+-- sweep; it changes only what differs.
 create or replace function pgembedd._mirror_rights(pipeline pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -8,39 +8,49 @@ declare
     secured boolean := (select relrowsecurity from pg_class where oid = pipeline.source);
     named text := (select quote_ident(relname) from pg_class where oid = pipeline.embedding_table);
     alias text := case when named = 's' then 't' else 's' end;
-    relation regclass;
-    item record;
 begin
-    if secured and not exists (select from pg_policy where polrelid = pipeline.embedding_table and polname = 'pgembedd_source') then
+    if secured and not exists (select from pg_policy
+                               where polrelid = pipeline.embedding_table and polname = 'pgembedd_source') then
         -- Within it the embedding table has its own name only, which the alias must not hide.
         execute format('create policy pgembedd_source on %s for select using (exists (select from %s %s where %s))',
             pipeline.embedding_table, pipeline.source, alias, _key_match(pipeline.source, alias, named));
     end if;
     if secured <> (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
-        execute format('alter table %s %s row level security', pipeline.embedding_table, case when secured then 'enable' else 'disable' end);
+        execute format('alter table %s %s row level security', pipeline.embedding_table,
+            case when secured then 'enable' else 'disable' end);
     end if;
     -- Before PostgreSQL 15 a view reads with the rights of its owner, whom the policies do not concern.
     if secured and current_setting('server_version_num')::integer < 150000 and _view(pipeline) is not null then
         execute format('drop view %s', _view(pipeline));
     end if;
-    foreach relation in array array[pipeline.embedding_table, _view(pipeline)] loop
-        -- What default privileges gave beside it: TRUNCATE, above all, asks no policy.
-        for item in
-            select distinct a.grantee, a.privilege_type from pg_class c, aclexplode(c.relacl) a
-            where c.oid = relation and a.grantee <> c.relowner and a.privilege_type <> 'SELECT'
-        loop
-            execute format('revoke %s on %s from %s cascade', item.privilege_type, relation,
-                case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
-        end loop;
-        for item in
-            select coalesce(given.grantee, has.grantee) as grantee, given.grantee is not null as wanted
-            from (select distinct grantee from _readers(pipeline.source)) given
-            full join (select distinct grantee from _readers(relation)) has using (grantee)
-            where relation is not null and (given.grantee is null or has.grantee is null)
-        loop
-            execute format(case when item.wanted then 'grant select on %s to %s' else 'revoke select on %s from %s cascade' end, relation,
-                case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
-        end loop;
+    perform _mirror_grants(pipeline.source, r)
+    from unnest(array[pipeline.embedding_table, _view(pipeline)]) as r where r is not null;
+end $$;
+
+create or replace function pgembedd._mirror_grants(source regclass, relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item record;
+begin
+    -- What default privileges gave beside it: TRUNCATE, above all, asks no policy.
+    for item in
+        select distinct a.grantee, a.privilege_type from pg_class c, aclexplode(c.relacl) a
+        where c.oid = relation and a.grantee <> c.relowner and a.privilege_type <> 'SELECT'
+    loop
+        execute format('revoke %s on %s from %s cascade', item.privilege_type, relation,
+            case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
+    end loop;
+    for item in
+        select coalesce(given.grantee, has.grantee) as grantee, given.grantee is not null as wanted
+        from (select distinct grantee from _readers(source)) given
+        full join (select distinct grantee from _readers(relation)) has using (grantee)
+        where given.grantee is null or has.grantee is null
+    loop
+        execute format(case when item.wanted then 'grant select on %s to %s'
+                            else 'revoke select on %s from %s cascade' end, relation,
+            case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
     end loop;
 end $$;
 

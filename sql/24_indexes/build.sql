@@ -18,19 +18,22 @@ begin
         end if;
         update pipeline p
         set index_due_at = least(p.index_due_at, clock_timestamp()),
-            index_name = coalesce(p.index_name, _free_name(_target(p), _index_base(_target(p), _vector_column(p)) || '_hnsw'))
+            index_name = coalesce(p.index_name,
+                _free_name(_target(p), _index_base(_target(p), _vector_column(p)) || '_hnsw'))
         where p.id = one.id and _index_state(p) <> 'valid';
     end if;
     for one in
         select p.* from pipeline p
-        where p.index_due_at is not null and (index_statements.name is null or p.name = index_statements.name) order by p.id
+        where p.index_due_at is not null and (index_statements.name is null or p.name = index_statements.name)
+        order by p.id
     loop
         continue when coalesce(_index_state(one), 'valid') = 'valid' or _problem(one) is not null;
         return query select _index_statements(one);
     end loop;
 end $$;
 comment on function pgembedd.index_statements is
-    'What is left to be run, one by one and in no transaction, for the index of one pipeline (due from now on) or of all.';
+    'What is left to be run, one by one and in no transaction, '
+    'for the index of one pipeline (due from now on) or of all.';
 
 create or replace function pgembedd._index_statements(made pgembedd.pipeline) returns setof text
 language plpgsql
@@ -52,7 +55,8 @@ begin
     for leaf in select t.relid from pg_partition_tree(_target(made)) t where t.isleaf order by t.relid loop
         continue when _index_within(frame, leaf) is not null;
         select f.index::text into part from _fitting_indexes(made, leaf) f
-        where f.valid and f.method = 'hnsw' and not exists (select from pg_inherits h where h.inhrelid = f.index) limit 1;
+        where f.valid and f.method = 'hnsw' and not exists (select from pg_inherits h where h.inhrelid = f.index)
+        limit 1;
         if part is null then
             return next format('create index concurrently %I on %s %s', _index_name(made, leaf), leaf, _hnsw(made));
             part := format('%I.%I', _schema_of(leaf), _index_name(made, leaf));
@@ -62,8 +66,8 @@ begin
     end loop;
 end $$;
 
--- What a build that was ended left behind. Whoever builds holds this lock on the table, so that nothing is dropped
--- that is being built or has just become valid. Raises lock_not_available while somebody builds.
+-- Drops what a failed build left. A build holds this lock on the table, so that no index is dropped that is being built
+-- or has just become valid. Raises lock_not_available during a build.
 create or replace function pgembedd._drop_unfinished(pipeline_id integer) returns integer
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -88,7 +92,7 @@ begin
     return dropped;
 end $$;
 
--- Before its pipeline goes: nobody builds the index any more, and an unfinished one goes, too.
+-- Before its pipeline is dropped: cancels the build of its index and drops an unfinished one.
 create or replace function pgembedd._abandon_index(made pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -103,7 +107,7 @@ begin
         select f.index from _tables(made) t, _fitting_indexes(made, t) f
         where f.name = _index_name(made, t) and not exists (select from pg_inherits h where h.inhrelid = f.index)
     loop
-        continue when not _exists(item);  -- whoever built it has just cleared it away
+        continue when not _exists(item);  -- its builder has just dropped it
         execute format('drop index %s', item);
     end loop;
 end $$;

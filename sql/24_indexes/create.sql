@@ -14,10 +14,12 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     -- Counted, because the estimate of a table that was just loaded is that of an empty one.
-    return _ask_once(made, format('select pg_catalog.to_jsonb(pg_catalog.count(*) operator(pg_catalog.>=) %1$s) from (select from %2$s limit %1$s) r', many, made.source))::boolean;
+    return _ask_once(made, format(
+        'select pg_catalog.to_jsonb(pg_catalog.count(*) operator(pg_catalog.>=) %1$s)
+         from (select from %2$s limit %1$s) r', many, made.source))::boolean;
 end $$;
 
--- Whether a role could build an index on that table: it acts for the owner, and may create in the schema.
+-- True if a role could build an index on that table: it acts for the owner, and may create in the schema.
 create or replace function pgembedd._may_index(role oid, source regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -26,18 +28,19 @@ as $$
     from pg_class c where c.oid = source
 $$;
 
--- Whether a role can have pg_cron run statements here.
+-- True if a role can have pg_cron run statements here.
 create or replace function pgembedd._has_cron(role oid) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select case when schedule is null then false
-                else has_schema_privilege(role, 'cron', 'usage') and has_function_privilege(role, schedule, 'execute') end
+                else has_schema_privilege(role, 'cron', 'usage')
+                     and has_function_privilege(role, schedule, 'execute') end
     from to_regprocedure('cron.schedule(text, text, text)') schedule
 $$;
 
--- Who would build it afterwards: pg_cron, or a worker that is connected now. A worker holds a connection of this
--- name for as long as it looks for indexes to build.
+-- True if the index would be built afterwards: by pg_cron, or by a worker that is connected now. A worker holds a
+-- connection of this name for as long as it looks for indexes to build.
 create or replace function pgembedd._has_builder(source regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -10,9 +10,12 @@ $$;
 create or replace function pgembedd._index_base(relation regclass, embedding_column text) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ select _truncate_name(c.relname, 20) || '_' || _truncate_name(embedding_column, 20) from pg_class c where c.oid = relation $$;
+as $$
+    select _truncate_name(c.relname, 20) || '_' || _truncate_name(embedding_column, 20)
+    from pg_class c where c.oid = relation
+$$;
 
--- What our index on the source, or on one of its partitions, is called. Partitions' names tend to begin alike.
+-- The name of our index on the source, or on one of its partitions, whose names tend to begin alike.
 create or replace function pgembedd._index_name(made pgembedd.pipeline, relation regclass) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -1,5 +1,5 @@
--- The upkeep of indexes that are outstanding: due as soon as the backfill is done, settled when they are valid, and
--- left to pg_cron where nobody else took them.
+-- Maintains outstanding indexes: they become due as soon as the backfill is done, are settled when they are valid, and
+-- are left to pg_cron where no worker builds them.
 create or replace function pgembedd._maintain_indexes() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -25,7 +25,7 @@ begin
                 perform _schedule_index(one);
             end if;
         exception
-            when lock_not_available or transaction_rollback then null;  -- somebody is building
+            when lock_not_available or transaction_rollback then null;  -- it is being built
             when others then raise warning 'the index of the pipeline "%" is left as it is: %', one.name, sqlerrm;
         end;
     end loop;
@@ -41,7 +41,8 @@ as $$
 declare
     done boolean;
 begin
-    execute format('select not exists (select from %s q where %s)', _queue_table(made.backfill_queue), _is_for(made.id)) into done;
+    execute format('select not exists (select from %s q where %s)', _queue_table(made.backfill_queue),
+        _is_for(made.id)) into done;
     return done and _ask(made, format('select pg_catalog.to_jsonb(exists (select from %s s where s.%I is not null))',
                                       _target(made), _vector_column(made)))::boolean;
 end $$;
@@ -59,7 +60,8 @@ begin
     if not _has_cron(me) or not _may_index(me, _target(made)) then return; end if;
     for statement in select _index_statements(made) loop
         if statement like 'create index concurrently %' then
-            execute 'select cron.schedule($1, $2, $3)' using format('pgembedd-index-%s', made.id), '* * * * *', statement;
+            execute 'select cron.schedule($1, $2, $3)'
+            using format('pgembedd-index-%s', made.id), '* * * * *', statement;
             return;
         end if;
         execute statement;

@@ -37,7 +37,7 @@ $$;
 create or replace function pgembedd._attach_index(frame regclass, part regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
-set lock_timeout = '100ms'  -- whoever plans a query stands in line behind us
+set lock_timeout = '100ms'  -- sessions that plan a query queue behind us
 as $$
 begin
     execute format('alter index %s attach partition %s', frame, part);

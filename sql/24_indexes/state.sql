@@ -1,11 +1,12 @@
--- How many rows have a vector. Counted: a build reads them all twice, and a wrong guess costs it its speed.
+-- The number of rows with a vector. Counted: a build reads them all twice, and a wrong estimate makes it slow.
 create or replace function pgembedd._vectors(made pgembedd.pipeline) returns bigint
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
-    statement text := format('select pg_catalog.to_jsonb(pg_catalog.count(s.%I)) from %s s', _vector_column(made), _target(made));
+    statement text := format('select pg_catalog.to_jsonb(pg_catalog.count(s.%I)) from %s s',
+        _vector_column(made), _target(made));
     found_ones jsonb;
 begin
     if has_schema_privilege('pgembedd_code', 'usage') then
@@ -21,7 +22,7 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$ select _target(made) union select t.relid from pg_partition_tree(_target(made)) t $$;
 
--- Indexes of ours that were begun and are not valid: somebody is building them, or was. Writers keep them up.
+-- Our indexes that are not valid: they are being built, or the build failed. Writers maintain them.
 create or replace function pgembedd._unfinished_indexes(made pgembedd.pipeline) returns setof regclass
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -50,7 +51,7 @@ begin
         return null;
     elsif exists (select from _fitting_indexes(made, _target(made)) f where f.valid) then
         return 'valid';
-    -- The lock as well, because what another role does is not for everybody to see.
+    -- The lock as well, because other roles' activity is hidden from most roles.
     elsif unfinished and (exists (select from _builders(made)) or exists (
         select from pg_locks l join pg_database d on d.oid = l.database
         where d.datname = current_database() and l.locktype = 'advisory' and l.granted

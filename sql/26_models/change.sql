@@ -37,21 +37,26 @@ begin
     next.m := coalesce(change_model.m, current.m);
     next.ef_construction := coalesce(change_model.ef_construction, current.ef_construction);
     next.chunk_tokens := coalesce(change_model.chunk_tokens, current.chunk_tokens);
-    next.chunk_overlap := coalesce(change_model.chunk_overlap, case when current.embedding_table is not null then current.chunk_overlap end);
+    next.chunk_overlap := coalesce(change_model.chunk_overlap,
+        case when current.embedding_table is not null then current.chunk_overlap end);
     next.splitter := coalesce(change_model.splitter, current.splitter);
     next.formatting := coalesce(change_model.formatting, current.formatting);
     next.embedding_column := _suffixed_name(current.embedding_column, 'next');
     next.embedding_table_name := (
-        select format('%I.%I', n.nspname, _suffixed_name(c.relname, 'next')) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        select format('%I.%I', n.nspname, _suffixed_name(c.relname, 'next'))
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.oid = current.embedding_table);
     perform _check_room(current);
-    queued := _create_pipeline(next, backfill, case when _index_state(current) in ('none') then null else 'auto' end, index_within);
+    queued := _create_pipeline(
+        next, backfill, case when _index_state(current) = 'none' then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
-    perform _notify('change_begun', current.id, jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
+    perform _notify('change_begun', current.id,
+        jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
     return queued;
 end $$;
 comment on function pgembedd.change_model is
-    'Begin to embed a pipeline''s rows with another model or another chunking, beside what is there. Returns how many rows were queued.';
+    'Begin to embed a pipeline''s rows with another model or another '
+    'chunking, beside what is there. Returns how many rows were queued.';
 
 create or replace function pgembedd._suffixed_name(name text, suffix text) returns text
 language sql immutable
@@ -88,9 +93,10 @@ declare
     taken record;
 begin
     if length(current.name) > 54 then
-        perform _refuse(format('The name "%s" is too long: with ".previous" behind it, which the old side is called after a switch, it '
-            'would have more than 63 characters.', current.name),
-            'Drop the pipeline, and create it again under a name of at most 54 characters with adopt => true; the vectors stay.');
+        perform _refuse(format('The name "%s" is too long: with ".previous" behind it, which the old '
+                               'side is called after a switch, it would have more than 63 characters.', current.name),
+            'Drop the pipeline, and create it again under a name of at '
+            'most 54 characters with adopt => true; the vectors stay.');
     end if;
     foreach suffix in array array['next', 'previous'] loop
         if exists (select from pipeline p where p.name = current.name || '.' || suffix) then
@@ -101,13 +107,16 @@ begin
             select format('%s has a column %I', current.source, a.attname) as what,
                    format('ALTER TABLE %s DROP COLUMN %I', current.source, a.attname) as remedy
             from pg_attribute a
-            where a.attrelid = current.source and a.attname = _suffixed_name(current.embedding_column, suffix) and not a.attisdropped
+            where a.attrelid = current.source and a.attname = _suffixed_name(current.embedding_column, suffix)
+              and not a.attisdropped
             union all
             select format('There is a relation %s', c.oid::regclass),
-                   format('DROP %s %s', case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'i' then 'INDEX' else 'TABLE' end, c.oid::regclass)
+                   format('DROP %s %s', case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW'
+                                             when 'i' then 'INDEX' else 'TABLE' end, c.oid::regclass)
             from pg_class e join pg_class c on c.relnamespace = e.relnamespace
             where e.oid = current.embedding_table
-              and c.relname in (_suffixed_name(e.relname, suffix), _truncate_name(_suffixed_name(e.relname, suffix), 58) || '_view')
+              and c.relname in (_suffixed_name(e.relname, suffix),
+                  _truncate_name(_suffixed_name(e.relname, suffix), 58) || '_view')
             order by 2 desc
         loop
             perform _refuse(format('%s already, which is where vectors would go.', taken.what),

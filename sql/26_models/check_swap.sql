@@ -9,13 +9,15 @@ begin
     if beside.shadow is not distinct from _successor.shadow then
         return beside;
     elsif _successor.shadow = 'next' then
-        perform _refuse(format('There is nothing to switch "%s" to.', current.name), 'Begin with pgembedd.change_model().');
+        perform _refuse(format('There is nothing to switch "%s" to.', current.name),
+            'Begin with pgembedd.change_model().');
     end if;
     perform _refuse(format('There is nothing to take "%s" back to.', current.name),
         'rollback() undoes switch(), until the previous pipeline is dropped.');
 end $$;
 
--- What a switch would lose: rows that have a vector here and none there. Rows that wait on both sides are no loss.
+-- Refuses a switch that would lose rows which have a vector here and none there. Rows without a vector on both sides
+-- are no loss.
 create or replace function pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -35,8 +37,8 @@ begin
         current.source, _lacks_vector(beside), _lacks_vector(current)));
     if missing > 0 then
         perform _refuse(format('%s rows of "%s" have no vector in "%s" yet.', missing, current.name, beside.name),
-            format('See pgembedd.status, and pgembedd.failures for rows that cannot be embedded; call pgembedd.wait_for(%L). '
-                   'force => true does without them.', beside.name));
+            format('See pgembedd.status, and pgembedd.failures for rows that cannot be '
+                   'embedded; call pgembedd.wait_for(%L). force => true does without them.', beside.name));
     end if;
 end $$;
 
@@ -53,19 +55,24 @@ declare
     behind bigint;
 begin
     loop
-        execute format($q$
+        execute _render($q$
             select count(*) from (
-                select q.message -> 'id' from (select b.enqueued_at, b.message from %1$s b union all select b.enqueued_at, b.message from %2$s b) q
-                where %3$s and q.enqueued_at <= $1
-                except select q.message -> 'id' from %4$s q where %6$s
-                except select q.message -> 'id' from %5$s q where %6$s) r$q$,
-            _queue_table(beside.queue), _queue_table(beside.backfill_queue), _is_for(beside.id),
-            _queue_table(current.queue), _queue_table(current.backfill_queue), _is_for(current.id))
+                select q.message -> 'id'
+                from (select b.enqueued_at, b.message from {beside_queue} b
+                      union all select b.enqueued_at, b.message from {beside_backfill} b) q
+                where {is_beside} and q.enqueued_at <= $1
+                except select q.message -> 'id' from {queue} q where {is_current}
+                except select q.message -> 'id' from {backfill} q where {is_current}) r$q$, jsonb_build_object(
+            'beside_queue', _queue_table(beside.queue), 'beside_backfill', _queue_table(beside.backfill_queue),
+            'is_beside', _is_for(beside.id), 'queue', _queue_table(current.queue),
+            'backfill', _queue_table(current.backfill_queue), 'is_current', _is_for(current.id)))
         into behind using began_at;
         exit when behind = 0;
         if clock_timestamp() > began_at + patience then
-            perform _refuse(format('%s rows of "%s" are up to date, but still queued for "%s".', behind, current.name, beside.name),
-                format('Call pgembedd.wait_for(%L), and see that a worker runs. force => true shows their old vectors until then.', beside.name));
+            perform _refuse(
+                format('%s rows of "%s" are up to date, but still queued for "%s".', behind, current.name, beside.name),
+                format('Call pgembedd.wait_for(%L), and see that a worker '
+                       'runs. force => true shows their old vectors until then.', beside.name));
         end if;
         perform pg_sleep(0.1);
     end loop;

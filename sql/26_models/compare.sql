@@ -1,11 +1,13 @@
--- How the two sides of a change of model stand: what each has, and how well its index finds what an exact search
--- finds, measured on vectors of its own; `agreement` is how many of the nearest rows are the same on both sides.
+-- Compares the two sides of a change of model: coverage, and the recall of each index against an exact search, measured
+-- on its own vectors; `agreement` is how many of the nearest rows are the same on both sides.
 create or replace function pgembedd.compare_models(name text, sample integer default 20, k integer default 10)
-returns table (pipeline text, model text, rows_embedded bigint, rows_missing bigint, index text, recall numeric, agreement numeric)
+returns table (
+    pipeline text, model text, rows_embedded bigint, rows_missing bigint, index text, recall numeric, agreement numeric)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 as $$
 declare
     current pgembedd.pipeline := _pipeline(name);
@@ -14,17 +16,22 @@ declare
     keys jsonb[];
 begin
     if beside.id is null then
-        perform _refuse(format('"%s" stands alone; there is nothing to compare it with.', name), 'Begin with pgembedd.change_model().');
+        perform _refuse(format('"%s" stands alone; there is nothing to compare it with.', name),
+            'Begin with pgembedd.change_model().');
     elsif sample is null or sample not between 1 and 1000 or k is null or k not between 1 and 100 then
-        perform _refuse(format('sample = %s and k = %s do not make a comparison.', coalesce(sample::text, 'NULL'), coalesce(k::text, 'NULL')),
+        perform _refuse(format('sample = %s and k = %s do not make a comparison.',
+                coalesce(sample::text, 'NULL'), coalesce(k::text, 'NULL')),
             'sample goes from 1 to 1000, k from 1 to 100.');
     end if;
-    execute format('select array_agg(r.key) from (select %s as key from %s s where not (%s) and not (%s) order by random() limit %s) r',
-        _key_json(current.source, 's'), current.source, _lacks_vector(current), _lacks_vector(beside), sample) into keys;
+    execute format('select array_agg(r.key) from (select %s as key from %s s '
+                   'where not (%s) and not (%s) order by random() limit %s) r',
+        _key_json(current.source, 's'), current.source, _lacks_vector(current), _lacks_vector(beside), sample)
+        into keys;
     foreach side in array array[current, beside] loop
         pipeline := side.name; model := side.model; index := _index_state(side);
         execute format('select count(*) filter (where not (%1$s)), count(*) filter (where (%1$s) and not exists (
-                            select from pgembedd.row_state r where r.pipeline_id = %2$s and r.state = ''blank'' and r.key = %3$s)) from %4$s s',
+                            select from pgembedd.row_state r
+                            where r.pipeline_id = %2$s and r.state = ''blank'' and r.key = %3$s)) from %4$s s',
             _lacks_vector(side), side.id, _key_json(side.source, 's'), side.source) into rows_embedded, rows_missing;
         recall := _recall(side, keys, k);
         agreement := _agreement(current, beside, keys, k);
@@ -32,9 +39,10 @@ begin
     end loop;
 end $$;
 comment on function pgembedd.compare_models is
-    'Both sides of a change of model: coverage, and for a sample of rows how many of the k nearest the index finds, and how many agree.';
+    'Both sides of a change of model: coverage, and for a sample of '
+    'rows how many of the k nearest the index finds, and how many agree.';
 
--- How many of the one list are in the other; null where there are none.
+-- The share of `wanted` that is in `found_ones`; null where `wanted` is empty.
 create or replace function pgembedd._share(wanted jsonb[], found_ones jsonb[]) returns numeric
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -47,18 +55,22 @@ create or replace function pgembedd._nearest(pipeline pgembedd.pipeline, k integ
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format($q$array(
-        select %1$s from %2$s n where n.%3$I is not null
-        order by n.%3$I operator(%4$I.%5$s) (
-            select o.%3$I from %2$s o, %6$s where %7$s and o.%3$I is not null limit 1)
-        limit %8$s)$q$,
-        _key_json(pipeline.source, 'n'), _target(pipeline), _vector_column(pipeline), n.nspname,
-        case pipeline.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end,
-        _key_record(pipeline.source, '$1'), _key_match(pipeline.source, 'o', 'k'), k)
+    select _render($q$array(
+        select {key} from {vectors} n where n.{column} is not null
+        order by n.{column} {distance} (
+            select o.{column} from {vectors} o, {key_record} where {is_row} and o.{column} is not null limit 1)
+        limit {k})$q$, jsonb_build_object(
+        'key', _key_json(pipeline.source, 'n'), 'vectors', _target(pipeline),
+        'column', quote_ident(_vector_column(pipeline)),
+        'distance', format('operator(%I.%s)', n.nspname,
+            case pipeline.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end),
+        'key_record', _key_record(pipeline.source, '$1'), 'is_row', _key_match(pipeline.source, 'o', 'k'), 'k', k))
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $$;
 
-create or replace function pgembedd._nearest_keys(pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean) returns jsonb[]
+create or replace function pgembedd._nearest_keys(
+    pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean
+) returns jsonb[]
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -78,12 +90,16 @@ create or replace function pgembedd._recall(pipeline pgembedd.pipeline, keys jso
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select round(avg(_share(_nearest_keys(pipeline, s.key, k, true), _nearest_keys(pipeline, s.key, k, false))), 3) from unnest(keys) as s(key)
+    select round(avg(_share(_nearest_keys(pipeline, s.key, k, true), _nearest_keys(pipeline, s.key, k, false))), 3)
+    from unnest(keys) as s(key)
 $$;
 
-create or replace function pgembedd._agreement(a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer) returns numeric
+create or replace function pgembedd._agreement(
+    a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer
+) returns numeric
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select round(avg(_share(_nearest_keys(a, s.key, k, true), _nearest_keys(b, s.key, k, true))), 3) from unnest(keys) as s(key)
+    select round(avg(_share(_nearest_keys(a, s.key, k, true), _nearest_keys(b, s.key, k, true))), 3)
+    from unnest(keys) as s(key)
 $$;

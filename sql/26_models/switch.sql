@@ -41,7 +41,8 @@ begin
     perform _rename_when_free(current, beside, suffix);
     update pipeline p
     set name = current.name || '.' || suffix, shadow_of = beside.id, shadow = suffix,
-        embedding_column = _suffixed_name(current.embedding_column, suffix), embedding_table_name = p.embedding_table::text
+        embedding_column = _suffixed_name(current.embedding_column, suffix),
+        embedding_table_name = p.embedding_table::text
     where p.id = current.id;
     update pipeline p
     set name = current.name, shadow_of = null, shadow = null,
@@ -51,7 +52,8 @@ begin
         perform _generate(one);
     end loop;
     perform _notify(case suffix when 'previous' then 'switched' else 'rolled_back' end, beside.id, jsonb_build_object(
-        'model', beside.model, 'replaced_id', current.id, 'replaced', current.name || '.' || suffix, 'replaced_model', current.model));
+        'model', beside.model, 'replaced_id', current.id, 'replaced', current.name || '.' || suffix, 'replaced_model',
+        current.model));
 end $$;
 
 -- Everything that names a column or a table is said anew in the same transaction. A worker that writes holds this

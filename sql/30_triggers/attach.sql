@@ -1,4 +1,4 @@
--- The statement triggers of a pipeline: its chunks go with a row, where it has chunks.
+-- The statement triggers of a pipeline. With an embedding table, chunks are deleted with their row.
 create or replace function pgembedd._triggers(pipeline pgembedd.pipeline) returns table (verb text, event text)
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -11,9 +11,33 @@ as $$
     where t.always or pipeline.embedding_table is not null
 $$;
 
--- Statement triggers on the table, and for a partitioned one on every leaf as well: a statement fires only the
--- triggers of the table it names. Called again by the upkeep, for partitions attached later.
+-- Creates what is missing of the triggers. Called again by maintenance, for partitions attached later.
 create or replace function pgembedd._attach(pipeline pgembedd.pipeline) returns integer
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    clear text := format('pgembedd_%s_clear', pipeline.id);
+    attached integer;
+begin
+    if not (pipeline.own_triggers and pipeline.triggers) then return 0; end if;
+    attached := _attach_statement_triggers(pipeline);
+    -- Postgres clones a row trigger of the root to the partitions.
+    if pipeline.on_update = 'clear' and pipeline.embedding_column is not null and not exists (
+        select from pg_trigger where tgrelid = pipeline.source and tgname = clear)
+    then
+        execute format('create trigger %I before update on %s for each row when (%s operator(pg_catalog.*<>) %s)
+                        execute function %s()',
+            clear, pipeline.source, _record(pipeline.watch_columns, 'new'),
+            _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));
+    end if;
+    perform _attach_replica(pipeline);
+    return attached;
+end $$;
+
+-- On the table, and on every leaf of a partitioned one: a statement fires only the triggers of the table it names.
+-- Returns how many tables lacked one.
+create or replace function pgembedd._attach_statement_triggers(pipeline pgembedd.pipeline) returns integer
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -23,13 +47,14 @@ declare
     attached integer := 0;
     prefix text := format('pgembedd_%s_', pipeline.id);
 begin
-    if not (pipeline.own_triggers and pipeline.triggers) then return 0; end if;
     for relation in
         select pipeline.source union
-        select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
+        select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid
+        where c.relkind in ('r', 'p')
     loop
         continue when (
-            select bool_and(exists (select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || t.verb))
+            select bool_and(exists (
+                select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || t.verb))
             from _triggers(pipeline) t);
         for item in select t.verb, t.event from _triggers(pipeline) t loop
             if exists (select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || item.verb) then
@@ -40,15 +65,5 @@ begin
         end loop;
         attached := attached + 1;
     end loop;
-    -- A row trigger on the root is Postgres's to clone to the partitions.
-    if pipeline.on_update = 'clear' and pipeline.embedding_column is not null and not exists (
-        select from pg_trigger where tgrelid = pipeline.source and tgname = prefix || 'clear')
-    then
-        execute format('create trigger %I before update on %s for each row when (%s operator(pg_catalog.*<>) %s)
-                        execute function %s()',
-            prefix || 'clear', pipeline.source, _record(pipeline.watch_columns, 'new'),
-            _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));
-    end if;
-    perform _attach_replica(pipeline);
     return attached;
 end $$;

@@ -9,9 +9,9 @@ begin
     end if;
 end $$;
 
--- Hand a generated function to the owner of the source table. The new owner of a function needs CREATE on its
--- schema at that moment, and only then. Nobody stands in for the owner, whatever the table is like: the owner's
--- content function and triggers would run with that role's rights.
+-- Hands a generated function to the owner of the source table. The new owner of a function needs CREATE on its schema
+-- at that moment, and only then. No other role stands in for the owner: the owner's content function and triggers would
+-- run with that role's rights.
 create or replace function pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -28,7 +28,7 @@ begin
         perform _set_owner(signature, installer);
         return;
     end if;
-    -- Our rows carry no content, but these functions do: nobody but the installer's own functions may call them.
+    -- Our rows carry no content, but these functions do: only the installer's own functions may call them.
     if not has_schema_privilege(source_owner, 'pgembedd_code', 'create') then
         execute format('grant create on schema pgembedd_code to %s', source_owner);
         perform _set_owner(signature, source_owner);
@@ -51,7 +51,8 @@ begin
     execute format('create or replace function %s(statement text) returns setof jsonb language plpgsql security definer
                     set row_security = off %s as %L', as_owner, _key_settings(pipeline.source),
         'begin return query execute statement; end');
-    -- Which of these keys no row has. Where one cannot even be a key they are tried one by one, and that one is left out.
+    -- Which of these keys no row has. Where one cannot even be a key they are tried one by one, and that one is left
+    -- out.
     execute format('create or replace function %s(ids jsonb[]) returns setof jsonb language plpgsql security definer
                     set row_security = off %s as %L', gone, _key_settings(pipeline.source), format($body$
 declare
@@ -68,9 +69,11 @@ begin
         exception when data_exception or integrity_constraint_violation then null;
         end;
     end loop;
-end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join lateral %s where not exists (select from %s s where %s)',
+end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join '
+                   'lateral %s where not exists (select from %s s where %s)',
             _key_record(pipeline.source, 'i.id'), pipeline.source, _key_match(pipeline.source, 's', 'k'))));
-    perform _run_as_owner(pipeline, as_owner || '(pg_catalog.text)'), _run_as_owner(pipeline, gone || '(pg_catalog.jsonb[])');
+    perform _run_as_owner(pipeline, as_owner || '(pg_catalog.text)'),
+        _run_as_owner(pipeline, gone || '(pg_catalog.jsonb[])');
 end $$;
 
 -- One value that a statement over the source gives, asked as its owner.
@@ -81,7 +84,8 @@ as $$
 declare
     answer jsonb;
 begin
-    execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) into answer using statement;
+    execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) into answer
+        using statement;
     return answer;
 end $$;
 
@@ -94,7 +98,8 @@ declare
     signature text := format('pgembedd_code.pipeline_0_once_%s()', pg_backend_pid());
     answer jsonb;
 begin
-    execute format('create function %s returns jsonb language plpgsql security definer set row_security = off as %L', signature,
+    execute format('create function %s returns jsonb language plpgsql security definer set row_security = off as %L',
+        signature,
         format('declare answer pg_catalog.jsonb; begin execute %L into answer; return answer; end', statement));
     perform _run_as_owner(made, signature);
     execute format('select %s', signature) into answer;

@@ -17,7 +17,9 @@ as $$ select format('pg_catalog.sha256(pg_catalog.convert_to(coalesce(%s, ''''),
 
 -- Everything that a row's chunks are made of, as one text to be hashed: with the lengths in front, no part can pass for
 -- another.
-create or replace function pgembedd._row_hash(pipeline pgembedd.pipeline, content text, before text, after text) returns text
+create or replace function pgembedd._row_hash(
+    pipeline pgembedd.pipeline, content text, before text, after text
+) returns text
 language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -29,4 +31,6 @@ $$;
 create or replace function pgembedd._record(columns text[], alias text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select format('row(%s)::pg_catalog.record', string_agg(format('%s.%I', alias, c), ', ')) from unnest(columns) as c $$;
+as $$
+    select format('row(%s)::pg_catalog.record', string_agg(format('%s.%I', alias, c), ', ')) from unnest(columns) as c
+$$;

@@ -1,12 +1,14 @@
--- What the primary key's columns are: name, type, the equality operator of the key's own index, and the type to
--- compare in, which for a domain is what it is made of: operators on "any enum" and the like do not take domains.
+-- The primary key's columns: name, type, the equality operator of the key's own index, and the type to compare in,
+-- which for a domain is what it is made of: operators on "any enum" and the like do not take domains.
 create or replace function pgembedd._key_columns(source regclass)
 returns table (nth bigint, name text, type text, equals text, base oid, compared text)
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select k.nth, a.attname, _qualified_type(t.oid), format('operator(%I.%s)', n.nspname, o.oprname),
-           _base_type(t.oid), case when t.typtype = 'd' and o.oprleft <> _base_type(t.oid) then '::' || _qualified_type(_base_type(t.oid)) else '' end
+           _base_type(t.oid),
+           case when t.typtype = 'd' and o.oprleft <> _base_type(t.oid)
+                then '::' || _qualified_type(_base_type(t.oid)) else '' end
     from pg_index i
     cross join lateral unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k(attnum, opclass, nth)
     join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
@@ -40,7 +42,8 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format('pg_catalog.jsonb_to_record(%s) as k(%s)',
-                  case when count(*) = 1 then format('pg_catalog.jsonb_build_object(%L, %s)', min(name), id) else id end,
+                  case when count(*) = 1 then format('pg_catalog.jsonb_build_object(%L, %s)', min(name), id)
+                       else id end,
                   string_agg(format('%I %s', name, type), ', '))
     from _key_columns(source)
 $$;
@@ -67,14 +70,15 @@ as $$
     from _key_columns(source)
 $$;
 
--- Settings under which a key is written down the same whatever the writer has set; none where the key's types do
--- not ask for any, since every one costs each statement a little.
+-- Settings that make the text of a key independent of the writer's settings; none where the key's types do not ask for
+-- any, since every one costs each statement a little.
 create or replace function pgembedd._key_settings(source regclass) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp}'
                                           ::regtype[])) then ''
-                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' set extra_float_digits = ''1'' set timezone = ''UTC''' end
+                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' '
+                     'set extra_float_digits = ''1'' set timezone = ''UTC''' end
     from _key_columns(source)
 $$;

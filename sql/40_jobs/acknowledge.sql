@@ -26,7 +26,8 @@ begin
                 headers = pgembedd._with_notes(q.headers, jsonb_build_object(
                     'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
                     'changed', case o.outcome when 'changed' then pgembedd._note(q.headers, 'changed') + 1 else 0 end,
-                    'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1 else 0 end))
+                    'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1
+                                      else 0 end))
             from unnest($1, $2) as o(msg_id, outcome)
             where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
             $q$, _queue_table(queue)) using msg_ids, outcomes;
@@ -50,7 +51,8 @@ begin
     where d.pipeline_id = _record_outcomes.pipeline_id and d.key = o.key
       and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
     insert into row_state (pipeline_id, key, state, dropped_tokens)
-    select _record_outcomes.pipeline_id, o.key, case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
+    select _record_outcomes.pipeline_id, o.key,
+           case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
     from unnest(keys, outcomes, blank, dropped) as o(key, outcome, blank, dropped)
     where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
     on conflict on constraint row_state_pkey do update

@@ -1,4 +1,4 @@
--- What may be worked of the messages that were just read, with what a worker has to know of their pipelines.
+-- Returns the jobs among the messages that were just read, with what a worker has to know of their pipelines.
 create or replace function pgembedd._admit(
     queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[], enqueued timestamptz[]
 ) returns table (
@@ -27,16 +27,18 @@ begin
                    case when r.headers is null then 0 else _note(r.headers, 'alone') end as alone,
                    case when r.headers is null then 0 else _note(r.headers, 'attempts') end as attempts,
                    case when r.headers is null then 0 else _note(r.headers, 'deferrals') end as deferrals
-            from unnest(msg_ids, read_cts, messages, notes, enqueued) as r(msg_id, read_ct, message, headers, enqueued_at)) c
+            from unnest(msg_ids, read_cts, messages, notes, enqueued)
+                as r(msg_id, read_ct, message, headers, enqueued_at)) c
         left join pipeline p on p.id::text = c.named
-        order by c.alone, c.msg_id  -- whoever was in company only goes before the one that kills
+        order by c.alone, c.msg_id  -- jobs that were never alone go before one that a worker died of
     loop
         if job.p_id is null then  -- a message of others may be the first of its kind
             select (g.host).*, g.refusal into guest from _guest(queue, job.message) g;
             refusal := guest.refusal;
-            job.p_id := guest.id; job.name := guest.name; job.model := guest.model; job.fingerprint := guest.fingerprint;
-            job.dimensions := guest.dimensions; job.state := guest.state; job.max_attempts := guest.max_attempts;
-            job.splitter := guest.splitter; job.chunk_overlap := guest.chunk_overlap;
+            job.p_id := guest.id; job.name := guest.name; job.model := guest.model;
+            job.fingerprint := guest.fingerprint; job.dimensions := guest.dimensions; job.state := guest.state;
+            job.max_attempts := guest.max_attempts; job.splitter := guest.splitter;
+            job.chunk_overlap := guest.chunk_overlap;
         end if;
         if job.p_id is null and refusal is null and job.deferrals < 100 then
             perform _release(queue, array[job.msg_id], array[job.read_ct], '2 s');
@@ -55,17 +57,18 @@ begin
             chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
             chunk_overlap := job.chunk_overlap; splitter := job.splitter;
             attempt := job.attempts + 1;
-            -- Whatever is there; who reads it judges it. Of a hundred jobs a claim: nobody looks at more.
+            -- Not validated here, but by its reader. Of a hundred jobs per claim, as no trace shows more.
             traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
             traced := traced + (traceparent is not null)::integer;
-            waited_s := case when traceparent is not null then extract(epoch from clock_timestamp() - job.enqueued_at) end;
+            waited_s := case when traceparent is not null
+                             then extract(epoch from clock_timestamp() - job.enqueued_at) end;
             return next;
         end if;
     end loop;
 end $$;
 
--- Our own messages name their pipeline; those of other triggers name a table and a column. Null for anything
--- else: whatever lands in the queue, the claim must not fail of it.
+-- Our own messages name their pipeline; those of other triggers name a table and a column. Null for anything else: no
+-- message in the queue may make the claim fail.
 create or replace function pgembedd._pipeline_of(message jsonb) returns integer
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -86,7 +89,8 @@ create or replace function pgembedd._is_for(pipeline_id integer) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('(q.message ->> ''pipeline'' = %L or not q.message ? ''pipeline'' and pgembedd._pipeline_of(q.message) = %s)',
+    select format('(q.message ->> ''pipeline'' = %L or not q.message ? '
+                  '''pipeline'' and pgembedd._pipeline_of(q.message) = %s)',
                   pipeline_id, pipeline_id)
 $$;
 

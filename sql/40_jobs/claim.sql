@@ -1,10 +1,10 @@
--- The functions that a worker calls are SECURITY DEFINER with a pinned search_path and row_security = off, which turns a
--- policy that would hide rows into an error instead of a silent "gone". 90_rights/worker.sql grants EXECUTE on them.
+-- The functions that a worker calls are SECURITY DEFINER with a pinned search_path and row_security = off, which turns
+-- a policy that would hide rows into an error instead of a silent "gone". 90_rights/worker.sql grants EXECUTE on them.
 
--- Take up to `qty` jobs for `lease_s` seconds. Jobs of a pipeline that does not run are set aside, jobs that
--- nobody can know are given up, and a job that was read twice without any outcome is marked a suspect: its
--- worker may have died of it, so it is to be worked alone.
--- With `poll_s` it waits that long for a first job, inside pgmq: for poolers through which nobody can LISTEN.
+-- Claims up to `qty` jobs for `lease_s` seconds. Jobs of a pipeline that does not run are parked, jobs of no pipeline
+-- become dead letters, and a job that was read twice without an outcome is marked a suspect: its worker may have died
+-- of it, so it is to be worked alone. With `poll_s` it waits that long for a first job, inside pgmq: for poolers that
+-- do not pass LISTEN.
 create or replace function pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer default 0)
 returns table (
     msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
@@ -26,7 +26,8 @@ begin
         raise exception 'There is no queue "%".', queue using errcode = 'undefined_object',
             hint = 'Run `pgembedd migrate`: it makes the queues of all pipelines.';
     end if;
-    select array_agg(r.msg_id), array_agg(r.read_ct), array_agg(r.message), array_agg(r.headers), array_agg(r.enqueued_at)
+    select array_agg(r.msg_id), array_agg(r.read_ct), array_agg(r.message), array_agg(r.headers),
+           array_agg(r.enqueued_at)
         into msg_ids, read_cts, messages, notes, enqueued from _read_queue(queue, qty, lease_s, poll_s) r;
     return query select a.* from _admit(queue, msg_ids, read_cts, messages, notes, enqueued) a;
 end $$;
@@ -48,9 +49,9 @@ begin
     end if;
 end $$;
 
--- What pgmq.read does to the messages that `chosen` selects, whose parameter $1 is the lease. A join, as in pgmq, goes
--- through the whole queue for each message where an ANALYZE took it for empty, as it does during a bulk load. `noting` is
--- what else to set.
+-- The statement that reads the messages which the query `chosen` selects, as pgmq.read does; $1 is the lease. A join,
+-- as in pgmq, would scan the whole queue for each message where an ANALYZE saw it empty, as during a bulk load.
+-- `noting` is appended to SET.
 create or replace function pgembedd._take(queue text, chosen text, noting text default '') returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -1,5 +1,5 @@
--- Whether the pipeline itself is broken rather than a row. If so it is stopped with the reason, which is returned; or
--- 'followed' when its code was out of date and was made anew, so that the same will work now.
+-- Checks whether the pipeline is broken rather than a row. If so, it is stopped with the reason, which is returned.
+-- Returns 'followed' when its code was out of date and was generated again, so that a retry works.
 create or replace function pgembedd.diagnose(pipeline_id integer) returns text
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp

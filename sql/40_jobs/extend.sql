@@ -1,4 +1,4 @@
--- Keep a claim for another `lease_s` seconds. Returns the ids that are still ours.
+-- Extends a claim by `lease_s` seconds from now. Returns the ids whose claim is still valid.
 create or replace function pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer)
 returns setof bigint
 language plpgsql security definer

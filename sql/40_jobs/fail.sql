@@ -1,4 +1,5 @@
--- A failed attempt. Returns what became of the job: retry, dead, or lost (it was somebody else's by then).
+-- Records a failed attempt. The outcome is retry (after a backoff), dead (a dead letter), or lost (another worker has
+-- the job by now).
 create or replace function pgembedd.fail(
     queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean default false
 ) returns table (outcome text, attempts integer, retry_in interval)

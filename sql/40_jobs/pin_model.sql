@@ -1,4 +1,4 @@
--- Pin a pipeline to the model that serves it first. Returns the fingerprint it is pinned to.
+-- Pins a pipeline to the model that serves it first. Returns the fingerprint it is pinned to.
 create or replace function pgembedd.pin_model(pipeline_id integer, fingerprint text) returns text
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -11,7 +11,8 @@ begin
         select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
                case when not b.blank then r.content end, %s
         from unnest($1) with ordinality as i(id, n) left join %s($1) r on r.n = i.n
-        -- What starts with a letter, a digit or a sign is not blank; that spares most texts a search.
+        -- A text that starts with a letter, a digit or a sign is not blank; that saves most texts the regular
+        -- expression.
         cross join lateral (select case when left(r.content, 1) collate "C" between '!' and '~' then false
                                         else pgembedd._blank(r.content) end) as b(blank)
         order by i.n
@@ -40,11 +41,12 @@ begin
     using ids, (select p.fingerprint from pipeline p where p.id = read_chunks.pipeline_id);
 end $$;
 
--- What is blank is decided here, once: nothing but white space, also that of typographers (no-break, thin, wide),
--- which \s knows in some locales only.
+-- True if there is only white space, also the typographic kinds (no-break, thin, wide), which \s matches in some
+-- locales only.
 create or replace function pgembedd._blank(content text) returns boolean
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(content, '') !~ '[^\s\u0085\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]'
+    select coalesce(content, '')
+           !~ '[^\s\u0085\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]'
 $$;

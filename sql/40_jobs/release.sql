@@ -1,4 +1,4 @@
--- Give a claim back unworked: no attempt, somebody else's after `delay_s` seconds.
+-- Releases a claim without an attempt; the jobs are due again after `delay_s` seconds.
 create or replace function pgembedd.release(
     queue text, msg_ids bigint[], read_cts integer[], delay_s double precision default 0
 ) returns integer

@@ -11,13 +11,15 @@ declare
 begin
     for item in
         delete from dead_letter d
-        where (only_id is null or d.pipeline_id = only_id) and (retry_failed.reason is null or d.reason = retry_failed.reason)
+        where (only_id is null or d.pipeline_id = only_id)
+          and (retry_failed.reason is null or d.reason = retry_failed.reason)
         returning d.*
     loop
         delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
         perform _ensure_queue(item.queue);
         -- The change is as old as it was: that the job died in between made no vector.
-        execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)', _queue_table(item.queue))
+        execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)',
+            _queue_table(item.queue))
         using item.enqueued_at, item.message;
         perform _wake(item.queue);
         retried := retried + 1;

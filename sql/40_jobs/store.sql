@@ -1,9 +1,10 @@
--- Write the vectors and acknowledge, in one transaction: either both or neither. Per message one outcome:
+-- Writes the vectors and acknowledges the jobs in one transaction: either both or neither. Returns one outcome per
+-- message:
 --   written, unchanged, cleared, gone      done; the message is deleted
---   changed, rewritten, locked             released for a re-read, no attempt: the content changed meanwhile,
---                                          the write itself changed it, somebody holds the row
+--   changed, rewritten, locked             released for another read, no attempt: the content changed meanwhile, the
+--                                          write itself changed it, another transaction holds the row
 --   refused                                a BEFORE trigger of the table kept the vector out; to be failed
---   lost                                   the lease ran out and the job is somebody else's: nothing was done
+--   lost                                   the lease expired and another worker has the job: nothing was done
 create or replace function pgembedd.store(
     queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings vector[],
     dropped integer[]
@@ -13,26 +14,71 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '2s'
 as $$
-#variable_conflict use_column
 declare
-    held_ids bigint[];
-    held_outcomes text[];
-    keys jsonb[];
-    row_hashes bytea[];
-    vectors embeddings%type;  -- vector[], wherever that lives
-    blank boolean[];
-    cut integer[];
-    which integer[];
+    held record;
     outcomes text[];
-    lag interval;
 begin
     perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
-    -- The jobs that are still ours, and their rows: several messages may name one, which is written once, with what
-    -- the latest of them brings. `which` says for each job where its row stands in `keys`.
+    select h.* into held from _lock_jobs(queue, msg_ids, read_cts) h;
+    if held.msg_ids is not null then
+        execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
+            _pipeline_function(pipeline_id, 'write')) into outcomes
+        using held.keys, array(select hashes[j] from unnest(held.jobs) j),
+              array(select embeddings[j] from unnest(held.jobs) j);
+    end if;
+    return query select f.* from _finish_jobs(
+        queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
+        array(select embeddings[j] is null from unnest(held.jobs) j),
+        array(select dropped[j] from unnest(held.jobs) j)) f;
+end $$;
+
+-- Stores rows in chunks. `chunk_jobs` says for each chunk which of the messages brings it, counted from 1; a chunk
+-- without a vector has the text of one that is stored. A message that brings no chunk clears its row.
+create or replace function pgembedd.store_chunks(
+    queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[],
+    chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[],
+    chunk_hashes bytea[], embeddings vector[], tokens integer[], tokens_kept integer[]
+) returns table (msg_id bigint, outcome text)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    held record;
+    outcomes text[];
+begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
+    select h.* into held from _lock_jobs(queue, msg_ids, read_cts) h;
+    if held.msg_ids is not null then
+        execute format('select array_agg(w.outcome order by w.n)
+                        from %s($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) w',
+            _pipeline_function(pipeline_id, 'write')) into outcomes
+        using held.keys, array(select hashes[j] from unnest(held.jobs) j), held.jobs, chunk_jobs, chunk_nos, chunks,
+              start_offsets, end_offsets, chunk_hashes, embeddings, tokens, tokens_kept,
+              (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
+    end if;
+    return query select f.* from _finish_jobs(
+        queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
+        array(select not j = any (chunk_jobs) from unnest(held.jobs) j),
+        array(select dropped[j] from unnest(held.jobs) j)) f;
+end $$;
+
+-- Locks the messages whose claim is still valid. Several of them may name one row, which is written once, with what the
+-- latest message brings: `keys` are the rows, `jobs` says for each of them where in `of_ids` that message stands, and
+-- `positions` for each of `msg_ids` where in `keys` its row stands. All null when no message is left.
+create or replace function pgembedd._lock_jobs(
+    queue text, of_ids bigint[], read_cts integer[],
+    out msg_ids bigint[], out positions integer[], out keys jsonb[], out jobs integer[]
+)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
     execute format($q$
         with held as materialized (
-            select q.msg_id, q.message -> 'id' as id, c.hash, c.embedding, c.dropped
-            from unnest($1, $2, $3, $4, $5) as c(msg_id, read_ct, hash, embedding, dropped)
+            select q.msg_id, q.message -> 'id' as id, c.job
+            from rows from (unnest($1), unnest($2)) with ordinality as c(msg_id, read_ct, job)
             join %s q using (msg_id, read_ct) order by q.msg_id for update of q),
         ranked as (
             select h.*, dense_rank() over (order by h.id) as row_no,
@@ -40,28 +86,32 @@ begin
             from held h)
         select array_agg(r.msg_id order by r.row_no, r.msg_id), array_agg(r.row_no order by r.row_no, r.msg_id),
                array_agg(r.id order by r.row_no) filter (where not r.older),
-               array_agg(r.hash order by r.row_no) filter (where not r.older),
-               array_agg(r.embedding order by r.row_no) filter (where not r.older),
-               array_agg(r.embedding is null order by r.row_no) filter (where not r.older),
-               array_agg(r.dropped order by r.row_no) filter (where not r.older)
+               array_agg(r.job order by r.row_no) filter (where not r.older)
         from ranked r
-        $q$, _queue_table(queue)) into held_ids, which, keys, row_hashes, vectors, blank, cut
-    using msg_ids, read_cts, hashes, embeddings, dropped;
+        $q$, _queue_table(queue)) into msg_ids, positions, keys, jobs using of_ids, read_cts;
+end $$;
 
-    if held_ids is null then
-        return query select c.msg_id, 'lost' from unnest(msg_ids) as c(msg_id);
-        return;
+-- Acknowledges the messages and records the outcomes of their rows. Returns an outcome for each of `msg_ids`.
+create or replace function pgembedd._finish_jobs(
+    queue text, pipeline_id integer, msg_ids bigint[], held_ids bigint[], positions integer[], keys jsonb[],
+    outcomes text[], blank boolean[], dropped integer[]
+) returns table (msg_id bigint, outcome text)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    held_outcomes text[] := array(
+        select outcomes[w.row_no] from unnest(positions) with ordinality as w(row_no, i) order by w.i);
+    lag interval;
+begin
+    if held_ids is not null then
+        lag := _acknowledge(queue, held_ids, held_outcomes);
+        perform _record_outcomes(pipeline_id, keys, outcomes, blank, dropped, lag),
+                _notify_stored(pipeline_id, queue, outcomes, lag);
+        perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
+        perform _fail_nondeterministic(queue, pipeline_id, held_ids, held_outcomes);
     end if;
-
-    execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
-        _pipeline_function(pipeline_id, 'write')) into outcomes using keys, row_hashes, vectors;
-    held_outcomes := array(select outcomes[w.row_no] from unnest(which) with ordinality as w(row_no, i) order by w.i);
-
-    lag := _acknowledge(queue, held_ids, held_outcomes);
-    perform _record_outcomes(pipeline_id, keys, outcomes, blank, cut, lag), _notify_stored(pipeline_id, queue, outcomes, lag);
-    perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
-    perform _fail_nondeterministic(queue, pipeline_id, held_ids, held_outcomes);
     return query
-        select c.msg_id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(msg_id)
-        left join unnest(held_ids, held_outcomes) as h(msg_id, outcome) on h.msg_id = c.msg_id;
+        select c.id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(id)
+        left join unnest(held_ids, held_outcomes) as h(id, outcome) on h.id = c.id;
 end $$;

@@ -1,4 +1,4 @@
--- Say that a worker goes to sleep (true) or has its hands full (false): see worker_idle.
+-- Records that a worker goes to sleep (true) or is busy (false), in the sequence worker_idle.
 create or replace function pgembedd.set_idle(idle boolean) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -10,12 +10,14 @@ begin
     end if;
 end $$;
 
--- What the running pipelines need of a model, so that a worker can load it before the first job.
+-- The models of the running pipelines, so that a worker can load them before the first job.
 create or replace function pgembedd.models() returns table (
     pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer)
 language sql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id $$;
+as $$
+    select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id
+$$;
 
 -- The lanes a worker serves: pairs of a fresh queue and its backfill.
 create or replace function pgembedd.lanes() returns table (queue text, backfill_queue text)

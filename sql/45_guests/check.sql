@@ -6,7 +6,8 @@ set search_path = pg_catalog, pg_temp
 as $$
     -- tgargs ends each argument with a zero byte, which no text can hold: escaped it is \000.
     select t.* from pg_trigger t join pg_proc f on f.oid = t.tgfoid
-    where t.tgrelid = source and not t.tgisinternal and t.tgenabled <> 'D' and f.pronamespace <> 'pgembedd_code'::regnamespace
+    where t.tgrelid = source and not t.tgisinternal and t.tgenabled <> 'D'
+      and f.pronamespace <> 'pgembedd_code'::regnamespace
       and string_to_array(encode(t.tgargs, 'escape'), '\000') @> array[
         encode(convert_to(content_function, getdatabaseencoding()), 'escape'),
         encode(convert_to(embedding_column, getdatabaseencoding()), 'escape')]
@@ -34,17 +35,21 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if cardinality(wanted.key_columns) > 1 then
-        perform _refuse(format('%s has a key of %s columns, but its trigger sends one value.', wanted.source, cardinality(wanted.key_columns)),
+        perform _refuse(format('%s has a key of %s columns, but its trigger sends one value.', wanted.source,
+            cardinality(wanted.key_columns)),
             'Register it with pgembedd.create_pipeline(), whose triggers send the whole key.');
     elsif wanted.key_columns <> '{id}' and exists (
         select from pg_attribute a where a.attrelid = wanted.source and a.attname = 'id' and not a.attisdropped) then
-        perform _refuse(format('%s has a column id, but its primary key is "%s": which of them its trigger sends is not known.',
+        perform _refuse(format('%s has a column id, but its primary key is "%s": '
+                               'which of them its trigger sends is not known.',
                 wanted.source, wanted.key_columns[1]),
             'Register it with pgembedd.create_pipeline(), whose triggers send the primary key.');
     end if;
 end $$;
 
-create or replace function pgembedd._check_consent(wanted pgembedd.pipeline, given text, function regprocedure) returns void
+create or replace function pgembedd._check_consent(
+    wanted pgembedd.pipeline, given text, function regprocedure
+) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -57,11 +62,13 @@ begin
                 wanted.source, given, wanted.embedding_column),
             'Make one that sends its jobs, or register the table with pgembedd.create_pipeline().');
     elsif function is null then
-        perform _refuse(format('There is no function %s(%s), neither beside the table nor in public.', given, wanted.source),
+        perform _refuse(format('There is no function %s(%s), neither beside the table nor in public.', given,
+            wanted.source),
             'Create it; it takes one row of the table and returns text.');
     elsif author <> owner and author <> (select nspowner from pg_namespace where nspname = 'pgembedd')
           and not (select rolsuper from pg_roles where oid = author) then
-        perform _refuse(format('%s belongs to %s, but would run as %s, who owns the table.', function, author::regrole, owner::regrole),
+        perform _refuse(format('%s belongs to %s, but would run as %s, who owns the table.', function, author::regrole,
+            owner::regrole),
             format('If its code may do that, run ALTER FUNCTION %s OWNER TO %s.', function, owner::regrole));
     end if;
 end $$;

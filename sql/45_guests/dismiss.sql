@@ -9,7 +9,8 @@ declare
     item text;
 begin
     select p.* into guest from pipeline p
-    where p.source = _dismiss_guest.source and p.embedding_column = _dismiss_guest.embedding_column and not p.own_triggers;
+    where p.source = _dismiss_guest.source and p.embedding_column = _dismiss_guest.embedding_column
+      and not p.own_triggers;
     if guest.id is null then return; end if;
     foreach item in array array[guest.queue, guest.backfill_queue] loop
         perform _unpark(item, guest.id);
@@ -39,7 +40,8 @@ begin
     if gone.own_triggers then return; end if;
     select string_agg(quote_ident(t.tgname), ', ' order by t.tgname) into triggers from _guest_triggers(gone) t;
     if triggers is not null then
-        raise notice 'The pipeline "%" was made by jobs of the triggers % on %, and the next one makes it again: drop them, or keep the pipeline and call pgembedd.pause().',
+        raise notice 'The pipeline "%" was made by jobs of the triggers % on %, and the next one '
+                     'makes it again: drop them, or keep the pipeline and call pgembedd.pause().',
             gone.name, triggers, gone.source;
     end if;
 end $$;

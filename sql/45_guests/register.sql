@@ -17,11 +17,12 @@ as $$
     where p.id = _pipeline_of(message)
       and (p.own_triggers or message ? 'pipeline' or message ->> 'contentFunction' is null
            or p.content_function like '%.' || replace(replace(replace(
-                quote_ident(regexp_replace(message ->> 'contentFunction', '^.*\.', '')), '\', '\\'), '_', '\_'), '%', '\%'))
+                quote_ident(regexp_replace(message ->> 'contentFunction', '^.*\.', '')), '\', '\\'), '_', '\_'), '%',
+                '\%'))
 $$;
 
 -- Whom a message is for that no pipeline claims: a guest, registered now where it was none; or why not. Both null: not
--- to be decided at this moment. Never raises, and waits for nobody longer than a moment: a claim is held up meanwhile.
+-- to be decided at this moment. Never raises, and waits for locks for a moment only: a claim is held up meanwhile.
 create or replace function pgembedd._guest(queue text, message jsonb, out host pgembedd.pipeline, out refusal text)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -33,7 +34,8 @@ declare
 begin
     refusal := 'No pipeline writes where this job points.';
     if message ? 'pipeline' or coalesce(message -> 'id', 'null') = 'null'
-       or jsonb_typeof(message -> 'schema') is distinct from 'string' or jsonb_typeof(message -> 'table') is distinct from 'string'
+       or jsonb_typeof(message -> 'schema') is distinct from 'string'
+       or jsonb_typeof(message -> 'table') is distinct from 'string'
        or jsonb_typeof(message -> 'contentFunction') is distinct from 'string'
        or jsonb_typeof(message -> 'embeddingColumn') is distinct from 'string' then
         return;
@@ -71,7 +73,7 @@ exception
         refusal := concat_ws(' ', refusal, nullif(hint, ''), 'Then call pgembedd.retry_failed().');
 end $$;
 
--- What a message asks for, as a pipeline; refused in a sentence where it must not be had.
+-- The pipeline that a message asks for, or a refusal.
 create or replace function pgembedd._guest_wanted(queue text, message jsonb) returns pgembedd.pipeline
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -94,7 +96,8 @@ begin
     wanted.content_function := _content_function(function, message ->> 'contentFunction', wanted.source_name);
     perform _check_owner(wanted);
     select l.queue, l.backfill_queue into wanted.queue, wanted.backfill_queue
-    from lanes() l where _guest_wanted.queue in (l.queue, l.backfill_queue) order by l.queue <> 'embedding_jobs' limit 1;
+    from lanes() l where _guest_wanted.queue in (l.queue, l.backfill_queue) order by l.queue <> 'embedding_jobs'
+    limit 1;
     return wanted;
 end $$;
 
@@ -103,36 +106,44 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when n.nth = 1 then b.base else b.base || '-' || n.nth end
-    from (select coalesce(nullif(ltrim(left(regexp_replace(coalesce((select relname from pg_class where oid = source), 'guest')
+    from (select coalesce(nullif(ltrim(left(regexp_replace(coalesce((select relname from pg_class where oid = source),
+        'guest')
             || '.' || embedding_column, '[^A-Za-z0-9_.-]+', '_', 'g'), 50), '.-'), ''), 'guest') as base) b
     cross join generate_series(1, (select count(*) + 1 from pipeline)) as n(nth)
-    where not exists (select from pipeline p where p.name = case when n.nth = 1 then b.base else b.base || '-' || n.nth end)
+    where not exists (select from pipeline p where p.name = case when n.nth = 1 then b.base
+                                                                 else b.base || '-' || n.nth end)
     order by n.nth limit 1
 $$;
 
--- The model is create_pipeline's default; a column of another size waits for somebody to say which model it is for.
+-- The model is create_pipeline's default; a pipeline for a column of another size is stopped until its model is named.
 create or replace function pgembedd._register_guest(wanted pgembedd.pipeline) returns pgembedd.pipeline
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     typmod integer;
-    namespace text := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = wanted.source);
+    namespace text := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                       where c.oid = wanted.source);
 begin
     select t.typname, a.atttypmod into wanted.vector_type, typmod
     from pg_attribute a join pg_type t on t.oid = a.atttypid
     where a.attrelid = wanted.source and a.attname = wanted.embedding_column and a.attnum > 0 and not a.attisdropped
       and a.attgenerated = '' and t.oid in (to_regtype(_vector_type('halfvec')), to_regtype(_vector_type('vector')));
     if wanted.vector_type is null then
-        perform _refuse(format('%s has no column "%s" of the type halfvec or vector.', wanted.source, wanted.embedding_column),
+        perform _refuse(format('%s has no column "%s" of the type halfvec or vector.', wanted.source,
+            wanted.embedding_column),
             format('Add it with ALTER TABLE %s ADD COLUMN %I halfvec(384).', wanted.source, wanted.embedding_column));
     end if;
     wanted.dimensions := case when typmod > 0 then typmod else 384 end;
     wanted.state_reason := case
-        when typmod <= 0 then format('%s.%I has no dimensions. Run ALTER TABLE %s ALTER COLUMN %I TYPE %s(384), then call pgembedd.resume(%L).',
-            wanted.source, wanted.embedding_column, wanted.source, wanted.embedding_column, _vector_type(wanted.vector_type), wanted.name)
-        when typmod <> 384 then format('%s.%I has %s dimensions, gte-small makes 384. If these vectors are of another model that '
-            'pgembedd has, call pgembedd.drop_pipeline(%L) and pgembedd.create_pipeline(..., adopt => true, model => ..., dimensions => %s).',
+        when typmod <= 0 then format('%s.%I has no dimensions. Run ALTER TABLE %s ALTER '
+                                     'COLUMN %I TYPE %s(384), then call pgembedd.resume(%L).',
+            wanted.source, wanted.embedding_column, wanted.source, wanted.embedding_column,
+            _vector_type(wanted.vector_type), wanted.name)
+        when typmod <> 384
+            then format('%s.%I has %s dimensions, gte-small makes 384. If these vectors are of '
+                        'another model that pgembedd has, call pgembedd.drop_pipeline(%L) and '
+                        'pgembedd.create_pipeline(..., adopt => true, model => ..., dimensions => %s).',
             wanted.source, wanted.embedding_column, typmod, wanted.name, typmod) end;
     insert into pipeline (
         name, source, source_name, key_columns, content_function, watch_columns, embedding_column, model, dimensions,
@@ -145,7 +156,8 @@ begin
         -- Where a hosted project's own connections look things up: its table's schema, public, and that of extensions.
         (select string_agg(quote_ident(s.name), ', ' order by s.nth)
          from (select u.name, min(u.nth) as nth from unnest(array[namespace, 'public',
-                (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector')])
+                (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+                 where e.extname = 'vector')])
                 with ordinality as u(name, nth) group by u.name) s),
         16, 64, false, case when wanted.state_reason is null then 'running' else 'stopped' end, wanted.state_reason)
     returning * into wanted;
@@ -176,7 +188,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if exists (select from _guest_triggers(host)) then
-        perform _refuse(format('Triggers on %s fill "%s" by two functions, %s and %s.', host.source, host.embedding_column,
+        perform _refuse(format('Triggers on %s fill "%s" by two functions, %s and %s.', host.source,
+            host.embedding_column,
             host.content_function, content_function), 'Leave one of them.');
     end if;
     update pipeline p set content_function = _guest_with.content_function where p.id = host.id returning * into host;

@@ -1,4 +1,4 @@
--- Drop what nobody will ask for again: activity and samples over a day old, and exceptions of rows that are gone.
+-- Deletes activity and samples over a day old, and the states of rows that are gone.
 create or replace function pgembedd.retention() returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -23,9 +23,11 @@ begin
             end if;
             for keys in
                 select array_agg(b.key) from (
-                    select r.key, row_number() over () / 10000 as batch from row_state r where r.pipeline_id = one.id) b group by b.batch
+                    select r.key, row_number() over () / 10000 as batch from row_state r
+                    where r.pipeline_id = one.id) b group by b.batch
             loop
-                execute format('select array(select g from %s($1) g)', _pipeline_function(one.id, 'gone')) into gone using keys;
+                execute format('select array(select g from %s($1) g)', _pipeline_function(one.id, 'gone')) into gone
+                    using keys;
                 delete from row_state r where r.pipeline_id = one.id and r.key = any (gone);
                 get diagnostics dropped = row_count;
                 delete from dead_letter d where d.pipeline_id = one.id and d.key = any (gone);

@@ -1,5 +1,5 @@
--- Note how deep the queues are. Counting reads them whole, which a status does, too, but not for ever; so the next
--- sample is due in a minute, or after fifty times as long as this one took. Whatever is in the way, the upkeep goes on.
+-- Records the depth of the queues. Counting reads them whole, as status does, but this runs for ever; so the next
+-- sample is due in a minute, or after fifty times as long as this one took. An error here does not stop maintenance.
 create or replace function pgembedd._take_sample() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -27,6 +27,6 @@ begin
         when others then raise warning 'no sample was taken: %', sqlerrm;
     end;
     update installation set sample_due_at = greatest(
-        -- A little less than the minute after which whoever ticks once a minute comes again.
+        -- A little less than a minute, for callers that tick once a minute.
         began_at + interval '50 s', clock_timestamp() + 50 * (clock_timestamp() - began_at));
 end $$;

@@ -1,9 +1,10 @@
 -- Regular maintenance. pg_cron calls tick() where it is installed, and every worker calls it on its own timer. An
 -- advisory lock admits one at a time.
 
--- Sweep and retention, each when it is due. Null when there was nothing to do or somebody else is at it.
-create or replace function pgembedd.tick(sweep_every_s double precision default 60, retention_every_s double precision default 3600)
-returns bigint
+-- Runs sweep and retention, each when it is due. Null when nothing was due or another session does it.
+create or replace function pgembedd.tick(
+    sweep_every_s double precision default 60, retention_every_s double precision default 3600
+) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$

@@ -1,6 +1,8 @@
 -- Estimates from a sample of a table's pages; their cost does not depend on the size of the table.
 
-create or replace function pgembedd._leaves(source regclass) returns table (relation regclass, pages bigint, density double precision)
+create or replace function pgembedd._leaves(
+    source regclass
+) returns table (relation regclass, pages bigint, density double precision)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -26,8 +28,10 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select case when percent < 100 then format('tablesample system (%s) repeatable (0)', percent) else '' end $$;
 
--- How many rows a table has, when there are `seen` in that share of its pages.
-create or replace function pgembedd._extrapolated_rows(source regclass, seen bigint, percent double precision) returns double precision
+-- The number of rows of a table, from `seen` rows in that share of its pages.
+create or replace function pgembedd._extrapolated_rows(
+    source regclass, seen bigint, percent double precision
+) returns double precision
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -48,21 +52,23 @@ declare
     seen bigint;
 begin
     percent := _percent(pipeline.source, 300);
-    seen := _ask(pipeline, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s %s', pipeline.source, _sample(percent)));
+    seen := _ask(pipeline,
+        format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s %s', pipeline.source, _sample(percent)));
     return round(_extrapolated_rows(pipeline.source, seen, percent));
 exception when others then
     return null;
 end $$;
 
--- The share of the source's rows whose vector is up to date, from 0 to 1, rounded down; blank rows are done. Exact
--- for a small table, an estimate for a large one. `waiting` is how many jobs and dead letters there are. Null when
--- the table cannot be looked at: it was dropped, or somebody alters it. status has to say the rest all the same.
+-- The share of the source's rows whose vector is up to date, from 0 to 1, rounded down; blank rows are done. Exact for
+-- a small table, an estimate for a large one. `waiting` is how many jobs and dead letters there are. Null when the
+-- table cannot be read: it was dropped, or is being altered. status shows the rest all the same.
 create or replace function pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) returns numeric
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '100ms'
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 as $$
 declare
     percent double precision;
@@ -73,10 +79,13 @@ declare
     total double precision;
 begin
     -- Many pages rather than many rows: what is done and what is not tends to lie together.
-    percent := _percent(pipeline.source, (select least(1000, greatest(300, 30000 / coalesce(max(l.density), 30)))::integer
+    percent := _percent(pipeline.source,
+        (select least(1000, greatest(300, 30000 / coalesce(max(l.density), 30)))::integer
                                           from _leaves(pipeline.source) l));
-    answer := _ask(pipeline, format('select pg_catalog.jsonb_build_array(pg_catalog.count(*), %s filter (where %s)) from %s s %s',
-        case when blanks then format('pg_catalog.jsonb_agg(%s)', _key_json(pipeline.source, 's')) else 'pg_catalog.count(*)' end,
+    answer := _ask(pipeline,
+        format('select pg_catalog.jsonb_build_array(pg_catalog.count(*), %s filter (where %s)) from %s s %s',
+        case when blanks then format('pg_catalog.jsonb_agg(%s)', _key_json(pipeline.source, 's'))
+             else 'pg_catalog.count(*)' end,
         _lacks_vector(pipeline), pipeline.source, _sample(percent)));
     seen := answer -> 0;
     lacking := case when blanks then (

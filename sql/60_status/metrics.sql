@@ -35,4 +35,5 @@ as $$
     order by n.id
 $$;
 comment on function pgembedd.metrics is
-    'For a monitor: each pipeline with what is queued in each lane and since when, what failed and why, and how fast it goes.';
+    'For a monitor: each pipeline with what is queued in each lane '
+    'and since when, what failed and why, and how fast it goes.';

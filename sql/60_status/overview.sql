@@ -1,4 +1,4 @@
--- status calls functions that read the queues and the tables, with the rights of whoever asks. Here it is asked as our
+-- status calls functions that read the queues and the tables, with the rights of the caller. Here it is called as our
 -- owner, who asks table owners in turn to look into their tables as themselves; so it gives away nothing but numbers.
 -- The columns are named again, because a function that returned the view's type would stand in the way of the view.
 create or replace function pgembedd.overview() returns table (

@@ -7,7 +7,8 @@ declare
     lane record;
 begin
     for lane in
-        select l.queue as name, 'fresh' as kind from lanes() l union all select l.backfill_queue, 'backfill' from lanes() l
+        select l.queue as name, 'fresh' as kind from lanes() l
+        union all select l.backfill_queue, 'backfill' from lanes() l
     loop
         continue when to_regclass(_queue_table(lane.name)) is null;
         return query execute format($q$
@@ -16,7 +17,8 @@ begin
             from (select q.message ->> 'pipeline' as named,
                          case when not q.message ? 'pipeline' then q.message || '{"id": 0}' end as other,
                          count(*) as n, min(q.enqueued_at) as oldest,
-                         count(*) filter (where q.headers is not null and pgembedd._note(q.headers, 'attempts') > 0) as failing
+                         count(*) filter (where q.headers is not null
+                             and pgembedd._note(q.headers, 'attempts') > 0) as failing
                   from %s q group by 1, 2) q
             group by 1 $q$, lane.kind, _queue_table(lane.name));
     end loop;

@@ -1,5 +1,5 @@
--- The latest job of a pipeline, in the fresh lane if it has one there; no row when nothing is queued. Read from the
--- end of the queue, which is worked last: whoever waits for that job need not look again for most of the others.
+-- The latest job of a pipeline, in the fresh lane if it has one there; no row when nothing is queued. Read from the end
+-- of the queue, which is worked last: after that job most of the others are done.
 create or replace function pgembedd._last_job(pipeline pgembedd.pipeline) returns table (lane text, msg_id bigint)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -7,7 +7,8 @@ as $$
 begin
     foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
         continue when to_regclass(_queue_table(lane)) is null;
-        execute format('select q.msg_id from %s q where %s order by q.msg_id desc limit 1', _queue_table(lane), _is_for(pipeline.id))
+        execute format('select q.msg_id from %s q where %s order by q.msg_id desc limit 1', _queue_table(lane),
+            _is_for(pipeline.id))
         into msg_id;
         if msg_id is not null then return next; return; end if;
     end loop;
@@ -38,7 +39,8 @@ declare
     there boolean := false;
 begin
     if cardinality(msg_ids) > 0 and to_regclass(_queue_table(queue)) is not null then
-        execute format('select exists (select from %s q where q.msg_id = any ($1))', _queue_table(queue)) into there using msg_ids;
+        execute format('select exists (select from %s q where q.msg_id = any ($1))', _queue_table(queue)) into there
+            using msg_ids;
     end if;
     return there;
 end $$;
@@ -49,7 +51,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if timeout is null then
-        perform _refuse('The timeout is NULL: wait_for would never give up.', 'Give an interval, for example ''1 minute''.');
+        perform _refuse('The timeout is NULL: wait_for would never give up.',
+            'Give an interval, for example ''1 minute''.');
     end if;
 end $$;
 

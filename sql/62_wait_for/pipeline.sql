@@ -20,15 +20,19 @@ begin
         loop
             one := pgembedd._pipeline(name);
             if one.state <> 'running' then
-                raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state, pgembedd._job_count(one), one.state_reason
+                raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state,
+                    pgembedd._job_count(one), one.state_reason
                     using errcode = 'object_not_in_prerequisite_state';
             elsif pg_catalog.clock_timestamp() > deadline then
-                raise exception 'The pipeline "%" still has % jobs waiting after %.', name, pgembedd._job_count(one), timeout
-                    using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+                raise exception 'The pipeline "%" still has % jobs waiting after %.',
+                    name, pgembedd._job_count(one), timeout
+                    using errcode = 'query_canceled',
+                        hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
             end if;
             commit;
             perform pg_catalog.pg_sleep(0.1);
-            exit when pg_catalog.clock_timestamp() > look_again_at and not pgembedd._any_queued(job.lane, array[job.msg_id]);
+            exit when pg_catalog.clock_timestamp() > look_again_at
+                and not pgembedd._any_queued(job.lane, array[job.msg_id]);
         end loop;
     end loop;
 end $$;

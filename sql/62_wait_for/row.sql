@@ -36,7 +36,8 @@ begin
                 using errcode = 'object_not_in_prerequisite_state';
         elsif pg_catalog.clock_timestamp() > deadline then
             raise exception 'The row % of the pipeline "%" still waits after %.', jobs.key, name, timeout
-                using errcode = 'query_canceled', hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+                using errcode = 'query_canceled',
+                    hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
         end if;
         commit;
         perform pg_catalog.pg_sleep(0.05);
@@ -52,35 +53,44 @@ create or replace function pgembedd._row_jobs(
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 as $$
 declare
     -- Others' triggers may write a number as a string.
-    jobs text := format('array(select q.msg_id from %%s q where (q.message -> ''id'' = w.key or q.message ->> ''id'' = w.key #>> ''{}'') and %s)',
-                        _is_for(pipeline.id));
+    jobs text := 'array(select q.msg_id from {queue} q
+                        where (q.message -> ''id'' = w.key or q.message ->> ''id'' = w.key #>> ''{}'') and {is_job})';
+    is_job text := _is_for(pipeline.id);
 begin
     if _problem(pipeline) is not null then perform _refuse(_problem(pipeline)); end if;
     begin
         -- One statement, one snapshot: a job that is gone has left its vector.
-        execute format($q$
+        execute _render($q$
             with w as materialized (
-                select %1$s as key, %2$s as waits from %3$s join %4$s s on %5$s)
-            select w.key, %6$s, %7$s, w.waits and not exists (
-                select from pgembedd.row_state r where r.pipeline_id = %8$s and r.key = w.key and r.state in ('blank', 'dead'))
-            from w $q$,
-            _key_json(pipeline.source, 's'), _lacks_vector(pipeline), _key_record(pipeline.source, '$1'), pipeline.source,
-            _key_match(pipeline.source, 's', 'k'), format(jobs, _queue_table(pipeline.queue)),
-            format(jobs, _queue_table(pipeline.backfill_queue)), pipeline.id)
+                select {key} as key, {lacks_vector} as waits from {key_record} join {source} s on {is_source_row})
+            select w.key, {fresh}, {backfill}, w.waits and not exists (
+                select from pgembedd.row_state r
+                where r.pipeline_id = {id} and r.key = w.key and r.state in ('blank', 'dead'))
+            from w $q$, jsonb_build_object(
+            'key', _key_json(pipeline.source, 's'), 'lacks_vector', _lacks_vector(pipeline),
+            'key_record', _key_record(pipeline.source, '$1'), 'source', pipeline.source,
+            'is_source_row', _key_match(pipeline.source, 's', 'k'), 'id', pipeline.id,
+            'fresh', _render(jobs, jsonb_build_object('queue', _queue_table(pipeline.queue), 'is_job', is_job)),
+            'backfill', _render(jobs, jsonb_build_object(
+                'queue', _queue_table(pipeline.backfill_queue), 'is_job', is_job))))
         into key, fresh, backfill, made using id;
     exception when data_exception or integrity_constraint_violation then  -- of a domain, too
-        perform _refuse(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm), _key_in_words(pipeline));
+        perform _refuse(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm),
+            _key_in_words(pipeline));
     end;
     if key is null then
-        perform _refuse(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL')), _key_in_words(pipeline));
+        perform _refuse(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL')),
+            _key_in_words(pipeline));
     end if;
     made := made and fresh = '{}' and backfill = '{}';
     if made then
-        execute _enqueue(pipeline, pipeline.queue, '$1', '(select) w') || ' returning array[msg_id]' into fresh using key;
+        execute _enqueue(pipeline, pipeline.queue, '$1', '(select) w') || ' returning array[msg_id]' into fresh
+            using key;
         perform _wake(pipeline.queue);
     end if;
 end $$;
@@ -107,7 +117,8 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select case when count(*) = 1 then format('A row is named by its key, %s.', min(k.words))
-                else format('A row is named by its key as a JSON object: %s.', string_agg(k.words, ', ' order by k.nth)) end
+                else format('A row is named by its key as a JSON object: %s.',
+                            string_agg(k.words, ', ' order by k.nth)) end
     from (select c.nth, format('%s (%s)', c.name, format_type(a.atttypid, a.atttypmod)) as words
           from unnest(pipeline.key_columns) with ordinality as c(name, nth)
           join pg_attribute a on a.attrelid = pipeline.source and a.attname = c.name) k
@@ -124,7 +135,8 @@ begin
     where d.pipeline_id = pipeline.id and (d.key = _refuse_dead.key or d.key #>> '{}' = _refuse_dead.key #>> '{}')
     order by d.died_at desc limit 1;
     if letter.id is not null then
-        raise exception 'The row % of the pipeline "%" was given up (%): %', key, pipeline.name, letter.reason, letter.error
+        raise exception 'The row % of the pipeline "%" was given up (%): %', key, pipeline.name, letter.reason,
+            letter.error
             using errcode = 'object_not_in_prerequisite_state', hint = format(
                 'See pgembedd.failures; when the cause is gone, call pgembedd.retry_failed(%L).', pipeline.name);
     end if;

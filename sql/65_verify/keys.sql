@@ -1,7 +1,7 @@
--- `pgembedd verify` takes keys from here, reads their rows (rows.sql), embeds the contents again and compares. All of it
--- runs with the rights of the caller, who must be able to act for pgembedd's owner and the table's.
+-- `pgembedd verify` takes keys from here, reads their rows (rows.sql), embeds the contents again and compares. All of
+-- it runs with the rights of the caller, who must be able to act for pgembedd's owner and the table's.
 
--- What stands in the way of looking at a pipeline's vectors, raised as a sentence.
+-- Refuses to verify a pipeline whose vectors cannot be read.
 create or replace function pgembedd._check_verify(made pgembedd.pipeline) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -13,7 +13,7 @@ begin
     perform _check_owner(made);
 end $$;
 
--- How many rows the planner thinks there are: of all partitions, by the size they have now, without a scan.
+-- The planner's estimate of the number of rows: of all partitions, by their present size, without a scan.
 create or replace function pgembedd._estimated_rows(source regclass) returns bigint
 language plpgsql  -- volatile: only such may EXPLAIN
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -33,13 +33,15 @@ create or replace function pgembedd._sample_keys(name text, wanted integer, seed
 returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
     relation regclass := case when orphans then one.embedding_table else one.source end;
     estimated bigint := greatest(_estimated_rows(relation), 1);
-    percent double precision := case when estimated <= 100000 then 100 else least(100, 100.0 * 20 * wanted / estimated) end;
+    percent double precision := case when estimated <= 100000 then 100
+                                     else least(100, 100.0 * 20 * wanted / estimated) end;
     keys jsonb[];
 begin
     loop
@@ -70,7 +72,8 @@ create or replace function pgembedd._next_keys(name text, after jsonb, at_most i
 returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'  -- as _key_settings
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -78,7 +81,8 @@ declare
     by_key text;
 begin
     with columns as (
-        select k.nth, format('s.%I%s', k.name, k.compared) as ours, format('k.%I%s', k.name, k.compared) as theirs, k.equals,
+        select k.nth, k.equals,
+               format('s.%I%s', k.name, k.compared) as ours, format('k.%I%s', k.name, k.compared) as theirs,
                _key_operator(one.source, k.nth, 1) as less, _key_operator(one.source, k.nth, 5) as greater,
                _key_operator(one.source, k.nth, 4) as not_less
         from _key_columns(one.source) k)
@@ -86,14 +90,16 @@ begin
            -- The first column alone once more, outside of the OR, where the index can use it.
            format('%s and (%s)', min(format('%s %s %s', c.ours, c.not_less, c.theirs)) filter (where c.nth = 1),
                string_agg(concat_ws(' and ',
-                   (select string_agg(format('%s %s %s', b.ours, b.equals, b.theirs), ' and ') from columns b where b.nth < c.nth),
+                   (select string_agg(format('%s %s %s', b.ours, b.equals, b.theirs), ' and ') from columns b
+                    where b.nth < c.nth),
                    format('%s %s %s', c.ours, c.greater, c.theirs)), ' or ' order by c.nth))
     into by_key, later from columns c;
     return query execute format('select %s from %s s%s where %s and %s order by %s limit %s',
         _key_json(one.source, 's'), case when orphans then one.embedding_table else one.source end,
         case when after is not null then ', ' || _key_record(one.source, '$1') else '' end,
         case when after is not null then later else 'true' end,
-        case when orphans then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
+        case when orphans
+             then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
              else 'true' end,
         by_key, at_most) using after;
 end $$;

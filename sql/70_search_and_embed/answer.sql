@@ -11,8 +11,8 @@ begin
 end $$;
 comment on function pgembedd.hear_questions is 'Answer questions in this session from now on.';
 
--- Take up to so many questions; also those of a worker that is gone, and none that this one has declined. What nobody
--- waits for any more is thrown away. `known`: a pipeline has that model.
+-- Takes up to `at_most` questions; also those of a worker that is gone, and none that this one has declined. Expired
+-- questions are deleted. `known`: a pipeline has that model.
 create or replace function pgembedd.take_questions(at_most integer default 8)
 returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
 language plpgsql security definer
@@ -32,11 +32,14 @@ begin
               and not pg_backend_pid() = any (f.declined_by)
             order by f.asked_at limit at_most for update skip locked)
         update question q set taken_by = pg_backend_pid() from picked where q.id = picked.id
-        returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model), q.kind, q.content;
+        returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model),
+                  q.kind, q.content;
 end $$;
-comment on function pgembedd.take_questions is 'Texts that wait in pgembedd.embed() for their vectors; at most so many.';
+comment on function pgembedd.take_questions is
+    'Texts that wait in pgembedd.embed() '
+    'for their vectors; at most so many.';
 
--- Delete the questions that have expired since then.
+-- Deletes the questions that expired after `since`.
 create or replace function pgembedd._forget_questions(since timestamptz default '-infinity') returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -50,7 +53,7 @@ begin
     where q.id = f.id;
 end $$;
 
--- Of each question its vector, or a sentence why there is none. Returns how many were still this session's.
+-- Stores each question's vector, or a sentence why there is none. Returns how many were still this session's.
 create or replace function pgembedd.answer_questions(ids uuid[], embeddings vector[], refusals text[]) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -83,10 +86,12 @@ begin
         perform pg_notify('pgembedd_questions', '');
     end if;
 end $$;
-comment on function pgembedd.decline_question is 'Leave a question to another worker; the reason is the answer when all have declined.';
+comment on function pgembedd.decline_question is
+    'Leave a question to another worker; the '
+    'reason is the answer when all have declined.';
 
--- Every worker that answers holds this advisory lock, shared; it ends with the worker, however that ends. Returns
--- the process ids of their sessions, null where there are none. Locks are seen at once, whatever the snapshot.
+-- Every worker that answers holds this advisory lock, shared; it ends with the worker, however that ends. Returns the
+-- process ids of their sessions, null where there are none. Locks are visible at once, independent of the snapshot.
 create or replace function pgembedd._listeners() returns integer[]
 language sql volatile
 set search_path = pg_catalog, pg_temp

@@ -12,12 +12,13 @@ begin
     perform pg_notify('pgembedd_questions', '');
 end $$;
 
--- Wait so long for the answer, which ends the question; nulls when it has not come. It looks more seldom the longer it takes, so that it adds a
--- twentieth to the time at most, and fifty callers that wait for one worker do not take its processor from it.
+-- Waits up to `patience` for the answer, and deletes the question then; nulls when there is none yet. It polls more
+-- seldom the longer it takes: polling adds a twentieth to the time at most, and fifty callers that wait for one worker
+-- leave it its processor.
 create or replace function pgembedd._await_answer(id uuid, patience interval, out embedding text, out refusal text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
-set extra_float_digits = 1  -- all digits, whatever the default of the database or of the role
+set extra_float_digits = 1  -- all digits, independent of the defaults of database and role
 as $$
 declare
     began timestamptz := clock_timestamp();
@@ -28,14 +29,16 @@ begin
         select translate(q.embedding::text, '{}', '[]') as embedding, q.refusal, q.asked_at, q.taken_by
         into found_one from question q where q.id = $1;
         embedding := found_one.embedding;
-        refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.' else found_one.refusal end;
+        refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.'
+                        else found_one.refusal end;
         if num_nonnulls(embedding, refusal) > 0 then
             delete from question q where q.id = $1;
             exit;
         elsif clock_timestamp() >= began + patience then
             hearers := _listeners();
             if hearers is null then
-                refusal := 'The worker ended before it answered, and no other one is connected: start one with `pgembedd run`.';
+                refusal := 'The worker ended before it answered, and no other '
+                           'one is connected: start one with `pgembedd run`.';
                 delete from question q where q.id = $1;
             elsif not found_one.taken_by = any (hearers) then
                 perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it

@@ -3,7 +3,8 @@ create or replace function pgembedd._dblink() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'dblink'
+    select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+    where e.extname = 'dblink'
 $$;
 
 create or replace function pgembedd._embed_remedy() returns text
@@ -11,16 +12,21 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when _dblink() is null
-        then 'It needs the extension dblink, which comes with Postgres: as an administrator, create extension dblink; then, as the owner of pgembedd, select pgembedd.embed_through();'
+                then 'It needs the extension dblink, which comes with Postgres: as an administrator, create '
+             'extension dblink; then, as the owner of pgembedd, select pgembedd.embed_through();'
         else 'As the owner of pgembedd: select pgembedd.embed_through();' end
 $$;
 
 -- A statement of the second connection as pg_stat_activity does not show it: that keeps only the beginning. All askers
--- have one role, which sees its own sessions there; with the text and the id of a question it could have its answer, too.
+-- have one role, which sees its own sessions there; with the text and the id of a question it could have its answer,
+-- too.
 create or replace function pgembedd._hide_statement(statement text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select '/* pgembedd.embed() */' || repeat(' ', pg_size_bytes(current_setting('track_activity_query_size'))::integer) || statement $$;
+as $$
+    select '/* pgembedd.embed() */'
+           || repeat(' ', pg_size_bytes(current_setting('track_activity_query_size'))::integer) || statement
+$$;
 
 create or replace function pgembedd._connect(line text) returns void
 language plpgsql
@@ -58,7 +64,7 @@ begin
     end loop;
 end $$;
 
--- Where this server listens: on the loopback address if it does, else on the first it names, else on its socket.
+-- The address of this server: the loopback address if it listens there, else the first it names, else its socket.
 create or replace function pgembedd._own_host() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -74,7 +80,8 @@ create or replace function pgembedd._conninfo(through pgembedd.loopback) returns
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select string_agg(format('%s=''%s''', o.name, replace(replace(o.value, '\', '\\'), '''', '\''')), ' ') || ' ' || coalesce(through.options, '')
+    select string_agg(format('%s=''%s''', o.name, replace(replace(o.value, '\', '\\'), '''', '\''')), ' ') || ' '
+        || coalesce(through.options, '')
     from (values
         ('dbname', current_database()::text),
         ('host', coalesce(through.host, _own_host())),
@@ -86,8 +93,9 @@ as $$
         ('gssencmode', 'disable'),
         -- Encrypting what does not leave the machine would be most of what a connection costs.
         ('sslmode', case when through.host is null then 'allow' else 'prefer' end),
-        -- Nobody else's defaults: every look must see what was committed before it.
-        ('options', '-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c statement_timeout=0 '
+        -- Not the defaults of role or database: every query must see what was committed before it.
+        ('options', '-c default_transaction_isolation=read\ committed -c '
+                    'default_transaction_read_only=off -c statement_timeout=0 '
             -- However a line was left open (its caller cancelled twice, say), it does not stay.
             '-c idle_session_timeout=10s')
     ) as o(name, value) where o.value is not null

@@ -9,7 +9,7 @@ create or replace function pgembedd.embed(
 ) returns vector
 language plpgsql stable security definer cost 1000
 set search_path = pg_catalog, pgembedd, pg_temp
-set standard_conforming_strings = on  -- the session is anybody's, and everything that is called here has backslashes
+set standard_conforming_strings = on  -- all functions called here have backslashes
 as $$
 declare
     question pgembedd.question;
@@ -18,7 +18,8 @@ declare
     answer text;
 begin
     if content is null then return null; end if;
-    select m.wanted_model, m.wanted_fingerprint into question.model, question.fingerprint from _model_asked(pipeline, model) m;
+    select m.wanted_model, m.wanted_fingerprint into question.model, question.fingerprint
+    from _model_asked(pipeline, model) m;
     question.kind := kind;
     question.content := content;
     key := encode(sha256(convert_to(question::text, getdatabaseencoding())), 'hex');
@@ -58,7 +59,8 @@ begin
     -- While a model is being changed the next one is there, too, and afterwards the previous one: not what is searched.
     select array_agg(distinct p.model), array_agg(distinct p.fingerprint) filter (where p.fingerprint is not null)
     into models, fingerprints
-    from pipeline p where case when _model_asked.model is null then p.shadow_of is null else p.model = _model_asked.model end;
+    from pipeline p where case when _model_asked.model is null then p.shadow_of is null
+                               else p.model = _model_asked.model end;
     wanted_model := coalesce(model, models[1]);
     wanted_fingerprint := fingerprints[1];
     if wanted_model is null then
@@ -68,13 +70,14 @@ begin
         perform _refuse(format('The pipelines have several models: %s.', array_to_string(models, ', ')),
             'Name the one that you search, with pipeline => ''…''.');
     elsif cardinality(fingerprints) > 1 then
-        perform _refuse(format('Pipelines hold vectors of several states of %s: %s.', wanted_model, array_to_string(fingerprints, ', ')),
+        perform _refuse(format('Pipelines hold vectors of several states of %s: %s.', wanted_model,
+            array_to_string(fingerprints, ', ')),
             'Name the one that you search, with pipeline => ''…''.');
     end if;
 end $$;
 
 -- A search without an index calls embed() for every row, so the last answer of a transaction is kept in a setting of
--- it. Anybody may write settings; the seal, of which only the owner knows the secret, says that the answer is ours.
+-- it. Every role may write settings; the seal, whose secret only the owner knows, proves that the answer is ours.
 create or replace function pgembedd._seal(secret uuid, key text, answer text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp

@@ -1,5 +1,6 @@
--- Where and as whom embed() connects to its own database. Without a username it makes a role of its own, which may
--- do nothing but ask; its password is random, and in the table `loopback`, which nobody may read.
+-- Sets the host and the role with which embed() connects to its own database. Without a username it makes a role of its
+-- own, which may do nothing but ask; its password is random and stored in the table `loopback`, on which no right is
+-- granted.
 create or replace function pgembedd.embed_through(
     host text default null, port integer default null, username text default null, password text default null,
     options text default null
@@ -13,14 +14,15 @@ begin
     if port is not null and port not between 1 and 65535 then
         perform _refuse(format('%s is no port.', port), 'It is a number from 1 to 65535.');
     elsif username is null and password is not null then
-        perform _refuse('A password without a username is nobody''s.', 'Give both, or neither: then a role is made.');
+        perform _refuse('A password was given without a username.', 'Give both, or neither: then a role is made.');
     elsif username is not null and to_regrole(quote_ident(username)) is null then
-        perform _refuse(format('There is no role "%s".', username), 'Create it with LOGIN, or leave the username out: then one is made.');
+        perform _refuse(format('There is no role "%s".', username),
+            'Create it with LOGIN, or leave the username out: then one is made.');
     end if;
     if username is null then
         password := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
-        execute format('%s role %I login noinherit password %L', case when to_regrole(made) is null then 'create' else 'alter' end,
-            made, _scram(password));
+        execute format('%s role %I login noinherit password %L',
+            case when to_regrole(made) is null then 'create' else 'alter' end, made, _scram(password));
     end if;
     insert into loopback (host, port, username, password, options)
     values (host, port, coalesce(username, made), password, options)
@@ -32,8 +34,8 @@ end $$;
 comment on function pgembedd.embed_through is
     'Say where and as whom pgembedd.embed() connects to its own database; without a username a role is made for it.';
 
--- A SCRAM verifier for a random password: one round of hashing, since nobody could guess it, and every further one
--- would be paid with each connection. So the password itself is in no statement either.
+-- A SCRAM verifier for a random password: one round of hashing, since it cannot be guessed, and each further round
+-- would cost time at every connection. So the password itself is in no statement either.
 create or replace function pgembedd._scram(password text) returns text
 language plpgsql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -68,7 +70,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     execute format('grant usage on schema pgembedd to %I', username);
-    execute format('grant execute on function pgembedd._post_question, pgembedd._await_answer, pgembedd._forget_question to %I', username);
+    execute format('grant execute on function pgembedd._post_question, '
+                   'pgembedd._await_answer, pgembedd._forget_question to %I', username);
 end $$;
 
 create or replace function pgembedd.grant_embed(role regrole) returns void
@@ -87,7 +90,7 @@ begin
 end $$;
 comment on function pgembedd.grant_embed is 'Let a role call pgembedd.embed().';
 
--- What keeps embed() from connecting; null when nothing does. For the doctor.
+-- The error with which embed() fails to connect; null when there is none. For the doctor.
 create or replace function pgembedd._embed_problem() returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -100,7 +103,7 @@ begin
     end if;
     perform _connect(line);
     begin
-        -- What it is there for: it may call the functions.
+        -- The role's purpose: it may call the functions.
         execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
         using line, format('select pgembedd._forget_question(%L)', gen_random_uuid());
     exception when others then

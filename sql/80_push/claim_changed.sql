@@ -1,16 +1,17 @@
--- Database webhooks: {type, schema, table, record, old_record} for each row that changed, posted to a worker by a trigger
--- that is not ours. Only the key is used, and whether a watched column differs between the two records; the row itself
--- is read from the table, as for every job.
+-- Database webhooks: {type, schema, table, record, old_record} for each row that changed, posted to a worker by a
+-- trigger that is not ours. Only the key is used, and whether a watched column differs between the two records; the row
+-- itself is read from the table, as for every job.
 
--- Queue a job for each row and pipeline that a webhook tells of, and claim them at once. The rows are those of
--- claim_pushed(), with the pipeline that each `n` is for as `subject`; and of a pipeline that has nothing to do, one whose
--- state is skipped. No rows: the table has no pipeline. Without a lease nothing is claimed: the jobs wait, their state is
--- queued.
+-- Queues a job for each row and pipeline that a webhook tells of, and claims them at once. The rows are those of
+-- claim_pushed(), with the pipeline that each `n` is for as `subject`, and one whose state is skipped for a pipeline
+-- that has nothing to do. No rows: the table has no pipeline. Without a lease nothing is claimed: the jobs wait, their
+-- state is queued.
 create or replace function pgembedd.claim_changed(change jsonb, lease_s integer)
 returns table (
-    subject text, n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer,
-    pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean,
-    chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
+    subject text, n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb,
+    pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean,
+    chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text,
+    waited_s double precision, attempt integer)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -18,14 +19,40 @@ set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
 declare
+    made record;
+begin
+    perform _check_webhook(change);
+    select e.* into made from _enqueue_changed(change) e;
+    return query
+        select i.name, null::bigint, 'skipped', 'No watched column changed.', null, null::bigint, null::integer,
+               null::jsonb, null::integer, null, null, null, null::integer, null::boolean, null::boolean,
+               null::integer, null::integer, null, null, null::double precision, null::integer
+        from unnest(made.idle) as i(name);
+    if lease_s is not null then
+        return query select made.subjects[c.n], c.* from claim_pushed(made.jobs, lease_s) c;
+        return;
+    end if;
+    perform _wake(w.queue) from (select distinct j ->> 'queue' as queue from jsonb_array_elements(made.jobs) j) w;
+    return query
+        select made.subjects[j.n], j.n, 'queued', null, j.job ->> 'queue', (j.job ->> 'jobId')::bigint, null::integer,
+               null::jsonb, null::integer, null, null, null, null::integer, null::boolean, null::boolean,
+               null::integer, null::integer, null, null, null::double precision, null::integer
+        from jsonb_array_elements(made.jobs) with ordinality as j(job, n);
+end $$;
+
+-- The jobs as claim_pushed() takes them, the pipeline of each as `subjects`, and the pipelines without a change.
+create or replace function pgembedd._enqueue_changed(
+    change jsonb, out jobs jsonb, out subjects text[], out idle text[]
+)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
     one pgembedd.pipeline;
     key jsonb;
     job_id bigint;
-    jobs jsonb := '[]';
-    subjects text[] := '{}';
-    idle text[] := '{}';
 begin
-    perform _check_webhook(change);
+    jobs := '[]'; subjects := '{}'; idle := '{}';
     for one in
         select p.* from pipeline p join pg_class c on p.source in (c.oid, pg_partition_root(c.oid))
         join pg_namespace s on s.oid = c.relnamespace
@@ -41,26 +68,12 @@ begin
             from unnest(case change ->> 'type' when 'INSERT' then '{record}' when 'DELETE' then '{old_record}'
                         else '{record,old_record}'::text[] end) as r(name)
         loop
-            execute _enqueue(one, one.queue, 'i.id', '(select $1 as id) i') || ' returning msg_id' into job_id using key;
+            execute _enqueue(one, one.queue, 'i.id', '(select $1 as id) i') || ' returning msg_id'
+                into job_id using key;
             jobs := jobs || jsonb_build_object('jobId', job_id, 'queue', one.queue, 'readCt', 0, 'id', key);
             subjects := subjects || one.name;
         end loop;
     end loop;
-    return query
-        select i.name, null::bigint, 'skipped', 'No watched column changed.', null, null::bigint, null::integer, null::jsonb,
-               null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
-               null, null::double precision, null::integer
-        from unnest(idle) as i(name);
-    if lease_s is null then
-        perform _wake(w.queue) from (select distinct j ->> 'queue' as queue from jsonb_array_elements(jobs) j) w;
-        return query
-            select subjects[j.n], j.n, 'queued', null, j.job ->> 'queue', (j.job ->> 'jobId')::bigint, null::integer, null::jsonb,
-                   null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
-                   null, null::double precision, null::integer
-            from jsonb_array_elements(jobs) with ordinality as j(job, n);
-    else
-        return query select subjects[c.n], c.* from claim_pushed(jobs, lease_s) c;
-    end if;
 end $$;
 
 create or replace function pgembedd._check_webhook(change jsonb) returns void
@@ -72,7 +85,8 @@ declare
 begin
     if jsonb_typeof(change) is distinct from 'object' then
         perform _refuse('The webhook is not an object.', 'It has type, schema, table, record and old_record.');
-    elsif jsonb_typeof(change -> 'schema') is distinct from 'string' or jsonb_typeof(change -> 'table') is distinct from 'string' then
+    elsif jsonb_typeof(change -> 'schema') is distinct from 'string'
+          or jsonb_typeof(change -> 'table') is distinct from 'string' then
         perform _refuse('The webhook does not name its table.', 'It has schema and table, both strings.');
     elsif coalesce(change ->> 'type', '') not in ('INSERT', 'UPDATE', 'DELETE') then
         perform _refuse('The type of the webhook is none of INSERT, UPDATE and DELETE.');
@@ -85,9 +99,9 @@ begin
     end if;
 end $$;
 
--- Whether an UPDATE leaves everything alone that the pipeline is about. Our own store fires the webhook, too, and must
--- not be answered by another; so a vector that was changed counts only where it is gone. What is missing counts as changed.
--- As text, since 1.0 and 1.00 are equal numbers, but not the same content.
+-- True if an UPDATE changes nothing that the pipeline watches. Our own store fires the webhook, too, and must not be
+-- answered by another; so a vector that was changed counts only where it is gone. What is missing counts as changed. As
+-- text, since 1.0 and 1.00 are equal numbers, but not the same content.
 create or replace function pgembedd._is_unwatched(pipeline pgembedd.pipeline, change jsonb) returns boolean
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -97,7 +111,8 @@ as $$
            select from unnest(pipeline.watch_columns || pipeline.key_columns) as c(name)
            where (change -> 'record' -> c.name)::text is distinct from (change -> 'old_record' -> c.name)::text
               or not change -> 'record' ? c.name)
-       and (pipeline.embedding_column is null or coalesce(change -> 'record' -> pipeline.embedding_column, 'null') <> 'null'
+       and (pipeline.embedding_column is null
+           or coalesce(change -> 'record' -> pipeline.embedding_column, 'null') <> 'null'
             or coalesce(change -> 'old_record' -> pipeline.embedding_column, 'null') = 'null')
 $$;
 
@@ -116,7 +131,8 @@ begin
            jsonb_object_agg(k, change -> which -> k)
         into missing, given from unnest(pipeline.key_columns) as k;
     if missing is not null then
-        perform _refuse(format('The %s of the webhook has no %s, which is in the primary key of %s.', which, missing, pipeline.source_name),
+        perform _refuse(format('The %s of the webhook has no %s, which is in the primary key of %s.', which, missing,
+            pipeline.source_name),
             'Have the webhook send the whole row.');
     end if;
     begin
@@ -126,7 +142,8 @@ begin
     exception when data_exception or integrity_constraint_violation or plpgsql_error then key := null;
     end;
     if key is null then
-        perform _refuse(format('The %s of the webhook has a key that no row of %s can have.', which, pipeline.source_name));
+        perform _refuse(format('The %s of the webhook has a key that no row of %s can have.', which,
+            pipeline.source_name));
     end if;
     return key;
 end $$;

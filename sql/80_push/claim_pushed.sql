@@ -7,14 +7,15 @@
 --   sent   the read_ct of the last read that was made to be posted; it is a deferral already
 --   taken  the read_ct of the last read by a worker that was posted to
 
--- Claim jobs that were posted to this worker. The rows without `n` are jobs to be worked, as claim() gives them; the
+-- Claims jobs that were posted to this worker. The rows without `n` are jobs to be worked, as claim() gives them; the
 -- others say, for each that was posted, what it is: claimed, done (there is no such message any more), or failed, with
 -- the reason in a sentence.
 create or replace function pgembedd.claim_pushed(jobs jsonb, lease_s integer)
 returns table (
     n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb, pipeline_id integer,
     pipeline text, model text, fingerprint text, dimensions integer, suspect boolean, chunked boolean,
-    chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision, attempt integer)
+    chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text, waited_s double precision,
+    attempt integer)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -38,21 +39,23 @@ begin
         select p.queue as name, jsonb_agg(p.job order by p.n) as jobs, array_agg(p.n order by p.n) as ns
         from _posted(jobs) p where p.problem is null and p.queue = any (ours) group by p.queue order by p.queue
     loop
-        select array_agg(t.msg_id), array_agg(t.read_ct), array_agg(t.message), array_agg(t.headers), array_agg(t.enqueued_at)
-            into msg_ids, read_cts, messages, notes, enqueued from _take_pushed(lane.name, lane.jobs, lease_s) t;
+        select array_agg(t.msg_id), array_agg(t.read_ct), array_agg(t.message), array_agg(t.headers),
+               array_agg(t.enqueued_at)
+        into msg_ids, read_cts, messages, notes, enqueued from _take_pushed(lane.name, lane.jobs, lease_s) t;
         return query
             select null::bigint, 'claimed', null, lane.name, a.*
             from _admit(lane.name, msg_ids, read_cts, messages, notes, enqueued) a;
         return query
             select lane.ns[p.n], w.state, w.reason, lane.name, p.msg_id, null::integer, null::jsonb, null::integer,
-                   null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null, null,
-                   null::double precision, null::integer
-            from _posted(lane.jobs) p cross join lateral _pushed_state(lane.name, p.msg_id, p.job, coalesce(p.msg_id = any (msg_ids), false)) w;
+                   null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
+                   null, null::double precision, null::integer
+            from _posted(lane.jobs) p
+            cross join lateral _pushed_state(lane.name, p.msg_id, p.job, coalesce(p.msg_id = any (msg_ids), false)) w;
     end loop;
     return query
-        select p.n, 'failed', coalesce(p.problem, 'No pipeline has a queue of this name.'), p.queue, p.msg_id, null::integer,
-               null::jsonb, null::integer, null, null, null, null::integer, null::boolean, null::boolean, null::integer,
-               null::integer, null, null, null::double precision, null::integer
+        select p.n, 'failed', coalesce(p.problem, 'No pipeline has a queue of this name.'), p.queue, p.msg_id,
+               null::integer, null::jsonb, null::integer, null, null, null, null::integer, null::boolean, null::boolean,
+               null::integer, null::integer, null, null, null::double precision, null::integer
         from _posted(jobs) p where p.problem is not null or p.queue <> all (ours);
 end $$;
 
@@ -61,7 +64,8 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select case when jsonb_typeof(value) = 'number' then
-        case when value::numeric between 0 and most and value::numeric = trunc(value::numeric) then value::numeric::bigint end end
+        case when value::numeric between 0 and most and value::numeric = trunc(value::numeric)
+             then value::numeric::bigint end end
 $$;
 
 -- The jobs that were posted, in their order; `problem` for what is no job.
@@ -70,14 +74,16 @@ returns table (n bigint, job jsonb, queue text, msg_id bigint, read_ct integer, 
 language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select j.n, j.job, coalesce(j.job ->> 'queue', 'embedding_jobs'), _whole_number(j.job -> 'jobId', 9223372036854775807),
-           case when coalesce(j.job -> 'readCt', 'null') <> 'null' then coalesce(_whole_number(j.job -> 'readCt', 2147483647), -1)::integer end,
+    select j.n, j.job, coalesce(j.job ->> 'queue', 'embedding_jobs'),
+           _whole_number(j.job -> 'jobId', 9223372036854775807),
+           case when coalesce(j.job -> 'readCt', 'null') <> 'null'
+                then coalesce(_whole_number(j.job -> 'readCt', 2147483647), -1)::integer end,
            case when _whole_number(j.job -> 'jobId', 9223372036854775807) is null
                 then 'This is no job: it has no jobId, or one that is no whole number.' end
     from jsonb_array_elements(jobs) with ordinality as j(job, n)
 $$;
 
--- Whether a posted job is the message: the same row, and nothing that is given is another one.
+-- True if a posted job is the message: the same row, and no given field differs.
 create or replace function pgembedd._matches_message(posted jsonb, message jsonb) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -87,10 +93,10 @@ as $$
         where posted ->> f.name is not null and posted -> f.name is distinct from message -> f.name)
 $$;
 
--- Take the messages that are meant. One under a lease is taken from the read that posted it, where that cannot be
--- somebody else's: not with another read_ct than was posted; not while another request works on it; not when it has
--- an outcome and waits for the next attempt. What is left is a lease of which nobody can tell whose it is, since the
--- guide's jobs do not say: were it a worker's, that worker would find its fence gone, and nothing be done twice.
+-- Reads the posted messages. One under a lease is taken from the read that posted it, where that cannot be another's
+-- claim: not with another read_ct than was posted; not while another request works on it; not when it has an outcome
+-- and waits for the next attempt. What is left is a lease whose holder is unknown, since the guide's jobs do not say:
+-- were it a worker's, that worker would find its fence gone, and nothing be done twice.
 create or replace function pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer)
 returns table (msg_id bigint, read_ct integer, message jsonb, headers jsonb, enqueued_at timestamptz)
 language plpgsql
@@ -116,8 +122,10 @@ begin
     using make_interval(secs => lease_s), array(select p.msg_id from _posted(jobs) p where p.msg_id is not null), jobs;
 end $$;
 
--- What has become of a message that was posted, after the claim; `taken`: it was claimed for this one.
-create or replace function pgembedd._pushed_state(queue text, msg_id bigint, posted jsonb, taken boolean, out state text, out reason text)
+-- The state of a posted message after the claim; `taken`: it was claimed for this request.
+create or replace function pgembedd._pushed_state(
+    queue text, msg_id bigint, posted jsonb, taken boolean, out state text, out reason text
+)
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -128,11 +136,12 @@ begin
         into one using msg_id;
     state := 'failed';
     if one.vt is null then
-        if exists (select from dead_letter d where d.queue = _pushed_state.queue and d.key is not distinct from posted -> 'id'
+        if exists (select from dead_letter d where d.queue = _pushed_state.queue and d.key is not distinct
+                   from posted -> 'id'
                    and _matches_message(posted, d.message)) then
             reason := 'It was given up: see pgembedd.failures.';
         else
-            state := 'done';  -- somebody did it, or nobody wants it any more
+            state := 'done';  -- it was done, or its pipeline was dropped
         end if;
     elsif not _matches_message(posted, one.message) then
         reason := 'The message of this jobId is about something else than what was posted.';

@@ -1,5 +1,5 @@
--- What pg_cron calls: claim jobs, for as long as their requests may take, and post them in batches. What is not
--- answered comes back when the lease is over, so nothing here looks at the answers. Returns how many jobs were posted.
+-- Called by pg_cron: claims jobs, for as long as their requests may take, and posts them in batches. A job without an
+-- answer is due again when its lease expires, so the answers are not read here. Returns how many jobs were posted.
 create or replace function pgembedd.process_embeddings(
     batch_size integer default 10, max_requests integer default 10, timeout_milliseconds integer default 5 * 60 * 1000
 ) returns bigint
@@ -12,19 +12,25 @@ declare
 begin
     select p.* into target from push p;
     if target.url is null then
-        perform _refuse('There is no URL to push jobs to.', 'Name one: select pgembedd.set_push(''https://…/functions/v1/embed'').');
+        perform _refuse('There is no URL to push jobs to.',
+            'Name one: select pgembedd.set_push(''https://…/functions/v1/embed'').');
     elsif not _has_pg_net() then
-        perform _refuse('pg_net is not installed in this database.', 'CREATE EXTENSION pg_net; or run workers that pull: `pgembedd run`.');
-    elsif batch_size is null or batch_size not between 1 and 1000 or max_requests is null or max_requests not between 1 and 1000 then
-        perform _refuse(format('%s requests of %s jobs are not to be had.', coalesce(max_requests::text, 'NULL'), coalesce(batch_size::text, 'NULL')),
+        perform _refuse('pg_net is not installed in this database.',
+            'CREATE EXTENSION pg_net; or run workers that pull: `pgembedd run`.');
+    elsif batch_size is null or batch_size not between 1 and 1000 or max_requests is null
+        or max_requests not between 1 and 1000 then
+        perform _refuse(format('%s requests of %s jobs are not to be had.', coalesce(max_requests::text, 'NULL'),
+            coalesce(batch_size::text, 'NULL')),
             'Take 1 to 1000 of each.');
     elsif timeout_milliseconds is null or timeout_milliseconds < 1000 then
-        perform _refuse(format('%s milliseconds are too short a time.', coalesce(timeout_milliseconds::text, 'NULL')), 'Take 1000 or more.');
+        perform _refuse(format('%s milliseconds are too short a time.', coalesce(timeout_milliseconds::text, 'NULL')),
+            'Take 1000 or more.');
     end if;
     select jsonb_agg(j) into jobs from _claim_for_push(batch_size * max_requests, timeout_milliseconds / 1000) j;
     perform net.http_post(
         url => target.url, body => b.batch, timeout_milliseconds => process_embeddings.timeout_milliseconds,
-        headers => jsonb_strip_nulls(jsonb_build_object('Content-Type', 'application/json', 'Authorization', 'Bearer ' || target.token)))
+        headers => jsonb_strip_nulls(jsonb_build_object('Content-Type', 'application/json', 'Authorization',
+            'Bearer ' || target.token)))
     from (select jsonb_agg(j.job order by j.nth) as batch from jsonb_array_elements(jobs) with ordinality as j(job, nth)
           group by (j.nth - 1) / batch_size order by (j.nth - 1) / batch_size) b;
     return coalesce(jsonb_array_length(jobs), 0);

@@ -1,4 +1,6 @@
-create or replace function pgembedd.set_push(url text, token text default null, every text default '10 seconds') returns text
+create or replace function pgembedd.set_push(
+    url text, token text default null, every text default '10 seconds'
+) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -7,11 +9,13 @@ begin
         delete from push;
         return _schedule_push();
     elsif url !~ '^https?://[^/\s]+(/\S*)?$' then
-        perform _refuse(format('%s is not the URL of an endpoint.', quote_literal(url)), 'Write https://host/functions/v1/embed.');
+        perform _refuse(format('%s is not the URL of an endpoint.', quote_literal(url)),
+            'Write https://host/functions/v1/embed.');
     elsif url ~ '^https?://[^/]*@' then
         perform _refuse('The URL holds a password.', 'Give it as token, which only the owner can read.');
     elsif token collate "C" ~ '[^!-~]' or token = '' then
-        perform _refuse('The token has a character that no header may have, or none at all.', 'Take letters, digits and signs.');
+        perform _refuse('The token has a character that no header may have, or none at all.',
+            'Take letters, digits and signs.');
     elsif every is null or every !~ '^([1-9]|[1-5][0-9]) seconds?$' and every !~ '^\S+( \S+){4}$' then
         perform _refuse(format('%s is no schedule of pg_cron.', coalesce(quote_literal(every), 'NULL')),
             'Take ''10 seconds'' (1 to 59), or five fields as in ''* * * * *''.');
@@ -21,9 +25,11 @@ begin
     return _schedule_push();
 end $$;
 comment on function pgembedd.set_push is
-    'Post jobs to this URL from now on, as often as `every` says; null: no more. Returns how that stands, in a sentence.';
+    'Post jobs to this URL from now on, as often as `every` '
+    'says; null: no more. Returns how that stands, in a sentence.';
 
--- Schedule or unschedule the push as its table says. Also after each migration: pg_cron and pg_net may have come since.
+-- Schedules or unschedules the push as its table says. Also called by each migration: pg_cron and pg_net may have been
+-- installed since.
 create or replace function pgembedd._schedule_push() returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -37,11 +43,14 @@ begin
     if to_regclass('cron.job') is null or to_regprocedure('cron.schedule(text, text, text)') is null then
         return case
             when target.url is null then 'Nothing is pushed.'
-            when not _has_pg_net() then 'Nothing is pushed yet: neither pg_net nor pg_cron is in this database. CREATE EXTENSION both, then run `pgembedd migrate`.'
-            else 'Nothing is scheduled: pg_cron is not in this database. CREATE EXTENSION pg_cron and run `pgembedd migrate`, or have '
-                 'pgembedd.process_embeddings() called by a schedule of yours.' end;
+            when not _has_pg_net()
+                then 'Nothing is pushed yet: neither pg_net nor pg_cron is in this '
+                     'database. CREATE EXTENSION both, then run `pgembedd migrate`.'
+            else 'Nothing is scheduled: pg_cron is not in this database. CREATE EXTENSION pg_cron and run '
+                 '`pgembedd migrate`, or have pgembedd.process_embeddings() called by a schedule of yours.' end;
     end if;
-    for job in select j.jobid, j.username from cron.job j where j.jobname = 'pgembedd-push' and j.database = current_database() loop
+    for job in select j.jobid, j.username from cron.job j
+        where j.jobname = 'pgembedd-push' and j.database = current_database() loop
         if target.url is null or not _has_pg_net() then
             perform cron.unschedule(job.jobid);
         else
@@ -51,17 +60,19 @@ begin
     if target.url is null then
         return 'Nothing is pushed.';
     elsif not _has_pg_net() then
-        return 'Nothing is pushed yet: pg_net is not in this database. CREATE EXTENSION pg_net, then run `pgembedd migrate`.';
+        return 'Nothing is pushed yet: pg_net is not in this database. '
+               'CREATE EXTENSION pg_net, then run `pgembedd migrate`.';
     elsif job is null then
         perform cron.schedule('pgembedd-push', target.every, command);
     end if;
     return format('pg_cron posts waiting jobs to %s (%s).', target.url, target.every);
 exception when insufficient_privilege then
-    return format('Nothing is scheduled: %s may not use pg_cron here. Have somebody who may call: select cron.schedule(''pgembedd-push'', %L, %L).',
+    return format('Nothing is scheduled: %s may not use pg_cron here. Have a role '
+                  'that may call: select cron.schedule(''pgembedd-push'', %L, %L).',
         quote_ident(current_user), coalesce(target.every, '10 seconds'), command);
 end $$;
 
--- The function of pg_net, and of nobody who only calls a schema so: what pg_cron runs, it runs as our owner.
+-- True if net.http_post is pg_net's own, and not that of a schema with the same name: pg_cron runs it as our owner.
 create or replace function pgembedd._has_pg_net() returns boolean
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -9,8 +9,8 @@ begin
     loop
         execute format('revoke all on routine %s from public', function);
     end loop;
-    -- A restore grants on the schema in one go, so to nobody where one role is not there, as embed()'s own never is on
-    -- another server. Whoever may call a function was named by one of ours.
+    -- A restore grants on the schema in one statement, which fails where one role does not exist, as embed()'s own role
+    -- never does on another server. A role that may call a function was named by one of our functions.
     for role in
         select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
         where f.pronamespace = 'pgembedd'::regnamespace and a.grantee not in (0, f.proowner)

@@ -7,7 +7,8 @@ begin
     if to_regrole(quote_ident(username)) is not null then
         perform pgembedd._grant_ask(username);
     elsif pgembedd._dblink() is not null and (username is null or username like 'pgembedd\_ask\_%') then
-        perform pgembedd.embed_through((select l.host from pgembedd.loopback l), (select l.port from pgembedd.loopback l),
+        perform pgembedd.embed_through((select l.host from pgembedd.loopback l),
+            (select l.port from pgembedd.loopback l),
             options => (select l.options from pgembedd.loopback l));
     end if;
 exception when insufficient_privilege then

@@ -1,5 +1,5 @@
--- The upkeep on pg_cron, where this database has it. The functions decide themselves whether they are due, so
--- that workers without pg_cron and pg_cron without workers both do.
+-- Schedules maintenance with pg_cron, where this database has it. The functions decide themselves whether they are due,
+-- so pg_cron without workers suffices, and so do workers without pg_cron.
 do $$
 begin
     if to_regprocedure('cron.schedule(text, text, text)') is not null then

@@ -459,7 +459,7 @@ def test_a_wrong_password_is_a_sentence_without_it(roles: Roles, asker: psycopg.
     ("arguments", "message"),
     [
         ("port => 0", "0 is no port."),
-        ("password => 'x'", "A password without a username is nobody's."),
+        ("password => 'x'", "A password was given without a username."),
         ("username => 'nobody there'", 'There is no role "nobody there".'),
     ],
 )
