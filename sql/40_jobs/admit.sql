@@ -1,16 +1,13 @@
 -- Returns the jobs among the messages that were just read, with what a worker has to know of their pipelines.
 create or replace function pgembedd._admit(
     queue text, msg_ids bigint[], read_cts integer[], messages jsonb[], notes jsonb[], enqueued timestamptz[]
-) returns table (
-    msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
-    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text,
-    traceparent text, waited_s double precision, attempt integer)
+) returns setof pgembedd.job
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-#variable_conflict use_column
 declare
     job record;
+    claimed pgembedd.job;
     guest record;
     refusal text;
     traced integer := 0;
@@ -51,18 +48,17 @@ begin
             perform _dead_letter(queue, job.msg_id, job.p_id, 'worker_died',
                 'The worker died each time it worked on this job alone.', job.alone + job.attempts);
         else
-            msg_id := job.msg_id; read_ct := job.read_ct; id := job.message -> 'id'; pipeline_id := job.p_id;
-            pipeline := job.name; model := job.model; fingerprint := job.fingerprint;
-            dimensions := job.dimensions; suspect := job.deaths >= 2;
-            chunked := job.embedding_table is not null; chunk_tokens := job.chunk_tokens;
-            chunk_overlap := job.chunk_overlap; splitter := job.splitter;
-            attempt := job.attempts + 1;
+            claimed := row(
+                job.msg_id, job.read_ct, job.message -> 'id', job.p_id, job.name, job.model, job.fingerprint,
+                job.dimensions, job.deaths >= 2, job.embedding_table is not null, job.chunk_tokens, job.chunk_overlap,
+                job.splitter, null, null, job.attempts + 1);
             -- Not validated here, but by its reader. Of a hundred jobs per claim, as no trace shows more.
-            traceparent := case when traced < 100 then left(job.headers ->> 'traceparent', 55) end;
-            traced := traced + (traceparent is not null)::integer;
-            waited_s := case when traceparent is not null
-                             then extract(epoch from clock_timestamp() - job.enqueued_at) end;
-            return next;
+            if traced < 100 and job.headers ->> 'traceparent' is not null then
+                claimed.traceparent := left(job.headers ->> 'traceparent', 55);
+                claimed.waited_s := extract(epoch from clock_timestamp() - job.enqueued_at);
+                traced := traced + 1;
+            end if;
+            return next claimed;
         end if;
     end loop;
 end $$;

@@ -6,15 +6,11 @@
 -- of it, so it is to be worked alone. With `poll_s` it waits that long for a first job, inside pgmq: for poolers that
 -- do not pass LISTEN.
 create or replace function pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer default 0)
-returns table (
-    msg_id bigint, read_ct integer, id jsonb, pipeline_id integer, pipeline text, model text, fingerprint text,
-    dimensions integer, suspect boolean, chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text,
-    traceparent text, waited_s double precision, attempt integer)
+returns setof pgembedd.job
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 as $$
-#variable_conflict use_column
 declare
     msg_ids bigint[];
     read_cts integer[];

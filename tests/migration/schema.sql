@@ -1,6 +1,25 @@
 CREATE SCHEMA pgembedd;
 CREATE SCHEMA pgembedd_code;
 COMMENT ON SCHEMA pgembedd_code IS 'The generated code of pipelines. For nobody but pgembedd: grant nothing on it.';
+CREATE TYPE pgembedd.job AS (
+	msg_id bigint,
+	read_ct integer,
+	id jsonb,
+	pipeline_id integer,
+	pipeline text,
+	model text,
+	fingerprint text,
+	dimensions integer,
+	suspect boolean,
+	chunked boolean,
+	chunk_tokens integer,
+	chunk_overlap integer,
+	splitter text,
+	traceparent text,
+	waited_s double precision,
+	attempt integer
+);
+COMMENT ON TYPE pgembedd.job IS 'A claimed message, with what a worker has to know of its pipeline.';
 CREATE TABLE pgembedd.pipeline (
     id integer NOT NULL,
     name text NOT NULL,
