@@ -24,20 +24,17 @@ begin
     perform _check_webhook(change);
     select e.* into made from _enqueue_changed(change) e;
     return query
-        select i.name, null::bigint, 'skipped', 'No watched column changed.', null, null::bigint, null::integer,
-               null::jsonb, null::integer, null, null, null, null::integer, null::boolean, null::boolean,
-               null::integer, null::integer, null, null, null::double precision, null::integer
-        from unnest(made.idle) as i(name);
+        select i.name, null::bigint, 'skipped', 'No watched column changed.', null, j.*
+        from unnest(made.idle) as i(name) cross join _unclaimed(null) j;
     if lease_s is not null then
         return query select made.subjects[c.n], c.* from claim_pushed(made.jobs, lease_s) c;
         return;
     end if;
     perform _wake(w.queue) from (select distinct j ->> 'queue' as queue from jsonb_array_elements(made.jobs) j) w;
     return query
-        select made.subjects[j.n], j.n, 'queued', null, j.job ->> 'queue', (j.job ->> 'jobId')::bigint, null::integer,
-               null::jsonb, null::integer, null, null, null, null::integer, null::boolean, null::boolean,
-               null::integer, null::integer, null, null, null::double precision, null::integer
-        from jsonb_array_elements(made.jobs) with ordinality as j(job, n);
+        select made.subjects[p.n], p.n, 'queued', null, p.job ->> 'queue', j.*
+        from jsonb_array_elements(made.jobs) with ordinality as p(job, n)
+        cross join lateral _unclaimed((p.job ->> 'jobId')::bigint) j;
 end $$;
 
 -- The jobs as claim_pushed() takes them, the pipeline of each as `subjects`, and the pipelines without a change.

@@ -46,18 +46,21 @@ begin
             select null::bigint, 'claimed', null, lane.name, a.*
             from _admit(lane.name, msg_ids, read_cts, messages, notes, enqueued) a;
         return query
-            select lane.ns[p.n], w.state, w.reason, lane.name, p.msg_id, null::integer, null::jsonb, null::integer,
-                   null, null, null, null::integer, null::boolean, null::boolean, null::integer, null::integer, null,
-                   null, null::double precision, null::integer
-            from _posted(lane.jobs) p
+            select lane.ns[p.n], w.state, w.reason, lane.name, j.*
+            from _posted(lane.jobs) p cross join lateral _unclaimed(p.msg_id) j
             cross join lateral _pushed_state(lane.name, p.msg_id, p.job, coalesce(p.msg_id = any (msg_ids), false)) w;
     end loop;
     return query
-        select p.n, 'failed', coalesce(p.problem, 'No pipeline has a queue of this name.'), p.queue, p.msg_id,
-               null::integer, null::jsonb, null::integer, null, null, null, null::integer, null::boolean, null::boolean,
-               null::integer, null::integer, null, null, null::double precision, null::integer
-        from _posted(jobs) p where p.problem is not null or p.queue <> all (ours);
+        select p.n, 'failed', coalesce(p.problem, 'No pipeline has a queue of this name.'), p.queue, j.*
+        from _posted(jobs) p cross join lateral _unclaimed(p.msg_id) j
+        where p.problem is not null or p.queue <> all (ours);
 end $$;
+
+-- A job of which only the message is known.
+create or replace function pgembedd._unclaimed(msg_id bigint) returns pgembedd.job
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select jsonb_populate_record(null::pgembedd.job, jsonb_build_object('msg_id', msg_id)) $$;
 
 create or replace function pgembedd._whole_number(value jsonb, most numeric) returns bigint
 language sql immutable
