@@ -56,7 +56,7 @@ def at_once_s(conninfo: str, texts: Sequence[str]) -> list[float]:
 def await_hearer(connection: psycopg.Connection) -> None:
     """Return when a worker answers questions. RuntimeError when none does."""
     deadline = time.monotonic() + PATIENCE_S
-    while connection.execute("select pgembedd._hearers() is null").fetchall()[0][0]:
+    while connection.execute("select pgembedd._listeners() is null").fetchall()[0][0]:
         if time.monotonic() > deadline:
             raise RuntimeError("The worker does not answer questions.")
         time.sleep(0.01)

@@ -124,6 +124,26 @@ create table pgembedd.dead_letter (
 comment on table pgembedd.dead_letter is
     'Jobs that were given up, each with its reason; retry_failed() puts them back.';
 
+create type pgembedd.job as (
+    msg_id            bigint,
+    read_ct           integer,
+    id                jsonb,
+    pipeline_id       integer,
+    pipeline          text,
+    model             text,
+    fingerprint       text,
+    dimensions        integer,
+    suspect           boolean,
+    chunked           boolean,
+    chunk_tokens      integer,
+    chunk_overlap     integer,
+    splitter          text,
+    traceparent       text,
+    waited_s          double precision,
+    attempt           integer
+);
+comment on type pgembedd.job is 'A claimed message, with what a worker has to know of its pipeline.';
+
 create table pgembedd.activity (
     at                timestamptz not null default clock_timestamp(),
     pipeline_id       integer not null references pgembedd.pipeline on delete cascade,
@@ -248,6 +268,7 @@ end $$;
 drop table pgembedd.question, pgembedd.loopback;
 drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state;
 drop table pgembedd.pipeline, pgembedd.installation;
+drop type pgembedd.job;
 drop sequence pgembedd.worker_idle;
 drop schema pgembedd_code;
 """

@@ -100,7 +100,7 @@ def service(database: Database) -> Iterator[httpx.Client]:
 
 def tell(connection: psycopg.Connection, event: str = "paused", pipeline: str = "documents", **fields: Any) -> None:
     """An event of somebody's, in the shape of ours."""
-    connection.execute("select pgembedd._tell(%s, 1, %s, %s)", [event, json.dumps(fields), pipeline])
+    connection.execute("select pgembedd._notify(%s, 1, %s, %s)", [event, json.dumps(fields), pipeline])
 
 
 def test_a_workers_stores_are_seen(database: Database, connection: psycopg.Connection, model: Session) -> None:
@@ -284,7 +284,7 @@ def fill(connection: psycopg.Connection, reader: Stream, done: Callable[[], bool
     """Large events, all of which `reader` gets, until it is `done`; how many."""
     for told in range(0, 20_000, 10):
         connection.execute(
-            "select pgembedd._tell('paused', 1, jsonb_build_object('n', %s + i, 'filling', repeat('x', 7000)), 'd')"
+            "select pgembedd._notify('paused', 1, jsonb_build_object('n', %s + i, 'filling', repeat('x', 7000)), 'd')"
             " from generate_series(1, 10) i",
             [told],
         )

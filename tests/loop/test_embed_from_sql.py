@@ -49,7 +49,7 @@ class Asked:
 @contextmanager
 def hearing(connection: psycopg.Connection, workers: int = 1) -> Iterator[None]:
     """Once so many workers answer."""
-    eventually(lambda: len(value(connection, "select pgembedd._hearers()") or []) == workers)
+    eventually(lambda: len(value(connection, "select pgembedd._listeners()") or []) == workers)
     yield
 
 
@@ -181,7 +181,7 @@ def test_without_a_worker_a_service_answers_for_the_models_it_was_given(
         assert np.array_equal(
             embed(connection, "x", f", model => '{MODEL}'"), model.embed(["x"], kind="query").vectors[0]
         )
-    eventually(lambda: value(connection, "select pgembedd._hearers()") is None)
+    eventually(lambda: value(connection, "select pgembedd._listeners()") is None)
     assert not died.is_set()
 
 

@@ -13,7 +13,7 @@ from pgembedd.database import migrate as module
 from pgembedd.database.migrate import HEAD, check_schema, downgrade, migrate, sql_files
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError, SchemaError
-from tests.migration.dump import COMMITTED, dump_schema
+from tests.migration.dump import COMMITTED, dump_frozen, dump_schema
 from tests.support.databases import Database
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_committed_dump_is_the_schema(server: EmbeddedPostgres, database: Database) -> None:
     remedy = "the schema changed: look at it, then run `python -m tests.migration.dump`"
-    assert dump_schema(server, database) == COMMITTED.read_text(encoding="utf-8"), remedy
+    assert dump_frozen(server, database) == COMMITTED.read_text(encoding="utf-8"), remedy
 
 
 def test_applying_it_again_changes_nothing(server: EmbeddedPostgres, empty_database: Database) -> None:
@@ -34,7 +34,7 @@ def test_applying_it_again_changes_nothing(server: EmbeddedPostgres, empty_datab
     assert dump_schema(server, empty_database) == before
 
 
-def test_alembic_alone_does_the_same(server: EmbeddedPostgres, empty_database: Database) -> None:
+def test_alembic_alone_does_the_same(server: EmbeddedPostgres, empty_database: Database, database: Database) -> None:
     subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
         cwd=ROOT,
@@ -42,7 +42,7 @@ def test_alembic_alone_does_the_same(server: EmbeddedPostgres, empty_database: D
         check=True,
         capture_output=True,
     )
-    assert dump_schema(server, empty_database) == COMMITTED.read_text(encoding="utf-8")
+    assert dump_schema(server, empty_database) == dump_schema(server, database)
     with empty_database.connect() as connection:
         check_schema(connection)
 
@@ -50,6 +50,27 @@ def test_alembic_alone_does_the_same(server: EmbeddedPostgres, empty_database: D
 def test_the_newest_version_is_the_one_the_program_asks_for() -> None:
     revisions = {path.name.split("_")[0] for path in (ROOT / "migrations" / "versions").glob("0*.py")}
     assert max(revisions) == HEAD
+
+
+def test_every_body_is_valid(connection: psycopg.Connection) -> None:
+    """sql/ is loaded without looking at the bodies, because they name functions that come later."""
+    connection.execute("set check_function_bodies = on")
+    definitions = connection.execute(
+        "select pg_get_functiondef(oid) from pg_proc where pronamespace = 'pgembedd'::regnamespace"
+    ).fetchall()
+    assert len(definitions) > 200
+    for (definition,) in definitions:
+        connection.execute(definition.encode())
+
+
+def test_the_bodies_are_looked_at(connection: psycopg.Connection) -> None:
+    definition = "create function pgembedd._odd() returns int language sql as 'select none from nowhere'"
+    connection.execute("set check_function_bodies = off")
+    connection.execute(definition.encode())
+    (again,) = connection.execute("select pg_get_functiondef('pgembedd._odd()'::regprocedure)").fetchone() or ("",)
+    connection.execute("set check_function_bodies = on")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        connection.execute(again.encode())
 
 
 def test_another_state_is_refused_with_a_sentence(empty_database: Database) -> None:
@@ -90,7 +111,7 @@ def test_percent_and_colon_survive_the_drivers(empty_database: Database, monkeyp
         def read_bytes(self) -> bytes:
             return odd
 
-    monkeypatch.setattr(module, "sql_files", lambda: [*loaded, InMemory("98_odd.sql")])
+    monkeypatch.setattr(module, "sql_files", lambda: [*loaded, InMemory(loaded[-1].with_name("98_odd.sql"))])
     migrate(empty_database.conninfo)
     with empty_database.connect() as connection:
         assert connection.execute("select pgembedd._odd()").fetchone() == ("100 % :name %s %(x)s",)
@@ -105,7 +126,7 @@ def test_a_failed_migration_leaves_nothing(empty_database: Database, monkeypatch
         def read_bytes(self) -> bytes:
             return b"select 1/0;"
 
-    monkeypatch.setattr(module, "sql_files", lambda: [*broken, Broken("98_broken.sql")])
+    monkeypatch.setattr(module, "sql_files", lambda: [*broken, Broken(broken[-1].with_name("98_broken.sql"))])
     with pytest.raises(psycopg.errors.DivisionByZero):
         migrate(empty_database.conninfo)
     with empty_database.connect() as connection:

@@ -221,8 +221,8 @@ def test_a_worker_that_could_not_hear_at_first_tries_again(database: Database, a
         with connected(database) as spoiler:
             spoiler.execute("select pg_advisory_lock(1885824356, 0)")
             line.take(1)
-            assert value(asker, "select pgembedd._hearers()") is None
-        eventually(lambda: line.take(1) == [] and value(asker, "select pgembedd._hearers()") is not None)
+            assert value(asker, "select pgembedd._listeners()") is None
+        eventually(lambda: line.take(1) == [] and value(asker, "select pgembedd._listeners()") is not None)
     finally:
         line.close()
 
@@ -460,7 +460,7 @@ def test_a_wrong_password_is_a_sentence_without_it(roles: Roles, asker: psycopg.
     ("arguments", "message"),
     [
         ("port => 0", "0 is no port."),
-        ("password => 'x'", "A password without a username is nobody's."),
+        ("password => 'x'", "A password was given without a username."),
         ("username => 'nobody there'", 'There is no role "nobody there".'),
     ],
 )

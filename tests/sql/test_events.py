@@ -215,7 +215,7 @@ def test_an_index_that_is_there_is_told(connection: psycopg.Connection, ear: Ear
     ear.heard()
     for (statement,) in rows(connection, "select pgembedd.index_statements('titles')"):
         connection.execute(statement)
-    connection.execute("select pgembedd._tend_indexes()")
+    connection.execute("select pgembedd._maintain_indexes()")
     (event,) = ear.heard()
     assert fields(event, "event", "pipeline", "index") == ("index_built", "titles", "documents_title_embedding_hnsw")
 

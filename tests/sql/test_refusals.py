@@ -121,7 +121,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
         "public.documents.wide is public.vector(3), but this pipeline writes public.halfvec(3).",
     ),
     ({"embedding_column": "words"}, "public.documents.words is text, but this pipeline writes public.halfvec(3)."),
-    ({"embedding_column": "made"}, "public.documents.made is a generated column; nobody can write to it."),
+    ({"embedding_column": "made"}, "public.documents.made is a generated column, which cannot be written."),
     ({"embedding_column": "used"}, 'public.documents.used is filled by the pipeline "taken" already.'),
     ({"create_index": True, "m": 1}, "m = 1 and ef_construction = 64 do not make an HNSW index."),
     ({"create_index": True, "m": 101}, "m = 101 and ef_construction = 64 do not make an HNSW index."),

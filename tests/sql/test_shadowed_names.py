@@ -53,3 +53,34 @@ def test_the_chunks_of_hidden_rows_are_hidden(roles: Roles, connection: psycopg.
     connection.execute(f"set role {reader}")
     assert column(connection, f"select id from {table}") == [1]
     connection.execute("reset role")
+
+
+def test_a_template_is_filled_in_once(connection: psycopg.Connection) -> None:
+    template = "{a}, {b}, {a}; '{}' %s $1 {A} { a } {none}"
+    variables = '{"a": "{b} %s \\\\1", "b": "{a}", "none": null}'
+    rendered = connection.execute("select pgembedd._render(%s, %s)", [template, variables]).fetchone()
+    assert rendered == (r"{b} %s \1, {a}, {b} %s \1; '{}' %s $1 {A} { a } ",)
+
+
+def test_a_placeholder_without_a_value_is_refused(connection: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.errors.RaiseException, match=r"no value for \{b\}"):
+        connection.execute("""select pgembedd._render('{a} {b}', '{"a": 1}')""")
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_table": "chunks"}], ids=["column", "table"])
+def test_columns_that_are_called_like_placeholders(connection: psycopg.Connection, options: dict[str, str]) -> None:
+    connection.execute(
+        """create table "{source}" ("{key_record}" int primary key, "{column}" text, "{new_key}" text);
+           insert into "{source}" values (1, 'the body', 'more')"""
+    )
+    create_pipeline(
+        connection,
+        source='"{source}"',
+        content_columns=["{column}", "{new_key}"],
+        enable_always=True,
+        **(options or {"embedding_column": "{vector}"}),
+    )
+    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    assert set(work(connection).values()) == {"written"}
+    connection.execute("""update "{source}" set "{column}" = 'another body'""")
+    assert set(work(connection).values()) == {"written"}

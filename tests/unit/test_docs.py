@@ -141,7 +141,7 @@ def test_the_documents_name_no_command_that_is_not_there() -> None:
 def routines() -> dict[str, list[str]]:
     """Public functions and procedures with the names of their parameters."""
     found = {}
-    for path in sorted((ROOT / "sql").glob("*.sql")):
+    for path in sorted((ROOT / "sql").rglob("*.sql")):
         text = path.read_text(encoding="utf-8")
         pattern = r"^create or replace (?:function|procedure) pgembedd\.([a-z]\w*)\((.*?)\)\s*(?:returns|language)"
         for name, parameters in re.findall(pattern, text, re.MULTILINE | re.DOTALL):
@@ -166,7 +166,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
         "truncated": "pipeline key dropped_tokens since",
         "failures": "pipeline key reason error attempts history enqueued_at died_at queue message",
     }
-    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").glob("*.sql"))
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").rglob("*.sql"))
 
     assert set(re.findall(r"^create or replace view pgembedd\.(\w+)", text, re.MULTILINE)) == set(columns)
     for view, names in columns.items():
@@ -208,11 +208,11 @@ def _logs(function: ast.expr) -> bool:
 
 
 def test_every_event_of_the_database_is_documented() -> None:
-    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").glob("*.sql"))
-    calls = re.findall(r"\b_tell\((case [^,]*|'\w+'),", text)
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").rglob("*.sql"))
+    calls = re.findall(r"\b_notify\((case [^,]*|'\w+'),", text)
     told = {word for call in calls for word in re.findall(r"(?:^|then |else )'(\w+)'", call)}
 
-    assert len(calls) == len(re.findall(r"(?:perform |, )_tell\(", text))
+    assert len(calls) == len(re.findall(r"(?:perform |, )_notify\(", text))
     assert told == set(EVENTS)
     assert set(re.findall(r"^\| `(\w+)` \|", section("reference/events.md", "Event types"), re.MULTILINE)) == told
 

@@ -174,7 +174,7 @@ limit 1
 """
 
 
-# The indexes of sql/12_sharing.sql, on queues that stay because others made them.
+# The indexes of sql/12_sharing/, on queues that stay because others made them.
 _DROP_SHARING = """
 do $$
 declare

@@ -34,15 +34,15 @@ def _folder(name: str) -> Path:
 
 
 def sql_files() -> list[Path]:
-    """The files of sql/ in load order."""
-    return sorted(_folder("sql").glob("*.sql"))
+    """The files of sql/ in load order: by path."""
+    return sorted(_folder("sql").rglob("*.sql"))
 
 
 def sql_digest() -> str:
     """Names one state of sql/, so that a worker can tell whether a database has it."""
-    digest = hashlib.sha256()
+    digest, folder = hashlib.sha256(), _folder("sql")
     for path in sql_files():
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -106,7 +106,10 @@ def _explained() -> Iterator[None]:
 
 
 def apply_sql(connection: psycopg.Connection) -> None:
-    """Create or replace every function, trigger and view of sql/, inside the caller's transaction."""
+    """Create or replace every function, trigger and view of sql/, inside the caller's transaction.
+
+    Bodies are not checked while loading, so a function may come before those that it calls; a test checks them.
+    """
     schema = connection.execute(
         "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
     ).fetchone()
@@ -115,8 +118,10 @@ def apply_sql(connection: psycopg.Connection) -> None:
             "The extension vector is gone from this database: run `CREATE EXTENSION vector`, then migrate again."
         )
     connection.execute(sql.SQL("set local search_path to pg_catalog, pgembedd, {}").format(sql.Identifier(schema[0])))
+    connection.execute("set local check_function_bodies to off")
     for path in sql_files():
         connection.execute(path.read_bytes())
+    connection.execute("set local check_function_bodies to default")
     connection.execute("update pgembedd.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),))
     connection.execute("set local search_path to default")
 

@@ -117,7 +117,7 @@ select pg_catalog.has_schema_privilege('pgembedd', 'usage')
 
 -- name: tend_indexes
 -- Which indexes are due by now, and which are done.
-select pgembedd._tend_indexes()
+select pgembedd._maintain_indexes()
 
 -- name: indexes_due
 -- Indexes that are due and that this role may build.
@@ -337,7 +337,7 @@ select pg_catalog.has_table_privilege('pgembedd.loopback', 'select')
 -- name: doctor_embed
 -- Whether embed() is set up, what would do it, and how many workers answer.
 select exists (select from pgembedd.loopback) and pgembedd._dblink() is not null, pgembedd._embed_remedy(),
-       coalesce(cardinality(pgembedd._hearers()), 0)
+       coalesce(cardinality(pgembedd._listeners()), 0)
 
 -- name: doctor_embed_problem
 -- What keeps embed() from reaching its own database, found by trying.

@@ -1,0 +1,59 @@
+-- Events on the channel pgembedd_events: one JSON object each, described in docs/reference/events.md. Every role that may connect
+-- may LISTEN, so an event holds no text and no error message; a row is named by its key. A NOTIFY takes a database-wide
+-- lock at commit, so there is one per store and none in a writer's transaction.
+
+-- `told` are the fields of this kind of event. What does not fit into the 8,000 bytes that a NOTIFY takes is left out,
+-- and said to be: a key can be as large as an index entry, which is about a third of that before its quotes are
+-- escaped.
+create or replace function pgembedd._notify(
+    event text, pipeline_id integer, told jsonb default '{}', name text default null
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    payload jsonb := jsonb_build_object(
+        'event', event, 'pipeline', coalesce(name, (select p.name from pipeline p where p.id = _notify.pipeline_id)),
+        'pipeline_id', pipeline_id,
+        'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || told;
+    field text;
+begin
+    foreach field in array array['key', 'reason'] loop
+        exit when octet_length(payload::text) <= 7900;
+        continue when not payload ? field;
+        payload := payload - field
+            || jsonb_build_object('left_out', coalesce(payload -> 'left_out', '[]') || to_jsonb(field));
+    end loop;
+    perform pg_notify('pgembedd_events', payload::text);
+end $$;
+
+-- A store: what became of how many rows, and how long those that are done had waited.
+create or replace function pgembedd._notify_stored(
+    pipeline_id integer, queue text, outcomes text[], lag interval
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _notify('stored', pipeline_id, jsonb_build_object(
+        'queue', queue, 'lag_s', round(extract(epoch from lag)::numeric, 3),
+        'written', count(*) filter (where o.outcome = 'written'),
+        'cleared', count(*) filter (where o.outcome = 'cleared'),
+        'unchanged', count(*) filter (where o.outcome = 'unchanged'),
+        'gone', count(*) filter (where o.outcome = 'gone'),
+        'changed', count(*) filter (where o.outcome = 'changed'),
+        'rewritten', count(*) filter (where o.outcome = 'rewritten'),
+        'locked', count(*) filter (where o.outcome = 'locked'),
+        'refused', count(*) filter (where o.outcome = 'refused')))
+    from unnest(outcomes) as o(outcome);
+end $$;
+
+create or replace function pgembedd._notify_created(made pgembedd.pipeline, queued bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _notify('created', made.id, jsonb_build_object(
+        'source', made.source::text, 'destination', coalesce(made.embedding_column, made.embedding_table_name),
+        'model', made.model, 'queued', queued, 'guest', not coalesce(made.own_triggers, true)));
+end $$;

@@ -1,0 +1,55 @@
+-- The pgmq queue tables. pgmq's own functions delete and delay a message by its id alone, so after a lease has run out
+-- they would act on another worker's claim; ours are fenced on (msg_id, read_ct). They name columns and use nothing
+-- newer than pgmq 1.5.1.
+
+create or replace function pgembedd._queue_table(queue text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- pgmq folds to lower case and adds prefixes; a strict name needs no quoting anywhere.
+    if queue is null or queue !~ '^[a-z_][a-z0-9_]{0,39}$' then
+        raise exception 'The queue name % is not usable: take lower-case letters, digits and _, at most 40.',
+            coalesce(quote_literal(queue), 'NULL') using errcode = 'invalid_parameter_value';
+    end if;
+    return 'pgmq.q_' || queue;
+end $$;
+
+create or replace function pgembedd._ensure_queue(queue text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    missing text;
+begin
+    if to_regclass(_queue_table(queue)) is null then
+        begin
+            perform pgmq.create(queue);
+        exception when insufficient_privilege then
+            -- Before 1.6, pgmq makes each queue part of the extension, which only the extension's owner may do.
+            raise exception 'the role % may not create the queue "%" (%)', quote_ident(current_user), queue, sqlerrm
+                using errcode = 'insufficient_privilege', hint = format(
+                    'Have an administrator run: select pgmq.create(%L); '
+                    'grant select, insert, update, delete on pgmq.q_%s to %I;',
+                    queue, queue, current_user);
+        end;
+        update installation set created_queues = created_queues || queue where not queue = any (created_queues);
+    end if;
+    select string_agg(c.name, ', ') into missing
+    from unnest(array['msg_id', 'read_ct', 'enqueued_at', 'vt', 'message', 'headers']) as c(name)
+    where not exists (
+        select from pg_attribute a
+        where a.attrelid = to_regclass(_queue_table(queue)) and a.attname = c.name and not a.attisdropped);
+    if missing is not null then
+        raise exception 'the pgmq queue "%" has no column %', queue, missing using errcode = 'feature_not_supported',
+            hint = 'pgembedd needs pgmq 1.5.1 or newer: update pgmq.';
+    end if;
+end $$;
+
+create or replace function pgembedd._queue_bytes(queue text) returns bigint
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select coalesce(sum(pg_relation_size(t.relid)), pg_relation_size(_queue_table(queue)))::bigint
+    from pg_partition_tree(_queue_table(queue)) t  -- has no rows where there are no partitions
+$$;

@@ -1,0 +1,125 @@
+-- create_pipeline(adopt => ...): vectors that exist already, from a dropped pipeline or another program. true keeps
+-- them, false discards them. Without the option they are refused, because a search may only compare vectors of one
+-- model, and only the user knows which model these are of.
+
+create or replace function pgembedd._holds_vectors(made pgembedd.pipeline, relation regclass) returns boolean
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select _ask_once(made, format('select pg_catalog.to_jsonb(exists (select from %s where %I is not null))',
+        relation, _vector_column(made)))::boolean
+$$;
+
+create or replace function pgembedd._refuse_existing_vectors(what text, model text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _refuse(format('%s holds vectors already.', what),
+        format('Say adopt => true to keep them and embed what is missing, if they are '
+               'of the model %s; or adopt => false to have every row embedded anew.', model));
+end $$;
+
+create or replace function pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if adopt or not _holds_vectors(made, made.source) then
+        return;
+    elsif adopt is null then
+        perform _refuse_existing_vectors(format('%s.%I', made.source, made.embedding_column), made.model);
+    end if;
+    perform _empty_column(made);
+end $$;
+
+-- One UPDATE, as it happens before this pipeline has any trigger. Triggers of the user's fire as they do when a vector
+-- is written, and so with the rights of the table's owner, hence the function.
+create or replace function pgembedd._empty_column(made pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _ask_once(made, format(
+        'with u as (update %1$s set %2$I = null where %2$I is not null '
+        'returning 1) select pg_catalog.to_jsonb(pg_catalog.count(*)) from u',
+        made.source, made.embedding_column));
+end $$;
+
+-- The embedding table that is there already and may be taken, or null where there is none.
+create or replace function pgembedd._adopt_table(made pgembedd.pipeline, adopt boolean) returns regclass
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    named text[] := _table_name(made);
+    relation regclass := to_regclass(format('%I.%I', named[1], named[2]));
+    taken text := (select p.name from pipeline p where p.embedding_table = relation);
+begin
+    if relation is null then
+        return null;
+    elsif taken is not null then
+        perform _refuse(format('%s is filled by the pipeline "%s" already.', relation, taken),
+            'Name another embedding_table.');
+    elsif _layout_problem(made, relation) is not null then
+        perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source,
+            _layout_problem(made, relation)),
+            'Name another embedding_table: it is created.');
+    elsif adopt is null and _holds_vectors(made, relation) then
+        perform _refuse_existing_vectors(relation::text, made.model);
+    elsif not adopt then
+        execute format('truncate %s', relation);
+    end if;
+    return relation;
+end $$;
+
+-- The first difference of a table from what we would have created, or null. Additional columns are allowed.
+create or replace function pgembedd._layout_problem(made pgembedd.pipeline, relation regclass) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    problem text;
+begin
+    select case when a.attname is null then format('it has no column %I', w.name)
+                else format('its column %I is %s, not %s', w.name, a.type, w.type) end into problem
+    from (
+        select k.nth, k.name, format_type(s.atttypid, s.atttypmod) as type from _key_columns(made.source) k
+        join pg_attribute s on s.attrelid = made.source and s.attname = k.name
+        union all
+        select 1000 + c.nth, c.name, case
+            when c.name in ('chunk', 'model') then 'text' when c.name = 'content_hash' then 'bytea'
+            when c.name = 'embedding' then format('%s(%s)', _vector_type(made.vector_type), made.dimensions)
+            when c.name = 'embedded_at' then 'timestamp with time zone' else 'integer' end
+        from unnest(_chunk_columns()) with ordinality as c(name, nth)) w
+    left join lateral (
+        select s.attname, format_type(s.atttypid, s.atttypmod) as type from pg_attribute s
+        where s.attrelid = relation and s.attname = w.name and not s.attisdropped) a on true
+    where a.type is distinct from w.type order by w.nth limit 1;
+    if problem is null and (select relkind from pg_class where oid = relation) <> 'r' then
+        problem := 'it is no ordinary table';
+    elsif problem is null and array(select k.name from _key_columns(relation) k) <> made.key_columns
+        || 'chunk_no'::text then
+        problem := format('its primary key is not (%s)', array_to_string(made.key_columns || 'chunk_no'::text, ', '));
+    end if;
+    return problem;
+end $$;
+
+-- Every row is looked at, since nothing kept the chunks in step meanwhile; what is right already is not embedded again.
+create or replace function pgembedd._enqueue_all(made pgembedd.pipeline) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+as $$
+declare
+    queued bigint;
+begin
+    execute _enqueue(made, made.backfill_queue, 'k.id', format('%s(%L) as k(id)',
+        _pipeline_function(made.id, 'as_owner'),
+        format('select %s from %s s', _key_json(made.source, 's'), made.source)));
+    get diagnostics queued = row_count;
+    if queued > 0 then perform _wake(made.backfill_queue); end if;
+    return queued;
+end $$;

@@ -1,0 +1,62 @@
+create or replace function pgembedd.backfill(name text, force boolean default false) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    return _backfill(_working_pipeline(name), force);
+end $$;
+comment on function pgembedd.backfill is
+    'Queue the rows that have no vector and are not queued; with force, every row. Returns how many.';
+
+-- Queues the rows without a vector, a reason for that and a job; with `force` every row.
+create or replace function pgembedd._backfill(pipeline pgembedd.pipeline, force boolean, at_most bigint default null)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+as $$
+declare
+    keys text := format('%s(%L) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'as_owner'), format(
+        'select %s from %s s where %s', _key_json(pipeline.source, 's'), pipeline.source,
+        case when force then 'true' else _lacks_vector(pipeline) end));
+    queued bigint;
+begin
+    if force then
+        execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
+        get diagnostics queued = row_count;
+        -- The chunks stay, but the next store takes none over for an equal text. Only now, with a lock on the source: a
+        -- TRUNCATE waits there, and not for our rows here. What is being written at this moment is new anyway.
+        if pipeline.embedding_table is not null then
+            perform _invalidate_chunks(pipeline);
+        end if;
+    else
+        execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', _render($q$(
+            select k.id from {keys}
+            where not exists (
+                select from pgembedd.row_state r
+                where r.pipeline_id = {id} and r.state in ('blank', 'dead') and r.key = k.id)
+              and not exists (
+                select from (select q.message -> 'id' as id from {queue} q where {is_job}
+                             union all select q.message -> 'id' from {backfill} q where {is_job}) queued
+                where queued.id = k.id)
+            order by k.n limit {at_most}) w$q$, jsonb_build_object(
+            'keys', keys, 'id', pipeline.id, 'queue', _queue_table(pipeline.queue),
+            'backfill', _queue_table(pipeline.backfill_queue), 'is_job', _is_for(pipeline.id),
+            'at_most', coalesce(at_most::text, 'all'))));
+        get diagnostics queued = row_count;
+    end if;
+    if queued > 0 then perform _wake(pipeline.backfill_queue); end if;
+    return queued;
+end $$;
+
+-- The condition that the row `s` of the source has no vector.
+create or replace function pgembedd._lacks_vector(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when pipeline.embedding_table is null then format('s.%I is null', pipeline.embedding_column)
+                else format('not exists (select from %s e where %s)', pipeline.embedding_table,
+                            _key_match(pipeline.source, 'e', 's')) end
+$$;

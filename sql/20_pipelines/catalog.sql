@@ -1,0 +1,78 @@
+create or replace function pgembedd._exists(source regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select exists (select from pg_class where oid = source) $$;
+
+create or replace function pgembedd._owner(relation regclass) returns regrole
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select relowner::regrole from pg_class where oid = relation $$;
+
+create or replace function pgembedd._schema_of(relation regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation $$;
+
+-- The start of a name in at most so many bytes: Postgres would cut the end off, and with it what tells names apart.
+create or replace function pgembedd._truncate_name(name text, bytes integer) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
+
+create or replace function pgembedd._free_name(source regclass, wished text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    name text := wished;
+    tries integer := 1;
+begin
+    while to_regclass(format('%I.%I', _schema_of(source), name)) is not null loop
+        tries := tries + 1;
+        name := wished || tries;
+    end loop;
+    return name;
+end $$;
+
+-- Inheritance proper, or one partition of something: statements on the other tables would not fire our triggers.
+create or replace function pgembedd._inherits(source regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
+                   where (i.inhrelid = source or i.inhparent = source)
+                     and not (c.relkind = 'p' and i.inhparent = source))
+$$;
+
+-- halfvec or vector, qualified: the extension may live in any schema.
+create or replace function pgembedd._vector_type(name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('%I.%I', n.nspname, $1)
+    from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+$$;
+
+create or replace function pgembedd._base_type(type oid) returns oid
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive t(oid, base) as (
+        select p.oid, p.typbasetype from pg_type p where p.oid = type
+        union all select p.oid, p.typbasetype from t join pg_type p on p.oid = t.base)
+    select t.oid from t where t.base = 0
+$$;
+
+create or replace function pgembedd._qualified_type(type oid) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('%I.%I', n.nspname, t.typname)
+    from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = type
+$$;
+
+-- The role that installed pgembedd.
+create or replace function pgembedd._owner_of_schema() returns regrole
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select nspowner::regrole from pg_namespace where nspname = 'pgembedd' $$;

@@ -1,0 +1,63 @@
+create or replace function pgembedd._content_function(function regprocedure, given text, source text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if function is null then
+        perform _refuse(format('There is no function %s(%s).', given, source),
+            'content_function takes one row of the source and returns text.');
+    elsif not exists (select from pg_proc f where f.oid = function and f.prokind = 'f' and not f.proretset) then
+        perform _refuse(format('%s(%s) is no function that returns one value.', given, source),
+            'content_function takes one row of the source and returns text.');
+    end if;
+    return (select format('%I.%I', n.nspname, f.proname)
+            from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
+end $$;
+
+create or replace function pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    missing text;
+begin
+    select string_agg(format('"%s"', c), ', ') into missing from unnest(columns) as c
+    where c is null or not exists (
+        select from pg_attribute a
+        where a.attrelid = made.source and a.attname = c and a.attnum > 0 and not a.attisdropped);
+    if missing is not null then
+        perform _refuse(format('%s has no column %s, named in %s.', made.source, missing, option),
+            format('It has: %s.', (select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a
+                                   where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)));
+    end if;
+end $$;
+
+-- With a content function we cannot know what it reads: every column but vectors, which are results.
+create or replace function pgembedd._watchable_columns(source regclass) returns text[]
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select array_agg(a.attname::text order by a.attnum)
+    from pg_attribute a
+    where a.attrelid = source and a.attnum > 0 and not a.attisdropped
+      and not exists (
+        select from pg_depend d join pg_extension e on e.oid = d.refobjid
+        where d.classid = 'pg_type'::regclass and d.objid = a.atttypid and d.deptype = 'e' and e.extname = 'vector')
+$$;
+
+-- A generated column changes with those it is made of, and the triggers do not always see it: what stands in the
+-- place of such a column is the columns behind it.
+create or replace function pgembedd._written_columns(source regclass, columns text[]) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(array_agg(distinct written.attname::text), '{}')
+    from unnest(columns) as c(name)
+    join pg_attribute named on named.attrelid = source and named.attname = c.name
+    left join pg_attrdef made on made.adrelid = source and made.adnum = named.attnum and named.attgenerated <> ''
+    left join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = made.oid and d.refobjid = source
+                         and d.refclassid = 'pg_class'::regclass and d.refobjsubid not in (0, named.attnum)
+    join pg_attribute written on written.attrelid = source and written.attgenerated = ''
+                             and written.attnum = case named.attgenerated when '' then named.attnum
+                                                       else d.refobjsubid end
+$$;

@@ -1,0 +1,32 @@
+create or replace function pgembedd._ensure_column(made pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    wanted text := format('%s(%s)', _vector_type(made.vector_type), made.dimensions);
+    actual text;
+    taken text := (select p.name from pipeline p
+                   where p.source = made.source and p.embedding_column = made.embedding_column);
+    generated "char";
+begin
+    if taken is not null then
+        perform _refuse(format('%s.%s is filled by the pipeline "%s" already.', made.source,
+            quote_ident(made.embedding_column), taken),
+            'Two pipelines cannot share a column: name another embedding_column.');
+    end if;
+    select format_type(a.atttypid, a.atttypmod), a.attgenerated into actual, generated from pg_attribute a
+    where a.attrelid = made.source and a.attname = made.embedding_column and a.attnum > 0 and not a.attisdropped;
+    if actual is null then
+        execute format('alter table %s add column %I %s', made.source, made.embedding_column, wanted);
+    elsif actual <> wanted then
+        perform _refuse(format('%s.%s is %s, but this pipeline writes %s.', made.source,
+            quote_ident(made.embedding_column),
+            replace(actual, 'character varying', 'varchar'), wanted),
+            'Name another embedding_column (it is created when missing), '
+            'or give the vector_type and dimensions that the column has.');
+    elsif generated <> '' then
+        perform _refuse(format('%s.%s is a generated column, which cannot be written.', made.source,
+            quote_ident(made.embedding_column)),
+            'Name another embedding_column.');
+    end if;
+end $$;

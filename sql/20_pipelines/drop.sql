@@ -1,0 +1,91 @@
+create or replace function pgembedd.drop_pipeline(name text, drop_vectors boolean default false) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    gone pgembedd.pipeline := _pipeline(name);
+begin
+    if (_shadow(gone)).id is not null then
+        perform _refuse(format('"%s" has "%s" beside it.', name, (_shadow(gone)).name),
+            format('Drop that first: select pgembedd.drop_pipeline(%L, drop_vectors => true).', (_shadow(gone)).name));
+    end if;
+    -- First: a running build holds a lock that dropping a trigger would wait for.
+    if _exists(gone.source) then
+        perform _abandon_index(gone);
+    end if;
+    perform _drop_generated(gone), _drop_waiting_index(gone);
+    if drop_vectors then
+        perform _drop_vectors(gone);
+    end if;
+    perform _delete_jobs(gone.queue, gone.id), _delete_jobs(gone.backfill_queue, gone.id);
+    delete from pipeline p where p.id = gone.id;
+    perform _notify('dropped', gone.id, name => gone.name);
+    perform _foretell_return(gone);
+end $$;
+comment on function pgembedd.drop_pipeline is
+    'Stop embedding a table: triggers, jobs and dead letters '
+    'go; vectors and a finished index stay unless drop_vectors.';
+
+create or replace function pgembedd._drop_generated(gone pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item record;
+begin
+    for item in
+        select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+        where f.pronamespace = 'pgembedd_code'::regnamespace and not t.tgisinternal and t.tgparentid = 0
+          and f.proname like format('pipeline\_%s\_%%', gone.id)
+    loop
+        execute format('drop trigger %I on %s', item.tgname, item.relation);
+    end loop;
+    for item in
+        select f.oid::regprocedure as signature from pg_proc f
+        where f.pronamespace = 'pgembedd_code'::regnamespace and f.proname like format('pipeline\_%s\_%%', gone.id)
+    loop
+        execute format('drop function %s', item.signature);
+    end loop;
+end $$;
+
+-- The index of waiting rows is ours alone; the HNSW index serves searches and is dropped with the column.
+create or replace function pgembedd._drop_waiting_index(gone pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item record;
+begin
+    for item in
+        select i.indexrelid::regclass as index from unnest(gone.created_indexes) as c(name)
+        join pg_index i on i.indexrelid = to_regclass(c.name)
+        where i.indpred is not null
+    loop
+        execute format('drop index %s', item.index);
+    end loop;
+end $$;
+
+create or replace function pgembedd._drop_vectors(gone pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if gone.embedding_table is null and _exists(gone.source) then
+        execute format('alter table %s drop column if exists %I', gone.source, gone.embedding_column);
+    elsif gone.embedding_table is not null and _exists(gone.embedding_table) then
+        if _view(gone) is not null then
+            execute format('drop view %s', _view(gone));
+        end if;
+        execute format('drop table %s', gone.embedding_table);
+    end if;
+end $$;
+
+create or replace function pgembedd._delete_jobs(queue text, pipeline_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if to_regclass(_queue_table(queue)) is not null then
+        execute format('delete from %s q where %s', _queue_table(queue), _is_for(pipeline_id));
+    end if;
+end $$;

@@ -1,0 +1,78 @@
+-- Schema changes under a running pipeline. A table that is renamed, moved to another schema or given to another owner,
+-- a key of another type and new partitions are followed: the generated code is made again by the sweep, or when a
+-- worker meets the change. A change that needs a decision stops the pipeline (problem.sql).
+
+-- A text of everything that the generated code depends on, to be compared.
+create or replace function pgembedd._shape(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select concat_ws(' ', pipeline.source, _owner(pipeline.source),
+                     pipeline.embedding_table, _owner(pipeline.embedding_table),
+                     (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth)
+                      from _key_columns(pipeline.source) k),
+                     (select md5(string_agg(t.relid::oid::text, ' ' order by t.relid))
+                      from pg_partition_tree(pipeline.source) t))
+$$;
+
+-- Brings the generated code of a pipeline up to date. Returns null when that was not needed, 'followed' when it was
+-- done, else a sentence about the problem.
+create or replace function pgembedd._follow(pipeline pgembedd.pipeline) returns text
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+    problem text := _problem(pipeline);
+    known text;
+begin
+    if problem is not null or pipeline.shape is not distinct from _shape(pipeline) then
+        return problem;
+    end if;
+    -- Several workers may come at once; the second one finds it done.
+    select p.shape into known from pipeline p where p.id = _follow.pipeline.id for no key update;
+    if known is distinct from _shape(pipeline) then
+        -- Writers queue behind a session that waits to create a trigger, so that must not be long.
+        perform set_config('lock_timeout', '100ms', true), _regenerate(pipeline),
+            set_config('lock_timeout', '2s', true);
+    end if;
+    return 'followed';
+exception when insufficient_privilege then
+    return format('The table %s is now %s of %s, which may not be followed without '
+                  'asking (%s). Call pgembedd.resume(%L) as a role that may act for %s.',
+        pipeline.source_name, pipeline.source, _owner(pipeline.source), sqlerrm, pipeline.name,
+        _owner(pipeline.source));
+end $$;
+
+-- Everything that is generated, for tables that may have been altered, or filled without our triggers.
+create or replace function pgembedd._regenerate(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    owner regrole := _owner(pipeline.source);
+    relation regclass;
+    item record;
+begin
+    -- A partition that was detached is nothing to us any more.
+    for item in
+        select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+        where f.pronamespace = 'pgembedd_code'::regnamespace
+          and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
+          and g.tgparentid = 0 and g.tgrelid <> pipeline.source
+          and not exists (select from pg_partition_tree(pipeline.source) t where t.relid = g.tgrelid)
+    loop
+        execute format('drop trigger %I on %s', item.name, item.relation);
+    end loop;
+    if pipeline.embedding_table is not null then
+        foreach relation in array array[pipeline.embedding_table, _view(pipeline)] loop
+            if _owner(relation) <> owner then
+                execute format('alter table %s owner to %s', relation, owner);
+            end if;
+        end loop;
+    end if;
+    perform _generate(pipeline);
+    if pipeline.embedding_table is not null then
+        execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
+    end if;
+end $$;

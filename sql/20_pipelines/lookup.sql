@@ -1,0 +1,44 @@
+create or replace function pgembedd._pipeline(name text) returns pgembedd.pipeline
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    found_one pgembedd.pipeline;
+begin
+    select p.* into found_one from pipeline p where p.name = $1;
+    if found_one.id is null then
+        perform _refuse(format('There is no pipeline "%s".', name),
+            coalesce('There are: ' || (select string_agg(p.name, ', ' order by p.name) from pipeline p) || '.',
+                     'There is none at all; pgembedd.create_pipeline() makes one.'));
+    end if;
+    return found_one;
+end $$;
+
+-- A pipeline by name, refused with a sentence when it cannot work.
+create or replace function pgembedd._working_pipeline(name text) returns pgembedd.pipeline
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    found_one pgembedd.pipeline := _pipeline(name);
+begin
+    if _problem(found_one) is not null then perform _refuse(_problem(found_one)); end if;
+    return found_one;
+end $$;
+
+-- The table and the column that hold a pipeline's vectors.
+create or replace function pgembedd._target(pipeline pgembedd.pipeline) returns regclass
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select coalesce(pipeline.embedding_table, pipeline.source) $$;
+
+create or replace function pgembedd._vector_column(pipeline pgembedd.pipeline) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select coalesce(pipeline.embedding_column, 'embedding') $$;
+
+-- The pipeline beside this one, or an empty row.
+create or replace function pgembedd._shadow(current pgembedd.pipeline) returns pgembedd.pipeline
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select p from pipeline p where p.shadow_of = current.id $$;

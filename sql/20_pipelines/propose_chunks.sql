@@ -1,0 +1,48 @@
+-- Raises a notice when many rows of a new pipeline are longer than what goes into one vector. The content is read as a
+-- worker reads it, as the table's owner; an error in it does not keep the pipeline from being created.
+create or replace function pgembedd._propose_chunks(made pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+as $$
+declare
+    started timestamptz := clock_timestamp();
+    keys jsonb[];
+    seen bigint := 0;
+    long bigint := 0;
+    these record;
+begin
+    if made.embedding_table is not null then return; end if;
+    keys := array(select jsonb_array_elements(nullif(_ask(made, format(
+        'select pg_catalog.jsonb_agg(k.id) from (select %s as id '
+        'from %s s %s order by pg_catalog.random() limit 200) k',
+        _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50)))), 'null')));
+    for n in 1 .. coalesce(cardinality(keys), 0) by 10 loop
+        exit when clock_timestamp() > started + interval '1 second';  -- a slow content function, or texts of megabytes
+        execute format('select count(*) as seen, count(*) filter (where '
+                       'pgembedd._tokens(r.content) > 512) as long from %s($1) r',
+            _pipeline_function(made.id, 'read')) into these using keys[n : n + 9];
+        seen := seen + these.seen;
+        long := long + these.long;
+    end loop;
+    if long * 20 > seen then
+        raise notice '% of % rows of % that were looked at seem to be longer than 512 tokens, which '
+                     'is about what goes into one vector: the rest of their text would not be found.',
+            long, seen, made.source
+            using hint = format('Drop the pipeline and create it with embedding_table => %L '
+                                'instead of an embedding_column: then long texts are cut into '
+                                'chunks, each with a vector of its own. The lengths are estimates.',
+                                (select relname from pg_class where oid = made.source) || '_embeddings');
+    end if;
+exception when others then
+    raise notice 'The content of % could not be looked at: %', made.source, sqlerrm;
+end $$;
+
+-- About how many tokens a text has: four characters of English make one, and so does one of Chinese. Accents, Greek
+-- and Cyrillic are between. In UTF-8 these take one, three and two bytes a character.
+create or replace function pgembedd._tokens(content text) returns bigint
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select (length(content) + 3 * (octet_length(content) - length(content)) / 2) / 4::bigint $$;

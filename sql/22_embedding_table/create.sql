@@ -1,0 +1,70 @@
+-- The embedding table of a pipeline: one row per chunk, owned by the owner of the source.
+
+-- Our columns of the embedding table, after those of the key.
+create or replace function pgembedd._chunk_columns() returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select array['chunk_no', 'chunk', 'start_offset', 'end_offset', 'embedding', 'content_hash', 'model', 'tokens',
+                 'tokens_kept', 'embedded_at']
+$$;
+
+-- Null for an embedding_table that names no table as SQL would; else the schema (that of the source unless it is
+-- named) and the table.
+create or replace function pgembedd._table_name(made pgembedd.pipeline) returns text[]
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    parts text[];
+begin
+    parts := parse_ident(made.embedding_table_name);
+    return case cardinality(parts) when 1 then _schema_of(made.source) || parts when 2 then parts end;
+exception when invalid_parameter_value then
+    return null;
+end $$;
+
+-- The table and its view; both belong to whom the source belongs to.
+create or replace function pgembedd._ensure_table(made pgembedd.pipeline) returns regclass
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    named text[] := _table_name(made);
+    table_name text := format('%I.%I', named[1], named[2]);
+    owner regrole := (select relowner from pg_class where oid = made.source);
+begin
+    if to_regnamespace(quote_ident(named[1])) is null then
+        perform _refuse(format('There is no schema %I for the embedding_table.', named[1]),
+            format('CREATE SCHEMA %I, or name another.', named[1]));
+    end if;
+    execute format(
+        'create table %s (
+            %s,
+            chunk_no integer not null, chunk text not null, start_offset integer not null, end_offset integer not null,
+            embedding %s(%s) not null, content_hash bytea not null, model text not null,
+            tokens integer not null, tokens_kept integer not null,
+            embedded_at timestamptz not null default clock_timestamp(), primary key (%s, chunk_no))',
+        table_name, _key_definitions(made.source), _vector_type(made.vector_type), made.dimensions,
+        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k));
+    execute format('comment on table %s is %L', table_name,
+        format('Chunks of %s with their vectors, kept in step by the pipeline "%s".', made.source, made.name));
+    if owner <> current_user::regrole then
+        execute format('alter table %s owner to %s', table_name, owner);
+    end if;
+    return table_name::regclass;
+end $$;
+
+create or replace function pgembedd._key_definitions(source regclass) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select string_agg(format('%I %s%s not null', a.attname, format_type(a.atttypid, a.atttypmod),
+        case when a.attcollation <> t.typcollation then format(' collate %I.%I', n.nspname, l.collname) end),
+        ', ' order by k.nth)
+    from _key_columns(source) k
+    join pg_attribute a on a.attrelid = source and a.attname = k.name
+    join pg_type t on t.oid = a.atttypid
+    left join pg_collation l on l.oid = a.attcollation
+    left join pg_namespace n on n.oid = l.collnamespace
+$$;

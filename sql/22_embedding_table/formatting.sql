@@ -1,0 +1,49 @@
+-- A formatting in pieces: text as it stands, columns ($name or ${name}), the chunk ($chunk). $$ is a dollar sign.
+create or replace function pgembedd._formatting_pieces(
+    formatting text
+) returns table (nth bigint, literal text, name text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select m.nth, case when m.parts[1] is not null then m.parts[1] when m.parts[2] is not null then '$' end,
+           coalesce(m.parts[3], m.parts[4])
+    from regexp_matches(formatting,
+        '([^$]+|\$(?![$A-Za-z_{])|\$(?=\{)(?!\{[^{}]+\}))|(\$\$)|\$([A-Za-z_][A-Za-z0-9_]*)|\$\{([^{}]+)\}', 'g')
+        with ordinality as m(parts, nth)
+$$;
+
+create or replace function pgembedd._formatting_columns(formatting text) returns text[]
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select array_agg(distinct p.name) from _formatting_pieces(formatting) p where p.name <> 'chunk'
+$$;
+
+create or replace function pgembedd._check_formatting(made pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if made.formatting is not null then
+        if (select count(*) from _formatting_pieces(made.formatting) p where p.name = 'chunk') <> 1 then
+            perform _refuse(format('The formatting %s does not hold $chunk once.', quote_literal(made.formatting)),
+                'It says what is put around each chunk: for example formatting => ''$title: $chunk''.');
+        end if;
+        perform _check_columns(made, _formatting_columns(made.formatting), 'formatting');
+    end if;
+end $$;
+
+-- The part of a formatting before the chunk, or after it, as an SQL expression of the source row `alias`.
+create or replace function pgembedd._around(formatting text, alias text, after boolean) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    with pieces as (
+        select p.*, (select min(c.nth) from _formatting_pieces(formatting) c where c.name = 'chunk') as chunk
+        from _formatting_pieces(formatting) p)
+    select coalesce('pg_catalog.concat(' || string_agg(
+        case when p.name is null then quote_literal(p.literal) else format('%s.%I', alias, p.name) end,
+        ', ' order by p.nth) || ')',
+        '''''::pg_catalog.text')
+    from pieces p where case when after then p.nth > p.chunk else p.nth < p.chunk end
+$$;

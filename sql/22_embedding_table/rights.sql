@@ -1,0 +1,83 @@
+-- Gives the readers of the source the right to read its chunks, of those rows only that they may see. Called by every
+-- sweep; it changes only what differs.
+create or replace function pgembedd._mirror_rights(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    secured boolean := (select relrowsecurity from pg_class where oid = pipeline.source);
+    named text := (select quote_ident(relname) from pg_class where oid = pipeline.embedding_table);
+    alias text := case when named = 's' then 't' else 's' end;
+begin
+    if secured and not exists (select from pg_policy
+                               where polrelid = pipeline.embedding_table and polname = 'pgembedd_source') then
+        -- Within it the embedding table has its own name only, which the alias must not hide.
+        execute format('create policy pgembedd_source on %s for select using (exists (select from %s %s where %s))',
+            pipeline.embedding_table, pipeline.source, alias, _key_match(pipeline.source, alias, named));
+    end if;
+    if secured <> (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
+        execute format('alter table %s %s row level security', pipeline.embedding_table,
+            case when secured then 'enable' else 'disable' end);
+    end if;
+    -- Before PostgreSQL 15 a view reads with the rights of its owner, whom the policies do not concern.
+    if secured and current_setting('server_version_num')::integer < 150000 and _view(pipeline) is not null then
+        execute format('drop view %s', _view(pipeline));
+    end if;
+    perform _mirror_grants(pipeline.source, r)
+    from unnest(array[pipeline.embedding_table, _view(pipeline)]) as r where r is not null;
+end $$;
+
+create or replace function pgembedd._mirror_grants(source regclass, relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item record;
+begin
+    -- What default privileges gave beside it: TRUNCATE, above all, asks no policy.
+    for item in
+        select distinct a.grantee, a.privilege_type from pg_class c, aclexplode(c.relacl) a
+        where c.oid = relation and a.grantee <> c.relowner and a.privilege_type <> 'SELECT'
+    loop
+        execute format('revoke %s on %s from %s cascade', item.privilege_type, relation,
+            case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
+    end loop;
+    for item in
+        select coalesce(given.grantee, has.grantee) as grantee, given.grantee is not null as wanted
+        from (select distinct grantee from _readers(source)) given
+        full join (select distinct grantee from _readers(relation)) has using (grantee)
+        where given.grantee is null or has.grantee is null
+    loop
+        execute format(case when item.wanted then 'grant select on %s to %s'
+                            else 'revoke select on %s from %s cascade' end, relation,
+            case item.grantee when 0 then 'public' else item.grantee::regrole::text end);
+    end loop;
+end $$;
+
+-- Of every pipeline, whether it runs or not: a right that was taken away is to be gone.
+create or replace function pgembedd._mirror_all_rights() returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd.pipeline;
+begin
+    for one in select p.* from pipeline p where p.embedding_table is not null order by p.id loop
+        continue when not _exists(one.source) or not _exists(one.embedding_table);
+        begin
+            perform set_config('lock_timeout', '100ms', true), _mirror_rights(one);
+        exception when others then
+            raise warning 'the rights on % are left as they are: %', one.embedding_table, sqlerrm;
+        end;
+    end loop;
+    perform set_config('lock_timeout', '2s', true);
+end $$;
+
+-- Roles other than the owner that were granted SELECT; 0 is PUBLIC.
+create or replace function pgembedd._readers(relation regclass) returns table (grantee oid)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select a.grantee from pg_class c, aclexplode(c.relacl) a
+    where c.oid = relation and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
+$$;

@@ -1,0 +1,52 @@
+create or replace function pgembedd._view_name(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('%I.%I', n.nspname, _truncate_name(c.relname, 58) || '_view')
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = pipeline.embedding_table
+$$;
+
+-- The view of that name, if it is the one that we made: a view over the embedding table.
+create or replace function pgembedd._view(pipeline pgembedd.pipeline) returns regclass
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select c.oid::regclass from pg_class c
+    where c.oid = to_regclass(_view_name(pipeline)) and c.relkind = 'v' and exists (
+        select from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+        where r.ev_class = c.oid and d.refobjid = pipeline.embedding_table)
+$$;
+
+-- The rows of the source (their vectors excepted, whose columns come and go), each with its chunks; what is called
+-- alike on both sides gets an embedding_ in front. It runs with the rights of the caller, which views before
+-- PostgreSQL 15 cannot: there row level security means no view.
+create or replace function pgembedd._ensure_view(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    invoker boolean := current_setting('server_version_num')::integer >= 150000;
+    source_columns text := (select string_agg(format('s.%I', c), ', ')
+                            from unnest(_watchable_columns(pipeline.source)) as c);
+    columns text;
+    owner regrole := (select relowner from pg_class where oid = pipeline.source);
+begin
+    if to_regclass(_view_name(pipeline)) is not null and _view(pipeline) is null then
+        raise notice '% is there already, so there is no view that joins % and its chunks.', _view_name(pipeline),
+            pipeline.source;
+    end if;
+    if to_regclass(_view_name(pipeline)) is not null
+       or not invoker and (select relrowsecurity from pg_class where oid = pipeline.source) then return; end if;
+    select string_agg(format('e.%I as %I', c, (
+        select n from unnest(array[c, 'embedding_' || c, 'pgembedd_' || c, 'pgembedd_embedding_' || c])
+            with ordinality as t(n, nth)
+        where n <> all (_watchable_columns(pipeline.source)) and (n = c or n <> all (_chunk_columns()))
+        order by nth limit 1)), ', ')
+    into columns from unnest(_chunk_columns()) as c;
+    execute format('create view %s %s as select %s, %s from %s s join %s e on %s', _view_name(pipeline),
+        case when invoker then 'with (security_invoker = true)' end, source_columns, columns,
+        pipeline.source, pipeline.embedding_table, _key_match(pipeline.source, 's', 'e'));
+    if owner <> current_user::regrole then
+        execute format('alter view %s owner to %s', _view_name(pipeline), owner);
+    end if;
+end $$;

@@ -1,0 +1,89 @@
+-- The HNSW index is built inside create_pipeline(), or CONCURRENTLY after the backfill, which no function can do. In
+-- the second case index_statements() returns the statements; a worker whose role may, `pgembedd index`, pg_cron or a
+-- person runs them. index_due_at is set as long as the index is outstanding.
+
+-- Rows from which on index_when => 'auto' puts the index off: below, there are only seconds to be had.
+create or replace function pgembedd._many_rows() returns bigint
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select 20000::bigint $$;
+
+create or replace function pgembedd._has_rows(made pgembedd.pipeline, many bigint) returns boolean
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    -- Counted, because the estimate of a table that was just loaded is that of an empty one.
+    return _ask_once(made, format(
+        'select pg_catalog.to_jsonb(pg_catalog.count(*) operator(pg_catalog.>=) %1$s)
+         from (select from %2$s limit %1$s) r', many, made.source))::boolean;
+end $$;
+
+-- True if a role could build an index on that table: it acts for the owner, and may create in the schema.
+create or replace function pgembedd._may_index(role oid, source regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select pg_has_role(role, c.relowner, 'usage') and has_schema_privilege(role, c.relnamespace, 'create')
+    from pg_class c where c.oid = source
+$$;
+
+-- True if a role can have pg_cron run statements here.
+create or replace function pgembedd._has_cron(role oid) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when schedule is null then false
+                else has_schema_privilege(role, 'cron', 'usage')
+                     and has_function_privilege(role, schedule, 'execute') end
+    from to_regprocedure('cron.schedule(text, text, text)') schedule
+$$;
+
+-- True if the index would be built afterwards: by pg_cron, or by a worker that is connected now. A worker holds a
+-- connection of this name for as long as it looks for indexes to build.
+create or replace function pgembedd._has_builder(source regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select exists (select from pg_namespace n
+                   where n.nspname = 'pgembedd' and _has_cron(n.nspowner) and _may_index(n.nspowner, source))
+        or exists (select from pg_stat_activity a
+                   where a.datname = current_database() and a.application_name = 'pgembedd index'
+                     and _may_index(a.usesysid, source))
+$$;
+
+-- The HNSW index for searching, now or planned, and a small one of the rows that still wait, for the sweep and for
+-- status.
+create or replace function pgembedd._ensure_indexes(made pgembedd.pipeline, index_when text, index_within interval)
+returns pgembedd.pipeline
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    target regclass := _target(made);
+    missing text;
+    planned text := _free_name(target, _index_base(target, _vector_column(made)) || '_hnsw');
+begin
+    made.created_indexes := '{}';
+    if made.embedding_table is null then
+        missing := _free_name(target, _index_base(target, made.embedding_column) || '_missing');
+        made.created_indexes := array[format('%I.%I', _schema_of(target), missing)];
+    end if;
+    if not exists (select from _fitting_indexes(made, target) f where f.valid) then
+        made.index_name := planned;
+        made.created_indexes := format('%I.%I', _schema_of(target), planned) || made.created_indexes;
+        if index_when = 'later'
+           or index_when = 'auto' and _has_rows(made, _many_rows()) and _has_builder(made.source)
+        then
+            made.index_due_at := clock_timestamp() + index_within;
+            perform _index_frame(made);
+        else
+            execute format('create index %I on %s %s', planned, target, _hnsw(made));
+        end if;
+    end if;
+    if missing is not null then
+        execute format('create index %I on %s (%s) where %I is null', missing, target,
+            (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column);
+    end if;
+    return made;
+end $$;

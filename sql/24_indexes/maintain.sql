@@ -1,0 +1,83 @@
+-- Maintains outstanding indexes: they become due as soon as the backfill is done, are settled when they are valid, and
+-- are left to pg_cron where no worker builds them.
+create or replace function pgembedd._maintain_indexes() returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+as $$
+declare
+    one pgembedd.pipeline;
+begin
+    for one in
+        select p.* from pipeline p where p.index_due_at is not null and has_table_privilege(_target(p), 'select')
+        order by p.id for update skip locked
+    loop
+        begin
+            if _index_state(one) = 'valid' then
+                update pipeline p set index_due_at = null where p.id = one.id;
+                perform _notify('index_built', one.id, jsonb_build_object('index', one.index_name));
+            elsif one.index_due_at > clock_timestamp() then
+                if one.state = 'running' and _backfilled(one) then
+                    update pipeline p set index_due_at = clock_timestamp() where p.id = one.id;
+                end if;
+            -- A worker that may is quicker, and asks the server for more memory.
+            elsif one.index_due_at < clock_timestamp() - interval '5 minutes' and _problem(one) is null then
+                perform _schedule_index(one);
+            end if;
+        exception
+            when lock_not_available or transaction_rollback then null;  -- it is being built
+            when others then raise warning 'the index of the pipeline "%" is left as it is: %', one.name, sqlerrm;
+        end;
+    end loop;
+    perform _unschedule_indexes();
+end $$;
+
+-- The first time that nothing of it is queued in the backfill lane, after something was.
+create or replace function pgembedd._backfilled(made pgembedd.pipeline) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+as $$
+declare
+    done boolean;
+begin
+    execute format('select not exists (select from %s q where %s)', _queue_table(made.backfill_queue),
+        _is_for(made.id)) into done;
+    return done and _ask(made, format('select pg_catalog.to_jsonb(exists (select from %s s where s.%I is not null))',
+                                      _target(made), _vector_column(made)))::boolean;
+end $$;
+
+-- pg_cron runs one statement at a time, as the role that schedules it; what needs no CONCURRENTLY is done here.
+create or replace function pgembedd._schedule_index(made pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set lock_timeout = '100ms'
+as $$
+declare
+    me oid := current_user::regrole;
+    statement text;
+begin
+    if not _has_cron(me) or not _may_index(me, _target(made)) then return; end if;
+    for statement in select _index_statements(made) loop
+        if statement like 'create index concurrently %' then
+            execute 'select cron.schedule($1, $2, $3)'
+            using format('pgembedd-index-%s', made.id), '* * * * *', statement;
+            return;
+        end if;
+        execute statement;
+    end loop;
+end $$;
+
+create or replace function pgembedd._unschedule_indexes() returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if _has_cron(current_user::regrole::oid) then
+        execute $q$
+            select cron.unschedule(j.jobid) from cron.job j
+            where j.jobname like 'pgembedd-index-%' and j.database = current_database() and not exists (
+                select from pgembedd.pipeline p
+                where p.index_due_at is not null and j.jobname = format('pgembedd-index-%s', p.id)) $q$;
+    end if;
+end $$;

@@ -1,0 +1,67 @@
+-- The number of rows with a vector. Counted: a build reads them all twice, and a wrong estimate makes it slow.
+create or replace function pgembedd._vectors(made pgembedd.pipeline) returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+as $$
+declare
+    statement text := format('select pg_catalog.to_jsonb(pg_catalog.count(s.%I)) from %s s',
+        _vector_column(made), _target(made));
+    found_ones jsonb;
+begin
+    if has_schema_privilege('pgembedd_code', 'usage') then
+        return _ask(made, statement)::bigint;
+    end if;
+    execute statement into found_ones;  -- who has no more rights than the table's owner may ask directly
+    return found_ones::bigint;
+end $$;
+
+-- The table that holds the vectors, and all its partitions.
+create or replace function pgembedd._tables(made pgembedd.pipeline) returns setof regclass
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select _target(made) union select t.relid from pg_partition_tree(_target(made)) t $$;
+
+-- Our indexes that are not valid: they are being built, or the build failed. Writers maintain them.
+create or replace function pgembedd._unfinished_indexes(made pgembedd.pipeline) returns setof regclass
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select f.index from _tables(made) t, _fitting_indexes(made, t) f
+    where not f.valid and f.kind = 'i' and f.name = _index_name(made, t)
+$$;
+
+-- The processes that build one of them.
+create or replace function pgembedd._builders(made pgembedd.pipeline) returns setof integer
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select b.pid from pg_stat_progress_create_index b where b.index_relid in (select i from _unfinished_indexes(made) i)
+$$;
+
+create or replace function pgembedd._index_state(made pgembedd.pipeline) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    key bigint := hashtextextended('pgembedd.index', 0);
+    unfinished boolean := exists (select from _unfinished_indexes(made));
+begin
+    if not _exists(_target(made)) then
+        return null;
+    elsif exists (select from _fitting_indexes(made, _target(made)) f where f.valid) then
+        return 'valid';
+    -- The lock as well, because other roles' activity is hidden from most roles.
+    elsif unfinished and (exists (select from _builders(made)) or exists (
+        select from pg_locks l join pg_database d on d.oid = l.database
+        where d.datname = current_database() and l.locktype = 'advisory' and l.granted
+          and (l.classid::bigint << 32 | l.objid::bigint) = key and l.objsubid = 1))
+    then
+        return 'building';
+    elsif unfinished then
+        return 'invalid';
+    elsif made.index_due_at is null then
+        return 'none';
+    end if;
+    return case when made.index_due_at <= clock_timestamp() then 'due' else 'deferred' end;
+end $$;

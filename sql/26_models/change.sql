@@ -1,0 +1,126 @@
+-- Changing the model online. change_model() creates a second pipeline, the shadow, whose vectors are stored alongside
+-- the old ones: writes reach both, and it has a backfill and an index like every pipeline. switch() swaps the names in
+-- one transaction. The old pipeline becomes the shadow, stays up to date, and rollback() swaps the names back.
+
+create or replace function pgembedd.change_model(
+    name text,
+    model text default null,
+    dimensions integer default null,
+    vector_type text default null,
+    distance text default null,
+    m integer default null,
+    ef_construction integer default null,
+    chunk_tokens integer default null,
+    chunk_overlap integer default null,
+    splitter text default null,
+    formatting text default null,
+    index_within interval default '1 day',
+    backfill boolean default true
+) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    current pgembedd.pipeline := _pipeline(name);
+    next pgembedd.pipeline := current;
+    queued bigint;
+begin
+    perform _check_change(current);
+    next.name := current.name || '.next';
+    next.id := null; next.fingerprint := null; next.index_name := null; next.index_due_at := null;
+    next.created_indexes := null; next.embedding_table := null;
+    next.own_triggers := true;
+    next.model := coalesce(change_model.model, current.model);
+    next.dimensions := coalesce(change_model.dimensions, current.dimensions);
+    next.vector_type := coalesce(change_model.vector_type, current.vector_type);
+    next.distance := coalesce(change_model.distance, current.distance);
+    next.m := coalesce(change_model.m, current.m);
+    next.ef_construction := coalesce(change_model.ef_construction, current.ef_construction);
+    next.chunk_tokens := coalesce(change_model.chunk_tokens, current.chunk_tokens);
+    next.chunk_overlap := coalesce(change_model.chunk_overlap,
+        case when current.embedding_table is not null then current.chunk_overlap end);
+    next.splitter := coalesce(change_model.splitter, current.splitter);
+    next.formatting := coalesce(change_model.formatting, current.formatting);
+    next.embedding_column := _suffixed_name(current.embedding_column, 'next');
+    next.embedding_table_name := (
+        select format('%I.%I', n.nspname, _suffixed_name(c.relname, 'next'))
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.oid = current.embedding_table);
+    perform _check_room(current);
+    queued := _create_pipeline(
+        next, backfill, case when _index_state(current) = 'none' then null else 'auto' end, index_within);
+    update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
+    perform _notify('change_begun', current.id,
+        jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
+    return queued;
+end $$;
+comment on function pgembedd.change_model is
+    'Begin to embed a pipeline''s rows with another model or another '
+    'chunking, beside what is there. Returns how many rows were queued.';
+
+create or replace function pgembedd._suffixed_name(name text, suffix text) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select _truncate_name(name, 54) || '_' || suffix $$;
+
+create or replace function pgembedd._check_change(current pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    beside pgembedd.pipeline := _shadow(current);
+begin
+    if current.shadow_of is not null then
+        perform _refuse(format('"%s" stands beside another pipeline itself.', current.name), 'Name that one.');
+    elsif not current.own_triggers then
+        perform _refuse(format('"%s" is a guest: the triggers that send its jobs fill one column only.', current.name),
+            'Let a pipeline take its place: pgembedd import supabase, or pgembedd.create_pipeline() for that column.');
+    elsif beside.id is not null then
+        perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
+            format('Remove that first: select pgembedd.drop_pipeline(%L, drop_vectors => true).', beside.name));
+    elsif _problem(current) is not null then
+        perform _refuse(format('The model of "%s" cannot be changed: %s', current.name, _problem(current)));
+    end if;
+end $$;
+
+-- Both names that the other side will have, before the switch and after it, must be free.
+create or replace function pgembedd._check_room(current pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    suffix text;
+    taken record;
+begin
+    if length(current.name) > 54 then
+        perform _refuse(format('The name "%s" is too long: with ".previous" behind it, which the old '
+                               'side is called after a switch, it would have more than 63 characters.', current.name),
+            'Drop the pipeline, and create it again under a name of at '
+            'most 54 characters with adopt => true; the vectors stay.');
+    end if;
+    foreach suffix in array array['next', 'previous'] loop
+        if exists (select from pipeline p where p.name = current.name || '.' || suffix) then
+            perform _refuse(format('There is a pipeline "%s.%s" already.', current.name, suffix),
+                format('Remove it first: select pgembedd.drop_pipeline(%L).', current.name || '.' || suffix));
+        end if;
+        for taken in
+            select format('%s has a column %I', current.source, a.attname) as what,
+                   format('ALTER TABLE %s DROP COLUMN %I', current.source, a.attname) as remedy
+            from pg_attribute a
+            where a.attrelid = current.source and a.attname = _suffixed_name(current.embedding_column, suffix)
+              and not a.attisdropped
+            union all
+            select format('There is a relation %s', c.oid::regclass),
+                   format('DROP %s %s', case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW'
+                                             when 'i' then 'INDEX' else 'TABLE' end, c.oid::regclass)
+            from pg_class e join pg_class c on c.relnamespace = e.relnamespace
+            where e.oid = current.embedding_table
+              and c.relname in (_suffixed_name(e.relname, suffix),
+                  _truncate_name(_suffixed_name(e.relname, suffix), 58) || '_view')
+            order by 2 desc
+        loop
+            perform _refuse(format('%s already, which is where vectors would go.', taken.what),
+                format('Rename it, or drop it if nothing needs it: %s.', taken.remedy));
+        end loop;
+    end loop;
+end $$;

@@ -1,0 +1,79 @@
+-- The pipeline that would take this one's place, or a refusal.
+create or replace function pgembedd._successor(current pgembedd.pipeline, shadow text) returns pgembedd.pipeline
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    beside pgembedd.pipeline := _shadow(current);
+begin
+    if beside.shadow is not distinct from _successor.shadow then
+        return beside;
+    elsif _successor.shadow = 'next' then
+        perform _refuse(format('There is nothing to switch "%s" to.', current.name),
+            'Begin with pgembedd.change_model().');
+    end if;
+    perform _refuse(format('There is nothing to take "%s" back to.', current.name),
+        'rollback() undoes switch(), until the previous pipeline is dropped.');
+end $$;
+
+-- Refuses a switch that would lose rows which have a vector here and none there. Rows without a vector on both sides
+-- are no loss.
+create or replace function pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+as $$
+declare
+    missing bigint;
+    problem text := coalesce(_problem(beside), case when beside.state <> 'running' then beside.state_reason end);
+begin
+    if problem is not null then
+        perform _refuse(format('"%s" is not fit to take over: %s', beside.name, problem));
+    elsif _index_state(current) = 'valid' and _index_state(beside) <> 'valid' then
+        perform _refuse(format('The index of "%s" is not there yet (%s).', beside.name, _index_state(beside)),
+            format('Wait for it, or build it: pgembedd index %s. force => true does without.', beside.name));
+    end if;
+    missing := _ask(current, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s where (%s) and not (%s)',
+        current.source, _lacks_vector(beside), _lacks_vector(current)));
+    if missing > 0 then
+        perform _refuse(format('%s rows of "%s" have no vector in "%s" yet.', missing, current.name, beside.name),
+            format('See pgembedd.status, and pgembedd.failures for rows that cannot be '
+                   'embedded; call pgembedd.wait_for(%L). force => true does without them.', beside.name));
+    end if;
+end $$;
+
+-- A row that changed may have its new vector here and an old one there. What is queued there alone is waited for a
+-- while: no later changes are, or a busy table could never be switched.
+create or replace function pgembedd._await_vectors(
+    current pgembedd.pipeline, beside pgembedd.pipeline, patience interval default '5 s'
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    began_at timestamptz := clock_timestamp();
+    behind bigint;
+begin
+    loop
+        execute _render($q$
+            select count(*) from (
+                select q.message -> 'id'
+                from (select b.enqueued_at, b.message from {beside_queue} b
+                      union all select b.enqueued_at, b.message from {beside_backfill} b) q
+                where {is_beside} and q.enqueued_at <= $1
+                except select q.message -> 'id' from {queue} q where {is_current}
+                except select q.message -> 'id' from {backfill} q where {is_current}) r$q$, jsonb_build_object(
+            'beside_queue', _queue_table(beside.queue), 'beside_backfill', _queue_table(beside.backfill_queue),
+            'is_beside', _is_for(beside.id), 'queue', _queue_table(current.queue),
+            'backfill', _queue_table(current.backfill_queue), 'is_current', _is_for(current.id)))
+        into behind using began_at;
+        exit when behind = 0;
+        if clock_timestamp() > began_at + patience then
+            perform _refuse(
+                format('%s rows of "%s" are up to date, but still queued for "%s".', behind, current.name, beside.name),
+                format('Call pgembedd.wait_for(%L), and see that a worker '
+                       'runs. force => true shows their old vectors until then.', beside.name));
+        end if;
+        perform pg_sleep(0.1);
+    end loop;
+end $$;

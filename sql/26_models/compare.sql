@@ -1,0 +1,105 @@
+-- Compares the two sides of a change of model: coverage, and the recall of each index against an exact search, measured
+-- on its own vectors; `agreement` is how many of the nearest rows are the same on both sides.
+create or replace function pgembedd.compare_models(name text, sample integer default 20, k integer default 10)
+returns table (
+    pipeline text, model text, rows_embedded bigint, rows_missing bigint, index text, recall numeric, agreement numeric)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+as $$
+declare
+    current pgembedd.pipeline := _pipeline(name);
+    beside pgembedd.pipeline := _shadow(current);
+    side pgembedd.pipeline;
+    keys jsonb[];
+begin
+    if beside.id is null then
+        perform _refuse(format('"%s" stands alone; there is nothing to compare it with.', name),
+            'Begin with pgembedd.change_model().');
+    elsif sample is null or sample not between 1 and 1000 or k is null or k not between 1 and 100 then
+        perform _refuse(format('sample = %s and k = %s do not make a comparison.',
+                coalesce(sample::text, 'NULL'), coalesce(k::text, 'NULL')),
+            'sample goes from 1 to 1000, k from 1 to 100.');
+    end if;
+    execute format('select array_agg(r.key) from (select %s as key from %s s '
+                   'where not (%s) and not (%s) order by random() limit %s) r',
+        _key_json(current.source, 's'), current.source, _lacks_vector(current), _lacks_vector(beside), sample)
+        into keys;
+    foreach side in array array[current, beside] loop
+        pipeline := side.name; model := side.model; index := _index_state(side);
+        execute format('select count(*) filter (where not (%1$s)), count(*) filter (where (%1$s) and not exists (
+                            select from pgembedd.row_state r
+                            where r.pipeline_id = %2$s and r.state = ''blank'' and r.key = %3$s)) from %4$s s',
+            _lacks_vector(side), side.id, _key_json(side.source, 's'), side.source) into rows_embedded, rows_missing;
+        recall := _recall(side, keys, k);
+        agreement := _agreement(current, beside, keys, k);
+        return next;
+    end loop;
+end $$;
+comment on function pgembedd.compare_models is
+    'Both sides of a change of model: coverage, and for a sample of '
+    'rows how many of the k nearest the index finds, and how many agree.';
+
+-- The share of `wanted` that is in `found_ones`; null where `wanted` is empty.
+create or replace function pgembedd._share(wanted jsonb[], found_ones jsonb[]) returns numeric
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select count(*) filter (where w = any (found_ones))::numeric / nullif(count(*), 0) from unnest(wanted) as w
+$$;
+
+-- The k rows nearest to the vectors of a row, as an SQL expression of the key `$1`: an array of keys.
+create or replace function pgembedd._nearest(pipeline pgembedd.pipeline, k integer) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select _render($q$array(
+        select {key} from {vectors} n where n.{column} is not null
+        order by n.{column} {distance} (
+            select o.{column} from {vectors} o, {key_record} where {is_row} and o.{column} is not null limit 1)
+        limit {k})$q$, jsonb_build_object(
+        'key', _key_json(pipeline.source, 'n'), 'vectors', _target(pipeline),
+        'column', quote_ident(_vector_column(pipeline)),
+        'distance', format('operator(%I.%s)', n.nspname,
+            case pipeline.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end),
+        'key_record', _key_record(pipeline.source, '$1'), 'is_row', _key_match(pipeline.source, 'o', 'k'), 'k', k))
+    from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+$$;
+
+create or replace function pgembedd._nearest_keys(
+    pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean
+) returns jsonb[]
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    found_ones jsonb[];
+    indexscan text := current_setting('enable_indexscan');
+    seqscan text := current_setting('enable_seqscan');
+begin
+    perform set_config('enable_indexscan', case when exact then 'off' else 'on' end, true),
+            set_config('enable_seqscan', case when exact then 'on' else 'off' end, true);
+    execute 'select ' || _nearest(pipeline, k) into found_ones using key;
+    perform set_config('enable_indexscan', indexscan, true), set_config('enable_seqscan', seqscan, true);
+    return found_ones;
+end $$;
+
+create or replace function pgembedd._recall(pipeline pgembedd.pipeline, keys jsonb[], k integer) returns numeric
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select round(avg(_share(_nearest_keys(pipeline, s.key, k, true), _nearest_keys(pipeline, s.key, k, false))), 3)
+    from unnest(keys) as s(key)
+$$;
+
+create or replace function pgembedd._agreement(
+    a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer
+) returns numeric
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select round(avg(_share(_nearest_keys(a, s.key, k, true), _nearest_keys(b, s.key, k, true))), 3)
+    from unnest(keys) as s(key)
+$$;

@@ -1,0 +1,125 @@
+-- Several locks are needed at once, without deadlocks for others: a transaction that has read one of the tables and
+-- then writes to another would be in a deadlock with us. So each wait of ours is so short that no deadlock_timeout of
+-- theirs can end within them all, and all our locks are released before the next attempt.
+create or replace function pgembedd._rename_when_free(
+    current pgembedd.pipeline, beside pgembedd.pipeline, suffix text
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    give_up_at timestamptz := clock_timestamp() + interval '10 s';
+begin
+    loop
+        begin
+            perform _rename_both(current, beside, suffix);
+            return;
+        exception when lock_not_available or deadlock_detected then
+            if clock_timestamp() > give_up_at then
+                perform _refuse(format('Others use %s, or what holds its vectors, all the time; nothing was changed.',
+                    current.source),
+                    'See pg_stat_activity for transactions that stay open, and call it again.');
+            end if;
+        end;
+        perform _wait_until_free(current.source, _swap_mode(current));
+        if current.embedding_table is not null then
+            perform _wait_until_free(current.embedding_table, 'access exclusive'),
+                _wait_until_free(beside.embedding_table, 'access exclusive');
+        end if;
+    end loop;
+end $$;
+
+-- To rename a column of the source keeps its readers out, too.
+create or replace function pgembedd._swap_mode(current pgembedd.pipeline) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select case when current.embedding_table is null then 'access exclusive' else 'share row exclusive' end $$;
+
+-- Waits until a table is not in use, and holds no lock on return. After deadlock_timeout this cancels autovacuum.
+create or replace function pgembedd._wait_until_free(relation regclass, mode text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set lock_timeout = '2s'  -- readers and writers stand in line behind us
+as $$
+begin
+    execute format('lock table %s in %s mode', relation, mode);
+    raise exception using errcode = 'PGE01';
+exception when lock_not_available or deadlock_detected or sqlstate 'PGE01' then
+    null;
+end $$;
+
+-- Writers wait at the source, before their triggers' functions are looked up, so they find the new ones.
+create or replace function pgembedd._rename_both(
+    current pgembedd.pipeline, beside pgembedd.pipeline, suffix text
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set lock_timeout = '100ms'
+as $$
+begin
+    perform pg_advisory_xact_lock(_swap_key(least(current.id, beside.id))),
+        pg_advisory_xact_lock(_swap_key(greatest(current.id, beside.id)));
+    perform from pipeline p where p.id in (current.id, beside.id) order by p.id for update;
+    if (_successor(_pipeline(current.name), beside.shadow)).id <> beside.id then
+        perform _refuse(format('"%s" is not the pipeline any more that it was a moment ago.', beside.name),
+            'See pgembedd.status.');
+    end if;
+    perform set_config('lock_timeout', '500ms', true);
+    execute format('lock table %s in %s mode', current.source, _swap_mode(current));
+    perform set_config('lock_timeout', '100ms', true);
+    if current.embedding_table is null then
+        perform _copy_rights(current.source, current.embedding_column, beside.embedding_column);
+        perform _rename_column(current, _suffixed_name(current.embedding_column, suffix)),
+            _rename_column(beside, current.embedding_column);
+    else
+        perform _rename_table(t.pipeline, t.to_name)
+        from (select relname from pg_class where oid = current.embedding_table) c,
+             lateral (values (1, current, _suffixed_name(c.relname, suffix)), (2, beside, c.relname))
+                 as t(nth, pipeline, to_name)
+        order by t.nth;
+    end if;
+end $$;
+
+-- Copies the grants on a single column, and revokes all others on the second one.
+create or replace function pgembedd._copy_rights(source regclass, from_column text, to_column text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item record;
+begin
+    for item in
+        select case x.grantee when 0 then 'public' else x.grantee::regrole::text end as grantee,
+               x.privilege_type as allowed, x.is_grantable, t.attname = from_column as wanted
+        from pg_attribute t, aclexplode(t.attacl) x
+        where t.attrelid = source and t.attname in (from_column, to_column) and not t.attisdropped
+        order by wanted, x.is_grantable  -- what is there goes first
+    loop
+        execute format(case when item.wanted then 'grant %s (%I) on %s to %s'
+                            else 'revoke %s (%I) on %s from %s cascade' end
+            || case when item.wanted and item.is_grantable then ' with grant option' else '' end,
+            item.allowed, to_column, source, item.grantee);
+    end loop;
+end $$;
+
+create or replace function pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    execute format('alter table %s rename column %I to %I', pipeline.source, pipeline.embedding_column, to_name);
+end $$;
+
+create or replace function pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    joined regclass := _view(pipeline);
+begin
+    -- In the order in which a reader of the view locks them.
+    if joined is not null then
+        execute format('alter view %s rename to %I', joined, _truncate_name(to_name, 58) || '_view');
+    end if;
+    execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
+end $$;

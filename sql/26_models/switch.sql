@@ -1,0 +1,64 @@
+-- switch() and rollback() swap all names in one transaction, while writers, readers and workers go on.
+
+create or replace function pgembedd.switch(name text, force boolean default false) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _swap(name, 'next', 'previous', force);
+end $$;
+comment on function pgembedd.switch is
+    'Put the vectors that change_model() made in the place of the old ones, which stay beside them for rollback().';
+
+create or replace function pgembedd.rollback(name text, force boolean default false) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _swap(name, 'previous', 'next', force);
+end $$;
+comment on function pgembedd.rollback is 'Undo switch(): put the old vectors back in their place.';
+
+create or replace function pgembedd._swap(name text, shadow text, suffix text, force boolean) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    current pgembedd.pipeline := _pipeline(name);
+    beside pgembedd.pipeline := _successor(current, shadow);
+    one pgembedd.pipeline;
+begin
+    if not force then
+        begin
+            perform _check_swap(current, beside), _await_vectors(current, beside);
+            -- The locks of having looked go with the subtransaction: with them, a writer's TRUNCATE and we would wait
+            -- for each other.
+            raise exception using errcode = 'PGE01';
+        exception when sqlstate 'PGE01' then
+            null;
+        end;
+    end if;
+    perform _rename_when_free(current, beside, suffix);
+    update pipeline p
+    set name = current.name || '.' || suffix, shadow_of = beside.id, shadow = suffix,
+        embedding_column = _suffixed_name(current.embedding_column, suffix),
+        embedding_table_name = p.embedding_table::text
+    where p.id = current.id;
+    update pipeline p
+    set name = current.name, shadow_of = null, shadow = null,
+        embedding_column = current.embedding_column, embedding_table_name = p.embedding_table::text
+    where p.id = beside.id;
+    for one in select p.* from pipeline p where p.id in (current.id, beside.id) loop
+        perform _generate(one);
+    end loop;
+    perform _notify(case suffix when 'previous' then 'switched' else 'rolled_back' end, beside.id, jsonb_build_object(
+        'model', beside.model, 'replaced_id', current.id, 'replaced', current.name || '.' || suffix, 'replaced_model',
+        current.model));
+end $$;
+
+-- Everything that names a column or a table is said anew in the same transaction. A worker that writes holds this
+-- lock of its pipeline, shared, so that none writes under a name that means the other's by now.
+create or replace function pgembedd._swap_key(pipeline_id integer) returns bigint
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select hashtextextended('pgembedd.swap', pipeline_id) $$;

@@ -1,0 +1,69 @@
+-- The statement triggers of a pipeline. With an embedding table, chunks are deleted with their row.
+create or replace function pgembedd._triggers(pipeline pgembedd.pipeline) returns table (verb text, event text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select t.verb, t.event
+    from (values ('insert', 'after insert on %s referencing new table as new_rows', true),
+                 ('update', 'after update on %s referencing old table as old_rows new table as new_rows', true),
+                 ('delete', 'after delete on %s referencing old table as old_rows', false),
+                 ('truncate', 'after truncate on %s', false)) as t(verb, event, always)
+    where t.always or pipeline.embedding_table is not null
+$$;
+
+-- Creates what is missing of the triggers. Called again by maintenance, for partitions attached later.
+create or replace function pgembedd._attach(pipeline pgembedd.pipeline) returns integer
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    clear text := format('pgembedd_%s_clear', pipeline.id);
+    attached integer;
+begin
+    if not (pipeline.own_triggers and pipeline.triggers) then return 0; end if;
+    attached := _attach_statement_triggers(pipeline);
+    -- Postgres clones a row trigger of the root to the partitions.
+    if pipeline.on_update = 'clear' and pipeline.embedding_column is not null and not exists (
+        select from pg_trigger where tgrelid = pipeline.source and tgname = clear)
+    then
+        execute format('create trigger %I before update on %s for each row when (%s operator(pg_catalog.*<>) %s)
+                        execute function %s()',
+            clear, pipeline.source, _record(pipeline.watch_columns, 'new'),
+            _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));
+    end if;
+    perform _attach_replica(pipeline);
+    return attached;
+end $$;
+
+-- On the table, and on every leaf of a partitioned one: a statement fires only the triggers of the table it names.
+-- Returns how many tables lacked one.
+create or replace function pgembedd._attach_statement_triggers(pipeline pgembedd.pipeline) returns integer
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    relation regclass;
+    item record;
+    attached integer := 0;
+    prefix text := format('pgembedd_%s_', pipeline.id);
+begin
+    for relation in
+        select pipeline.source union
+        select t.relid from pg_partition_tree(pipeline.source) t join pg_class c on c.oid = t.relid
+        where c.relkind in ('r', 'p')
+    loop
+        continue when (
+            select bool_and(exists (
+                select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || t.verb))
+            from _triggers(pipeline) t);
+        for item in select t.verb, t.event from _triggers(pipeline) t loop
+            if exists (select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || item.verb) then
+                execute format('drop trigger %I on %s', prefix || item.verb, relation);
+            end if;
+            execute format('create trigger %I %s for each statement execute function %s()', prefix || item.verb,
+                format(item.event, relation), _pipeline_function(pipeline.id, 'on_' || item.verb));
+        end loop;
+        attached := attached + 1;
+    end loop;
+    return attached;
+end $$;

@@ -1,0 +1,44 @@
+-- The INSERT that enqueues: pgmq.send_batch takes an array, which has a limit that would abort the user's statement; a
+-- plain INSERT has none and is the cheapest for one row, too. `rows` is a FROM item, `key` its key.
+create or replace function pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text)
+returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value. The trace
+    -- context is asked for once a statement, as a subquery of nothing; a backfill belongs to no trace.
+    select format($q$insert into %s (vt, message%s)
+            select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s)%s from %s$q$,
+        _queue_table(queue),
+        case when queue <> pipeline.backfill_queue then ', headers' end,
+        jsonb_strip_nulls(jsonb_build_object(
+            'id', 0, 'pipeline', pipeline.id, 'schema', n.nspname, 'table', c.relname,
+            'contentFunction', pipeline.content_function, 'embeddingColumn', pipeline.embedding_column)),
+        key,
+        case when queue <> pipeline.backfill_queue then ', ' || _trace_headers() end,
+        rows)
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = pipeline.source
+$$;
+
+-- A transition table as a FROM item: the columns that our code names, and null in the place of one that was renamed or
+-- dropped since, because a writer must not fail of it. A name that the inner SELECT does not find among the table's
+-- columns is looked for outside of it, among the nulls; the planner reduces all this to the scan. A row without its key
+-- cannot be named, and is left out (IS NOT NULL would leave out some values of composite types, too).
+create or replace function pgembedd._transition_rows(pipeline pgembedd.pipeline, transition text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    with named as (
+        select d.c as name, coalesce('::' || k.type, '') as type
+        from (select distinct c
+              from unnest(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column) as c) d
+        left join _key_columns(pipeline.source) k on k.name = d.c
+        where d.c is not null)
+    select format('(select v.* from (select %s) f cross join %I r
+                    cross join lateral (select %s from (select r.*) x) v where %s)',
+        string_agg(format('null%s as %I', type, name), ', ' order by name), transition,
+        string_agg(quote_ident(name), ', ' order by name),
+        (select string_agg(format('v.%I is distinct from null', k), ' and ') from unnest(pipeline.key_columns) as k))
+    from named
+$$;

@@ -1,0 +1,85 @@
+-- enable_always: changes that arrive under session_replication_role = replica, as a subscriber's apply worker sets it.
+-- Logical replication fires row triggers only, so there is one that fires in that role only (ENABLE REPLICA). Ordinary
+-- sessions fire the statement triggers, so no change is enqueued twice. TRUNCATE fires statement triggers in both
+-- roles, and on_update => 'clear' is a row trigger: these two are ENABLE ALWAYS.
+
+create or replace function pgembedd._generate_on_row(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    compared text[] := array_remove(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column, null);
+begin
+    perform _generate_trigger(pipeline, 'on_row', _render(_row_trigger_template(), jsonb_build_object(
+        'new_key', _key_json(pipeline.source, 'new'), 'old_key', _key_json(pipeline.source, 'old'),
+        'new_values', _record(compared, 'new'), 'old_values', _record(compared, 'old'),
+        'key_is_gone', case when pipeline.on_update = 'clear' then 'true' else format('%s operator(pg_catalog.*<>) %s',
+            _record(pipeline.key_columns, 'new'), _record(pipeline.key_columns, 'old')) end,
+        'name', quote_literal(pipeline.name),
+        'forget', case when pipeline.embedding_table is not null
+            then format('if gone_key is not null then perform %s(array[gone_key]); end if;',
+                        _pipeline_function(pipeline.id, 'forget')) end,
+        'queue_table', quote_literal(_queue_table(pipeline.queue)), 'queue', quote_literal(pipeline.queue),
+        'enqueue', _enqueue(pipeline, pipeline.queue, 'i.id', '(select changed_key as id) i'))));
+end $$;
+
+create or replace function pgembedd._row_trigger_template() returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select $body$
+declare
+    changed_key jsonb;
+    gone_key jsonb;
+begin
+    -- An error would stop the replication. This block writes nothing, so that its subtransaction costs no number.
+    begin
+        if tg_op = 'INSERT' then
+            changed_key := {new_key};
+        elsif tg_op = 'DELETE' then
+            gone_key := {old_key};
+        elsif {new_values} operator(pg_catalog.*<>) {old_values} then
+            changed_key := {new_key};
+            if {key_is_gone} then gone_key := {old_key}; end if;
+        end if;
+    exception when others then
+        raise warning 'pgembedd could not note this change for the pipeline "%": %', {name}, sqlerrm;
+        return null;
+    end;
+    {forget}
+    if changed_key is not null and to_regclass({queue_table}) is not null then
+        {enqueue};
+        if (select last_value from pgembedd.worker_idle) = 1 then perform pg_notify('pgembedd', {queue}); end if;
+    end if;
+    return null;
+end $body$
+$$;
+
+-- The row trigger, which Postgres clones to partitions, and when each trigger fires, which ALTER TABLE ... ENABLE
+-- TRIGGER ALL, among others, changes.
+create or replace function pgembedd._attach_replica(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    prefix text := format('pgembedd_%s_', pipeline.id);
+    item record;
+begin
+    if not pipeline.enable_always then return; end if;
+    if not exists (select from pg_trigger where tgrelid = pipeline.source and tgname = prefix || 'row') then
+        execute format('create trigger %I after insert or update %s on %s for each row execute function %s()',
+            prefix || 'row', case when pipeline.embedding_table is not null then 'or delete' end, pipeline.source,
+            _pipeline_function(pipeline.id, 'on_row'));
+    end if;
+    for item in
+        select g.tgrelid::regclass as relation, g.tgname as name, w.mode
+        from pg_trigger g
+        join (values (prefix || 'row', 'R', 'replica'), (prefix || 'truncate', 'A', 'always'),
+                     (prefix || 'clear', 'A', 'always'))
+            as w(name, enabled, mode) on w.name = g.tgname and w.enabled::"char" <> g.tgenabled
+        where g.tgrelid in (select pipeline.source union select t.relid from pg_partition_tree(pipeline.source) t)
+        order by g.tgrelid = pipeline.source desc
+    loop
+        execute format('alter table %s enable %s trigger %I', item.relation, item.mode, item.name);
+    end loop;
+end $$;

@@ -1,0 +1,144 @@
+-- True if the key has types with operators or casts of their own: after a change of type those may not fit any more.
+create or replace function pgembedd._has_custom_key_operators(source regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select coalesce(bool_or(not starts_with(equals, 'operator(pg_catalog.') or compared <> ''), false)
+    from _key_columns(source)
+$$;
+
+-- An exception clause, so that a writer's statement does not fail because the table was altered and our code does not
+-- fit it any more. It makes a subtransaction, which costs a transaction of many small statements time: so it is used
+-- only where nothing cheaper does.
+create or replace function pgembedd._ignore_schema_errors(pipeline pgembedd.pipeline) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format($q$
+exception
+    when syntax_error_or_access_rule_violation or data_exception or feature_not_supported or invalid_schema_name then
+        raise warning 'pgembedd could not note this change for the pipeline "%%": %%', %L, sqlerrm;$q$, pipeline.name)
+$$;
+
+-- Statements over 1,000 rows go to the backfill lane, so that a bulk load does not delay fresh writes.
+create or replace function pgembedd._trigger_body(
+    pipeline pgembedd.pipeline, before text, key text, rows text, after text
+) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select _render($body$
+#variable_conflict use_column
+declare
+    large boolean;
+    something boolean;
+    nestloop text;
+    gone jsonb[];
+begin
+    {before}
+    large := exists (select from new_rows offset 1000);
+    something := false;
+    -- A database restored without its queues must still take writes; the sweep finds the rows later.
+    if large and to_regclass({backfill_table}) is not null then
+        {enqueue_backfill};
+        something := found;
+    elsif not large and to_regclass({queue_table}) is not null then
+        {enqueue};
+        something := found;
+    end if;
+    {after}
+    if something and (select last_value from pgembedd.worker_idle) = 1 then
+        perform pg_notify('pgembedd', case when large then {backfill_queue} else {queue} end);
+    end if;
+    return null;{exception}
+end $body$, jsonb_build_object(
+        'before', before, 'after', after,
+        'backfill_queue', quote_literal(pipeline.backfill_queue), 'queue', quote_literal(pipeline.queue),
+        'backfill_table', quote_literal(_queue_table(pipeline.backfill_queue)),
+        'queue_table', quote_literal(_queue_table(pipeline.queue)),
+        'enqueue_backfill', _enqueue(pipeline, pipeline.backfill_queue, key, rows),
+        'enqueue', _enqueue(pipeline, pipeline.queue, key, rows),
+        'exception', case when _has_custom_key_operators(pipeline.source)
+                          then _ignore_schema_errors(pipeline) || ' return null;' end))
+$$;
+
+create or replace function pgembedd._generate_triggers(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    new_rows text := _transition_rows(pipeline, 'new_rows');
+begin
+    perform _generate_trigger(pipeline, 'on_insert',
+        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), new_rows || ' n', ''));
+    perform _generate_trigger(pipeline, 'on_update', _update_body(pipeline));
+    if pipeline.on_update = 'clear' and pipeline.embedding_column is not null then
+        execute format('create or replace function %s() returns trigger language plpgsql
+                        set search_path = pg_catalog, pg_temp as %L', _pipeline_function(pipeline.id, 'clear'),
+            -- Assigning to a column that was renamed would fail; a name that is not there is passed over here.
+            format('begin return pg_catalog.jsonb_populate_record(new, %L); end',
+                jsonb_build_object(pipeline.embedding_column, null)));
+        perform _set_owner(_pipeline_function(pipeline.id, 'clear') || '()', _owner_of_schema());
+    end if;
+end $$;
+
+create or replace function pgembedd._generate_trigger(pipeline pgembedd.pipeline, verb text, body text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    function text := _pipeline_function(pipeline.id, verb);
+begin
+    execute format('create or replace function %s() returns trigger language plpgsql security definer
+                    set search_path = pg_catalog, pg_temp %s as %L', function, _key_settings(pipeline.source), body);
+    perform _set_owner(function || '()', _owner_of_schema());
+end $$;
+
+create or replace function pgembedd._update_body(pipeline pgembedd.pipeline) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    first_key text := (select name from _key_columns(pipeline.source) limit 1);
+    compared text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
+    new_rows text := _transition_rows(pipeline, 'new_rows');
+    old_rows text := _transition_rows(pipeline, 'old_rows');
+begin
+    return _trigger_body(pipeline,
+        -- Most updates touch one row, and no column of ours in it: they must get by with one look. Of several rows
+        -- some pair differs in any case, at least in its key, so a statement that has no pair has nothing to do.
+        -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
+        -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
+        format($before$
+    select true into something from %s n left join %s o on true where %s operator(pg_catalog.*<>) %s;
+    if something is null then return null; end if;
+    if current_setting('pgembedd.storing', true) = %L and pg_trigger_depth() = 1 then return null; end if;
+    nestloop := current_setting('enable_nestloop');
+    perform set_config('enable_nestloop', 'off', true);$before$,
+            new_rows, old_rows, _record(pipeline.key_columns || compared, 'n'),
+            _record(pipeline.key_columns || compared, 'o'), pipeline.id),
+        _key_json(pipeline.source, 'n'),
+        -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
+        format('%s n left join %s o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s', new_rows, old_rows,
+            _key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
+        case when pipeline.embedding_table is not null
+             then _forget_old_rows(pipeline, first_key, compared) else '' end
+        || 'perform set_config(''enable_nestloop'', nestloop, true);');
+end $$;
+
+-- Deletes the chunks of rows that have another key now, and with on_update => 'clear' those of rows that changed.
+create or replace function pgembedd._forget_old_rows(
+    pipeline pgembedd.pipeline, first_key text, compared text[]
+) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format($q$
+    select array_agg(%s) into gone from %s o left join %s n on %s where n.%I is null%s;
+    if gone is not null then perform %s(gone); end if;
+    $q$, _key_json(pipeline.source, 'o'), _transition_rows(pipeline, 'old_rows'),
+        _transition_rows(pipeline, 'new_rows'), _key_match(pipeline.source, 'n', 'o'), first_key,
+        case when pipeline.on_update = 'clear'
+             then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) end,
+        _pipeline_function(pipeline.id, 'forget'))
+$$;

@@ -1,0 +1,108 @@
+create or replace function pgembedd._set_owner(signature text, owner regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('revoke all on function %s from public', signature);
+    if (select proowner from pg_proc where oid = signature::regprocedure) <> owner then
+        execute format('alter function %s owner to %s', signature, owner);
+    end if;
+end $$;
+
+-- Hands a generated function to the owner of the source table. The new owner of a function needs CREATE on its schema
+-- at that moment, and only then. No other role stands in for the owner: the owner's content function and triggers would
+-- run with that role's rights.
+create or replace function pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
+    source_owner regrole := (select relowner from pg_class where oid = pipeline.source);
+begin
+    -- What search_path may hold is not always what SET takes: a connection's options need no quotes.
+    perform set_config('search_path', pipeline.search_path, true);
+    execute pg_catalog.format('alter function %s set search_path from current', signature);
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', true);
+    if source_owner = installer then
+        perform _set_owner(signature, installer);
+        return;
+    end if;
+    -- Our rows carry no content, but these functions do: only the installer's own functions may call them.
+    if not has_schema_privilege(source_owner, 'pgembedd_code', 'create') then
+        execute format('grant create on schema pgembedd_code to %s', source_owner);
+        perform _set_owner(signature, source_owner);
+        execute format('revoke create on schema pgembedd_code from %s', source_owner);
+    else
+        perform _set_owner(signature, source_owner);
+    end if;
+    execute format('grant execute on function %s to %s', signature, installer);
+end $$;
+
+-- Statements of ours over a user's tables, with the rights of their owner and no more.
+create or replace function pgembedd._generate_as_owner(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    as_owner text := _pipeline_function(pipeline.id, 'as_owner');
+    gone text := _pipeline_function(pipeline.id, 'gone');
+begin
+    execute format('create or replace function %s(statement text) returns setof jsonb language plpgsql security definer
+                    set row_security = off %s as %L', as_owner, _key_settings(pipeline.source),
+        'begin return query execute statement; end');
+    -- Which of these keys no row has. Where one cannot even be a key they are tried one by one, and that one is left
+    -- out.
+    execute format('create or replace function %s(ids jsonb[]) returns setof jsonb language plpgsql security definer
+                    set row_security = off %s as %L', gone, _key_settings(pipeline.source), format($body$
+declare
+    id jsonb;
+begin
+    begin
+        return query execute %1$L using ids;
+        return;
+    exception when data_exception or integrity_constraint_violation then null;
+    end;
+    foreach id in array ids loop
+        begin
+            return query execute %1$L using array[id];
+        exception when data_exception or integrity_constraint_violation then null;
+        end;
+    end loop;
+end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join '
+                   'lateral %s where not exists (select from %s s where %s)',
+            _key_record(pipeline.source, 'i.id'), pipeline.source, _key_match(pipeline.source, 's', 'k'))));
+    perform _run_as_owner(pipeline, as_owner || '(pg_catalog.text)'),
+        _run_as_owner(pipeline, gone || '(pg_catalog.jsonb[])');
+end $$;
+
+-- One value that a statement over the source gives, asked as its owner.
+create or replace function pgembedd._ask(pipeline pgembedd.pipeline, statement text) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    answer jsonb;
+begin
+    execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) into answer
+        using statement;
+    return answer;
+end $$;
+
+-- The same for a pipeline that is still being made and has no functions yet.
+create or replace function pgembedd._ask_once(made pgembedd.pipeline, statement text) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    signature text := format('pgembedd_code.pipeline_0_once_%s()', pg_backend_pid());
+    answer jsonb;
+begin
+    execute format('create function %s returns jsonb language plpgsql security definer set row_security = off as %L',
+        signature,
+        format('declare answer pg_catalog.jsonb; begin execute %L into answer; return answer; end', statement));
+    perform _run_as_owner(made, signature);
+    execute format('select %s', signature) into answer;
+    execute format('drop function %s', signature);
+    return answer;
+end $$;

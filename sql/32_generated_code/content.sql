@@ -1,0 +1,36 @@
+create or replace function pgembedd._content(pipeline pgembedd.pipeline, alias text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when pipeline.content_function is not null
+                -- s.* and not s, which would be the column of that name where there is one
+                then format('%s(%s.*)::pg_catalog.text', pipeline.content_function, alias)
+                else format('pg_catalog.concat_ws(E''\n\n'', %s)',
+                            (select string_agg(format('%s.%I', alias, c), ', ')
+                             from unnest(pipeline.content_columns) as c)) end
+$$;
+
+create or replace function pgembedd._hash(content text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select format('pg_catalog.sha256(pg_catalog.convert_to(coalesce(%s, ''''), ''UTF8''))', content) $$;
+
+-- Everything that a row's chunks are made of, as one text to be hashed: with the lengths in front, no part can pass for
+-- another.
+create or replace function pgembedd._row_hash(
+    pipeline pgembedd.pipeline, content text, before text, after text
+) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when pipeline.formatting is null then _hash(content)
+                else format('pg_catalog.sha256(%s operator(pg_catalog.||) %s operator(pg_catalog.||) %s)',
+                            _hash(content), _hash(before), _hash(after)) end
+$$;
+
+create or replace function pgembedd._record(columns text[], alias text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('row(%s)::pg_catalog.record', string_agg(format('%s.%I', alias, c), ', ')) from unnest(columns) as c
+$$;

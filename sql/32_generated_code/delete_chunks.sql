@@ -1,0 +1,84 @@
+-- A block that deletes chunks. A writer's statement must not fail because the embedding table was dropped, so its name
+-- is looked up, and EXECUTE plans afresh: a plan made for one row would be kept for a hundred thousand.
+create or replace function pgembedd._if_table_exists(
+    pipeline pgembedd.pipeline, statement text, given text, ending text
+) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L %s; end if; %s %s %s end',
+        pipeline.embedding_table, statement, given, ending, _ignore_schema_errors(pipeline), ending)
+$$;
+
+create or replace function pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _generate_chunks_function(pipeline, 'forget', 'ids jsonb[]', 'void', _if_table_exists(pipeline, format(
+            'delete from %s e using pg_catalog.unnest($1) i(id) cross join lateral %s where %s',
+            pipeline.embedding_table, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'e', 'k')),
+            'using ids', ''));
+    perform _generate_chunks_function(pipeline, 'on_delete', '', 'trigger', _if_table_exists(pipeline, format(
+            'delete from %s e using old_rows o where %s',
+            pipeline.embedding_table, _key_match(pipeline.source, 'e', 'o')), '', 'return null;'));
+    -- One partition alone may have been emptied, so what is left decides.
+    perform _generate_chunks_function(pipeline, 'on_truncate', '', 'trigger', format($body$
+declare
+    emptied boolean;
+begin
+    if pg_catalog.to_regclass(%L) is null then return null; end if;
+    execute %L into emptied;
+    if emptied then execute %L; else execute %L; end if;
+    return null;%s return null;
+end $body$, pipeline.embedding_table, format('select not exists (select from %s)', pipeline.source),
+            format('truncate %s', pipeline.embedding_table), _delete_orphans(pipeline),
+            _ignore_schema_errors(pipeline)));
+    perform _generate_chunks_function(pipeline, 'tidy', '', 'void',
+        format('begin %s; end', _delete_orphans(pipeline)));
+end $$;
+
+create or replace function pgembedd._generate_chunks_function(
+    pipeline pgembedd.pipeline, verb text, arguments text, result text, body text
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    function text := _pipeline_function(pipeline.id, verb);
+begin
+    execute format('create or replace function %s(%s) returns %s language plpgsql security definer
+                    set row_security = off as %L', function, arguments, result, body);
+    perform _run_as_owner(pipeline,
+        format('%s(%s)', function, case when arguments <> '' then 'pg_catalog.jsonb[]' end));
+end $$;
+
+create or replace function pgembedd._delete_orphans(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('delete from %s e where not exists (select from %s s where %s)',
+        pipeline.embedding_table, pipeline.source, _key_match(pipeline.source, 's', 'e'))
+$$;
+
+-- Marks chunks, so that the next store takes over no vector for an equal text: of the keys `ids`, or of all when that
+-- is null. It waits for no row; the caller has read the source before, so that its lock comes first, as with a writer's
+-- DELETE and TRUNCATE, which rules out deadlocks. Chunks that are being deleted or written now are left out.
+create or replace function pgembedd._invalidate_chunks(
+    pipeline pgembedd.pipeline, ids jsonb[] default null
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _ask(pipeline, format($q$
+        with held as materialized (
+            select c.ctid as place from %1$s c where c.content_hash operator(pg_catalog.<>) '' and %2$s
+            for update of c skip locked),
+        u as (update %1$s e set content_hash = '' from held h
+              where e.ctid operator(pg_catalog.=) h.place returning 1)
+        select pg_catalog.to_jsonb(pg_catalog.count(*)) from u $q$, pipeline.embedding_table,
+        case when ids is null then 'true' else format(
+            'exists (select from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as i(id) cross join lateral %s where %s)',
+            ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end));
+end $$;

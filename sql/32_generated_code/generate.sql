@@ -1,0 +1,52 @@
+-- The code of a pipeline is generated: it names the pipeline's own columns and types, so a writer's transaction runs no
+-- dynamic SQL.
+--
+--   pipeline_N_on_insert, _on_update   triggers; run as the owner of this schema, because writers have no right
+--                                      on the queue; they call nothing of the user's
+--   pipeline_N_on_row                  trigger, with enable_always only
+--   pipeline_N_clear                   trigger, with on_update => 'clear' only
+--   pipeline_N_as_owner, _gone         our queries on the source, run as its owner
+--   pipeline_N_read, pipeline_N_write  run as the owner of the source table, under the search_path of the role that
+--                                      created the pipeline: the user's content function and triggers run here,
+--                                      with no more rights than the table's owner has
+--
+-- With an embedding table, also:
+--
+--   pipeline_N_forget                  deletes the chunks of the keys given
+--   pipeline_N_tidy                    deletes the chunks of all rows that are gone
+--   pipeline_N_on_delete, _on_truncate triggers: chunks are deleted in the transaction that deletes their row. A
+--                                      foreign key would forbid TRUNCATE and cost a statement per deleted row
+--
+-- Our own names in them are qualified, so that no search_path affects them.
+--
+-- They stand in a schema of their own, pgembedd_code, on which no role is granted USAGE: the owner of a function may
+-- alter it, and one made SECURITY INVOKER would run the table owner's code with our rights. For the same reason our
+-- functions read a user's table through these functions only: Postgres runs code of a table's owner (a domain's CHECK,
+-- a function in an index's WHERE) already while planning.
+
+create or replace function pgembedd._pipeline_function(id integer, verb text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select format('pgembedd_code.pipeline_%s_%s', id, verb) $$;
+
+create or replace function pgembedd._generate(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _generate_as_owner(pipeline);
+    if pipeline.embedding_table is null then
+        perform _generate_read(pipeline), _generate_write(pipeline);
+    else
+        perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
+        perform _ensure_view(pipeline), _mirror_rights(pipeline);
+    end if;
+    if pipeline.own_triggers and pipeline.triggers then
+        perform _generate_triggers(pipeline);
+        if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
+        perform _attach(pipeline);
+    end if;
+    update pipeline p
+    set shape = _shape(p), source_name = p.source::text, embedding_table_name = p.embedding_table::text
+    where p.id = _generate.pipeline.id;
+end $$;

@@ -1,0 +1,84 @@
+-- The primary key's columns: name, type, the equality operator of the key's own index, and the type to compare in,
+-- which for a domain is what it is made of: operators on "any enum" and the like do not take domains.
+create or replace function pgembedd._key_columns(source regclass)
+returns table (nth bigint, name text, type text, equals text, base oid, compared text)
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select k.nth, a.attname, _qualified_type(t.oid), format('operator(%I.%s)', n.nspname, o.oprname),
+           _base_type(t.oid),
+           case when t.typtype = 'd' and o.oprleft <> _base_type(t.oid)
+                then '::' || _qualified_type(_base_type(t.oid)) else '' end
+    from pg_index i
+    cross join lateral unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k(attnum, opclass, nth)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    join pg_type t on t.oid = a.atttypid
+    join pg_opclass c on c.oid = k.opclass and c.opcmethod = (select a.oid from pg_am a where a.amname = 'btree')
+    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_operator o on o.oid = m.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+    where i.indrelid = source and i.indisprimary and k.nth <= i.indnkeyatts
+    order by k.nth
+$$;
+
+-- The key of a row as the message carries it: the bare value, or an object when the key is composite.
+-- Types from outside pg_catalog go through their output function alone: to_jsonb would run a cast to json
+-- that a user may have defined, inside the writer's transaction.
+create or replace function pgembedd._key_json(source regclass, alias text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when count(*) = 1 then min(value)
+                else format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, %s', name, value), ', ')) end
+    from (select name, case when base < 16384 then format('pg_catalog.to_jsonb(%s.%I)', alias, name)
+                            else format('pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %s.%I))', alias, name) end
+          from _key_columns(source)) as k(name, value)
+$$;
+
+-- FROM item `k` with the key's columns in their own types, out of the jsonb expression `id`.
+create or replace function pgembedd._key_record(source regclass, id text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('pg_catalog.jsonb_to_record(%s) as k(%s)',
+                  case when count(*) = 1 then format('pg_catalog.jsonb_build_object(%L, %s)', min(name), id)
+                       else id end,
+                  string_agg(format('%I %s', name, type), ', '))
+    from _key_columns(source)
+$$;
+
+create or replace function pgembedd._key_match(source regclass, a text, b text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select string_agg(format('%1$s.%3$I%5$s %4$s %2$s.%3$I%5$s', a, b, name, equals, compared), ' and ')
+    from _key_columns(source)
+$$;
+
+-- The write gathers key, hash and vector in one row, where a key column may be called like one of ours.
+create or replace function pgembedd._key_numbered(source regclass) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select string_agg(format('k.%I as key_%s', name, nth), ', ') from _key_columns(source) $$;
+
+create or replace function pgembedd._key_match_numbered(source regclass, a text, b text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select string_agg(format('%1$s.%2$I%6$s %3$s %4$s.key_%5$s%6$s', a, name, equals, b, nth, compared), ' and ')
+    from _key_columns(source)
+$$;
+
+-- Settings that make the text of a key independent of the writer's settings; none where the key's types do not ask for
+-- any, since every one costs each statement a little.
+create or replace function pgembedd._key_settings(source regclass) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp}'
+                                          ::regtype[])) then ''
+                else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' '
+                     'set extra_float_digits = ''1'' set timezone = ''UTC''' end
+    from _key_columns(source)
+$$;

@@ -1,0 +1,53 @@
+create or replace function pgembedd._generate_read(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    read text := _pipeline_function(pipeline.id, 'read');
+begin
+    execute format($q$
+        create or replace function %s(ids jsonb[]) returns table (n bigint, content text)
+        language plpgsql security definer
+        set row_security = off set lock_timeout = '2s' as %L$q$, read,
+        format('begin return query execute %L using ids; end', _render($q$
+        select i.n, {content} from pg_catalog.unnest($1) with ordinality as i(id, n)
+        cross join lateral {key_record}
+        join {source} s on {is_source_row} $q$, jsonb_build_object(
+            'content', _content(pipeline, 's'), 'key_record', _key_record(pipeline.source, 'i.id'),
+            'source', pipeline.source, 'is_source_row', _key_match(pipeline.source, 's', 'k')))));
+    perform _run_as_owner(pipeline, read || '(pg_catalog.jsonb[])');
+end $$;
+
+-- With the content, the text to put around each chunk and the hashes of the chunks that are stored already.
+create or replace function pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    read text := _pipeline_function(pipeline.id, 'read');
+    signature text := read || '(pg_catalog.jsonb[], pg_catalog.text)';
+begin
+    if to_regprocedure(signature) is not null then
+        execute format('drop function %s', signature);
+    end if;
+    execute format($q$
+        create function %s(ids jsonb[], fingerprint text)
+        returns table (n bigint, content text, hash bytea, before text, after text, known bytea[])
+        language plpgsql security definer
+        set row_security = off set lock_timeout = '2s' as %L$q$, read,
+        format('begin return query execute %L using ids, fingerprint; end', _render($q$
+        select r.n, r.content, {row_hash}, r.before, r.after, r.known
+        from (
+            select i.n, {content} as content, {before} as before, {after} as after,
+                   array(select e.content_hash from {chunks} e
+                         where {is_chunk} and e.model operator(pg_catalog.=) $2) as known
+            from pg_catalog.unnest($1) with ordinality as i(id, n)
+            cross join lateral {key_record}
+            join {source} s on {is_source_row}) r $q$, jsonb_build_object(
+            'row_hash', _row_hash(pipeline, 'r.content', 'r.before', 'r.after'), 'content', _content(pipeline, 's'),
+            'before', _around(pipeline.formatting, 's', false), 'after', _around(pipeline.formatting, 's', true),
+            'chunks', pipeline.embedding_table, 'is_chunk', _key_match(pipeline.source, 'e', 's'),
+            'key_record', _key_record(pipeline.source, 'i.id'), 'source', pipeline.source,
+            'is_source_row', _key_match(pipeline.source, 's', 'k')))));
+    perform _run_as_owner(pipeline, signature);
+end $$;

@@ -1,0 +1,64 @@
+-- The compare-and-set. Rows are locked without waiting; a vector is written only where the content is still the one it
+-- was made from, and only if it differs; the content is hashed again after the write, because a BEFORE trigger of the
+-- user's may have changed it. EXECUTE plans afresh each time: a plan kept from when the table was small would scan it
+-- when it is large.
+create or replace function pgembedd._generate_write(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    write text := _pipeline_function(pipeline.id, 'write');
+    vectors text := format('%s[]', _vector_type('vector'));
+begin
+    execute format($q$
+        create or replace function %s(ids jsonb[], hashes bytea[], embeddings %s) returns table (n bigint, outcome text)
+        language plpgsql security definer
+        set row_security = off set lock_timeout = '2s' as %L$q$, write, vectors, format($body$
+begin
+    perform pg_catalog.set_config('pgembedd.storing', %L, true);
+    return query execute %L using ids, hashes, embeddings;
+    perform pg_catalog.set_config('pgembedd.storing', '', true);
+end $body$, pipeline.id, _write_query(pipeline)));
+    perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
+end $$;
+
+create or replace function pgembedd._write_query(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select _render($q$
+        with input as materialized (
+            select i.n, i.hash, i.embedding::{vector} as embedding, {key_columns}
+            from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))
+                with ordinality as i(id, hash, embedding, n)
+            cross join lateral {key_record}),
+        locked as materialized (
+            select i.n, {hash} operator(pg_catalog.=) i.hash as current,
+                   row(s.{column})::pg_catalog.record operator(pg_catalog.*<>) row(i.embedding)::pg_catalog.record
+                       as differs
+            from input i join {source} s on {is_source_row}
+            for no key update of s skip locked),
+        written as (
+            update {source} s set {column} = i.embedding
+            from input i join locked l on l.n operator(pg_catalog.=) i.n
+            where l.current and {is_source_row}
+              and row(s.{column})::pg_catalog.record operator(pg_catalog.*<>) row(i.embedding)::pg_catalog.record
+            returning i.n, {hash} operator(pg_catalog.=) i.hash as current,
+                      s.{column} is null and i.embedding is not null as emptied)
+        select i.n, case
+            when l.n is null and exists (select from {source} s where {is_source_row}) then 'locked'
+            when l.n is null then 'gone'
+            when not l.current then 'changed'
+            when w.emptied or w.n is null and l.differs then 'refused'
+            when w.n is null then 'unchanged'
+            when not w.current then 'rewritten'
+            when i.embedding is null then 'cleared'
+            else 'written' end
+        from input i left join locked l on l.n operator(pg_catalog.=) i.n
+        left join written w on w.n operator(pg_catalog.=) i.n $q$, jsonb_build_object(
+        'vector', format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions),
+        'key_columns', _key_numbered(pipeline.source), 'key_record', _key_record(pipeline.source, 'i.id'),
+        'hash', _hash(_content(pipeline, 's')), 'source', pipeline.source,
+        'is_source_row', _key_match_numbered(pipeline.source, 's', 'i'),
+        'column', quote_ident(pipeline.embedding_column)))
+$$;

@@ -1,0 +1,66 @@
+-- Returns how long the jobs that are done had waited, on average.
+create or replace function pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) returns interval
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    lag interval;
+begin
+    execute format($q$
+        with done as (
+            delete from %s q using unnest($1, $2) as o(msg_id, outcome)
+            where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
+            returning q.enqueued_at, o.outcome)
+        select avg(clock_timestamp() - d.enqueued_at) filter (where d.outcome <> 'gone') from done d
+        $q$, _queue_table(queue)) into lag using msg_ids, outcomes;
+    if outcomes && array['changed', 'rewritten', 'locked'] then
+        -- A row that stays locked is looked at ever less often, up to once a minute.
+        execute format($q$
+            update %s q set
+                vt = clock_timestamp() + case o.outcome when 'locked'
+                    then pgembedd.backoff(pgembedd._note(q.headers, 'deferrals') + 1, '250 ms', '1 min')
+                    -- Content that is never twice the same, because it holds the time or a random number.
+                    when 'changed' then case when pgembedd._note(q.headers, 'changed') >= 3
+                        then pgembedd.backoff(pgembedd._note(q.headers, 'changed') - 2, '250 ms', '1 min') else '0' end
+                    else '0' end,
+                headers = pgembedd._with_notes(q.headers, jsonb_build_object(
+                    'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
+                    'changed', case o.outcome when 'changed' then pgembedd._note(q.headers, 'changed') + 1 else 0 end,
+                    'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1
+                                      else 0 end))
+            from unnest($1, $2) as o(msg_id, outcome)
+            where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
+            $q$, _queue_table(queue)) using msg_ids, outcomes;
+    end if;
+    return lag;
+end $$;
+
+-- row_state holds exceptions only: a success removes what was there.
+create or replace function pgembedd._record_outcomes(
+    pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    delete from row_state r using unnest(keys, outcomes) as o(key, outcome)
+    where r.pipeline_id = _record_outcomes.pipeline_id and r.key = o.key
+      and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
+    delete from dead_letter d using unnest(keys, outcomes) as o(key, outcome)
+    where d.pipeline_id = _record_outcomes.pipeline_id and d.key = o.key
+      and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
+    insert into row_state (pipeline_id, key, state, dropped_tokens)
+    select _record_outcomes.pipeline_id, o.key,
+           case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
+    from unnest(keys, outcomes, blank, dropped) as o(key, outcome, blank, dropped)
+    where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
+    on conflict on constraint row_state_pkey do update
+    set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
+    insert into activity (pipeline_id, written, cleared, unchanged, gone, lag)
+    select _record_outcomes.pipeline_id,
+           count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
+           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone'), lag
+    from unnest(outcomes) as o(outcome)
+    having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
+end $$;

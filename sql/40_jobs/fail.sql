@@ -1,0 +1,43 @@
+-- Records a failed attempt. The outcome is retry (after a backoff), dead (a dead letter), or lost (another worker has
+-- the job by now).
+create or replace function pgembedd.fail(
+    queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean default false
+) returns table (outcome text, attempts integer, retry_in interval)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    job record;
+    one pgembedd.pipeline;
+begin
+    execute format('select q.* from %s q where q.msg_id = $1 and q.read_ct = $2 for update', _queue_table(queue))
+        into job using fail.msg_id, fail.read_ct;
+    if job.msg_id is null then
+        outcome := 'lost'; return next; return;
+    end if;
+    attempts := _note(job.headers, 'attempts') + 1;
+    if job.headers -> 'pgembedd' -> 'history' -> -1 -> 'read_ct' = to_jsonb(fail.read_ct) then
+        -- Told twice, because the first answer was lost with the connection: it counts once.
+        outcome := 'retry'; attempts := attempts - 1; retry_in := job.vt - clock_timestamp();
+        return next; return;
+    end if;
+    select p.* into one from pipeline p where p.id = _pipeline_of(job.message);
+    retry_in := backoff(attempts);
+    execute format($q$
+        update %s q set vt = clock_timestamp() + $2, headers = pgembedd._with_notes(q.headers, $3) where q.msg_id = $1
+        $q$, _queue_table(queue)) using fail.msg_id, retry_in, jsonb_build_object(
+            'attempts', attempts, 'alone', 0, 'answered', read_ct,
+            'history', coalesce(job.headers -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(
+                'at', clock_timestamp(), 'read_ct', read_ct, 'reason', reason, 'error', left(error, 1000)));
+    outcome := 'retry';
+    if permanent or attempts >= coalesce(one.max_attempts, 1) then
+        perform _dead_letter(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
+        outcome := 'dead'; retry_in := null;
+    else
+        perform _notify('failed', one.id, jsonb_build_object(
+            'queue', queue, 'msg_id', job.msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts,
+            'retry_in_s', round(extract(epoch from retry_in)::numeric, 3)));
+    end if;
+    return next;
+end $$;

@@ -1,0 +1,15 @@
+-- Before a suspect is worked: note that it is alone now. If the worker dies, this is what counts as its failure.
+create or replace function pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    marked integer;
+begin
+    execute format($q$
+        update %s q set headers = pgembedd._with_notes(q.headers,
+            jsonb_build_object('alone', pgembedd._note(q.headers, 'alone') + 1))
+        where q.msg_id = $1 and q.read_ct = $2 $q$, _queue_table(queue)) using msg_id, read_ct;
+    get diagnostics marked = row_count;
+    return marked = 1;
+end $$;

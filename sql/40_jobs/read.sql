@@ -1,0 +1,52 @@
+-- The content of rows by key. n counts the keys from 1; a key that has no row comes back as gone.
+create or replace function pgembedd.read(pipeline_id integer, ids jsonb[])
+returns table (n bigint, state text, content text, hash bytea)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+begin
+    return query execute format($q$
+        select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
+               case when not b.blank then r.content end, %s
+        from unnest($1) with ordinality as i(id, n) left join %s($1) r on r.n = i.n
+        -- A text that starts with a letter, a digit or a sign is not blank; that saves most texts the regular
+        -- expression.
+        cross join lateral (select case when left(r.content, 1) collate "C" between '!' and '~' then false
+                                        else pgembedd._blank(r.content) end) as b(blank)
+        order by i.n
+        $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
+end $$;
+
+-- The same for a pipeline with an embedding table, with what is put before and after each chunk, and the hashes of
+-- the chunks that are there and were made by the pipeline's model: those need not be embedded again.
+create or replace function pgembedd.read_chunks(pipeline_id integer, ids jsonb[])
+returns table (n bigint, state text, content text, hash bytea, before text, after text, known bytea[])
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
+    return query execute format($q$
+        select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
+               case when not b.blank then r.content end, coalesce(r.hash, ''), r.before, r.after, r.known
+        from unnest($1) with ordinality as i(id, n) left join %s($1, $2) r on r.n = i.n
+        cross join lateral (select case when left(r.content, 1) collate "C" between '!' and '~' then false
+                                        else pgembedd._blank(r.content) end) as b(blank)
+        order by i.n
+        $q$, _pipeline_function(pipeline_id, 'read'))
+    using ids, (select p.fingerprint from pipeline p where p.id = read_chunks.pipeline_id);
+end $$;
+
+-- True if there is only white space, also the typographic kinds (no-break, thin, wide), which \s matches in some
+-- locales only.
+create or replace function pgembedd._blank(content text) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(content, '')
+           !~ '[^\s\u0085\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]'
+$$;

@@ -1,0 +1,42 @@
+create or replace function pgembedd.requeue(name text, ids jsonb[]) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+as $$
+declare
+    one pgembedd.pipeline := _working_pipeline(name);
+    -- The key is written as the triggers write it. Of an embedding table also keys whose row is gone: the worker finds
+    -- that out and removes their chunks.
+    keys text := (
+        select string_agg(format('select distinct %s as id from unnest($1) as '
+                                 'i(id) cross join lateral %s join %s s on %s',
+            _key_json(one.source, 's'), _key_record(one.source, 'i.id'), t.relation, _key_match(one.source, 's', 'k')),
+            ' union ')
+        from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
+    queued bigint;
+begin
+    execute _enqueue(one, one.backfill_queue, 'w.id', _render($q$(
+        with k as materialized ({keys}),
+        there as materialized (
+            select q.message -> 'id' as id from {queue} q where q.message -> 'id' in (select k.id from k) and {is_job}
+            union all
+            select q.message -> 'id' from {backfill} q where q.message -> 'id' in (select k.id from k) and {is_job})
+        select k.id from k where not exists (select from there t where t.id = k.id)) w$q$, jsonb_build_object(
+        'keys', keys, 'queue', _queue_table(one.queue), 'backfill', _queue_table(one.backfill_queue),
+        'is_job', _is_for(one.id)))) using ids;
+    get diagnostics queued = row_count;
+    if one.embedding_table is not null then
+        -- No chunk is to be taken over for its text: its vector may be what is wrong.
+        perform _invalidate_chunks(one, ids);
+    end if;
+    if queued > 0 then perform _wake(one.backfill_queue); end if;
+    return queued;
+exception when data_exception or integrity_constraint_violation then  -- of a domain, too
+    perform _refuse(format('One of the ids is no key of %s: %s.', one.source, sqlerrm),
+        'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.');
+end $$;
+comment on function pgembedd.requeue is
+    'Queue rows by key, whether they have a vector or not; those '
+    'that are queued or gone are left out. Returns how many.';

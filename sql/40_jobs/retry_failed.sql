@@ -1,0 +1,33 @@
+-- As our owner, so that an operator can be allowed this without a right on any queue.
+create or replace function pgembedd.retry_failed(name text default null, reason text default null) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item record;
+    retried bigint := 0;
+    pipelines integer[];  -- of each job its pipeline
+    only_id integer := case when name is not null then (_pipeline(name)).id end;
+begin
+    for item in
+        delete from dead_letter d
+        where (only_id is null or d.pipeline_id = only_id)
+          and (retry_failed.reason is null or d.reason = retry_failed.reason)
+        returning d.*
+    loop
+        delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
+        perform _ensure_queue(item.queue);
+        -- The change is as old as it was: that the job died in between made no vector.
+        execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)',
+            _queue_table(item.queue))
+        using item.enqueued_at, item.message;
+        perform _wake(item.queue);
+        retried := retried + 1;
+        pipelines := pipelines || item.pipeline_id;
+    end loop;
+    perform _notify('retried', r.id, jsonb_build_object('jobs', r.jobs, 'reason', retry_failed.reason))
+    from (select p.id, count(*) as jobs from unnest(pipelines) as p(id) group by p.id) r;
+    return retried;
+end $$;
+comment on function pgembedd.retry_failed is
+    'Put dead letters back into the queue: of one pipeline or of all, of one reason or of any. Returns how many.';

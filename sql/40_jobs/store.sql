@@ -1,0 +1,117 @@
+-- Writes the vectors and acknowledges the jobs in one transaction: either both or neither. Returns one outcome per
+-- message:
+--   written, unchanged, cleared, gone      done; the message is deleted
+--   changed, rewritten, locked             released for another read, no attempt: the content changed meanwhile, the
+--                                          write itself changed it, another transaction holds the row
+--   refused                                a BEFORE trigger of the table kept the vector out; to be failed
+--   lost                                   the lease expired and another worker has the job: nothing was done
+create or replace function pgembedd.store(
+    queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings vector[],
+    dropped integer[]
+) returns table (msg_id bigint, outcome text)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    held record;
+    outcomes text[];
+begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
+    select h.* into held from _lock_jobs(queue, msg_ids, read_cts) h;
+    if held.msg_ids is not null then
+        execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
+            _pipeline_function(pipeline_id, 'write')) into outcomes
+        using held.keys, array(select hashes[j] from unnest(held.jobs) j),
+              array(select embeddings[j] from unnest(held.jobs) j);
+    end if;
+    return query select f.* from _finish_jobs(
+        queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
+        array(select embeddings[j] is null from unnest(held.jobs) j),
+        array(select dropped[j] from unnest(held.jobs) j)) f;
+end $$;
+
+-- Stores rows in chunks. `chunk_jobs` says for each chunk which of the messages brings it, counted from 1; a chunk
+-- without a vector has the text of one that is stored. A message that brings no chunk clears its row.
+create or replace function pgembedd.store_chunks(
+    queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[],
+    chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[],
+    chunk_hashes bytea[], embeddings vector[], tokens integer[], tokens_kept integer[]
+) returns table (msg_id bigint, outcome text)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    held record;
+    outcomes text[];
+begin
+    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
+    select h.* into held from _lock_jobs(queue, msg_ids, read_cts) h;
+    if held.msg_ids is not null then
+        execute format('select array_agg(w.outcome order by w.n)
+                        from %s($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) w',
+            _pipeline_function(pipeline_id, 'write')) into outcomes
+        using held.keys, array(select hashes[j] from unnest(held.jobs) j), held.jobs, chunk_jobs, chunk_nos, chunks,
+              start_offsets, end_offsets, chunk_hashes, embeddings, tokens, tokens_kept,
+              (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
+    end if;
+    return query select f.* from _finish_jobs(
+        queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
+        array(select not j = any (chunk_jobs) from unnest(held.jobs) j),
+        array(select dropped[j] from unnest(held.jobs) j)) f;
+end $$;
+
+-- Locks the messages whose claim is still valid. Several of them may name one row, which is written once, with what the
+-- latest message brings: `keys` are the rows, `jobs` says for each of them where in `of_ids` that message stands, and
+-- `positions` for each of `msg_ids` where in `keys` its row stands. All null when no message is left.
+create or replace function pgembedd._lock_jobs(
+    queue text, of_ids bigint[], read_cts integer[],
+    out msg_ids bigint[], out positions integer[], out keys jsonb[], out jobs integer[]
+)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    execute format($q$
+        with held as materialized (
+            select q.msg_id, q.message -> 'id' as id, c.job
+            from rows from (unnest($1), unnest($2)) with ordinality as c(msg_id, read_ct, job)
+            join %s q using (msg_id, read_ct) order by q.msg_id for update of q),
+        ranked as (
+            select h.*, dense_rank() over (order by h.id) as row_no,
+                   lead(true, 1, false) over (partition by h.id order by h.msg_id) as older
+            from held h)
+        select array_agg(r.msg_id order by r.row_no, r.msg_id), array_agg(r.row_no order by r.row_no, r.msg_id),
+               array_agg(r.id order by r.row_no) filter (where not r.older),
+               array_agg(r.job order by r.row_no) filter (where not r.older)
+        from ranked r
+        $q$, _queue_table(queue)) into msg_ids, positions, keys, jobs using of_ids, read_cts;
+end $$;
+
+-- Acknowledges the messages and records the outcomes of their rows. Returns an outcome for each of `msg_ids`.
+create or replace function pgembedd._finish_jobs(
+    queue text, pipeline_id integer, msg_ids bigint[], held_ids bigint[], positions integer[], keys jsonb[],
+    outcomes text[], blank boolean[], dropped integer[]
+) returns table (msg_id bigint, outcome text)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    held_outcomes text[] := array(
+        select outcomes[w.row_no] from unnest(positions) with ordinality as w(row_no, i) order by w.i);
+    lag interval;
+begin
+    if held_ids is not null then
+        lag := _acknowledge(queue, held_ids, held_outcomes);
+        perform _record_outcomes(pipeline_id, keys, outcomes, blank, dropped, lag),
+                _notify_stored(pipeline_id, queue, outcomes, lag);
+        perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
+        perform _fail_nondeterministic(queue, pipeline_id, held_ids, held_outcomes);
+    end if;
+    return query
+        select c.id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(id)
+        left join unnest(held_ids, held_outcomes) as h(id, outcome) on h.id = c.id;
+end $$;

@@ -1,0 +1,36 @@
+-- Records that a worker goes to sleep (true) or is busy (false), in the sequence worker_idle.
+create or replace function pgembedd.set_idle(idle boolean) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if (select last_value from worker_idle) <> idle::integer then
+        perform set_config('synchronous_commit', 'off', true);  -- a hint, not worth a flush
+        perform setval('pgembedd.worker_idle', idle::integer);
+    end if;
+end $$;
+
+-- The models of the running pipelines, so that a worker can load them before the first job.
+create or replace function pgembedd.models() returns table (
+    pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer)
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id
+$$;
+
+-- The lanes a worker serves: pairs of a fresh queue and its backfill.
+create or replace function pgembedd.lanes() returns table (queue text, backfill_queue text)
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select 'embedding_jobs', 'embedding_backfill'
+    union
+    select p.queue, p.backfill_queue from pipeline p
+$$;
+
+-- Which migration and which sql/ this database has.
+create or replace function pgembedd.schema_version() returns table (revision text, sql_digest text)
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select (select v.version_num from schema_revision v), i.sql_digest from installation i $$;

@@ -1,0 +1,43 @@
+-- Deletes activity and samples over a day old, and the states of rows that are gone.
+create or replace function pgembedd.retention() returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    one pgembedd.pipeline;
+    keys jsonb[];
+    gone jsonb[];
+    dropped bigint;
+    total bigint;
+begin
+    delete from activity a where a.at < clock_timestamp() - interval '1 day';
+    get diagnostics total = row_count;
+    delete from sample s where s.at < clock_timestamp() - interval '1 day';
+    for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
+        begin
+            if one.embedding_table is not null then
+                -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
+                execute format('select %s()', _pipeline_function(one.id, 'tidy'));
+            end if;
+            for keys in
+                select array_agg(b.key) from (
+                    select r.key, row_number() over () / 10000 as batch from row_state r
+                    where r.pipeline_id = one.id) b group by b.batch
+            loop
+                execute format('select array(select g from %s($1) g)', _pipeline_function(one.id, 'gone')) into gone
+                    using keys;
+                delete from row_state r where r.pipeline_id = one.id and r.key = any (gone);
+                get diagnostics dropped = row_count;
+                delete from dead_letter d where d.pipeline_id = one.id and d.key = any (gone);
+                total := total + dropped;
+            end loop;
+        exception when others then  -- a lock, a dropped table
+            raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;
+        end;
+    end loop;
+    return total;
+end $$;
+comment on function pgembedd.retention is
+    'Forget activity over a day old, and what is noted about rows that are gone. Returns how much.';

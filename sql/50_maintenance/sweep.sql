@@ -1,0 +1,65 @@
+-- Queues rows without a vector and without a job: triggers were off, a dump was restored, a partition was attached. A
+-- search for rows without chunks reads the whole table, so maintenance asks for `only_due`: a pipeline is due again
+-- after a hundred times as long as its last sweep took.
+create or replace function pgembedd.sweep(at_most bigint default 10000, only_due boolean default false) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    one pgembedd.pipeline;
+    swept bigint := 0;
+begin
+    if at_most is null or at_most < 0 then
+        perform _refuse(format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')),
+            'at_most is 0 or more.');
+    end if;
+    perform _mirror_all_rights();
+    for one in
+        select p.* from pipeline p
+        where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
+    loop
+        begin
+            swept := swept + _sweep(one, at_most);
+        exception
+            -- The table is being altered, or the server is short of something: the next sweep comes.
+            when lock_not_available or transaction_rollback or insufficient_resources then null;
+            when others then  -- of any kind: it concerns this pipeline alone
+                perform _stop(one.id,
+                    format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
+                    'The sweep failed; pgembedd.status says of what.');
+        end;
+    end loop;
+    return swept;
+end $$;
+comment on function pgembedd.sweep is
+    'Queue, in every running pipeline, the rows without a vector and '
+    'without a job; at most so many each. Returns how many.';
+
+create or replace function pgembedd._sweep(one pgembedd.pipeline, at_most bigint) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    began timestamptz := clock_timestamp();
+    problem text := _follow(one);
+    swept bigint := 0;
+begin
+    if problem is not null and problem <> 'followed' then
+        perform stop_pipeline(one.id, problem);
+        return 0;
+    end if;
+    select p.* into one from pipeline p where p.id = one.id;
+    -- Writers queue behind a session that waits to create a trigger, so that must not be long.
+    perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
+    if one.own_triggers then perform _note_triggers(one); end if;
+    -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
+    perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
+    if _swept(one) then swept := _backfill(one, false, at_most); end if;
+    if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
+        update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began)
+        where p.id = one.id;
+    end if;
+    return swept;
+end $$;

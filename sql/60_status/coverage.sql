@@ -1,0 +1,101 @@
+-- Estimates from a sample of a table's pages; their cost does not depend on the size of the table.
+
+create or replace function pgembedd._leaves(
+    source regclass
+) returns table (relation regclass, pages bigint, density double precision)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- The size is the present one; how many rows go on a page is as of the last ANALYZE, and null before that.
+    select c.oid::regclass, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
+           nullif(greatest(c.reltuples, 0), 0) / nullif(c.relpages, 0)
+    from (select source as oid union select t.relid from pg_partition_tree(source) t) leaf
+    join pg_class c on c.oid = leaf.oid
+    where c.relkind = 'r'
+$$;
+
+-- The share of a table's pages, in per cent, that makes about so many; all of it where it has not many more.
+create or replace function pgembedd._percent(source regclass, pages integer) returns double precision
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when sum(l.pages) > 2 * $2 then 100.0 * $2 / sum(l.pages) else 100 end from _leaves(source) l
+$$;
+
+-- The clause that takes that share: always the same pages, so that what is told of them does not flicker.
+create or replace function pgembedd._sample(percent double precision) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select case when percent < 100 then format('tablesample system (%s) repeatable (0)', percent) else '' end $$;
+
+-- The number of rows of a table, from `seen` rows in that share of its pages.
+create or replace function pgembedd._extrapolated_rows(
+    source regclass, seen bigint, percent double precision
+) returns double precision
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when percent = 100 then seen
+                else coalesce(sum(l.pages * coalesce(l.density, seen / nullif(percent / 100 * t.pages, 0))), 0) end
+    from _leaves(source) l cross join (select sum(pages)::double precision as pages from _leaves(source)) t
+$$;
+
+-- The same in one call; null when the table cannot be looked at.
+create or replace function pgembedd._row_count(pipeline pgembedd.pipeline) returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '100ms'
+as $$
+declare
+    percent double precision;
+    seen bigint;
+begin
+    percent := _percent(pipeline.source, 300);
+    seen := _ask(pipeline,
+        format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s %s', pipeline.source, _sample(percent)));
+    return round(_extrapolated_rows(pipeline.source, seen, percent));
+exception when others then
+    return null;
+end $$;
+
+-- The share of the source's rows whose vector is up to date, from 0 to 1, rounded down; blank rows are done. Exact for
+-- a small table, an estimate for a large one. `waiting` is how many jobs and dead letters there are. Null when the
+-- table cannot be read: it was dropped, or is being altered. status shows the rest all the same.
+create or replace function pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) returns numeric
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '100ms'
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+as $$
+declare
+    percent double precision;
+    blanks boolean := exists (select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank');
+    answer jsonb;
+    seen bigint;
+    lacking bigint;
+    total double precision;
+begin
+    -- Many pages rather than many rows: what is done and what is not tends to lie together.
+    percent := _percent(pipeline.source,
+        (select least(1000, greatest(300, 30000 / coalesce(max(l.density), 30)))::integer
+                                          from _leaves(pipeline.source) l));
+    answer := _ask(pipeline,
+        format('select pg_catalog.jsonb_build_array(pg_catalog.count(*), %s filter (where %s)) from %s s %s',
+        case when blanks then format('pg_catalog.jsonb_agg(%s)', _key_json(pipeline.source, 's'))
+             else 'pg_catalog.count(*)' end,
+        _lacks_vector(pipeline), pipeline.source, _sample(percent)));
+    seen := answer -> 0;
+    lacking := case when blanks then (
+            select count(*) from jsonb_array_elements(nullif(answer -> 1, 'null')) as k(key) where not exists (
+                select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank' and r.key = k.key))
+        else (answer -> 1)::bigint end;
+    total := _extrapolated_rows(pipeline.source, seen, percent);
+    if total = 0 then return (waiting = 0)::integer; end if;
+    -- Rows without a vector are mostly those that are queued or dead, so they are not added up.
+    return greatest(0, floor(10000 * (1 - greatest(waiting, total * lacking / greatest(seen, 1)) / total)) / 10000);
+exception when others then
+    return null;
+end $$;

@@ -1,0 +1,4 @@
+create or replace view pgembedd.failures as
+select p.name as pipeline, d.key, d.reason, d.error, d.attempts, d.history, d.enqueued_at, d.died_at, d.queue, d.message
+from pgembedd.dead_letter d left join pgembedd.pipeline p on p.id = d.pipeline_id;
+comment on view pgembedd.failures is 'Dead letters with their reasons; retry_failed() puts them back.';

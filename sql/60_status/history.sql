@@ -1,0 +1,69 @@
+create or replace function pgembedd.history(
+    name text default null, since interval default '1 hour', bucket interval default '1 minute'
+) returns table (
+    pipeline text, at timestamptz, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint,
+    embedded bigint, rows_per_minute numeric, lag interval)
+language plpgsql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    only_id integer := case when history.name is not null then (_pipeline(history.name)).id end;
+    ended_at timestamptz := clock_timestamp();
+    began_at timestamptz;
+begin
+    perform _check_history(since, bucket);
+    began_at := date_bin(bucket, ended_at - since, 'epoch');
+    return query
+        with bins as (select b.at from generate_series(began_at, ended_at, bucket) as b(at)),
+        -- The highest of each bin: a peak shows in an hour's bins, too.
+        sampled as (
+            select date_bin(bucket, s.at, 'epoch') as at, s.pipeline_id,
+                   max(s.queued) as queued, max(s.backfill) as backfill,
+                   max(greatest(s.oldest_age, s.backfill_oldest_age)) as oldest_age,
+                   max(s.failing) as failing, max(s.dead) as dead
+            from sample s
+            where s.at >= began_at and (only_id is null or s.pipeline_id is null or s.pipeline_id = only_id)
+            group by 1, 2),
+        done as (
+            select date_bin(bucket, a.at, 'epoch') as at, a.pipeline_id,
+                   sum(a.written + a.cleared + a.unchanged) as embedded,
+                   sum(a.lag * (a.written + a.cleared + a.unchanged)) as waited,
+                   sum(a.written + a.cleared + a.unchanged) filter (where a.lag is not null) as waiting
+            from activity a where a.at >= began_at and (only_id is null or a.pipeline_id = only_id)
+            group by 1, 2)
+        select p.name, b.at,
+               -- Null where no sample was taken, because nothing did the maintenance.
+               case when t.at is not null then coalesce(s.queued, 0) end,
+               case when t.at is not null then coalesce(s.backfill, 0) end, s.oldest_age,
+               case when t.at is not null then coalesce(s.failing, 0) end,
+               case when t.at is not null then coalesce(s.dead, 0) end, coalesce(d.embedded, 0),
+               round((coalesce(d.embedded, 0) * 60 / extract(epoch from least(bucket, ended_at - b.at)))::numeric, 1),
+               d.waited / nullif(d.waiting, 0)
+        from pipeline p cross join bins b
+        left join sampled t on t.at = b.at and t.pipeline_id is null
+        left join sampled s on s.at = b.at and s.pipeline_id = p.id
+        left join done d on d.at = b.at and d.pipeline_id = p.id
+        where only_id is null or p.id = only_id
+        order by p.name, b.at;
+end $$;
+comment on function pgembedd.history is
+    'What was queued, waited and done in each bucket of the last '
+    'hour, or as long as `since`; of one pipeline or of all.';
+
+create or replace function pgembedd._check_history(since interval, bucket interval) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if bucket is null or not isfinite(bucket) or bucket < interval '1 s' or extract(year from bucket) > 0
+        or extract(month from bucket) > 0 then
+        perform _refuse(format('bucket => %s cannot be counted in.', coalesce(quote_literal(bucket), 'NULL')),
+            'Take a second or more, in seconds, minutes, hours or days.');
+    elsif since is null or not isfinite(since) or since < bucket
+        or extract(epoch from since) / extract(epoch from bucket) > 10000 then
+        perform _refuse(format('since => %s makes no history in buckets of %s.',
+                coalesce(quote_literal(since), 'NULL'), bucket),
+            'It is as long as one bucket at least, and as 10,000 at most; samples are kept for a day.');
+    end if;
+end $$;

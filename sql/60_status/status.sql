@@ -1,0 +1,32 @@
+create or replace view pgembedd.status as
+select p.name as pipeline,
+       -- Of a table that was dropped the name is remembered; as a regclass it would be a number.
+       case when pgembedd._exists(p.source) then p.source::text else p.source_name end as source,
+       coalesce(p.embedding_column, case when pgembedd._exists(p.embedding_table) then p.embedding_table::text
+                                         else p.embedding_table_name end)
+           as destination, p.model, p.fingerprint,
+       p.state, p.state_reason as reason,
+       coalesce(q.fresh, 0)::bigint as queued, coalesce(q.backfill, 0)::bigint as backfill,
+       clock_timestamp() - q.oldest as oldest_age,
+       coalesce(q.failing, 0)::bigint as failing, coalesce(r.dead, 0) as dead, coalesce(r.blank, 0) as blank,
+       coalesce(r.truncated, 0) as truncated, round(coalesce(a.rows, 0) / 5.0, 1) as rows_per_minute,
+       pgembedd._coverage(p,
+           (coalesce(q.fresh, 0) + coalesce(q.backfill, 0) + coalesce(r.dead, 0))::bigint) as coverage, a.lag,
+       pgembedd._index_state(p) as index, p.index_due_at, p.own_triggers and p.triggers as triggers
+from pgembedd.pipeline p
+left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
+                  sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing,
+                  min(oldest) as oldest
+           from pgembedd._queued() group by pipeline_id) q on q.pipeline_id = p.id
+left join (select pipeline_id, count(*) filter (where state = 'dead') as dead,
+                  count(*) filter (where state = 'blank') as blank,
+                  count(*) filter (where state = 'truncated') as truncated
+           from pgembedd.row_state group by pipeline_id) r on r.pipeline_id = p.id
+left join (select pipeline_id, sum(written + cleared + unchanged) as rows,
+                  sum(lag * (written + cleared + unchanged)) / nullif(sum(written + cleared + unchanged)
+                      filter (where lag is not null), 0) as lag
+           from pgembedd.activity
+           where at > clock_timestamp() - interval '5 minutes' group by pipeline_id) a on a.pipeline_id = p.id;
+comment on view pgembedd.status is
+    'One line a pipeline: its state, what is queued in both lanes '
+    'and since when, what failed, how fast it goes, how far it is.';

@@ -1,0 +1,68 @@
+-- The latest job of a pipeline, in the fresh lane if it has one there; no row when nothing is queued. Read from the end
+-- of the queue, which is worked last: after that job most of the others are done.
+create or replace function pgembedd._last_job(pipeline pgembedd.pipeline) returns table (lane text, msg_id bigint)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
+        continue when to_regclass(_queue_table(lane)) is null;
+        execute format('select q.msg_id from %s q where %s order by q.msg_id desc limit 1', _queue_table(lane),
+            _is_for(pipeline.id))
+        into msg_id;
+        if msg_id is not null then return next; return; end if;
+    end loop;
+end $$;
+
+create or replace function pgembedd._job_count(pipeline pgembedd.pipeline) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    lane text;
+    jobs bigint;
+    total bigint := 0;
+begin
+    foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
+        continue when to_regclass(_queue_table(lane)) is null;
+        execute format('select count(*) from %s q where %s', _queue_table(lane), _is_for(pipeline.id)) into jobs;
+        total := total + jobs;
+    end loop;
+    return total;
+end $$;
+
+create or replace function pgembedd._any_queued(queue text, msg_ids bigint[]) returns boolean
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    there boolean := false;
+begin
+    if cardinality(msg_ids) > 0 and to_regclass(_queue_table(queue)) is not null then
+        execute format('select exists (select from %s q where q.msg_id = any ($1))', _queue_table(queue)) into there
+            using msg_ids;
+    end if;
+    return there;
+end $$;
+
+create or replace function pgembedd._refuse_to_wait_for_ever(timeout interval) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if timeout is null then
+        perform _refuse('The timeout is NULL: wait_for would never give up.',
+            'Give an interval, for example ''1 minute''.');
+    end if;
+end $$;
+
+create or replace function pgembedd._refuse_to_wait_unseen() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if pg_current_xact_id_if_assigned() is not null then
+        raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
+            using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
+    end if;
+end $$;

@@ -1,0 +1,40 @@
+-- A procedure, because a function would look at one snapshot for ever. It has no SET clause, since such a
+-- procedure may not COMMIT; hence all names are qualified.
+create or replace procedure pgembedd.wait_for(name text, timeout interval default '1 minute')
+language plpgsql
+as $$
+declare
+    one pgembedd.pipeline := pgembedd._pipeline(name);
+    deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
+    began_at timestamptz;
+    look_again_at timestamptz;
+    job record;
+begin
+    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
+    loop
+        began_at := pg_catalog.clock_timestamp();
+        select j.lane, j.msg_id into job from pgembedd._last_job(one) j;
+        exit when job.msg_id is null;
+        -- To look through a queue full of others' jobs takes a while; no more than half of the time goes into that.
+        look_again_at := pg_catalog.clock_timestamp() + (pg_catalog.clock_timestamp() - began_at);
+        loop
+            one := pgembedd._pipeline(name);
+            if one.state <> 'running' then
+                raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state,
+                    pgembedd._job_count(one), one.state_reason
+                    using errcode = 'object_not_in_prerequisite_state';
+            elsif pg_catalog.clock_timestamp() > deadline then
+                raise exception 'The pipeline "%" still has % jobs waiting after %.',
+                    name, pgembedd._job_count(one), timeout
+                    using errcode = 'query_canceled',
+                        hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+            end if;
+            commit;
+            perform pg_catalog.pg_sleep(0.1);
+            exit when pg_catalog.clock_timestamp() > look_again_at
+                and not pgembedd._any_queued(job.lane, array[job.msg_id]);
+        end loop;
+    end loop;
+end $$;
+comment on procedure pgembedd.wait_for(text, interval) is
+    'Wait until nothing of the pipeline is queued; raises after the timeout, or when the pipeline does not run.';

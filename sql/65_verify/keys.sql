@@ -1,0 +1,120 @@
+-- `pgembedd verify` takes keys from here, reads their rows (rows.sql), embeds the contents again and compares. All of
+-- it runs with the rights of the caller, who must be able to act for pgembedd's owner and the table's.
+
+-- Refuses to verify a pipeline whose vectors cannot be read.
+create or replace function pgembedd._check_verify(made pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if _problem(made) is not null then
+        perform _refuse(format('The pipeline "%s" cannot be verified: %s', made.name, _problem(made)));
+    end if;
+    perform _check_owner(made);
+end $$;
+
+-- The planner's estimate of the number of rows: of all partitions, by their present size, without a scan.
+create or replace function pgembedd._estimated_rows(source regclass) returns bigint
+language plpgsql  -- volatile: only such may EXPLAIN
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    plan json;
+begin
+    execute format('explain (format json) select from %s', source) into plan;
+    return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric;
+end $$;
+
+-- Up to `wanted` keys at random, the same ones for the same seed while the table stays as it is. A small table is read
+-- whole. Of a large one blocks are drawn, many more rows than are wanted so that neighbours seldom come together; more
+-- blocks if those were empty. Keys are drawn by hash, so that what is read first has no better chance than the rest.
+-- With `orphans` the keys of chunks are drawn, and those come that no row of the source has.
+create or replace function pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean default false)
+returns setof jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+as $$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    relation regclass := case when orphans then one.embedding_table else one.source end;
+    estimated bigint := greatest(_estimated_rows(relation), 1);
+    percent double precision := case when estimated <= 100000 then 100
+                                     else least(100, 100.0 * 20 * wanted / estimated) end;
+    keys jsonb[];
+begin
+    loop
+        execute format($q$
+            select array_agg(w.id) from (
+                select d.id from (select %1$s as id from %2$s s %3$s limit %4$s) d
+                group by d.id order by pg_catalog.hashtextextended(d.id::text, $1), d.id limit %5$s) w
+            $q$, _key_json(one.source, 's'), relation,
+            case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent, seed) else '' end,
+            -- Where the estimate is far too low, a bounded part of the table is the sample.
+            greatest(1000000, 200::bigint * wanted), wanted) into keys using seed;
+        exit when percent >= 100 or coalesce(cardinality(keys), 0) >= wanted;
+        percent := least(100, percent * 8);
+    end loop;
+    if orphans then
+        return query execute format('select i.id from unnest($1) as i(id) cross join lateral %s
+                                     where not exists (select from %s s where %s)',
+            _key_record(one.source, 'i.id'), one.source, _key_match(one.source, 's', 'k')) using keys;
+    else
+        return query select unnest(keys);
+    end if;
+end $$;
+
+-- The keys after `after` in the order of the primary key, null for the first; a page of at most so many. The operators
+-- are those of the key's own index, so that it serves the order, whatever types and schemas there are. With `orphans`
+-- it goes through the chunks that no row of the source has; a key comes once for each of its chunks then.
+create or replace function pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean default false)
+returns setof jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+-- The settings of _key_settings.
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+as $$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    later text;
+    by_key text;
+begin
+    with columns as (
+        select k.nth, k.equals,
+               format('s.%I%s', k.name, k.compared) as ours, format('k.%I%s', k.name, k.compared) as theirs,
+               _key_operator(one.source, k.nth, 1) as less, _key_operator(one.source, k.nth, 5) as greater,
+               _key_operator(one.source, k.nth, 4) as not_less
+        from _key_columns(one.source) k)
+    select string_agg(format('%s using %s', c.ours, c.less), ', ' order by c.nth),
+           -- The first column alone once more, outside of the OR, where the index can use it.
+           format('%s and (%s)', min(format('%s %s %s', c.ours, c.not_less, c.theirs)) filter (where c.nth = 1),
+               string_agg(concat_ws(' and ',
+                   (select string_agg(format('%s %s %s', b.ours, b.equals, b.theirs), ' and ') from columns b
+                    where b.nth < c.nth),
+                   format('%s %s %s', c.ours, c.greater, c.theirs)), ' or ' order by c.nth))
+    into by_key, later from columns c;
+    return query execute format('select %s from %s s%s where %s and %s order by %s limit %s',
+        _key_json(one.source, 's'), case when orphans then one.embedding_table else one.source end,
+        case when after is not null then ', ' || _key_record(one.source, '$1') else '' end,
+        case when after is not null then later else 'true' end,
+        case when orphans
+             then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
+             else 'true' end,
+        by_key, at_most) using after;
+end $$;
+
+-- An operator of the primary key's nth column, by its btree strategy: 1 less, 4 not less, 5 greater.
+create or replace function pgembedd._key_operator(source regclass, nth bigint, strategy integer) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('operator(%I.%s)', n.nspname, o.oprname)
+    from pg_index i
+    join pg_opclass c on c.oid = (i.indclass::oid[])[nth - 1]
+    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = strategy
+                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_operator o on o.oid = m.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+    where i.indrelid = source and i.indisprimary
+$$;

@@ -1,0 +1,77 @@
+-- Rows by key as they are: content and hash as the worker gets them, what is stored, and what is known of the row:
+-- dead, queued (asked for by `with_queues` only, as it reads the queues), or nothing. What is stored comes in arrays
+-- with one element a vector, embeddings in single precision; those of chunk_nos and on are of embedding tables only.
+-- The content of a dead row is not asked for: its content function may be what it died of.
+create or replace function pgembedd._look_at(name text, ids jsonb[], with_queues boolean)
+returns table (n bigint, state text, content text, hash bytea, noted text, embeddings real[], before text, after text,
+               chunk_nos integer[], start_offsets integer[], end_offsets integer[], hashes bytea[], models text[])
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    one pgembedd.pipeline := _pipeline(name);
+    noted text[] := _noted(one, ids, with_queues);
+begin
+    return query execute _render($q$
+        with living as (
+            select array_agg(i.id order by i.n) as ids, array_agg(i.n order by i.n) as ns
+            from unnest($1, $2) with ordinality as i(id, noted, n) where i.noted is distinct from 'dead')
+        select i.n, r.state, r.content, r.hash, i.noted, s.embeddings, r.before, r.after, s.chunk_nos, s.start_offsets,
+               s.end_offsets, s.hashes, s.models
+        from unnest($1, $2) with ordinality as i(id, noted, n)
+        left join (select l.ns[r.n] as n, r.state, r.content, r.hash, {around}
+                   from living l, pgembedd.{read}({id}, l.ids) r) r on r.n = i.n
+        left join lateral (select {stored} from {key_record}, {vectors} s where {is_row}) s on true
+        order by i.n
+        $q$, jsonb_build_object(
+        'around', case when one.embedding_table is null then 'null::text as before, null::text as after'
+                       else 'r.before, r.after' end,
+        'read', case when one.embedding_table is null then 'read' else 'read_chunks' end, 'id', one.id,
+        'stored', _stored(one), 'key_record', _key_record(one.source, 'i.id'), 'vectors', _target(one),
+        'is_row', _key_match(one.source, 's', 'k'))) using ids, noted;
+end $$;
+
+-- The columns of _look_at that say what is stored, of the row or the chunks `s`.
+create or replace function pgembedd._stored(made pgembedd.pipeline) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when made.embedding_table is null then format(
+        'array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings, null::integer[] as chunk_nos,
+         null::integer[] as start_offsets, null::integer[] as end_offsets, null::bytea[] as hashes,
+         null::text[] as models',
+        made.embedding_column)
+    else
+        'array_agg(s.embedding::real[] order by s.chunk_no) as embeddings,
+         array_agg(s.chunk_no order by s.chunk_no) as chunk_nos,
+         array_agg(s.start_offset order by s.chunk_no) as start_offsets,
+         array_agg(s.end_offset order by s.chunk_no) as end_offsets,
+         array_agg(s.content_hash order by s.chunk_no) as hashes, array_agg(s.model order by s.chunk_no) as models' end
+$$;
+
+-- The state of each row, in order: dead, queued or null.
+create or replace function pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) returns text[]
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    queue text;
+    here jsonb[];
+    queued jsonb[] := '{}';
+begin
+    if with_queues then
+        foreach queue in array array[made.queue, made.backfill_queue] loop
+            execute format('select array_agg(q.message -> ''id'') from %s '
+                           'q where q.message -> ''id'' = any ($1) and %s',
+                _queue_table(queue), _is_for(made.id)) into here using ids;
+            queued := queued || here;
+        end loop;
+    end if;
+    return array(
+        select case when i.id = any (queued) then 'queued' when r.state = 'dead' then 'dead' end
+        from unnest(ids) with ordinality as i(id, n)
+        left join row_state r on r.pipeline_id = made.id and r.key = i.id
+        order by i.n);
+end $$;

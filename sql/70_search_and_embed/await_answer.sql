@@ -1,0 +1,55 @@
+-- The functions that the second connection of embed() calls.
+
+create or replace function pgembedd._post_question(
+    id uuid, model text, fingerprint text, kind text, content text, timeout interval
+) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    insert into question (id, model, fingerprint, kind, content, expires_at)
+    values (id, model, fingerprint, kind, content, clock_timestamp() + timeout);
+    perform pg_notify('pgembedd_questions', '');
+end $$;
+
+-- Waits up to `patience` for the answer, and deletes the question then; nulls when there is none yet. It polls more
+-- seldom the longer it takes: polling adds a twentieth to the time at most, and fifty callers that wait for one worker
+-- leave it its processor.
+create or replace function pgembedd._await_answer(id uuid, patience interval, out embedding text, out refusal text)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set extra_float_digits = 1  -- all digits, independent of the defaults of database and role
+as $$
+declare
+    began timestamptz := clock_timestamp();
+    hearers integer[];
+    found_one record;
+begin
+    loop
+        select translate(q.embedding::text, '{}', '[]') as embedding, q.refusal, q.asked_at, q.taken_by
+        into found_one from question q where q.id = $1;
+        embedding := found_one.embedding;
+        refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.'
+                        else found_one.refusal end;
+        if num_nonnulls(embedding, refusal) > 0 then
+            delete from question q where q.id = $1;
+            exit;
+        elsif clock_timestamp() >= began + patience then
+            hearers := _listeners();
+            if hearers is null then
+                refusal := 'The worker ended before it answered, and no other '
+                           'one is connected: start one with `pgembedd run`.';
+                delete from question q where q.id = $1;
+            elsif not found_one.taken_by = any (hearers) then
+                perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it
+            end if;
+            exit;
+        end if;
+        perform pg_sleep(least(greatest(extract(epoch from clock_timestamp() - found_one.asked_at) / 20, 0.001), 0.02));
+    end loop;
+end $$;
+
+create or replace function pgembedd._forget_question(id uuid) returns void
+language sql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ delete from question q where q.id = $1 $$;

@@ -1,0 +1,102 @@
+-- The schema of dblink, quoted; null where it is not installed.
+create or replace function pgembedd._dblink() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+    where e.extname = 'dblink'
+$$;
+
+create or replace function pgembedd._embed_remedy() returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when _dblink() is null
+                then 'It needs the extension dblink, which comes with Postgres: as an administrator, create '
+             'extension dblink; then, as the owner of pgembedd, select pgembedd.embed_through();'
+        else 'As the owner of pgembedd: select pgembedd.embed_through();' end
+$$;
+
+-- A statement of the second connection as pg_stat_activity does not show it: that keeps only the beginning. All askers
+-- have one role, which sees its own sessions there; with the text and the id of a question it could have its answer,
+-- too.
+create or replace function pgembedd._hide_statement(statement text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '/* pgembedd.embed() */'
+           || repeat(' ', pg_size_bytes(current_setting('track_activity_query_size'))::integer) || statement
+$$;
+
+create or replace function pgembedd._connect(line text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    through pgembedd.loopback := (select l from loopback l);
+    problem text;
+begin
+    execute format('select %s.dblink_connect($1, $2)', _dblink()) using line, _conninfo(through);
+exception when others then
+    get stacked diagnostics problem = pg_exception_detail;
+    raise exception 'pgembedd.embed() cannot connect to its own database as %: %', through.username,
+        coalesce(nullif(regexp_replace(btrim(problem), '\s*\n.*', ''), ''), sqlerrm) using errcode = sqlstate,
+        hint = 'pgembedd.embed_through() says where and as whom it connects; `pgembedd doctor` tries it.';
+end $$;
+
+-- Also for a caller who cancels again and again: as long as the connection is there, it is tried once more.
+create or replace function pgembedd._disconnect(line text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    open text[];
+begin
+    loop
+        begin
+            execute format('select %s.dblink_get_connections()', _dblink()) into open;
+            if line = any (open) then
+                execute format('select %s.dblink_disconnect($1)', _dblink()) using line;
+            end if;
+            return;
+        exception when query_canceled then null;
+        end;
+    end loop;
+end $$;
+
+-- The address of this server: the loopback address if it listens there, else the first it names, else its socket.
+create or replace function pgembedd._own_host() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when a.addresses && array['*', '0.0.0.0', 'localhost', '127.0.0.1'] then '127.0.0.1'
+                when a.addresses && array['::', '::1'] then '::1'
+                else nullif(a.addresses[1], '') end
+    from (select regexp_split_to_array(btrim(current_setting('listen_addresses')), '\s*,\s*') as addresses) a
+$$;
+
+-- libpq's key='value' pairs. What is not given is what this server says of itself.
+create or replace function pgembedd._conninfo(through pgembedd.loopback) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select string_agg(format('%s=''%s''', o.name, replace(replace(o.value, '\', '\\'), '''', '\''')), ' ') || ' '
+        || coalesce(through.options, '')
+    from (values
+        ('dbname', current_database()::text),
+        ('host', coalesce(through.host, _own_host())),
+        ('port', coalesce(through.port::text, current_setting('port'))),
+        ('user', through.username),
+        ('password', through.password),
+        ('application_name', 'pgembedd ask'),
+        ('connect_timeout', '5'),
+        ('gssencmode', 'disable'),
+        -- Encrypting what does not leave the machine would be most of what a connection costs.
+        ('sslmode', case when through.host is null then 'allow' else 'prefer' end),
+        -- Not the defaults of role or database: every query must see what was committed before it.
+        ('options', '-c default_transaction_isolation=read\ committed -c '
+                    'default_transaction_read_only=off -c statement_timeout=0 '
+            -- However a line was left open (its caller cancelled twice, say), it does not stay.
+            '-c idle_session_timeout=10s')
+    ) as o(name, value) where o.value is not null
+$$;

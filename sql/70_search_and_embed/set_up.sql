@@ -1,0 +1,117 @@
+-- Sets the host and the role with which embed() connects to its own database. Without a username it makes a role of its
+-- own, which may do nothing but ask; its password is random and stored in the table `loopback`, on which no right is
+-- granted.
+create or replace function pgembedd.embed_through(
+    host text default null, port integer default null, username text default null, password text default null,
+    options text default null
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    made text := 'pgembedd_ask_' || (select d.oid from pg_database d where d.datname = current_database());
+begin
+    if port is not null and port not between 1 and 65535 then
+        perform _refuse(format('%s is no port.', port), 'It is a number from 1 to 65535.');
+    elsif username is null and password is not null then
+        perform _refuse('A password was given without a username.', 'Give both, or neither: then a role is made.');
+    elsif username is not null and to_regrole(quote_ident(username)) is null then
+        perform _refuse(format('There is no role "%s".', username),
+            'Create it with LOGIN, or leave the username out: then one is made.');
+    end if;
+    if username is null then
+        password := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
+        execute format('%s role %I login noinherit password %L',
+            case when to_regrole(made) is null then 'create' else 'alter' end, made, _scram(password));
+    end if;
+    insert into loopback (host, port, username, password, options)
+    values (host, port, coalesce(username, made), password, options)
+    on conflict on constraint loopback_pkey do update
+    set host = excluded.host, port = excluded.port, username = excluded.username, password = excluded.password,
+        options = excluded.options, secret = excluded.secret;
+    perform _grant_ask(coalesce(username, made));
+end $$;
+comment on function pgembedd.embed_through is
+    'Say where and as whom pgembedd.embed() connects to its own database; without a username a role is made for it.';
+
+-- A SCRAM verifier for a random password: one round of hashing, since it cannot be guessed, and each further round
+-- would cost time at every connection. So the password itself is in no statement either.
+create or replace function pgembedd._scram(password text) returns text
+language plpgsql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    salt bytea := uuid_send(gen_random_uuid());
+    salted bytea := _hmac(convert_to(password, 'UTF8'), salt || '\x00000001');
+begin
+    return format('SCRAM-SHA-256$1:%s$%s:%s', encode(salt, 'base64'),
+        encode(sha256(_hmac(salted, 'Client Key')), 'base64'), encode(_hmac(salted, 'Server Key'), 'base64'));
+end $$;
+
+-- HMAC with SHA-256 (RFC 2104), for keys of up to 64 bytes.
+create or replace function pgembedd._hmac(key bytea, message bytea) returns bytea
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    inner_pad bytea := decode(repeat('36', 64), 'hex');
+    outer_pad bytea := decode(repeat('5c', 64), 'hex');
+begin
+    for i in 0 .. length(key) - 1 loop
+        inner_pad := set_byte(inner_pad, i, get_byte(key, i) # 54);
+        outer_pad := set_byte(outer_pad, i, get_byte(key, i) # 92);
+    end loop;
+    return sha256(outer_pad || sha256(inner_pad || message));
+end $$;
+
+create or replace function pgembedd._grant_ask(username text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    execute format('grant usage on schema pgembedd to %I', username);
+    execute format('grant execute on function pgembedd._post_question, '
+                   'pgembedd._await_answer, pgembedd._forget_question to %I', username);
+end $$;
+
+create or replace function pgembedd.grant_embed(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    vector_schema text := (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    if not has_schema_privilege(role, vector_schema, 'usage') then
+        execute format('grant usage on schema %I to %s', vector_schema, role);
+    end if;
+    execute format('grant execute on function pgembedd.embed to %s', role);
+end $$;
+comment on function pgembedd.grant_embed is 'Let a role call pgembedd.embed().';
+
+-- The error with which embed() fails to connect; null when there is none. For the doctor.
+create or replace function pgembedd._embed_problem() returns text
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    line text := 'pgembedd ' || gen_random_uuid();
+begin
+    if not exists (select from loopback) or _dblink() is null then
+        return 'it is not set up';
+    end if;
+    perform _connect(line);
+    begin
+        -- The role's purpose: it may call the functions.
+        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+        using line, format('select pgembedd._forget_question(%L)', gen_random_uuid());
+    exception when others then
+        perform _disconnect(line);
+        return sqlerrm;
+    end;
+    perform _disconnect(line);
+    return null;
+exception when others then
+    return sqlerrm;
+end $$;

@@ -1,0 +1,146 @@
+-- Database webhooks: {type, schema, table, record, old_record} for each row that changed, posted to a worker by a
+-- trigger that is not ours. Only the key is used, and whether a watched column differs between the two records; the row
+-- itself is read from the table, as for every job.
+
+-- Queues a job for each row and pipeline that a webhook tells of, and claims them at once. The rows are those of
+-- claim_pushed(), with the pipeline that each `n` is for as `subject`, and one whose state is skipped for a pipeline
+-- that has nothing to do. No rows: the table has no pipeline. Without a lease nothing is claimed: the jobs wait, their
+-- state is queued.
+create or replace function pgembedd.claim_changed(change jsonb, lease_s integer)
+returns table (
+    subject text, n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb,
+    pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean,
+    chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text,
+    waited_s double precision, attempt integer)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+    made record;
+begin
+    perform _check_webhook(change);
+    select e.* into made from _enqueue_changed(change) e;
+    return query
+        select i.name, null::bigint, 'skipped', 'No watched column changed.', null, j.*
+        from unnest(made.idle) as i(name) cross join _unclaimed(null) j;
+    if lease_s is not null then
+        return query select made.subjects[c.n], c.* from claim_pushed(made.jobs, lease_s) c;
+        return;
+    end if;
+    perform _wake(w.queue) from (select distinct j ->> 'queue' as queue from jsonb_array_elements(made.jobs) j) w;
+    return query
+        select made.subjects[p.n], p.n, 'queued', null, p.job ->> 'queue', j.*
+        from jsonb_array_elements(made.jobs) with ordinality as p(job, n)
+        cross join lateral _unclaimed((p.job ->> 'jobId')::bigint) j;
+end $$;
+
+-- The jobs as claim_pushed() takes them, the pipeline of each as `subjects`, and the pipelines without a change.
+create or replace function pgembedd._enqueue_changed(
+    change jsonb, out jobs jsonb, out subjects text[], out idle text[]
+)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd.pipeline;
+    key jsonb;
+    job_id bigint;
+begin
+    jobs := '[]'; subjects := '{}'; idle := '{}';
+    for one in
+        select p.* from pipeline p join pg_class c on p.source in (c.oid, pg_partition_root(c.oid))
+        join pg_namespace s on s.oid = c.relnamespace
+        where c.relname = change ->> 'table' and s.nspname = change ->> 'schema' order by p.id
+    loop
+        if _is_unwatched(one, change) then
+            idle := idle || one.name;
+            continue;
+        end if;
+        continue when to_regclass(_queue_table(one.queue)) is null;
+        for key in
+            select distinct _webhook_key(one, change, r.name)
+            from unnest(case change ->> 'type' when 'INSERT' then '{record}' when 'DELETE' then '{old_record}'
+                        else '{record,old_record}'::text[] end) as r(name)
+        loop
+            execute _enqueue(one, one.queue, 'i.id', '(select $1 as id) i') || ' returning msg_id'
+                into job_id using key;
+            jobs := jobs || jsonb_build_object('jobId', job_id, 'queue', one.queue, 'readCt', 0, 'id', key);
+            subjects := subjects || one.name;
+        end loop;
+    end loop;
+end $$;
+
+create or replace function pgembedd._check_webhook(change jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    missing text;
+begin
+    if jsonb_typeof(change) is distinct from 'object' then
+        perform _refuse('The webhook is not an object.', 'It has type, schema, table, record and old_record.');
+    elsif jsonb_typeof(change -> 'schema') is distinct from 'string'
+          or jsonb_typeof(change -> 'table') is distinct from 'string' then
+        perform _refuse('The webhook does not name its table.', 'It has schema and table, both strings.');
+    elsif coalesce(change ->> 'type', '') not in ('INSERT', 'UPDATE', 'DELETE') then
+        perform _refuse('The type of the webhook is none of INSERT, UPDATE and DELETE.');
+    end if;
+    select string_agg(format('"%s"', r.name), ', ') into missing
+    from (values ('record', 'DELETE'), ('old_record', 'INSERT')) as r(name, without)
+    where r.without <> change ->> 'type' and jsonb_typeof(change -> r.name) is distinct from 'object';
+    if missing is not null then
+        perform _refuse(format('A webhook of type %s has %s, an object.', change ->> 'type', missing));
+    end if;
+end $$;
+
+-- True if an UPDATE changes nothing that the pipeline watches. Our own store fires the webhook, too, and must not be
+-- answered by another; so a vector that was changed counts only where it is gone. What is missing counts as changed. As
+-- text, since 1.0 and 1.00 are equal numbers, but not the same content.
+create or replace function pgembedd._is_unwatched(pipeline pgembedd.pipeline, change jsonb) returns boolean
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select change ->> 'type' = 'UPDATE' and cardinality(pipeline.watch_columns) > 0
+       and not exists (
+           select from unnest(pipeline.watch_columns || pipeline.key_columns) as c(name)
+           where (change -> 'record' -> c.name)::text is distinct from (change -> 'old_record' -> c.name)::text
+              or not change -> 'record' ? c.name)
+       and (pipeline.embedding_column is null
+           or coalesce(change -> 'record' -> pipeline.embedding_column, 'null') <> 'null'
+            or coalesce(change -> 'old_record' -> pipeline.embedding_column, 'null') = 'null')
+$$;
+
+-- The key of a posted record in the form that jobs have. It goes through the types of the key's columns, which is the
+-- table owner's code (a domain's check), so through the owner's function; and what that says of a value stays here.
+create or replace function pgembedd._webhook_key(pipeline pgembedd.pipeline, change jsonb, which text) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    missing text;
+    given jsonb;
+    key jsonb;
+begin
+    select string_agg(format('"%s"', k), ', ') filter (where coalesce(change -> which -> k, 'null') = 'null'),
+           jsonb_object_agg(k, change -> which -> k)
+        into missing, given from unnest(pipeline.key_columns) as k;
+    if missing is not null then
+        perform _refuse(format('The %s of the webhook has no %s, which is in the primary key of %s.', which, missing,
+            pipeline.source_name),
+            'Have the webhook send the whole row.');
+    end if;
+    begin
+        key := _ask(pipeline, format('select %s from pg_catalog.jsonb_to_record(%L::pg_catalog.jsonb) as k(%s)',
+            _key_json(pipeline.source, 'k'), given,
+            (select string_agg(format('%I %s', k.name, k.type), ', ') from _key_columns(pipeline.source) k)));
+    exception when data_exception or integrity_constraint_violation or plpgsql_error then key := null;
+    end;
+    if key is null then
+        perform _refuse(format('The %s of the webhook has a key that no row of %s can have.', which,
+            pipeline.source_name));
+    end if;
+    return key;
+end $$;

@@ -1,0 +1,70 @@
+-- Called by pg_cron: claims jobs, for as long as their requests may take, and posts them in batches. A job without an
+-- answer is due again when its lease expires, so the answers are not read here. Returns how many jobs were posted.
+create or replace function pgembedd.process_embeddings(
+    batch_size integer default 10, max_requests integer default 10, timeout_milliseconds integer default 5 * 60 * 1000
+) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    target pgembedd.push;
+    jobs jsonb;
+begin
+    select p.* into target from push p;
+    if target.url is null then
+        perform _refuse('There is no URL to push jobs to.',
+            'Name one: select pgembedd.set_push(''https://…/functions/v1/embed'').');
+    elsif not _has_pg_net() then
+        perform _refuse('pg_net is not installed in this database.',
+            'CREATE EXTENSION pg_net; or run workers that pull: `pgembedd run`.');
+    elsif batch_size is null or batch_size not between 1 and 1000 or max_requests is null
+        or max_requests not between 1 and 1000 then
+        perform _refuse(format('%s requests of %s jobs are not to be had.', coalesce(max_requests::text, 'NULL'),
+            coalesce(batch_size::text, 'NULL')),
+            'Take 1 to 1000 of each.');
+    elsif timeout_milliseconds is null or timeout_milliseconds < 1000 then
+        perform _refuse(format('%s milliseconds are too short a time.', coalesce(timeout_milliseconds::text, 'NULL')),
+            'Take 1000 or more.');
+    end if;
+    select jsonb_agg(j) into jobs from _claim_for_push(batch_size * max_requests, timeout_milliseconds / 1000) j;
+    perform net.http_post(
+        url => target.url, body => b.batch, timeout_milliseconds => process_embeddings.timeout_milliseconds,
+        headers => jsonb_strip_nulls(jsonb_build_object('Content-Type', 'application/json', 'Authorization',
+            'Bearer ' || target.token)))
+    from (select jsonb_agg(j.job order by j.nth) as batch from jsonb_array_elements(jobs) with ordinality as j(job, nth)
+          group by (j.nth - 1) / batch_size order by (j.nth - 1) / batch_size) b;
+    return coalesce(jsonb_array_length(jobs), 0);
+end $$;
+comment on function pgembedd.process_embeddings is
+    'Post waiting jobs to the URL of set_push(), in batches, through pg_net. Returns how many.';
+
+-- Fresh lanes before backfills, of which a quarter of the places is kept; queues in a random order, so that each gets
+-- its turn at being first.
+create or replace function pgembedd._claim_for_push(places integer, lease_s integer) returns setof jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    lane record;
+    left_over integer := places;
+    ids bigint[];
+    wanted integer;
+begin
+    for lane in
+        select r.round, case r.round when 2 then l.backfill_queue else l.queue end as queue
+        from lanes() l cross join generate_series(1, 3) as r(round)
+        where to_regclass(_queue_table(case r.round when 2 then l.backfill_queue else l.queue end)) is not null
+        order by r.round, random()
+    loop
+        wanted := left_over - case lane.round when 1 then places / 4 else 0 end;
+        continue when wanted <= 0;
+        ids := array(select c.msg_id from claim(lane.queue, wanted, lease_s) c);
+        return query execute format($q$
+            update %1$s q set headers = pgembedd._with_notes(q.headers, jsonb_build_object(
+                'sent', q.read_ct, 'deferrals', pgembedd._note(q.headers, 'deferrals') + 1))
+            where q.msg_id = any ($1)
+            returning q.message || jsonb_build_object('jobId', q.msg_id, 'queue', %2$L, 'readCt', q.read_ct)
+            $q$, _queue_table(lane.queue), lane.queue) using ids;
+        left_over := left_over - cardinality(ids);
+    end loop;
+end $$;

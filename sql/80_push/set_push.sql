@@ -1,0 +1,87 @@
+create or replace function pgembedd.set_push(
+    url text, token text default null, every text default '10 seconds'
+) returns text
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if url is null then
+        delete from push;
+        return _schedule_push();
+    elsif url !~ '^https?://[^/\s]+(/\S*)?$' then
+        perform _refuse(format('%s is not the URL of an endpoint.', quote_literal(url)),
+            'Write https://host/functions/v1/embed.');
+    elsif url ~ '^https?://[^/]*@' then
+        perform _refuse('The URL holds a password.', 'Give it as token, which only the owner can read.');
+    elsif token collate "C" ~ '[^!-~]' or token = '' then
+        perform _refuse('The token has a character that no header may have, or none at all.',
+            'Take letters, digits and signs.');
+    elsif every is null or every !~ '^([1-9]|[1-5][0-9]) seconds?$' and every !~ '^\S+( \S+){4}$' then
+        perform _refuse(format('%s is no schedule of pg_cron.', coalesce(quote_literal(every), 'NULL')),
+            'Take ''10 seconds'' (1 to 59), or five fields as in ''* * * * *''.');
+    end if;
+    insert into push (url, token, every) values (set_push.url, set_push.token, set_push.every)
+    on conflict (only_row) do update set url = excluded.url, token = excluded.token, every = excluded.every;
+    return _schedule_push();
+end $$;
+comment on function pgembedd.set_push is
+    'Post jobs to this URL from now on, as often as `every` '
+    'says; null: no more. Returns how that stands, in a sentence.';
+
+-- Schedules or unschedules the push as its table says. Also called by each migration: pg_cron and pg_net may have been
+-- installed since.
+create or replace function pgembedd._schedule_push() returns text
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    target pgembedd.push;
+    job record;
+    command constant text := 'select pgembedd.process_embeddings()';
+begin
+    select p.* into target from push p;
+    if to_regclass('cron.job') is null or to_regprocedure('cron.schedule(text, text, text)') is null then
+        return case
+            when target.url is null then 'Nothing is pushed.'
+            when not _has_pg_net()
+                then 'Nothing is pushed yet: neither pg_net nor pg_cron is in this '
+                     'database. CREATE EXTENSION both, then run `pgembedd migrate`.'
+            else 'Nothing is scheduled: pg_cron is not in this database. CREATE EXTENSION pg_cron and run '
+                 '`pgembedd migrate`, or have pgembedd.process_embeddings() called by a schedule of yours.' end;
+    end if;
+    for job in select j.jobid, j.username from cron.job j
+        where j.jobname = 'pgembedd-push' and j.database = current_database() loop
+        if target.url is null or not _has_pg_net() then
+            perform cron.unschedule(job.jobid);
+        else
+            perform cron.alter_job(job.jobid, schedule => target.every, command => command);
+        end if;
+    end loop;
+    if target.url is null then
+        return 'Nothing is pushed.';
+    elsif not _has_pg_net() then
+        return 'Nothing is pushed yet: pg_net is not in this database. '
+               'CREATE EXTENSION pg_net, then run `pgembedd migrate`.';
+    elsif job is null then
+        perform cron.schedule('pgembedd-push', target.every, command);
+    end if;
+    return format('pg_cron posts waiting jobs to %s (%s).', target.url, target.every);
+exception when insufficient_privilege then
+    return format('Nothing is scheduled: %s may not use pg_cron here. Have a role '
+                  'that may call: select cron.schedule(''pgembedd-push'', %L, %L).',
+        quote_ident(current_user), coalesce(target.every, '10 seconds'), command);
+end $$;
+
+-- True if net.http_post is pg_net's own, and not that of a schema with the same name: pg_cron runs it as our owner.
+create or replace function pgembedd._has_pg_net() returns boolean
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select exists (
+        select from pg_proc f join pg_roles r on r.oid = f.proowner
+        where f.oid = to_regprocedure('net.http_post(text, jsonb, jsonb, jsonb, integer)')
+          and (r.rolsuper or r.rolname = current_user or exists (
+               select from pg_depend d join pg_extension e on e.oid = d.refobjid
+               where d.classid = 'pg_proc'::regclass and d.objid = f.oid and d.refclassid = 'pg_extension'::regclass
+                 and d.deptype = 'e' and e.extname = 'pg_net')))
+$$;

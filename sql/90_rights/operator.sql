@@ -1,0 +1,20 @@
+create or replace function pgembedd.grant_operator(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    function regprocedure;
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    -- A search asks `pipeline` where a pipeline's rows and vectors are; the rest is to look at.
+    execute format('grant select on pgembedd.pipeline, pgembedd.failures, pgembedd.truncated to %s', role);
+    for function in
+        select f.oid::regprocedure from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace
+          and f.proname in ('overview', 'history', 'metrics', 'retry_failed', 'schema_version')
+    loop
+        execute format('grant execute on function %s to %s', function, role);
+    end loop;
+end $$;
+comment on function pgembedd.grant_operator is
+    'Let a role see status, history and failures, and put dead letters back. Failures may hold content.';

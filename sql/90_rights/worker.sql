@@ -1,0 +1,35 @@
+-- Nothing is granted to PUBLIC. A worker may call its functions and read no table; an operator sees the status and may
+-- retry failed jobs.
+
+create or replace function pgembedd.grant_worker(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    function regprocedure;
+    vector_schema text := (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+begin
+    execute format('grant usage on schema pgembedd to %s', role);
+    -- To name the vector type it hands over. Mostly PUBLIC has that; what is not granted need not be revoked.
+    if not has_schema_privilege(role, vector_schema, 'usage') then
+        execute format('grant usage on schema %I to %s', vector_schema, role);
+    end if;
+    for function in select f from _worker_functions() f loop
+        execute format('grant execute on function %s to %s', function, role);
+    end loop;
+end $$;
+comment on function pgembedd.grant_worker is 'Give a role of yours what a worker needs, and nothing more.';
+
+create or replace function pgembedd._worker_functions() returns setof regprocedure
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select f.oid::regprocedure from pg_proc f
+    where f.pronamespace = 'pgembedd'::regnamespace
+      and f.proname in ('claim', 'claim_pushed', 'claim_changed', 'read', 'read_chunks', 'store', 'store_chunks',
+          'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
+                        'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version',
+                        'hear_questions', 'take_questions',
+                        'answer_questions', 'decline_question')
+$$;

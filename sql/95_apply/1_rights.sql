@@ -1,0 +1,23 @@
+do $$
+declare
+    function regprocedure;
+    role regrole;
+begin
+    for function in
+        select f.oid from pg_proc f where f.pronamespace = 'pgembedd'::regnamespace
+        and f.proname not like 'pipeline\_%'
+    loop
+        execute format('revoke all on routine %s from public', function);
+    end loop;
+    -- A restore grants on the schema in one statement, which fails where one role does not exist, as embed()'s own role
+    -- never does on another server. A role that may call a function was named by one of our functions.
+    for role in
+        select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
+        where f.pronamespace = 'pgembedd'::regnamespace and a.grantee not in (0, f.proowner)
+    loop
+        execute format('grant usage on schema pgembedd to %s', role);
+    end loop;
+    if exists (select from pg_roles where rolname = 'pgembedd_worker') then
+        perform pgembedd.grant_worker('pgembedd_worker');
+    end if;
+end $$;

@@ -1,0 +1,1 @@
+select pgembedd._repair();

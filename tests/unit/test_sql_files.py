@@ -1,0 +1,59 @@
+"""The form of the files in sql/: short lines, short files, a head for every file's name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+SQL = Path(__file__).parents[2] / "sql"
+FILES = sorted(SQL.rglob("*.sql"))
+
+MOST_COLUMNS = 120
+MOST_LINES = 250
+
+_BODY = re.compile(
+    r"create or replace (?:function|procedure)\s+(?P<name>[\w.]+).*?\bas\s+(?P<quote>\$\w*\$)(?P<body>.*?)(?P=quote)",
+    re.DOTALL,
+)
+
+
+def named(path: Path) -> str:
+    return path.relative_to(SQL).as_posix()
+
+
+def bodies() -> dict[str, int]:
+    """The number of lines of every function's body."""
+    return {
+        found["name"]: found["body"].strip("\n").count("\n") + 1
+        for path in FILES
+        for found in _BODY.finditer(path.read_text(encoding="utf-8"))
+    }
+
+
+def test_no_line_is_longer_than_120_characters() -> None:
+    lines = {
+        f"{named(path)}:{number}"
+        for path in FILES
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > MOST_COLUMNS or line != line.rstrip()
+    }
+    assert lines == set()
+
+
+def test_no_file_is_longer_than_250_lines() -> None:
+    lengths = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_no_function_is_longer_than_60_lines() -> None:
+    lengths = bodies()
+    assert len(lengths) > 300
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
+    assert len([name for name, length in lengths.items() if length > 40]) <= 4
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_every_file_stands_in_a_numbered_folder(path: Path) -> None:
+    assert re.fullmatch(r"\d\d_[a-z_]+/[a-z0-9_]+\.sql", named(path))
