@@ -10,7 +10,7 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 @cache
 def _all() -> dict[str, LiteralString]:
-    parts = _NAME.split(files("worker").joinpath("queries.sql").read_text(encoding="utf-8"))
+    parts = _NAME.split(files("pgembedd.database").joinpath("queries.sql").read_text(encoding="utf-8"))
     return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
