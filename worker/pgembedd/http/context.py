@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.http.auth import Authenticator, tokens_of
+from pgembedd.http.auth import Authenticator, load_tokens
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
 from pgembedd.http.request_batcher import RequestBatcher
@@ -49,7 +49,7 @@ class ServiceContext:
         """
         self.settings, self.http, self.models, self.conninfo, self.worker = settings, http, models, conninfo, worker
         self.observer = observer
-        self.authenticator = Authenticator(tokens_of(http), http.http_host)
+        self.authenticator = Authenticator(load_tokens(http), http.http_host)
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
         prepare = settings.wait == "listen"
         self.database = None if conninfo is None else Database(conninfo, prepare=prepare)

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
-from pgembedd.http.middleware.request_metrics import GONE
+from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
 from pgembedd.model.embedder import Embedded, Embedder
 from pgembedd.model.futures import Text
 
@@ -89,7 +89,7 @@ async def _while_connected(vectors: asyncio.Future[Found], request: Request, tim
     try:
         await asyncio.wait(waited_for, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED)
         if left.done() and not vectors.done():
-            raise Refusal(GONE, "The client left before its vectors were there.", "client_left")
+            raise Refusal(CLIENT_CLOSED_REQUEST, "The client left before its vectors were there.", "client_left")
     finally:
         left.cancel()
 

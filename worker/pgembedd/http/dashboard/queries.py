@@ -1,4 +1,4 @@
-"""What the page and its interface for programs ask of the database, and what they say when it does not answer."""
+"""The queries of the page and of /api, and the refusals for a database that does not answer them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +16,8 @@ from pgembedd.http.dashboard.sparkline import Curve, curve
 from pgembedd.http.errors import Refusal
 from pgembedd.text.quantities import age
 
-PAGE = 50  # failures on a page
-MOST_REASONS = 200
+FAILURES_PER_PAGE = 50
+MAX_REASONS = 200
 ERROR_CHARACTERS = 1000
 
 
@@ -98,8 +98,8 @@ class Failure:
 
 
 @contextmanager
-def looking(service: ServiceContext) -> Iterator[psycopg.Connection]:
-    """A connection; what stands in the way of looking is one sentence. Refusal 503."""
+def connection_for_page(service: ServiceContext) -> Iterator[psycopg.Connection]:
+    """Yields a connection. Refusal 503 where there is no database, or it lacks the schema or the rights."""
     if service.database is None:
         raise Refusal(503, "This service runs with --no-database: there are no pipelines to look at.", "no_database")
     with service.database.connection() as connection:
@@ -160,7 +160,7 @@ def _seconds(value: float) -> str:
 def reasons(connection: psycopg.Connection) -> list[Reason]:
     """Failures summed up, the most frequent first."""
     with connection.cursor(row_factory=class_row(Reason)) as cursor:
-        return cursor.execute(query("failure_reasons"), {"limit": MOST_REASONS}).fetchall()
+        return cursor.execute(query("failure_reasons"), {"limit": MAX_REASONS}).fetchall()
 
 
 def failures(
@@ -168,9 +168,10 @@ def failures(
 ) -> tuple[list[Failure], bool]:
     """A page of failures, the latest first, and whether there are more. `pipeline` is "" for jobs that have none."""
     values = {"pipeline": pipeline, "reason": reason, "length": ERROR_CHARACTERS}
+    values |= {"limit": FAILURES_PER_PAGE + 1, "offset": FAILURES_PER_PAGE * (page - 1)}
     with connection.cursor(row_factory=class_row(Failure)) as cursor:
-        found = cursor.execute(query("failures"), {**values, "limit": PAGE + 1, "offset": PAGE * (page - 1)}).fetchall()
-    return found[:PAGE], len(found) > PAGE
+        found = cursor.execute(query("failures"), values).fetchall()
+    return found[:FAILURES_PER_PAGE], len(found) > FAILURES_PER_PAGE
 
 
 def retry_failed(connection: psycopg.Connection, pipeline: str | None, reason: str | None) -> int:

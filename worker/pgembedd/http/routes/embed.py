@@ -47,7 +47,7 @@ class Embeddings(BaseModel):
 
 def router(service: ServiceContext) -> APIRouter:
     """POST and GET /embed."""
-    routes = APIRouter(tags=["embed"], dependencies=[service.authenticator.needs("embed")])
+    routes = APIRouter(tags=["embed"], dependencies=[service.authenticator.require("embed")])
     errors = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504)
 
     @routes.post("/embed", responses={200: {"model": OneEmbedding | Embeddings}, **errors})

@@ -17,7 +17,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 def router(service: ServiceContext) -> APIRouter:
     """GET /events."""
-    routes = APIRouter(tags=["events"], dependencies=[service.authenticator.needs("admin")])
+    routes = APIRouter(tags=["events"], dependencies=[service.authenticator.require("admin")])
     audience, missing = None, "This service has no database, so it knows of no events."
     if service.settings.wait == "poll":
         missing = "Nobody can LISTEN through the pooler that this service is behind (--wait poll)."

@@ -29,7 +29,7 @@ STATES = ("running", "paused", "stopped")
 
 def router(service: ServiceContext) -> APIRouter:
     """The route. Without a database there are the process's own metrics."""
-    routes = APIRouter(tags=["metrics"], dependencies=[service.authenticator.needs("admin")])
+    routes = APIRouter(tags=["metrics"], dependencies=[service.authenticator.require("admin")])
     registry = _instruments(service.observer).registry
     if service.database is not None:
         registry.register(Queues(service.database))

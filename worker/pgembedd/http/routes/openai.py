@@ -128,7 +128,7 @@ def _openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /v1/embeddings, GET /v1/models and /v1/models/{model}."""
-    routes = APIRouter(prefix="/v1", tags=["openai"], dependencies=[service.authenticator.needs("embed")])
+    routes = APIRouter(prefix="/v1", tags=["openai"], dependencies=[service.authenticator.require("embed")])
     started = int(time.time())
 
     @routes.post(

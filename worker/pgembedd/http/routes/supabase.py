@@ -31,7 +31,7 @@ def _jobs() -> dict[str, Any]:
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /functions/v1/embed, for a service with a database."""
-    routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.needs("jobs")])
+    routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
     pushes = service.pushes
     if pushes is None:
         return routes

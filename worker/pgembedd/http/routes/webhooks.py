@@ -53,7 +53,7 @@ def _of_type(kind: str, *records: str) -> dict[str, Any]:
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /webhooks/database, for a service with a database."""
-    routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.needs("jobs")])
+    routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
     pushes = service.pushes
     if pushes is None:
         return routes
