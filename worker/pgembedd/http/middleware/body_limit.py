@@ -33,7 +33,7 @@ class BodyLimit:
             response.headers["connection"] = "close"  # the rest of the body is not read
             await response(scope, receive, send)
             return
-        await self._app(scope, replayed(body, receive), send)
+        await self._app(scope, replay_body(body, receive), send)
 
     async def _body(self, request: Request, receive: Receive) -> bytes:
         """Returns the whole body: no route runs before all of it has arrived."""
@@ -84,7 +84,7 @@ def _require_json(content_type: str) -> None:
         raise Refusal(415, "Send the body as JSON, with the header `Content-Type: application/json`.")
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
+def replay_body(body: bytes, receive: Receive) -> Receive:
     """Returns a `receive` that gives the body in one message, then the client's further messages."""
     given = False
 
