@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from pgembedd.http.connections import HEAD_BYTES
+from pgembedd.http.middleware.body_limit import HEAD_BYTES
 from pgembedd.http.routes.embed import MATRIX_TOKENS, EmbedRequest
 from pgembedd.http.routes.openai import EmbeddingsRequest
 from pgembedd.http.routes.operate import RetryRequest

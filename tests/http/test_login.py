@@ -96,7 +96,7 @@ def test_programs_paths_take_no_password(visitor: Visitor, path: str) -> None:
 @pytest.mark.parametrize("given", ["", "x", "\xff", "==", "bm8gY29sb24=", b64encode(b"\xff:\xff").decode()])
 def test_a_password_that_is_none(model: Session, given: str) -> None:
     with serving(only(model), http_token=TOKEN) as client:
-        answer = client.get("/", headers=[(b"authorization", f"Basic {given}".encode("latin-1"))])
+        answer = client.get("/", headers=[(b"authorization", f"Basic {given}".strip().encode("latin-1"))])
 
     assert answer.status_code == 401
 

@@ -165,6 +165,7 @@ def test_a_retry_of_a_pipeline_that_is_gone(visitor: Visitor) -> None:
         (b"&".join(b"a=1" for _ in range(30)), "application/x-www-form-urlencoded", 400),
         (b"{}", "application/json", 415),
         (b"", "text/plain", 415),
+        (b"pipelne=broken", "application/x-www-form-urlencoded", 400),
     ],
 )
 def test_what_is_no_form(visitor: Visitor, body: bytes, kind: str, status: int) -> None:

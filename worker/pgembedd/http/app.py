@@ -5,6 +5,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from pgembedd.http.connection_limits import RequestsInProgress
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import routes as dashboard
 from pgembedd.http.errors import add_handlers
@@ -42,5 +43,6 @@ def build_app(service: ServiceContext) -> FastAPI:
             allow_headers=["authorization", "content-type"],
         )
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestsInProgress)
     app.add_middleware(RequestMetrics, observer=service.observer)  # the last one added is the outermost
     return app

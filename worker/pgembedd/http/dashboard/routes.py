@@ -70,6 +70,8 @@ def _add_views(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
 def _add_forms(routes: APIRouter, service: ServiceContext, renderer: Renderer, checks: list[Any]) -> None:
     @routes.post("/retry", dependencies=checks)
     def retry(fields: Fields) -> Response:
+        if not fields.keys() <= {"pipeline", "reason"}:  # a form without fields retries all
+            raise Refusal(400, "The form cannot be read.")
         with queries.connection_for_page(service) as connection:
             jobs = queries.retry_failed(connection, fields.get("pipeline") or None, fields.get("reason") or None)
         return RedirectResponse(f"/?retried={jobs}", 303)

@@ -1,4 +1,4 @@
-"""Limits the size, the time and the type of a body, before a route sees it."""
+"""Limits the size of a head, and the size, the time and the type of a body, before a route sees them."""
 
 import asyncio
 
@@ -9,9 +9,11 @@ from pgembedd.http.auth import PAGE_PATHS, PUBLIC_PATHS, Authenticator
 from pgembedd.http.errors import Refusal, refusal_response
 from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
 
+HEAD_BYTES = 65_536
+
 
 class BodyLimit:
-    """ASGI middleware: 413, 415 and 408, before anything is parsed.
+    """ASGI middleware: 400, 408, 413, 415 and 431, before anything is parsed.
 
     Without a valid token a body is not even read, so it cannot fill the memory.
     """
@@ -26,6 +28,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = {**scope, "headers": list(scope["headers"])}  # uvicorn would add the trailers of a body
         try:
             body = await self._body(Request(scope), receive)
         except Refusal as refusal:
@@ -37,6 +40,7 @@ class BodyLimit:
 
     async def _body(self, request: Request, receive: Receive) -> bytes:
         """Returns the whole body: no route runs before all of it has arrived."""
+        _check_head(request)
         headers, path = request.headers, request.scope["path"]
         length = headers.get("content-length")
         if length is None and "transfer-encoding" not in headers:
@@ -55,6 +59,16 @@ class BodyLimit:
         if body and path not in PAGE_PATHS:
             _require_json(headers.get("content-type", ""))
         return body
+
+
+def _check_head(request: Request) -> None:
+    scope, headers = request.scope, request.scope["headers"]
+    size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in headers)
+    if size > HEAD_BYTES:
+        raise Refusal(431, f"The request's line and headers have more than {HEAD_BYTES} bytes.")
+    hosts = sum(name == b"host" for name, _ in headers)
+    if hosts > 1 or (hosts == 0 and scope["http_version"] != "1.0"):
+        raise Refusal(400, "A request needs one header Host, not none and not several.")
 
 
 async def _read(receive: Receive, max_bytes: int) -> bytes:

@@ -39,7 +39,7 @@ def router(service: ServiceContext) -> APIRouter:
         if hub is None:
             raise Refusal(503, missing, "no_events")
         reader = hub.join(EventFilter.of(event or (), pipeline or ()), last_event_id)
-        abort = request.scope["state"]["abort"]
+        abort = request.scope["state"]["connection"].abort
         return EventStream(hub, reader, service.stopping, service.http.http_heartbeat_s, abort)
 
     return routes
