@@ -28,7 +28,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope = {**scope, "headers": list(scope["headers"])}  # uvicorn would add the trailers of a body
+        scope["headers"] = list(scope["headers"])  # uvicorn appends the trailers of a body to its own list
         try:
             body = await self._body(Request(scope), receive)
         except Refusal as refusal:
