@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, HttpCredentials, Page, ViewportSize, expect
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow  # the browser is 100 MB, once
 
 PHONE, DESK = ViewportSize(width=360, height=740), ViewportSize(width=1280, height=900)
 LONG = "x" * 63
+CREDENTIALS = HttpCredentials(username="", password=TOKEN)
 
 
 @pytest.fixture(scope="module")
@@ -70,32 +71,23 @@ def opened(
 ) -> Page:
     """A new profile, logged in."""
     context = browser.new_context(
+        http_credentials=CREDENTIALS,
         viewport=PHONE if phone else DESK,
         color_scheme="dark" if scheme == "dark" else "light",
     )
     page = context.new_page()
     complaints.watch(page)
     page.goto(address)
-    page.get_by_label("Token").fill(TOKEN)
-    page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("heading", name="Pipelines")).to_be_visible()
     return page
 
 
-def test_logging_in_and_out(browser: Browser, address: str) -> None:
-    page = browser.new_context().new_page()
-    page.goto(address)
-    assert page.url == f"{address}/login"
-    page.get_by_label("Token").fill("wrong")
-    page.keyboard.press("Enter")
+def test_a_wrong_token_shows_nothing(browser: Browser, address: str) -> None:
+    page = browser.new_context(http_credentials=HttpCredentials(username="x", password="wrong")).new_page()
+    answer = page.goto(address)
+    assert answer is not None
+    assert answer.status == 401
     expect(page.get_by_role("alert")).to_have_text("This token is not known here.")
-    page.get_by_label("Token").fill(TOKEN)
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Pipelines")).to_be_visible()
-    page.get_by_role("button", name="Log out").click()
-    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
-    page.goto(address)
-    assert page.url == f"{address}/login"
 
 
 def test_names_are_text(browser: Browser, address: str, complaints: Complaints) -> None:
@@ -122,11 +114,13 @@ def test_a_search_shows_hits_in_order(browser: Browser, address: str, complaints
     expect(page.get_by_label("What to look for")).to_have_value("I cannot remember my passphrase")
 
 
-def test_a_retry_without_the_forms_token_is_refused(browser: Browser, address: str, library: Database) -> None:
+def test_a_form_on_another_sites_page_is_refused(browser: Browser, address: str, library: Database) -> None:
     page = opened(browser, address, Complaints())
-    page.evaluate("document.querySelectorAll('[name=form_token]').forEach(field => { field.value = 'guessed'; })")
-    page.get_by_role("button", name="Retry all").click()
-    expect(page.get_by_role("alert")).to_contain_text("load the page again")
+    form = f'<form method="post" action="{address}/retry"><button>Win a prize</button></form>'
+    page.route("http://other.localhost/", lambda route: route.fulfill(body=form, content_type="text/html"))
+    page.goto("http://other.localhost/")
+    page.get_by_role("button", name="Win a prize").click()
+    expect(page.get_by_role("alert")).to_have_text("No other web page may do this.")
     with library.connect() as connection:
         assert value(connection, "select count(*) from pgembedd.failures") == 4
 

@@ -30,8 +30,19 @@ async def silent() -> dict[str, Any]:
     raise AssertionError
 
 
+def unread() -> Any:
+    """What it says of one that waits, where no route has read the body."""
+    messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop() if messages else await silent()
+
+    return receive
+
+
 @pytest.mark.parametrize(
-    ("receive", "timeout_s", "status"), [(gone, 60.0, 499), (silent, 0.2, 504), (silent, 0.01, 504)]
+    ("receive", "timeout_s", "status"),
+    [(gone, 60.0, 499), (silent, 0.2, 504), (unread(), 0.2, 504), (silent, 0.01, 504)],
 )
 def test_texts_that_nobody_waits_for_are_not_embedded(
     model: Session, receive: Any, timeout_s: float, status: int

@@ -297,8 +297,8 @@ def fill(connection: psycopg.Connection, reader: Stream, done: Callable[[], bool
 def test_a_slow_reader_gets_what_it_had_and_no_more(
     database: Database, connection: psycopg.Connection, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_hub, "KEPT", 20)
-    monkeypatch.setattr(sse, "PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(event_hub, "HISTORY", 20)
+    monkeypatch.setattr(sse, "SEND_TIMEOUT_S", PATIENCE_S)
     with serving(nothing, database.conninfo, http_max_listeners=2) as client, following(client) as quick:
         with deaf(client) as slow:
             told = fill(connection, quick, lambda: bool(named(log, "events_reader_dropped")))
@@ -316,7 +316,7 @@ def test_a_slow_reader_gets_what_it_had_and_no_more(
 def test_a_reader_that_reads_nothing_is_cut_off(
     database: Database, connection: psycopg.Connection, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sse, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(sse, "SEND_TIMEOUT_S", 0.5)
     with (
         serving(nothing, database.conninfo, http_max_listeners=2) as client,
         following(client) as quick,
@@ -334,8 +334,8 @@ def test_the_service_stops_whoever_follows(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(event_hub, "KEPT", 20)
-    monkeypatch.setattr(sse, "PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(event_hub, "HISTORY", 20)
+    monkeypatch.setattr(sse, "SEND_TIMEOUT_S", PATIENCE_S)
     monkeypatch.setattr("pgembedd.http.server.DRAIN_S", PATIENCE_S)
     with ExitStack() as outlasting:
         with serving(nothing, database.conninfo) as client:

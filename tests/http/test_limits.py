@@ -10,8 +10,7 @@ import httpx
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from pgembedd.http.connections import HEAD_BYTES
-from pgembedd.http.middleware.body_limit import STRANGERS_BYTES
+from pgembedd.http.middleware.body_limit import HEAD_BYTES
 from pgembedd.http.routes.embed import MATRIX_TOKENS, EmbedRequest
 from pgembedd.http.routes.openai import EmbeddingsRequest
 from pgembedd.http.routes.operate import RetryRequest
@@ -86,14 +85,6 @@ def test_line_and_headers(client: httpx.Client) -> None:
     with connected(client) as connection:
         connection.sendall(head_of(HEAD_BYTES + 1))
         assert refusal(rest(connection)) == (431, "headers_too_large")
-
-
-def test_what_strangers_may_send_to_the_login(client: httpx.Client) -> None:
-    def asked(size: int) -> int:
-        form = {"content-type": "application/x-www-form-urlencoded", "authorization": ""}
-        return client.post("/login", content=b"x" * size, headers=form).status_code
-
-    assert (asked(STRANGERS_BYTES), asked(STRANGERS_BYTES + 1)) == (403, 413)
 
 
 def test_texts_that_wait(model: Session) -> None:

@@ -1,22 +1,24 @@
-"""Logging in with a browser: a cookie instead of a token, and what it may be used for."""
+"""HTTP Basic on the page: the token as the password, its scopes, and what other sites' pages may not do with it."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from fastapi import Request, Response
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.http.sessions import FAILURES, MOST_SESSIONS, PER_S, Sessions, Throttle
+from pgembedd.http.throttle import MAX_FAILURES, WINDOW_S, Throttle
 from pgembedd.model import Session
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
 from tests.support.page import Visitor, text_of
 
-ADMIN = frozenset({"admin"})
+EMBED_ONLY = "only-for-embedding-01"
+PAGES = ("/", "/failures", "/search")
+FORMS = ("/retry", "/search")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def address(
     server: EmbeddedPostgres, template: Database, model: Session, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.URL]:
     path = tmp_path_factory.mktemp("tokens") / "tokens of mine"
-    path.write_text("only-for-embedding-01 embed\n")
+    path.write_text(f"{EMBED_ONLY} embed\n")
     with (
         fresh_database(server, template.name) as database,
         serving(only(model), database.conninfo, http_token=TOKEN, http_token_file=str(path)) as client,
@@ -38,86 +40,119 @@ def visitor(address: httpx.URL) -> Iterator[Visitor]:
         yield visitor
 
 
-def test_strangers_are_sent_to_the_login(visitor: Visitor) -> None:
-    for path in ("/", "/failures", "/search"):
-        page = visitor.get(path)
-        assert (page.status_code, page.headers["location"]) == (303, "/login")
-    for path in ("/retry", "/search"):
-        assert visitor.post(path, before="/login").headers["location"] == "/login"
-    assert visitor.get("/api/status").status_code == 401
+def test_without_a_token_the_browser_is_asked_for_one(visitor: Visitor) -> None:
+    answers = [*map(visitor.get, PAGES), *map(visitor.post, FORMS)]
+
+    for answer in answers:
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="pgembedd"')
+        assert "Log in with a token of the scope admin" in text_of(answer)
+        assert "set-cookie" not in answer.headers
+    assert [visitor.get(path).status_code for path in ("/page.css", "/icon.svg")] == [200, 200]
 
 
-def test_the_right_token_logs_in_and_out(visitor: Visitor) -> None:
-    answer = visitor.login(TOKEN)
-    (cookie,) = answer.headers.get_list("set-cookie")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    assert cookie.startswith("pgembedd_session=")
-    assert "; HttpOnly; Path=/; SameSite=strict" in cookie
-    assert TOKEN not in cookie
+@pytest.mark.parametrize("user", ["", "admin", "käthe"])
+def test_the_token_is_the_password_of_any_user(visitor: Visitor, user: str) -> None:
+    visitor.log_in(TOKEN, user)
+
+    assert [visitor.get(path).status_code for path in PAGES] == [200] * 3
     assert "There is no pipeline yet." in text_of(visitor.get())
-
-    kept = dict(visitor.client.cookies)
-    assert visitor.post("/logout").headers["location"] == "/login"
-    assert "pgembedd_session" not in visitor.client.cookies
-    visitor.client.cookies.update(kept)
-    assert visitor.get().status_code == 303, "a cookie that somebody copied is worth nothing any more"
+    assert visitor.post("/retry").headers["location"] == "/?retried=0"
+    assert "set-cookie" not in visitor.get().headers
 
 
-def test_a_wrong_token_does_not(visitor: Visitor) -> None:
-    for token, status, sentence in (
-        (TOKEN[:-1], 401, "This token is not known here."),
-        ("", 401, "This token is not known here."),
-        ("only-for-embedding-01", 403, "This token lacks the scope admin."),
-    ):
-        page = visitor.login(token)
-        assert (page.status_code, sentence in text_of(page)) == (status, True)
-        assert not token or token not in page.text
-        assert visitor.get().status_code == 303
+@pytest.mark.parametrize("token", [TOKEN[:-1], f"{TOKEN}x"])
+def test_a_wrong_token_is_asked_for_again(visitor: Visitor, token: str) -> None:
+    visitor.log_in(token)
+    page = visitor.get()
+
+    assert (page.status_code, page.headers["www-authenticate"]) == (401, 'Basic realm="pgembedd"')
+    assert "This token is not known here." in text_of(page)
+    assert token not in page.text
 
 
-def test_a_login_that_another_page_sends_is_refused(visitor: Visitor) -> None:
-    assert visitor.post("/login", before="/login", headers={"origin": "null"}, token=TOKEN).status_code == 403
-    assert visitor.post("/login", form_token="", token=TOKEN).status_code == 403
-    assert "pgembedd_session" not in visitor.client.cookies
+def test_a_token_needs_the_scope_admin(visitor: Visitor) -> None:
+    visitor.log_in(EMBED_ONLY)
 
-
-def test_who_tries_tokens_out_has_to_wait(model: Session) -> None:
-    with serving(only(model), http_token=TOKEN) as client, Visitor(client.base_url) as visitor:
-        assert [visitor.login("wrong").status_code for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
-        answer = visitor.login(TOKEN)
-        assert answer.status_code == 429
-        assert 0 < int(answer.headers["retry-after"]) <= PER_S
+    for answer in (*map(visitor.get, PAGES), *map(visitor.post, FORMS)):
+        assert (answer.status_code, "it needs the scope admin" in text_of(answer)) == (403, True)
 
 
 def test_a_bearer_token_opens_the_page_too(visitor: Visitor) -> None:
     def status(token: str) -> int:
         return visitor.client.get("/", headers={"authorization": f"Bearer {token}"}).status_code
 
-    assert [status(TOKEN), status("only-for-embedding-01"), status("x")] == [200, 403, 303]
+    assert [status(TOKEN), status(EMBED_ONLY), status("x")] == [200, 403, 401]
 
 
-def test_a_session_serves_the_other_paths_but_no_other_page(visitor: Visitor) -> None:
-    visitor.login(TOKEN)
-    assert visitor.get("/api/status").json() == {"pipelines": []}
+@pytest.mark.parametrize("path", ["/api/status", "/embed?input=x", "/events", "/metrics", "/v1/models"])
+def test_programs_paths_take_no_password(visitor: Visitor, path: str) -> None:
+    """A browser would send it along with any page's request."""
+    visitor.log_in(TOKEN)
+    answer = visitor.get(path)
 
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize("given", ["", "x", "\xff", "==", "bm8gY29sb24=", b64encode(b"\xff:\xff").decode()])
+def test_a_password_that_is_none(model: Session, given: str) -> None:
+    with serving(only(model), http_token=TOKEN) as client:
+        answer = client.get("/", headers=[(b"authorization", f"Basic {given}".strip().encode("latin-1"))])
+
+    assert answer.status_code == 401
+
+
+FOREIGN = [
+    {"origin": "https://example.org"},
+    {"origin": "null"},
+    {"origin": "http://localhost:3000"},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_of_another_sites_page_is_refused(visitor: Visitor, path: str, headers: dict[str, str]) -> None:
+    visitor.log_in(TOKEN)
+
+    assert visitor.post(path, headers=headers).status_code == 403
+    assert visitor.get().status_code == 200
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_a_retry_by_another_sites_page_is_refused(visitor: Visitor, headers: dict[str, str]) -> None:
     def retried(**headers: str) -> int:
-        return visitor.client.post("/api/retry", json={}, headers=headers).status_code
+        given = {"authorization": f"Bearer {TOKEN}", **headers}
+        return visitor.client.post("/api/retry", json={}, headers=given).status_code
 
     assert retried() == 200
-    assert retried(origin=str(visitor.client.base_url).rstrip("/")) == 200
-    assert retried(origin="http://localhost:3000") == 403
-    assert retried(**{"sec-fetch-site": "same-site"}) == 403
+    assert retried(origin=str(visitor.client.base_url).rstrip("/"), **{"sec-fetch-site": "same-origin"}) == 200
+    assert retried(**headers) == 403
 
 
-def test_behind_https_cookies_are_for_https_and_this_host_alone(visitor: Visitor) -> None:
-    page = visitor.client.get("/login", headers={"x-forwarded-proto": "https"})
-    (cookie,) = page.headers.get_list("set-cookie")
+def test_a_page_that_cors_allows_may_retry_with_its_token(database: Database, model: Session) -> None:
+    origin = "https://app.example"
+    with serving(only(model), database.conninfo, http_token=TOKEN, http_cors_origins=origin) as client:
 
-    assert cookie.startswith("__Host-pgembedd_form=")
-    assert cookie.endswith("; HttpOnly; Path=/; SameSite=strict; Secure")
+        def retried(sent: str) -> int:
+            headers = {"origin": sent, "sec-fetch-site": "cross-site"}
+            return client.post("/api/retry", json={}, headers=headers).status_code
+
+        assert [retried(origin), retried("https://other.example")] == [200, 403]
 
 
-# -- The parts, with their own clock -------------------------------------------------------------------------
+def test_many_wrong_tokens_have_to_wait(model: Session) -> None:
+    with serving(only(model), http_token=TOKEN) as client, Visitor(client.base_url) as visitor:
+        assert [visitor.get().status_code for _ in range(MAX_FAILURES + 1)] == [401] * (MAX_FAILURES + 1)
+        visitor.log_in("wrong")
+        assert [visitor.get().status_code for _ in range(MAX_FAILURES + 1)] == [401] * MAX_FAILURES + [429]
+        visitor.log_in(TOKEN)
+        answer = visitor.get()
+        assert answer.status_code == 429
+        assert 0 < int(answer.headers["retry-after"]) <= WINDOW_S
+        large = visitor.client.post("/retry", content=b"x" * 5_000_000)
+        assert large.status_code == 429, "else a body that is read or not would tell a right token from a wrong one"
+        assert client.get("/v1/models").status_code == 200, "programs send no password"
 
 
 class Clock:
@@ -130,68 +165,14 @@ class Clock:
         return self.now_s
 
 
-def request(cookies: dict[str, str]) -> Request:
-    header = "; ".join(f"{name}={value}" for name, value in cookies.items()).encode()
-    return Request(
-        {"type": "http", "scheme": "http", "headers": [(b"cookie", header)], "path": "/", "server": ("x", 80)}
-    )
-
-
-def logged_in(sessions: Sessions, before: dict[str, str] | None = None) -> Request:
-    response = Response()
-    sessions.open(request(before or {}), response, ADMIN)
-    name, _, rest = response.headers["set-cookie"].partition("=")
-    return request({name: rest.split(";")[0]})
-
-
-def test_a_session_ends() -> None:
-    clock = Clock()
-    sessions = Sessions(lifetime_s=60, now=clock)
-    mine = logged_in(sessions)
-    clock.now_s += 59
-    assert sessions.scopes_of(mine) == ADMIN
-    clock.now_s += 1
-    assert sessions.scopes_of(mine) is None
-
-
-def test_sessions_are_bounded_and_the_oldest_goes() -> None:
-    sessions = Sessions()
-    first, second = logged_in(sessions), logged_in(sessions)
-    for _ in range(MOST_SESSIONS - 1):
-        logged_in(sessions)
-    assert sessions.scopes_of(first) is None
-    assert sessions.scopes_of(second) == ADMIN
-
-
-def test_logging_in_again_ends_the_session_before() -> None:
-    sessions = Sessions()
-    mine = logged_in(sessions)
-    again = logged_in(sessions, mine.cookies)
-    assert mine.cookies != again.cookies
-    assert sessions.scopes_of(mine) is None
-    assert sessions.scopes_of(again) == ADMIN
-
-
-def test_a_form_belongs_to_one_session() -> None:
-    sessions = Sessions()
-    mine, theirs, nobody = logged_in(sessions), logged_in(sessions), request({})
-    token = sessions.form_token(mine, Response())
-    assert sessions.is_ours(mine, token)
-    assert not sessions.is_ours(theirs, token)
-    assert not sessions.is_ours(nobody, token)
-    assert not sessions.is_ours(nobody, "")
-    assert not sessions.is_ours(mine, "ä")
-    assert not Sessions().is_ours(mine, token)
-
-
 def test_the_throttle_counts_each_address_for_a_minute() -> None:
     clock = Clock()
     throttle = Throttle(now=clock)
-    for _ in range(FAILURES):
+    for _ in range(MAX_FAILURES):
         assert throttle.wait_s("a") == 0
-        throttle.failed("a")
+        throttle.record_failure("a")
         clock.now_s += 1
-    assert throttle.wait_s("a") == PER_S - FAILURES
+    assert throttle.wait_s("a") == WINDOW_S - MAX_FAILURES
     assert throttle.wait_s("b") == 0
-    clock.now_s += PER_S - FAILURES
+    clock.now_s += WINDOW_S - MAX_FAILURES
     assert throttle.wait_s("a") == 0

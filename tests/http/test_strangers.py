@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.app import origins_of
-from pgembedd.http.auth import tokens_of
+from pgembedd.http.auth import load_tokens
+from pgembedd.http.origin import parse_origins
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.embedders import only
@@ -151,10 +151,10 @@ def test_a_token_file_that_everybody_may_read_is_warned_of(tmp_path: Path, capsy
     path = tmp_path / "tokens"
     path.write_text(f"{TOKEN}\n")
     path.chmod(0o640)
-    tokens_of(HttpSettings(http_token_file=str(path)))
+    load_tokens(HttpSettings(http_token_file=str(path)))
     assert "token_file_readable" not in capsys.readouterr().out
     path.chmod(0o644)
-    tokens_of(HttpSettings(http_token_file=str(path)))
+    load_tokens(HttpSettings(http_token_file=str(path)))
     said = capsys.readouterr().out
     assert "token_file_readable" in said
     assert TOKEN not in said
@@ -167,9 +167,9 @@ def test_settings_do_not_show_their_token() -> None:
 @pytest.mark.parametrize("origin", ["app.example", "https://app.example/", "https://app.example/page", "*.example"])
 def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
     with pytest.raises(ConfigurationError, match="is no origin: write"):
-        origins_of(f"https://good.example, {origin}")
-    assert origins_of(" https://good.example:8443, http://localhost ,") == [
+        parse_origins(f"https://good.example, {origin}")
+    assert parse_origins(" https://good.example:8443, http://localhost ,") == [
         "https://good.example:8443",
         "http://localhost",
     ]
-    assert origins_of("*") == ["*"]
+    assert parse_origins("*") == ["*"]

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.auth import Authenticator, is_loopback, tokens_of
+from pgembedd.http.auth import Authenticator, load_tokens
+from pgembedd.http.origin import is_loopback
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.embedders import only
@@ -110,13 +111,13 @@ def test_its_own_page_is_no_stranger(unguarded: httpx.Client) -> None:
 def test_an_address_that_others_reach_needs_a_token(host: str) -> None:
     with pytest.raises(ConfigurationError, match="needs a token"):
         Authenticator([], host)
-    Authenticator(tokens_of(HttpSettings(http_token=TOKEN)), host)
+    Authenticator(load_tokens(HttpSettings(http_token=TOKEN)), host)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
 def test_loopback_needs_none(host: str) -> None:
     assert is_loopback(host)
-    assert Authenticator([], host).open
+    assert not Authenticator([], host).has_tokens
 
 
 @pytest.mark.parametrize(
@@ -134,11 +135,11 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, content: str, sa
     path.write_text(content, encoding="utf-8")
 
     with pytest.raises(ConfigurationError, match=said) as refused:
-        tokens_of(HttpSettings(http_token_file=str(path)))
+        load_tokens(HttpSettings(http_token_file=str(path)))
 
     assert "a-long-enough-token" not in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        tokens_of(HttpSettings(http_token_file=str(tmp_path / "none")))
+        load_tokens(HttpSettings(http_token_file=str(tmp_path / "none")))

@@ -19,7 +19,6 @@ PATHS = [
     "/api/retry",
     "/functions/v1/embed",
     "/webhooks/database",
-    "/login",
     "/retry",
     "/search",
 ]
@@ -169,13 +168,13 @@ def form(r: random.Random) -> Malformed:
             b"token=%ff",
             b"&" * 500,
             b"a=1&" * 1000,
-            b"form_token=\xff",
+            b"pipeline=\xff",
             b"token=" + SECRET.encode(),
             b"%" * 100,
             b"text=%00",
         ]
     )
-    path = r.choice(["/login", "/logout", "/retry", "/search"])
+    path = r.choice(["/retry", "/search"])
     return Malformed(
         "form",
         posted(path, body, kind=r.choice(["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])),

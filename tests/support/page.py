@@ -1,4 +1,4 @@
-"""What the page's tests show: pipelines, failures and vectors, and a browser's way through forms without a browser."""
+"""What the page's tests show: pipelines, failures and vectors, and a browser without a screen."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def give_up(connection: psycopg.Connection) -> None:
 
 
 class Visitor:
-    """A browser without a screen: keeps cookies, sends the form tokens it was given, follows nothing."""
+    """A browser without a screen: repeats its password, and follows nothing."""
 
     def __init__(self, address: httpx.URL | str) -> None:
         self.client = httpx.Client(base_url=address, timeout=60, trust_env=False)
@@ -59,27 +59,18 @@ class Visitor:
     def __exit__(self, *_: object) -> None:
         self.client.close()
 
+    def log_in(self, token: str, user: str = "") -> None:
+        """From now on every request has the token as its password."""
+        self.client.auth = httpx.BasicAuth(user.encode(), token.encode())
+
     def get(self, path: str = "/") -> httpx.Response:
         """A page."""
         return self.client.get(path)
 
-    def form_token(self, path: str = "/search") -> str:
-        """What the forms of a page hold."""
-        found = re.search(r'name="form_token" value="([^"]+)"', self.get(path).text)
-        assert found is not None
-        return found[1]
-
-    def post(
-        self, path: str, *, before: str = "/search", headers: dict[str, str] | None = None, **fields: str
-    ) -> httpx.Response:
-        """Send a form that was on the page `before`; `form_token` may be given."""
-        if "form_token" not in fields:
-            fields["form_token"] = self.form_token(before)
-        return self.client.post(path, data=fields, headers=headers)
-
-    def login(self, token: str) -> httpx.Response:
-        """Send the form of the login."""
-        return self.post("/login", before="/login", token=token)
+    def post(self, path: str, *, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
+        """Send a form, as curl does: no header says which page it is from."""
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        return self.client.post(path, data=fields, headers=form | (headers or {}))
 
 
 def text_of(answer: httpx.Response) -> str:

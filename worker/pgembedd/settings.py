@@ -123,7 +123,7 @@ class HttpSettings:
     http_heartbeat_s: float = setting(
         15.0,
         "PGEMBEDD_HTTP_HEARTBEAT_S",
-        "Seconds of silence after which a client that follows the events gets a comment.",
+        "Seconds between the comments that a client that follows the events gets.",
     )
     http_cors_origins: str = setting(
         "",

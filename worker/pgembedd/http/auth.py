@@ -1,51 +1,53 @@
-"""Who may do what: bearer tokens with scopes, and what is refused where there are none."""
+"""Tokens and their scopes: sent as a bearer token by programs, as the password of HTTP Basic by a browser."""
 
+import base64
+import binascii
 import hashlib
 import hmac
-import ipaddress
-import re
 import shlex
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.http.errors import Refusal
-from pgembedd.http.sessions import Sessions
+from pgembedd.http.origin import check_local, is_loopback
+from pgembedd.http.throttle import Throttle
 from pgembedd.log import get_logger
 from pgembedd.settings import HttpSettings, read_secret
 
 Scope = Literal["embed", "jobs", "admin"]
 SCOPES: frozenset[str] = frozenset(get_args(Scope))
-SHORTEST = 16  # characters of a token
-FREE = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json", "/login"})  # nobody needs a token for these
-FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?")
+MIN_TOKEN_CHARACTERS = 16
+PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json"})
+PAGE_PATHS = frozenset({"/", "/failures", "/retry", "/search"})
+"""Only here HTTP Basic is accepted: a browser repeats the password by itself, so programs' paths must not take it."""
+
 _BEARER = HTTPBearer(auto_error=False, description="A token of PGEMBEDD_HTTP_TOKEN or PGEMBEDD_HTTP_TOKEN_FILE.")
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a bearer of it may do; only a digest is kept."""
+    """The digest of a token, and its scopes."""
 
     digest: bytes
     scopes: frozenset[str]
 
 
 class Authenticator:
-    """Checks every request that is not about health."""
+    """Checks the token and the scope of every request that is not about health."""
 
     def __init__(self, tokens: Sequence[Token], host: str) -> None:
         """Without tokens everything is allowed to this machine; ConfigurationError when others could reach `host`."""
         self._tokens = tuple(tokens)
-        self.sessions = Sessions()
+        self._throttle = Throttle()
         if not tokens and not is_loopback(host):
             raise ConfigurationError(
                 f"The service would listen on {host}, where other machines reach it, so it needs a token: set "
@@ -53,12 +55,52 @@ class Authenticator:
             )
 
     @property
-    def open(self) -> bool:
-        """Whether there are no tokens."""
-        return not self._tokens
+    def has_tokens(self) -> bool:
+        """False for a service that is open to this machine."""
+        return bool(self._tokens)
 
-    def scopes_of_token(self, given: str) -> frozenset[str] | None:
-        """What this token allows, None for a wrong one. Takes as long for a wrong one as for a right one."""
+    def may_send_body(self, request: Request) -> bool:
+        """Returns true for a request with a valid token, of any scope, or a local one where no token is needed."""
+        try:
+            if self.has_tokens:
+                return self._scopes(request) is not None
+            check_local(request)
+        except Refusal:
+            return False
+        return True
+
+    def require(self, scope: Scope) -> Any:
+        """Returns a route's dependency: Refusal 401 or 403 for a request without this scope."""
+
+        async def check(
+            request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None
+        ) -> None:
+            self.check(request, scope)
+
+        return Depends(check)
+
+    def check(self, request: Request, scope: Scope) -> None:
+        """Raises Refusal 401, 403 or 429 unless the request's token has this scope."""
+        if not self.has_tokens:
+            check_local(request)
+            return
+        scopes = self._scopes(request)
+        if scopes is None:
+            raise self._unauthorized(request)
+        if scope not in scopes:
+            raise Refusal(403, f"This token may not do this: it needs the scope {scope}.", "scope_missing")
+
+    def _scopes(self, request: Request) -> frozenset[str] | None:
+        """Returns the scopes of the request's token, None without a valid one. Refusal 429 for an address to wait."""
+        if (password := _password(request)) is None:
+            return self._scopes_of(_bearer_token(request))
+        if (wait_s := self._throttle.wait_s(_address(request))) > 0:
+            sentence = f"Too many wrong tokens: try again in {ceil(wait_s)} seconds."
+            raise Refusal(429, sentence, retry_after_s=ceil(wait_s))
+        return self._scopes_of(password)
+
+    def _scopes_of(self, given: str) -> frozenset[str] | None:
+        """Returns None for a wrong token, after as long as for a right one."""
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
         found: frozenset[str] | None = None
         for token in self._tokens:
@@ -66,112 +108,43 @@ class Authenticator:
                 found = token.scopes
         return found
 
-    def scopes_of(self, request: Request, given: str | None) -> frozenset[str] | None:
-        """What a request may do by its token, or by its session's cookie; None for strangers.
-
-        Refusal 403 when another page's form or script would use the cookie: one at another port is of the same site.
-        """
-        if given is not None:
-            return self.scopes_of_token(given)
-        scopes = self.sessions.scopes_of(request)
-        if scopes is not None and request.method not in ("GET", "HEAD"):
-            refuse_other_pages(request, "No other web page may use this login.")
-        return scopes
-
-    def knows(self, request: Request) -> bool:
-        """Whether this is somebody whose body is worth reading; what they may do is for the route to say."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        try:
-            if not self.open:
-                return self.scopes_of(request, given.strip() if scheme.casefold() == "bearer" else None) is not None
-            refuse_strangers(request)
-        except Refusal:
-            return False
-        return True
-
-    def needs(self, scope: Scope) -> Any:
-        """A route's dependency: Refusal 401 or 403 for those who may not."""
-
-        async def check(
-            request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None
-        ) -> None:
-            self.check(request, bearer.credentials if bearer else None, scope)
-
-        return Depends(check)
-
-    def check(self, request: Request, given: str | None, scope: Scope) -> None:
-        """Refusal 401 or 403 unless this request may do what `scope` names."""
-        if self.open:
-            refuse_strangers(request)
-            return
-        scopes = self.scopes_of(request, given)
-        if scopes is None:
-            raise Refusal(
+    def _unauthorized(self, request: Request) -> Refusal:
+        if _password(request) is not None:
+            self._throttle.record_failure(_address(request))
+        elif not _bearer_token(request):
+            on_page = request.scope["path"] in PAGE_PATHS
+            return Refusal(
                 401,
-                "This token is not known here." if given else "Send the header `Authorization: Bearer <token>`.",
+                "Log in with a token of the scope admin as the password; any user name will do."
+                if on_page
+                else "Send the header `Authorization: Bearer <token>`.",
                 "invalid_api_key",
             )
-        if scope not in scopes:
-            raise Refusal(403, f"This token may not do this: it needs the scope {scope}.", "scope_missing")
+        return Refusal(401, "This token is not known here.", "invalid_api_key")
 
 
-def refuse_strangers(request: Request) -> None:
-    """Without tokens a web page that somebody has open must not get at the service through their browser.
-
-    A name that is made to point to 127.0.0.1 shows in Host, a form or script of another page in Origin. Nor may a
-    proxy bring in others: it speaks from this machine, and may well name 127.0.0.1 as the host.
-    """
-    host = host_of(request)
-    if host is None or not is_loopback(host[0]):
-        raise Refusal(
-            403,
-            "Without a token the service answers only requests to 127.0.0.1 or localhost: set PGEMBEDD_HTTP_TOKEN.",
-            "host_not_allowed",
-        )
-    if any(name in request.headers for name in FORWARDED):
-        raise Refusal(
-            403, "Without a token the service answers no proxy: set PGEMBEDD_HTTP_TOKEN.", "proxy_not_allowed"
-        )
-    refuse_other_pages(request, "Without a token no other web page may call the service.")
+def _bearer_token(request: Request) -> str:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return given.strip() if scheme.casefold() == "bearer" else ""
 
 
-def refuse_other_pages(request: Request, sentence: str) -> None:
-    """Refusal 403 for what a browser sends on behalf of a page that is not ours."""
-    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if (origin is not None and not _same(origin, request)) or site in ("cross-site", "same-site"):
-        raise Refusal(403, sentence, "origin_not_allowed")
-
-
-def _same(origin: str, request: Request) -> bool:
-    try:
-        theirs = urlsplit(origin)
-        port = theirs.port
-    except ValueError:  # a port that is none
-        return False
-    return theirs.hostname is not None and (theirs.hostname, port) == host_of(request)
-
-
-def host_of(request: Request) -> tuple[str, int | None] | None:
-    """Name and port that the client called, None where the header does not say one name clearly."""
-    found = _HOST.fullmatch(request.headers.get("host", ""))
-    if found is None:
+def _password(request: Request) -> str | None:
+    """Returns the password of HTTP Basic where it is accepted, "" for one that cannot be decoded."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.casefold() != "basic" or request.scope["path"] not in PAGE_PATHS:
         return None
-    name, port = found[1].strip("[]").lower(), found[2]
-    return name, int(port) if port else None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can mean itself by it."""
-    if host.rstrip(".").casefold() == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        return base64.b64decode(given.strip(), validate=True).decode().partition(":")[2].strip()
+    except (binascii.Error, ValueError):
+        return ""
 
 
-def tokens_of(settings: HttpSettings) -> list[Token]:
-    """The tokens of the settings. ConfigurationError for a file that says what cannot be meant."""
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def load_tokens(settings: HttpSettings) -> list[Token]:
+    """Returns the tokens of the settings. ConfigurationError for a token or a file that is not well formed."""
     tokens = [_token(settings.http_token, SCOPES, "PGEMBEDD_HTTP_TOKEN")] if settings.http_token else []
     if settings.http_token_file:
         _warn_if_readable(Path(settings.http_token_file))
@@ -198,8 +171,9 @@ def _parse(line: str, where: str) -> Token:
 
 
 def _token(secret: str, scopes: frozenset[str], where: str) -> Token:
-    if len(secret) < SHORTEST or not secret.isascii() or not secret.isprintable() or " " in secret:
+    if len(secret) < MIN_TOKEN_CHARACTERS or not secret.isascii() or not secret.isprintable() or " " in secret:
         raise ConfigurationError(
-            f"A token must be {SHORTEST} or more letters, digits and signs ({where}): openssl rand -hex 32 makes one."
+            f"A token must be {MIN_TOKEN_CHARACTERS} or more letters, digits and signs ({where}): "
+            "openssl rand -hex 32 makes one."
         )
     return Token(hashlib.sha256(secret.encode()).digest(), scopes)

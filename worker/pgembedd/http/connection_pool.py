@@ -1,4 +1,4 @@
-"""The service's connections: a small pool that answers soon, with a connection or with a refusal."""
+"""The service's database connections: a small pool with a short timeout."""
 
 import logging
 import threading
@@ -14,15 +14,15 @@ from pgembedd.http.errors import Refusal
 
 MAX_CONNECTIONS = 4
 WAIT_S = 5.0
-_SILENCE = logging.NullHandler()
-AWAY = "The database cannot be reached at the moment; try again."
+_NO_LOG = logging.NullHandler()
+_UNAVAILABLE = "The database cannot be reached at the moment; try again."
 
 
 class Database:
-    """Connections in autocommit, for a request at a time."""
+    """A pool of connections in autocommit, each used by one request at a time."""
 
     def __init__(self, conninfo: str, *, prepare: bool = True) -> None:
-        """Nothing is connected before it is asked for; `prepare` is off behind poolers of transactions."""
+        """Connects on first use. `prepare` is off behind a pooler in transaction mode."""
         options: dict[str, Any] = {"autocommit": True, "application_name": "pgembedd http"}
         if not prepare:
             options["prepare_threshold"] = None
@@ -38,26 +38,26 @@ class Database:
             open=False,
             name="http",
         )
-        # Else its warnings stand between our events, as lines of text; what they say a Refusal says, and /readyz.
+        # Its warnings would be lines of text between our events; Refusal and /readyz report the same.
         logging.getLogger("psycopg.pool").propagate = False
-        logging.getLogger("psycopg.pool").addHandler(_SILENCE)
+        logging.getLogger("psycopg.pool").addHandler(_NO_LOG)
         self._lock = threading.Lock()
         self._opened = False
 
     @contextmanager
     def connection(self, wait_s: float = WAIT_S) -> Iterator[psycopg.Connection]:
-        """A connection, within `wait_s` seconds. Refusal 503 when it is away, or too many requests want one."""
+        """Yields a connection within `wait_s` seconds. Refusal 503 without one, or when too many requests wait."""
         self._open()
         try:
             with self._pool.connection(wait_s) as connection:
                 yield connection
         except (PoolTimeout, PoolClosed) as error:
-            raise Refusal(503, AWAY, "database_unavailable") from error
+            raise Refusal(503, _UNAVAILABLE, "database_unavailable") from error
         except TooManyRequests as error:
             raise Refusal(503, "Too many requests want the database at once; try again.", "busy") from error
         except psycopg.Error as error:
             if is_connection_error(error):
-                raise Refusal(503, AWAY, "database_unavailable") from error
+                raise Refusal(503, _UNAVAILABLE, "database_unavailable") from error
             raise
 
     def _open(self) -> None:
@@ -67,5 +67,5 @@ class Database:
                 self._opened = True
 
     def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         self._pool.close()

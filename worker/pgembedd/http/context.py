@@ -1,4 +1,4 @@
-"""What the endpoints share: settings, models, the database, and whether the service is on its way out."""
+"""State that the endpoints share: settings, models, the database, and whether the service is stopping."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.http.auth import Authenticator, tokens_of
+from pgembedd.http.auth import Authenticator, load_tokens
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
 from pgembedd.http.request_batcher import RequestBatcher
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 FALLBACK_MODEL = "gte-small"
 PIPELINES_EVERY_S = 5.0
-PIPELINES_KEPT_S = 60.0  # so long it still answers while somebody looks again
+PIPELINES_STALE_S = 60.0  # so long the old list is used while a thread reads the new one
 NEVER = float("-inf")
-LOOK_S = 1.0  # who asks for a vector does not wait longer for a database that is away, or whose table is locked
-UNPOOLED_AT_ONCE = 2
+PIPELINES_TIMEOUT_S = 1.0  # a request for a vector waits no longer for an unreachable database or a locked table
+UNPOOLED_THREADS = 2
 
 
 class ServiceContext:
-    """One process's worth of endpoints."""
+    """The state of one service."""
 
     def __init__(
         self,
@@ -45,18 +45,18 @@ class ServiceContext:
     ) -> None:
         """`conninfo` is None for a service that only embeds; `worker` is the loop that runs in this process.
 
-        ConfigurationError where the settings would let strangers in.
+        ConfigurationError where the settings would let other machines in without a token.
         """
         self.settings, self.http, self.models, self.conninfo, self.worker = settings, http, models, conninfo, worker
         self.observer = observer
-        self.authenticator = Authenticator(tokens_of(http), http.http_host)
+        self.authenticator = Authenticator(load_tokens(http), http.http_host)
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
         prepare = settings.wait == "listen"
         self.database = None if conninfo is None else Database(conninfo, prepare=prepare)
-        self.started = threading.Event()  # all that is to be loaded first is
-        self.unpooled = ThreadPoolExecutor(UNPOOLED_AT_ONCE, "unpooled")  # what the batcher does not do
+        self.started = threading.Event()  # the first model is loaded
+        self.unpooled = ThreadPoolExecutor(UNPOOLED_THREADS, "unpooled")  # requests that the batcher does not take
         self.stopping = threading.Event()
-        self.finished = True  # False when something still hangs in the model after close()
+        self.finished = True  # False when a thread still hangs in the model after close()
         self.pushes: PushHandler | None = None
         if conninfo is not None:
             here = worker is not None
@@ -67,45 +67,47 @@ class ServiceContext:
         self._pipelines_until = NEVER
 
     def pipelines(self) -> list[tuple[str, str, str | None]]:
-        """(name, model, fingerprint) of the running pipelines, seconds old; the last known while it is away."""
+        """Returns (name, model, fingerprint) of the running pipelines, seconds old; the last known in an outage."""
         if self.database is not None and time.monotonic() >= self._pipelines_until:
             self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
-            self._look(self.database)
+            self._read_pipelines(self.database)
         return self._pipelines
 
-    def _look(self, database: Database) -> None:
+    def _read_pipelines(self, database: Database) -> None:
         try:
-            with database.connection(LOOK_S) as connection, connection.transaction():
-                connection.execute(query("statement_timeout"), {"milliseconds": str(round(LOOK_S * 1000))})
+            with database.connection(PIPELINES_TIMEOUT_S) as connection, connection.transaction():
+                connection.execute(query("statement_timeout"), {"milliseconds": str(round(PIPELINES_TIMEOUT_S * 1000))})
                 rows = connection.execute(query("models")).fetchall()
         except (Refusal, psycopg.Error):
-            return  # readyz says what is wrong; embedding needs no database
+            return  # /readyz reports it; embedding needs no database
         self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, _ in rows]
 
     def served(self) -> list[str]:
-        """The models that may be asked for; the first one answers those who name none."""
+        """Returns the names of the served models, the default one first."""
         named = [name.strip() for name in self.http.http_models.split(",") if name.strip()]
         names = list(dict.fromkeys([*named, *(model for _, model, _ in self.pipelines())]))
         return names or [FALLBACK_MODEL]
 
     def model(self, name: str | None) -> Embedder:
-        """The model of that name, or the default. Refusal 404 for one that is not served; may load it."""
+        """Returns the model of that name, or the default; may load it. Refusal 404 for one that is not served."""
         return self.models.get(self.model_name(name))
 
     def get_if_loaded(self, name: str | None) -> Embedder | None:
-        """The same where that needs neither loading nor the database, else None: for a thread that must not wait."""
+        """Returns the model if that needs neither loading nor the database, else None; never waits."""
         if self.database is not None:
             overdue_s = time.monotonic() - self._pipelines_until
-            if overdue_s >= PIPELINES_KEPT_S:
+            if overdue_s >= PIPELINES_STALE_S:
                 return None
             if overdue_s >= 0:
                 self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
-                # In a thread of its own: all of FastAPI's may wait for the database.
-                threading.Thread(target=self._look, args=[self.database], name="pipelines", daemon=True).start()
+                # In a thread of its own, as all of FastAPI's threads may be waiting for the database.
+                threading.Thread(
+                    target=self._read_pipelines, args=[self.database], name="pipelines", daemon=True
+                ).start()
         return self.models.get_if_loaded(self.model_name(name))
 
     def model_name(self, name: str | None) -> str:
-        """The name that a model is served by, whatever its case; the default's for None. Refusal 404."""
+        """Returns the name as it is served, for a name in any case; the default's for None. Refusal 404."""
         names = self.served()
         if name is None:
             return names[0]
@@ -120,9 +122,9 @@ class ServiceContext:
         )
 
     def model_of(self, pipeline: str) -> Embedder:
-        """The model of a pipeline. Refusal 404 when there is none of the name, 409 when its vectors are another's."""
+        """Returns the model of a pipeline. Refusal 404 without such a pipeline, 409 for vectors of another model."""
         found = self._pipeline(pipeline)
-        if found is None:  # it may have been made a moment ago
+        if found is None:  # it may be newer than the list
             self._pipelines_until = NEVER
             found = self._pipeline(pipeline)
         if found is None:
@@ -143,12 +145,12 @@ class ServiceContext:
         return next((one for one in self.pipelines() if one[0] == name), None)
 
     def preload(self) -> None:
-        """Load what will be asked for first. ModelError when it cannot be had."""
+        """Loads the default model. ModelError when that fails."""
         self.models.get(self.served()[0])
         self.started.set()
 
     def close(self) -> None:
-        """Give the connections back; the models belong to whoever made them. `finished` says whether all has ended."""
+        """Closes everything but the models, which belong to the caller. Sets `finished`."""
         self.stopping.set()
         if self.pushes is not None:
             self.pushes.close()

@@ -10,18 +10,18 @@ from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
-from pgembedd.http.middleware.request_metrics import GONE
+from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
 
 BYTES_PER_TOKEN = 4
-PATIENT_S = 0.1
+CHECK_DISCONNECT_AFTER_S = 0.1
 Kind = Literal["query", "document"]
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 async def model_for(service: ServiceContext, model: str | None, pipeline: str | None) -> Embedder:
-    """The model a request means; loading it, or asking the database for the pipeline, waits in a thread."""
+    """Returns the model of a request; loading it, or asking the database for the pipeline, is done in a thread."""
     if pipeline is None:
         found = service.get_if_loaded(model)
         return found if found is not None else await run_in_threadpool(service.model, model)
@@ -31,7 +31,7 @@ async def model_for(service: ServiceContext, model: str | None, pipeline: str | 
 
 
 def check_inputs(service: ServiceContext, embedder: Embedder, texts: list[str]) -> None:
-    """Refusal for texts that are too many or too much, or nothing."""
+    """Raises Refusal for no texts, blank ones, too many, or too many tokens."""
     http = service.http
     if not texts or any(not text.strip() for text in texts):
         raise Refusal(
@@ -52,7 +52,7 @@ def check_inputs(service: ServiceContext, embedder: Embedder, texts: list[str]) 
 
 
 def too_long(number: int, tokens: int, embedder: Embedder) -> str:
-    """The sentence for a text that the model does not read whole."""
+    """Returns the sentence for a text that the model would cut."""
     return (
         f"Text {number} has {tokens} tokens, but {embedder.name} reads {embedder.max_tokens}: "
         "shorten it, cut it into chunks, or send truncate: true."
@@ -62,18 +62,19 @@ def too_long(number: int, tokens: int, embedder: Embedder) -> str:
 async def vectors_of(
     service: ServiceContext, embedder: Embedder, texts: Sequence[Text], kind: Kind, request: Request
 ) -> Embeddings:
-    """The texts through the batcher. Refusal 504 when that takes too long; what nobody waits for is dropped."""
-    return await awaited(service, service.batcher.ask(embedder, texts, kind=kind), request)
+    """Embeds the texts in the batcher. Refusal 504 after the timeout; the texts of a client that left are dropped."""
+    return await wait_for_result(service, service.batcher.ask(embedder, texts, kind=kind), request)
 
 
-async def awaited(service: ServiceContext, asked: Future[Found], request: Request) -> Found:
+async def wait_for_result(service: ServiceContext, asked: Future[Result], request: Request) -> Result:
+    """Returns the future's result. Refusal 504 after the timeout, 499 when the client left; both cancel it."""
     timeout_s = service.http.http_timeout_s
     vectors = asyncio.wrap_future(asked)
     try:
-        # Nearly always the vectors are there before it is worth the while to look after the client.
-        await asyncio.wait([vectors], timeout=min(PATIENT_S, timeout_s))
+        # The vectors are nearly always there before a check of the client would pay.
+        await asyncio.wait([vectors], timeout=min(CHECK_DISCONNECT_AFTER_S, timeout_s))
         if not vectors.done():
-            await _while_connected(vectors, request, timeout_s - PATIENT_S)
+            await _wait_while_connected(vectors, request, timeout_s - CHECK_DISCONNECT_AFTER_S)
         if vectors.done():
             return vectors.result()
     finally:
@@ -81,20 +82,24 @@ async def awaited(service: ServiceContext, asked: Future[Found], request: Reques
     raise Refusal(504, f"The vectors were not there after {timeout_s:g} seconds: send fewer texts.")
 
 
-async def _while_connected(vectors: asyncio.Future[Found], request: Request, timeout_s: float) -> None:
-    """Wait for the vectors, but no longer than that, nor than the client does."""
-    # The body is read, so nothing but a disconnect can come.
-    left: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
-    waited_for: list[asyncio.Future[Any]] = [vectors, left]
+async def _wait_while_connected(vectors: asyncio.Future[Result], request: Request, timeout_s: float) -> None:
+    """Waits for the vectors, at most `timeout_s`. Refusal 499 when the client disconnects before."""
+    disconnect: asyncio.Future[Any] = asyncio.ensure_future(_disconnected(request))
+    waited_for: list[asyncio.Future[Any]] = [vectors, disconnect]
     try:
         await asyncio.wait(waited_for, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED)
-        if left.done() and not vectors.done():
-            raise Refusal(GONE, "The client left before its vectors were there.", "client_left")
+        if disconnect.done() and not vectors.done():
+            raise Refusal(CLIENT_CLOSED_REQUEST, "The client left before its vectors were there.", "client_left")
     finally:
-        left.cancel()
+        disconnect.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":  # a GET's body, empty, comes before
+        pass
 
 
 def estimated_tokens(embedder: Embedder, texts: list[str]) -> int:
-    """About so many that the model reads."""
+    """Returns about how many tokens the model reads."""
     bytes_of = (len(text.encode("utf-8", "replace")) for text in texts)
     return sum(min(length // BYTES_PER_TOKEN + 1, embedder.max_tokens) for length in bytes_of)

@@ -1,6 +1,5 @@
-"""What goes wrong with a request, as one sentence with a status, in the shape that the path's clients expect."""
+"""Errors as responses: one sentence with a status, in the shape that the path's clients expect."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -44,7 +43,7 @@ CODES = {
 }
 
 
-_PLAIN = {  # where pydantic speaks of Python
+_SENTENCES_OF_PYDANTIC = {  # instead of messages about Python
     "model_attributes_type": "It has to be a JSON object",
     "model_type": "It has to be a JSON object",
     "missing": "It is missing",
@@ -52,31 +51,31 @@ _PLAIN = {  # where pydantic speaks of Python
 
 
 class Problem(BaseModel):
-    """Every error of the service, but those of /v1."""
+    """The body of every error, except on /v1."""
 
     error: str = Field(description="One word for programs.")
     message: str = Field(description="One sentence for people.")
 
 
-class Refusal(Exception):  # noqa: N818  what it is to the client
-    """A request that is not served, and why."""
+class Refusal(Exception):  # noqa: N818  named after its meaning to the client
+    """The answer to a request that is not served."""
 
     def __init__(
         self, status: int, sentence: str, code: str = "", *, param: str | None = None, retry_after_s: int | None = None
     ) -> None:
-        """`code` is one word for programs; `param` the field it is about; `retry_after_s` when to come back."""
+        """`code` is one word for programs, `param` the field at fault, `retry_after_s` the delay before another try."""
         super().__init__(sentence)
         self.status, self.sentence, self.code = status, sentence, code or CODES.get(status, "error")
         self.param, self.retry_after_s = param, retry_after_s
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route declares of its errors, for the OpenAPI document."""
+    """Returns the errors that a route declares in the OpenAPI document."""
     return {status: {"model": Problem, "description": CODES[status].replace("_", " ")} for status in statuses}
 
 
-def rendered(path: str, refusal: Refusal) -> Response:
-    """The refusal as a response."""
+def refusal_response(path: str, refusal: Refusal) -> Response:
+    """Returns the refusal as JSON, on /v1 in the shape of OpenAI's API."""
     if path.startswith("/v1/"):
         kind = "invalid_request_error" if refusal.status < 500 else "server_error"
         body: dict[str, Any] = {
@@ -84,21 +83,21 @@ def rendered(path: str, refusal: Refusal) -> Response:
         }
     else:
         body = {"error": refusal.code, "message": refusal.sentence}
-    return Response(orjson.dumps(body), refusal.status, headers_of(refusal), "application/json")
+    return Response(orjson.dumps(body), refusal.status, refusal_headers(refusal), "application/json")
 
 
-def headers_of(refusal: Refusal) -> dict[str, str]:
-    """What a client is told beside the body."""
+def refusal_headers(refusal: Refusal, challenge: str = "Bearer") -> dict[str, str]:
+    """Returns the headers of a refusal; `challenge` is the scheme of authentication that a 401 asks for."""
     headers = {}
     if refusal.status == 401:
-        headers["www-authenticate"] = "Bearer"
+        headers["www-authenticate"] = challenge
     if refusal.status in (429, 503):
         headers["retry-after"] = str(refusal.retry_after_s or RETRY_AFTER_S)
     return headers
 
 
 def refusal_of(error: Exception) -> Refusal | None:
-    """What our own errors are to a client; None for those that are no answer to anybody."""
+    """Returns the refusal for one of our own errors; None for any other, which is a defect."""
     match error:
         case Refusal():
             return error
@@ -121,50 +120,50 @@ def refusal_of(error: Exception) -> Refusal | None:
 
 
 def _validation(path: str, error: RequestValidationError) -> Refusal:
-    """The first thing that is wrong, without the value: that may be somebody's text."""
+    """Returns the refusal for the first error, without the value, which may be a user's text."""
     first = error.errors()[0]
     kinds = ("function-", "list[", "tuple[")  # pydantic's names of the members of a union
     where = ".".join(str(part) for part in first["loc"][1:] if not str(part).startswith(kinds))
     param = str(first["loc"][1]) if len(first["loc"]) > 1 and isinstance(first["loc"][1], str) else None
     if first["type"] == "json_invalid":
         return Refusal(400, "The body is not valid JSON.", "invalid_json")
-    message = _PLAIN.get(first["type"]) or str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    message = _SENTENCES_OF_PYDANTIC.get(first["type"]) or str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     status = 400 if path.startswith("/v1/") else 422
     return Refusal(status, f"{where or first['loc'][0]}: {message}.", "wrong_shape", param=param)
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Everything that a route may raise becomes one sentence."""
+    """Makes one sentence of everything that a route may raise."""
 
     async def refused(request: Request, error: Exception) -> Response:
         refusal = refusal_of(error)
         assert refusal is not None
-        return rendered(request.url.path, refusal)
+        return refusal_response(request.url.path, refusal)
 
     for kind in (Refusal, ModelError, DatabaseUnavailableError, ConfigurationError, OverloadedError, UnknownTokenError):
         app.add_exception_handler(kind, refused)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return rendered(request.url.path, _validation(request.url.path, error))
+        return refusal_response(request.url.path, _validation(request.url.path, error))
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
         refusal = Refusal(error.status_code, _SENTENCES.get(error.status_code, f"{error.detail}."))
-        response = rendered(request.url.path, refusal)
-        _keep(response, error.headers)
+        response = refusal_response(request.url.path, refusal)
+        response.headers.update(error.headers or {})
         if error.status_code == 405:
-            response.headers["allow"] = ", ".join(sorted(_methods(request)))
+            response.headers["allow"] = ", ".join(sorted(_allowed_methods(request)))
         return response
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
-        get_logger().error("http_error", route=route_of(request), error=type(error).__name__, where=_where(error))
-        return rendered(request.url.path, Refusal(500, "The service failed on this request; its log says how."))
+        get_logger().error("http_error", route=route_of(request), error=type(error).__name__, where=_frames(error))
+        return refusal_response(request.url.path, Refusal(500, "The service failed on this request; its log says how."))
 
 
-def _where(error: Exception) -> list[str]:
-    """The frames, innermost last; without the error's own words, which may hold somebody's text."""
+def _frames(error: Exception) -> list[str]:
+    """Returns the frames, innermost last, without the error's message, which may hold a user's text."""
     return [
         f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)[-6:]
     ]
@@ -177,8 +176,8 @@ _SENTENCES = {
 }
 
 
-def _methods(request: Request) -> set[str]:
-    """All that the path takes: the framework names those of the first of its routes alone."""
+def _allowed_methods(request: Request) -> set[str]:
+    """Returns the methods of all routes of the path: the framework names those of the first route only."""
     found: set[str] = set()
     for route in request.app.routes:
         for method in ("GET", "POST"):
@@ -187,12 +186,7 @@ def _methods(request: Request) -> set[str]:
     return found
 
 
-def _keep(response: Response, headers: Mapping[str, str] | None) -> None:
-    for name, value in (headers or {}).items():
-        response.headers[name] = value
-
-
 def route_of(request: Request) -> str:
-    """The path as the program has it (`/v1/models/{model}`), never with what a client put into it."""
+    """Returns the path as it is declared (`/v1/models/{model}`), never with a client's values."""
     route = request.scope.get("route")
     return getattr(route, "path", "unknown")

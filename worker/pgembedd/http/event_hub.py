@@ -1,7 +1,7 @@
-"""Who follows the events: one connection listens for all of them, and only while there is somebody.
+"""The readers of `/events`: one database connection listens for all of them, and only while there is one.
 
-The readers belong to the event loop; one thread listens and hands over what it hears. Nobody is ever waited for: a
-reader whose queue is full gets no more.
+The readers belong to the event loop; one thread listens and hands the events over. It never waits for a reader: one
+whose queue is full is dropped.
 """
 
 import asyncio
@@ -14,81 +14,75 @@ from dataclasses import dataclass
 from functools import partial
 
 import psycopg
+from sse_starlette import ServerSentEvent
 
 from pgembedd.database.event_channel import GAP, Channel, Event, EventFilter, gap
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors import Refusal
 from pgembedd.log import get_logger
 
-KEPT = 500  # of the newest events, for a reader that comes back; as many may wait for a reader
-HEARING_S = 0.5
+HISTORY = 500  # newest events, for a reader that comes back; as many may wait for a reader
+POLL_S = 0.5
 LINGER_S = 30.0  # after the last reader has left: one that lost its connection comes back in a few seconds
 
 
 @dataclass(frozen=True, slots=True)
 class NumberedEvent:
-    """An event with its place among those that this service heard."""
+    """An event with its number among those that this service received."""
 
     nth: int
     event: Event
     epoch: str
 
     @property
-    def text(self) -> bytes:
-        """As it goes over the wire."""
-        return f"id: {self.epoch}-{self.nth}\nevent: {self.event.word}\ndata: {self.event.json}\n\n".encode()
+    def message(self) -> ServerSentEvent:
+        """The event as it is sent."""
+        return ServerSentEvent(self.event.json, event=self.event.word, id=f"{self.epoch}-{self.nth}", sep="\n")
 
 
 class Reader:
-    """One client: what waits for it, and whether it was too slow."""
+    """One client: the events that wait for it, and whether it was too slow."""
 
     def __init__(self, wanted: EventFilter) -> None:
         self.wanted = wanted
-        self.waiting: deque[bytes] = deque()
+        self.waiting: deque[ServerSentEvent] = deque()
         self.listening = False  # from here on nothing is missed
         self.dropped = False
         self.over = False
         self.news = asyncio.Event()
 
-    def put(self, told: NumberedEvent) -> None:
-        """One more, unless it is too many."""
-        if self.dropped or not self.wanted.takes(told.event):
+    def put(self, numbered: NumberedEvent) -> None:
+        """Adds an event, or drops the reader when too many wait."""
+        if self.dropped or not self.wanted.takes(numbered.event):
             return
-        if len(self.waiting) >= KEPT:
+        if len(self.waiting) >= HISTORY:
             self.dropped = True
             get_logger().warning("events_reader_dropped", waiting=len(self.waiting))
         else:
-            self.waiting.append(told.text)
+            self.waiting.append(numbered.message)
         self.news.set()
-
-    def take(self) -> bytes:
-        """All that waits."""
-        self.news.clear()
-        taken = b"".join(self.waiting)
-        self.waiting.clear()
-        return taken
 
 
 class EventHub:
     """All readers of a service."""
 
-    def __init__(self, conninfo: str, stopping: threading.Event, *, most: int) -> None:
-        """At most `most` readers at a time."""
-        self._conninfo, self._stopping, self._most = conninfo, stopping, most
+    def __init__(self, conninfo: str, stopping: threading.Event, *, max_readers: int) -> None:
+        """At most `max_readers` at a time."""
+        self._conninfo, self._stopping, self._max_readers = conninfo, stopping, max_readers
         self._readers: set[Reader] = set()
-        self._kept: deque[NumberedEvent] = deque(maxlen=KEPT)
-        self._epoch = ""  # of an unbroken time of listening; "" while nobody listens
+        self._history: deque[NumberedEvent] = deque(maxlen=HISTORY)
+        self._epoch = ""  # identifies an unbroken time of listening; "" without one
         self._nth = 0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._alone_since = 0.0
+        self._unused_since = 0.0
 
     def join(self, wanted: EventFilter, last_id: str | None = None) -> Reader:
-        """One more reader, who has had the event `last_id`. Refusal 503 when there are too many."""
+        """Adds a reader whose last event was `last_id`. Refusal 503 when there are too many."""
         if self._stopping.is_set():
             raise Refusal(503, "The service is stopping; try again.", "stopping")
-        if len(self._readers) >= self._most:
-            raise Refusal(503, f"{self._most} clients follow the events already; try again later.", "busy")
+        if len(self._readers) >= self._max_readers:
+            raise Refusal(503, f"{self._max_readers} clients follow the events already; try again later.", "busy")
         reader = Reader(wanted)
         with self._lock:
             if self._thread is None:
@@ -103,14 +97,14 @@ class EventHub:
         return reader
 
     def leave(self, reader: Reader) -> None:
-        """The reader's connection has ended."""
+        """Removes a reader whose connection has ended."""
         self._readers.discard(reader)
-        self._alone_since = time.monotonic()
+        self._unused_since = time.monotonic()
 
     def _catch_up(self, reader: Reader, last_id: str) -> None:
-        """What came since then, if all of it is still here; else a gap."""
+        """Gives the reader the events since then if all of them are in the history, else a gap."""
         epoch, _, nth = last_id.rpartition("-")
-        oldest = self._kept[0].nth if self._kept else self._nth + 1
+        oldest = self._history[0].nth if self._history else self._nth + 1
         if (
             epoch
             and epoch == self._epoch
@@ -118,9 +112,9 @@ class EventHub:
             and nth.isdigit()
             and oldest - 1 <= int(nth[:18]) <= self._nth
         ):
-            for told in self._kept:
-                if told.nth > int(nth):
-                    reader.put(told)
+            for numbered in self._history:
+                if numbered.nth > int(nth):
+                    reader.put(numbered)
         else:
             reader.put(NumberedEvent(self._nth, gap(), self._epoch or "0"))
 
@@ -128,7 +122,7 @@ class EventHub:
 
     def _began(self) -> None:
         self._epoch, self._nth = f"{time.time_ns():x}", 0
-        self._kept.clear()
+        self._history.clear()
         for reader in self._readers:
             reader.listening = True
             reader.news.set()
@@ -138,10 +132,10 @@ class EventHub:
             if event.word == GAP:
                 self._began()
             self._nth += 1
-            told = NumberedEvent(self._nth, event, self._epoch)
-            self._kept.append(told)
+            numbered = NumberedEvent(self._nth, event, self._epoch)
+            self._history.append(numbered)
             for reader in self._readers:
-                reader.put(told)
+                reader.put(numbered)
 
     def _ended(self, *, failed: bool) -> None:
         self._epoch = ""
@@ -157,10 +151,10 @@ class EventHub:
             channel.hear(0.0)
             loop.call_soon_threadsafe(self._began)
             while not self._retired(loop):
-                if events := channel.hear(HEARING_S):
+                if events := channel.hear(POLL_S):
                     loop.call_soon_threadsafe(self._deliver, events)
         except (psycopg.Error, DatabaseUnavailableError) as error:
-            # A lost connection is waited for inside; so this is the end of the service, or something to be mended.
+            # The channel reconnects by itself, so this is the end of the service, or a defect.
             if not self._stopping.is_set():
                 get_logger().error("events_ended", error=type(error).__name__)
             with self._lock:
@@ -171,10 +165,10 @@ class EventHub:
             channel.close()
 
     def _retired(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether nobody has listened for a while; from then on the next reader starts another thread."""
+        """Returns true when there was no reader for a while; the next reader then starts another thread."""
         with self._lock:
-            alone = not self._readers and time.monotonic() - self._alone_since > LINGER_S
-            if alone or self._stopping.is_set():
+            unused = not self._readers and time.monotonic() - self._unused_since > LINGER_S
+            if unused or self._stopping.is_set():
                 self._retire(loop, failed=False)
                 return True
         return False

@@ -1,4 +1,4 @@
-"""Bodies that go to the database as they came: parsed here only to see what they are."""
+"""JSON bodies that are passed to the database as text, and the refusals for what it makes of them."""
 
 import json
 import math
@@ -20,58 +20,55 @@ from pgembedd.loop.pushed_jobs import Outcome
 RETRY_AFTER_S = 10  # as often as pg_cron posts
 
 
-async def _raw(request: Request) -> bytes:
+async def _raw_body(request: Request) -> bytes:
     return await request.body()
 
 
-Body = Annotated[bytes, Depends(_raw)]
+Body = Annotated[bytes, Depends(_raw_body)]
 """A route's parameter: the whole body."""
 
-# An escaped NUL, which Postgres keeps in no text, so that no key and no name can have one.
+# An escaped NUL, which no text in Postgres can hold.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
-NumberedEvent = list[tuple[Posted, Outcome]]
-"""What became of each."""
 
-
-def parsed(body: bytes, parse_float: Callable[[str], float] = float) -> tuple[str, Any]:
-    """The body as text, and the JSON value that it is. Refusal 400 where it is none, 422 where there is no body."""
+def parse_json(body: bytes, parse_float: Callable[[str], float] = float) -> tuple[str, Any]:
+    """Returns the body as text and as a value. Refusal 400 for invalid JSON, 422 for an empty body."""
     if not body:
         raise Refusal(422, "The body is empty: send JSON.")
     try:
         text = body.decode()
-        return _NUL.sub(r"\1\\ufffd", text), json.loads(text, parse_constant=_no_constant, parse_float=parse_float)
+        return _NUL.sub(r"\1\\ufffd", text), json.loads(text, parse_constant=_refuse_constant, parse_float=parse_float)
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise Refusal(400, "The body is not valid JSON.", "invalid_json") from None
 
 
-def _no_constant(_name: str) -> NoReturn:
+def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError
 
 
-def finite(number: str) -> float:
-    """For `parsed` where values are sent back: 1e400 would come out as Infinity, with which an answer is no JSON."""
+def parse_finite_float(number: str) -> float:
+    """For `parse_json` where values are sent back: 1e400 would become Infinity, which is not JSON."""
     value = float(number)
     if not math.isfinite(value):
         raise Refusal(422, "The body holds a number that is too large.")
     return value
 
 
-def worked(pushes: PushHandler, claim: Claim) -> NumberedEvent:
-    """What became of each that was posted. Refusal where nothing could be begun."""
+def work_pushed_jobs(pushes: PushHandler, claim: Claim) -> list[tuple[Posted, Outcome]]:
+    """Returns the outcome of each posted job. Refusal where none could be started."""
     try:
-        with judged():
+        with translate_errors():
             return pushes.work(claim)
     except BusyError as busy:
         raise Refusal(503, str(busy), "busy", retry_after_s=RETRY_AFTER_S) from None
 
 
 @contextmanager
-def judged() -> Iterator[None]:
-    """What the database says of a body becomes a Refusal."""
+def translate_errors() -> Iterator[None]:
+    """Translates errors of the database about a body to Refusals."""
     try:
         yield
-    except psycopg.errors.InvalidParameterValue as refused:  # what our own functions refuse with
+    except psycopg.errors.InvalidParameterValue as refused:  # raised by our own functions
         sentences = (refused.diag.message_primary, refused.diag.message_hint)
         raise Refusal(422, " ".join(filter(None, sentences))) from None
     except psycopg.DataError:
@@ -82,7 +79,7 @@ def judged() -> Iterator[None]:
         psycopg.errors.SerializationFailure,
         psycopg.errors.DeadlockDetected,
     ):
-        raise Refusal(503, "Something in the database is in the way; send it again.", "busy") from None
+        raise Refusal(503, "Another transaction in the database blocks this; send it again.", "busy") from None
     except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege):
         sentence = "The database is not ready for this: run `pgembedd migrate`, then `pgembedd doctor`."
         raise Refusal(503, sentence) from None
@@ -92,8 +89,8 @@ def judged() -> Iterator[None]:
         raise
 
 
-def schema(description: str, kind: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A request body for the OpenAPI document."""
+def body_schema(description: str, kind: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Returns a request body for the OpenAPI document."""
     return {
         "requestBody": {
             "required": True,

@@ -1,4 +1,4 @@
-"""Where requests for vectors meet: those that come together go through the model together, in a fair order."""
+"""Batches requests for vectors: those that arrive together go through the model together, in a fair order."""
 
 import threading
 from collections import deque
@@ -15,7 +15,7 @@ from pgembedd.model.registry import ModelRegistry
 MAX_BATCH_TOKENS = 8_192
 MAX_WAITING = 4_096
 URGENT_TOKENS = 2_048
-"""A request of documents that is no larger goes ahead of the worker's own like a query: somebody waits for it."""
+"""A request of documents that is no larger goes ahead of the worker's documents, like a query."""
 
 BULK_RUNNERS = 2  # one in the model, one being tokenised
 _CHARS_PER_TOKEN = 4
@@ -30,26 +30,26 @@ class _Request:
     future: Future[Embeddings]
 
     @property
-    def company(self) -> tuple[Embedder | str, Kind]:
-        """Requests that agree in this may go together."""
+    def batch_key(self) -> tuple[Embedder | str, Kind]:
+        """Requests with the same key may share a batch."""
         return self.model, self.kind
 
 
-class _Line:
-    """Requests that wait, and the threads that take them to the model. Holds no order but that of arrival."""
+class _RequestQueue:
+    """Requests in the order of arrival, and the threads that take them to the model."""
 
     def __init__(self, runners: int, name: str) -> None:
         self.waiting: deque[_Request] = deque()
         self.runners = ThreadPoolExecutor(runners, thread_name_prefix=name)
 
     def take(self, max_tokens: int) -> list[_Request]:
-        """The first one, with those behind it that may go together with it, up to that many tokens."""
+        """Takes the first request and those behind it that may share its batch, up to that many tokens."""
         batch: list[_Request] = []
         left: deque[_Request] = deque()
         room = max_tokens
         while self.waiting and room > 0:
             request = self.waiting.popleft()
-            if batch and (request.company != batch[0].company or request.tokens > room):
+            if batch and (request.batch_key != batch[0].batch_key or request.tokens > room):
                 left.append(request)
             else:
                 batch.append(request)
@@ -62,8 +62,8 @@ class RequestBatcher:
     """Takes requests from any thread and answers each with a future.
 
     A request goes to the model at once while one of the runners is free, so an idle batcher adds no delay. While all
-    are busy requests gather, and leave together as soon as one comes back: nobody waits for company. Queries and
-    small requests go ahead of what else the model does; bulk requests take their turn with the worker's documents.
+    are busy, requests are collected; the next free runner takes a batch of them. Queries and small requests go ahead
+    of everything else in the model; bulk requests take their turn with the worker's documents.
     """
 
     def __init__(
@@ -78,34 +78,34 @@ class RequestBatcher:
         if max_batch_tokens < 1 or max_waiting < 1:
             raise ConfigurationError("A batcher needs room for at least one token and one text.")
         self._models, self._max_batch_tokens, self._max_waiting = models, max_batch_tokens, max_waiting
-        self._urgent = _Line(runners or usable_cores(), "batcher-urgent")
-        self._bulk = _Line(BULK_RUNNERS, "batcher-bulk")
+        self._urgent = _RequestQueue(runners or usable_cores(), "batcher-urgent")
+        self._bulk = _RequestQueue(BULK_RUNNERS, "batcher-bulk")
         self._lock = threading.Lock()
         self._waiting = 0  # texts
         self._closed = False
 
     def ask(self, model: Embedder | str, texts: Sequence[Text], kind: Kind = "query") -> Future[Embeddings]:
-        """The texts' vectors to come, by a model or by the one of that name; cancel the future when nobody wants them.
+        """Returns a future of the texts' vectors, by a model or the one of that name; cancel it to drop the texts.
 
-        The future raises what the model raised for these texts (ModelError, UnknownTokenError), whoever else's
-        went with them. OverloadedError at once where too many texts wait, and after close().
+        The future raises the model's error for these texts (ModelError, UnknownTokenError), not for others of the
+        batch. OverloadedError at once where too many texts wait, and after close().
         """
         tokens = sum(map(_about_tokens, texts))
         request = _Request(model, tuple(texts), kind, tokens, Future())
-        line = self._urgent if kind == "query" or tokens <= URGENT_TOKENS else self._bulk
+        queue = self._urgent if kind == "query" or tokens <= URGENT_TOKENS else self._bulk
         with self._lock:
             self._admit(len(request.texts))
-            line.waiting.append(request)
-            line.runners.submit(self._serve, line)
+            queue.waiting.append(request)
+            queue.runners.submit(self._serve, queue)
         return request.future
 
     @property
     def waiting(self) -> int:
-        """How many texts wait for the model."""
+        """The number of texts that wait for the model."""
         return self._waiting
 
     def close(self) -> None:
-        """Finish the batches under way; what still waits gets an OverloadedError."""
+        """Finishes the batches in progress; waiting requests get an OverloadedError."""
         with self._lock:
             self._closed = True
             left = [*self._urgent.waiting, *self._bulk.waiting]
@@ -114,28 +114,28 @@ class RequestBatcher:
             self._waiting = 0
         for request in left:
             _fail(request, OverloadedError("The service is stopping; ask again in a moment."))
-        for line in (self._urgent, self._bulk):
-            line.runners.shutdown(wait=True)
+        for queue in (self._urgent, self._bulk):
+            queue.runners.shutdown(wait=True)
 
     def _admit(self, texts: int) -> None:
-        """Raises unless so many more may wait. One request alone may always, however large."""
+        """Raises OverloadedError unless so many more texts may wait. A single request may always, however large."""
         if self._closed:
             raise OverloadedError("The service is stopping; ask again in a moment.")
         if self._waiting and self._waiting + texts > self._max_waiting:
             raise OverloadedError(f"{self._waiting} texts wait for the model already; ask again a little later.")
         self._waiting += texts
 
-    def _serve(self, line: _Line) -> None:
-        """Take one batch to the model and hand out what it gives. Somebody else may have taken all there was."""
+    def _serve(self, queue: _RequestQueue) -> None:
+        """Takes one batch to the model and distributes its vectors; another thread may have emptied the queue."""
         with self._lock:
-            batch = line.take(self._max_batch_tokens)
+            batch = queue.take(self._max_batch_tokens)
             self._waiting -= sum(len(request.texts) for request in batch)
-        wanted = [request for request in batch if request.future.set_running_or_notify_cancel()]
-        if wanted:
-            self._embed(wanted, urgent=line is self._urgent)
+        pending = [request for request in batch if request.future.set_running_or_notify_cancel()]
+        if pending:
+            self._embed(pending, urgent=queue is self._urgent)
 
     def _embed(self, batch: list[_Request], *, urgent: bool) -> None:
-        """All together; where that fails each alone, so that a text fails its own request only."""
+        """Embeds all requests together; after an error each alone, so that a text fails its own request only."""
         texts = [text for request in batch for text in request.texts]
         try:
             model = batch[0].model
@@ -148,11 +148,11 @@ class RequestBatcher:
             for request in batch:
                 self._embed([request], urgent=urgent)
             return
-        _hand_out(batch, found)
+        _distribute(batch, found)
 
 
-def _hand_out(batch: Sequence[_Request], found: Embeddings) -> None:
-    """Each request its own rows."""
+def _distribute(batch: Sequence[_Request], found: Embeddings) -> None:
+    """Gives each request its own rows."""
     start = 0
     for request in batch:
         part = slice(start, start + len(request.texts))

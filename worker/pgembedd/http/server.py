@@ -1,37 +1,43 @@
-"""uvicorn in a thread of its own, beside whatever else the process does."""
+"""uvicorn in a thread of its own."""
 
+import asyncio
 import logging
 import resource
 import socket
 import threading
 from collections.abc import Callable
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from pgembedd.errors import ConfigurationError, PgembeddError
-from pgembedd.http.connections import PatientProtocol
+from pgembedd.http.connection_limits import ConnectionLimits
 from pgembedd.log import get_logger
 from pgembedd.settings import HttpSettings
 
 DRAIN_S = 10
+UNREAD_TIMEOUT_S = 30.0
+"""A connection whose client takes nothing of an answer for so long is closed, by Linux itself."""
+
 ACCEPTS = 8
-"""Connections taken at a time. uvloop takes one for each turn of its loop and for each listening socket, and under load
-a turn takes long: of a burst of new connections the last ones, a probe's among them, would wait for many seconds."""
+"""Connections accepted at a time. uvloop accepts one for each turn of its loop and each listening socket, and a turn
+takes long under load: of a burst of connections the last ones, a probe's among them, would wait many seconds."""
 
 
 class HttpServer:
-    """Listens from `start` to `stop`."""
+    """A server that listens from `start` to `stop`."""
 
     def __init__(self, app: FastAPI, http: HttpSettings, on_death: Callable[[], None]) -> None:
-        """`on_death` is called if the server ends before it was told to."""
+        """`on_death` is called if the server ends before `stop`."""
         self._socket = _bind(http.http_host, http.http_port)
         self.host, self.port = http.http_host, int(self._socket.getsockname()[1])
-        # uvicorn takes uvloop and httptools where they are. Measured, an asyncio loop adds a tenth to the share of HTTP
-        # in a request (some 0.6 ms of 6), h11 on uvloop nothing that shows: either will do where they cannot be had.
+        # Half of the files that the process may open are left to the rest of it.
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        limits = ConnectionLimits(max(1, min(http.http_max_connections, files // 2)))
         config = uvicorn.Config(
             app,
-            http=PatientProtocol.of(http, resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+            http=cast("type[asyncio.Protocol]", limits.protocol),
             ws="none",
             log_config=None,
             access_log=False,
@@ -45,7 +51,7 @@ class HttpServer:
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     def start(self) -> None:
-        """Return when requests are answered."""
+        """Returns when requests are answered."""
         self._thread.start()
         while not self._server.started:
             self._thread.join(0.01)
@@ -63,25 +69,25 @@ class HttpServer:
                 self._on_death()
 
     def stop(self) -> None:
-        """Answer what is under way, and no more."""
+        """Answers the requests in progress, and no more."""
         self._stopped.set()
         self._server.should_exit = True
         self._thread.join(DRAIN_S + 5)
         get_logger().info("http_stopped")
 
 
-class _Events(logging.Handler):
-    """uvicorn's log in ours, without what a client sent."""
+class _UvicornLog(logging.Handler):
+    """Passes uvicorn's errors to our log, without anything that a client sent."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Its errors; exceptions of requests are logged where they are answered, with no words of theirs."""
+        """Logs errors; exceptions of requests are logged where they are answered, without their message."""
         if record.levelno >= logging.ERROR and not record.exc_info:
             get_logger().error("http_server", message=str(record.msg))
 
 
 def _adopt_log() -> None:
     logger = logging.getLogger("uvicorn")
-    logger.handlers, logger.propagate = [_Events()], False
+    logger.handlers, logger.propagate = [_UvicornLog()], False
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -89,8 +95,10 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # For the connections made from it: head and body go out in two writes, and would wait 40 ms for each other.
+        # Accepted connections inherit both. Head and body go out in two writes, and would wait 40 ms for each other.
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNREAD_TIMEOUT_S * 1000))
         bound.bind((host.strip("[]"), port))
         bound.listen(1024)
     except OSError as error:

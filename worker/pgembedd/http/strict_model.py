@@ -1,4 +1,4 @@
-"""Bodies with these fields and no others."""
+"""A base class of bodies that refuses unknown fields."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from pydantic_core import PydanticCustomError
 
 
 class StrictModel(BaseModel):
-    """A body that is refused as a whole for an unknown field: an error for each of a million would be a gigabyte."""
+    """Refuses a body with one error for all unknown fields: an error for each of a million would be a gigabyte."""
 
     model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
-    def _known(cls, value: Any) -> Any:
+    def _refuse_unknown_fields(cls, value: Any) -> Any:
         if isinstance(value, dict) and not value.keys() <= cls.model_fields.keys():
-            # The name is not told: it may be anything, and whoever sent it has it.
+            # Without the unknown name, which may be any text.
             names = {"names": ", ".join(cls.model_fields)}
             raise PydanticCustomError("extra_forbidden", "A field is none of {names}", names)
         return value

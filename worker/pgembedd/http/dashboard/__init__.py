@@ -1,1 +1,1 @@
-"""The page at `/`: queries, rendering, forms and log-in. No script."""
+"""The page at `/`: queries, rendering and forms. No script."""

@@ -1,4 +1,4 @@
-"""What the page and its interface for programs ask of the database, and what they say when it does not answer."""
+"""The queries of the page and of /api, and the refusals for a database that does not answer them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,14 +16,14 @@ from pgembedd.http.dashboard.sparkline import Curve, curve
 from pgembedd.http.errors import Refusal
 from pgembedd.text.quantities import age
 
-PAGE = 50  # failures on a page
-MOST_REASONS = 200
+FAILURES_PER_PAGE = 50
+MAX_REASONS = 200
 ERROR_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
 class Status:
-    """A line of pgembedd.status."""
+    """A row of pgembedd.status."""
 
     pipeline: str
     source: str | None
@@ -53,7 +53,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Minute:
-    """A pipeline in one minute of the last hour; None where nobody took a sample, or nothing was done."""
+    """A pipeline in one minute of the last hour; None where no sample was taken, or no row was done."""
 
     pipeline: str
     at: datetime
@@ -75,7 +75,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Reason:
-    """How many jobs of a pipeline were given up for a reason; `pipeline` is None for jobs that belong to none."""
+    """The number of failed jobs of a pipeline for a reason; `pipeline` is None for jobs without one."""
 
     pipeline: str | None
     reason: str
@@ -86,7 +86,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that was given up."""
+    """A failed job (dead letter)."""
 
     pipeline: str | None
     key: str | None
@@ -98,8 +98,8 @@ class Failure:
 
 
 @contextmanager
-def looking(service: ServiceContext) -> Iterator[psycopg.Connection]:
-    """A connection; what stands in the way of looking is one sentence. Refusal 503."""
+def connection_for_page(service: ServiceContext) -> Iterator[psycopg.Connection]:
+    """Yields a connection. Refusal 503 where there is no database, or it lacks the schema or the rights."""
     if service.database is None:
         raise Refusal(503, "This service runs with --no-database: there are no pipelines to look at.", "no_database")
     with service.database.connection() as connection:
@@ -124,7 +124,7 @@ def looking(service: ServiceContext) -> Iterator[psycopg.Connection]:
 
 
 def statuses(connection: psycopg.Connection) -> list[Status]:
-    """Every pipeline; those that are stopped first, then by name."""
+    """Returns every pipeline, stopped ones first, then by name."""
     names = {field.name for field in fields(Status)}
     cursor = connection.execute(query("overview"))
     columns = [column.name for column in cursor.description or []]
@@ -134,16 +134,16 @@ def statuses(connection: psycopg.Connection) -> list[Status]:
 
 
 def history(connection: psycopg.Connection) -> dict[str, Curves]:
-    """Each pipeline's last hour by its name."""
+    """Returns each pipeline's last hour by its name."""
     with connection.cursor(row_factory=class_row(Minute)) as cursor:
         minutes = cursor.execute(query("history")).fetchall()
     return {name: curves_of(list(these)) for name, these in groupby(minutes, key=lambda minute: minute.pipeline)}
 
 
 def curves_of(minutes: Sequence[Minute]) -> Curves:
-    """The drawings of one pipeline's minutes, which are in order."""
+    """Returns the sparklines of one pipeline's minutes, which are in order."""
     times = [minute.at for minute in minutes]
-    # An empty queue has no oldest job: that is no wait, where a sample was taken.
+    # An empty queue has no oldest job, so the wait is 0 where a sample was taken.
     oldest = [m.oldest_s if m.oldest_s is not None or m.waiting is None else 0.0 for m in minutes]
     return Curves(
         curve("Waiting", times, [m.waiting for m in minutes], lambda value: f"{value:,.0f}"),
@@ -158,23 +158,24 @@ def _seconds(value: float) -> str:
 
 
 def reasons(connection: psycopg.Connection) -> list[Reason]:
-    """Failures summed up, the most frequent first."""
+    """Returns the failures by pipeline and reason, the most frequent first."""
     with connection.cursor(row_factory=class_row(Reason)) as cursor:
-        return cursor.execute(query("failure_reasons"), {"limit": MOST_REASONS}).fetchall()
+        return cursor.execute(query("failure_reasons"), {"limit": MAX_REASONS}).fetchall()
 
 
 def failures(
     connection: psycopg.Connection, pipeline: str | None, reason: str | None, page: int
 ) -> tuple[list[Failure], bool]:
-    """A page of failures, the latest first, and whether there are more. `pipeline` is "" for jobs that have none."""
+    """Returns a page of failures, latest first, and whether there are more. `pipeline` is "" for jobs without one."""
     values = {"pipeline": pipeline, "reason": reason, "length": ERROR_CHARACTERS}
+    values |= {"limit": FAILURES_PER_PAGE + 1, "offset": FAILURES_PER_PAGE * (page - 1)}
     with connection.cursor(row_factory=class_row(Failure)) as cursor:
-        found = cursor.execute(query("failures"), {**values, "limit": PAGE + 1, "offset": PAGE * (page - 1)}).fetchall()
-    return found[:PAGE], len(found) > PAGE
+        found = cursor.execute(query("failures"), values).fetchall()
+    return found[:FAILURES_PER_PAGE], len(found) > FAILURES_PER_PAGE
 
 
 def retry_failed(connection: psycopg.Connection, pipeline: str | None, reason: str | None) -> int:
-    """Put dead letters back into their queue; how many. Refusal 404 for a pipeline that is not there."""
+    """Retries dead letters and returns their number. Refusal 404 for a pipeline that does not exist."""
     try:
         row = connection.execute(query("retry_failed"), {"name": pipeline, "reason": reason}).fetchone()
     except psycopg.errors.InvalidParameterValue as error:

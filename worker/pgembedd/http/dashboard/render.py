@@ -1,4 +1,4 @@
-"""HTML out of templates/: every value escaped, every answer with headers that let a browser do nothing else."""
+"""Renders templates/ to HTML: every value escaped, every response with headers that let a browser do nothing else."""
 
 import hashlib
 from collections.abc import Callable, Coroutine
@@ -8,13 +8,12 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pgembedd.http.auth import Authenticator
 from pgembedd.http.dashboard.sparkline import HEIGHT, WIDTH
-from pgembedd.http.errors import Refusal, headers_of, refusal_of
+from pgembedd.http.errors import Refusal, refusal_headers, refusal_of
 from pgembedd.text.quantities import age, share
 
 HEADERS = {
@@ -33,16 +32,10 @@ HEADERS = {
 _STATIC = files("pgembedd.http.dashboard") / "static"
 
 
-class LoginNeeded(Exception):  # noqa: N818  what to do about it
-    """Nobody is logged in."""
-
-
 class Renderer:
-    """Makes pages of templates."""
+    """Renders pages from templates."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
-        """`authenticator` knows who is logged in."""
-        self._guard = authenticator
+    def __init__(self) -> None:
         self._environment = Environment(
             loader=PackageLoader("pgembedd.http.dashboard"),
             autoescape=True,
@@ -52,19 +45,14 @@ class Renderer:
         self._environment.filters |= {"age": age, "share": share, "ago": _ago, "number": "{:,}".format, "utc": _utc}
         self._environment.globals |= {"WIDTH": WIDTH, "HEIGHT": HEIGHT, "style": _version("page.css")}
 
-    def page(self, request: Request, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
-        """The template with these values, and what its forms need."""
-        cookies = Response()
-        session = self._guard.sessions
-        own = {"form_token": session.form_token(request, cookies), "logged_in": session.of(request) is not None}
-        page = HTMLResponse(self._environment.get_template(template).render(values | own), status)
-        page.raw_headers.extend(header for header in cookies.raw_headers if header[0] == b"set-cookie")
-        return page
+    def page(self, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
+        """Renders the template with these values."""
+        return HTMLResponse(self._environment.get_template(template).render(values), status)
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
-        """A refusal for people."""
-        page = self.page(request, "error.html", {"refusal": refusal}, refusal.status)
-        page.headers.update({name: value for name, value in headers_of(refusal).items() if name == "retry-after"})
+    def refused(self, refusal: Refusal) -> Response:
+        """Renders a refusal; with 401 the browser asks for a token."""
+        page = self.page("error.html", {"refusal": refusal}, refusal.status)
+        page.headers.update(refusal_headers(refusal, challenge='Basic realm="pgembedd"'))
         return page
 
 
@@ -75,33 +63,31 @@ class PageRoute(APIRoute):
 
     @classmethod
     def of(cls, renderer: Renderer) -> type["PageRoute"]:
-        """The class of the routes of this renderer."""
+        """Returns the class of the routes that refuse with this renderer."""
         return type("PageRoute", (cls,), {"renderer": renderer})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What the framework calls."""
+        """Returns the handler that FastAPI calls."""
         handle = super().get_route_handler()
 
-        async def handle_for_people(request: Request) -> Response:
+        async def handle_as_page(request: Request) -> Response:
             try:
                 response = await handle(request)
-            except LoginNeeded:
-                response = RedirectResponse("/login", 303)
             except RequestValidationError:
-                response = self.renderer.refused(request, Refusal(400, "The address of this page cannot be read."))
+                response = self.renderer.refused(Refusal(400, "The address of this page cannot be read."))
             except Exception as error:
                 if (refusal := refusal_of(error)) is None:
                     raise
-                response = self.renderer.refused(request, refusal)
+                response = self.renderer.refused(refusal)
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             return response
 
-        return handle_for_people
+        return handle_as_page
 
 
 def asset(name: str, kind: str) -> Callable[[], Response]:
-    """A route for a file of static/; its address changes with it, so it may be kept for long."""
+    """Returns a route for a file of static/. Its address changes with it, so it may be cached for long."""
     content = (_STATIC / name).read_bytes()
 
     def send() -> Response:

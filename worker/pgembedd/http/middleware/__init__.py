@@ -1,1 +1,1 @@
-"""What every request passes: limits on bodies, metrics, security headers."""
+"""ASGI middleware of every request: limits on bodies, metrics, security headers."""

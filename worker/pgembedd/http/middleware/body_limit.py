@@ -1,82 +1,95 @@
-"""What a body may be, decided before a route sees it: how large, how slow, and of what type."""
+"""Limits the size of a head, and the size, the time and the type of a body, before a route sees them."""
 
 import asyncio
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pgembedd.http.auth import FREE, Authenticator
-from pgembedd.http.errors import Refusal, rendered
-from pgembedd.http.middleware.request_metrics import GONE
+from pgembedd.http.auth import PAGE_PATHS, PUBLIC_PATHS, Authenticator
+from pgembedd.http.errors import Refusal, refusal_response
+from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
 
-STRANGERS_BYTES = 16_000  # the page's login
-FORMS = ("/login", "/logout", "/retry", "/search")  # the page's, whose bodies are a browser's
+HEAD_BYTES = 65_536
 
 
-class Limits:
-    """ASGI middleware: 413, 415 and 408, before anything is parsed.
+class BodyLimit:
+    """ASGI middleware: 400, 408, 413, 415 and 431, before anything is parsed.
 
-    What a stranger sends is not even read, so that nobody without a token can fill the memory.
+    Without a valid token a body is not even read, so it cannot fill the memory.
     """
 
     def __init__(self, app: ASGIApp, *, authenticator: Authenticator, max_body_kb: int, timeout_s: float) -> None:
         """A body may have `max_body_kb` KB and take `timeout_s` seconds to arrive."""
-        self._app, self._guard, self._max_bytes, self._timeout_s = app, authenticator, max_body_kb * 1000, timeout_s
+        self._app, self._authenticator = app, authenticator
+        self._max_bytes, self._timeout_s = max_body_kb * 1000, timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, or refuse it."""
+        """Serves the request, or refuses it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope["headers"] = list(scope["headers"])  # uvicorn appends the trailers of a body to its own list
         try:
             body = await self._body(Request(scope), receive)
         except Refusal as refusal:
-            response = rendered(scope["path"], refusal)
+            response = refusal_response(scope["path"], refusal)
             response.headers["connection"] = "close"  # the rest of the body is not read
             await response(scope, receive, send)
             return
-        await self._app(scope, replayed(body, receive), send)
+        await self._app(scope, replay_body(body, receive), send)
 
     async def _body(self, request: Request, receive: Receive) -> bytes:
-        """The whole body, so that no route runs before it is known to be one."""
+        """Returns the whole body: no route runs before all of it has arrived."""
+        _check_head(request)
         headers, path = request.headers, request.scope["path"]
         length = headers.get("content-length")
         if length is None and "transfer-encoding" not in headers:
             return b""
-        most = min(self._max_bytes, STRANGERS_BYTES) if path in FREE else self._max_bytes
-        if path not in FREE and not self._guard.knows(request):
-            return b""  # the route refuses them
-        if length is not None and (len(length) > 18 or int(length) > most):
-            raise _too_large(most)
+        if path in PUBLIC_PATHS or not self._authenticator.may_send_body(request):
+            return b""  # the route takes none, or refuses the request
+        if length is not None and (len(length) > 18 or int(length) > self._max_bytes):
+            raise _too_large(self._max_bytes)
         try:
             async with asyncio.timeout(self._timeout_s):
-                body = await _read(receive, most)
+                body = await _read(receive, self._max_bytes)
         except TimeoutError:
             raise Refusal(408, f"The body did not arrive within {self._timeout_s:g} seconds.") from None
         if body and headers.get("content-encoding", "identity").strip().casefold() != "identity":
             raise Refusal(415, "Send the body as it is: no Content-Encoding is understood here.")
-        if body and path not in FORMS:
+        if body and path not in PAGE_PATHS:
             _require_json(headers.get("content-type", ""))
         return body
 
 
-async def _read(receive: Receive, most: int) -> bytes:
+def _check_head(request: Request) -> None:
+    scope, headers = request.scope, request.scope["headers"]
+    size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in headers)
+    if size > HEAD_BYTES:
+        raise Refusal(431, f"The request's line and headers have more than {HEAD_BYTES} bytes.")
+    hosts = sum(name == b"host" for name, _ in headers)
+    if hosts > 1 or (hosts == 0 and scope["http_version"] != "1.0"):
+        raise Refusal(400, "A request needs one header Host, not none and not several.")
+
+
+async def _read(receive: Receive, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
-        if message["type"] == "http.disconnect":  # half a body may well be JSON, but is not what was meant
-            raise Refusal(GONE, "The client left before its body was there.", "client_left")
+        if message["type"] == "http.disconnect":  # half a body may be valid JSON
+            raise Refusal(CLIENT_CLOSED_REQUEST, "The client left before its body was there.", "client_left")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > most:
-            raise _too_large(most)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
         if not message.get("more_body", False):
             return b"".join(parts)
 
 
-def _too_large(most: int) -> Refusal:
-    return Refusal(413, f"The body is larger than {most // 1000} KB (PGEMBEDD_HTTP_MAX_BODY_KB): send fewer texts.")
+def _too_large(max_bytes: int) -> Refusal:
+    return Refusal(
+        413, f"The body is larger than {max_bytes // 1000} KB (PGEMBEDD_HTTP_MAX_BODY_KB): send fewer texts."
+    )
 
 
 def _require_json(content_type: str) -> None:
@@ -85,15 +98,15 @@ def _require_json(content_type: str) -> None:
         raise Refusal(415, "Send the body as JSON, with the header `Content-Type: application/json`.")
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """What the application reads: the body at once, then what the client does next."""
+def replay_body(body: bytes, receive: Receive) -> Receive:
+    """Returns a `receive` that gives the body in one message, then the client's further messages."""
     given = False
 
-    async def reading() -> Message:
+    async def replay() -> Message:
         nonlocal given
         if not given:
             given = True
             return {"type": "http.request", "body": body, "more_body": False}
         return await receive()
 
-    return reading
+    return replay

@@ -1,4 +1,4 @@
-"""Tells the observer of every request, whatever becomes of it."""
+"""Reports every request to the observer, with its status and duration."""
 
 import time
 
@@ -6,34 +6,34 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgembedd.telemetry.observer import Observer
 
-GONE = 499  # the client went before it had an answer
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before it had an answer
 
 
 class RequestMetrics:
-    """ASGI middleware, before all others."""
+    """ASGI middleware, outside all others."""
 
     def __init__(self, app: ASGIApp, observer: Observer) -> None:
         self._app, self._observer = app, observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, and tell of it when it is answered to its end."""
+        """Serves the request and reports it when its response is complete."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, answered_at = GONE, None
+        status, answered_at = CLIENT_CLOSED_REQUEST, None
 
-        async def noting(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             nonlocal status, answered_at
             if message["type"] == "http.response.start":
                 status = message["status"]
-                # A stream is open as long as its client likes: it is answered once it has begun.
+                # A stream stays open as long as its client likes; its duration is the time until it starts.
                 answered_at = time.monotonic() if _streams(message) else None
             await send(message)
 
         began = time.monotonic()
         self._observer.request_began()
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, record_status)
         except Exception:
             status = 500
             raise
@@ -48,7 +48,7 @@ def _streams(message: Message) -> bool:
 
 
 def _route(scope: Scope) -> str:
-    """As the program has it, never with what a client put into it."""
+    """Returns the path as it is declared, never with a client's values."""
     return getattr(scope.get("route"), "path", "unknown")
 
 

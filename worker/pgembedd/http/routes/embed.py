@@ -9,13 +9,21 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 from typing_extensions import TypeAliasType
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.embedding import Kind, awaited, check_inputs, estimated_tokens, model_for, too_long, vectors_of
+from pgembedd.http.embedding import (
+    Kind,
+    check_inputs,
+    estimated_tokens,
+    model_for,
+    too_long,
+    vectors_of,
+    wait_for_result,
+)
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.model.embedder import Embedder
 
 MATRIX_TOKENS = 8_192  # 384 numbers each make 40 MB of JSON
-# Refused at the first that is no text: an error for each of a million numbers would be a gigabyte.
+# Fails at the first that is no text: an error for each of a million numbers would be a gigabyte.
 Texts = TypeAliasType("Texts", Annotated[list[str], FailFast()])
 
 
@@ -47,7 +55,7 @@ class Embeddings(BaseModel):
 
 def router(service: ServiceContext) -> APIRouter:
     """POST and GET /embed."""
-    routes = APIRouter(tags=["embed"], dependencies=[service.authenticator.needs("embed")])
+    routes = APIRouter(tags=["embed"], dependencies=[service.authenticator.require("embed")])
     errors = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504)
 
     @routes.post("/embed", responses={200: {"model": OneEmbedding | Embeddings}, **errors})
@@ -76,7 +84,7 @@ def router(service: ServiceContext) -> APIRouter:
 
 
 async def _answer(service: ServiceContext, asked: EmbedRequest, texts: list[str], request: Request) -> tuple[Any, int]:
-    """The vectors, and how many tokens were cut of all texts together."""
+    """Returns the vectors, and the number of tokens cut from all texts together."""
     embedder = await model_for(service, asked.model, asked.pipeline)
     check_inputs(service, embedder, texts)
     if not (asked.mean_pool and asked.normalize):
@@ -94,7 +102,9 @@ async def _answer(service: ServiceContext, asked: EmbedRequest, texts: list[str]
                 f"than {MATRIX_TOKENS} at a time.",
                 param="input",
             )
-        return await awaited(service, service.unpooled.submit(_raw, embedder, texts, asked), request), 0
+        return await wait_for_result(
+            service, service.unpooled.submit(_embed_unpooled, embedder, texts, asked), request
+        ), 0
     embedded = await vectors_of(service, embedder, texts, asked.kind, request)
     cut = int(embedded.dropped.sum())
     if cut and not asked.truncate:
@@ -103,12 +113,12 @@ async def _answer(service: ServiceContext, asked: EmbedRequest, texts: list[str]
     return embedded.vectors, cut
 
 
-def _raw(embedder: Embedder, texts: list[str], asked: EmbedRequest) -> list[Any]:
+def _embed_unpooled(embedder: Embedder, texts: list[str], asked: EmbedRequest) -> list[Any]:
     parts = embedder.run(texts, mean_pool=asked.mean_pool, normalize=asked.normalize, kind=asked.kind)
     return list(parts)
 
 
 def _json(value: Any, cut: int) -> Response:
-    """float32 in its shortest form; what was cut is told beside it."""
+    """Returns float32 in its shortest form, and the number of cut tokens as a header."""
     body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, media_type="application/json", headers={"x-truncated-tokens": str(cut)} if cut else None)

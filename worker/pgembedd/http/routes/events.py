@@ -1,4 +1,4 @@
-"""`GET /events`: what the database tells, as server-sent events."""
+"""`GET /events`: the database's events as server-sent events."""
 
 from typing import Annotated, Any
 
@@ -17,12 +17,12 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 def router(service: ServiceContext) -> APIRouter:
     """GET /events."""
-    routes = APIRouter(tags=["events"], dependencies=[service.authenticator.needs("admin")])
-    audience, missing = None, "This service has no database, so it knows of no events."
+    routes = APIRouter(tags=["events"], dependencies=[service.authenticator.require("admin")])
+    hub, missing = None, "This service has no database, so it knows of no events."
     if service.settings.wait == "poll":
-        missing = "Nobody can LISTEN through the pooler that this service is behind (--wait poll)."
+        missing = "LISTEN is not possible through the pooler that this service is behind (--wait poll)."
     elif service.conninfo is not None:
-        audience = EventHub(service.conninfo, service.stopping, most=service.http.http_max_listeners)
+        hub = EventHub(service.conninfo, service.stopping, max_readers=service.http.http_max_listeners)
 
     @routes.get("/events", response_class=Response, responses={**STREAM, **responses(400, 401, 403, 422, 500, 503)})
     async def events(
@@ -31,15 +31,15 @@ def router(service: ServiceContext) -> APIRouter:
         pipeline: Annotated[list[str] | None, Query(description="Only those of this pipeline; repeatable.")] = None,
         last_event_id: Annotated[str | None, Header(description="Go on after this event.")] = None,
     ) -> Response:
-        """What happens, as it happens: batches stored, attempts failed, dead letters, states of pipelines."""
+        """Events as they happen: batches stored, attempts failed, dead letters, states of pipelines."""
         if not set(event or ()) <= set(EVENTS):
             raise Refusal(
                 400, f"There is no such event; there are {', '.join(EVENTS)}.", "unknown_event", param="event"
             )
-        if audience is None:
+        if hub is None:
             raise Refusal(503, missing, "no_events")
-        reader = audience.join(EventFilter.of(event or (), pipeline or ()), last_event_id)
-        abort = request.scope["state"].get("abort")
-        return EventStream(audience, reader, service.stopping, service.http.http_heartbeat_s, abort)
+        reader = hub.join(EventFilter.of(event or (), pipeline or ()), last_event_id)
+        abort = request.scope["state"]["connection"].abort
+        return EventStream(hub, reader, service.stopping, service.http.http_heartbeat_s, abort)
 
     return routes

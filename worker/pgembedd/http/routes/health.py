@@ -19,14 +19,14 @@ WAIT_S = 2.0  # for the database; probes have little patience
 
 
 class Health(BaseModel):
-    """What was looked at, each `ok` or a sentence."""
+    """The checks, each `ok` or a sentence."""
 
     status: str
     checks: dict[str, str]
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """The three probes; nobody needs a token for them, and they tell nothing that a stranger may not know."""
+    """The three probes. They need no token and tell nothing that is not public."""
     routes = APIRouter(tags=["health"])
     probe = Probe(service)
     unhealthy: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "not well"}}
@@ -67,31 +67,31 @@ class Probe:
 
     def __init__(self, service: ServiceContext) -> None:
         self._service = service
-        self._schema = "never looked at"
+        self._schema = "not checked yet"
         self._schema_until = 0.0
 
     def stopping(self) -> str:
-        """Not on the way out."""
+        """The service was not told to stop."""
         return "The service is stopping." if self._service.stopping.is_set() else "ok"
 
     def loop(self) -> str:
-        """The worker's threads live and none of its claims hangs; `ok` where there is no worker."""
+        """The worker's threads are alive and no claim hangs; `ok` without a worker."""
         worker = self._service.worker
         return "ok" if worker is None else worker.health()
 
     def model(self) -> str:
-        """What is to be loaded first is; a worker without any pipeline has nothing to load."""
+        """The first model is loaded; a worker without a pipeline has none to load."""
         ready = self._service.started.is_set() or self._service.models.loaded()
         return "ok" if ready else "No model is loaded yet."
 
     def database(self) -> str:
-        """It is reached, and its schema is this version's."""
+        """The database is reached, and its schema is this version's."""
         if time.monotonic() < self._schema_until and self._schema == "ok":
-            return self._reached()
-        self._schema, self._schema_until = self._looked(), time.monotonic() + SCHEMA_EVERY_S
+            return self._check_connection()
+        self._schema, self._schema_until = self._check_schema(), time.monotonic() + SCHEMA_EVERY_S
         return self._schema
 
-    def _reached(self) -> str:
+    def _check_connection(self) -> str:
         assert self._service.database is not None
         try:
             with self._service.database.connection(WAIT_S) as connection:
@@ -100,7 +100,7 @@ class Probe:
             return "The database cannot be reached."
         return "ok"
 
-    def _looked(self) -> str:
+    def _check_schema(self) -> str:
         assert self._service.database is not None
         try:
             with self._service.database.connection(WAIT_S) as connection:

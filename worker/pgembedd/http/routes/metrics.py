@@ -1,4 +1,4 @@
-"""`GET /metrics`: what this process has counted, and what the database says of the queues at this moment."""
+"""`GET /metrics`: this process's counters, and gauges of the queues read from the database."""
 
 import threading
 import time
@@ -20,17 +20,17 @@ from pgembedd.log import get_logger
 from pgembedd.telemetry.observer import Observer, ObserverGroup
 from pgembedd.telemetry.prometheus import PrometheusMetrics
 
-LOOK_EVERY_S = 5.0
-SHARE = 20  # a look takes at most a twentieth of one connection's time, however long the queues are
-LONGEST_LOOK_S = 8  # a scrape is given up after ten seconds
+QUERY_EVERY_S = 5.0
+PAUSE_FACTOR = 20  # the query takes at most a twentieth of one connection's time, however long the queues are
+QUERY_TIMEOUT_S = 8  # Prometheus gives a scrape ten seconds
 WAIT_S = 2.0  # for a database that may be away
 STATES = ("running", "paused", "stopped")
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """The route. Without a database there are the process's own metrics."""
-    routes = APIRouter(tags=["metrics"], dependencies=[service.authenticator.needs("admin")])
-    registry = _instruments(service.observer).registry
+    """GET /metrics; without a database the process's own metrics only."""
+    routes = APIRouter(tags=["metrics"], dependencies=[service.authenticator.require("admin")])
+    registry = _process_metrics(service.observer).registry
     if service.database is not None:
         registry.register(Queues(service.database))
     text: dict[int | str, dict[str, Any]] = {
@@ -39,21 +39,21 @@ def router(service: ServiceContext) -> APIRouter:
 
     @routes.get("/metrics", response_class=Response, responses={**text, **responses(401, 403, 500)})
     def metrics(request: Request) -> Response:
-        """Everything there is to count, in Prometheus's text format, or OpenMetrics where Accept asks for it."""
+        """All metrics, in Prometheus's text format, or OpenMetrics where Accept asks for it."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
 
     return routes
 
 
-def _instruments(observer: Observer) -> PrometheusMetrics:
-    """Those of this process; new ones where nothing is told to any."""
+def _process_metrics(observer: Observer) -> PrometheusMetrics:
+    """Returns the metrics that the observer writes to, or new ones where it writes to none."""
     parts = observer.parts if isinstance(observer, ObserverGroup) else (observer,)
     return next((part for part in parts if isinstance(part, PrometheusMetrics)), None) or PrometheusMetrics()
 
 
 class Queues(Collector):
-    """Asks the database when it is scraped, but not too often: one answer serves the scrapes that come soon after."""
+    """Gauges of the queues, queried by a scrape and cached for the scrapes that follow soon after."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,19 +62,19 @@ class Queues(Collector):
         self._last: list[Metric] = []
 
     def describe(self) -> list[Metric]:
-        """Nothing: whoever registers this must not make it look."""
+        """Returns nothing, so that registering does not query the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
         """The gauges; only pgembedd_database_up where the database is away."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._last, took_s = self._look()
-                self._until = time.monotonic() + max(LOOK_EVERY_S, SHARE * took_s)
+                self._last, took_s = self._query()
+                self._until = time.monotonic() + max(QUERY_EVERY_S, PAUSE_FACTOR * took_s)
             yield from self._last
 
-    def _look(self) -> tuple[list[Metric], float]:
-        """What there is to see, and how long the database took over it; an error of it shows that it is there, too."""
+    def _query(self) -> tuple[list[Metric], float]:
+        """Returns the gauges and the query's seconds. After an error of the database it counts as up."""
         found: list[Metric] = []
         began, up = time.monotonic(), True
         try:
@@ -97,9 +97,9 @@ Row = tuple[str | None, str | None, int, int, float | None, float | None, int, d
 
 
 def _ask(connection: psycopg.Connection) -> tuple[list[Row], int]:
-    """A line for each pipeline, and how many workers are connected."""
+    """Returns a row for each pipeline, and the number of connected workers."""
     with connection.transaction():
-        connection.execute(query("statement_timeout"), {"milliseconds": str(LONGEST_LOOK_S * 1000)})
+        connection.execute(query("statement_timeout"), {"milliseconds": str(QUERY_TIMEOUT_S * 1000)})
         rows = connection.execute(query("metrics")).fetchall()
         ((workers,),) = connection.execute(query("doctor_workers")).fetchall()
     return rows, workers

@@ -28,14 +28,14 @@ from pgembedd.model.futures import Embeddings, Text
 
 ESTIMATE_CHARS = 65_536  # the tokens of longer texts are not all counted
 
-# Refused at the first that does not fit, as in /embed.
+# Fails at the first that does not fit, as in /embed.
 Ids = TypeAliasType("Ids", Annotated[list[int], FailFast()])
 ListsOfIds = TypeAliasType("ListsOfIds", Annotated[list[Ids], FailFast()])
 Input = str | Texts | Ids | ListsOfIds
 
 
 def _input(value: Any, handler: ValidatorFunctionWrapHandler) -> Input:
-    """One sentence for all that the input may be, instead of one for each."""
+    """Validates the input, with one sentence for all of its types instead of one for each."""
     try:
         found: Input = handler(value)
     except ValidationError:
@@ -46,7 +46,7 @@ def _input(value: Any, handler: ValidatorFunctionWrapHandler) -> Input:
 
 
 class EmbeddingsRequest(BaseModel):
-    """What is to be embedded. Fields that are not named here are ignored, as OpenAI's API does."""
+    """The texts to embed, and how. Fields that are not named here are ignored, as OpenAI's API does."""
 
     model_config = ConfigDict(strict=True)
 
@@ -90,7 +90,7 @@ class EmbeddingsAnswer(BaseModel):
 
 
 class ModelObject(BaseModel):
-    """A served model. What it reads and gives is known once it is loaded."""
+    """A served model. Its dimensions and its limit are known once it is loaded."""
 
     id: str
     object: Literal["model"] = "model"
@@ -108,7 +108,7 @@ class ModelList(BaseModel):
 
 
 class OpenAIError(BaseModel):
-    """What OpenAI's clients expect of an error."""
+    """An error in the shape that OpenAI's clients expect."""
 
     message: str
     type: str
@@ -128,7 +128,7 @@ def _openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /v1/embeddings, GET /v1/models and /v1/models/{model}."""
-    routes = APIRouter(prefix="/v1", tags=["openai"], dependencies=[service.authenticator.needs("embed")])
+    routes = APIRouter(prefix="/v1", tags=["openai"], dependencies=[service.authenticator.require("embed")])
     started = int(time.time())
 
     @routes.post(
@@ -166,7 +166,7 @@ def router(service: ServiceContext) -> APIRouter:
 
 
 def _texts(given: Input) -> list[Text]:
-    """The input as texts and token ids. Refusal where there is nothing in it."""
+    """Returns the input as texts and token ids. Refusal for an empty one."""
     if isinstance(given, str):
         texts: list[Text] = [given]
     elif given and isinstance(given[0], int):
@@ -181,7 +181,7 @@ def _texts(given: Input) -> list[Text]:
 
 
 def _check(service: ServiceContext, asked: EmbeddingsRequest, texts: list[Text], embedder: Embedder) -> None:
-    """Refusal for what this model cannot give, and for too much at a time."""
+    """Raises Refusal for dimensions that the model does not have, and for too many inputs or tokens."""
     http = service.http
     if asked.dimensions not in (None, embedder.dims):
         raise Refusal(
@@ -214,7 +214,7 @@ def _about_tokens(text: Text) -> int:
 
 
 def _too_long(texts: list[Text], embedded: Embeddings, embedder: Embedder) -> Refusal:
-    """For the longest one, in the words that clients look for."""
+    """Returns the refusal for the longest text, in the words that clients search for."""
     worst = int(np.argmax(embedded.dropped))
     about = "about " if len(texts[worst]) > ESTIMATE_CHARS else ""
     return Refusal(
@@ -227,7 +227,7 @@ def _too_long(texts: list[Text], embedded: Embeddings, embedder: Embedder) -> Re
 
 
 def _answer(embedded: Embeddings, model: str, encoding: str | None) -> bytes:
-    """float32 in its shortest form, or its bytes, little-endian, in base64."""
+    """Returns the body: float32 in its shortest form, or its bytes, little-endian, in base64."""
     rows = (
         [base64.b64encode(row).decode() for row in embedded.vectors.astype("<f4")]
         if encoding == "base64"
@@ -246,7 +246,7 @@ def _answer(embedded: Embeddings, model: str, encoding: str | None) -> bytes:
 
 
 def _described(service: ServiceContext, name: str, created: int) -> ModelObject:
-    """What is known of a served model; nothing is loaded to know more."""
+    """Returns a served model's description, without loading it."""
     embedder = service.models.get_if_loaded(name)
     if embedder is None:
         return ModelObject(id=name, created=created)

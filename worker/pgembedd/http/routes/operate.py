@@ -1,4 +1,4 @@
-"""What the page does, for programs: `/api/status` and `/api/retry`."""
+"""The page's functions for programs: `/api/status` and `/api/retry`."""
 
 from datetime import datetime
 from typing import Annotated
@@ -9,9 +9,10 @@ from pydantic import BaseModel, Field
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries
 from pgembedd.http.errors import responses
+from pgembedd.http.origin import parse_origins, require_own_origin
 from pgembedd.http.strict_model import StrictModel
 
-Word = Annotated[str, Field(max_length=200, pattern=r"^[^\u0000]*$")]
+Name = Annotated[str, Field(max_length=200, pattern=r"^[^\u0000]*$")]
 
 
 class PipelineStatus(BaseModel):
@@ -45,33 +46,35 @@ class StatusAnswer(BaseModel):
 
 
 class RetryRequest(StrictModel):
-    """Which dead letters: of one pipeline or of all, of one reason or of any."""
+    """A choice of dead letters: of one pipeline or of all, of one reason or of any."""
 
-    pipeline: Word | None = None
-    reason: Word | None = None
+    pipeline: Name | None = None
+    reason: Name | None = None
 
 
 class RetryAnswer(BaseModel):
-    """How many were put back."""
+    """The number of jobs that were put back."""
 
     retried: int
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """Both need the scope admin."""
-    routes = APIRouter(tags=["operate"], prefix="/api", dependencies=[service.authenticator.needs("admin")])
+    """GET /api/status and POST /api/retry."""
+    routes = APIRouter(tags=["operate"], prefix="/api", dependencies=[service.authenticator.require("admin")])
 
     @routes.get("/status", responses=responses(401, 403, 503))
     def status() -> StatusAnswer:
-        """What `pgembedd status` shows."""
-        with queries.looking(service) as connection:
+        """The columns of `pgembedd status`."""
+        with queries.connection_for_page(service) as connection:
             found = queries.statuses(connection)
         return StatusAnswer(pipelines=[_plain(one) for one in found])
 
-    @routes.post("/retry", responses=responses(400, 401, 403, 404, 413, 415, 422, 503))
+    own_origin = require_own_origin(parse_origins(service.http.http_cors_origins))
+
+    @routes.post("/retry", dependencies=[own_origin], responses=responses(400, 401, 403, 404, 413, 415, 422, 503))
     def retry(asked: RetryRequest) -> RetryAnswer:
         """Put dead letters back into their queue, with attempts counted anew."""
-        with queries.looking(service) as connection:
+        with queries.connection_for_page(service) as connection:
             return RetryAnswer(retried=queries.retry_failed(connection, asked.pipeline, asked.reason))
 
     return routes

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
-from pgembedd.http.raw_json import Body, finite, parsed, schema, worked
+from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json, work_pushed_jobs
 from pgembedd.http.routes.embed import Embeddings, OneEmbedding
 from pgembedd.loop.pushed_jobs import Outcome
 
@@ -23,7 +23,7 @@ class Answer(BaseModel):
 
 
 def _jobs() -> dict[str, Any]:
-    # Of the items nothing is required: one that is no job is a failed job, and keeps no other from being worked.
+    # The items require nothing: one that is no job is a failed job and does not affect the others.
     example = {"jobId": 7, "id": 1, "schema": "public", "table": "documents", "contentFunction": "embedding_input"}
     about = "jobId, id, schema, table, contentFunction, embeddingColumn; of ours also pipeline, queue, readCt."
     return {"type": "array", "items": {"description": about, "examples": [{**example, "embeddingColumn": "embedding"}]}}
@@ -31,7 +31,7 @@ def _jobs() -> dict[str, Any]:
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /functions/v1/embed, for a service with a database."""
-    routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.needs("jobs")])
+    routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
     pushes = service.pushes
     if pushes is None:
         return routes
@@ -44,14 +44,14 @@ def router(service: ServiceContext) -> APIRouter:
             200: {"model": OneEmbedding | Embeddings},
             **responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504),
         },
-        openapi_extra=schema(
+        openapi_extra=body_schema(
             "What `pgembedd.process_embeddings()` posts, or the guide's; or an object, which is answered as by /embed.",
             lambda: {"anyOf": [_jobs(), {"$ref": "#/components/schemas/EmbedRequest"}]},
         ),
     )
     def embed_jobs(body: Body) -> Response:
-        """Work the jobs. The answer tells of each; what failed stays in the queue, with its attempt counted."""
-        text, jobs = parsed(body, finite)
+        """Work the jobs. The answer lists each; a failed one stays in the queue, with its attempt counted."""
+        text, jobs = parse_json(body, parse_finite_float)
         if not isinstance(jobs, list):
             raise Refusal(422, "The body is no array: send the jobs as an array.")
         if len(jobs) > service.http.http_max_inputs:
@@ -61,8 +61,8 @@ def router(service: ServiceContext) -> APIRouter:
             )
         outcomes = dict[int, Outcome]()
         if jobs:
-            told = worked(pushes, lambda jobs, lease_s: jobs.claim_pushed(text, lease_s))
-            outcomes = {posted.number: outcome for posted, outcome in told if posted.number is not None}
+            results = work_pushed_jobs(pushes, lambda jobs, lease_s: jobs.claim_pushed(text, lease_s))
+            outcomes = {posted.number: outcome for posted, outcome in results if posted.number is not None}
         return _answer(jobs, outcomes)
 
     return routes

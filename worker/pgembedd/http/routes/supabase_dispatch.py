@@ -1,25 +1,25 @@
-"""Two Edge Functions of Supabase's guides have one name: what a request to it holds says which of them is meant."""
+"""Two Edge Functions of Supabase's guides have one name; the type of the body tells them apart."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pgembedd.http.middleware.body_limit import replayed
+from pgembedd.http.middleware.body_limit import replay_body
 
 PATH = "/functions/v1/embed"
 
 
 class SupabaseDispatch:
-    """ASGI middleware: an object sent to the function's path is a question for /embed, an array are jobs."""
+    """ASGI middleware: routes an object that is sent to the function's path to /embed; an array holds jobs."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Behind the limits, which hand the body on in one piece."""
+        """To be added inside BodyLimit, which passes the body in one message."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, at the path that it means."""
+        """Serves the request, at /embed if its body is an object."""
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         body = (await receive()).get("body", b"")
         if body.lstrip().startswith(b"{"):
             scope = {**scope, "path": "/embed", "raw_path": b"/embed"}
-        await self._app(scope, replayed(body, receive), send)
+        await self._app(scope, replay_body(body, receive), send)

@@ -1,4 +1,4 @@
-"""`/webhooks/database`: a row changed, says a database webhook; its pipelines embed it now."""
+"""`/webhooks/database`: embeds the row that a database webhook reports as changed."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from pydantic import BaseModel
 from pgembedd.database.pushed_jobs import Posted
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
-from pgembedd.http.raw_json import Body, judged, parsed, schema
+from pgembedd.http.raw_json import Body, body_schema, parse_json, translate_errors
 from pgembedd.loop.push import BusyError
 from pgembedd.loop.pushed_jobs import Outcome
 
 
 class PipelineOutcome(BaseModel):
-    """What a pipeline did about one row: written, unchanged, cleared, gone, skipped; or failed, queued, and why."""
+    """A pipeline's outcome for one row: written, unchanged, cleared, gone, skipped; failed or queued, and why."""
 
     pipeline: str
     outcome: str
@@ -54,7 +54,7 @@ def _of_type(kind: str, *records: str) -> dict[str, Any]:
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /webhooks/database, for a service with a database."""
-    routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.needs("jobs")])
+    routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
     pushes = service.pushes
     if pushes is None:
         return routes
@@ -63,27 +63,27 @@ def router(service: ServiceContext) -> APIRouter:
         "/webhooks/database",
         response_model=Answer,
         responses=responses(400, 401, 403, 404, 408, 413, 415, 422, 500, 503),
-        openapi_extra=schema("What Supabase's database webhooks post.", _webhook),
+        openapi_extra=body_schema("What Supabase's database webhooks post.", _webhook),
     )
     def database_webhook(body: Body) -> Response:
-        """Embed the row, or clear what was its; what fails stays in the queue. Nothing but the key is believed."""
-        text, _ = parsed(body)
+        """Embed the row, or clear its vectors; what fails stays in the queue. Only the key is taken from the body."""
+        text, _ = parse_json(body)
         try:
-            with judged():
-                told = pushes.work(lambda jobs, lease_s: jobs.claim_changed(text, lease_s))
-        except BusyError:  # nobody sends a webhook again: it must not be lost
-            with judged():
-                told = pushes.leave(lambda jobs: jobs.claim_changed(text, None))
-        if not told:
+            with translate_errors():
+                results = pushes.work(lambda jobs, lease_s: jobs.claim_changed(text, lease_s))
+        except BusyError:  # a webhook is sent once, so it must not be lost
+            with translate_errors():
+                results = pushes.leave(lambda jobs: jobs.claim_changed(text, None))
+        if not results:
             raise Refusal(404, "No pipeline embeds this table: make one with pgembedd.create_pipeline().")
-        entries = [_entry(posted, outcome) for posted, outcome in told]
+        entries = [_entry(posted, outcome) for posted, outcome in results]
         return Response(orjson.dumps({"pipelines": entries}), media_type="application/json")
 
     return routes
 
 
 def _entry(posted: Posted, outcome: Outcome) -> dict[str, str]:
-    # What the claim did not give is in the queue since a moment ago, whatever the reason.
+    # A job that could not be claimed was put into the queue just before, whatever the reason.
     word = "queued" if posted.state == "failed" else outcome.word
     entry = {"pipeline": posted.subject or "", "outcome": word}
     return entry if outcome.sentence is None else {**entry, "message": outcome.sentence}
