@@ -1,6 +1,6 @@
--- Events on the channel pgembedd_events: one JSON object each, described in docs/reference/events.md. Every role that may connect
--- may LISTEN, so an event holds no text and no error message; a row is named by its key. A NOTIFY takes a database-wide
--- lock at commit, so there is one per store and none in a writer's transaction.
+-- Events on the channel pgembedd_events: one JSON object each, described in docs/reference/events.md. Every role that
+-- may connect may LISTEN, so an event holds no text and no error message; a row is named by its key. A NOTIFY takes a
+-- database-wide lock at commit, so there is one per store and none in a writer's transaction.
 
 -- `told` are the fields of this kind of event. What does not fit into the 8,000 bytes that a NOTIFY takes is left out,
 -- and said to be: a key can be as large as an index entry, which is about a third of that before its quotes are
