@@ -45,7 +45,7 @@ NEVER = threading.Event()
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers look for an index to build as often as a test can use."""
-    monkeypatch.setattr(index_builder, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(index_builder, "CHECK_EVERY_S", 0.05)
 
 
 @pytest.fixture

@@ -144,6 +144,6 @@ def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, conn
     for _ in range(50):
         connection.execute("notify pgembedd")
     PipelineRepository(made).lanes()  # they arrive with the answer to another statement
-    assert notifications.hear(PATIENCE_S)
-    assert not notifications.hear(0.0)
+    assert notifications.wait(PATIENCE_S)
+    assert not notifications.wait(0.0)
     made.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from pgembedd.contrib.plan import Plan, Refused, carry_out
+from pgembedd.contrib.plan import Plan, Refused, execute_plan
 from tests.support.sql import column
 
 
@@ -17,7 +17,7 @@ def only(found: list[Plan | Refused]) -> Plan:
 
 def carried_out(connection: psycopg.Connection, found: list[Plan | Refused]) -> list[str]:
     """Do the only one; what it says it did."""
-    done = carry_out(connection, only(found))
+    done = execute_plan(connection, only(found))
     assert isinstance(done, list), done
     return done
 

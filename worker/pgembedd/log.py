@@ -10,7 +10,7 @@ import structlog
 _TRACEBACK = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
-class Lines:
+class FaultTolerantStream:
     """Lines to a stream that may fail: a full disk or a reader that is gone must not end the work that is told of.
 
     What could not be written is counted, and told of with the next line that can be.
@@ -54,7 +54,7 @@ def configure_logging(log_format: str = "auto", log_level: str = "info") -> None
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Lines(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, FaultTolerantStream(sys.stderr))),
         cache_logger_on_first_use=False,
     )
 

@@ -66,7 +66,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: errors a user can do something about are one sentence, not a traceback."""
-    spell_out()
+    escape_unencodable()
     try:
         code = cli.main(standalone_mode=False) or 0
         sys.stdout.flush()  # here, where what goes wrong is a sentence
@@ -83,23 +83,23 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        forget_output()
+        discard_output()
         fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1)
     except Exception as error:
         sentence = database_sentence(error)
         if sentence is None:
             raise
-        fail(sentence, 2 if _somebody_has_to_change_something(error) else 1)
+        fail(sentence, 2 if _is_refusal(error) else 1)
 
 
-def spell_out() -> None:
+def escape_unencodable() -> None:
     """Let a character that the terminal's encoding lacks be written as its number rather than end the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def forget_output() -> None:
+def discard_output() -> None:
     """Drop what could not be written, so that Python does not try again, and fail, as it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -110,7 +110,7 @@ def fail(sentence: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
-def _somebody_has_to_change_something(error: Exception) -> bool:
+def _is_refusal(error: Exception) -> bool:
     """Whether the database refused an argument or a right, as ConfigurationError does on our side."""
     import psycopg
 

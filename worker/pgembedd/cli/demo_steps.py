@@ -30,8 +30,10 @@ QUESTIONS = (
     "wait for several threads to finish",
     "how do I get the size of a file",
 )
-NEWS = Document("colorsys", "colorsys", "Water the tomatoes on the balcony every evening, and feed them once a week.")
-NEWS_QUESTION = "looking after vegetables in summer"
+CHANGED = Document(
+    "colorsys", "colorsys", "Water the tomatoes on the balcony every evening, and feed them once a week."
+)
+CHANGED_QUESTION = "looking after vegetables in summer"
 
 TABLE = """
 create schema if not exists demo;
@@ -52,16 +54,16 @@ def run_demo(conninfo: str, log: Path, console: Console) -> None:
         step("Pipeline")
         model = ensure_pipeline(connection, console)
         step(f"Embedding with {model} (the worker's log: {log})")
-        with worker_process(conninfo, log) as alive:
-            watch_queue(connection, PIPELINE, console, alive)
+        with worker_process(conninfo, log) as check_worker:
+            watch_queue(connection, PIPELINE, console, check_worker)
             console.print(f"  {_embedded(connection)} rows have a vector")
             embedder = loader(Settings(log_level="error"))(model)
             step("Searching in plain English")
             for question in QUESTIONS:
                 _ask(connection, embedder, question, console)
             step("Changing a row: its vector follows")
-            _change(connection, console, alive)
-            _ask(connection, embedder, NEWS_QUESTION, console)
+            _change(connection, console, check_worker)
+            _ask(connection, embedder, CHANGED_QUESTION, console)
             embedder.close()
 
 
@@ -98,7 +100,7 @@ def ensure_pipeline(connection: psycopg.Connection, console: Console) -> str:
 
 
 @contextmanager
-def worker_process(conninfo: str, log: Path) -> Iterator["Alive"]:
+def worker_process(conninfo: str, log: Path) -> Iterator["WorkerCheck"]:
     """A worker as its user would run it, drained at the end. The password travels by environment, not by argument."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -109,13 +111,13 @@ def worker_process(conninfo: str, log: Path) -> Iterator["Alive"]:
             stderr=output,
         )
         try:
-            yield Alive(process, log)
+            yield WorkerCheck(process, log)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
 
 
-class Alive:
+class WorkerCheck:
     """Raises when the worker has ended, because then nobody empties the queue."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -147,19 +149,19 @@ def _ask(connection: psycopg.Connection, embedder: Embedder, question: str, cons
     print_hits(console, search(connection, target(connection, PIPELINE), embedder, question, 3))
 
 
-def _change(connection: psycopg.Connection, console: Console, alive: Alive) -> None:
+def _change(connection: psycopg.Connection, console: Console, check_worker: WorkerCheck) -> None:
     statement = "update demo.documents set content = %(content)s where name = %(name)s"
-    shown = statement.replace("%(content)s", f"'{NEWS.text}'").replace("%(name)s", f"'{NEWS.name}'")
+    shown = statement.replace("%(content)s", f"'{CHANGED.text}'").replace("%(name)s", f"'{CHANGED.name}'")
     console.print(f"  {shown};", soft_wrap=True)
-    connection.execute(statement, {"content": NEWS.text, "name": NEWS.name})
+    connection.execute(statement, {"content": CHANGED.text, "name": CHANGED.name})
     started = time.monotonic()
-    while not _settled(connection):
-        alive()
+    while not _queue_is_empty(connection):
+        check_worker()
         time.sleep(0.01)
     console.print(f"  its new vector was there {1000 * (time.monotonic() - started):.0f} ms after the commit")
 
 
-def _settled(connection: psycopg.Connection) -> bool:
+def _queue_is_empty(connection: psycopg.Connection) -> bool:
     row = connection.execute(
         "select queued + backfill = 0 from pgembedd.status where pipeline = %s", (PIPELINE,)
     ).fetchone()

@@ -35,17 +35,19 @@ def command(
 ) -> None:
     """Work the queue until SIGTERM, which drains; a second SIGTERM ends at once."""
     with open_database(database, create=True) as conninfo:
-        drained = work(conninfo, settings, queues, http if with_http else None)
-    leave(drained)
+        drained = run_worker(conninfo, settings, queues, http if with_http else None)
+    exit_unless_drained(drained)
 
 
-def leave(drained: bool) -> None:
+def exit_unless_drained(drained: bool) -> None:
     """End now if the worker did not drain: Python would wait for the model's threads, which may take for ever."""
     if not drained:
         os._exit(0)
 
 
-def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: HttpSettings | None = None) -> bool:
+def run_worker(
+    conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: HttpSettings | None = None
+) -> bool:
     """Run a worker in the foreground of this process until it is signalled; whether it finished what it held.
 
     With `http` the service answers from before the models are loaded until the worker has drained.

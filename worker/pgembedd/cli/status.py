@@ -36,7 +36,7 @@ def command(database: str | None, watch: bool, as_json: bool) -> None:
     with open_connection(database) as connection:
         if as_json:
             for row in _rows(connection):
-                click.echo(json.dumps(row, default=_plain))
+                click.echo(json.dumps(row, default=_json_value))
         elif watch:
             _watch(connection)
         else:
@@ -63,7 +63,7 @@ def _rows(connection: psycopg.Connection) -> list[dict[str, Any]]:
         return cursor.execute(query("status")).fetchall()
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return value.total_seconds() if isinstance(value, timedelta) else float(value)

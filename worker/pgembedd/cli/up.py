@@ -4,7 +4,7 @@ import click
 
 from pgembedd.cli.health import EVERYWHERE
 from pgembedd.cli.options import database_option, describe, http_options, open_database, settings_options
-from pgembedd.cli.run import leave, work
+from pgembedd.cli.run import exit_unless_drained, run_worker
 from pgembedd.settings import HttpSettings, Settings, conninfo_from_environment
 
 
@@ -29,8 +29,8 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
         if with_http:
             click.echo(f"Look at:  {address(http)}")
         click.echo("Stop with Ctrl-C.")
-        drained = work(conninfo, settings, http=http if with_http else None)
-    leave(drained)
+        drained = run_worker(conninfo, settings, http=http if with_http else None)
+    exit_unless_drained(drained)
 
 
 def address(http: HttpSettings) -> str:

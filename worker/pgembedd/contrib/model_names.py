@@ -33,7 +33,7 @@ def pipeline_name(*parts: str) -> str:
     return name[:63] or "imported"
 
 
-def beside(name: str, model: str, room: int = 63) -> str:
+def name_with_model(name: str, model: str, room: int = 63) -> str:
     """A name for a new column or table beside `name`, whose vectors are of `model`."""
     ending = "_" + re.sub(r"[^a-z0-9]+", "_", model.casefold())
     kept = name.encode()[: room - len(ending)].decode(errors="ignore")  # Postgres cuts at 63 bytes

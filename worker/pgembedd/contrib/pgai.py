@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.contrib.model_names import beside, known_model, pipeline_name
+from pgembedd.contrib.model_names import known_model, name_with_model, pipeline_name
 from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
 from pgembedd.database.queries import query
 from pgembedd.model.specs import ModelSpec
@@ -87,9 +87,9 @@ def plan(connection: psycopg.Connection, vectorizer: Vectorizer, options: Option
     """What becomes of one vectorizer."""
     about = f'the vectorizer "{vectorizer.name}" on {vectorizer.schema}.{vectorizer.table}'
     column = _describe(connection, vectorizer)
-    why = _objection(connection, vectorizer, column, options)
-    if why is not None:
-        return Refused(about, why)
+    reason = _refusal_reason(connection, vectorizer, column, options)
+    if reason is not None:
+        return Refused(about, reason)
     model = options.model or known_model(vectorizer.part("embedding", "model"))
     assert model is not None  # else there was an objection
     keep = options.model is None
@@ -110,7 +110,7 @@ def plan(connection: psycopg.Connection, vectorizer: Vectorizer, options: Option
     }
     steps = [Step(create_pipeline(pipeline), f'made the pipeline "{name}"; {{}} rows queued')]
     if keep:
-        steps += _keeping(connection, vectorizer, name, model)
+        steps += _keep_vectors(connection, vectorizer, name, model)
     if vectorizer.disabled:
         steps.append(_call("pgembedd.pause({})", name, done="paused it, as the vectorizer was disabled"))
     if options.drop_vectorizer:
@@ -135,7 +135,9 @@ def _describe(connection: psycopg.Connection, vectorizer: Vectorizer) -> _Found:
     return _Found(row[0], row[2], row[3], row[4])
 
 
-def _objection(connection: psycopg.Connection, vectorizer: Vectorizer, found: _Found, options: Options) -> str | None:
+def _refusal_reason(
+    connection: psycopg.Connection, vectorizer: Vectorizer, found: _Found, options: Options
+) -> str | None:
     """Why it cannot be taken over, or None."""
     content = vectorizer.part("loading", "column_name")
     if vectorizer.part("loading", "implementation") != "column" or not content:
@@ -152,10 +154,10 @@ def _objection(connection: psycopg.Connection, vectorizer: Vectorizer, found: _F
         return f'there is a pipeline "{pipeline_name(vectorizer.name)}" already: it was imported, or drop that one.'
     if options.model is not None:
         return None
-    return _model_objection(vectorizer, found)
+    return _model_refusal_reason(vectorizer, found)
 
 
-def _model_objection(vectorizer: Vectorizer, found: _Found) -> str | None:
+def _model_refusal_reason(vectorizer: Vectorizer, found: _Found) -> str | None:
     """Why its vectors cannot be kept, or None."""
     given, dimensions = vectorizer.part("embedding", "model"), vectorizer.part("embedding", "dimensions")
     model = known_model(given or "")
@@ -173,7 +175,7 @@ def _model_objection(vectorizer: Vectorizer, found: _Found) -> str | None:
 def _to_column(vectorizer: Vectorizer, found: _Found, model: ModelSpec, keep: bool) -> dict[str, Any]:
     assert vectorizer.column is not None
     if not keep:
-        return {"embedding_column": beside(vectorizer.column, model.name)}
+        return {"embedding_column": name_with_model(vectorizer.column, model.name)}
     return {
         "embedding_column": vectorizer.column,
         "vector_type": found.type if found.type != "halfvec" else None,
@@ -183,7 +185,8 @@ def _to_column(vectorizer: Vectorizer, found: _Found, model: ModelSpec, keep: bo
 
 def _to_table(vectorizer: Vectorizer, model: ModelSpec, connection: psycopg.Connection) -> dict[str, Any]:
     schema, table = vectorizer.target
-    name = sql.Identifier(schema, beside(table, model.name, room=58)).as_string(connection)  # its view is called longer
+    name = name_with_model(table, model.name, room=58)  # the name of its view is longer
+    name = sql.Identifier(schema, name).as_string(connection)
     return {"embedding_table": name, "formatting": vectorizer.template, **_chunks(vectorizer, model)}
 
 
@@ -208,7 +211,9 @@ def _index(vectorizer: Vectorizer) -> dict[str, Any]:
     }
 
 
-def _keeping(connection: psycopg.Connection, vectorizer: Vectorizer, name: str, model: ModelSpec) -> Iterator[Step]:
+def _keep_vectors(
+    connection: psycopg.Connection, vectorizer: Vectorizer, name: str, model: ModelSpec
+) -> Iterator[Step]:
     """Take the vectors over, but for rows that pgai knows to have changed since; then queue what has none."""
     pending = _relation(connection, vectorizer.queue)
     if vectorizer.column:

@@ -46,13 +46,13 @@ def create_pipeline(options: Mapping[str, Any]) -> sql.Composed:
     return sql.SQL("select pgembedd.create_pipeline({})").format(sql.SQL(",").join(given))
 
 
-def in_sql(connection: psycopg.Connection, plan: Plan) -> list[str]:
+def as_script(connection: psycopg.Connection, plan: Plan) -> list[str]:
     """The lines of a script that does the same."""
     statements = [f"{step.statement.as_string(connection)};" for step in plan.steps]
     return [f"-- {plan.about}", "begin;", *statements, "commit;"]
 
 
-def carry_out(connection: psycopg.Connection, plan: Plan) -> list[str] | Refused:
+def execute_plan(connection: psycopg.Connection, plan: Plan) -> list[str] | Refused:
     """Do all of it or nothing; what was done, in words. Refused with the database's own reason where it refuses."""
     done = []
     try:
@@ -69,7 +69,7 @@ def carry_out(connection: psycopg.Connection, plan: Plan) -> list[str] | Refused
     return done
 
 
-def settle(refused: list[Refused], total: int) -> None:
+def raise_for_refused(refused: list[Refused], total: int) -> None:
     """ConfigurationError where something was left alone: its reason, or how many of several."""
     if len(refused) == total == 1:
         raise ConfigurationError(f"{refused[0].about} was left alone: {refused[0].why}")

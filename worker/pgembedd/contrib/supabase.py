@@ -7,7 +7,7 @@ from itertools import groupby
 import psycopg
 from psycopg import sql
 
-from pgembedd.contrib.model_names import beside
+from pgembedd.contrib.model_names import name_with_model
 from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
 from pgembedd.database.queries import query
 from pgembedd.model.specs import ModelSpec, resolve
@@ -100,9 +100,9 @@ def _plan(
     column: str, function: str, queueing: list[Trigger], clearing: list[Trigger], found: Column, options: Options
 ) -> Plan | Refused:
     about = f'{found.source}, column "{column}"'
-    why = _objection(column, function, queueing, found, options)
-    if why is not None:
-        return Refused(about, why)
+    reason = _refusal_reason(column, function, queueing, found, options)
+    if reason is not None:
+        return Refused(about, reason)
     if options.model is None:
         destination = {
             "embedding_column": column,
@@ -111,10 +111,10 @@ def _plan(
             "adopt": True,
         }
     else:
-        destination = {"embedding_column": beside(column, options.model.name)}
+        destination = {"embedding_column": name_with_model(column, options.model.name)}
     model = options.model or options.made_by
     pipeline = {
-        "name": found.free_name if options.model is None else beside(found.free_name, model.name),
+        "name": found.free_name if options.model is None else name_with_model(found.free_name, model.name),
         "source": found.source,
         "content_function": found.function,
         "model": model.name,
@@ -128,7 +128,7 @@ def _plan(
     return Plan(about, (*drops, Step(create_pipeline(pipeline), made)), tuple(_notes(queueing, options)))
 
 
-def _objection(column: str, function: str, queueing: list[Trigger], found: Column, options: Options) -> str | None:
+def _refusal_reason(column: str, function: str, queueing: list[Trigger], found: Column, options: Options) -> str | None:
     """Why it cannot be taken over, or None."""
     anew = f"--model {options.made_by.name} embeds the rows anew, into a new column."
     if found.function is None:

@@ -63,11 +63,11 @@ class EmbedRequestRepository:
         rows = connection.execute(query("take_questions"), {"at_most": at_most}).fetchall()
         return [VectorRequest(*row) for row in rows]
 
-    def hear(self, timeout_s: float) -> bool:
+    def wait_for_notification(self, timeout_s: float) -> bool:
         """Waits for a NOTIFY; False when none came in `timeout_s` seconds."""
-        return self._connection.call(lambda connection: self._hear(connection, timeout_s))
+        return self._connection.call(lambda connection: self._wait_for_notification(connection, timeout_s))
 
-    def _hear(self, connection: psycopg.Connection, timeout_s: float) -> bool:
+    def _wait_for_notification(self, connection: psycopg.Connection, timeout_s: float) -> bool:
         self._listen(connection)
         return bool(list(connection.notifies(timeout=timeout_s, stop_after=1)))
 

@@ -26,7 +26,7 @@ class JobNotifications:
         connection.execute("listen pgembedd")
         self._missed, self._listening = self._listening, True
 
-    def hear(self, timeout_s: float) -> bool:
+    def wait(self, timeout_s: float) -> bool:
         """Waits for a NOTIFY; False when none came in `timeout_s` seconds. A lost connection may have lost one."""
         # All of them at once: those that came during other statements would else wake us one by one.
         heard = self._connection.call(

@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
-def isolate(
+def bisect(
     items: Sequence[Item], attempt: Callable[[Sequence[Item]], Sequence[Value]]
 ) -> list[tuple[Item, Value | RowFailure]]:
     """Each item with what `attempt` gave for it, or with the RowFailure it raises alone.
@@ -25,4 +25,4 @@ def isolate(
         if len(items) == 1:
             return [(items[0], failure)]
     half = len(items) // 2
-    return isolate(items[:half], attempt) + isolate(items[half:], attempt)
+    return bisect(items[:half], attempt) + bisect(items[half:], attempt)

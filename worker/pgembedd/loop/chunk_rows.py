@@ -8,7 +8,7 @@ from pgembedd.model.embedder import Embedder
 from pgembedd.text.chunker import Chunk
 
 
-def cut(job: Job, content: Content, model: Embedder) -> Content:
+def chunk_row(job: Job, content: Content, model: Embedder) -> Content:
     """The content with its pieces, by the rules of the job's pipeline; as it is where rows are not cut.
 
     RowFailure when what is put around each chunk leaves it no room.

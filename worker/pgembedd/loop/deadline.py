@@ -3,7 +3,7 @@
 import threading
 import time
 
-from pgembedd.loop.claimer import LOOK_UP_S
+from pgembedd.loop.claimer import STOP_CHECK_S
 
 
 class Deadline(threading.Event):
@@ -21,5 +21,5 @@ class Deadline(threading.Event):
         """Wait, at most so long, until it is over."""
         until = time.monotonic() + (float("inf") if timeout is None else timeout)
         while not self.is_set() and (left := until - time.monotonic()) > 0:
-            super().wait(min(left, LOOK_UP_S))
+            super().wait(min(left, STOP_CHECK_S))
         return self.is_set()

@@ -18,7 +18,7 @@ from pgembedd.database.queries import query
 from pgembedd.log import get_logger
 from pgembedd.settings import Settings
 
-LOOK_EVERY_S = 5.0
+CHECK_EVERY_S = 5.0
 CANCEL_WITHIN_S = 0.2
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
 NUMBER_BYTES = {"halfvec": 2, "vector": 4}
@@ -65,8 +65,8 @@ def build_index(
     and whatever else Postgres says, comes through, after what was left unfinished has been dropped. The connection
     is in autocommit; its session's settings change.
     """
-    with _alone(connection) as alone:
-        if not alone:
+    with _index_lock(connection) as locked:
+        if not locked:
             return False
         try:
             started(set_index_memory(connection, _size(connection, pipeline), limits))
@@ -95,14 +95,14 @@ def _size(connection: psycopg.Connection, pipeline: str) -> Size:
 
 
 @contextmanager
-def _alone(connection: psycopg.Connection) -> Iterator[bool]:
+def _index_lock(connection: psycopg.Connection) -> Iterator[bool]:
     """Whether nobody else builds an index here. Never waits: their build would wait for our snapshot, too."""
     row = connection.execute(query("index_lock")).fetchone()
-    alone = bool(row and row[0])
+    locked = bool(row and row[0])
     try:
-        yield alone
+        yield locked
     finally:
-        if alone:
+        if locked:
             with suppress(psycopg.Error):  # a session that has ended holds no lock
                 connection.execute(query("index_unlock"))
 
@@ -147,15 +147,15 @@ def run_index_builder(settings: Settings, connection: Connection, stopping: thre
     if not settings.index_memory_mb or not connection.call(_may_build):
         connection.close()
         return
-    builder = Builder(Limits(settings.index_memory_mb, settings.index_workers), stopping)
+    builder = IndexBuilder(Limits(settings.index_memory_mb, settings.index_workers), stopping)
     while not stopping.is_set():
         try:
-            connection.call(builder.look, ())
+            connection.call(builder.build_due, ())
         except psycopg.Error as error:
             if stopping.is_set() and is_connection_error(error):
                 return
             get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
-        stopping.wait(LOOK_EVERY_S)
+        stopping.wait(CHECK_EVERY_S)
 
 
 def _may_build(connection: psycopg.Connection) -> bool:
@@ -163,41 +163,41 @@ def _may_build(connection: psycopg.Connection) -> bool:
     return bool(row and row[0])
 
 
-class Builder:
-    """Takes the indexes that are due; one that cannot be built is left alone for a while, longer each time."""
+class IndexBuilder:
+    """Takes the indexes that are due; one that cannot be built is skipped for a while, longer each time."""
 
     def __init__(self, limits: Limits, stopping: threading.Event) -> None:
         self._limits, self._stopping = limits, stopping
         self._pauses: dict[str, tuple[float, float]] = {}  # pipeline → (how long, until when)
 
-    def look(self, connection: psycopg.Connection) -> None:
+    def build_due(self, connection: psycopg.Connection) -> None:
         """Build what is due now."""
         connection.execute(query("tend_indexes"))
         for (pipeline,) in connection.execute(query("indexes_due")).fetchall():
             if not self._stopping.is_set() and self._pauses.get(pipeline, (0.0, 0.0))[1] <= time.monotonic():
-                self._take(connection, pipeline)
+                self._build_pipeline_index(connection, pipeline)
         for queue, statement in connection.execute(query("queue_indexes_due")).fetchall():
             if not self._stopping.is_set() and self._pauses.get(statement, (0.0, 0.0))[1] <= time.monotonic():
-                self._share(connection, queue, statement)
+                self._build_queue_index(connection, queue, statement)
 
-    def _share(self, connection: psycopg.Connection, queue: str, statement: str) -> None:
+    def _build_queue_index(self, connection: psycopg.Connection, queue: str, statement: str) -> None:
         """Index a long queue that several pipelines share. The upkeep drops what is left of a build that failed."""
         began = time.monotonic()
         try:
-            with _alone(connection) as alone, cancelled_by(connection, self._stopping):
-                if not alone:
+            with _index_lock(connection) as locked, cancelled_by(connection, self._stopping):
+                if not locked:
                     return
                 connection.execute(statement.encode())
         except psycopg.Error as error:
             if is_connection_error(error):
                 raise
             if not self._stopping.is_set():
-                pause_s = self._put_off(statement)
+                pause_s = self._postpone(statement)
                 get_logger().error("queue_index_failed", queue=queue, sqlstate=error.sqlstate, retry_in_s=pause_s)
             return
         get_logger().info("queue_index_built", queue=queue, seconds=round(time.monotonic() - began, 1))
 
-    def _take(self, connection: psycopg.Connection, pipeline: str) -> None:
+    def _build_pipeline_index(self, connection: psycopg.Connection, pipeline: str) -> None:
         began = time.monotonic()
 
         def started(memory_mb: int) -> None:
@@ -211,14 +211,14 @@ class Builder:
             if self._stopping.is_set():
                 get_logger().info("index_cancelled", pipeline=pipeline)
                 return
-            retry_in_s = self._put_off(pipeline)
+            retry_in_s = self._postpone(pipeline)
             get_logger().error("index_failed", pipeline=pipeline, sqlstate=error.sqlstate, retry_in_s=retry_in_s)
             return
         self._pauses.pop(pipeline, None)
         if built:
             get_logger().info("index_built", pipeline=pipeline, seconds=round(time.monotonic() - began, 1))
 
-    def _put_off(self, pipeline: str) -> float:
+    def _postpone(self, pipeline: str) -> float:
         pause = min(self._pauses.get(pipeline, (FIRST_PAUSE_S / 2, 0.0))[0] * 2, LONGEST_PAUSE_S)
         self._pauses[pipeline] = (pause, time.monotonic() + pause)
         return pause

@@ -27,7 +27,7 @@ def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], E
             model_dir=Path(settings.model_dir) if settings.model_dir else None,
             threads=settings.threads or None,
             notify=lambda line: get_logger().info("model", doing=line),
-            on_run=lambda *run: observer.ran(InferenceStats(session.name, *run)),
+            on_run=lambda *run: observer.model_ran(InferenceStats(session.name, *run)),
         )
         observer.loaded(session.name, session.fingerprint)
         get_logger().info("model_loaded", model=session.name, fingerprint=session.fingerprint, threads=session.threads)

@@ -22,7 +22,7 @@ class PinnedModels:
         """The model of this pipeline, pinned to it. Deferred, logged, when this worker cannot serve it."""
         try:
             embedder = self._models.get(pipeline.model)
-            _admit(pipeline, embedder, pipelines)
+            _pin(pipeline, embedder, pipelines)
         except ModelError as error:
             self._log(pipeline, error)
             raise Deferred(str(error), UNAVAILABLE_DELAY_S) from error
@@ -41,7 +41,7 @@ class PinnedModels:
         served = 0
         for pipeline in pipelines.running():
             try:
-                _admit(pipeline, self._models.get(pipeline.model), pipelines)
+                _pin(pipeline, self._models.get(pipeline.model), pipelines)
                 served += 1
             except ModelError as error:
                 get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
@@ -52,7 +52,7 @@ class PinnedModels:
             raise failure
 
 
-def _admit(pipeline: Pipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
+def _pin(pipeline: Pipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
     """Pins a pipeline that has no fingerprint yet; raises where its fingerprint is another model's."""
     if embedder.dims != pipeline.dimensions:
         reason = (

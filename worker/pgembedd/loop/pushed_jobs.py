@@ -30,7 +30,7 @@ DONE = frozenset({"written", "unchanged", "cleared", "gone", "done", "skipped"})
 LOST = Outcome("queued", "Another request or worker has claimed it.")
 RELEASED = Outcome("queued", "It could not be worked now and waits in the queue; the log says why.")
 UNFINISHED = Outcome("queued", "It was not finished in time and waits in the queue.")
-_AGAIN = {
+_REQUEUED = {
     "changed": Outcome("queued", "Its row changed meanwhile; it waits in the queue."),
     "rewritten": Outcome("queued", "Writing the vector changed its content; it waits in the queue."),
     "locked": Outcome("queued", "Somebody holds its row; it waits in the queue."),
@@ -57,7 +57,7 @@ class OutcomeRecorder(Observer):
         """A store is done; those that failed have been told of."""
         for result, outcome in settled:
             if isinstance(outcome, str):
-                self.note(result.job, _AGAIN.get(outcome, Outcome(outcome)))
+                self.note(result.job, _REQUEUED.get(outcome, Outcome(outcome)))
 
     def failed(self, job: Job, failure: "RowFailure", outcome: str) -> None:
         """An attempt is recorded. The detail may hold content, so that its word must do."""
@@ -70,14 +70,14 @@ class OutcomeRecorder(Observer):
             self.note(job, RELEASED)
 
 
-def pieces(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+def batches(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
     """Some jobs at a time, of one queue and one pipeline: a request may bring them mixed, which a claim never does."""
     for queue in dict.fromkeys(job.queue for job in jobs):
         for batch in by_pipeline(job for job in jobs if job.queue == queue):
             yield from (batch[start : start + size] for start in range(0, len(batch), size))
 
 
-def outcome_of(posted: Posted, ledger: OutcomeRecorder) -> Outcome:
+def outcome_of(posted: Posted, recorder: OutcomeRecorder) -> Outcome:
     if posted.state == "claimed" and posted.name is not None:
-        return ledger.outcomes.get(posted.name, UNFINISHED)
+        return recorder.outcomes.get(posted.name, UNFINISHED)
     return Outcome(posted.state, posted.reason)

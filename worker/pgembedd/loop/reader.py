@@ -9,8 +9,8 @@ from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Content, Job
 from pgembedd.errors import Deferred, RowFailure
-from pgembedd.loop.bisect import isolate
-from pgembedd.loop.chunk_rows import cut
+from pgembedd.loop.bisect import bisect
+from pgembedd.loop.chunk_rows import chunk_row
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.pinning import PinnedModels
@@ -19,7 +19,7 @@ from pgembedd.telemetry.observer import SILENT, Observer
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class EmbeddingBatch:
     """Jobs of one pipeline whose texts are in the model: `pending` has a vector for each of the contents' texts.
 
     `since` is when they were handed over, by the monotonic clock.
@@ -42,7 +42,7 @@ class Reader:
         self._models, self._observer = models, observer
         self._outcomes = JobOutcomes(self._jobs, in_flight, observer)
 
-    def read(self, batch: Sequence[Job]) -> Work | None:
+    def read(self, batch: Sequence[Job]) -> EmbeddingBatch | None:
         """The jobs of one pipeline with their texts in the model; None when nothing is left of the batch.
 
         Jobs whose rows cannot be read or cut are failed or released.
@@ -51,11 +51,11 @@ class Reader:
             model = self._models.serving(batch[0].pipeline, self._pipelines)
             began = time.monotonic()
             readable: list[tuple[Job, Content]] = []
-            for job, content in isolate(batch, self._jobs.read):
+            for job, content in bisect(batch, self._jobs.read):
                 try:
                     if isinstance(content, RowFailure):
                         raise content
-                    readable.append((job, cut(job, content, model)))
+                    readable.append((job, chunk_row(job, content, model)))
                 except RowFailure as failure:
                     self._outcomes.fail(job, failure)
         except Deferred as deferred:
@@ -66,4 +66,4 @@ class Reader:
         jobs, contents = zip(*readable, strict=True)
         self._observer.read(jobs, time.monotonic() - began)
         texts = [text for content in contents for text in content.texts]
-        return Work(jobs, contents, start(model, texts) if texts else None)
+        return EmbeddingBatch(jobs, contents, start(model, texts) if texts else None)

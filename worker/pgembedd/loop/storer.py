@@ -11,12 +11,12 @@ from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Result, Vector
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
-from pgembedd.loop.bisect import isolate
+from pgembedd.loop.bisect import bisect
 from pgembedd.loop.claim_size import ClaimSizer
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.reader import Work
+from pgembedd.loop.reader import EmbeddingBatch
 from pgembedd.model.embedder import start
 from pgembedd.telemetry.observer import SILENT, Observer
 
@@ -31,33 +31,33 @@ class Storer:
         connection: Connection,
         models: PinnedModels,
         in_flight: InFlight,
-        deliveries: "Queue[Work | None]",
-        pace: ClaimSizer | None = None,
+        batches: "Queue[EmbeddingBatch | None]",
+        sizer: ClaimSizer | None = None,
         observer: Observer = SILENT,
     ) -> None:
-        """`pace` is told how long the jobs were held."""
-        self._jobs, self._in_flight, self._deliveries = JobRepository(connection), in_flight, deliveries
+        """`sizer` is told how long the jobs were held."""
+        self._jobs, self._in_flight, self._batches = JobRepository(connection), in_flight, batches
         self._models, self._pipelines = models, PipelineRepository(connection)
         self._outcomes, self._observer = JobOutcomes(self._jobs, in_flight, observer), observer
-        self._pace = pace or ClaimSizer()
+        self._sizer = sizer or ClaimSizer()
 
     def run(self) -> None:
         """Deliver everything that comes."""
-        while (work := self._deliveries.get()) is not None:
-            self.deliver(work)
+        while (work := self._batches.get()) is not None:
+            self.store(work)
 
-    def deliver(self, work: Work) -> None:
+    def store(self, work: EmbeddingBatch) -> None:
         """Store one piece of work; rows that cannot be stored fail alone."""
         started = time.monotonic()
         try:
-            results = self._embedded(work)
+            results = self._wait_for_vectors(work)
             waited = time.monotonic()
             self._observer.embedded(results, waited - work.since)
-            settled, outcomes = self._store(results)
+            settled, outcomes = self._write(results)
         except Deferred as deferred:
             self._outcomes.release(work.jobs, deferred)
             return
-        self._pace.note(*self._in_flight.remove(work.jobs))
+        self._sizer.note(*self._in_flight.remove(work.jobs))
         self._observer.stored(settled, outcomes, time.monotonic() - waited)
         get_logger().info(
             "stored",
@@ -68,12 +68,11 @@ class Storer:
             **outcomes,
         )
 
-    def _store(self, results: list[Result]) -> tuple[list[tuple[Result, str | RowFailure]], dict[str, int]]:
+    def _write(self, results: list[Result]) -> tuple[list[tuple[Result, str | RowFailure]], dict[str, int]]:
         """Store what can be, fail the rest; what became of each, and how many of each outcome."""
         outcomes: Counter[str] = Counter()
         settled = [
-            (result, REFUSED if stored == "refused" else stored)
-            for result, stored in isolate(results, self._jobs.store)
+            (result, REFUSED if stored == "refused" else stored) for result, stored in bisect(results, self._jobs.store)
         ]
         for result, outcome in settled:
             if isinstance(outcome, RowFailure):
@@ -83,7 +82,7 @@ class Storer:
                 outcomes[outcome] += 1
         return settled, dict(outcomes)
 
-    def _embedded(self, work: Work) -> list[Result]:
+    def _wait_for_vectors(self, work: EmbeddingBatch) -> list[Result]:
         """The results of the work; where the model fails on it, each text is tried alone."""
         try:
             return _results(work)
@@ -99,14 +98,14 @@ class Storer:
         for job, content in zip(work.jobs, work.contents, strict=True):
             pending = start(model, content.texts) if content.texts else None
             try:
-                results += _results(Work([job], [content], pending))
+                results += _results(EmbeddingBatch([job], [content], pending))
             except Exception as error:
                 detail = f"{type(error).__name__}: {error}"
                 self._outcomes.fail(job, RowFailure("model", detail))
         return results
 
 
-def _results(work: Work) -> list[Result]:
+def _results(work: EmbeddingBatch) -> list[Result]:
     """Each job with the vectors of its texts, none where there is nothing to embed. Waits for the model."""
     vectors: Iterator[Vector] = iter(())
     if work.pending is not None:

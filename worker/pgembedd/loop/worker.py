@@ -24,7 +24,7 @@ from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.loop.maintenance import run_maintenance
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.reader import Work
+from pgembedd.loop.reader import EmbeddingBatch
 from pgembedd.loop.storer import Storer
 from pgembedd.loop.systemd import notify_systemd
 from pgembedd.model.registry import ModelRegistry
@@ -58,7 +58,7 @@ class Worker:
         self._finished = threading.Event()  # nothing is in flight any more, or the grace period is over
         self._failure: BaseException | None = None
         self._in_flight = InFlight()
-        deliveries: Queue[Work | None] = Queue()
+        batches: Queue[EmbeddingBatch | None] = Queue()
         prepare = settings.wait == "listen"
 
         def connection(purpose: str, until: threading.Event) -> Connection:
@@ -67,16 +67,24 @@ class Worker:
             return made
 
         self._connections: list[Connection] = []
-        claims = connection("claim", self._stopping)
-        self._pinned, self._pipelines = PinnedModels(models), PipelineRepository(claims)
+        claim_connection = connection("claim", self._stopping)
+        self._pinned, self._pipelines = PinnedModels(models), PipelineRepository(claim_connection)
         leases = JobRepository(connection("heartbeat", self._finished))
         upkeep = PipelineRepository(connection("upkeep", self._stopping))
-        self._deliveries = deliveries
-        pace = ClaimSizer(settings.claim_size)
+        self._batches = batches
+        sizer = ClaimSizer(settings.claim_size)
         claimer = Claimer(
-            settings, claims, self._pinned, self._in_flight, deliveries, self._stopping.is_set, queues, pace, observer
+            settings,
+            claim_connection,
+            self._pinned,
+            self._in_flight,
+            batches,
+            self._stopping.is_set,
+            queues,
+            sizer,
+            observer,
         )
-        storer = Storer(connection("store", self._finished), self._pinned, self._in_flight, deliveries, pace, observer)
+        storer = Storer(connection("store", self._finished), self._pinned, self._in_flight, batches, sizer, observer)
         self._threads = {
             "fetch": self._thread("fetch", claimer.run),
             "deliver": self._thread("deliver", storer.run),
@@ -92,8 +100,8 @@ class Worker:
                 connection("questions", self._stopping), models, self._stopping, lambda: self.served()
             )
             self._threads["questions"] = self._thread("questions", requests.run)
-        handback = JobRepository(connection("release", self._finished))
-        self._outcomes = JobOutcomes(handback, self._in_flight, observer)
+        releases = JobRepository(connection("release", self._finished))
+        self._outcomes = JobOutcomes(releases, self._in_flight, observer)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -124,7 +132,7 @@ class Worker:
         return "ok"
 
     def run(self) -> bool:
-        """Work until stopped, then drain: True when all in flight was finished, False when some was handed back.
+        """Processes jobs until stopped, then drains; False when unfinished jobs were released.
 
         After False the model may still be computing, and nothing can stop its threads but the end of the process.
         Raises what a thread died of.
@@ -170,7 +178,7 @@ class Worker:
                 self._outcomes.release(left, Deferred("shutdown", 0.0))
             except (psycopg.Error, DatabaseUnavailableError) as error:
                 get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
-        self._deliveries.put(None)
+        self._batches.put(None)
         deadline = time.monotonic() + LAST_S
         for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))

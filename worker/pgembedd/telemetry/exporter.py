@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pgembedd.telemetry.spans import SpanRecorder
 
-SAY_AGAIN_S = 60.0
+WARN_EVERY_S = 60.0
 
 
 def configured_tracing() -> "SpanRecorder | None":
@@ -80,7 +80,7 @@ def _exporter(name: str) -> "SpanExporter":
     raise ValueError(f"OTEL_TRACES_EXPORTER names {name!r}; there are otlp (over HTTP), console and none")
 
 
-class _Complaints(logging.Handler):
+class _ExportWarnings(logging.Handler):
     """What the SDK has to say about a collector that is away, as an event of ours, once a minute."""
 
     def __init__(self) -> None:
@@ -89,11 +89,11 @@ class _Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.created >= self._silent_until:
-            self._silent_until = record.created + SAY_AGAIN_S
+            self._silent_until = record.created + WARN_EVERY_S
             get_logger().warning("traces_not_sent", why=record.getMessage().splitlines()[0][:300])
 
 
 def _log_as_events() -> None:
     logger = logging.getLogger("opentelemetry")
     logger.propagate = False
-    logger.handlers = [_Complaints()]
+    logger.handlers = [_ExportWarnings()]

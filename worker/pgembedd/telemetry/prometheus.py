@@ -82,7 +82,7 @@ class PrometheusMetrics(Observer):
         self._request_s = self._histogram("http_request_seconds", "From request to answer.", STAGE_BUCKETS_S, "route")
         self._answering = self._gauge("http_requests_in_flight", "Requests not answered yet.")
 
-    def _begin(self, pipeline: str) -> None:
+    def _start_counters(self, pipeline: str) -> None:
         self._known.add(pipeline)
         for counter in (self._released, self._suspects, self._truncations):
             counter.labels(pipeline)
@@ -96,7 +96,7 @@ class PrometheusMetrics(Observer):
     def claimed(self, lane: str, jobs: Sequence[Job], seconds: float) -> None:
         """A claim. Its pipelines' counters begin at 0 before they count: a rise from nothing is none to Prometheus."""
         for name in {job.pipeline.name for job in jobs} - self._known:
-            self._begin(name)
+            self._start_counters(name)
         self._claim_jobs.labels(lane).observe(len(jobs))
         self._stage_s.labels("claim").observe(seconds)
 
@@ -147,7 +147,7 @@ class PrometheusMetrics(Observer):
         """A model."""
         self._loaded.labels(model, fingerprint).set(1)
 
-    def ran(self, run: InferenceStats) -> None:
+    def model_ran(self, run: InferenceStats) -> None:
         """A run of a model."""
         self._texts.labels(run.model, run.kind).inc(run.texts)
         self._tokens.labels(run.model, run.kind).inc(run.tokens)

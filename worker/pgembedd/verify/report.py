@@ -26,11 +26,11 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     requeued: int = 0
-    likeness: float = 0.0  # the sum of the cosines of `unknown` vectors
+    cosine_sum: float = 0.0  # the sum of the cosines of `unknown` vectors
     guessed: int = 0  # how many of those were taken for another model's
 
     @property
-    def looked_at(self) -> int:
+    def rows_checked(self) -> int:
         """Rows in all."""
         return self.counts.total()
 
@@ -42,7 +42,7 @@ class Report:
     def add(self, verdict: Verdict, key: str, cosine: float) -> None:
         """Count one row; `cosine` is that of its vector with the right one."""
         self.counts[verdict] += 1
-        self.likeness += cosine if verdict == "unknown" else 0.0
+        self.cosine_sum += cosine if verdict == "unknown" else 0.0
         if verdict in WRONG or verdict == "unknown":
             examples = self.examples.setdefault(verdict, [])
             if len(examples) < EXAMPLES:
@@ -62,5 +62,5 @@ class Report:
         """What most of the vectors of a column have in common, in a sentence."""
         if not self.guessed:
             return None
-        precision = " at another precision" if self.likeness / self.guessed > 0.98 else ""
+        precision = " at another precision" if self.cosine_sum / self.guessed > 0.98 else ""
         return f"Most vectors disagree with their rows: probably another model's{precision}."

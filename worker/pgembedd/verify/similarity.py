@@ -37,7 +37,7 @@ def compare(
 def _compare_one(
     vector: Sequence[float], fresh: Floats, own: int, tolerance: float, among: bool
 ) -> tuple[Agreement, float]:
-    if not _sound(vector, fresh[own]):
+    if not _has_models_norm(vector, fresh[own]):
         return "corrupted", 0.0
     cosine = float(_cosines(vector, fresh[own : own + 1])[0])
     if 1 - cosine <= tolerance:
@@ -47,7 +47,7 @@ def _compare_one(
     return "unknown", cosine
 
 
-def _sound(vector: Sequence[float], fresh: Floats) -> bool:
+def _has_models_norm(vector: Sequence[float], fresh: Floats) -> bool:
     """Whether it could be any vector of the model: all of them have the same norm, 1."""
     if len(vector) != len(fresh):
         return False

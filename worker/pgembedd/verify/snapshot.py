@@ -10,11 +10,11 @@ import psycopg
 from pgembedd.database.connection import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.errors import RowFailure
-from pgembedd.loop.bisect import isolate
+from pgembedd.loop.bisect import bisect
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredChunk:
     """A chunk of an embedding table without its vector: number, offsets, hash of its text, fingerprint."""
 
     no: int
@@ -39,7 +39,7 @@ class Row:
     vectors: Sequence[Sequence[float]] = ()
     before: str = ""
     after: str = ""
-    chunks: tuple[Stored, ...] = ()
+    chunks: tuple[StoredChunk, ...] = ()
 
     def same(self, other: "Row") -> bool:
         """Whether nothing changed between two looks; a NaN is equal to itself here."""
@@ -48,7 +48,9 @@ class Row:
         )
 
 
-def look(connection: psycopg.Connection, pipeline: str, ids: Sequence[str], *, with_queues: bool = False) -> list[Row]:
+def read_rows(
+    connection: psycopg.Connection, pipeline: str, ids: Sequence[str], *, with_queues: bool = False
+) -> list[Row]:
     """The rows of these keys (JSON), in order. One whose content cannot be had keeps no other from being read."""
 
     def attempt(part: Sequence[str]) -> list[Row]:
@@ -61,7 +63,7 @@ def look(connection: psycopg.Connection, pipeline: str, ids: Sequence[str], *, w
             raise RowFailure("content", str(error)) from error
         return [_row(key, *row) for key, row in zip(part, found, strict=True)]
 
-    return [Row(key, "unreadable") if isinstance(row, RowFailure) else row for key, row in isolate(ids, attempt)]
+    return [Row(key, "unreadable") if isinstance(row, RowFailure) else row for key, row in bisect(ids, attempt)]
 
 
 def _row(
@@ -75,5 +77,5 @@ def _row(
     after: str | None,
     *chunks: list[Any] | None,
 ) -> Row:
-    stored = tuple(Stored(*each) for each in zip(*(column or [] for column in chunks), strict=True))
+    stored = tuple(StoredChunk(*each) for each in zip(*(column or [] for column in chunks), strict=True))
     return Row(key, state, text, digest, noted, vectors or [], before or "", after or "", stored)
