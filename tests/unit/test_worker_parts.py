@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import errors
 
-from pgembedd.database.connection import PASSING, connect, is_connection_error
+from pgembedd.database.connection import TRANSIENT, connect, is_connection_error
 from pgembedd.database.errors import translate_errors
 from pgembedd.database.records import Job, Pipeline, by_pipeline
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
@@ -183,7 +183,7 @@ def test_what_an_error_decides(error: Exception, problem: str | None, decided: t
 
 
 def test_what_stands_in_the_way_of_our_own_tables_is_tried_again() -> None:
-    assert {errors.DeadlockDetected, errors.LockNotAvailable, errors.QueryCanceled, errors.DiskFull} <= set(PASSING)
+    assert {errors.DeadlockDetected, errors.LockNotAvailable, errors.QueryCanceled, errors.DiskFull} <= set(TRANSIENT)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The demo: a real Postgres, a real model, and real documents, from nothing to a search hit."""
+"""The steps of the demo: from an empty Postgres to a search hit."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ create table if not exists demo.documents (
 
 
 def run_demo(conninfo: str, log: Path, console: Console) -> None:
-    """Load, embed, search, change, search again. Safe to repeat: a second run embeds only what changed."""
+    """Loads, embeds, searches, changes a row, searches again. A second run embeds only changed rows."""
     step = Step(console)
     step("Migrations")
     migrate(conninfo)
@@ -68,7 +68,7 @@ def run_demo(conninfo: str, log: Path, console: Console) -> None:
 
 
 def load_documents(connection: psycopg.Connection, documents: list[Document]) -> int:
-    """Insert what is new, update what differs; how many rows there are."""
+    """Inserts new documents, updates changed ones; returns the number of rows."""
     connection.execute(TABLE)
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("create temp table loading (name text, module text, content text) on commit drop")
@@ -84,7 +84,7 @@ def load_documents(connection: psycopg.Connection, documents: list[Document]) ->
 
 
 def ensure_pipeline(connection: psycopg.Connection, console: Console) -> str:
-    """The pipeline's model; a pipeline that an earlier run made keeps the model it was made with."""
+    """Creates the pipeline if it is missing; returns its model, which an existing pipeline keeps."""
     row = connection.execute("select model from pgembedd.pipeline where name = %s", (PIPELINE,)).fetchone()
     if row is not None:
         return str(row[0])
@@ -101,7 +101,7 @@ def ensure_pipeline(connection: psycopg.Connection, console: Console) -> str:
 
 @contextmanager
 def worker_process(conninfo: str, log: Path) -> Iterator["WorkerCheck"]:
-    """A worker as its user would run it, drained at the end. The password travels by environment, not by argument."""
+    """Runs a worker in a process, drained at the end. The password is in the environment, not in an argument."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -118,7 +118,7 @@ def worker_process(conninfo: str, log: Path) -> Iterator["WorkerCheck"]:
 
 
 class WorkerCheck:
-    """Raises when the worker has ended, because then nobody empties the queue."""
+    """Raises when the worker has ended: the queue would never become empty."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self._process, self._log = process, log

@@ -21,7 +21,7 @@ SHOWN = ("event", "pipeline", "pipeline_id", "at")
 @click.option("--event", "words", multiple=True, metavar="WORD", help="Only of this kind; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Each event as the JSON object that Postgres sends.")
 def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, ...], as_json: bool) -> None:
-    """Show what happens as it happens, one line an event, until Ctrl-C."""
+    """Show events as they happen, one line each, until Ctrl-C."""
     for word in words:
         if word not in EVENTS:
             raise click.BadParameter(
@@ -34,7 +34,7 @@ def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, 
                 check_schema(connection)
             _follow(Channel(conninfo, threading.Event()), EventFilter.of(words, pipelines), as_json)
     except KeyboardInterrupt:
-        return  # it is how this command ends
+        return  # the usual end of this command
 
 
 def _follow(channel: Channel, wanted: EventFilter, as_json: bool) -> None:
@@ -48,7 +48,7 @@ def _follow(channel: Channel, wanted: EventFilter, as_json: bool) -> None:
 
 
 def line(event: Event) -> str:
-    """Time, pipeline, word, and the fields that say something. Nothing in it moves a terminal's cursor."""
+    """Returns time, pipeline, word and non-empty fields; control characters are escaped."""
     at = str(event.fields.get("at", ""))[:19]
     others = [f"{name}={_on_one_line(value)}" for name, value in event.fields.items() if name not in SHOWN and value]
     return "  ".join(

@@ -14,12 +14,14 @@ Command = Callable[..., None]
 
 @click.group("import")
 def command() -> None:
-    """Move here from elsewhere, and keep the vectors."""
+    """Import pipelines from another project, with their vectors."""
 
 
 def _shared(command: Command) -> Command:
     for option in (
-        click.option("--model", metavar="NAME", help="Embed anew with this model, beside what is there."),
+        click.option(
+            "--model", metavar="NAME", help="Embed the rows again with this model, into a new column or table."
+        ),
         click.option("--dry-run", is_flag=True, help="Print the SQL that it would run, and change nothing."),
         database_option,
     ):
@@ -76,7 +78,7 @@ def _run_plans(connection: psycopg.Connection, plans: list[Plan | Refused], dry_
 
 
 def _run_plan(connection: psycopg.Connection, plan: Plan | Refused, dry_run: bool) -> Refused | None:
-    """Do it, or print it; what was refused, if it was."""
+    """Executes or prints the plan; returns the refusal, if there is one."""
     if isinstance(plan, Refused):
         return plan
     outcome = as_script(connection, plan) if dry_run else execute_plan(connection, plan)

@@ -27,7 +27,7 @@ def command(database: str | None, no_database: bool, http: HttpSettings, setting
 
 
 def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> bool:
-    """Serve in the foreground of this process until it is signalled; whether nothing hangs in the model.
+    """Serves HTTP in the foreground until a signal; returns False if the model hangs.
 
     A second signal ends the process at once.
     """

@@ -16,7 +16,7 @@ from pgembedd.settings import HttpSettings, Settings, conninfo_from_environment
 @settings_options()
 @http_options()
 def command(database: str | None, with_http: bool, settings: Settings, http: HttpSettings) -> None:
-    """Everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
+    """Run everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
     from pgembedd.database.migrate import migrate
 
     with open_database(database, create=True) as conninfo:
@@ -34,7 +34,7 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
 
 
 def address(http: HttpSettings) -> str:
-    """Where a browser on this machine finds the page."""
+    """Returns the URL of the page for a browser on this machine."""
     if http.http_port == 0:
         return "the port of http_started in the log"
     host = EVERYWHERE.get(http.http_host, http.http_host)

@@ -43,9 +43,9 @@ def command(
     as_json: bool,
     settings: "Settings",
 ) -> None:
-    """Embed rows again and compare with what is stored: are the vectors those of the rows?
+    """Embed rows again and compare the vectors with the stored ones.
 
-    Of the pipelines that are named, or of all. Exit code 6 when something is wrong and was not queued.
+    Of the named pipelines, or of all. Exit code 6 when a row is wrong and was not queued.
     """
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader, precision_of
@@ -68,7 +68,7 @@ def command(
                 options = Options(wanted, seed, requeue, TOLERANCE[precision_of(embedder)])
                 with _progress(pipeline.name, wanted is None) as progress:
                     reports.append(verify(connection, pipeline, embedder, options, progress))
-            except PgembeddError as error:  # this pipeline's alone: the others are looked at, too
+            except PgembeddError as error:  # of this pipeline alone: the others are verified, too
                 refused.append(error)
                 continue
             click.echo(json.dumps(_object(reports[-1])) if as_json else _text(reports[-1]))
@@ -78,7 +78,7 @@ def command(
 
 
 def _conclude(reports: list[Report], refused: list[PgembeddError], requeue: bool) -> None:
-    """Raise what decides the exit code: a pipeline that could not be looked at, before one that is wrong."""
+    """Raises the error of the exit code: of a pipeline that could not be read before that of a wrong one."""
     for error in refused[:-1]:
         click.echo(f"pgembedd: {error}", err=True)
     if refused:
@@ -93,7 +93,7 @@ def _conclude(reports: list[Report], refused: list[PgembeddError], requeue: bool
 
 @contextmanager
 def _progress(pipeline: str, shown: bool) -> Iterator[Callable[[Report], None]]:
-    """A bar on standard error, where that is a terminal and there is something to wait for."""
+    """Shows a bar on standard error if that is a terminal and `shown`."""
     console = Console(stderr=True)
     if not shown or not console.is_terminal:
         yield lambda _: None
@@ -123,7 +123,7 @@ def _object(report: Report) -> dict[str, object]:
 
 
 def _text(report: Report) -> str:
-    """A few lines: how many rows of each kind that there are, with some keys of the wrong ones."""
+    """Returns a few lines: rows by verdict, with some keys of the wrong ones."""
     drawn = "" if report.rows == report.rows_checked else f" of about {report.rows}, drawn with --seed {report.seed}"
     lines = [f"{report.pipeline}: {report.rows_checked} rows{drawn}"]
     lines.append("  " + " · ".join(f"{report.counts[kind]} {WORDS.get(kind, kind)}" for kind in FINE))

@@ -1,4 +1,4 @@
-"""From Supabase's guide to automatic embeddings: its triggers become pipelines, vectors and function stay."""
+"""Imports the triggers of Supabase's guide as pipelines; vectors and functions stay."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Trigger:
     columns: list[str]
 
     def drop(self) -> Step:
-        """The statement without it."""
+        """Returns the step that drops the trigger."""
         statement = sql.SQL("drop trigger {} on {}").format(
             sql.Identifier(self.name), sql.Identifier(self.schema, self.table)
         )
@@ -41,7 +41,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Column:
-    """A vector column that triggers queue, and what its database says of it; `typmod` is its dimensions, or -1."""
+    """A vector column that triggers queue; `typmod` is its dimensions, or -1."""
 
     source: str
     function: str | None
@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Options:
-    """`made_by`: what the vectors there are of. `model`: embed anew with it, beside them."""
+    """`made_by` is the model of the existing vectors. `model` embeds the rows again into a new column."""
 
     made_by: ModelSpec
     model: ModelSpec | None = None
@@ -63,7 +63,7 @@ class Options:
 
 
 def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Plan | Refused]:
-    """One for each column that the guide's triggers queue."""
+    """Yields a plan for each column that the guide's triggers queue."""
     triggers = [Trigger(*row) for row in connection.execute(query("import_triggers"))]
 
     def target(trigger: Trigger) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Pla
 
 
 def _queues(trigger: Trigger) -> bool:
-    """The guide's own function, or one of another name that may be like it: its arguments have to say more."""
+    """Tells that the trigger calls the guide's function, or one with another name and arguments like the guide's."""
     return trigger.function == QUEUEING or (not trigger.before and len(trigger.arguments) == 2)
 
 
@@ -129,7 +129,7 @@ def _plan(
 
 
 def _refusal_reason(column: str, function: str, queueing: list[Trigger], found: Column, options: Options) -> str | None:
-    """Why it cannot be taken over, or None."""
+    """Returns the reason why the column cannot be imported, or None."""
     anew = f"--model {options.made_by.name} embeds the rows anew, into a new column."
     if found.function is None:
         return f"there is no function {function} that takes a row of it."
@@ -157,7 +157,7 @@ def _refusal_reason(column: str, function: str, queueing: list[Trigger], found: 
 
 
 def _watched(queueing: list[Trigger]) -> list[str] | None:
-    """The columns of UPDATE OF; None, which is every column, where a trigger names none or there is none."""
+    """Returns the columns of UPDATE OF; None (every column) where a trigger names none or there is none."""
     updating = [trigger for trigger in queueing if trigger.on_update]
     if not updating or any(not trigger.columns for trigger in updating):
         return None
@@ -174,5 +174,5 @@ def _notes(queueing: list[Trigger], options: Options) -> Iterator[str]:
 
 
 def options_of(made_by: str, model: str | None, *, drop_triggers: bool) -> Options:
-    """ConfigurationError for a model that we do not have."""
+    """Builds the Options; ConfigurationError for an unknown model."""
     return Options(resolve(made_by), None if model is None else resolve(model), drop_triggers)

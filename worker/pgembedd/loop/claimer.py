@@ -1,4 +1,4 @@
-"""The first stage: claims jobs and has them read, always one claim ahead of the model."""
+"""The first stage: claims jobs and reads their rows, one claim ahead of the model."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -26,7 +26,7 @@ STOP_CHECK_S = 0.25  # how often a waiting thread checks whether it is to stop
 
 
 class Claimer:
-    """Runs in a thread of its own until told to stop."""
+    """Claims jobs in a thread of its own until it is told to stop."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Claimer:
         sizer: ClaimSizer | None = None,
         observer: Observer = SILENT,
     ) -> None:
-        """`queues` restricts it to these fresh lanes and their backfills; `sizer` is what the storer measures."""
+        """`queues` restricts it to these fresh lanes and their backfills; the storer updates `sizer`."""
         self._settings, self._observer = settings, observer
         self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)
         self._notifications = JobNotifications(connection)
@@ -57,7 +57,7 @@ class Claimer:
         self._pause_s = FIRST_PAUSE_S
 
     def run(self) -> None:
-        """Claim until stopped, one claim ahead of the model; sleep when there is nothing."""
+        """Claims until stopped, one claim ahead of the model; waits while the queues are empty."""
         if self._listens:
             self._notifications.listen()
         while not self._stopping():
@@ -65,16 +65,16 @@ class Claimer:
                 self._wait_for_jobs()
 
     def _has_room(self, held: Collection[Key]) -> bool:
-        """One claim ahead of the model: at most the last claim is held, whatever the size of the next."""
+        """Returns True while at most the last claim is held, whatever the size of the next."""
         return len(held) <= max(self._last_claim, self._sizer.size)
 
     def claim_once(self, poll_s: int = 0) -> bool:
-        """One claim, from the first lane that has any jobs; False when none has."""
+        """Claims from the first queue that has jobs; False when all are empty."""
         size = self._sizer.size
         for queue in self._queue_order():
             began = time.monotonic()
             jobs = self._jobs.claim(queue, size, self._settings.lease_s, poll_s)
-            poll_s = 0  # one wait a turn
+            poll_s = 0  # only the first queue is waited for
             if jobs:
                 self._in_flight.add(jobs)
                 self._observer.claimed(self._lane(queue), jobs, time.monotonic() - began)
@@ -104,9 +104,9 @@ class Claimer:
             self._process_suspect(job, {suspect.key for suspect in suspects})
 
     def _process_suspect(self, job: Job, suspects: set[Key]) -> None:
-        """A job that may have killed workers gets this one to itself, so that nothing else dies with it.
+        """Processes a job that may have killed workers while no other job is in progress here.
 
-        The other suspects of the claim are held, too, but nobody works on them meanwhile.
+        The other suspects of the claim stay in flight but wait until it has ended.
         """
         while not self._in_flight.wait_for(lambda held: suspects.issuperset(held), STOP_CHECK_S):
             if self._stopping():
@@ -129,7 +129,7 @@ class Claimer:
             self._batches.put(embedding)
 
     def _wait_for_jobs(self) -> None:
-        """Nothing to do. Ask for a NOTIFY, look once more, then wait for it; or wait inside pgmq."""
+        """Requests a NOTIFY, claims once more and waits for it; without LISTEN it waits inside pgmq."""
         if not self._listens:
             # This statement cannot be cancelled: it has to end by itself inside the grace period.
             self.claim_once(poll_s=max(1, round(min(self._settings.poll_max_s, self._settings.grace_s / 2))))

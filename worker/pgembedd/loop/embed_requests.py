@@ -13,16 +13,16 @@ from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder, Failed, Pending
 from pgembedd.model.registry import ModelRegistry
 
-# Few at a time: a request that comes meanwhile waits for all of them. What is left is taken at once afterwards.
+# Small, because a request that arrives meanwhile waits for the whole batch; the next batch follows at once.
 BATCH_SIZE = 8
 POLL_EVERY_S = 1.0  # a NOTIFY comes with every request; this finds those that another worker left
-STOP_CHECK_S = 0.25  # how often it looks whether it is to stop
+STOP_CHECK_S = 0.25  # how often the thread checks whether it is to stop
 ERROR_PAUSE_S = 5.0
-END_WITHIN_S = 5.0  # for what is in the model; its caller asks another worker then
+END_WITHIN_S = 5.0  # for requests in the model; their callers then ask another worker
 
 
 class EmbedRequests:
-    """Runs in a thread of its own, beside a worker's or alone."""
+    """Answers requests in a thread of its own, within a worker or without one."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class EmbedRequests:
         self._models, self._stopping, self._served = models, stopping, served
 
     def run(self) -> None:
-        """Answer until stopping. An error of the database's is logged, and the rest of the process goes on."""
+        """Answers until stopped. A database error is logged; the rest of the process continues."""
         try:
             while not self._stopping.is_set():
                 self._answer_or_log()
@@ -63,7 +63,7 @@ class EmbedRequests:
             waited_s += STOP_CHECK_S
 
     def answer_waiting(self) -> bool:
-        """Take what waits and answer it; False when nothing did."""
+        """Answers one batch of waiting requests; False when none waits."""
         waiting = self._requests.take(BATCH_SIZE)
         started = [(request, self._start(request)) for request in waiting]
         answers = [_answer(request, pending) for request, pending in started if pending is not None]
@@ -72,14 +72,16 @@ class EmbedRequests:
         return bool(waiting)
 
     def _start(self, request: VectorRequest) -> Pending | None:
-        """The text in the model; None when it was declined."""
+        """Passes the text to the model; None when the request was declined."""
         try:
             embedder = self._embedder(request)
         except ModelError as error:
             self._requests.decline(request, str(error))
             return None
         try:
-            return embedder.start([request.text], kind=request.kind, urgent=True)  # whatever it is, somebody waits
+            return embedder.start(
+                [request.text], kind=request.kind, urgent=True
+            )  # a caller waits: an error is an answer
         except Exception as error:
             return Failed(error)
 
@@ -96,7 +98,7 @@ class EmbedRequests:
 
 
 def _answer(request: VectorRequest, pending: Pending) -> Answer:
-    """Never raises: the error is the caller's to hear of, and without its message, which may hold the text."""
+    """Never raises: an error becomes the answer, without its message, which may hold the text."""
     try:
         return Answer(request.id, pending.result().vectors[0])
     except Exception as error:
@@ -109,7 +111,7 @@ def _answer(request: VectorRequest, pending: Pending) -> Answer:
 def answer_embed_requests(
     conninfo: str, models: ModelRegistry, served: Callable[[], Collection[str]], on_death: Callable[[], None]
 ) -> Iterator[None]:
-    """Answer questions while the block runs, without a worker; `on_death` is called if that ends by itself."""
+    """Answers embed() while the block runs, without a worker; `on_death` is called if the thread ends by itself."""
     stopping = threading.Event()
     requests = EmbedRequests(Connection(conninfo, stopping, "questions"), models, stopping, served)
 

@@ -1,4 +1,4 @@
-"""Work that is posted instead of claimed from the queue: worked as the loop does, and answered in limited time."""
+"""Processes jobs that are posted instead of claimed from the queue, and returns their outcomes in limited time."""
 
 import threading
 import time
@@ -31,19 +31,19 @@ from pgembedd.telemetry.observer import SILENT, Observer, ObserverGroup
 BATCH_SIZE = 16  # jobs between two checks of the deadline
 MAX_IDLE_CONNECTIONS = 4
 MAX_WAITING = 16  # requests that wait for a slot
-GRACE_S = 5.0  # for what is in the model when the service stops; uvicorn waits for ten
+GRACE_S = 5.0  # for jobs in the model when the service stops; uvicorn waits for ten
 RELEASE_TIMEOUT_S = 2.0
 
 Claim = Callable[[PushedJobRepository, int], Claimed]
-"""Claims what was posted, for so many seconds."""
+"""Claims the posted jobs with a lease of so many seconds."""
 
 
 class BusyError(PgembeddError):
-    """So many requests are being worked that this one has to come again."""
+    """Too many requests are in progress; the sender has to repeat this one."""
 
 
 class PushRequest:
-    """The work of one request, in a thread of its own, so that the request can be answered whatever hangs."""
+    """The work of one request, in a thread of its own, so that the request is answered even if the work hangs."""
 
     def __init__(self, pushes: "PushHandler", claim: Claim, deadline: Deadline) -> None:
         self.finished = threading.Event()
@@ -54,7 +54,7 @@ class PushRequest:
         self._observer = ObserverGroup([pushes.observer, self.recorder])
 
     def __call__(self) -> None:
-        """Waits for a slot, claims, works."""
+        """Waits for a slot, claims the jobs and processes them."""
         try:
             with self._pushes.slots.shared(self._deadline) as acquired:
                 if acquired:
@@ -83,7 +83,7 @@ class PushRequest:
             self._embed(connection, batch)
         for job in (job for job in claimed.jobs if job.suspect):
             self._embed_suspect(connection, job)
-        # What the clock left over is handed back by the request, which may be answered already.
+        # The request may be answered already; this thread then releases the jobs for which time ran out.
         if self._deadline.is_set() and (left := pushes.in_flight.held(claimed.jobs)):
             self._outcomes(connection).release(left, Deferred("out of time", 0.0))
             for job in left:
@@ -100,9 +100,9 @@ class PushRequest:
             Storer(connection, pushes.models, pushes.in_flight, Queue(), observer=self._observer).store(work)
 
     def _embed_suspect(self, connection: Connection, job: Job) -> None:
-        """A job that may have killed workers: no other job of the queue is worked here meanwhile."""
+        """Processes a job that may have killed workers while no other job of the queue is in progress here."""
         pushes = self._pushes
-        if pushes.loop_here:  # whose claims cannot be held up from here; it works this one alone itself
+        if pushes.loop_here:  # its claims cannot be paused from here; it processes the suspect itself
             self._outcomes(connection).release([job], Deferred("left to be worked alone", 0.0))
             return
         with pushes.slots.exclusive(self._deadline) as acquired:
@@ -118,7 +118,7 @@ class PushRequest:
 
 
 class PushHandler:
-    """Everything that is posted to one service goes through here."""
+    """Processes everything that is posted to one service."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class PushHandler:
         loop_here: bool,
         observer: Observer = SILENT,
     ) -> None:
-        """Nothing is connected before something is posted. `loop_here`: a loop runs in this process, too."""
+        """Connects on the first request. `loop_here`: a loop runs in this process, too."""
         self._conninfo, self._settings, self._stopping = conninfo, settings, stopping
         self._timeout_s = http.http_push_timeout_s
         self.models, self.observer, self.loop_here = PinnedModels(models), observer, loop_here
@@ -145,7 +145,7 @@ class PushHandler:
         self._heartbeat: threading.Thread | None = None
 
     def work(self, claim: Claim) -> list[tuple[Posted, Outcome]]:
-        """Claim and work; what became of each that was posted, in time.
+        """Claims and processes jobs; returns each posted job with its outcome, in time.
 
         BusyError, DatabaseUnavailableError, or the psycopg.Error of the claim: then nothing was done.
         """
@@ -157,7 +157,7 @@ class PushHandler:
             self._waiting.release()
 
     def leave(self, claim: Callable[[PushedJobRepository], Claimed]) -> list[tuple[Posted, Outcome]]:
-        """Only what `claim` does, at once and in this thread: for what must be in the queue however busy we are."""
+        """Runs only `claim`, at once and in this thread, so that jobs reach the queue under any load."""
         deadline = Deadline(threading.Event(), GRACE_S)
         with self.connection(deadline) as connection:
             return [
@@ -172,7 +172,7 @@ class PushHandler:
         threading.Thread(target=run, name="push", daemon=True).start()
         while not deadline.wait(0) and not run.finished.wait(STOP_CHECK_S):
             pass
-        run.finished.wait(GRACE_S)  # what is in the model may still be stored
+        run.finished.wait(GRACE_S)  # jobs in the model may still be stored
         if run.claimed is None:
             raise run.error or DatabaseUnavailableError("The database did not answer in time.")
         if run.error is not None:
@@ -184,7 +184,7 @@ class PushHandler:
         get_logger().error("push_failed", error=type(error).__name__)
 
     def _release_unfinished(self, jobs: Sequence[Job], *, failed: bool) -> None:
-        """What is not finished. Not after an error: it may be what these jobs did, and only an open read says so."""
+        """Releases unfinished jobs; not after an error that they may have caused: a missing outcome shows it."""
         left = self.in_flight.held(jobs)
         if left and not failed:
             until = Deadline(threading.Event(), RELEASE_TIMEOUT_S)
@@ -203,7 +203,7 @@ class PushHandler:
 
     @contextmanager
     def connection(self, deadline: Deadline) -> Iterator[Connection]:
-        """A connection for one request, which an earlier one may have opened."""
+        """Lends a connection to one request; idle connections are reused."""
         with self._lock:
             idle = self._idle.pop() if self._idle else None
         connection = idle.hand_over(deadline) if idle else self._connection("push", deadline)
@@ -213,7 +213,7 @@ class PushHandler:
             connection.close()
             raise
         with self._lock:
-            # Work may outlive close(), which sets this before it closes what is idle: it would stay open then.
+            # A request may outlast close(), which sets `_finished` first; its connection would stay open then.
             if len(self._idle) < MAX_IDLE_CONNECTIONS and not self._finished.is_set():
                 self._idle.append(connection)
                 return
@@ -223,7 +223,7 @@ class PushHandler:
         return Connection(self._conninfo, until, purpose, prepare=self._prepare, on_change=self.observer.connection)
 
     def _ensure_heartbeat(self) -> None:
-        """Extend the leases of what is in flight; a heart that has stopped is started again."""
+        """Starts the heartbeat thread unless it is running."""
         with self._lock:
             if self._heartbeat is None or not self._heartbeat.is_alive():
                 self._heartbeat = threading.Thread(target=self._run_heartbeat, name="push heartbeat", daemon=True)
@@ -240,7 +240,7 @@ class PushHandler:
             connection.close()
 
     def close(self) -> None:
-        """Ends the heartbeat and closes the idle connections; work that goes on closes its own as it ends."""
+        """Ends the heartbeat and closes idle connections; requests in progress close their own as they end."""
         self._finished.set()
         with self._lock:  # under which it is started: a thread that has not been started cannot be joined
             heartbeat = self._heartbeat

@@ -1,4 +1,4 @@
-"""Reads the content of claimed jobs' rows, cuts it into chunks, and hands the texts to the model."""
+"""Reads the rows of claimed jobs, chunks them, and passes the texts to the model."""
 
 import time
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from pgembedd.telemetry.observer import SILENT, Observer
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingBatch:
-    """Jobs of one pipeline whose texts are in the model: `pending` has a vector for each of the contents' texts.
+    """Jobs of one pipeline whose texts are in the model: `pending` yields a vector for each text of the contents.
 
-    `since` is when they were handed over, by the monotonic clock.
+    `since` is when they were passed to the model, by the monotonic clock.
     """
 
     jobs: Sequence[Job]
@@ -32,20 +32,20 @@ class EmbeddingBatch:
 
 
 class Reader:
-    """Turns claimed jobs into work for the model, over one connection."""
+    """Turns claimed jobs into batches for the model, over one connection."""
 
     def __init__(
         self, connection: Connection, models: PinnedModels, in_flight: InFlight, observer: Observer = SILENT
     ) -> None:
-        """`in_flight` holds the jobs that will be read."""
+        """`in_flight` holds the jobs that are read."""
         self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)
         self._models, self._observer = models, observer
         self._outcomes = JobOutcomes(self._jobs, in_flight, observer)
 
     def read(self, batch: Sequence[Job]) -> EmbeddingBatch | None:
-        """The jobs of one pipeline with their texts in the model; None when nothing is left of the batch.
+        """Reads jobs of one pipeline and starts the model on their texts; None when no job is left.
 
-        Jobs whose rows cannot be read or cut are failed or released.
+        Jobs whose rows cannot be read or chunked are failed or released.
         """
         try:
             model = self._models.serving(batch[0].pipeline, self._pipelines)

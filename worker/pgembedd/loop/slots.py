@@ -1,4 +1,4 @@
-"""Places for work: some at once, or one piece alone."""
+"""A lock with a limited number of shared holders, or one exclusive holder."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ STOP_CHECK_S = 0.25  # how often a waiting thread checks whether it is cancelled
 
 
 class Slots:
-    """So many places; who wants to be alone goes before those who come later."""
+    """`count` slots. Exclusive acquirers take precedence over shared ones."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -19,7 +19,7 @@ class Slots:
 
     @contextmanager
     def shared(self, cancelled: threading.Event) -> Iterator[bool]:
-        """A place; False when there was none before `cancelled` was set."""
+        """Acquires a slot; yields False if none was free before `cancelled` was set."""
         with self._changed:
             acquired = self._acquire(lambda: self._in_use < self._count and not self.exclusive_waiting, cancelled)
             self._in_use += acquired
@@ -32,7 +32,7 @@ class Slots:
 
     @contextmanager
     def exclusive(self, cancelled: threading.Event) -> Iterator[bool]:
-        """All places, for one who has one, which is given up meanwhile; False when `cancelled` was set before."""
+        """Acquires all slots; the caller's own is released meanwhile. Yields False if `cancelled` was set first."""
         with self._changed:
             self.exclusive_waiting += 1
             self._in_use -= 1

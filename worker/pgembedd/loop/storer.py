@@ -1,4 +1,4 @@
-"""The last stage: waits for the vectors, stores them and acknowledges their jobs."""
+"""The last stage: waits for vectors, stores them and acknowledges their jobs."""
 
 import time
 from collections import Counter
@@ -24,7 +24,7 @@ REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the ve
 
 
 class Storer:
-    """Runs in a thread of its own until it is handed None."""
+    """Stores batches in a thread of its own until it gets None."""
 
     def __init__(
         self,
@@ -35,19 +35,19 @@ class Storer:
         sizer: ClaimSizer | None = None,
         observer: Observer = SILENT,
     ) -> None:
-        """`sizer` is told how long the jobs were held."""
+        """`sizer` gets the time that jobs were held."""
         self._jobs, self._in_flight, self._batches = JobRepository(connection), in_flight, batches
         self._models, self._pipelines = models, PipelineRepository(connection)
         self._outcomes, self._observer = JobOutcomes(self._jobs, in_flight, observer), observer
         self._sizer = sizer or ClaimSizer()
 
     def run(self) -> None:
-        """Deliver everything that comes."""
+        """Stores every batch of the queue until None."""
         while (work := self._batches.get()) is not None:
             self.store(work)
 
     def store(self, work: EmbeddingBatch) -> None:
-        """Store one piece of work; rows that cannot be stored fail alone."""
+        """Stores one batch; rows that cannot be stored fail individually."""
         started = time.monotonic()
         try:
             results = self._wait_for_vectors(work)
@@ -69,7 +69,7 @@ class Storer:
         )
 
     def _write(self, results: list[Result]) -> tuple[list[tuple[Result, str | RowFailure]], dict[str, int]]:
-        """Store what can be, fail the rest; what became of each, and how many of each outcome."""
+        """Stores what it can and fails the rest; returns the outcome of each result and the count per outcome."""
         outcomes: Counter[str] = Counter()
         settled = [
             (result, REFUSED if stored == "refused" else stored) for result, stored in bisect(results, self._jobs.store)
@@ -83,10 +83,10 @@ class Storer:
         return settled, dict(outcomes)
 
     def _wait_for_vectors(self, work: EmbeddingBatch) -> list[Result]:
-        """The results of the work; where the model fails on it, each text is tried alone."""
+        """Returns the results of the batch; if the model fails on it, each job is embedded by itself."""
         try:
             return _results(work)
-        except Exception as error:  # whatever a model raises: its texts are to be tried alone, not to be lost
+        except Exception as error:  # a model may raise anything; its texts are then tried one by one
             get_logger().warning(
                 "model_failed_on_claim",
                 pipeline=work.jobs[0].pipeline.name,
@@ -106,7 +106,7 @@ class Storer:
 
 
 def _results(work: EmbeddingBatch) -> list[Result]:
-    """Each job with the vectors of its texts, none where there is nothing to embed. Waits for the model."""
+    """Waits for the model; returns each job with the vectors of its texts, none where it has no text."""
     vectors: Iterator[Vector] = iter(())
     if work.pending is not None:
         embedded = work.pending.result()

@@ -1,4 +1,4 @@
-"""A worker: six threads around one model, which this module starts, watches and drains."""
+"""A worker: starts, watches and drains up to six threads around one model."""
 
 import os
 import signal
@@ -31,13 +31,13 @@ from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
-# A claim takes seconds. One held for so long hangs, and systemd's watchdog may end it; the leases see to the rest.
+# A claim takes seconds. One held for so long hangs: systemd's watchdog may end the process, and the leases expire.
 STALLED_S = 600.0
-LAST_S = 1.0  # for the threads to end when nothing is left to do
+LAST_S = 1.0  # for the threads to end once no job is left
 
 
 class Worker:
-    """One process's worth of embedding. `run` blocks until `stop` is called or a thread dies."""
+    """The worker of one process. `run` blocks until `stop` is called or a thread dies."""
 
     def __init__(
         self,
@@ -49,13 +49,13 @@ class Worker:
         own_models: bool = True,
         observer: Observer = SILENT,
     ) -> None:
-        """`models` are closed with it if it owns them; `queues`: only these fresh lanes and their backfills."""
+        """`own_models` closes `models` at the end; `queues` restricts it to these fresh lanes and their backfills."""
         self._settings, self._models, self._own_models = settings, models, own_models
-        self.on_start: Callable[[], None] = lambda: None  # called when its models are loaded and it begins
-        self.on_stop: Callable[[], None] = lambda: None  # called when it begins to drain
+        self.on_start: Callable[[], None] = lambda: None  # called once the models are loaded
+        self.on_stop: Callable[[], None] = lambda: None  # called when draining begins
         self.served: Callable[[], Collection[str]] = lambda: ()  # models to load for embed() besides the pipelines'
         self._stopping = threading.Event()  # claim no more
-        self._finished = threading.Event()  # nothing is in flight any more, or the grace period is over
+        self._finished = threading.Event()  # no job is in flight, or the grace period is over
         self._failure: BaseException | None = None
         self._in_flight = InFlight()
         batches: Queue[EmbeddingBatch | None] = Queue()
@@ -117,12 +117,12 @@ class Worker:
         return threading.Thread(target=guarded, name=name, daemon=True)
 
     def stop(self) -> None:
-        """Claim no more; finish what is in flight; then `run` returns."""
+        """Stops claiming; `run` returns once the jobs in flight are finished."""
         self._stopping.set()
 
     def health(self) -> str:
-        """`ok`, or what hangs, as a sentence."""
-        # The one for indexes ends at once where the role may build none, as that of a worker usually may not.
+        """Returns `ok`, or a sentence that names what hangs."""
+        # The index thread ends at once where the role may not build indexes, as the role of a worker usually may not.
         needed = {name: thread for name, thread in self._threads.items() if name != "index"}
         dead = [name for name, thread in needed.items() if thread.ident is not None and not thread.is_alive()]
         if dead and not self._stopping.is_set():
@@ -135,7 +135,7 @@ class Worker:
         """Processes jobs until stopped, then drains; False when unfinished jobs were released.
 
         After False the model may still be computing, and nothing can stop its threads but the end of the process.
-        Raises what a thread died of.
+        Raises the error of a thread that died.
         """
         try:
             return self._run()
@@ -159,10 +159,10 @@ class Worker:
         return drained
 
     def _drain(self) -> bool:
-        """Finish or hand back, inside the grace period.
+        """Finishes or releases the jobs in flight within the grace period.
 
-        After a failure nothing is handed back: these jobs may be what we failed of, and only reads without an
-        outcome make them suspects.
+        After a failure no job is released: one of them may have caused it, and only reads without an outcome make a
+        job suspect.
         """
         notify_systemd("STOPPING=1")
         self.on_stop()
@@ -189,14 +189,14 @@ class Worker:
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """SIGTERM and SIGINT drain; a second one ends the process at once, and the leases see to the rest."""
+    """Calls `stop` on SIGTERM or SIGINT; a second signal ends the process at once, and the leases expire."""
     seen: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if seen:
             os._exit(128 + number)
         seen.append(number)
-        # Not from here: the main thread, which we interrupt, may hold the very lock that stop() takes.
+        # In a thread: the interrupted main thread may hold the lock that stop() takes.
         threading.Thread(target=stop, name="stop").start()
 
     signal.signal(signal.SIGTERM, handle)

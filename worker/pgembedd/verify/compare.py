@@ -1,4 +1,4 @@
-"""What rows are, for `pgembedd verify`: their texts are embedded again and compared with what is stored."""
+"""Embeds the texts of rows again and compares the vectors with the stored ones."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ VERDICTS: dict[Agreement, Verdict] = {
 
 
 def compare_vectors(rows: Sequence[Row], _pipeline: Pipeline, embedder: Embedder, tolerance: float) -> list[Comparison]:
-    """What each row is whose vector is in a column, with the vector's cosine to the right one (0 without either)."""
+    """Returns the verdict on each row with a vector column, and the cosine to the right vector (0 without either)."""
     embedded = [row for row in rows if row.state == "ok" and row.vectors]
     fresh = _embed([row.text or "" for row in embedded], embedder)
     pairs = [(row, vector) for row, vector in zip(embedded, fresh, strict=True) if vector is not None]
@@ -38,7 +38,7 @@ def compare_vectors(rows: Sequence[Row], _pipeline: Pipeline, embedder: Embedder
 
 
 def compare_chunks(rows: Sequence[Row], pipeline: Pipeline, embedder: Embedder, tolerance: float) -> list[Comparison]:
-    """What each row is whose chunks are in an embedding table; the table itself says of which text and model."""
+    """Returns the verdict on each row with an embedding table, which stores the text and the model of each chunk."""
     return [_compare_row(row, pipeline, embedder, tolerance) for row in rows]
 
 
@@ -67,7 +67,7 @@ def _expected_chunk(no: int, piece: Piece, embedder: Embedder) -> StoredChunk:
 
 
 def _verdict_without_vector(row: Row) -> Verdict:
-    """What a row is whose vector was not compared."""
+    """Returns the verdict on a row whose vector was not compared."""
     if row.noted == "dead":
         return "dead"
     if row.state == "blank":
@@ -78,10 +78,10 @@ def _verdict_without_vector(row: Row) -> Verdict:
 
 
 def _embed(texts: Sequence[str], embedder: Embedder) -> list[npt.NDArray[np.float32] | None]:
-    """The vectors of these texts; None for one that the model fails on alone."""
+    """Returns the vectors of the texts; None for a text on which the model fails."""
     if not texts:
         return []
     try:
         return list(embedder.start(texts).result().vectors)
-    except Exception:  # whatever a model raises: as a worker does, each text is tried alone
+    except Exception:  # a model may raise anything; like a worker, this tries each text by itself
         return [None] if len(texts) == 1 else [vector for text in texts for vector in _embed([text], embedder)]

@@ -1,4 +1,4 @@
-"""Rows with what is stored for them, as `pgembedd verify` sees them."""
+"""Reads rows together with their stored vectors, for `pgembedd verify`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row as it is: state `ok`, `blank`, `gone`, None for a dead one, or `unreadable`; noted `dead` or `queued`.
+    """A row: state `ok`, `blank`, `gone`, None for a dead one, or `unreadable`; noted `dead` or `queued`.
 
-    `vectors` are those that it has: one or none in a column; in an embedding table one for each of `chunks`.
+    `vectors` are the stored ones: one or none in a column; in an embedding table one for each of `chunks`.
     """
 
     id: str
@@ -42,7 +42,7 @@ class Row:
     chunks: tuple[StoredChunk, ...] = ()
 
     def same(self, other: "Row") -> bool:
-        """Whether nothing changed between two looks; a NaN is equal to itself here."""
+        """Tells that nothing changed between two reads; a NaN equals itself here."""
         return (self.state, self.hash, self.chunks) == (other.state, other.hash, other.chunks) and np.array_equal(
             self.vectors, other.vectors, equal_nan=True
         )
@@ -51,7 +51,7 @@ class Row:
 def read_rows(
     connection: psycopg.Connection, pipeline: str, ids: Sequence[str], *, with_queues: bool = False
 ) -> list[Row]:
-    """The rows of these keys (JSON), in order. One whose content cannot be had keeps no other from being read."""
+    """Reads the rows of these keys (JSON), in order. A row whose content raises an error does not affect the others."""
 
     def attempt(part: Sequence[str]) -> list[Row]:
         values = {"name": pipeline, "ids": list(part), "with_queues": with_queues}

@@ -1,7 +1,7 @@
-"""Are the vectors of a pipeline those of its rows? Reads rows, embeds them again and compares with what is stored.
+"""Verifies a pipeline: reads its rows, embeds them again and compares the vectors with the stored ones.
 
-Reads go in pages. Nothing is locked and no transaction is open while the model runs, so what looks wrong is looked at
-once more: only what is still the same, and that nobody has queued, is wrong.
+Rows are read in pages. No lock is held and no transaction is open while the model runs, so a row that looks wrong is
+read once more: it is wrong only if it is unchanged and not queued.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ PAGE_CHUNKED_ROWS = 32  # one row may have a thousand chunks
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to go about it: `sample` rows, or all of them (None); what is the same vector, as 1 - cosine."""
+    """Options of a run: `sample` rows, or all of them (None); the `tolerance` for equal vectors, as 1 - cosine."""
 
     sample: int | None
     seed: int
@@ -33,7 +33,7 @@ class Options:
 
 
 def pipelines_to_verify(connection: psycopg.Connection, names: Sequence[str]) -> list[Pipeline]:
-    """The pipelines of these names, or all. ConfigurationError for a name that is none, or without the rights."""
+    """Returns the pipelines of these names, or all. ConfigurationError for an unknown name or a missing right."""
     allowed = connection.execute(query("verify_rights")).fetchone()
     if allowed is None or not allowed[0]:
         raise ConfigurationError(
@@ -62,10 +62,10 @@ def verify(
     options: Options,
     progress: Callable[[Report], None] = lambda _: None,
 ) -> Report:
-    """Look at rows of the pipeline and say what their vectors are. `progress` is called after every page.
+    """Verifies rows of the pipeline and returns a report. `progress` is called after every page.
 
-    With `requeue` what is wrong is queued, page by page. ModelMismatchError when the pipeline is another model's,
-    ConfigurationError when it cannot be looked at: something is wrong with all of it, or a right is missing.
+    With `requeue` wrong rows are queued, page by page. ModelMismatchError when the pipeline is another model's,
+    ConfigurationError when it cannot be read: the whole pipeline is broken, or a right is missing.
     """
     _check_model(pipeline, embedder)
     report = Report(pipeline.name, _check(connection, pipeline), options.seed if options.sample is not None else None)
@@ -102,7 +102,7 @@ def _check_model(pipeline: Pipeline, embedder: Embedder) -> None:
 
 
 def _check(connection: psycopg.Connection, pipeline: Pipeline) -> int:
-    """About how many rows there are."""
+    """Returns the approximate number of rows."""
     try:
         rows: int = _all(connection, "verify_check", pipeline)[0][1]
     except psycopg.errors.InvalidParameterValue as refused:
@@ -116,7 +116,7 @@ def _all(connection: psycopg.Connection, name: str, pipeline: Pipeline, **values
 
 
 def _pages(connection: psycopg.Connection, pipeline: Pipeline, options: Options) -> Iterator[list[str]]:
-    """Keys as JSON, a page at a time: of rows, and then of chunks whose row is gone."""
+    """Yields pages of keys as JSON: of rows, and then of chunks whose row is gone."""
     pages = _every_page if options.sample is None else _sampled_pages
     yield from pages(connection, pipeline, options, orphans=False)
     if pipeline.chunking is not None:
@@ -146,7 +146,7 @@ def _every_page(
 
 
 def _recheck(connection: psycopg.Connection, pipeline: Pipeline, suspects: Sequence[Row]) -> dict[str, Verdict]:
-    """Of rows that look wrong, those that are not to be called so: changed meanwhile, queued, or given up."""
+    """Returns the suspects that are not wrong: changed meanwhile, queued, or dead letters."""
     if not suspects:
         return {}
     again = read_rows(connection, pipeline.name, [row.id for row in suspects], with_queues=True)
