@@ -1,4 +1,4 @@
-"""What is posted is worked in limited time, under leases that are kept, and a suspect alone."""
+"""Posted jobs are processed in limited time, with extended leases, and a suspect alone."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_model_that_hangs_does_not_keep_the_answer(
         assert outcome.sentence == "It was not finished in time and waits in the queue."
         assert [(job.read_ct, job.deferrals) for job in waiting(connection)] == [(2, 2)]
         gate.open()
-        eventually(lambda: missing(connection) == [])  # nobody else had claimed it
+        eventually(lambda: missing(connection) == [])  # no other worker had claimed it
 
 
 def test_work_that_outlives_the_service_closes_its_connection(
@@ -212,7 +212,7 @@ def test_a_suspect_is_worked_alone_and_lost_posts_make_none(
     insert(connection, [1])
     connection.execute("update documents set body = 'suspect' where id = 1")
     connection.execute("delete from pgmq.q_embedding_jobs where msg_id = 1")
-    for _ in range(5):  # posts that nobody ever got
+    for _ in range(5):  # posts that were never received
         connection.execute(READ.encode())
         let_leases_run_out(connection)
     for _ in range(2):  # requests that died in the middle of it

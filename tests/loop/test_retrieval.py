@@ -1,4 +1,4 @@
-"""What all this is for: vectors find what is meant, better than matching words does."""
+"""Vectors find rows by meaning, better than matching words does."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.support.sql import queued, rows, value, work
 
 
 def plans(connection: psycopg.Connection, **options: Any) -> list[Plan | Refused]:
-    """What there is to import, the triggers dropped unless told otherwise."""
+    """Returns the plans of the import; the triggers are dropped by default."""
     chosen = {"made_by": "gte-small", "model": None, "drop_triggers": True} | options
     return list(find_plans(connection, options_of(**chosen)))
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_taken_over(guide: psycopg.Connection, damage: str, reaso
 
 
 def test_a_trigger_function_of_another_name(connection: psycopg.Connection) -> None:
-    """What its arguments name is what counts; triggers with other arguments are nobody's business."""
+    """The arguments decide; triggers with other arguments are ignored."""
     follow_guide(connection)
     guide_table(connection, triggers=False)
     connection.execute("alter function util.queue_embeddings rename to enqueue")

@@ -1,4 +1,4 @@
-"""What an import found, and doing it."""
+"""Selects and executes the plans of an import."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def why(found: list[Plan | Refused]) -> str:
 
 
 def triggers(connection: psycopg.Connection) -> set[str]:
-    """All triggers that somebody made."""
+    """Returns all triggers that are not internal."""
     return set(column(connection, "select tgname from pg_trigger where not tgisinternal"))

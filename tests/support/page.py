@@ -1,4 +1,4 @@
-"""What the page's tests show: pipelines, failures and vectors, and a browser's way through forms without a browser."""
+"""The content for tests of the page: pipelines, failures and vectors, and forms without a browser."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Visitor:
         return self.client.get(path)
 
     def form_token(self, path: str = "/search") -> str:
-        """What the forms of a page hold."""
+        """Returns the token in the forms of a page."""
         found = re.search(r'name="form_token" value="([^"]+)"', self.get(path).text)
         assert found is not None
         return found[1]
@@ -83,5 +83,5 @@ class Visitor:
 
 
 def text_of(answer: httpx.Response) -> str:
-    """What a reader sees of a page: no tags, one line."""
+    """Returns the visible text of a page: no tags, one line."""
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", answer.text)).split())
