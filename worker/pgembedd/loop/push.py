@@ -96,8 +96,8 @@ class PushRequest:
         pushes = self._pushes
         if self._deadline.is_set():
             return
-        if work := Reader(connection, pushes.models, pushes.in_flight, self._observer).read(jobs):
-            Storer(connection, pushes.models, pushes.in_flight, Queue(), observer=self._observer).store(work)
+        if batch := Reader(connection, pushes.models, pushes.in_flight, self._observer).read(jobs):
+            Storer(connection, pushes.models, pushes.in_flight, Queue(), observer=self._observer).store(batch)
 
     def _embed_suspect(self, connection: Connection, job: Job) -> None:
         """Processes a job that may have killed workers while no other job of the queue is in progress here."""

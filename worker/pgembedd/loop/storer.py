@@ -43,26 +43,26 @@ class Storer:
 
     def run(self) -> None:
         """Stores every batch of the queue until None."""
-        while (work := self._batches.get()) is not None:
-            self.store(work)
+        while (batch := self._batches.get()) is not None:
+            self.store(batch)
 
-    def store(self, work: EmbeddingBatch) -> None:
+    def store(self, batch: EmbeddingBatch) -> None:
         """Stores one batch; rows that cannot be stored fail individually."""
         started = time.monotonic()
         try:
-            results = self._wait_for_vectors(work)
+            results = self._wait_for_vectors(batch)
             waited = time.monotonic()
-            self._observer.embedded(results, waited - work.since)
+            self._observer.embedded(results, waited - batch.since)
             settled, outcomes = self._write(results)
         except Deferred as deferred:
-            self._outcomes.release(work.jobs, deferred)
+            self._outcomes.release(batch.jobs, deferred)
             return
-        self._sizer.note(*self._in_flight.remove(work.jobs))
+        self._sizer.note(*self._in_flight.remove(batch.jobs))
         self._observer.stored(settled, outcomes, time.monotonic() - waited)
         get_logger().info(
             "stored",
-            pipeline=work.jobs[0].pipeline.name,
-            queue=work.jobs[0].queue,
+            pipeline=batch.jobs[0].pipeline.name,
+            queue=batch.jobs[0].queue,
             embed_s=round(waited - started, 3),
             store_s=round(time.monotonic() - waited, 3),
             **outcomes,
@@ -82,20 +82,20 @@ class Storer:
                 outcomes[outcome] += 1
         return settled, dict(outcomes)
 
-    def _wait_for_vectors(self, work: EmbeddingBatch) -> list[Result]:
+    def _wait_for_vectors(self, batch: EmbeddingBatch) -> list[Result]:
         """Returns the results of the batch; if the model fails on it, each job is embedded by itself."""
         try:
-            return _results(work)
+            return _results(batch)
         except Exception as error:  # a model may raise anything; its texts are then tried one by one
             get_logger().warning(
                 "model_failed_on_claim",
-                pipeline=work.jobs[0].pipeline.name,
-                jobs=len(work.jobs),
+                pipeline=batch.jobs[0].pipeline.name,
+                jobs=len(batch.jobs),
                 error=type(error).__name__,
             )
-        model = self._models.serving(work.jobs[0].pipeline, self._pipelines)
+        model = self._models.serving(batch.jobs[0].pipeline, self._pipelines)
         results: list[Result] = []
-        for job, content in zip(work.jobs, work.contents, strict=True):
+        for job, content in zip(batch.jobs, batch.contents, strict=True):
             pending = start(model, content.texts) if content.texts else None
             try:
                 results += _results(EmbeddingBatch([job], [content], pending))
@@ -105,14 +105,14 @@ class Storer:
         return results
 
 
-def _results(work: EmbeddingBatch) -> list[Result]:
+def _results(batch: EmbeddingBatch) -> list[Result]:
     """Waits for the model; returns each job with the vectors of its texts, none where it has no text."""
     vectors: Iterator[Vector] = iter(())
-    if work.pending is not None:
-        embedded = work.pending.result()
+    if batch.pending is not None:
+        embedded = batch.pending.result()
         parts = zip(embedded.vectors, embedded.tokens.tolist(), embedded.dropped.tolist(), strict=True)
         vectors = (Vector(*part) for part in parts)
     return [
         Result(job, content, [next(vectors) for _ in content.texts])
-        for job, content in zip(work.jobs, work.contents, strict=True)
+        for job, content in zip(batch.jobs, batch.contents, strict=True)
     ]
