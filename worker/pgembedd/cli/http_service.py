@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def running(
+def serve_http(
     settings: Settings,
     http: HttpSettings,
     models: ModelRegistry,

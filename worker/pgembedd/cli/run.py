@@ -72,9 +72,9 @@ def run_worker(
         if http is None:
             drained = worker.run()
         else:
-            from pgembedd.cli.http_service import running
+            from pgembedd.cli.http_service import serve_http
 
-            with running(
+            with serve_http(
                 settings, http, models, conninfo, worker=worker, on_death=worker.stop, observer=observer
             ) as service:
                 drained = worker.run()

@@ -31,7 +31,7 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> bool:
 
     A second signal ends the process at once.
     """
-    from pgembedd.cli.http_service import running
+    from pgembedd.cli.http_service import serve_http
     from pgembedd.database.connection import connect
     from pgembedd.database.migrate import check_schema
     from pgembedd.log import configure_logging
@@ -51,7 +51,7 @@ def serve(conninfo: str | None, settings: Settings, http: HttpSettings) -> bool:
     stop_on_signals(ended.set)
     observer = observer_of(with_metrics=True)
     models = ModelRegistry(loader(settings, observer))
-    with running(settings, http, models, conninfo, on_death=ended.set, observer=observer) as service:
+    with serve_http(settings, http, models, conninfo, on_death=ended.set, observer=observer) as service:
         service.preload()
         channel = conninfo if settings.wait == "listen" else None
         with nullcontext() if channel is None else answer_embed_requests(channel, models, service.served, ended.set):

@@ -165,5 +165,5 @@ class EmbeddedPostgres:
             reason = error.strerror or str(error)
             raise ConfigurationError(
                 f"The embedded Postgres cannot use {error.filename or self.data_dir} ({reason}): "
-                "mend that, or set PGEMBEDD_POSTGRES_DIR to another directory."
+                "correct that, or set PGEMBEDD_POSTGRES_DIR to another directory."
             ) from error
