@@ -176,12 +176,9 @@ class PushHandler:
         if run.claimed is None:
             raise run.error or DatabaseUnavailableError("The database did not answer in time.")
         if run.error is not None:
-            self._note_error(run.error)
+            get_logger().error("push_failed", error=type(run.error).__name__)
         self._release_unfinished(run.claimed.jobs, failed=run.error is not None)
         return [(posted, outcome_of(posted, run.recorder)) for posted in run.claimed.posted]
-
-    def _note_error(self, error: Exception) -> None:
-        get_logger().error("push_failed", error=type(error).__name__)
 
     def _release_unfinished(self, jobs: Sequence[Job], *, failed: bool) -> None:
         """Releases unfinished jobs; not after an error that they may have caused: a missing outcome shows it."""
