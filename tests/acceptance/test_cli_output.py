@@ -1,4 +1,4 @@
-"""What the command line does with odd outputs, impatient users, and options that contradict each other."""
+"""The command line with unusual outputs, interrupts, and contradictory options."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Writer:
 
 
 def held(connection: psycopg.Connection) -> int:
-    """How many jobs are claimed, and have no outcome yet."""
+    """Counts the claimed jobs without an outcome."""
     return sum(job.unrecorded > 0 for job in waiting(connection))
 
 
@@ -100,7 +100,7 @@ def wrong_chunks(connection: psycopg.Connection, model: Session) -> list[int]:
 
 
 def right(chunks: list[tuple[str, list[float]]], body: str, model: Session) -> bool:
-    """Whether they are the chunks of that body, with their vectors."""
+    """Tells that they are the chunks of that body, with their vectors."""
     texts = [chunk.text for chunk in model.split(body, tokens=CHUNK_TOKENS, overlap=0, markdown=False)]
     if [text for text, _ in chunks] != texts:
         return False

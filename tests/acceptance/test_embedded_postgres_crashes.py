@@ -1,4 +1,4 @@
-"""What the embedded server does when processes die: no server stays behind, and no start is prevented."""
+"""The embedded server after the death of processes: no server stays behind, and no start is prevented."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def directory() -> Iterator[Path]:
 
 
 def processes_of(data_dir: Path) -> list[int]:
-    """Whoever has the cluster as its current directory: postmaster and backends."""
+    """Returns the processes whose current directory is the cluster: postmaster and backends."""
     cluster = (data_dir / "cluster").resolve()
     found = []
     for entry in Path("/proc").glob("[0-9]*/cwd"):

@@ -1,4 +1,4 @@
-"""Building the index that was put off: by hand, and by workers that are ended in the middle."""
+"""Builds of a deferred index: by the command, and by workers that are killed during a build."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_build_of_a_killed_worker_is_finished(database: Database, built_up: 
 
 
 def test_a_build_that_died_with_the_server_is_done_again(database: Database, built_up: psycopg.Connection) -> None:
-    """What a crash leaves is what a killed backend leaves: an index that is not valid."""
+    """A crash leaves the same as a killed backend: an index that is not valid."""
     with old_snapshot(database), WorkerProcess(database.conninfo) as worker:
         builder = await_builder(built_up)
         worker.kill()

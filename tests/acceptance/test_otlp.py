@@ -22,7 +22,7 @@ STAGES = {"pgembedd queue", "pgembedd claim", "pgembedd read", "pgembedd embed",
 
 
 class Receiver:
-    """What a collector is to a sender: OTLP over HTTP, decoded and kept."""
+    """A collector: OTLP over HTTP, decoded and kept."""
 
     def __init__(self) -> None:
         self.services: set[str] = set()

@@ -23,7 +23,7 @@ def test_a_text_that_kills_the_process(database: Database, connection: psycopg.C
         put_off_upkeep(connection)
         return WorkerProcess(database.conninfo, module="tests.support.odd_worker", ODD_MODEL=f"dies:text {POISON}")
 
-    for _ in range(2):  # in company: nobody can know which of the five it was
+    for _ in range(2):  # in one claim: any of the five may have killed the worker
         with next_worker() as worker:
             assert worker.wait() == DIED_OF_TEXT
             assert worker.named("suspect_alone") == []
@@ -34,7 +34,7 @@ def test_a_text_that_kills_the_process(database: Database, connection: psycopg.C
         assert worker.named("suspect_alone")
     assert [(job.id, job.alone) for job in waiting(connection) if job.alone] == [(POISON, 1)]
 
-    with next_worker() as worker:  # whoever has not killed yet goes before the one that has
+    with next_worker() as worker:  # jobs that have not killed a worker go first
         assert worker.wait() == DIED_OF_TEXT
     assert missing(connection) == [POISON]
     assert [(job.id, job.alone) for job in waiting(connection)] == [(POISON, 2)]

@@ -1,4 +1,4 @@
-"""What `pgembedd run` says when it cannot begin: one sentence and the documented exit code."""
+"""The errors of `pgembedd run` when it cannot start: one sentence and the documented exit code."""
 
 from __future__ import annotations
 

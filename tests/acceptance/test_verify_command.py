@@ -34,7 +34,7 @@ def work(database: Database, connection: psycopg.Connection) -> None:
 
 
 def report(database: Database, *options: str, code: int = 0) -> dict[str, Any]:
-    """What --json prints, of the only pipeline."""
+    """Returns the output of --json for the only pipeline."""
     done = pgembedd("verify", "--json", *options, database=database.conninfo)
     assert done.code == code, done
     (line,) = done.out.splitlines()

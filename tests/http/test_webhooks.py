@@ -178,7 +178,7 @@ def test_what_fails_stays_in_the_queue(hooked: psycopg.Connection, client: httpx
 def test_what_finds_no_place_is_queued(
     database: Database, hooked: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(push, "LINE", 0)
+    monkeypatch.setattr(push, "MAX_WAITING", 0)
     hooked.execute("insert into documents values (1, 'one'), (2, 'two')")
     first, second = column(hooked, "delete from posted returning body")
     gate = Gate()

@@ -1,4 +1,4 @@
-"""What every test of the worker's loop works with."""
+"""The fixtures of the tests of the worker's loop."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def connection(database: Database) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def log() -> Iterator[list[EventDict]]:
-    """What workers of this process have logged, as events with fields."""
+    """The log of the workers of this process, as events with fields."""
     with structlog.testing.capture_logs() as events:
         yield events

@@ -30,7 +30,7 @@ WAIT_S = """
 
 @dataclass(frozen=True)
 class Cause:
-    """Why rows whose body starts with `bad` fail in the database: what makes them, what mends it, and its name."""
+    """A cause of failure for rows whose body starts with `bad`: statements that make and repair it, and its name."""
 
     made_by: str
     mended_by: str

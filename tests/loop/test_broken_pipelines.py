@@ -18,7 +18,7 @@ from tests.support.worker import worker_thread
 
 @dataclass(frozen=True)
 class Damage:
-    """What somebody does to the table, what undoes it, and how the reason begins."""
+    """A change of the table, its reversal, and the beginning of the reason."""
 
     done_by: str
     undone_by: str

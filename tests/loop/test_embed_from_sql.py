@@ -14,7 +14,7 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.loop.embed_requests import answering
+from pgembedd.loop.embed_requests import answer_embed_requests
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
@@ -175,7 +175,7 @@ def test_without_a_worker_a_service_answers_for_the_models_it_was_given(
 ) -> None:
     died = threading.Event()
     with (
-        answering(database.conninfo, ModelRegistry(only(Wrapped(model))), lambda: [MODEL], died.set),
+        answer_embed_requests(database.conninfo, ModelRegistry(only(Wrapped(model))), lambda: [MODEL], died.set),
         hearing(connection),
     ):
         assert np.array_equal(

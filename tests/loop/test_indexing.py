@@ -1,4 +1,4 @@
-"""A worker builds the index that was put off, if its role may; and a build can be ended at any time."""
+"""A worker builds a deferred index, if its role may; and a build can be cancelled at any time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NEVER = threading.Event()
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers look for an index to build as often as a test can use."""
-    monkeypatch.setattr(index_builder, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(index_builder, "CHECK_EVERY_S", 0.05)
 
 
 @pytest.fixture
@@ -135,14 +135,14 @@ def test_a_search_is_right_before_during_and_after(database: Database, built_up:
     question = [7.0] + [1.0] * 383
     exact = nearest(built_up, question)
     assert exact[0] == 7
-    with database.connect() as builder, old_snapshot(database) as somebody:
+    with database.connect() as builder, old_snapshot(database) as holder:
         thread = threading.Thread(target=build_index, args=(builder, "documents", LIMITS, NEVER))
         thread.start()
         await_builder(built_up)
         assert nearest(built_up, question) == exact
         built_up.execute("insert into documents (id, embedding) select 100, embedding from documents where id = 7")
         assert set(nearest(built_up, question, 2)) == {7, 100}
-        somebody.rollback()
+        holder.rollback()
         thread.join(PATIENCE_S)
     built_up.execute("set enable_seqscan = off")
     plan = built_up.execute(

@@ -103,7 +103,7 @@ def test_queues_of_their_own_and_a_worker_for_one_of_them(
 def test_a_queue_whose_pipeline_comes_later_is_served_from_then_on(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgembedd.loop.claimer.LANES_EVERY_S", 0.2)
+    monkeypatch.setattr("pgembedd.loop.claimer.LANES_REFRESH_S", 0.2)
     connection.execute("select pgmq.create('letters')")
     with worker_thread(database, only(Wrapped(model)), queues=("letters",)):
         make_documents(connection, "letters", queue="letters")

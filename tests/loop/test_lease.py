@@ -1,4 +1,4 @@
-"""A claim is the worker's as long as it lives, and nobody else's; and not a moment longer."""
+"""A claim belongs to one worker for as long as that worker lives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEASE_S = 3  # a heartbeat a second, which may come two seconds late on a busy m
 
 
 def lease_end_s(connection: psycopg.Connection) -> float:
-    """When the lease of the only job ends, in seconds since the epoch."""
+    """Returns the end of the only job's lease, in seconds since the epoch."""
     return float(value(connection, "select extract(epoch from vt)::float8 from pgmq.q_embedding_jobs"))
 
 
@@ -44,7 +44,7 @@ def test_the_heartbeat_keeps_what_the_model_takes_long_for(
 def test_a_claim_that_was_lost_is_worked_by_its_new_owner_only(
     database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
 ) -> None:
-    """The lease is moved into the past, which no heartbeat can prevent; then somebody else claims."""
+    """The lease is moved into the past, which no heartbeat can prevent; then another worker claims."""
     make_documents(connection)
     insert(connection, [1, 2])
     gate = Gate()
@@ -91,7 +91,7 @@ def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
 
 
 def test_a_heartbeat_that_comes_late_takes_nothing_back(connection: psycopg.Connection) -> None:
-    """What was given back or has failed is not the worker's any more, although nobody else has claimed it yet."""
+    """A job that was released or has failed is not the worker's any more, even before it is claimed again."""
     make_documents(connection)
     insert(connection, [1, 2, 3])
     given_back, failed, kept = claim(connection)

@@ -26,7 +26,7 @@ def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
 
 @pytest.fixture
 def apart(server: EmbeddedPostgres, roles: Roles) -> Iterator[Database]:
-    """A migrated database whose vector extension lives in a schema that is in nobody's search_path."""
+    """A migrated database whose vector extension lives in a schema outside of every search_path."""
     with fresh_database(server) as database:
         with database.connect() as connection:
             connection.execute("create schema extensions; create extension vector schema extensions")
@@ -60,7 +60,7 @@ def test_a_whole_run_with_least_privilege(apart: Database, roles: Roles, model: 
 
 
 def test_a_role_of_the_users_own(database: Database, roles: Roles, model: Session) -> None:
-    """Where pgembedd_worker could not be created."""
+    """A role of the user's, for servers on which pgembedd_worker could not be created."""
     worker = roles.make("robot")
     with database.connect() as connection:
         make_documents(connection)

@@ -38,7 +38,7 @@ def test_rows_that_a_user_holds_are_left_for_later(
         with worker_thread(database, only(Wrapped(model))):
 
             def come_back_to_often() -> bool:
-                assert value(connection, UNGRANTED, connection.info.backend_pid) == 0, "somebody waits for a lock"
+                assert value(connection, UNGRANTED, connection.info.backend_pid) == 0, "a session waits for a lock"
                 return [(job.id, job.deferrals >= 3) for job in waiting(connection)] == [(2, True), (5, True)]
 
             eventually(come_back_to_often)

@@ -33,7 +33,7 @@ def two_pipelines(connection: psycopg.Connection, **options: object) -> None:
 
 
 def kept(connection: psycopg.Connection, reads: int = 1) -> bool:
-    """Whether the jobs of `others` are all that is left, given back so many times without an attempt."""
+    """Tells that only the jobs of `others` are left, released so many times without an attempt."""
     return [(job.id, job.read_ct, job.attempts, job.deferrals) for job in waiting(connection)] == [
         (i, reads, 0, reads) for i in range(1, 5)
     ]
@@ -67,7 +67,7 @@ def test_a_model_that_cannot_be_had_stops_no_other_pipeline(
             eventually(lambda reads=reads: kept(connection, reads))  # type: ignore[misc]
     assert asked == [MODEL, "gte-small"]
     assert stale(connection, model) == []
-    assert missing(connection, "others") == [1, 2, 3, 4], "another model would do for nobody"
+    assert missing(connection, "others") == [1, 2, 3, 4], "no row was embedded with another model"
     refused = [event for event in log if event["event"] == "model_refused"]
     assert {event["pipeline"] for event in refused} == {"others"}
 
@@ -100,7 +100,7 @@ def test_a_model_of_other_dimensions_stops_the_pipeline_with_a_sentence(
 
 
 def refusing(error: Exception) -> Embedder:
-    """What loading raises."""
+    """Loads no model: raises."""
     raise error
 
 

@@ -1,4 +1,4 @@
-"""What a worker tells its observer of accidents; of ordinary work: tests/http/test_metrics.py."""
+"""The calls of an observer after errors; for those of normal work see tests/http/test_metrics.py."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_leases_that_are_extended_and_lost(database: Database, connection: psyco
 def test_a_suspect(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
     insert(connection, [1])
-    for _ in range(2):  # somebody read it and was not heard of again
+    for _ in range(2):  # a worker reads it and dies
         assert len(claim(connection)) == 1
         let_leases_run_out(connection)
     ear = Ear()

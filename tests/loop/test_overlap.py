@@ -14,7 +14,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.reader import Work
+from pgembedd.loop.reader import EmbeddingBatch
 from pgembedd.loop.storer import Storer
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
@@ -112,9 +112,13 @@ def test_the_statements_of_a_claim_are_a_constant(
     """From claim to acknowledgement: claim, read and store, whatever is in it."""
     make_documents(connection)
     claims = Connection(database.conninfo, threading.Event(), "test")
-    in_flight, deliveries, models = InFlight(), Queue[Work | None](), PinnedModels(ModelRegistry(only(Wrapped(model))))
-    fetcher = Claimer(brisk(claim_size=1000), claims, models, in_flight, deliveries, lambda: False)
-    deliverer = Storer(claims, models, in_flight, deliveries)
+    in_flight, batches, models = (
+        InFlight(),
+        Queue[EmbeddingBatch | None](),
+        PinnedModels(ModelRegistry(only(Wrapped(model)))),
+    )
+    claimer = Claimer(brisk(claim_size=1000), claims, models, in_flight, batches, lambda: False)
+    storer = Storer(claims, models, in_flight, batches)
     insert(connection, [0])
     counts: list[int] = []
     for size in (1, 1, 300):
@@ -122,11 +126,11 @@ def test_the_statements_of_a_claim_are_a_constant(
             insert(connection, range(size * 1000, size * 1000 + size))
         claims.current.cursor_factory = Counting
         Counting.executed = 0
-        assert fetcher.turn()
-        work = deliveries.get_nowait()
-        assert work is not None
-        assert len(work.jobs) == size
-        deliverer.deliver(work)
+        assert claimer.claim_once()
+        batch = batches.get_nowait()
+        assert batch is not None
+        assert len(batch.jobs) == size
+        storer.store(batch)
         counts.append(Counting.executed)
         connection.execute("delete from documents")
     claims.close()

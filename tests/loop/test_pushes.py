@@ -1,4 +1,4 @@
-"""What is posted is worked in limited time, under leases that are kept, and a suspect alone."""
+"""Posted jobs are processed in limited time, with extended leases, and a suspect alone."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_the_lease_is_kept_while_the_model_works(
 def test_what_is_not_done_in_time_goes_back(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(push, "PIECE", 2)
+    monkeypatch.setattr(push, "BATCH_SIZE", 2)
     insert(connection, range(1, 6))
     gate = Gate()
     with pushing(database, connection, Wrapped(model, on_result=gate)) as pusher:
@@ -137,7 +137,7 @@ def test_a_model_that_hangs_does_not_keep_the_answer(
         assert outcome.sentence == "It was not finished in time and waits in the queue."
         assert [(job.read_ct, job.deferrals) for job in waiting(connection)] == [(2, 2)]
         gate.open()
-        eventually(lambda: missing(connection) == [])  # nobody else had claimed it
+        eventually(lambda: missing(connection) == [])  # no other worker had claimed it
 
 
 def test_work_that_outlives_the_service_closes_its_connection(
@@ -172,7 +172,7 @@ def test_nothing_is_kept_that_is_given_back_after_the_end(
 def test_a_stop_hands_back_what_is_left(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(push, "PIECE", 1)
+    monkeypatch.setattr(push, "BATCH_SIZE", 1)
     insert(connection, range(1, 4))
     gate = Gate()
     with pushing(database, connection, Wrapped(model, on_result=gate)) as pusher:
@@ -187,7 +187,7 @@ def test_a_stop_hands_back_what_is_left(
 def test_more_than_there_is_room_for_has_to_come_again(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(push, "LINE", 1)
+    monkeypatch.setattr(push, "MAX_WAITING", 1)
     insert(connection, [1])
     gate = Gate()
     with pushing(database, connection, Wrapped(model, on_result=gate), http_push_at_once=1) as pusher:
@@ -196,9 +196,9 @@ def test_more_than_there_is_room_for_has_to_come_again(
         insert(connection, [2, 3])
         second, third = pusher.post(), None
         assert not second.done()
-        line = pusher.service.pushes
-        assert line is not None
-        eventually(lambda: line._line._value == 0)  # the second waits for its turn
+        pushes = pusher.service.pushes
+        assert pushes is not None
+        eventually(lambda: pushes._waiting._value == 0)  # the second waits for its turn
         third = pusher.post("[]")
         assert isinstance(third.exception(), push.BusyError)
         gate.open()
@@ -212,7 +212,7 @@ def test_a_suspect_is_worked_alone_and_lost_posts_make_none(
     insert(connection, [1])
     connection.execute("update documents set body = 'suspect' where id = 1")
     connection.execute("delete from pgmq.q_embedding_jobs where msg_id = 1")
-    for _ in range(5):  # posts that nobody ever got
+    for _ in range(5):  # posts that were never received
         connection.execute(READ.encode())
         let_leases_run_out(connection)
     for _ in range(2):  # requests that died in the middle of it
@@ -234,7 +234,7 @@ def test_a_suspect_is_worked_alone_and_lost_posts_make_none(
         alone = pusher.post(suspect)
         pushes = pusher.service.pushes
         assert pushes is not None
-        eventually(lambda: pushes.slots.wanting_alone == 1)
+        eventually(lambda: pushes.slots.exclusive_waiting == 1)
         gate.open()
         assert other.result() == [Outcome("written")]
         assert alone.result() == [Outcome("written")]

@@ -1,4 +1,4 @@
-"""Search by vectors finds what is meant more often than matching words does."""
+"""Vectors find rows by meaning, better than matching words does."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_a_row_is_one_trace_from_its_insert_to_its_vector(
 ) -> None:
     make_documents(connection)
     parent = write(connection, tracing, "insert into documents values (1, 'a secret text')")
-    insert(connection, [2, 3])  # nobody traces these
+    insert(connection, [2, 3])  # these are not traced
     with worker_thread(database, only(Wrapped(model)), observer=ObserverGroup([tracing.traces])):
         await_quiet(connection)
         eventually(lambda: len(tracing.spans()) == 1 + len(STAGES), timeout_s=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""What docs/how-to/tracing.md tells writers to do, done: the context of their span is in the message."""
+"""The instructions of docs/how-to/tracing.md for writers work: the context of their span is in the message."""
 
 from __future__ import annotations
 

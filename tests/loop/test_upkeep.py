@@ -1,4 +1,4 @@
-"""The sweep finds what nobody queued: one worker at a time, on the worker's own timer."""
+"""The sweep finds rows that were not queued: one worker at a time, on the worker's own timer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_one_at_a_time(database: Database, connection: psycopg.Connection) -> No
     pipelines = PipelineRepository(upkeep)
     with database.connect(autocommit=False) as other:
         other.execute("select pg_advisory_xact_lock(hashtextextended('pgembedd.tick', 0))")
-        assert pipelines.maintain(60) is None, "somebody else is at it"
+        assert pipelines.maintain(60) is None, "another worker runs it"
         assert waiting(connection) == []
     assert pipelines.maintain(60) == 3
     assert pipelines.maintain(60) is None, "it is not due"

@@ -16,7 +16,7 @@ from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError, ModelMismatchError, RowFailure
 from pgembedd.text.chunker import Chunk
 from pgembedd.verify.report import FOREIGN_ROWS, Report
-from pgembedd.verify.verifier import PAGE_ROWS, Options, targets, verify
+from pgembedd.verify.verifier import PAGE_ROWS, Options, pipelines_to_verify, verify
 from tests.support.databases import Database
 from tests.support.roles import Roles, conninfo_as, temporary_roles
 from tests.support.sql import connected, create_pipeline, work
@@ -117,7 +117,7 @@ def embed(connection: psycopg.Connection) -> None:
 
 
 def found(connection: psycopg.Connection, options: Options = ALL, embedder: MadeUp | None = None) -> Report:
-    (target,) = targets(connection, [])
+    (target,) = pipelines_to_verify(connection, [])
     return verify(connection, target, embedder or MadeUp(), options)
 
 
@@ -145,9 +145,9 @@ def healed(connection: psycopg.Connection) -> Report:
 def test_a_correct_table_passes(documents: psycopg.Connection) -> None:
     report = found(documents)
     assert kinds(report) == {"right": 20, "blank": 1}
-    assert (report.looked_at, report.wrong, report.note) == (21, 0, None)
+    assert (report.rows_checked, report.wrong, report.note) == (21, 0, None)
     some = found(documents, replace(ALL, sample=5))
-    assert (some.looked_at, some.wrong) == (5, 0)
+    assert (some.rows_checked, some.wrong) == (5, 0)
 
 
 @pytest.mark.parametrize(
@@ -247,8 +247,8 @@ def test_all_goes_through_all_pages_of_a_partitioned_table_with_a_composite_key(
     embed(connection)
     unseen(connection, "update documents set content = 'new' where b = 5")
     pages: list[int] = []
-    (target,) = targets(connection, [])
-    report = verify(connection, target, MadeUp(), ALL, lambda now: pages.append(now.looked_at))
+    (target,) = pipelines_to_verify(connection, [])
+    report = verify(connection, target, MadeUp(), ALL, lambda now: pages.append(now.rows_checked))
     assert (report.counts["right"], report.examples["stale"]) == (count - 1, ['{"a": "2", "b": 5}'])
     assert pages == [PAGE_ROWS, 2 * PAGE_ROWS, count]
     assert healed(connection).wrong == 0
@@ -260,7 +260,7 @@ def test_what_stands_in_the_way_is_a_sentence(documents: psycopg.Connection) -> 
     with pytest.raises(ModelMismatchError, match="4 dimensions"):
         found(documents, embedder=MadeUp(dims=4))
     with pytest.raises(ConfigurationError, match='no pipeline "nope"; there are: documents'):
-        targets(documents, ["nope"])
+        pipelines_to_verify(documents, ["nope"])
     documents.execute("alter table documents rename content to body")
     with pytest.raises(ConfigurationError, match=r"cannot be verified: .* has no column"):
         found(documents)

@@ -1,4 +1,4 @@
-"""How a worker that sleeps learns of work: NOTIFY, a poll as the net, or pgmq's own poll where nobody can LISTEN."""
+"""An idle worker learns of jobs by NOTIFY, with a poll as the fallback, or by pgmq's poll without LISTEN."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLEEP_S = 600.0
 
 
 def idle(connection: psycopg.Connection) -> bool:
-    """Whether triggers are asked to NOTIFY."""
+    """Tells that triggers are asked to NOTIFY."""
     return bool(value(connection, "select last_value = 1 from pgembedd.worker_idle"))
 
 
@@ -30,7 +30,7 @@ CLAIMING = "application_name = 'pgembedd claim'"
 
 
 def asleep(connection: psycopg.Connection) -> bool:
-    """Whether the worker's last look at the queues was a while ago, and triggers are asked to NOTIFY."""
+    """Tells that the worker's last claim was a while ago, and that triggers are asked to NOTIFY."""
     quiet = f"{CLAIMING} and state = 'idle' and state_change < clock_timestamp() - interval '300 ms'"
     return idle(connection) and backends(connection, quiet) == 1
 
@@ -123,7 +123,7 @@ def test_poll_mode_works_without_listen_and_without_prepared_statements(
             eventually(lambda: backends(connection, "query like '%claim%' and state = 'active'") == 1)
             insert(connection, [key])
             await_quiet(connection)
-            assert not idle(connection), "nobody hears a NOTIFY"
+            assert not idle(connection), "no session receives a NOTIFY"
     assert stale(connection, model) == []
 
 
@@ -144,6 +144,6 @@ def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, conn
     for _ in range(50):
         connection.execute("notify pgembedd")
     PipelineRepository(made).lanes()  # they arrive with the answer to another statement
-    assert notifications.hear(PATIENCE_S)
-    assert not notifications.hear(0.0)
+    assert notifications.wait(PATIENCE_S)
+    assert not notifications.wait(0.0)
     made.close()

@@ -1,4 +1,4 @@
-"""What alembic's autogenerate makes of a database with pipelines, on the project that docs/how-to/alembic.md shows."""
+"""alembic's autogenerate on a database with pipelines, in the project of docs/how-to/alembic.md."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_column_new_in_the_model_is_made_by_a_script_that_runs(
 
 
 def test_operations_that_a_hook_puts_in(project: Project, connection: psycopg.Connection) -> None:
-    """What they render runs up and down, and a drop made by a reverse is reversed again."""
+    """The rendered operations run up and down, and a drop made by a reverse is reversed again."""
     project.run("upgrade", "head")
     project.edit(
         "env.py",

@@ -84,7 +84,7 @@ def fill(database: Database) -> None:
 
 
 def check(copy: Database) -> None:
-    """Writes worked before anybody mended anything; `migrate` mends; every row gets its vector."""
+    """Writes work before the repair; `migrate` repairs; every row gets its vector."""
     with connected(copy) as connection:
         connection.execute("insert into documents (id, title) values (200, 'written before migrate')")
         connection.execute("insert into letters values (3, 'third')")
@@ -131,7 +131,7 @@ def test_with_pgmq_as_an_extension(pgmq_server: PgmqServer, pgmq_database: Datab
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, empty_database: Database, form: str) -> None:
-    """--no-owner gives everything to whoever restores, here the owner of a database who is no superuser."""
+    """--no-owner gives everything to the restoring role, here the owner of a database without superuser rights."""
     owner = roles.make("owner")
     fill(empty_database)
     with fresh_database(server) as copy:

@@ -148,7 +148,7 @@ def test_two_databases_of_one_server_at_once_share_the_role() -> None:
 
 
 def test_old_queues_of_the_extension_are_found_again() -> None:
-    """What 1.5.1 leaves out of a dump is made again, and what is there already is used."""
+    """Queues that 1.5.1 leaves out of a dump are made again, and existing ones are used."""
     with pgmq_offering_server(OLD) as offering:
         conninfo = offering.server.conninfo()
         with psycopg.connect(conninfo, autocommit=True) as connection:
@@ -173,5 +173,5 @@ DESCRIBED = """
 
 
 def test_every_part_of_the_interface_has_a_comment(connection: psycopg.Connection) -> None:
-    """What only workers call is described in worker/pgembedd/database/queries.sql."""
+    """Functions for workers alone are described in worker/pgembedd/database/queries.sql."""
     assert rows(connection, DESCRIBED) == []

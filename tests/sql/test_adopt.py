@@ -31,7 +31,7 @@ HINT = "Say adopt => true to keep them and embed what is missing, if they are of
 
 @pytest.fixture
 def filled(connection: psycopg.Connection) -> psycopg.Connection:
-    """Three documents, of which the first two have vectors of somebody's."""
+    """Three documents, of which the first two have foreign vectors."""
     make_documents(connection, 3)
     connection.execute("alter table documents add embedding halfvec(3)")
     connection.execute("update documents set embedding = '[1,2,3]' where id < 3")

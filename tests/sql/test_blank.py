@@ -1,4 +1,4 @@
-"""What is blank is decided in SQL; a blank row has no vector, and is left in peace until it changes."""
+"""SQL decides which rows are blank; a blank row has no vector and is not queued until it changes."""
 
 from __future__ import annotations
 

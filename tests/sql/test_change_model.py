@@ -64,7 +64,7 @@ def work_both(connection: psycopg.Connection, new: str = "documents.next") -> No
 
 
 def found(connection: psycopg.Connection) -> dict[int, list[float]]:
-    """What an application reads: the vectors where they always were."""
+    """Returns the vectors as an application reads them."""
     table = value(
         connection, "select coalesce(embedding_table, source)::text from pgembedd.pipeline where name = 'documents'"
     )

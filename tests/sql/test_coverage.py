@@ -1,4 +1,4 @@
-"""What status says of how far a pipeline is, and how late it is."""
+"""Coverage and lag of a pipeline in status."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ SETUP = """
 
 @dataclass(frozen=True)
 class Case:
-    """What somebody does to documents(id, title, content, other), and what becomes of it.
+    """A change of documents(id, title, content, other), and its effect.
 
     `ids`: a key from before and two from afterwards. `stops`: part of the reason, None where the pipeline goes on.
     `table`, `key`, `title`: what they are called afterwards.
@@ -151,7 +151,7 @@ def live(connection: psycopg.Connection, case: Case, **options: Any) -> int:
 
 
 def alter(connection: psycopg.Connection, ddl: str, number: int) -> None:
-    """As somebody does to whom Postgres said that our view, or the WHEN of our trigger, uses the column."""
+    """The workaround after Postgres said that our view, or the WHEN of our trigger, uses the column."""
     connection.execute("drop view if exists chunks_view")
     connection.execute(f"drop trigger if exists pgembedd_{number}_clear on documents")
     connection.execute(ddl.replace("%", str(number)))
@@ -212,7 +212,7 @@ def test_a_worker_that_stumbles_over_a_change_follows_it(connection: psycopg.Con
 
 
 def test_a_new_owner_is_followed(roles: Roles, database: Database) -> None:
-    """What runs for the pipeline runs with the rights of whoever owns the table now."""
+    """The pipeline's code runs with the rights of the current owner of the table."""
     owner = roles.make("owner")
     with connected(database) as connection:
         make_documents(connection, 1)
@@ -233,7 +233,7 @@ def test_a_new_owner_is_followed(roles: Roles, database: Database) -> None:
 
 
 def test_an_owner_who_may_not_be_acted_for_stops_the_pipeline(roles: Roles, database: Database) -> None:
-    """The upkeep runs as whoever installed pgembedd; where that is no superuser, a new owner may be out of reach."""
+    """The maintenance runs as the installing role; where that is no superuser, a new owner may be out of reach."""
     installer, stranger = roles.make("installer"), roles.make("stranger")
     with connected(database) as connection:
         make_documents(connection, 1)

@@ -1,4 +1,4 @@
-"""What embed() refuses, who may call it, and what its second connection may do. Workers here are played by hand."""
+"""The refusals of embed(), its callers, and the rights of its second connection. Workers are simulated."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Hand:
         return one
 
     def answer(self, one: str, vector: str | None = VECTOR, refusal: str | None = None) -> int:
-        """Whether (1) or not (0) the question was this worker's."""
+        """Returns 1 if the question was this worker's, else 0."""
         return int(
             value(
                 self.connection,
@@ -104,7 +104,7 @@ def asking(connection: psycopg.Connection, arguments: str = "'hello', timeout =>
 
 
 def seen(connection: psycopg.Connection, text: str) -> int:
-    """How many sessions of askers show it as their statement."""
+    """Counts the sessions of callers that show it as their statement."""
     where = "application_name = 'pgembedd ask' and datname = current_database() and strpos(query, %s) > 0"
     return int(value(connection, f"select count(*) from pg_stat_activity where {where}", text))
 
@@ -233,7 +233,7 @@ def test_a_transaction_asks_once_and_another_one_anew(asker: psycopg.Connection,
         with asking(asker) as one:
             hand.answer(hand.take_one(), vector)
         assert one.answer == vector
-        assert value(asker, "select pgembedd.embed('hello')::text") == vector  # nobody is asked
+        assert value(asker, "select pgembedd.embed('hello')::text") == vector  # no request is made
         asker.execute("commit")
 
 

@@ -39,13 +39,13 @@ def owned(bare: Database, owner: str, extensions: str = "create extension vector
 
 
 def verdict(connection: psycopg.Connection) -> Finding:
-    """What the doctor says of embed()."""
+    """Returns the doctor's finding on embed()."""
     (one,) = [finding for finding in examine(connection, Path.cwd()) if finding.about == "embed()"]
     return one
 
 
 def no_answer(connection: psycopg.Connection) -> None:
-    """The question is posted and nobody takes it: all that comes before worked."""
+    """The question is posted and no worker takes it: all earlier steps succeeded."""
     with refused("No answer came within 00:00:00.05, though a worker is connected."):
         connection.execute("select pgembedd.embed('x', timeout => '50 ms')")
 

@@ -1,4 +1,4 @@
-"""Who may read the source may read its chunks, who may not may not, and nobody may write to them."""
+"""A role that may read the source may read its chunks, other roles may not, and no role may write to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the owner of a table can plant in it never runs with more rights than that owner's."""
+"""Code that the owner of a table plants in it never runs with more rights than that owner's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import call, create_pipeline, make_documents, value, work
 
-# Whoever calls it makes the owner a superuser, if that caller could.
+# A call by a superuser makes the owner a superuser.
 TRAP = """
     create function trap() returns void language plpgsql as $$
     begin

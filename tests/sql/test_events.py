@@ -1,4 +1,4 @@
-"""What is told on the channel pgembedd_events: one shape, no content, nothing from a writer's transaction."""
+"""The events on the channel pgembedd_events: one shape, no content, nothing from a writer's transaction."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Ear:
         connection.execute("listen pgembedd_events")
 
     def payloads(self) -> list[str]:
-        """What was committed before now has come with the answer to a statement."""
+        """Returns the events that were committed before; they come with the result of a statement."""
         self._connection.execute("select 1")
         return [notice.payload for notice in self._connection.notifies(timeout=0)]
 
@@ -64,7 +64,7 @@ def documented() -> dict[str, set[str]]:
 
 @pytest.fixture
 def ear(connection: psycopg.Connection, other: psycopg.Connection) -> Ear:
-    """Somebody who listens since the pipeline `documents` was made."""
+    """A session that listens since the pipeline `documents` was made."""
     make_documents(connection)
     create_pipeline(connection)
     return Ear(other)

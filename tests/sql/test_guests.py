@@ -1,4 +1,4 @@
-"""The queue of a project that set up its own triggers after a guide is worked; nobody creates a pipeline."""
+"""The queue of a project with triggers after a guide is processed without create_pipeline()."""
 
 from __future__ import annotations
 
@@ -324,7 +324,7 @@ def test_the_triggers_other_function_is_followed(guide: psycopg.Connection) -> N
 
 
 def test_ours_need_no_call_more(guide: psycopg.Connection) -> None:
-    """What a claim costs for messages that name their pipeline is as it was."""
+    """A claim of messages that name their pipeline costs as much as before."""
     guide.execute(INSERT, [1])
     worked(guide)
     guide.execute("update documents set embedding = null")

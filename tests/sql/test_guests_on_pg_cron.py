@@ -12,7 +12,7 @@ from tests.support.pg_cron import CronServer
 
 
 def complaints(connection: psycopg.Connection) -> list[tuple[str, str]]:
-    """What the doctor says is wrong with queues, and the remedy."""
+    """Returns the doctor's findings on queues, with their remedies."""
     return [
         (each.text, each.remedy) for each in examine(connection, Path()) if (each.level, each.about) == ("bad", "queue")
     ]

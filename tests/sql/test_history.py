@@ -113,7 +113,7 @@ def history(
 
 
 def put(connection: psycopg.Connection, minutes: int, queued: int | None, embedded: int = 0, lag_s: int = 0) -> None:
-    """What a minute left: a sample of so many queued (None: no row of the pipeline's), and a store."""
+    """Stores the record of a minute: a sample of so many queued (None: no row of the pipeline's), and a store."""
     at = f"date_trunc('minute', now()) - interval '{minutes} min' + interval '1 s'"
     connection.execute(f"insert into pgembedd.sample values ({at}, null, 9, 9, null, null, 9, 9)")
     if queued is not None:

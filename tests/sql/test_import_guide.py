@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgembedd.contrib.plan import Plan, Refused, carry_out, in_sql
+from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
 from pgembedd.contrib.supabase import find_plans, options_of
 from tests.support.guide import INSERT, embed, follow_guide, guide_table
 from tests.support.imports import carried_out, only, triggers, why
@@ -15,7 +15,7 @@ from tests.support.sql import queued, rows, value, work
 
 
 def plans(connection: psycopg.Connection, **options: Any) -> list[Plan | Refused]:
-    """What there is to import, the triggers dropped unless told otherwise."""
+    """Returns the plans of the import; the triggers are dropped by default."""
     chosen = {"made_by": "gte-small", "model": None, "drop_triggers": True} | options
     return list(find_plans(connection, options_of(**chosen)))
 
@@ -53,7 +53,7 @@ def test_the_pipeline_takes_the_place_of_the_triggers(guide: psycopg.Connection)
 
 
 def test_a_dry_run_is_a_script_that_does_the_same(guide: psycopg.Connection) -> None:
-    script = "\n".join(in_sql(guide, only(plans(guide))))
+    script = "\n".join(as_script(guide, only(plans(guide))))
     assert "pgembedd_2_insert" not in triggers(guide)
     guide.execute(script.encode())
     assert triggers(guide) == {"pgembedd_2_insert", "pgembedd_2_update", "pgembedd_2_clear"}
@@ -72,7 +72,7 @@ def test_odd_names_and_two_tables(connection: psycopg.Connection) -> None:
     guide_table(connection, "plain")
     for plan in plans(connection):
         assert isinstance(plan, Plan)
-        assert isinstance(carry_out(connection, plan), list)
+        assert isinstance(execute_plan(connection, plan), list)
     assert rows(connection, "select name, vector_type, on_update from pgembedd.pipeline order by 1") == [
         ("It_s.the_vec_", "vector", "keep"),
         ("plain.embedding", "halfvec", "keep"),
@@ -123,7 +123,7 @@ def test_what_cannot_be_taken_over(guide: psycopg.Connection, damage: str, reaso
 
 
 def test_a_trigger_function_of_another_name(connection: psycopg.Connection) -> None:
-    """What its arguments name is what counts; triggers with other arguments are nobody's business."""
+    """The arguments decide; triggers with other arguments are ignored."""
     follow_guide(connection)
     guide_table(connection, triggers=False)
     connection.execute("alter function util.queue_embeddings rename to enqueue")
@@ -139,7 +139,7 @@ def test_a_refusal_of_the_database_leaves_everything_as_it_was(guide: psycopg.Co
     plan = only(plans(guide))
     guide.execute("alter table documents drop constraint documents_pkey")
     before = triggers(guide)
-    outcome = carry_out(guide, plan)
+    outcome = execute_plan(guide, plan)
     assert isinstance(outcome, Refused)
     assert "has no primary key. The queue names rows" in outcome.why
     assert triggers(guide) == before

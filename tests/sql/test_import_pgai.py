@@ -9,7 +9,7 @@ import pytest
 
 from pgembedd.contrib.model_names import known_model
 from pgembedd.contrib.pgai import Options, plan, read_catalogue
-from pgembedd.contrib.plan import Plan, Refused, carry_out, in_sql
+from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
 from pgembedd.model.specs import resolve
 from tests.support.guide import embed
 from tests.support.imports import carried_out, only, triggers, why
@@ -110,7 +110,7 @@ def test_two_vectorizers_and_odd_names(pgai: psycopg.Connection) -> None:
     pgai.execute("delete from ai._vectorizer_q_2")
     for each in plans(pgai):
         assert isinstance(each, Plan), each
-        assert isinstance(carry_out(pgai, each), list)
+        assert isinstance(execute_plan(pgai, each), list)
     assert column(pgai, "select name from pgembedd.pipeline order by 1") == [
         "odd", "public_blog_embedding_store"
     ]  # fmt: skip
@@ -143,7 +143,7 @@ def test_another_model_is_embedded_anew_on_request(pgai: psycopg.Connection) -> 
         "its vectors are of text-embedding-3-small, which pgembedd does not have: "
         "--model gte-small embeds the rows anew, into a new table."
     )
-    script = "\n".join(in_sql(pgai, only(plans(pgai, "gte-small"))))
+    script = "\n".join(as_script(pgai, only(plans(pgai, "gte-small"))))
     assert column(pgai, "select name from pgembedd.pipeline") == []
     pgai.execute(script.encode())
     assert rows(pgai, "select embedding_table_name, dimensions from pgembedd.pipeline") == [

@@ -1,4 +1,4 @@
-"""When the index is made, what is left to do for one that was put off, and what status says meanwhile."""
+"""The time at which the index is built, the statements for a deferred one, and its state in status."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_auto_puts_the_index_of_a_large_table_off(database: Database, connection
 
 @pytest.mark.parametrize(("count", "name"), [(MANY - 1, BUILDER), (MANY, "pgembedd claim")])
 def test_auto_makes_it_now(database: Database, connection: psycopg.Connection, count: int, name: str) -> None:
-    """A small table has little to gain; and without somebody who would build it later, it would never be built."""
+    """A small table has little to gain; and without a role that would build it later, it would never be built."""
     make_documents(connection, count)
     with database.connect(application_name=name):
         create_pipeline(connection, create_index=True)

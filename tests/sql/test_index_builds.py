@@ -40,7 +40,7 @@ def broken_off(database: Database, connection: psycopg.Connection, statement: st
 
 
 def run_cancelled(builder: psycopg.Connection, statement: str = "") -> None:
-    """A build that somebody cancels."""
+    """A build that is cancelled."""
     with pytest.raises(errors.QueryCanceled):
         builder.execute(statement.encode()) if statement else run_statements(builder, "documents")
 
@@ -65,7 +65,7 @@ def test_nobody_drops_what_somebody_builds(
 ) -> None:
     make_documents(connection, 3)
     put_off(connection)
-    with old_snapshot(database) as somebody:
+    with old_snapshot(database) as holder:
         thread = threading.Thread(target=run_statements, args=(other, "documents"))
         thread.start()
         await_builder(connection)
@@ -74,7 +74,7 @@ def test_nobody_drops_what_somebody_builds(
             run_statements(connection, "documents")
         connection.execute(TICK)
         connection.execute("insert into documents values (4, 'no writer waits')")
-        somebody.rollback()
+        holder.rollback()
         thread.join(PATIENCE_S)
     assert hnsw_indexes(connection) == {NAME: True}
 

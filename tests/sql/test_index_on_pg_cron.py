@@ -1,4 +1,4 @@
-"""Where no worker may build an index, pg_cron does."""
+"""pg_cron builds an index where no worker may."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_pg_cron_builds_what_nobody_else_does(cron_server: CronServer) -> None:
             connection.execute("select cron.unschedule('pgembedd-tick')")  # here it is called by hand
             make_documents(connection, 20_000)
             create_pipeline(connection, create_index=True)
-            assert index_state(connection) == "deferred", "pg_cron is somebody who can build it"
+            assert index_state(connection) == "deferred", "pg_cron can build it"
             connection.execute(PARTS)
             create_pipeline(connection, name="parts", source="parts", create_index=True, index_when="later")
             work(connection)

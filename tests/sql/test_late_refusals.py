@@ -1,4 +1,4 @@
-"""What is asked of a pipeline that cannot do it any more, or of rows that cannot be, is refused with a sentence."""
+"""A call that a pipeline cannot execute any more, or with impossible rows, is refused with a sentence."""
 
 from __future__ import annotations
 

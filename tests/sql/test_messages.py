@@ -37,7 +37,7 @@ def send(connection: psycopg.Connection, message: Any, headers: Any = None) -> N
 
 @pytest.fixture
 def documents(connection: psycopg.Connection) -> psycopg.Connection:
-    """Three rows that nobody has queued."""
+    """Three rows that are not queued."""
     make_documents(connection, 3)
     create_pipeline(connection, backfill=False)
     return connection

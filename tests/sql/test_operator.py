@@ -1,4 +1,4 @@
-"""What a role may do that was named with grant_operator(): look, and put dead letters back."""
+"""The rights of a role of grant_operator(): to read, and to retry dead letters."""
 
 from __future__ import annotations
 

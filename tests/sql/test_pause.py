@@ -25,7 +25,7 @@ from tests.support.waiting import PATIENCE_S
 
 @pytest.fixture
 def documents(connection: psycopg.Connection) -> psycopg.Connection:
-    """Three rows that nobody has queued."""
+    """Three rows that are not queued."""
     make_documents(connection, 3)
     create_pipeline(connection, backfill=False)
     return connection

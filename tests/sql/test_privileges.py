@@ -1,4 +1,4 @@
-"""Who may do what: the worker's role, applications, and everybody else."""
+"""The rights of the worker's role, of applications, and of other roles."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_a_paused_pipeline_is_not_posted(pushed: psycopg.Connection) -> None:
 
 
 def test_a_pushed_claim_is_fenced_against_its_read(pushed: psycopg.Connection) -> None:
-    """Whoever read the message to post it holds nothing any more, and a second delivery gets nothing."""
+    """The read that posted the message holds no claim any more, and a second delivery gets no job."""
     pushed.execute("insert into documents (id, title) values (1, 'text')")
     call(pushed, "process_embeddings")
     (batch,) = posted(pushed)
@@ -146,7 +146,7 @@ def test_it_says_what_is_missing(connection: psycopg.Connection) -> None:
 
 
 def test_a_schema_of_that_name_is_not_pg_net(roles: Roles, database: Database, connection: psycopg.Connection) -> None:
-    """What pg_cron runs, it runs as our owner: not code of whoever may create a schema."""
+    """pg_cron runs its jobs as our owner, so it must not run code of a role that may create a schema."""
     stranger = roles.make("stranger")
     connection.execute(f"grant create on database {database.name} to {stranger}".encode())
     with connect_as(database, stranger) as theirs:

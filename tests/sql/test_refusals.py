@@ -1,4 +1,4 @@
-"""What create_pipeline does not take is refused with a sentence, and leaves nothing behind."""
+"""create_pipeline refuses invalid arguments with a sentence, and leaves nothing behind."""
 
 from __future__ import annotations
 

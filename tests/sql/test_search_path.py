@@ -1,4 +1,4 @@
-"""Nothing of ours calls what somebody put before it in the search path."""
+"""Our code never calls an object that another role put before ours in the search path."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SHADOWS = """
 def test_what_shadows_ours_is_not_called(
     roles: Roles, database: Database, connection: psycopg.Connection, other: psycopg.Connection
 ) -> None:
-    """A role with CREATE on `public` shadows what we call, and whoever calls us has that schema before pg_catalog."""
+    """A role with CREATE on `public` shadows what we call, and the caller has that schema before pg_catalog."""
     evil = roles.make("evil")
     connection.execute(f"grant create on schema public to {evil}")
     make_documents(connection, 1)

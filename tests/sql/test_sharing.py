@@ -52,7 +52,7 @@ def send(connection: psycopg.Connection, pipeline: int | str | None, count: int,
 
 
 def taken(jobs: Sequence[Job]) -> Mapping[str, int]:
-    """How many jobs of each pipeline."""
+    """Counts the jobs of each pipeline."""
     return Counter(job.pipeline for job in jobs)
 
 
@@ -247,7 +247,7 @@ def test_jobs_that_cannot_be_claimed_are_not_looked_at(shared: psycopg.Connectio
 def test_a_claim_does_not_believe_that_the_queue_is_empty(
     connection: psycopg.Connection, other: psycopg.Connection, names: list[str]
 ) -> None:
-    """What an ANALYZE says that saw none of a bulk load's jobs, because they were not committed."""
+    """An ANALYZE before the commit of a bulk load has seen none of its jobs."""
     make_pipelines(connection, *names)
     with connection.transaction():
         send(connection, 1, 5000)

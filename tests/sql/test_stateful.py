@@ -26,7 +26,7 @@ LONG = settings(
 
 
 def machine_in(database: Database, destination: str) -> type[Machine]:
-    """What hypothesis makes one of for each example; it clears away after itself."""
+    """Returns the machine that hypothesis instantiates for each example; it cleans up afterwards."""
 
     class Placed(Machine):
         def __init__(self) -> None:

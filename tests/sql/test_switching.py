@@ -57,7 +57,7 @@ def test_a_writer_that_waits_for_a_switch_writes_to_both_sides(
 
 
 def test_a_reader_that_writes_then_is_in_no_deadlock(database: Database, documents: psycopg.Connection) -> None:
-    """Whoever has read the vectors may write the row: the switch waits for them, and not they for it."""
+    """A reader of the vectors may write the row: the switch waits for the reader, not the reader for the switch."""
     with database.connect() as user, ThreadPoolExecutor(1) as pool:
         user.execute("begin")
         user.execute("select count(*) from chunks")

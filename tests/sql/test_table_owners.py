@@ -55,7 +55,7 @@ def test_an_application_needs_no_right_but_on_its_table(
 
 
 def test_forced_row_security_that_binds_the_owner_is_refused(roles: Roles, connection: psycopg.Connection) -> None:
-    """Nobody with more rights may stand in for the owner, whose function and triggers would then run with them."""
+    """No role with more rights may replace the owner, whose function and triggers would then run with them."""
     owner = roles.make("owner")
     owned_table(connection, owner)
     connection.execute("alter table documents enable row level security, force row level security")

@@ -1,4 +1,4 @@
-"""What a writer's statement puts into the queue, and what it does not."""
+"""The jobs that a writer's statement queues, and those that it does not."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_notify_only_while_a_worker_sleeps(connection: psycopg.Connection, other
     assert heard() == [FRESH]
     connection.execute("insert into documents select i from generate_series(3, 1003) i")
     assert heard() == [BACKFILL]
-    connection.execute("update documents set other = 1 where id < 3")  # nothing to do, nobody to wake
+    connection.execute("update documents set other = 1 where id < 3")  # no job, no worker to wake
     assert heard() == []
     connection.execute("update documents set title = 'new' where id = 1")
     assert heard() == [FRESH]

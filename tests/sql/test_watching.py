@@ -1,4 +1,4 @@
-"""What counts as a change, and what of the users' runs in their own transactions: nothing."""
+"""The changes that are watched; no user code runs in the users' own transactions."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Vector = npt.NDArray[np.float32]
 
 
 def sent(connection: psycopg.Connection, items: Sequence[Vector | None]) -> list[Vector | None]:
-    """What Postgres says it was given, in order."""
+    """Returns the values that Postgres received, in order."""
     row = connection.execute(query("vector_type")).fetchone()
     assert row is not None
     register_vectors(connection, row[1], row[2])

@@ -75,7 +75,7 @@ class Project:
         return output.getvalue()
 
     def generated(self) -> tuple[str, str]:
-        """What autogenerate writes now: the body of upgrade() and the whole script, which is deleted again."""
+        """Returns what autogenerate writes now: the body of upgrade() and the whole script, which is deleted again."""
         before = set(self.directory.glob("versions/*.py"))
         self.run("revision", "--autogenerate", "-m", "generated")
         (made,) = set(self.directory.glob("versions/*.py")) - before

@@ -35,7 +35,7 @@ FLAGS = [
 
 @dataclass(frozen=True)
 class Program:
-    """What to start, and where it finds libraries that the system lacks."""
+    """The program to start, and the path of libraries that the system lacks."""
 
     path: Path
     libraries: tuple[Path, ...] = ()
@@ -48,7 +48,7 @@ class Program:
 
 @dataclass
 class Complaints:
-    """What the browser complains of about the pages that it was shown."""
+    """The browser's errors about the pages that it loaded."""
 
     lines: list[str] = field(default_factory=list)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished command left: exit code, standard output, standard error."""
+    """The result of a finished command: exit code, standard output, standard error."""
 
     code: int
     out: str

@@ -78,7 +78,7 @@ def _ease_logging_in(server: EmbeddedPostgres) -> None:
 
 @contextmanager
 def fresh_database(server: EmbeddedPostgres, template: str = "template0") -> Iterator[Database]:
-    """A new database, a copy of `template`; dropped afterwards with whoever is still connected."""
+    """A new database, a copy of `template`; dropped afterwards with its open connections."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
     with psycopg.connect(server.conninfo(), autocommit=True) as admin:

@@ -21,7 +21,7 @@ INSTALLED = Path("/var/lib/dpkg/status")
 
 @dataclass(frozen=True)
 class Mirror:
-    """Where this Debian gets its own release from, and the keyring it trusts for that ("": apt's default)."""
+    """The source of this Debian's own release, and the keyring that it trusts for that ("": apt's default)."""
 
     uri: str
     keyring: str

@@ -24,7 +24,7 @@ STOP_S = Settings().grace_s + LAST_S + LAST_TRACES_S  # what a drain takes at mo
 
 
 def run_tool(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a tool that is there; whoever calls has made sure of that."""
+    """Runs a tool; the caller has checked that it is installed."""
     environment = {name: value for name, value in os.environ.items() if name != "POSTGRES_PASSWORD"} | variables
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL

@@ -44,7 +44,7 @@ def make_documents(connection: psycopg.Connection, name: str = "documents", **op
 
 
 def put_off_upkeep(connection: psycopg.Connection) -> None:
-    """What a test looks at is not to be repaired behind its back."""
+    """Keeps the maintenance from repairing what a test checks."""
     connection.execute("update pgembedd.installation set swept_at = now(), retained_at = now()")
 
 
@@ -101,7 +101,7 @@ def stale(connection: psycopg.Connection, model: Session, table: str = "document
 
 
 def backends(connection: psycopg.Connection, condition: str = "true") -> int:
-    """How many of the workers' connections to this database fulfil a condition on pg_stat_activity."""
+    """Counts the workers' connections to this database that fulfil a condition on pg_stat_activity."""
     return int(
         value(
             connection,

@@ -35,7 +35,7 @@ class Wrapped:
     """The real model with hooks: `on_start` runs as texts are handed over, `on_result` before their vectors are.
 
     A hook may record, block, change the database, or raise; what passes it gets its real vectors. Closing does
-    nothing, because the session is everybody's.
+    nothing, because the session is shared.
     """
 
     def __init__(self, session: Session, on_start: Hook = nothing, on_result: Hook = nothing) -> None:
@@ -110,7 +110,7 @@ class Gate:
 
     def __call__(self, _texts: Sequence[Any]) -> None:
         self.reached.set()
-        assert self._open.wait(60), "nobody opened the gate"
+        assert self._open.wait(60), "the gate was not opened"
 
     def open(self) -> None:
         """Let everything pass from now on."""

@@ -1,10 +1,10 @@
-"""What an import found, and doing it."""
+"""Selects and executes the plans of an import."""
 
 from __future__ import annotations
 
 import psycopg
 
-from pgembedd.contrib.plan import Plan, Refused, carry_out
+from pgembedd.contrib.plan import Plan, Refused, execute_plan
 from tests.support.sql import column
 
 
@@ -17,7 +17,7 @@ def only(found: list[Plan | Refused]) -> Plan:
 
 def carried_out(connection: psycopg.Connection, found: list[Plan | Refused]) -> list[str]:
     """Do the only one; what it says it did."""
-    done = carry_out(connection, only(found))
+    done = execute_plan(connection, only(found))
     assert isinstance(done, list), done
     return done
 
@@ -30,5 +30,5 @@ def why(found: list[Plan | Refused]) -> str:
 
 
 def triggers(connection: psycopg.Connection) -> set[str]:
-    """All triggers that somebody made."""
+    """Returns all triggers that are not internal."""
     return set(column(connection, "select tgname from pg_trigger where not tgisinternal"))

@@ -47,7 +47,7 @@ def put_off(connection: psycopg.Connection, **options: object) -> None:
 
 
 def index_state(connection: psycopg.Connection, name: str = "documents") -> Any:
-    """What status says of a pipeline's index."""
+    """Returns the state of a pipeline's index in status."""
     return value(connection, "select index from pgembedd.status where pipeline = %s", name)
 
 
@@ -80,11 +80,11 @@ def run_statements(connection: psycopg.Connection, name: str | None = None) -> l
 
 @contextmanager
 def old_snapshot(database: Database) -> Iterator[psycopg.Connection]:
-    """Somebody whose transaction has been open for long: a concurrent build waits for its end, unfinished."""
-    with database.connect(autocommit=False) as somebody:
-        somebody.execute("set transaction isolation level repeatable read")
-        somebody.execute("select 1")
-        yield somebody
+    """A transaction with an old snapshot: a concurrent build waits for its end, unfinished."""
+    with database.connect(autocommit=False) as holder:
+        holder.execute("set transaction isolation level repeatable read")
+        holder.execute("select 1")
+        yield holder
 
 
 def await_builder(connection: psycopg.Connection) -> int:

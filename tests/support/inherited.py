@@ -1,4 +1,4 @@
-"""What a process inherits, and tests must not depend on: how it takes signals, and variables that settings come from.
+"""The inherited state that tests must not depend on: signal handlers, and variables that settings come from.
 
 A shell that starts something in the background has it ignore SIGINT, and so would all that the tests start: no Ctrl-C
 would ever end it.

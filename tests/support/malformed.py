@@ -43,7 +43,7 @@ class Malformed:
 
 
 def head(line: str, *headers: str) -> bytes:
-    """A request up to its body, from somebody who may do everything."""
+    """A request up to its body, with a token that may do everything."""
     return "\r\n".join([line, "Host: localhost", f"Authorization: Bearer {TOKEN}", *headers, "", ""]).encode("latin-1")
 
 

@@ -1,4 +1,4 @@
-"""What the page's tests show: pipelines, failures and vectors, and a browser without a screen."""
+"""The content for tests of the page: pipelines, failures and vectors, and forms sent without a browser."""
 
 from __future__ import annotations
 
@@ -74,5 +74,5 @@ class Visitor:
 
 
 def text_of(answer: httpx.Response) -> str:
-    """What a reader sees of a page: no tags, one line."""
+    """Returns the visible text of a page: no tags, one line."""
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", answer.text)).split())

@@ -27,7 +27,7 @@ def processes() -> int:
 
 
 class Parallel:
-    """What a session in several processes does differently."""
+    """The hooks of a session in several processes."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -56,5 +56,5 @@ class Parallel:
 
 
 def rank(path: Path) -> int:
-    """When the files of this one's folder are handed out."""
+    """Returns the rank in which the files of a folder are scheduled."""
     return LONGEST_FIRST.index(path.parent.name) if path.parent.name in LONGEST_FIRST else len(LONGEST_FIRST)

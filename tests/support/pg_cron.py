@@ -70,7 +70,7 @@ def _settings(files: Path) -> dict[str, str]:
 
 
 def _launcher(files: Path, package: Path) -> list[str]:
-    """What postgres is started through, so that pg_cron finds a libpq and a C library new enough."""
+    """Returns the launcher of postgres, so that pg_cron finds a libpq and a C library new enough."""
     libraries = files / "own"
     libraries.mkdir()
     shutil.copy(EmbeddedPostgres(files).bin_dir.parent / "lib" / "libpq.so.5", libraries)

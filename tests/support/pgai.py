@@ -25,7 +25,7 @@ WHEEL = f"pgai-{VERSION}-py3-none-any.whl"
 
 
 def install_pgai(connection: psycopg.Connection) -> None:
-    """What `pgai install` does: its schema `ai`, in a database that has vector. May skip the test."""
+    """Installs pgai as `pgai install` does: its schema `ai`, in a database that has vector. May skip the test."""
     with zipfile.ZipFile(_wheel()) as wheel:
         text = wheel.read("pgai/data/ai.sql").decode()
     text = text.replace("@extschema:vector@", value(connection, query("vector_schema")))

@@ -56,5 +56,5 @@ def post(path: str, body: bytes, *headers: str, length: int | None = None) -> by
 
 
 def open_files() -> int:
-    """How many files and sockets this process has."""
+    """Counts the open files and sockets of this process."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())

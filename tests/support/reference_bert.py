@@ -54,7 +54,7 @@ class ReferenceBert:
         return hidden
 
     def inputs_of(self, ids: list[int]) -> dict[str, Array]:
-        """What each matrix product reads, (tokens, width), by the name of its layer."""
+        """Returns the input of each matrix product, (tokens, width), by the name of its layer."""
         seen: dict[str, Array] = {}
         dense = self._dense
 

@@ -1,4 +1,4 @@
-"""What is refused, and with which words."""
+"""Checks refusals and their messages."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Content:
-    """What read() has for a job: state ok, blank or gone; text only when ok; SHA-256 of the content.
+    """The result of read() for a job: state ok, blank or gone; text only when ok; SHA-256 of the content.
 
     With an embedding table also what is put around each chunk, and the hashes of those that are there.
     """
@@ -135,7 +135,7 @@ def let_leases_run_out(connection: psycopg.Connection, queue: str = FRESH) -> No
 
 @dataclass
 class Wait:
-    """How long the only message of the fresh lane was made to wait, in s; the two differ by what that took."""
+    """The delay of the only message of the fresh lane, in s, as bounds that differ by the statement's duration."""
 
     at_least_s: float = 0.0
     at_most_s: float = 0.0
@@ -143,7 +143,7 @@ class Wait:
 
 @contextmanager
 def postponing(connection: psycopg.Connection) -> Iterator[Wait]:
-    """What the block does puts the message off; afterwards there is how long. The machine may be slow."""
+    """Measures by how much the block postpones the message. The machine may be slow."""
     wait, began = Wait(), value(connection, "select clock_timestamp()")
     yield wait
     due, ended = rows(connection, f"select vt, clock_timestamp() from pgmq.q_{FRESH}")[0]
@@ -208,7 +208,7 @@ def store(
 
 
 def paragraphs(text: str) -> list[re.Match[str]]:
-    """What stands for the worker's splitter."""
+    """Splits at paragraphs; replaces the worker's splitter."""
     return list(re.finditer(r"\S(?:.|\n(?!\n))*", text))
 
 
@@ -255,7 +255,7 @@ def fail(
 
 
 def fence(jobs: Sequence[Job]) -> dict[str, Any]:
-    """What names a claim to extend and release."""
+    """Returns the parameters by which extend and release identify a claim."""
     msg_ids, read_cts = [job.msg_id for job in jobs], [job.read_ct for job in jobs]
     return {"queue": jobs[0].queue, "msg_ids": msg_ids, "read_cts": read_cts}
 
@@ -309,5 +309,5 @@ def state(connection: psycopg.Connection, name: str = "documents") -> str:
 
 
 def reason(connection: psycopg.Connection, name: str = "documents") -> str:
-    """Why the pipeline does not run."""
+    """Returns the reason why the pipeline does not run."""
     return str(value(connection, "select reason from pgembedd.status where pipeline = %s", name))

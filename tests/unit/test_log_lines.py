@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 
-from pgembedd.log import Lines
+from pgembedd.log import FaultTolerantStream
 
 
 class Disk(io.StringIO):
@@ -21,7 +21,7 @@ class Disk(io.StringIO):
 
 def test_a_full_disk_loses_lines_and_says_so() -> None:
     disk = Disk()
-    lines = Lines(disk)
+    lines = FaultTolerantStream(disk)
     lines.write("one\n")
     disk.full = True
     lines.write("two\n")

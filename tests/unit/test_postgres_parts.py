@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from pgembedd.embedded_postgres import default_data_dir, installation, settings
 from pgembedd.embedded_postgres.account import Account
-from pgembedd.embedded_postgres.cluster import telling_line
+from pgembedd.embedded_postgres.cluster import error_line
 from pgembedd.embedded_postgres.home import Home
-from pgembedd.embedded_postgres.pidfile import NO_PROCESS, disarm_stale, live_postmaster
+from pgembedd.embedded_postgres.pidfile import NO_PROCESS, invalidate_stale, live_postmaster
 from pgembedd.embedded_postgres.ports import COUNT, FIRST, candidates, free_port
 from pgembedd.errors import ConfigurationError
 
@@ -55,14 +55,14 @@ def test_little_shared_memory_means_files(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_damaged_pid_file_is_no_server(tmp_path: Path, content: str) -> None:
     (tmp_path / "postmaster.pid").write_text(content)
     assert live_postmaster(tmp_path) is None
-    assert not disarm_stale(tmp_path)
+    assert not invalidate_stale(tmp_path)
 
 
 def test_a_living_stranger_is_no_postmaster(tmp_path: Path) -> None:
     rest = f"{tmp_path}\n1712346200\n20001\n\n127.0.0.1\n  8826964     65536\nready\n"
     (tmp_path / "postmaster.pid").write_text(f"{os.getpid()}\n{rest}")
     assert live_postmaster(tmp_path) is None
-    assert disarm_stale(tmp_path)
+    assert invalidate_stale(tmp_path)
     assert (tmp_path / "postmaster.pid").read_text() == f"{NO_PROCESS}\n{rest}"  # keeps the shared memory's line
     with pytest.raises(ProcessLookupError):
         os.kill(NO_PROCESS, 0)
@@ -135,4 +135,4 @@ def test_without_the_wheel_a_sentence_says_what_to_install(monkeypatch: pytest.M
     ],
 )
 def test_the_line_that_tells_is_the_fatal_one(output: str, line: str) -> None:
-    assert telling_line(output) == line
+    assert error_line(output) == line

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import errors
 
-from pgembedd.database.connection import PASSING, connect, is_connection_error
+from pgembedd.database.connection import TRANSIENT, connect, is_connection_error
 from pgembedd.database.errors import translate_errors
 from pgembedd.database.records import Job, Pipeline, by_pipeline
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
-from pgembedd.loop.bisect import isolate
+from pgembedd.loop.bisect import bisect
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.queue_order import BACKFILL_EVERY, queue_order
 
@@ -68,7 +68,7 @@ def test_bad_items_are_found_alone_and_good_ones_kept(good: list[bool]) -> None:
             raise RowFailure("bad", str(bad))
         return [item * 10 for item in part]
 
-    results = isolate(items, attempt)
+    results = bisect(items, attempt)
     assert [item for item, _ in results] == items
     for item, value in results:
         if good[item]:
@@ -85,7 +85,7 @@ def test_other_errors_are_the_callers() -> None:
         raise Deferred("locked", 1.0)
 
     with pytest.raises(Deferred):
-        isolate([1, 2], attempt)
+        bisect([1, 2], attempt)
 
 
 @given(st.lists(st.integers(1, 4), max_size=40))
@@ -183,7 +183,7 @@ def test_what_an_error_decides(error: Exception, problem: str | None, decided: t
 
 
 def test_what_stands_in_the_way_of_our_own_tables_is_tried_again() -> None:
-    assert {errors.DeadlockDetected, errors.LockNotAvailable, errors.QueryCanceled, errors.DiskFull} <= set(PASSING)
+    assert {errors.DeadlockDetected, errors.LockNotAvailable, errors.QueryCanceled, errors.DiskFull} <= set(TRANSIENT)
 
 
 @pytest.mark.parametrize(

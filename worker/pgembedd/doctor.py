@@ -1,4 +1,4 @@
-"""The doctor: one finding per thing that pgembedd stands on, each ok or with what to do."""
+"""The doctor: one finding per requirement of pgembedd, each ok or with a remedy."""
 
 import shutil
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ Level = Literal["ok", "note", "bad"]
 
 @dataclass(frozen=True)
 class Finding:
-    """`note` is worth knowing, `bad` keeps pgembedd from working; `remedy` says what to do."""
+    """The result of one check: `note` is informative, `bad` keeps pgembedd from working; `remedy` is the fix."""
 
     level: Level
     about: str
@@ -35,7 +35,7 @@ class Finding:
 
 
 def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding]:
-    """All findings, from the ground up. What builds on something broken is left out."""
+    """Yields all findings, from the server upwards; checks that depend on a broken part are left out."""
     yield from _server(connection)
     yield from _extensions(connection)
     try:
@@ -87,7 +87,7 @@ def _extensions(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding("ok", "pgmq", version or "installed as SQL")
     else:
         yield Finding("bad", "pgmq", "not installed", "pgembedd migrate")
-    yield _optional("pg_cron", found["pg_cron"][0], "the workers do the upkeep on their own timer")
+    yield _optional("pg_cron", found["pg_cron"][0], "the workers run the maintenance on their own timer")
     yield _optional("pg_net", found["pg_net"][0], "only push mode would need it")
 
 
@@ -96,7 +96,7 @@ def _optional(name: str, version: str | None, without: str) -> Finding:
 
 
 def _before_migration(connection: psycopg.Connection) -> Iterator[Finding]:
-    """What an administrator has to grant before `pgembedd migrate` can work for this role."""
+    """Yields the rights that an administrator has to grant before `pgembedd migrate` can work for this role."""
     ((_, _, role, database, superuser, may_create),) = _rows(connection, "doctor_server")
     vector = next(row for row in _rows(connection, "doctor_extensions") if row[0] == "vector")
     if superuser:
@@ -117,7 +117,7 @@ def _rights(connection: psycopg.Connection) -> Iterator[Finding]:
     ((_, _, role, *_),) = _rows(connection, "doctor_server")
     ((missing,),) = _rows(connection, "doctor_functions")
     if missing:
-        # The argument is a role's name as text, hence quoted twice.
+        # The argument is the name of a role as text, hence quoted twice.
         grant = _text(connection, "select pgembedd.grant_worker({});", quoted=_text(connection, "{}", role))
         yield Finding("bad", "rights", f"{missing} of the worker's functions are not granted", f"As the owner: {grant}")
     else:
@@ -131,7 +131,7 @@ def _rights(connection: psycopg.Connection) -> Iterator[Finding]:
 
 
 def _embed(connection: psycopg.Connection) -> Iterator[Finding]:
-    """Whether pgembedd.embed() reaches its own database, by trying; only the owner may try."""
+    """Tests that pgembedd.embed() reaches its own database; only the owner may."""
     ((may_look,),) = _rows(connection, "doctor_may_embed")
     if not may_look:
         return
@@ -151,7 +151,7 @@ def _embed(connection: psycopg.Connection) -> Iterator[Finding]:
 
 
 def _competitors(connection: psycopg.Connection) -> Iterator[Finding]:
-    """Whoever set automatic embeddings up before us may still have them running: two writers, maybe two models."""
+    """Reports an earlier installation of automatic embeddings that still runs: two writers, maybe two models."""
     ((may_look,),) = _rows(connection, "doctor_cron")
     for (job,) in _rows(connection, "doctor_competitors") if may_look else ():
         text = f"the cron job {job} works the queue embedding_jobs, too"
@@ -192,11 +192,11 @@ def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
 
 
 def _sharing(connection: psycopg.Connection) -> Iterator[Finding]:
-    """Queues of several pipelines whose claims hand out in the order of arrival."""
+    """Reports queues of several pipelines without their index, which are claimed in the order of arrival."""
     for queue, unfinished, may, statement in _rows(connection, "doctor_sharing"):
         text = "several pipelines share it, and until its index is there a long backlog of one stands before the others"
         if unfinished:
-            remedy = f"If nobody is building it: drop index pgmq.q_{queue}_by_party; then: {statement};"
+            remedy = f"If no session is building it: drop index pgmq.q_{queue}_by_party; then: {statement};"
         elif may:
             remedy = (
                 f"The upkeep makes it where the queue is short, a worker that may where it is long; or: {statement};"
@@ -207,7 +207,7 @@ def _sharing(connection: psycopg.Connection) -> Iterator[Finding]:
 
 
 def _index(about: str, name: str, state: str | None, due_s: float | None) -> Iterator[Finding]:
-    """`due_s`: for how many seconds it has been due; below 0 it is not."""
+    """Reports the index; `due_s` are the seconds since it was due, below 0 if it is not."""
     if state == "invalid":
         yield Finding("bad", about, "the build of its index was broken off", f"pgembedd index {name}")
     elif state == "due" and due_s is not None:

@@ -1,24 +1,23 @@
-"""The errors pgembedd raises, and what each one decides.
+"""The errors of pgembedd. The type carries the decision: transient, permanent or configuration.
 
-Every message is one sentence a person can act on: it names the thing and the remedy. What to do about
-an error is its type, never its text: nothing in this project parses a message.
+Every message is one sentence that names the object and the remedy. No code parses a message.
 """
 
 
 class PgembeddError(Exception):
-    """Base of all our errors; the command line prints it as one sentence and exits with `exit_code`."""
+    """The base of all our errors; the command line prints it as one sentence and exits with `exit_code`."""
 
     exit_code = 1
 
 
 class ConfigurationError(PgembeddError):
-    """A setting, an argument or a missing right: somebody has to change something before a retry helps."""
+    """A wrong setting or argument, or a missing right. Permanent until it is corrected."""
 
     exit_code = 2
 
 
 class DatabaseUnavailableError(PgembeddError):
-    """The database cannot be reached. Weather: the worker waits and reconnects, a command gives up."""
+    """The database cannot be reached. Transient: a worker waits and reconnects, a command ends."""
 
     exit_code = 3
 
@@ -30,7 +29,7 @@ class SchemaError(PgembeddError):
 
 
 class ModelError(PgembeddError):
-    """The model's files are missing, damaged, or do not describe an encoder we can run."""
+    """The model's files are missing, damaged, or do not describe an encoder that we can run."""
 
     exit_code = 5
 
@@ -50,17 +49,17 @@ class UnknownTokenError(PgembeddError):
 
 
 class OverloadedError(PgembeddError):
-    """More texts wait for the model than may, or it is being closed. Transient: ask again a little later."""
+    """Too many texts wait for the model, or it is being closed. Transient: the caller retries later."""
 
 
 class WrongVectorsError(PgembeddError):
-    """`pgembedd verify` found vectors that are not those of their rows, and nobody asked it to queue them."""
+    """`pgembedd verify` found wrong vectors and was not asked to queue their rows."""
 
     exit_code = 6
 
 
-class RowFailure(Exception):  # noqa: N818  what it decides is its name: this row failed an attempt
-    """Working on these rows failed, for a reason in the rows or in the user's own code: counts as an attempt."""
+class RowFailure(Exception):  # noqa: N818  named after its decision: this row failed an attempt
+    """Processing a row failed for a reason in the row or in the user's own code; counts as an attempt."""
 
     def __init__(self, reason: str, detail: str, *, permanent: bool = False) -> None:
         """`reason` is one of a few words for metrics and filters; `detail` may hold content, so it is never logged."""
@@ -71,10 +70,10 @@ class RowFailure(Exception):  # noqa: N818  what it decides is its name: this ro
 
 
 class Deferred(Exception):  # noqa: N818
-    """The jobs are to be given back without an attempt: locked rows, a stopped pipeline, a model not here."""
+    """The jobs are released without an attempt: locked rows, a stopped pipeline, a missing model."""
 
     def __init__(self, why: str, delay_s: float) -> None:
-        """`delay_s`: how long the jobs stay out of sight."""
+        """`delay_s` are the seconds until the jobs can be claimed again."""
         super().__init__(why)
         self.why = why
         self.delay_s = delay_s

@@ -1,4 +1,4 @@
-"""Structured logs: an event with fields, readable on a terminal, JSON elsewhere. Never the user's content."""
+"""Structured logs: an event with fields, text on a terminal, JSON elsewhere. Never the user's content."""
 
 import logging
 import sys
@@ -10,10 +10,10 @@ import structlog
 _TRACEBACK = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
-class Lines:
-    """Lines to a stream that may fail: a full disk or a reader that is gone must not end the work that is told of.
+class FaultTolerantStream:
+    """A stream whose write errors are ignored: a full disk or a closed pipe must not end the process.
 
-    What could not be written is counted, and told of with the next line that can be.
+    Lost lines are counted and reported with the next line that can be written.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -21,7 +21,7 @@ class Lines:
         self._lost = 0
 
     def write(self, text: str) -> int:
-        """Write, if it can be."""
+        """Writes the text, or counts it as lost."""
         try:
             if self._lost:
                 self._stream.write(f"({self._lost} lines of this log were lost: they could not be written)\n")
@@ -32,7 +32,7 @@ class Lines:
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered, if it can be."""
+        """Flushes the buffer, or counts a loss."""
         try:
             self._stream.flush()
         except OSError:
@@ -40,7 +40,7 @@ class Lines:
 
 
 def configure_logging(log_format: str = "auto", log_level: str = "info") -> None:
-    """Send events to standard error. `log_format`: text, json, or auto (text when that is a terminal)."""
+    """Sends events to standard error. `log_format`: text, json, or auto (text when that is a terminal)."""
     as_text = sys.stderr.isatty() if log_format == "auto" else log_format == "text"
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -54,12 +54,12 @@ def configure_logging(log_format: str = "auto", log_level: str = "info") -> None
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Lines(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, FaultTolerantStream(sys.stderr))),
         cache_logger_on_first_use=False,
     )
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
-    """The logger of the project; call it where it is used, so that tests can configure it."""
+    """Returns the logger of the project; call it at each use, so that tests can configure it."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger

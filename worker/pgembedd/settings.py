@@ -1,4 +1,4 @@
-"""Settings: each is defined, explained and given its environment variable here, and nowhere else."""
+"""Settings: each is defined and documented here, with its environment variable."""
 
 import os
 from dataclasses import dataclass, field, fields
@@ -9,31 +9,31 @@ from pgembedd.errors import ConfigurationError
 
 
 def setting(default: Any, variable: str, help_text: str, *, secret: bool = False) -> Any:
-    """A field of Settings with the environment variable and the help that the command line shows."""
+    """Returns a field of Settings with its environment variable and the help of the command line."""
     return field(default=default, repr=not secret, metadata={"variable": variable, "help": help_text})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a worker works. Every field is an option of `pgembedd run` and an environment variable."""
+    """The settings of a worker. Every field is an option of `pgembedd run` and an environment variable."""
 
     claim_size: int = setting(
-        0, "PGEMBEDD_CLAIM_SIZE", "Jobs taken from the queue at a time; 0 takes what the model does in a moment."
+        0, "PGEMBEDD_CLAIM_SIZE", "Jobs per claim; 0 adapts the number to the speed of the model."
     )
     lease_s: int = setting(
         30,
         "PGEMBEDD_LEASE_S",
-        "Seconds a claim is ours; a heartbeat extends it, so this is only what a killed worker costs.",
+        "Seconds a claim is held; a heartbeat extends it, so only the jobs of a killed worker wait for its end.",
     )
     grace_s: float = setting(
         20.0,
         "PGEMBEDD_GRACE_S",
-        "Seconds after SIGTERM to finish what is in flight; the rest is handed back.",
+        "Seconds after SIGTERM to finish the jobs in flight; the rest is released.",
     )
     poll_max_s: float = setting(
         2.0,
         "PGEMBEDD_POLL_MAX_S",
-        "Longest pause between two looks at an empty queue; NOTIFY wakes it earlier.",
+        "Longest pause between two claims from empty queues; NOTIFY ends it earlier.",
     )
     wait: str = setting(
         "listen",
@@ -41,7 +41,7 @@ class Settings:
         "How to wait for work: `listen` (NOTIFY), or `poll` (pgmq's long poll) behind a pooler that cannot LISTEN.",
     )
     sweep_every_s: float = setting(
-        60.0, "PGEMBEDD_SWEEP_EVERY_S", "Seconds between two searches for rows that nobody queued."
+        60.0, "PGEMBEDD_SWEEP_EVERY_S", "Seconds between two sweeps for rows that were not queued."
     )
     threads: int = setting(
         0, "PGEMBEDD_THREADS", "Texts embedded at the same time; 0 takes the CPUs this process may use."
@@ -70,7 +70,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class HttpSettings:
-    """What the HTTP service allows. Every field is an option of `pgembedd serve` and an environment variable."""
+    """The settings of the HTTP service. Every field is an option of `pgembedd serve` and an environment variable."""
 
     http_host: str = setting(
         "127.0.0.1", "PGEMBEDD_HTTP_HOST", "Address to listen on; anything but a loopback address needs a token."
@@ -99,7 +99,7 @@ class HttpSettings:
     http_max_waiting: int = setting(
         10_000,
         "PGEMBEDD_HTTP_MAX_WAITING",
-        "Most texts that wait for the model; further requests are told to come back.",
+        "Most texts that wait for the model; further requests are refused and may be repeated.",
     )
     http_max_connections: int = setting(
         512,
@@ -110,12 +110,12 @@ class HttpSettings:
         60.0, "PGEMBEDD_HTTP_TIMEOUT_S", "Seconds a request may wait for its vectors, and a body for its end."
     )
     http_push_at_once: int = setting(
-        2, "PGEMBEDD_HTTP_PUSH_AT_ONCE", "Requests with pushed jobs or webhooks that are worked at the same time."
+        2, "PGEMBEDD_HTTP_PUSH_AT_ONCE", "Requests with pushed jobs or webhooks that are processed at the same time."
     )
     http_push_timeout_s: float = setting(
         120.0,
         "PGEMBEDD_HTTP_PUSH_TIMEOUT_S",
-        "Seconds in which the jobs of a request are worked; what is left then goes back to the queue.",
+        "Seconds to process the jobs of a request; unfinished ones then return to the queue.",
     )
     http_max_listeners: int = setting(
         64, "PGEMBEDD_HTTP_MAX_LISTENERS", "Most clients that follow the events at a time; 0: none may."
@@ -132,7 +132,7 @@ class HttpSettings:
     )
 
 
-SECRETS = {"http_token"}  # never options: a command line is everybody's to read
+SECRETS = {"http_token"}  # never options: every user of the machine can read a command line
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "wait": ("listen", "poll"),
@@ -188,12 +188,12 @@ LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", 
 
 
 def variables() -> dict[str, str]:
-    """Environment variable → help, of every setting."""
+    """Returns the help of every setting by environment variable."""
     return {f.metadata["variable"]: f.metadata["help"] for f in (*fields(Settings), *fields(HttpSettings))}
 
 
 def conninfo_from_environment() -> str | None:
-    """DATABASE_URL; or "" where libpq's own variables say it all; or None where nothing names a database.
+    """Returns DATABASE_URL; "" where libpq's own variables name a database; None where no variable does.
 
     A password can stay out of the URL: PGPASSFILE and the file named by DATABASE_URL_FILE (a container's or
     systemd's credential) are read.
@@ -208,7 +208,7 @@ def conninfo_from_environment() -> str | None:
 
 
 def read_secret(path: str, named_by: str) -> str:
-    """The stripped content of the file; ConfigurationError naming the setting when it cannot be read or is empty."""
+    """Returns the stripped content of the file; ConfigurationError if it cannot be read or is empty."""
     try:
         secret = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

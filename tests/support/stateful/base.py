@@ -1,7 +1,7 @@
 """A machine that does to a table and its queue whatever may happen to them, in any order, and looks at each step.
 
 Writers, a second session whose transaction stays open, workers that claim, read and store in steps of their own or
-die in between, and whoever operates all that. At rest, everything must be as tests/support/stateful/expected.py says.
+die in between, and operators. At rest, everything must be as tests/support/stateful/expected.py says.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Base(RuleBasedStateMachine):
             connection.execute(f"set lock_timeout = '{stage.PATIENCE}'")
             connection.add_notice_handler(self._heard)
         self.late: Late | None = None
-        self.doomed: set[Named] = set()  # rows that were made to fail, whose vectors nobody waits for
+        self.doomed: set[Named] = set()  # rows that were made to fail, whose vectors are not awaited
         self.blind: set[Key] = set()  # keys whose chunks a REPEATABLE READ transaction may not have seen
         self.paused: set[int] = set()
 
@@ -56,7 +56,7 @@ class Base(RuleBasedStateMachine):
         assert value(self.worker, "select pgembedd.pin_model(%s, %s)", pipeline_id, fingerprint) == fingerprint
 
     def name(self, pipeline_id: int) -> str:
-        """How the pipeline is called now."""
+        """The current name of the pipeline."""
         return str(value(self.user, "select name from pgembedd.pipeline where id = %s", pipeline_id))
 
     # Which rows a statement may touch: none that the open transaction holds, unless it is that transaction's own.
@@ -77,7 +77,7 @@ class Base(RuleBasedStateMachine):
         return sorted({there[number % len(there)] for number in numbers}) if there else []
 
     def in_hand(self) -> set[Key]:
-        """What workers have claimed and read."""
+        """The jobs that workers have claimed and read."""
         return set()
 
     def write(
@@ -103,7 +103,7 @@ class Base(RuleBasedStateMachine):
             self.end(commit=False)
             return
         if changed != len(keys):
-            assert self.late.repeatable, "nobody else could touch these rows"
+            assert self.late.repeatable, "no other transaction could touch these rows"
             self.end(commit=False)
             return
         self.late.effects.append(effect)

@@ -1,4 +1,4 @@
-"""What a table and its vectors must look like, kept beside the real ones by tests/support/stateful/machine.py."""
+"""The expected state of a table and its vectors, kept beside the real ones by tests/support/stateful/machine.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CUT = "gamma"  # what a row holds whose text the model is said to have cut
 
 @dataclass(frozen=True)
 class Shape:
-    """What kind of pipeline on what kind of table."""
+    """The kind of pipeline and of table."""
 
     chunked: bool
     clear: bool = False
@@ -32,7 +32,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Row:
-    """What a user wrote."""
+    """A row as a user wrote it."""
 
     title: str | None = None
     content: str | None = None
@@ -46,13 +46,13 @@ class Row:
 
 @cache
 def vector(text: str, turned: bool) -> tuple[float, ...]:
-    """What the model makes of a text; the other model turns it round."""
+    """Returns the vector of a text; the other model reverses it."""
     return tuple(made_up(text)[:: -1 if turned else 1])
 
 
 @cache
 def shown(shape: Shape, row: Row) -> tuple[str, str]:
-    """What is embedded of a row: equal for rows that ask for the same vectors. What stands before it, and the text."""
+    """Returns the text before and the text of a row as embedded: equal for rows that ask for the same vectors."""
     if shape.titled:
         return (row.title or "") + ": ", row.content or ""
     return "", "\n\n".join(text for text in (row.title, row.content) if text is not None)
@@ -117,7 +117,7 @@ class Expected:
                 self.tampered[new] = before.tampered[there]
 
     def may_have(self, key: Key, stored: Stored, turned: bool) -> bool:
-        """Whether some content of that key explains these vectors, as a whole; there may be none of them yet."""
+        """Tells that a content of that key explains all these vectors; there may be none of them yet."""
         if not stored:
             return True
         if not self.shape.chunked and stored[0][1] == self.tampered.get(key):
@@ -129,7 +129,7 @@ class Expected:
         return vectors(self.shape, self.rows[key], turned)
 
     def state(self, key: Key) -> str | None:
-        """What row_state is to say of a row that is done."""
+        """Returns the expected row_state of a row that is done."""
         if blank(self.shape, self.rows[key]):
             return "blank"
         return "truncated" if CUT in shown(self.shape, self.rows[key])[1] else None
@@ -140,7 +140,7 @@ Effect = Callable[[Expected], None]
 
 @dataclass
 class Late:
-    """A transaction that is open: what it will have done, and the keys that nobody else can touch meanwhile."""
+    """A transaction that is open: what it will have done, and the keys that no other can touch meanwhile."""
 
     repeatable: bool
     effects: list[Effect] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Who operates it all, and what must be true when everything has come to rest."""
+"""The state machine: its rules, and the invariants that hold once every job is settled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.stateful.expected import Key, Row, Shape
 from tests.support.stateful.workers import CLAIMS, Workers
 from tests.support.stateful.writers import KEYS, NOW_AND_THEN, ROWS, TEXTS, WHEN, Writers
 
-ROUNDS = 30  # of settling: every job is read, and its row may have been changed by nobody
+ROUNDS = 30  # of settling: every job is read, and its row may be unchanged
 
 
 class Machine(Workers, Writers):

@@ -1,4 +1,4 @@
-"""What workers do, one step at a time, any number of claims at once: and what becomes of them when they do not."""
+"""The steps of workers, one at a time, with any number of claims at once, and their deaths in between."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Workers(Base):
         self.store(number, again=False)
 
     def read(self, number: int) -> None:
-        """What was claimed, or, where nothing is, whatever there is to claim."""
+        """Returns the claimed jobs, or, without any, claims some."""
         if claim := self.picked(number, read=False):
             self.fetch(claim)
         else:

@@ -1,4 +1,4 @@
-"""What writers do: single rows, many rows, keys, and transactions that stay open."""
+"""The steps of writers: single rows, many rows, keys, and transactions that stay open."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Writers(Base):
     """Every rule is a statement, done now or in a transaction that stays open."""
 
     def session(self, when: str) -> bool:
-        """Whether to write in the open transaction, which is opened if there is none."""
+        """Chooses between autocommit and the open transaction, which it opens if there is none."""
         if when != "now" and self.late is None:
             self.open(repeatable=when == "repeatable")
         return when != "now"

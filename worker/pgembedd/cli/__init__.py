@@ -1,4 +1,4 @@
-"""The command line: a thin skin over the SQL interface and the worker.
+"""The command line: a thin layer over the SQL interface and the worker.
 
 Exit codes: 0 done · 1 something failed · 2 a setting, an argument or a missing right · 3 the database cannot be
 reached · 4 the schema is missing, older or newer · 5 the model is missing, damaged or another ·
@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("pgembedd"), prog_name="pgembedd")
 def cli() -> None:
-    """The embedding daemon for Postgres: every row gets its vector, and keeps it current.
+    """The embedding daemon for Postgres: every row gets an embedding that stays up to date.
 
     The database is the one of DATABASE_URL, or of libpq's own variables (PGHOST, PGDATABASE, ...); without any,
     a private Postgres in ./.pgembedd. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 database not
@@ -64,14 +64,14 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: errors a user can do something about are one sentence, not a traceback."""
-    spell_out()
+    """Entry point: an error that a user can fix is one sentence, not a traceback."""
+    escape_unencodable()
     try:
         code = cli.main(standalone_mode=False) or 0
-        sys.stdout.flush()  # here, where what goes wrong is a sentence
+        sys.stdout.flush()  # here, where an error becomes a sentence
         sys.exit(code)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it while Python waits for threads
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the process while Python waits for threads
         sys.exit(130)
     except click.ClickException as error:
         error.show()
@@ -82,42 +82,42 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        forget_output()
+        discard_output()
         fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1)
     except Exception as error:
         sentence = database_sentence(error)
         if sentence is None:
             raise
-        fail(sentence, 2 if _somebody_has_to_change_something(error) else 1)
+        fail(sentence, 2 if _is_refusal(error) else 1)
 
 
-def spell_out() -> None:
-    """Let a character that the terminal's encoding lacks be written as its number rather than end the command."""
+def escape_unencodable() -> None:
+    """Writes a character that the terminal's encoding lacks as its number instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def forget_output() -> None:
-    """Drop what could not be written, so that Python does not try again, and fail, as it ends."""
+def discard_output() -> None:
+    """Discards unwritten output, so that Python does not fail on it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(sentence: str, exit_code: int) -> None:
-    """Print one sentence and exit."""
+    """Prints one sentence and exits."""
     click.echo(f"pgembedd: {sentence}", err=True)
     sys.exit(exit_code)
 
 
-def _somebody_has_to_change_something(error: Exception) -> bool:
-    """Whether the database refused an argument or a right, as ConfigurationError does on our side."""
+def _is_refusal(error: Exception) -> bool:
+    """Tells that the database refused an argument or a right, as ConfigurationError does on our side."""
     import psycopg
 
     return isinstance(error, psycopg.errors.InvalidParameterValue | psycopg.errors.InsufficientPrivilege)
 
 
 def database_sentence(error: Exception) -> str | None:
-    """What Postgres said, with its hint; None for an error that is not the database's."""
+    """Returns the message of Postgres with its hint; None for an error of another kind."""
     import psycopg
 
     if not isinstance(error, psycopg.Error):

@@ -1,4 +1,4 @@
-"""Real documents found on any machine: the docstrings of Python's own standard library.
+"""Documents available on any machine: the docstrings of Python's own standard library.
 
 Read with `ast`, never imported: importing all of it would open browsers and windows.
 """
@@ -27,7 +27,7 @@ class Document:
 
 
 def standard_library() -> list[Document]:
-    """Every public module, class, function and method of this Python that says what it is, in a fixed order."""
+    """Returns every public module, class, function and method of this Python with a docstring, in a fixed order."""
     found: dict[str, Document] = {}
     for module, path in _modules(Path(sysconfig.get_path("stdlib"))):
         try:

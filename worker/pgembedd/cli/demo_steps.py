@@ -1,4 +1,4 @@
-"""The demo: a real Postgres, a real model, and real documents, from nothing to a search hit."""
+"""The steps of the demo: from an empty Postgres to a search hit."""
 
 import os
 import signal
@@ -30,8 +30,10 @@ QUESTIONS = (
     "wait for several threads to finish",
     "how do I get the size of a file",
 )
-NEWS = Document("colorsys", "colorsys", "Water the tomatoes on the balcony every evening, and feed them once a week.")
-NEWS_QUESTION = "looking after vegetables in summer"
+CHANGED = Document(
+    "colorsys", "colorsys", "Water the tomatoes on the balcony every evening, and feed them once a week."
+)
+CHANGED_QUESTION = "looking after vegetables in summer"
 
 TABLE = """
 create schema if not exists demo;
@@ -41,7 +43,7 @@ create table if not exists demo.documents (
 
 
 def run_demo(conninfo: str, log: Path, console: Console) -> None:
-    """Load, embed, search, change, search again. Safe to repeat: a second run embeds only what changed."""
+    """Loads, embeds, searches, changes a row, searches again. A second run embeds only changed rows."""
     step = Step(console)
     step("Migrations")
     migrate(conninfo)
@@ -52,21 +54,21 @@ def run_demo(conninfo: str, log: Path, console: Console) -> None:
         step("Pipeline")
         model = ensure_pipeline(connection, console)
         step(f"Embedding with {model} (the worker's log: {log})")
-        with worker_process(conninfo, log) as alive:
-            watch_queue(connection, PIPELINE, console, alive)
+        with worker_process(conninfo, log) as check_worker:
+            watch_queue(connection, PIPELINE, console, check_worker)
             console.print(f"  {_embedded(connection)} rows have a vector")
             embedder = loader(Settings(log_level="error"))(model)
             step("Searching in plain English")
             for question in QUESTIONS:
                 _ask(connection, embedder, question, console)
             step("Changing a row: its vector follows")
-            _change(connection, console, alive)
-            _ask(connection, embedder, NEWS_QUESTION, console)
+            _change(connection, console, check_worker)
+            _ask(connection, embedder, CHANGED_QUESTION, console)
             embedder.close()
 
 
 def load_documents(connection: psycopg.Connection, documents: list[Document]) -> int:
-    """Insert what is new, update what differs; how many rows there are."""
+    """Inserts new documents, updates changed ones; returns the number of rows."""
     connection.execute(TABLE)
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("create temp table loading (name text, module text, content text) on commit drop")
@@ -82,7 +84,7 @@ def load_documents(connection: psycopg.Connection, documents: list[Document]) ->
 
 
 def ensure_pipeline(connection: psycopg.Connection, console: Console) -> str:
-    """The pipeline's model; a pipeline that an earlier run made keeps the model it was made with."""
+    """Creates the pipeline if it is missing; returns its model, which an existing pipeline keeps."""
     row = connection.execute("select model from pgembedd.pipeline where name = %s", (PIPELINE,)).fetchone()
     if row is not None:
         return str(row[0])
@@ -98,8 +100,8 @@ def ensure_pipeline(connection: psycopg.Connection, console: Console) -> str:
 
 
 @contextmanager
-def worker_process(conninfo: str, log: Path) -> Iterator["Alive"]:
-    """A worker as its user would run it, drained at the end. The password travels by environment, not by argument."""
+def worker_process(conninfo: str, log: Path) -> Iterator["WorkerCheck"]:
+    """Runs a worker in a process, drained at the end. The password is in the environment, not in an argument."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -109,14 +111,14 @@ def worker_process(conninfo: str, log: Path) -> Iterator["Alive"]:
             stderr=output,
         )
         try:
-            yield Alive(process, log)
+            yield WorkerCheck(process, log)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
 
 
-class Alive:
-    """Raises when the worker has ended, because then nobody empties the queue."""
+class WorkerCheck:
+    """Raises when the worker has ended: the queue would never become empty."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self._process, self._log = process, log
@@ -147,19 +149,19 @@ def _ask(connection: psycopg.Connection, embedder: Embedder, question: str, cons
     print_hits(console, search(connection, target(connection, PIPELINE), embedder, question, 3))
 
 
-def _change(connection: psycopg.Connection, console: Console, alive: Alive) -> None:
+def _change(connection: psycopg.Connection, console: Console, check_worker: WorkerCheck) -> None:
     statement = "update demo.documents set content = %(content)s where name = %(name)s"
-    shown = statement.replace("%(content)s", f"'{NEWS.text}'").replace("%(name)s", f"'{NEWS.name}'")
+    shown = statement.replace("%(content)s", f"'{CHANGED.text}'").replace("%(name)s", f"'{CHANGED.name}'")
     console.print(f"  {shown};", soft_wrap=True)
-    connection.execute(statement, {"content": NEWS.text, "name": NEWS.name})
+    connection.execute(statement, {"content": CHANGED.text, "name": CHANGED.name})
     started = time.monotonic()
-    while not _settled(connection):
-        alive()
+    while not _queue_is_empty(connection):
+        check_worker()
         time.sleep(0.01)
     console.print(f"  its new vector was there {1000 * (time.monotonic() - started):.0f} ms after the commit")
 
 
-def _settled(connection: psycopg.Connection) -> bool:
+def _queue_is_empty(connection: psycopg.Connection) -> bool:
     row = connection.execute(
         "select queued + backfill = 0 from pgembedd.status where pipeline = %s", (PIPELINE,)
     ).fetchone()

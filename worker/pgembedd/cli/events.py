@@ -11,7 +11,7 @@ from pgembedd.database.event_channel import EVENTS, Channel, Event, EventFilter
 from pgembedd.database.migrate import check_schema
 from pgembedd.log import configure_logging
 
-HEARING_S = 3600.0
+WAIT_S = 3600.0
 SHOWN = ("event", "pipeline", "pipeline_id", "at")
 
 
@@ -21,7 +21,7 @@ SHOWN = ("event", "pipeline", "pipeline_id", "at")
 @click.option("--event", "words", multiple=True, metavar="WORD", help="Only of this kind; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Each event as the JSON object that Postgres sends.")
 def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, ...], as_json: bool) -> None:
-    """Show what happens as it happens, one line an event, until Ctrl-C."""
+    """Show events as they happen, one line each, until Ctrl-C."""
     for word in words:
         if word not in EVENTS:
             raise click.BadParameter(
@@ -34,13 +34,13 @@ def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, 
                 check_schema(connection)
             _follow(Channel(conninfo, threading.Event()), EventFilter.of(words, pipelines), as_json)
     except KeyboardInterrupt:
-        return  # it is how this command ends
+        return  # the usual end of this command
 
 
 def _follow(channel: Channel, wanted: EventFilter, as_json: bool) -> None:
     try:
         while True:
-            for event in channel.hear(HEARING_S):
+            for event in channel.hear(WAIT_S):
                 if wanted.takes(event):
                     click.echo(event.json if as_json else line(event))
     finally:
@@ -48,12 +48,14 @@ def _follow(channel: Channel, wanted: EventFilter, as_json: bool) -> None:
 
 
 def line(event: Event) -> str:
-    """Time, pipeline, word, and the fields that say something. Nothing in it moves a terminal's cursor."""
+    """Returns time, pipeline, word and non-empty fields; control characters are escaped."""
     at = str(event.fields.get("at", ""))[:19]
-    others = [f"{name}={_plain(value)}" for name, value in event.fields.items() if name not in SHOWN and value]
-    return "  ".join([_plain(at), _plain(event.pipeline or "-"), event.word, " ".join(sorted(others))]).rstrip()
+    others = [f"{name}={_on_one_line(value)}" for name, value in event.fields.items() if name not in SHOWN and value]
+    return "  ".join(
+        [_on_one_line(at), _on_one_line(event.pipeline or "-"), event.word, " ".join(sorted(others))]
+    ).rstrip()
 
 
-def _plain(value: object) -> str:
+def _on_one_line(value: object) -> str:
     text = json.dumps(value)
     return text[1:-1] if isinstance(value, str) and " " not in value else text

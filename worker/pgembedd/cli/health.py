@@ -20,18 +20,18 @@ WAIT_S = 10
 @click.option("--probe", type=click.Choice(list(PATHS)), default="ready", show_default=True, help="What to ask.")
 @http_options("http_host", "http_port")
 def command(probe: str, http: HttpSettings) -> None:
-    """Ask the HTTP service of this machine how it is, as containers do: exit code 0 when it is well, else 1."""
+    """Check the health of the HTTP service on this machine: exit code 0 when it is healthy, else 1."""
     host = EVERYWHERE.get(http.http_host, http.http_host)
     where = f"http://{f'[{host}]' if ':' in host else host}:{http.http_port}"
     status, checks = ask(where, PATHS[probe])
     for name, result in checks.items():
         click.echo(f"{name}: {result}")
     if status != 200:
-        raise PgembeddError(f"The service at {where} is not well.")
+        raise PgembeddError(f"The service at {where} is not healthy.")
 
 
 def ask(where: str, path: str) -> tuple[int, dict[str, str]]:
-    """Status and checks. PgembeddError where nothing answers, or something else."""
+    """Returns status and checks. PgembeddError where nothing answers, or another program does."""
     try:
         with build_opener(ProxyHandler({})).open(where + path, timeout=WAIT_S) as answer:
             return answer.status, json.load(answer)["checks"]

@@ -1,4 +1,4 @@
-"""The HTTP service for as long as a command runs."""
+"""Runs the HTTP service within a command."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def running(
+def serve_http(
     settings: Settings,
     http: HttpSettings,
     models: ModelRegistry,
@@ -25,7 +25,7 @@ def running(
     worker: "Worker | None" = None,
     observer: Observer = SILENT,
 ) -> "Iterator[ServiceContext]":
-    """Serve while the block runs; `on_death` is called if the server ends by itself."""
+    """Serves HTTP while the block runs; `on_death` is called if the server ends by itself."""
     try:
         from pgembedd.http.app import build_app
         from pgembedd.http.context import ServiceContext

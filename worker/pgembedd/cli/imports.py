@@ -6,7 +6,7 @@ import click
 import psycopg
 
 from pgembedd.cli.options import database_option, open_connection
-from pgembedd.contrib.plan import Plan, Refused, carry_out, in_sql, settle
+from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan, raise_for_refused
 from pgembedd.errors import ConfigurationError
 
 Command = Callable[..., None]
@@ -14,12 +14,14 @@ Command = Callable[..., None]
 
 @click.group("import")
 def command() -> None:
-    """Move here from elsewhere, and keep the vectors."""
+    """Import pipelines from another project, with their vectors."""
 
 
 def _shared(command: Command) -> Command:
     for option in (
-        click.option("--model", metavar="NAME", help="Embed anew with this model, beside what is there."),
+        click.option(
+            "--model", metavar="NAME", help="Embed the rows again with this model, into a new column or table."
+        ),
         click.option("--dry-run", is_flag=True, help="Print the SQL that it would run, and change nothing."),
         database_option,
     ):
@@ -40,7 +42,7 @@ def supabase(database: str | None, dry_run: bool, model: str | None, made_by: st
         plans = list(find_plans(connection, options))
         if not plans:
             raise ConfigurationError("There is no trigger here that calls queue_embeddings(), as the guide's do.")
-        _go(connection, plans, dry_run)
+        _run_plans(connection, plans, dry_run)
 
 
 @command.command("pgai")
@@ -64,29 +66,29 @@ def pgai(
             known = ", ".join(each.name for each in found)
             raise ConfigurationError(f"There is no vectorizer {unknown[0]}; there are: {known}.")
         chosen = [each for each in found if not vectorizers or {each.name, str(each.id)} & set(vectorizers)]
-        _go(connection, [plan(connection, each, options) for each in chosen], dry_run)
+        _run_plans(connection, [plan(connection, each, options) for each in chosen], dry_run)
 
 
-def _go(connection: psycopg.Connection, plans: list[Plan | Refused], dry_run: bool) -> None:
-    refused = [each for plan in plans if (each := _attempt(connection, plan, dry_run)) is not None]
+def _run_plans(connection: psycopg.Connection, plans: list[Plan | Refused], dry_run: bool) -> None:
+    refused = [each for plan in plans if (each := _run_plan(connection, plan, dry_run)) is not None]
     if len(plans) > 1:
         for one in refused:
             click.echo(f"{one.about} was left alone: {one.why}", err=True)
-    settle(refused, len(plans))
+    raise_for_refused(refused, len(plans))
 
 
-def _attempt(connection: psycopg.Connection, plan: Plan | Refused, dry_run: bool) -> Refused | None:
-    """Do it, or print it; what was refused, if it was."""
+def _run_plan(connection: psycopg.Connection, plan: Plan | Refused, dry_run: bool) -> Refused | None:
+    """Executes or prints the plan; returns the refusal, if there is one."""
     if isinstance(plan, Refused):
         return plan
-    outcome = in_sql(connection, plan) if dry_run else carry_out(connection, plan)
+    outcome = as_script(connection, plan) if dry_run else execute_plan(connection, plan)
     if isinstance(outcome, Refused):
         return outcome
-    _tell(plan, outcome, dry_run)
+    _print(plan, outcome, dry_run)
     return None
 
 
-def _tell(plan: Plan, lines: list[str], dry_run: bool) -> None:
+def _print(plan: Plan, lines: list[str], dry_run: bool) -> None:
     if dry_run:
         click.echo("\n".join([lines[0], *(f"-- {note}" for note in plan.notes), *lines[1:], ""]))
     else:

@@ -17,7 +17,7 @@ from pgembedd.settings import Settings
 @database_option
 @settings_options("index_memory_mb", "index_workers")
 def command(pipeline: str | None, database: str | None, settings: Settings) -> None:
-    """Build the index of PIPELINE now, or all that were put off, without keeping writers waiting."""
+    """Build the index of PIPELINE now, or all deferred indexes, without blocking writers."""
     with open_connection(database) as connection:
         rows = connection.execute(query("indexes_wanted")).fetchall()
         names = [pipeline] if pipeline is not None else [row[0] for row in rows]
@@ -34,7 +34,7 @@ def _build(connection: psycopg.Connection, name: str, settings: Settings) -> Non
     if _state(connection, name) == "valid":
         click.echo(f"{name}: its index is valid.")
         return
-    never = threading.Event()  # Ctrl-C is psycopg's to pass on
+    never = threading.Event()  # psycopg handles Ctrl-C
     if not build_index(connection, name, limits, never, lambda mb: click.echo(f"{name}: building, in {mb} MB ...")):
         raise PgembeddError(
             f'The index of "{name}" cannot be built now, because another one is being built or its table is locked: '

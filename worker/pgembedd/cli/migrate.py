@@ -9,7 +9,7 @@ from pgembedd.cli.options import database_option, describe, open_database
 @database_option
 @click.option("--down", is_flag=True, help="Remove what pgembedd installed; tables, columns and vectors stay.")
 def command(database: str | None, down: bool) -> None:
-    """Install or upgrade the schema pgembedd; after a restore, mend it. Safe to repeat."""
+    """Install or upgrade the schema pgembedd; after a restore, repair it. Safe to repeat."""
     from pgembedd.database.migrate import HEAD, downgrade, migrate
 
     with open_database(database, create=not down) as conninfo:

@@ -1,4 +1,4 @@
-"""What commands share: the database option, settings as options, opening the database."""
+"""Shared by the commands: the database option, settings as options, opening the database."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ Command = Callable[..., Any]
 
 
 def database_option(command: Command) -> Command:
-    """`--database`, which goes before the environment."""
+    """Adds `--database`, which takes precedence over the environment."""
     return click.option(
         "--database",
         "-d",
@@ -27,12 +27,12 @@ def database_option(command: Command) -> Command:
 
 
 def settings_options(*only: str) -> Callable[[Command], Command]:
-    """Fields of Settings, all or `only` these, as options with their variables; the command gets `settings`."""
+    """Adds fields of Settings, all or `only` these, as options with their variables; the command gets `settings`."""
     return _options(Settings, "settings", [field for field in fields(Settings) if not only or field.name in only])
 
 
 def http_options(*only: str) -> Callable[[Command], Command]:
-    """The same of HttpSettings, but secrets as variables alone; the command gets `http`."""
+    """Adds fields of HttpSettings likewise, but secrets as variables alone; the command gets `http`."""
     return _options(HttpSettings, "http", [field for field in fields(HttpSettings) if not only or field.name in only])
 
 
@@ -68,10 +68,10 @@ def _secret(field: "Field[Any]") -> str:
 
 
 class FiniteRange(click.FloatRange):
-    """A range that "nan" is not in, which passes every comparison."""
+    """A range that rejects "nan", which passes every comparison."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; a usage error for what is none."""
+        """Converts to a number; a usage error for "nan"."""
         number = super().convert(value, param, ctx)
         if number != number:
             self.fail(f"{value!r} is no number.", param, ctx)
@@ -88,9 +88,9 @@ def _type(name: str, default: Any) -> click.ParamType[Any]:
 
 @contextmanager
 def open_database(given: str | None, *, create: bool = False) -> Iterator[str]:
-    """A connection string: given, from the environment, or of the private Postgres, started for as long as needed.
+    """Yields a connection string: given, from the environment, or of the private Postgres, which it starts and stops.
 
-    With `create` a private Postgres is made where there is none; else ConfigurationError says what to do.
+    With `create` a missing private Postgres is created; without it, ConfigurationError.
     """
     conninfo = given if given is not None else conninfo_from_environment()
     if conninfo is not None:
@@ -110,7 +110,7 @@ def open_database(given: str | None, *, create: bool = False) -> Iterator[str]:
 
 @contextmanager
 def open_connection(given: str | None) -> Iterator[psycopg.Connection]:
-    """An open connection in autocommit, to a database that has this version's schema."""
+    """Opens a connection in autocommit to a database with this version's schema."""
     from pgembedd.database.connection import connect
     from pgembedd.database.migrate import check_schema
 
@@ -120,7 +120,7 @@ def open_connection(given: str | None) -> Iterator[psycopg.Connection]:
 
 
 def describe(conninfo: str) -> str:
-    """The database in words, without a password."""
+    """Returns name and host of the database, without a password."""
     parts = psycopg.conninfo.conninfo_to_dict(conninfo)
     name = parts.get("dbname") or os.environ.get("PGDATABASE") or parts.get("user") or os.environ.get("PGUSER") or "?"
     host = parts.get("host") or os.environ.get("PGHOST") or "the local socket"

@@ -14,7 +14,7 @@ def command() -> None:
 
 @command.command("status")
 def show_status() -> None:
-    """Where it is, and whether it runs. Exit code 1 when it does not."""
+    """Show its directory and connection string. Exit code 1 when it does not run."""
     from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
 
     server = EmbeddedPostgres(default_data_dir())
@@ -46,7 +46,7 @@ def _libpq(conninfo: str) -> dict[str, str]:
 @command.command("stop")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing.")
 def stop_server(quiet: bool) -> None:
-    """Stop it, whoever started it. Its data stays."""
+    """Stop it, even if another process started it. Its data stays."""
     from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
 
     was_running = False
@@ -61,7 +61,7 @@ def stop_server(quiet: bool) -> None:
 @command.command("remove")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing.")
 def remove_server(quiet: bool) -> None:
-    """Stop it and delete all its data, wherever that is."""
+    """Stop it and delete all its data."""
     from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
 
     data_dir = default_data_dir()

@@ -10,13 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from pgembedd.database.queries import query
 from pgembedd.errors import PgembeddError
 
-LOOK_EVERY_S = 0.5
+REFRESH_EVERY_S = 0.5
 
 
 def watch_queue(
-    connection: psycopg.Connection, pipeline: str, console: Console, alive: Callable[[], None] = lambda: None
+    connection: psycopg.Connection, pipeline: str, console: Console, check_worker: Callable[[], None] = lambda: None
 ) -> None:
-    """Return when nothing of the pipeline is queued. PgembeddError when it does not run; `alive` may raise, too."""
+    """Returns when no job of the pipeline is queued. PgembeddError when it does not run; `check_worker` may raise."""
     total = _waiting(connection, pipeline)[0]
     columns = (
         SpinnerColumn(),
@@ -30,7 +30,7 @@ def watch_queue(
     with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
         task = progress.add_task(pipeline, total=total, rate="")
         while True:
-            alive()
+            check_worker()
             waiting, workers = _waiting(connection, pipeline)
             total = max(total, waiting)
             done = total - waiting
@@ -38,7 +38,7 @@ def watch_queue(
             progress.update(task, total=total, completed=done, rate=rate)
             if not waiting:
                 return
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(REFRESH_EVERY_S)
 
 
 def _waiting(connection: psycopg.Connection, pipeline: str) -> tuple[int, int]:

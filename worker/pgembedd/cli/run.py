@@ -33,22 +33,24 @@ if TYPE_CHECKING:
 def command(
     database: str | None, queues: tuple[str, ...], with_http: bool, settings: Settings, http: HttpSettings
 ) -> None:
-    """Work the queue until SIGTERM, which drains; a second SIGTERM ends at once."""
+    """Run a worker until SIGTERM, which drains it; a second SIGTERM ends it at once."""
     with open_database(database, create=True) as conninfo:
-        drained = work(conninfo, settings, queues, http if with_http else None)
-    leave(drained)
+        drained = run_worker(conninfo, settings, queues, http if with_http else None)
+    exit_unless_drained(drained)
 
 
-def leave(drained: bool) -> None:
-    """End now if the worker did not drain: Python would wait for the model's threads, which may take for ever."""
+def exit_unless_drained(drained: bool) -> None:
+    """Ends the process now unless drained: Python would wait for the model's threads, which may never end."""
     if not drained:
         os._exit(0)
 
 
-def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: HttpSettings | None = None) -> bool:
-    """Run a worker in the foreground of this process until it is signalled; whether it finished what it held.
+def run_worker(
+    conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: HttpSettings | None = None
+) -> bool:
+    """Runs a worker in the foreground until a signal; returns True if it finished the jobs in flight.
 
-    With `http` the service answers from before the models are loaded until the worker has drained.
+    With `http` the service answers before the models are loaded and until the worker has drained.
     """
     from pgembedd.database.connection import connect
     from pgembedd.database.migrate import check_schema
@@ -70,9 +72,9 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
         if http is None:
             drained = worker.run()
         else:
-            from pgembedd.cli.http_service import running
+            from pgembedd.cli.http_service import serve_http
 
-            with running(
+            with serve_http(
                 settings, http, models, conninfo, worker=worker, on_death=worker.stop, observer=observer
             ) as service:
                 drained = worker.run()
@@ -81,7 +83,7 @@ def work(conninfo: str, settings: Settings, queues: tuple[str, ...] = (), http: 
 
 
 def check_queues(connection: "psycopg.Connection", queues: Sequence[str]) -> None:
-    """ConfigurationError for a name that no worker could ever serve; a queue without a pipeline may get one later."""
+    """Raises ConfigurationError for a name that no worker can serve; a queue without a pipeline may get one later."""
     from pgembedd.database.queries import query
     from pgembedd.log import get_logger
 

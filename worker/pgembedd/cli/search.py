@@ -37,7 +37,7 @@ def command(text: str, database: str | None, pipeline: str | None, limit: int, s
 
 
 def print_hits(console: Console, hits: list[Hit]) -> None:
-    """One line a hit: distance, key, for a chunk its number, the beginning of the content."""
+    """Prints a line per hit: distance, key, the number of a chunk, the beginning of the content."""
     if not hits:
         console.print("No row has a vector yet; `pgembedd status` shows what is queued.")
     for hit in hits:
@@ -50,7 +50,7 @@ def print_hits(console: Console, hits: list[Hit]) -> None:
 
 
 def _beginning(hit: Hit) -> str:
-    """The content on one line, without the key where it starts with that."""
+    """Returns the content on one line, without the key where it starts with that."""
     content = " ".join(hit.content.split())
     for value in hit.key.values():
         content = content.removeprefix(str(value)).lstrip()

@@ -30,13 +30,13 @@ COLORS = {"running": "green", "paused": "yellow", "stopped": "red"}
 @click.option("--watch", is_flag=True, help="Show it again every two seconds until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a pipeline.")
 def command(database: str | None, watch: bool, as_json: bool) -> None:
-    """How far each pipeline is, what is queued and since when, what failed, how fast it goes."""
+    """Show coverage, queues, failures and throughput of each pipeline."""
     if watch and as_json:
         raise click.UsageError("--watch and --json exclude each other.")
     with open_connection(database) as connection:
         if as_json:
             for row in _rows(connection):
-                click.echo(json.dumps(row, default=_plain))
+                click.echo(json.dumps(row, default=_json_value))
         elif watch:
             _watch(connection)
         else:
@@ -45,7 +45,7 @@ def command(database: str | None, watch: bool, as_json: bool) -> None:
 
 
 def _console() -> Console:
-    """A pipe or a file has no width that a line would have to be cut for."""
+    """Returns a console; lines for a pipe or a file are not cut."""
     console = Console()
     return console if console.is_terminal else Console(width=UNCUT)
 
@@ -63,14 +63,14 @@ def _rows(connection: psycopg.Connection) -> list[dict[str, Any]]:
         return cursor.execute(query("status")).fetchall()
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
 def _fitting(rows: list[dict[str, Any]], console: Console) -> Table | str:
-    """The table; on a narrow terminal without the columns that matter least, rather than with torn ones."""
+    """Returns the table; on a narrow terminal without the least important columns."""
     if not rows:
         return "No pipelines yet: select pgembedd.create_pipeline(...) makes one."
     uncut = console.options.update(width=UNCUT)
@@ -99,7 +99,7 @@ def _table(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> Table:
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:
-    """What stands in each of COLUMNS."""
+    """Returns the text of each of COLUMNS."""
     values = (
         share(row["coverage"]),
         row["queued"],

@@ -20,7 +20,7 @@ Row = tuple[Any, ...]
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many rows to list.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a row.")
 def command(pipeline: str | None, database: str | None, limit: int, as_json: bool) -> None:
-    """Rows whose text was cut at the model's limit: of PIPELINE, or of all. Those that lost most come first."""
+    """List rows whose text was cut at the model's limit, of PIPELINE or of all; those that lost most come first."""
     with open_connection(database) as connection:
         values = {"name": pipeline, "limit": limit}
         rows = connection.execute(query("truncated"), values).fetchall()
@@ -51,7 +51,7 @@ def _table(rows: list[Row], shares: list[Row]) -> Table:
 
 
 def _share(pipeline: str, cut: int, total: int | None) -> str:
-    """How much of a pipeline was cut, in words."""
+    """Returns the share of cut rows of a pipeline, in words."""
     if not total:
         return f"{pipeline}: {cut} rows cut"
     return f"{pipeline}: {cut} of {max(total, cut):,} rows cut ({min(cut / total, 1) * 100:.1f} %)"

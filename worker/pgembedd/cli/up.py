@@ -4,7 +4,7 @@ import click
 
 from pgembedd.cli.health import EVERYWHERE
 from pgembedd.cli.options import database_option, describe, http_options, open_database, settings_options
-from pgembedd.cli.run import leave, work
+from pgembedd.cli.run import exit_unless_drained, run_worker
 from pgembedd.settings import HttpSettings, Settings, conninfo_from_environment
 
 
@@ -16,7 +16,7 @@ from pgembedd.settings import HttpSettings, Settings, conninfo_from_environment
 @settings_options()
 @http_options()
 def command(database: str | None, with_http: bool, settings: Settings, http: HttpSettings) -> None:
-    """Everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
+    """Run everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
     from pgembedd.database.migrate import migrate
 
     with open_database(database, create=True) as conninfo:
@@ -29,12 +29,12 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
         if with_http:
             click.echo(f"Look at:  {address(http)}")
         click.echo("Stop with Ctrl-C.")
-        drained = work(conninfo, settings, http=http if with_http else None)
-    leave(drained)
+        drained = run_worker(conninfo, settings, http=http if with_http else None)
+    exit_unless_drained(drained)
 
 
 def address(http: HttpSettings) -> str:
-    """Where a browser on this machine finds the page."""
+    """Returns the URL of the page for a browser on this machine."""
     if http.http_port == 0:
         return "the port of http_started in the log"
     host = EVERYWHERE.get(http.http_host, http.http_host)

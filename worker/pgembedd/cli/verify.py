@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pgembedd.cli.options import database_option, open_connection, settings_options
 from pgembedd.errors import PgembeddError, WrongVectorsError
 from pgembedd.verify.report import WRONG, Report
-from pgembedd.verify.verifier import Options, targets, verify
+from pgembedd.verify.verifier import Options, pipelines_to_verify, verify
 
 if TYPE_CHECKING:
     from pgembedd.model.embedder import Embedder
@@ -43,9 +43,9 @@ def command(
     as_json: bool,
     settings: "Settings",
 ) -> None:
-    """Embed rows again and compare with what is stored: are the vectors those of the rows?
+    """Embed rows again and compare the vectors with the stored ones.
 
-    Of the pipelines that are named, or of all. Exit code 6 when something is wrong and was not queued.
+    Of the named pipelines, or of all. Exit code 6 when a row is wrong and was not queued.
     """
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader, precision_of
@@ -62,13 +62,13 @@ def command(
     reports: list[Report] = []
     refused: list[PgembeddError] = []
     with open_connection(database) as connection:
-        for target in targets(connection, pipelines):
+        for pipeline in pipelines_to_verify(connection, pipelines):
             try:
-                embedder = loaded.get(target.model) or loaded.setdefault(target.model, load(target.model))
+                embedder = loaded.get(pipeline.model) or loaded.setdefault(pipeline.model, load(pipeline.model))
                 options = Options(wanted, seed, requeue, TOLERANCE[precision_of(embedder)])
-                with _progress(target.name, wanted is None) as progress:
-                    reports.append(verify(connection, target, embedder, options, progress))
-            except PgembeddError as error:  # this pipeline's alone: the others are looked at, too
+                with _progress(pipeline.name, wanted is None) as progress:
+                    reports.append(verify(connection, pipeline, embedder, options, progress))
+            except PgembeddError as error:  # of this pipeline alone: the others are verified, too
                 refused.append(error)
                 continue
             click.echo(json.dumps(_object(reports[-1])) if as_json else _text(reports[-1]))
@@ -78,7 +78,7 @@ def command(
 
 
 def _conclude(reports: list[Report], refused: list[PgembeddError], requeue: bool) -> None:
-    """Raise what decides the exit code: a pipeline that could not be looked at, before one that is wrong."""
+    """Raises the error of the exit code: of a pipeline that could not be read before that of a wrong one."""
     for error in refused[:-1]:
         click.echo(f"pgembedd: {error}", err=True)
     if refused:
@@ -93,7 +93,7 @@ def _conclude(reports: list[Report], refused: list[PgembeddError], requeue: bool
 
 @contextmanager
 def _progress(pipeline: str, shown: bool) -> Iterator[Callable[[Report], None]]:
-    """A bar on standard error, where that is a terminal and there is something to wait for."""
+    """Shows a bar on standard error if that is a terminal and `shown`."""
     console = Console(stderr=True)
     if not shown or not console.is_terminal:
         yield lambda _: None
@@ -101,7 +101,9 @@ def _progress(pipeline: str, shown: bool) -> Iterator[Callable[[Report], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(pipeline, total=None)
-        yield lambda report: bar.update(task, completed=report.looked_at, total=max(report.rows, report.looked_at))
+        yield lambda report: bar.update(
+            task, completed=report.rows_checked, total=max(report.rows, report.rows_checked)
+        )
 
 
 def _object(report: Report) -> dict[str, object]:
@@ -109,7 +111,7 @@ def _object(report: Report) -> dict[str, object]:
     examples = {kind: [json.loads(key) for key in keys] for kind, keys in report.examples.items() if keys}
     return {
         "pipeline": report.pipeline,
-        "looked_at": report.looked_at,
+        "looked_at": report.rows_checked,
         "rows": report.rows,
         "seed": report.seed,
         **counts,
@@ -121,9 +123,9 @@ def _object(report: Report) -> dict[str, object]:
 
 
 def _text(report: Report) -> str:
-    """A few lines: how many rows of each kind that there are, with some keys of the wrong ones."""
-    drawn = "" if report.rows == report.looked_at else f" of about {report.rows}, drawn with --seed {report.seed}"
-    lines = [f"{report.pipeline}: {report.looked_at} rows{drawn}"]
+    """Returns a few lines: rows by verdict, with some keys of the wrong ones."""
+    drawn = "" if report.rows == report.rows_checked else f" of about {report.rows}, drawn with --seed {report.seed}"
+    lines = [f"{report.pipeline}: {report.rows_checked} rows{drawn}"]
     lines.append("  " + " · ".join(f"{report.counts[kind]} {WORDS.get(kind, kind)}" for kind in FINE))
     for kind in WRONG:
         if report.counts[kind]:

@@ -1,1 +1,1 @@
-"""Ways in from elsewhere: operations for alembic, and imports from Supabase's guide and from pgai."""
+"""Integrations: operations for alembic, and imports from Supabase's guide and from pgai."""

@@ -1,19 +1,19 @@
-"""Our models under the names that others give them."""
+"""The names of our models in other projects."""
 
 import re
 
 from pgembedd.model.specs import ModelSpec, find
 
-# As Ollama's library calls it; the weights are the same, in half precision.
+# The name in Ollama's library; the weights are the same, in half precision.
 OLLAMA = {"all-minilm": "all-MiniLM-L6-v2"}
 OLLAMA_TAGS = ("latest", "l6-v2", "22m", "22m-l6-v2-fp16", "l6-v2-fp16")
 PROVIDERS = ("huggingface/", "ollama/", "sentence_transformers/", "openai/")
 
 
 def known_model(name: str) -> ModelSpec | None:
-    """The model of ours that makes the same vectors as the one of that name, or None.
+    """Returns our model that makes the same vectors as the named one, or None.
 
-    Only models that take a text as it is: vectors made without the prefixes that another needs are not its vectors.
+    Only models without prefixes: vectors made without the prefixes of a model are not its vectors.
     """
     short = name.casefold()
     for provider in PROVIDERS:
@@ -28,13 +28,13 @@ def known_model(name: str) -> ModelSpec | None:
 
 
 def pipeline_name(*parts: str) -> str:
-    """Names of others as a pipeline's name: what a name cannot hold becomes an underscore."""
+    """Returns a valid pipeline name; each run of invalid characters becomes an underscore."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", ".".join(parts)).lstrip(".-")
     return name[:63] or "imported"
 
 
-def beside(name: str, model: str, room: int = 63) -> str:
-    """A name for a new column or table beside `name`, whose vectors are of `model`."""
+def name_with_model(name: str, model: str, room: int = 63) -> str:
+    """Returns a name for a new column or table beside `name`, whose vectors are of `model`."""
     ending = "_" + re.sub(r"[^a-z0-9]+", "_", model.casefold())
     kept = name.encode()[: room - len(ending)].decode(errors="ignore")  # Postgres cuts at 63 bytes
     return kept + ending

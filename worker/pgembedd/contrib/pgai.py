@@ -1,4 +1,4 @@
-"""From pgai: the vectorizers of its catalogue become pipelines, and vectors of a model of ours stay."""
+"""Imports pgai's vectorizers as pipelines; vectors of a model of ours stay."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.contrib.model_names import beside, known_model, pipeline_name
+from pgembedd.contrib.model_names import known_model, name_with_model, pipeline_name
 from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
 from pgembedd.database.queries import query
 from pgembedd.model.specs import ModelSpec
@@ -21,7 +21,7 @@ DISTANCES = {"vector_cosine_ops": "cosine", "vector_l2_ops": "l2", "vector_ip_op
 
 @dataclass(frozen=True)
 class Vectorizer:
-    """One row of ai.vectorizer, with what older versions kept elsewhere in its place."""
+    """A row of ai.vectorizer; older versions' layouts are converted."""
 
     id: int
     name: str
@@ -33,7 +33,7 @@ class Vectorizer:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Vectorizer":
-        """From the row as JSON."""
+        """Builds a Vectorizer from the row as JSON."""
         config = dict(row["config"])
         if "destination" not in config:  # before 0.10
             config["destination"] = {"implementation": "table"} | {
@@ -46,37 +46,37 @@ class Vectorizer:
         return cls(row["id"], name, row["source_schema"], row["source_table"], queue, bool(row.get("disabled")), config)
 
     def part(self, name: str, key: str) -> Any:
-        """An entry of one part of the configuration, or None."""
+        """Returns an entry of one part of the configuration, or None."""
         return self.config.get(name, {}).get(key)
 
     @property
     def column(self) -> str | None:
-        """The destination, where it is a column of the source."""
+        """The destination column, if the destination is a column of the source."""
         column = self.part("destination", "embedding_column")
         return str(column) if self.part("destination", "implementation") == "column" else None
 
     @property
     def target(self) -> tuple[str, str]:
-        """The destination, where it is a table: schema and name."""
+        """Schema and name of the destination table, if the destination is a table."""
         return self.part("destination", "target_schema"), self.part("destination", "target_table")
 
     @property
     def template(self) -> str | None:
-        """What is put around each chunk; None for nothing."""
+        """The template around each chunk, or None."""
         template = self.part("formatting", "template")
         return None if template in (None, "$chunk", "${chunk}") else str(template)
 
 
 @dataclass(frozen=True)
 class Options:
-    """`model`: embed anew with it, beside what is there. `drop_vectorizer`: remove pgai's side in the same step."""
+    """`model` embeds the rows again into a new column or table. `drop_vectorizer` drops pgai's objects as well."""
 
     model: ModelSpec | None = None
     drop_vectorizer: bool = False
 
 
 def read_catalogue(connection: psycopg.Connection) -> list[Vectorizer]:
-    """pgai's vectorizers; none where there is no pgai."""
+    """Returns pgai's vectorizers; none without pgai."""
     row = connection.execute(query("import_catalogue")).fetchone()
     if row is None or not row[0]:
         return []
@@ -84,14 +84,14 @@ def read_catalogue(connection: psycopg.Connection) -> list[Vectorizer]:
 
 
 def plan(connection: psycopg.Connection, vectorizer: Vectorizer, options: Options) -> Plan | Refused:
-    """What becomes of one vectorizer."""
+    """Plans the import of one vectorizer."""
     about = f'the vectorizer "{vectorizer.name}" on {vectorizer.schema}.{vectorizer.table}'
     column = _describe(connection, vectorizer)
-    why = _objection(connection, vectorizer, column, options)
-    if why is not None:
-        return Refused(about, why)
+    reason = _refusal_reason(connection, vectorizer, column, options)
+    if reason is not None:
+        return Refused(about, reason)
     model = options.model or known_model(vectorizer.part("embedding", "model"))
-    assert model is not None  # else there was an objection
+    assert model is not None  # else the import was refused
     keep = options.model is None
     name = pipeline_name(vectorizer.name)
     pipeline = {
@@ -110,7 +110,7 @@ def plan(connection: psycopg.Connection, vectorizer: Vectorizer, options: Option
     }
     steps = [Step(create_pipeline(pipeline), f'made the pipeline "{name}"; {{}} rows queued')]
     if keep:
-        steps += _keeping(connection, vectorizer, name, model)
+        steps += _keep_vectors(connection, vectorizer, name, model)
     if vectorizer.disabled:
         steps.append(_call("pgembedd.pause({})", name, done="paused it, as the vectorizer was disabled"))
     if options.drop_vectorizer:
@@ -120,7 +120,7 @@ def plan(connection: psycopg.Connection, vectorizer: Vectorizer, options: Option
 
 @dataclass(frozen=True)
 class _Found:
-    """The source's name as SQL writes it; type and dimensions of a destination column; who fills it."""
+    """The source's quoted name; type and dimensions of a destination column; the pipeline that fills it."""
 
     source: str
     type: str | None
@@ -135,8 +135,10 @@ def _describe(connection: psycopg.Connection, vectorizer: Vectorizer) -> _Found:
     return _Found(row[0], row[2], row[3], row[4])
 
 
-def _objection(connection: psycopg.Connection, vectorizer: Vectorizer, found: _Found, options: Options) -> str | None:
-    """Why it cannot be taken over, or None."""
+def _refusal_reason(
+    connection: psycopg.Connection, vectorizer: Vectorizer, found: _Found, options: Options
+) -> str | None:
+    """Returns the reason why the vectorizer cannot be imported, or None."""
     content = vectorizer.part("loading", "column_name")
     if vectorizer.part("loading", "implementation") != "column" or not content:
         return (
@@ -152,11 +154,11 @@ def _objection(connection: psycopg.Connection, vectorizer: Vectorizer, found: _F
         return f'there is a pipeline "{pipeline_name(vectorizer.name)}" already: it was imported, or drop that one.'
     if options.model is not None:
         return None
-    return _model_objection(vectorizer, found)
+    return _model_refusal_reason(vectorizer, found)
 
 
-def _model_objection(vectorizer: Vectorizer, found: _Found) -> str | None:
-    """Why its vectors cannot be kept, or None."""
+def _model_refusal_reason(vectorizer: Vectorizer, found: _Found) -> str | None:
+    """Returns the reason why the vectors cannot be kept, or None."""
     given, dimensions = vectorizer.part("embedding", "model"), vectorizer.part("embedding", "dimensions")
     model = known_model(given or "")
     where = "column" if vectorizer.column else "table"
@@ -173,7 +175,7 @@ def _model_objection(vectorizer: Vectorizer, found: _Found) -> str | None:
 def _to_column(vectorizer: Vectorizer, found: _Found, model: ModelSpec, keep: bool) -> dict[str, Any]:
     assert vectorizer.column is not None
     if not keep:
-        return {"embedding_column": beside(vectorizer.column, model.name)}
+        return {"embedding_column": name_with_model(vectorizer.column, model.name)}
     return {
         "embedding_column": vectorizer.column,
         "vector_type": found.type if found.type != "halfvec" else None,
@@ -183,12 +185,13 @@ def _to_column(vectorizer: Vectorizer, found: _Found, model: ModelSpec, keep: bo
 
 def _to_table(vectorizer: Vectorizer, model: ModelSpec, connection: psycopg.Connection) -> dict[str, Any]:
     schema, table = vectorizer.target
-    name = sql.Identifier(schema, beside(table, model.name, room=58)).as_string(connection)  # its view is called longer
+    name = name_with_model(table, model.name, room=58)  # the name of its view is longer
+    name = sql.Identifier(schema, name).as_string(connection)
     return {"embedding_table": name, "formatting": vectorizer.template, **_chunks(vectorizer, model)}
 
 
 def _chunks(vectorizer: Vectorizer, model: ModelSpec) -> dict[str, Any]:
-    """Sizes in tokens, for those in characters; nothing where whole documents were embedded."""
+    """Returns chunk sizes in tokens for those in characters; nothing where whole documents were embedded."""
     size, overlap = vectorizer.part("chunking", "chunk_size"), vectorizer.part("chunking", "chunk_overlap")
     if vectorizer.part("chunking", "implementation") == "none" or not size:
         return {}
@@ -197,7 +200,7 @@ def _chunks(vectorizer: Vectorizer, model: ModelSpec) -> dict[str, Any]:
 
 
 def _index(vectorizer: Vectorizer) -> dict[str, Any]:
-    """What its HNSW index was to be like; where it has none, ours is made as always."""
+    """Returns the options of its HNSW index; without one, ours has the defaults."""
     if vectorizer.part("indexing", "implementation") != "hnsw":
         return {}
     distance = DISTANCES.get(vectorizer.part("indexing", "opclass") or "", "cosine")
@@ -208,8 +211,10 @@ def _index(vectorizer: Vectorizer) -> dict[str, Any]:
     }
 
 
-def _keeping(connection: psycopg.Connection, vectorizer: Vectorizer, name: str, model: ModelSpec) -> Iterator[Step]:
-    """Take the vectors over, but for rows that pgai knows to have changed since; then queue what has none."""
+def _keep_vectors(
+    connection: psycopg.Connection, vectorizer: Vectorizer, name: str, model: ModelSpec
+) -> Iterator[Step]:
+    """Keeps the vectors, except of rows in pgai's queue; then queues rows without a vector."""
     pending = _relation(connection, vectorizer.queue)
     if vectorizer.column:
         yield _call("pgembedd._import_pending({}, {})", name, pending, done="{} rows queued that pgai had still to do")
@@ -221,7 +226,7 @@ def _keeping(connection: psycopg.Connection, vectorizer: Vectorizer, name: str, 
 
 
 def _relation(connection: psycopg.Connection, named: tuple[str, str] | None) -> str | None:
-    """As SQL writes it; None for a table that is not there."""
+    """Returns the quoted name; None for a table that does not exist."""
     if named is None:
         return None
     row = connection.execute(query("import_relation"), {"schema": named[0], "table": named[1]}).fetchone()

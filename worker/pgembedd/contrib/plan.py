@@ -1,4 +1,4 @@
-"""What an import would do, said in SQL before it is done."""
+"""The plan of an import as SQL statements, and its execution."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from pgembedd.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Step:
-    """One statement; `done` says in words what it did, with {} where its answer goes."""
+    """One statement; `done` describes its effect, with {} for its result."""
 
     statement: sql.Composed
     done: str
@@ -21,7 +21,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is to be done about one thing found (`about`), in one transaction; `notes` are to be known as well."""
+    """The steps for one object (`about`), in one transaction; `notes` are printed as well."""
 
     about: str
     steps: tuple[Step, ...]
@@ -30,14 +30,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Refused:
-    """Something found that is left alone, and why, in a sentence with its remedy."""
+    """An object that is not imported; `why` is a sentence with the remedy."""
 
     about: str
     why: str
 
 
 def create_pipeline(options: Mapping[str, Any]) -> sql.Composed:
-    """The call with named arguments, without those that are None."""
+    """Returns the call of create_pipeline() with the named arguments that are not None."""
     given = [
         sql.SQL("\n    {} => {}").format(sql.Identifier(name), sql.Literal(value))
         for name, value in options.items()
@@ -46,14 +46,14 @@ def create_pipeline(options: Mapping[str, Any]) -> sql.Composed:
     return sql.SQL("select pgembedd.create_pipeline({})").format(sql.SQL(",").join(given))
 
 
-def in_sql(connection: psycopg.Connection, plan: Plan) -> list[str]:
-    """The lines of a script that does the same."""
+def as_script(connection: psycopg.Connection, plan: Plan) -> list[str]:
+    """Returns the lines of an equivalent script."""
     statements = [f"{step.statement.as_string(connection)};" for step in plan.steps]
     return [f"-- {plan.about}", "begin;", *statements, "commit;"]
 
 
-def carry_out(connection: psycopg.Connection, plan: Plan) -> list[str] | Refused:
-    """Do all of it or nothing; what was done, in words. Refused with the database's own reason where it refuses."""
+def execute_plan(connection: psycopg.Connection, plan: Plan) -> list[str] | Refused:
+    """Executes the plan in one transaction; returns the effects in words, or the database's reason to refuse."""
     done = []
     try:
         with connection.transaction():
@@ -69,8 +69,8 @@ def carry_out(connection: psycopg.Connection, plan: Plan) -> list[str] | Refused
     return done
 
 
-def settle(refused: list[Refused], total: int) -> None:
-    """ConfigurationError where something was left alone: its reason, or how many of several."""
+def raise_for_refused(refused: list[Refused], total: int) -> None:
+    """Raises ConfigurationError if an object was not imported: with its reason, or with the number of several."""
     if len(refused) == total == 1:
         raise ConfigurationError(f"{refused[0].about} was left alone: {refused[0].why}")
     if refused:

@@ -1,4 +1,4 @@
-"""From Supabase's guide to automatic embeddings: its triggers become pipelines, vectors and function stay."""
+"""Imports the triggers of Supabase's guide as pipelines; vectors and functions stay."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from itertools import groupby
 import psycopg
 from psycopg import sql
 
-from pgembedd.contrib.model_names import beside
+from pgembedd.contrib.model_names import name_with_model
 from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
 from pgembedd.database.queries import query
 from pgembedd.model.specs import ModelSpec, resolve
@@ -32,7 +32,7 @@ class Trigger:
     columns: list[str]
 
     def drop(self) -> Step:
-        """The statement without it."""
+        """Returns the step that drops the trigger."""
         statement = sql.SQL("drop trigger {} on {}").format(
             sql.Identifier(self.name), sql.Identifier(self.schema, self.table)
         )
@@ -41,7 +41,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Column:
-    """A vector column that triggers queue, and what its database says of it; `typmod` is its dimensions, or -1."""
+    """A vector column that triggers queue; `typmod` is its dimensions, or -1."""
 
     source: str
     function: str | None
@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Options:
-    """`made_by`: what the vectors there are of. `model`: embed anew with it, beside them."""
+    """`made_by` is the model of the existing vectors. `model` embeds the rows again into a new column."""
 
     made_by: ModelSpec
     model: ModelSpec | None = None
@@ -63,7 +63,7 @@ class Options:
 
 
 def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Plan | Refused]:
-    """One for each column that the guide's triggers queue."""
+    """Yields a plan for each column that the guide's triggers queue."""
     triggers = [Trigger(*row) for row in connection.execute(query("import_triggers"))]
 
     def target(trigger: Trigger) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Pla
 
 
 def _queues(trigger: Trigger) -> bool:
-    """The guide's own function, or one of another name that may be like it: its arguments have to say more."""
+    """Tells that the trigger calls the guide's function, or one with another name and arguments like the guide's."""
     return trigger.function == QUEUEING or (not trigger.before and len(trigger.arguments) == 2)
 
 
@@ -100,9 +100,9 @@ def _plan(
     column: str, function: str, queueing: list[Trigger], clearing: list[Trigger], found: Column, options: Options
 ) -> Plan | Refused:
     about = f'{found.source}, column "{column}"'
-    why = _objection(column, function, queueing, found, options)
-    if why is not None:
-        return Refused(about, why)
+    reason = _refusal_reason(column, function, queueing, found, options)
+    if reason is not None:
+        return Refused(about, reason)
     if options.model is None:
         destination = {
             "embedding_column": column,
@@ -111,10 +111,10 @@ def _plan(
             "adopt": True,
         }
     else:
-        destination = {"embedding_column": beside(column, options.model.name)}
+        destination = {"embedding_column": name_with_model(column, options.model.name)}
     model = options.model or options.made_by
     pipeline = {
-        "name": found.free_name if options.model is None else beside(found.free_name, model.name),
+        "name": found.free_name if options.model is None else name_with_model(found.free_name, model.name),
         "source": found.source,
         "content_function": found.function,
         "model": model.name,
@@ -128,8 +128,8 @@ def _plan(
     return Plan(about, (*drops, Step(create_pipeline(pipeline), made)), tuple(_notes(queueing, options)))
 
 
-def _objection(column: str, function: str, queueing: list[Trigger], found: Column, options: Options) -> str | None:
-    """Why it cannot be taken over, or None."""
+def _refusal_reason(column: str, function: str, queueing: list[Trigger], found: Column, options: Options) -> str | None:
+    """Returns the reason why the column cannot be imported, or None."""
     anew = f"--model {options.made_by.name} embeds the rows anew, into a new column."
     if found.function is None:
         return f"there is no function {function} that takes a row of it."
@@ -157,7 +157,7 @@ def _objection(column: str, function: str, queueing: list[Trigger], found: Colum
 
 
 def _watched(queueing: list[Trigger]) -> list[str] | None:
-    """The columns of UPDATE OF; None, which is every column, where a trigger names none or there is none."""
+    """Returns the columns of UPDATE OF; None (every column) where a trigger names none or there is none."""
     updating = [trigger for trigger in queueing if trigger.on_update]
     if not updating or any(not trigger.columns for trigger in updating):
         return None
@@ -174,5 +174,5 @@ def _notes(queueing: list[Trigger], options: Options) -> Iterator[str]:
 
 
 def options_of(made_by: str, model: str | None, *, drop_triggers: bool) -> Options:
-    """ConfigurationError for a model that we do not have."""
+    """Builds the Options; ConfigurationError for an unknown model."""
     return Options(resolve(made_by), None if model is None else resolve(model), drop_triggers)

@@ -1,4 +1,4 @@
-"""Everything that is said to Postgres: connections, named statements, the records they return, migrations.
+"""Access to Postgres: connections, named statements, the records they return, migrations.
 
-The room knows no model.
+Independent of the models.
 """

@@ -1,4 +1,4 @@
-"""The pieces of several rows as the arrays that the database takes: one element a chunk."""
+"""Converts the pieces of several rows into array parameters with one element per chunk."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pgembedd.database.vector_codec import Vectors
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A chunk of the job at `job` (counted from 1), with its vector unless the database has that."""
+    """A chunk of job number `job` (from 1), with its vector unless the database has it."""
 
     job: int
     no: int
@@ -19,7 +19,7 @@ class _Row:
 
 
 def chunk_arrays(results: Sequence[Result]) -> dict[str, Any]:
-    """The parameters of `store_chunks` that have one element a chunk, all of the same length."""
+    """Returns the parameters of `store_chunks` with one element per chunk, all of the same length."""
     rows = [row for job, result in enumerate(results, start=1) for row in _rows(job, result)]
     vectors = [row.vector for row in rows]
     return {

@@ -1,6 +1,6 @@
-"""Connections to Postgres: how one is opened, which errors mean that it was lost, and one that is opened again.
+"""Connections to Postgres: opening one, classifying connection errors, and a Connection that reconnects.
 
-After a lost connection a call waits, reconnects and is made again. Every statement of ours is safe to repeat, because
+After a lost connection a call waits, reconnects and is repeated. Every statement of ours is safe to repeat, because
 each is fenced on the claim and does nothing for a job that is no longer claimed by this worker.
 """
 
@@ -19,17 +19,17 @@ from pgembedd.log import get_logger
 
 Answer = TypeVar("Answer")
 
-# Two transactions collided; the same statement will do in a moment.
+# Two transactions collided; the statement is repeated.
 COLLISION = (errors.DeadlockDetected, errors.SerializationFailure)
 
 # Another session's lock, or the server's limits, stood in the way: no fault of the row's.
 CONTENTION = (errors.LockNotAvailable, errors.OutOfMemory, errors.DiskFull)
 
-# What passes by itself for a statement that touches nothing of a user's. For one that does, a time limit is
-# either too short for so many rows, and then it is halved, or too short for this row, and then it is its failure.
-PASSING = (*COLLISION, *CONTENTION, errors.QueryCanceled)
+# Transient for a statement that touches no table of a user. For one that does, a time limit is too short either for
+# the batch, which is then halved, or for a single row, which then fails.
+TRANSIENT = (*COLLISION, *CONTENTION, errors.QueryCanceled)
 
-# The server is not there, going down, or not yet up: SQLSTATE classes 08 and 57P, or no answer at all.
+# The server is unreachable, shutting down or starting up: SQLSTATE classes 08 and 57P, or no answer.
 _CONNECTION_ERROR_CLASSES = ("08", "57P")
 _CONNECTION_ERRORS = (
     DatabaseUnavailableError,
@@ -39,7 +39,7 @@ _CONNECTION_ERRORS = (
 
 
 def is_connection_error(error: BaseException) -> bool:
-    """True where the database went away, rather than refused: a reason to reconnect and do the same again."""
+    """Returns True if the connection was lost, so that the caller reconnects and repeats the call."""
     if isinstance(error, _CONNECTION_ERRORS):
         return True
     if not isinstance(error, psycopg.Error):
@@ -51,7 +51,7 @@ def is_connection_error(error: BaseException) -> bool:
 
 
 def connect(conninfo: str, **options: Any) -> psycopg.Connection:
-    """Open one connection. DatabaseUnavailableError, or ConfigurationError for an address that cannot be read."""
+    """Opens one connection. DatabaseUnavailableError, or ConfigurationError for a malformed connection string."""
     defaults: dict[str, Any] = {
         "connect_timeout": 10,
         "application_name": "pgembedd",
@@ -72,9 +72,10 @@ def connect(conninfo: str, **options: Any) -> psycopg.Connection:
 
 
 def _explain(error: psycopg.OperationalError, given: dict[str, Any]) -> DatabaseUnavailableError:
-    """libpq gives a failed connection no SQLSTATE, so a wrong password and a server that starts up look alike.
+    """Returns the error with libpq's reason and the address.
 
-    Hence a worker that was connected before retries after both, and both end a command, with what libpq said.
+    libpq gives a failed connection no SQLSTATE, so a wrong password and a starting server look alike: a worker that
+    was connected before retries after both, and both end a command.
     """
     answer = str(error).strip().splitlines() or ["no answer"]
     # One line per address tried, which we have named already; the reason stands behind the last colon.
@@ -96,7 +97,7 @@ def ignore_change(purpose: str, *, up: bool) -> None:
 
 
 class Connection:
-    """A connection that is opened when it is needed, and opened again when it was lost; for one thread at a time."""
+    """A connection that is opened on demand and reopened after a loss; for one thread at a time."""
 
     def __init__(
         self,
@@ -107,7 +108,7 @@ class Connection:
         prepare: bool = True,
         on_change: Callable[..., None] = ignore_change,
     ) -> None:
-        """`stopping` ends the wait for a database that is away, with DatabaseUnavailableError.
+        """`stopping` ends the wait for an unreachable database, with DatabaseUnavailableError.
 
         `prepare` is off behind poolers that hand every transaction to another server process. `on_change(purpose,
         up=…)` is called when the connection was opened or lost.
@@ -120,7 +121,7 @@ class Connection:
 
     @property
     def current(self) -> psycopg.Connection:
-        """The open connection, made when there is none; autocommit, so that each statement is a transaction."""
+        """The open connection, opened if needed; autocommit, so that each statement is a transaction."""
         if self._opened is None or self._opened.closed:
             self._opened = connect(self._conninfo, autocommit=True, application_name=f"pgembedd {self.purpose}")
             if not self._prepare:
@@ -150,22 +151,22 @@ class Connection:
             self._opened.close()
 
     def hand_over(self, stopping: threading.Event) -> "Connection":
-        """Another Connection that goes on with what is open here, until `stopping`; this one may not be used again."""
-        heir = Connection(self._conninfo, stopping, self.purpose, prepare=self._prepare, on_change=self._on_change)
-        heir._opened, heir._vector, self._opened = self._opened, self._vector, None
-        return heir
+        """Returns a Connection that takes over the open one, until `stopping`; this one may not be used again."""
+        successor = Connection(self._conninfo, stopping, self.purpose, prepare=self._prepare, on_change=self._on_change)
+        successor._opened, successor._vector, self._opened = self._opened, self._vector, None
+        return successor
 
     def call(
         self,
         work: Callable[[psycopg.Connection], Answer],
-        passing: tuple[type[psycopg.Error], ...] = PASSING,
+        transient: tuple[type[psycopg.Error], ...] = TRANSIENT,
     ) -> Answer:
-        """Returns `work(connection)`, reconnecting as often and as long as it takes, until told to stop.
+        """Returns `work(connection)`, reconnecting until it succeeds or `stopping` is set.
 
-        Errors that are `passing` are retried, too, on the same connection.
+        `transient` errors are retried, too, on the same connection.
         """
         retrying = Retrying(
-            retry=retry_if_exception(lambda error: is_connection_error(error) or isinstance(error, passing)),
+            retry=retry_if_exception(lambda error: is_connection_error(error) or isinstance(error, transient)),
             wait=wait_exponential(multiplier=0.1, max=10) + wait_random(0, 0.5),
             stop=lambda _: self._stopping.is_set(),
             sleep=self._sleep,
@@ -193,15 +194,15 @@ class Connection:
         )
 
     def rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
-        """The rows of a named statement that touches no table of a user's."""
+        """Returns the rows of a named statement that touches no table of a user."""
         return self.call(lambda connection: connection.execute(query(name), values).fetchall())
 
     def value(self, name: str, **values: Any) -> Any:
-        """The first column of the first row."""
+        """Returns the first column of the first row."""
         return self.rows(name, **values)[0][0]
 
     def rows_once(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """The rows of a statement that touches users' tables: the caller decides about what stands in the way."""
+        """Returns the rows of a statement that touches users' tables: the caller handles locks and limits."""
 
         def work(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
             # The schema of the vector type is known only once there is a connection.

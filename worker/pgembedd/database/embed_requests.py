@@ -16,9 +16,9 @@ from pgembedd.database.vector_codec import Vectors
 
 @dataclass(frozen=True, slots=True)
 class VectorRequest:
-    """A text whose caller waits; `fingerprint` is what its vector must be of, None for whatever the model is here.
+    """A text whose caller waits; `fingerprint` is the one that the model must have, None for any.
 
-    `known`: some pipeline has that model.
+    `known`: a pipeline has that model.
     """
 
     id: UUID
@@ -31,7 +31,7 @@ class VectorRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The vector, float32 (dims,), or the sentence that the caller is told instead."""
+    """The vector, float32 (dims,), or the sentence of a refusal."""
 
     id: UUID
     vector: npt.NDArray[np.float32] | None
@@ -39,10 +39,10 @@ class Answer:
 
 
 class EmbedRequestRepository:
-    """Takes, answers and declines requests, over one connection that callers see listening."""
+    """Takes, answers and declines requests, over one connection that listens; callers check for such sessions."""
 
     def __init__(self, connection: Connection) -> None:
-        """Listens from the first statement on."""
+        """The first statement starts to listen."""
         self._connection = connection
         self._listening_on: psycopg.Connection | None = None
 
@@ -55,7 +55,7 @@ class EmbedRequestRepository:
             self._listening_on = connection
 
     def take(self, at_most: int) -> list[VectorRequest]:
-        """Requests that are this worker's to answer, in the order of their arrival."""
+        """Returns requests that this worker is to answer, in the order of arrival."""
         return self._connection.call(lambda connection: self._take(connection, at_most))
 
     def _take(self, connection: psycopg.Connection, at_most: int) -> list[VectorRequest]:
@@ -63,16 +63,16 @@ class EmbedRequestRepository:
         rows = connection.execute(query("take_questions"), {"at_most": at_most}).fetchall()
         return [VectorRequest(*row) for row in rows]
 
-    def hear(self, timeout_s: float) -> bool:
+    def wait_for_notification(self, timeout_s: float) -> bool:
         """Waits for a NOTIFY; False when none came in `timeout_s` seconds."""
-        return self._connection.call(lambda connection: self._hear(connection, timeout_s))
+        return self._connection.call(lambda connection: self._wait_for_notification(connection, timeout_s))
 
-    def _hear(self, connection: psycopg.Connection, timeout_s: float) -> bool:
+    def _wait_for_notification(self, connection: psycopg.Connection, timeout_s: float) -> bool:
         self._listen(connection)
         return bool(list(connection.notifies(timeout=timeout_s, stop_after=1)))
 
     def answer(self, answers: Sequence[Answer]) -> None:
-        """Gives the callers their answers; those who gave up get none."""
+        """Sends the answers to their callers, unless they have stopped waiting."""
         values = {
             "ids": [answer.id for answer in answers],
             "embeddings": Vectors([answer.vector for answer in answers]),
@@ -81,7 +81,7 @@ class EmbedRequestRepository:
         self._connection.rows_once("answer_questions", values)
 
     def decline(self, request: VectorRequest, reason: str) -> None:
-        """Leaves it to another worker; `reason` is the answer when there is none."""
+        """Leaves the request to another worker; `reason` is the answer if there is none."""
         self._connection.value("decline_question", id=request.id, reason=reason)
 
     def close(self) -> None:

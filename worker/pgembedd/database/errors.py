@@ -11,7 +11,7 @@ from pgembedd.log import get_logger
 
 CONTENTION_DELAY_S = 1.0
 
-# What `diagnose` says when the pipeline's code was out of date and has been made anew.
+# The result of `diagnose` when the pipeline's code was outdated and has been regenerated.
 FOLLOWED = "followed"
 
 
@@ -19,7 +19,7 @@ class translate_errors:  # noqa: N801  reads as a clause of `with`
     """Translates a psycopg error into Deferred or RowFailure; an error of the connection passes unchanged."""
 
     def __init__(self, reason: str, diagnose: Callable[[Pipeline], str | None], jobs: Sequence[Job]) -> None:
-        """`reason` is the RowFailure's; `diagnose` says, and notes, what is wrong with a whole pipeline."""
+        """`reason` is the RowFailure's; `diagnose` returns, and records, the fault of a whole pipeline."""
         self._reason, self._diagnose, self._pipeline = reason, diagnose, jobs[0].pipeline
 
     def __enter__(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What the database tells on the channel `pgembedd_events`: the words, one event, and an ear for them."""
+"""The events on the channel `pgembedd_events`: their words, their records, a listener."""
 
 import json
 import threading
@@ -26,12 +26,12 @@ EVENTS = (
     "rolled_back",
     "index_built",
 )
-GAP = "gap"  # not the database's: from whoever listens, after a connection was lost
+GAP = "gap"  # made by the listener, not by the database, after a connection was lost
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened. `fields` are those of its JSON object, `pipeline` a name, or None for nobody's."""
+    """An event. `fields` are those of its JSON object; `pipeline` is a name, or None for an event without one."""
 
     word: str
     pipeline: str | None
@@ -39,31 +39,31 @@ class Event:
 
     @property
     def json(self) -> str:
-        """The object on one line, in ASCII."""
+        """The JSON object on one line, in ASCII."""
         return json.dumps(self.fields)
 
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events somebody asked for: of these words and these pipelines; an empty one means all."""
+    """Selects events by word and by pipeline; an empty set selects all."""
 
     words: frozenset[str] = frozenset()
     pipelines: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, words: Collection[str], pipelines: Collection[str]) -> "EventFilter":
-        """From what the command line or a URL lists."""
+        """Builds a filter from the lists of a command line or a URL."""
         return cls(frozenset(words), frozenset(pipelines))
 
     def takes(self, event: Event) -> bool:
-        """Whether it is one of those; a gap concerns everybody."""
+        """Tells that the filter selects the event; every filter selects a gap."""
         if event.word == GAP:
             return True
         return (not self.words or event.word in self.words) and (not self.pipelines or event.pipeline in self.pipelines)
 
 
 def parse(payload: str) -> Event | None:
-    """The event of a NOTIFY; None for what is none of ours, since every role of the database may send one."""
+    """Returns the event of a NOTIFY; None for a foreign one, since every role of the database may send one."""
     try:
         fields = json.loads(payload, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -79,23 +79,23 @@ def _no_number(name: str) -> Any:
 
 
 def gap() -> Event:
-    """Events may have been missed until now."""
+    """Returns the event that says that events may have been missed until now."""
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return Event(GAP, None, {"event": GAP, "pipeline": None, "pipeline_id": None, "at": at})
 
 
 class Channel:
-    """Listens on a connection that comes back; one thread at a time. LISTEN needs no right but to connect."""
+    """Listens on a connection that reconnects; one thread at a time. LISTEN needs no right but to connect."""
 
     def __init__(self, conninfo: str, stopping: threading.Event) -> None:
-        """`stopping` ends the waiting for a database that is away, with DatabaseUnavailableError."""
+        """`stopping` ends the wait for an unreachable database, with DatabaseUnavailableError."""
         self._connection = Connection(conninfo, stopping, "events")
         self._listens: psycopg.Connection | None = None
 
     def hear(self, timeout_s: float) -> list[Event]:
-        """The next events, after `timeout_s` seconds at the latest; a gap comes first where some may be missing.
+        """Returns the next events, after at most `timeout_s` seconds; a gap comes first where some may be missing.
 
-        The first call listens and returns at once. A lost connection is made again for as long as it takes.
+        The first call listens and returns at once. A lost connection is reopened, however long that takes.
         """
         return self._connection.call(lambda connection: self._hear(connection, timeout_s))
 
@@ -104,10 +104,10 @@ class Channel:
             connection.execute("listen pgembedd_events")
             lost, self._listens = self._listens is not None, connection
             return [gap()] if lost else []
-        # All that are there, not one by one.
+        # All pending ones at once.
         notices = connection.notifies(timeout=timeout_s, stop_after=1)
         return [event for notice in notices if (event := parse(notice.payload)) is not None]
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Closes the connection, if there is one."""
         self._connection.close()

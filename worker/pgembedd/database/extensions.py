@@ -1,4 +1,4 @@
-"""The extensions pgembedd stands on: what is needed, what is used where the server has it, and their removal.
+"""The extensions that pgembedd needs or uses: their installation and removal.
 
 Runs inside the first migration, on the migration's own connection and transaction.
 """
@@ -17,7 +17,7 @@ MINIMUM_VECTOR = (0, 7)  # halfvec
 
 
 def raw(connection: "AlchemyConnection") -> psycopg.Connection:
-    """The psycopg connection under SQLAlchemy's, same transaction; so that `%` and `:name` stay what they are."""
+    """Returns the psycopg connection under SQLAlchemy's, in the same transaction; it leaves `%` and `:name` alone."""
     driver = connection.connection.driver_connection
     if not isinstance(driver, psycopg.Connection):
         raise ConfigurationError("pgembedd migrates through psycopg; use a postgresql+psycopg:// URL.")
@@ -25,9 +25,9 @@ def raw(connection: "AlchemyConnection") -> psycopg.Connection:
 
 
 def install_extensions(connection: psycopg.Connection) -> str:
-    """Install `vector` and `pgmq`, and `pg_net` and `pg_cron` where they can be had.
+    """Installs `vector` and `pgmq`, and `pg_net` and `pg_cron` where they are available.
 
-    Returns how pgmq came here: `found`, `extension` or `sql`.
+    Returns the origin of pgmq: `found`, `extension` or `sql`.
     """
     _require_vector(connection)
     pgmq_install = _require_pgmq(connection)
@@ -38,9 +38,9 @@ def install_extensions(connection: psycopg.Connection) -> str:
 
 
 def install_dblink(connection: psycopg.Connection) -> None:
-    """Install `dblink`, for embed() alone, where it is not here yet and this role may.
+    """Installs `dblink`, for embed() alone, if it is missing and this role may.
 
-    In a schema that nobody else may use: by itself it would let everybody in the database connect to elsewhere.
+    In a schema without rights for other roles: otherwise every role in the database could open connections.
     """
     installed, available = _versions(connection, "dblink")
     if installed is None and available is not None:
@@ -83,7 +83,7 @@ where n.nspname = 'pgmq'
 
 
 def pgmq_grants(role: str) -> str:
-    """What an administrator who owns pgmq grants to `role` (an identifier, quoted where it must be)."""
+    """Returns the grants on pgmq that `role` (a quoted identifier) needs from pgmq's owner."""
     return (
         f"grant usage, create on schema pgmq to {role}; "
         f"grant select, insert, update, delete on all tables in schema pgmq to {role};"
@@ -91,7 +91,7 @@ def pgmq_grants(role: str) -> str:
 
 
 def lacks_pgmq_rights(connection: psycopg.Connection) -> bool:
-    """Whether pgmq is here, but belongs to another role, and this one may not keep queues in it."""
+    """Tells that pgmq belongs to another role and this one may not keep queues in it."""
     return _scalar(connection, _PGMQ_RIGHTS) is False
 
 
@@ -124,7 +124,7 @@ def _require_pgmq(connection: psycopg.Connection) -> str:
 
 
 def _loadable(connection: psycopg.Connection, name: str) -> bool:
-    """Whether CREATE EXTENSION can work: offered, preloaded, and (pg_cron) in the one database it lives in."""
+    """Tells that CREATE EXTENSION can work: available, preloaded, and (pg_cron) in its configured database."""
     installed, available = _versions(connection, name)
     if installed is not None or available is None:
         return False
@@ -136,7 +136,7 @@ def _loadable(connection: psycopg.Connection, name: str) -> bool:
 
 
 def _try_create(connection: psycopg.Connection, name: str) -> bool:
-    """CREATE EXTENSION in a savepoint; False where this role may not."""
+    """Creates the extension in a savepoint; False where this role may not."""
     try:
         _create(connection, name, "")
     except ConfigurationError:
@@ -159,7 +159,7 @@ def _create(connection: psycopg.Connection, name: str, remedy: str) -> None:
         raise ConfigurationError(f"This role may not install the extension {name}. {remedy}".strip()) from error
 
 
-# Dropping a schema we filled must not take along what somebody built on it.
+# Dropping a schema that we filled must not drop objects that depend on it.
 _PGMQ_DEPENDENTS = """
 select pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
 from pg_catalog.pg_depend d
@@ -193,9 +193,9 @@ end $$;
 
 
 def remove_pgmq(connection: psycopg.Connection) -> None:
-    """Drop the queues we made; then pgmq itself, if we installed it and nobody else uses it.
+    """Drops the queues we made; then pgmq itself, if we installed it and it is not in use.
 
-    `vector` stays always: users' columns are of its types. `pg_net` and `pg_cron` stay too.
+    `vector` always stays: users' columns are of its types. `pg_net` and `pg_cron` stay too.
     """
     if not _scalar(connection, "select to_regclass('pgmq.meta') is not null"):
         return
@@ -214,7 +214,7 @@ def remove_pgmq(connection: psycopg.Connection) -> None:
 
 
 def _versions(connection: psycopg.Connection, name: str) -> tuple[str | None, str | None]:
-    """(installed, available) versions of an extension."""
+    """Returns the (installed, available) versions of an extension."""
     row = connection.execute(
         "select installed_version, default_version from pg_catalog.pg_available_extensions where name = %s",
         (name,),
@@ -228,7 +228,7 @@ def _versions(connection: psycopg.Connection, name: str) -> tuple[str | None, st
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """`0.8.1` as (0, 8, 1), for comparing."""
+    """Returns `0.8.1` as (0, 8, 1), for comparison."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 

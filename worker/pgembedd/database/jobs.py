@@ -23,12 +23,12 @@ class JobRepository:
     connection: Connection
 
     def claim(self, queue: str, claim_size: int, lease_s: int, poll_s: int = 0) -> list[Job]:
-        """Up to `claim_size` jobs, ours for `lease_s` seconds; waits `poll_s` seconds for the first."""
+        """Claims up to `claim_size` jobs for `lease_s` seconds; waits up to `poll_s` seconds for the first."""
         rows = self.connection.rows("claim", queue=queue, claim_size=claim_size, lease_s=lease_s, poll_s=poll_s)
         return [job_of(queue, row) for row in rows]
 
     def read(self, jobs: Sequence[Job]) -> list[Content]:
-        """The content of each job's row. RowFailure when the content function raises, Deferred on contention."""
+        """Returns the content of each job's row. RowFailure if the content function raises, Deferred on contention."""
         values = {"pipeline_id": jobs[0].pipeline.id, "ids": [job.id for job in jobs]}
         chunked = jobs[0].pipeline.chunking is not None
         with translate_errors("content", self._diagnose, jobs):
@@ -36,7 +36,7 @@ class JobRepository:
         return [_content(*row) for row in rows]
 
     def store(self, results: Sequence[Result]) -> list[str]:
-        """Write and acknowledge; one outcome per result. RowFailure when the table refuses, Deferred on contention."""
+        """Writes and acknowledges; returns an outcome per result. RowFailure if the table refuses, Deferred if busy."""
         jobs = [result.job for result in results]
         values = {
             "queue": jobs[0].queue,
@@ -57,7 +57,7 @@ class JobRepository:
         return [outcomes[job.msg_id] for job in jobs]
 
     def fail(self, job: Job, failure: RowFailure) -> tuple[str, int, float | None]:
-        """(retry, dead or lost; attempts; seconds until the next one)."""
+        """Records a failed attempt; returns (retry, dead or lost; attempts; seconds until the next one)."""
         (row,) = self.connection.rows(
             "fail",
             queue=job.queue,
@@ -70,12 +70,12 @@ class JobRepository:
         return row[0], row[1], row[2]
 
     def release(self, jobs: Sequence[Job], delay_s: float = 0.0) -> None:
-        """Give jobs back: no attempt. They may be of several queues."""
+        """Releases jobs of one or several queues without an attempt."""
         for queue in {job.queue for job in jobs}:
             self.connection.value("release", queue=queue, delay_s=delay_s, **_fences(jobs, queue))
 
     def extend(self, jobs: Sequence[Job], lease_s: int) -> list[Job]:
-        """Keep jobs for another lease; those that are not ours any more come back."""
+        """Extends the leases; returns the jobs whose leases are lost."""
         lost: list[Job] = []
         for queue in {job.queue for job in jobs}:
             rows = self.connection.rows("extend", queue=queue, lease_s=lease_s, **_fences(jobs, queue))
@@ -84,7 +84,7 @@ class JobRepository:
         return lost
 
     def mark_alone(self, job: Job) -> bool:
-        """Note that a suspect is worked alone from here; False when it is somebody else's by now."""
+        """Records that a suspect is processed alone from now on; False when its lease is lost."""
         return bool(self.connection.value("mark_alone", queue=job.queue, msg_id=job.msg_id, read_ct=job.read_ct))
 
     def _diagnose(self, pipeline: Pipeline) -> str | None:
@@ -92,7 +92,7 @@ class JobRepository:
 
 
 def job_of(queue: str, row: tuple[Any, ...]) -> Job:
-    """A row of `claim` as the job it is."""
+    """Builds the Job of a row of `claim`."""
     msg_id, read_ct, key, suspect, *of, chunked, tokens, overlap, markdown, traceparent, waited_s, attempt = row
     pipeline = Pipeline(*[*of, Chunking(tokens, overlap, markdown) if chunked else None])
     return Job(queue, msg_id, read_ct, key, suspect, pipeline, traceparent, waited_s or 0.0, attempt)
@@ -115,10 +115,10 @@ def _fences(jobs: Sequence[Job], queue: str) -> dict[LiteralString, list[int]]:
 
 
 def _vector(result: Result) -> npt.NDArray[np.float32] | None:
-    """The one vector of a row without chunks."""
+    """Returns the one vector of a row without chunks."""
     return result.vectors[0].values if result.vectors else None
 
 
 def _storable(text: str) -> str:
-    """Without what Postgres cannot store in a text: NUL and lone surrogates."""
+    """Removes NUL and lone surrogates, which Postgres cannot store in a text."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

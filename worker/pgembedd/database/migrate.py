@@ -27,19 +27,19 @@ _LOCK = "select pg_advisory_xact_lock(hashtextextended('pgembedd.migrate', 0))"
 
 
 def _folder(name: str) -> Path:
-    """`migrations` or `sql`: inside an installed wheel, or at the top of a checkout."""
+    """Returns the folder `migrations` or `sql`, inside an installed wheel or at the top of a checkout."""
     package = Path(__file__).parents[1]
     installed = package / f"_{name}"
     return installed if installed.is_dir() else package.parents[1] / name
 
 
 def sql_files() -> list[Path]:
-    """The files of sql/ in load order: by path."""
+    """Returns the files of sql/ in load order: by path."""
     return sorted(_folder("sql").rglob("*.sql"))
 
 
 def sql_digest() -> str:
-    """Names one state of sql/, so that a worker can tell whether a database has it."""
+    """Returns a digest of sql/, by which a worker recognizes the functions of a database."""
     digest, folder = hashlib.sha256(), _folder("sql")
     for path in sql_files():
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
@@ -47,14 +47,14 @@ def sql_digest() -> str:
 
 
 def migrate(conninfo: str, revision: str = "head") -> None:
-    """Bring the database to `revision`; a second call mends what a restore left out. Idempotent."""
+    """Migrates the database to `revision`; a repeated call restores what a restore left out. Idempotent."""
     from alembic import command
 
     command.upgrade(_alembic_config(conninfo), revision)
 
 
 def downgrade(conninfo: str, revision: str = "base") -> None:
-    """Remove what the migrations installed; users' tables, columns and `vector` stay."""
+    """Removes what the migrations installed; users' tables, columns and `vector` stay."""
     from alembic import command
 
     command.downgrade(_alembic_config(conninfo), revision)
@@ -70,7 +70,7 @@ def _alembic_config(conninfo: str) -> "Config":
 
 
 def run_migrations(context: Any, conninfo: str | None) -> None:
-    """What migrations/env.py runs: versions and sql/ in one transaction, one migrator at a time."""
+    """Runs versions and sql/ in one transaction, one migrator at a time; called by migrations/env.py."""
     if conninfo is None:
         raise ConfigurationError(
             "No database is named: set DATABASE_URL or libpq's own variables (PGHOST, PGDATABASE, ...)."
@@ -81,7 +81,7 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
     from sqlalchemy.pool import NullPool
 
     engine = create_engine("postgresql+psycopg://", creator=lambda: connect(conninfo), poolclass=NullPool)
-    with engine.connect() as connection, connection.begin(), _explained():
+    with engine.connect() as connection, connection.begin(), _explain_errors():
         driver = raw(connection)
         driver.execute(_LOCK)
         _refuse_newer(driver)
@@ -96,8 +96,8 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """What an administrator can mend is a sentence."""
+def _explain_errors() -> Iterator[None]:
+    """Turns an error that an administrator can fix into a ConfigurationError."""
     try:
         yield
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.FeatureNotSupported) as error:
@@ -106,7 +106,7 @@ def _explained() -> Iterator[None]:
 
 
 def apply_sql(connection: psycopg.Connection) -> None:
-    """Create or replace every function, trigger and view of sql/, inside the caller's transaction.
+    """Creates or replaces every function, trigger and view of sql/, inside the caller's transaction.
 
     Bodies are not checked while loading, so a function may come before those that it calls; a test checks them.
     """
@@ -134,7 +134,7 @@ def _refuse_newer(connection: psycopg.Connection) -> None:
 
 
 def refuse_newer(revision: str | None) -> None:
-    """SchemaError when the database is at a revision that this code does not know."""
+    """Raises SchemaError when the database is at a revision that this code does not know."""
     if revision is not None and revision > HEAD:
         raise SchemaError(
             f"This database is at pgembedd schema {revision}, newer than this program's {HEAD}: upgrade pgembedd."
@@ -142,7 +142,7 @@ def refuse_newer(revision: str | None) -> None:
 
 
 def check_schema(connection: psycopg.Connection) -> None:
-    """SchemaError unless the database has exactly the schema that this code works with."""
+    """Raises SchemaError unless the database has exactly the schema that this code works with."""
     remedy = "run `pgembedd migrate`."
     try:
         row = connection.execute("select revision, sql_digest from pgembedd.schema_version()").fetchone()

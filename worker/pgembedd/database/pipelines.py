@@ -8,33 +8,33 @@ from pgembedd.database.records import Pipeline
 
 @dataclass(frozen=True)
 class PipelineRepository:
-    """What a worker asks and says of pipelines, over one connection."""
+    """Reads and updates pipelines for a worker, over one connection."""
 
     connection: Connection
 
     def lanes(self) -> list[tuple[str, str]]:
-        """(fresh, backfill) queue names."""
+        """Returns (fresh, backfill) queue names."""
         return [(row[0], row[1]) for row in self.connection.rows("lanes")]
 
     def running(self) -> list[Pipeline]:
-        """The running pipelines."""
+        """Returns the running pipelines."""
         return [Pipeline(*row) for row in self.connection.rows("models")]
 
     def pin_model(self, pipeline: Pipeline, fingerprint: str) -> str | None:
-        """The fingerprint that the pipeline is pinned to: this one, if it had none."""
+        """Pins the pipeline to this fingerprint if it has none; returns the one that it is pinned to."""
         pinned: str | None = self.connection.value("pin_model", pipeline_id=pipeline.id, fingerprint=fingerprint)
         return pinned
 
     def diagnose(self, pipeline: Pipeline) -> str | None:
-        """Why the pipeline cannot work at all (it is stopped then), or None."""
+        """Returns the reason why the pipeline cannot run, and stops it; None if it can."""
         reason: str | None = self.connection.value("diagnose", pipeline_id=pipeline.id)
         return reason
 
     def stop(self, pipeline: Pipeline, reason: str) -> None:
-        """Stops it, with a reason that `status` shows."""
+        """Stops the pipeline, with a reason that `status` shows."""
         self.connection.value("stop_pipeline", pipeline_id=pipeline.id, reason=reason)
 
     def maintain(self, sweep_every_s: float) -> int | None:
-        """Runs the maintenance if it is due and no other worker runs it; how many rows the sweep queued."""
+        """Runs the maintenance if it is due and no other worker runs it; returns the rows that the sweep queued."""
         swept: int | None = self.connection.rows_once("tick", {"sweep_every_s": sweep_every_s})[0][0]
         return swept

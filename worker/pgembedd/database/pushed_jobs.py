@@ -1,4 +1,4 @@
-"""Jobs that were posted to this process, claimed by their names."""
+"""Claims jobs that were posted to this process, by their names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What was posted, and the jobs that are ours now."""
+    """The posted jobs, and those of them that were claimed."""
 
     posted: Sequence[Posted]
     jobs: Sequence[Job]
@@ -36,26 +36,26 @@ class Claimed:
 
 @dataclass(frozen=True)
 class PushedJobRepository:
-    """Claims what was posted, as JSON text: parsed, a key would come back as another number."""
+    """Claims posted jobs, given as JSON text: parsed, a key could become another number."""
 
     connection: Connection
 
     def claim_pushed(self, jobs: str, lease_s: int) -> Claimed:
-        """The jobs of process_embeddings(), or of the guide's."""
+        """Claims the jobs of process_embeddings(), or of the guide's."""
         return self._claimed("claim_pushed", jobs, lease_s)
 
     def claim_changed(self, change: str, lease_s: int | None) -> Claimed:
-        """The rows that a database webhook tells of; nothing posted when their table has no pipeline.
+        """Claims the rows of a database webhook; nothing is posted when their table has no pipeline.
 
-        Without a lease they are queued and left to others.
+        Without a lease they are only queued.
         """
         return self._claimed("claim_changed", change, lease_s)
 
     def _claimed(self, name: str, posted: str, lease_s: int | None) -> Claimed:
-        # As for statements that meet users' tables: a lock that is not to be had soon is the caller's to judge.
+        # As for statements on users' tables: the caller handles a lock that is not granted soon.
         rows = self.connection.rows_once(name, {"posted": posted, "lease_s": lease_s})
-        told = [_posted(*row[:6]) for row in rows if row[6] is None]
-        return Claimed(told, [job_of(row[4], row[5:]) for row in rows if row[6] is not None])
+        posted_jobs = [_posted(*row[:6]) for row in rows if row[6] is None]
+        return Claimed(posted_jobs, [job_of(row[4], row[5:]) for row in rows if row[6] is not None])
 
 
 def _posted(subject: str | None, n: int | None, state: str, reason: str | None, queue: str | None, msg: Any) -> Posted:

@@ -15,5 +15,5 @@ def _all() -> dict[str, LiteralString]:
 
 
 def query(name: str) -> LiteralString:
-    """The statement of that name. KeyError for a name that queries.sql does not have."""
+    """Returns the statement of that name. KeyError for an unknown name."""
     return _all()[name]

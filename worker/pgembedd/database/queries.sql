@@ -93,7 +93,7 @@ select pgembedd.set_idle(%(idle)s)
 select pgembedd.tick(%(sweep_every_s)s)
 
 -- name: hear_questions
--- Hear of questions in this session, and show that somebody does.
+-- Listen for embed requests in this session, visibly for their callers.
 select pgembedd.hear_questions()
 
 -- name: take_questions
@@ -357,7 +357,7 @@ select exists (
       and pg_catalog.has_table_privilege(c.oid, 'select'))
 
 -- name: doctor_competitors
--- Jobs of pg_cron that hand the queue embedding_jobs to somebody else.
+-- Jobs of pg_cron that send the queue embedding_jobs to another worker.
 select coalesce(quote_literal(j.jobname), j.jobid::text) from cron.job j
 where j.active and j.database = current_database() and j.jobname is distinct from 'pgembedd-push'
   and (j.jobname = 'process-embeddings' or j.command ~* 'process_embeddings')

@@ -1,4 +1,4 @@
-"""What travels between the stages of a worker. Values only; nothing here does anything."""
+"""The records that the stages of a worker exchange. Values only."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ State = Literal["ok", "blank", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """How the rows of a pipeline are cut: `tokens` is None for as many as the model reads."""
+    """The chunking of a pipeline: `tokens` is None for as many as the model reads."""
 
     tokens: int | None
     overlap: int
@@ -25,7 +25,7 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What a worker has to know of a pipeline; `fingerprint` is None until a worker has pinned it.
+    """The properties of a pipeline that a worker needs; `fingerprint` is None until a worker has pinned it.
 
     `chunking` is None where a row has one vector, in a column of its table.
     """
@@ -40,10 +40,10 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed message. (msg_id, read_ct) is the fence: it changes when somebody else claims it.
+    """One claimed message. (msg_id, read_ct) is the fence: it changes with every claim.
 
-    `id` is the row's key as JSON text: parsed, a long decimal would come back as another number. `traceparent` is the
-    trace context of the transaction that wrote the row, if it gave one; only then `waited_s` says how long it waited.
+    `id` is the row's key as JSON text: parsed, a long decimal could become another number. `traceparent` is the
+    trace context of the transaction that wrote the row, if it has one; only then `waited_s` is set.
     """
 
     queue: str
@@ -58,15 +58,15 @@ class Job:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """Names this claim of the message: among all queues, and among all claims of it, also by this worker."""
+        """Identifies this claim of the message among all queues and all claims of it, also by this worker."""
         return self.queue, self.msg_id, self.read_ct
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A chunk as it is embedded: `text` is what is put around it as well, `hash` its SHA-256.
+    """A chunk as it is embedded: `text` includes the text around it, `hash` is its SHA-256.
 
-    `known` when the database has this text's vector already.
+    `known`: the database has the vector of this text.
     """
 
     chunk: Chunk
@@ -77,10 +77,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the database had for a job: the text (only when `ok`), and the SHA-256 it will be compared by.
+    """The content of a row: the text (only when `ok`), and the SHA-256 by which the store compares it.
 
-    For a pipeline with chunks also what is put before and after each, the hashes of those that are there already,
-    and, once it is cut, the pieces.
+    For a pipeline with chunks also the text before and after each, the hashes of stored chunks, and, once it is
+    split, the pieces.
     """
 
     state: State
@@ -93,7 +93,7 @@ class Content:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What the model has to embed."""
+        """The texts that the model has to embed."""
         if self.pieces is not None:
             return tuple(piece.text for piece in self.pieces if not piece.known)
         return () if self.text is None else (self.text,)
@@ -101,7 +101,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A text's vector, float32 (dims,), how many tokens it has, and how many of them the model did not read."""
+    """The vector of a text, float32 (dims,), its number of tokens, and the number that the model did not read."""
 
     values: npt.NDArray[np.float32]
     tokens: int
@@ -110,7 +110,7 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A job with what is to be stored for it: a vector for each of its content's texts, in their order."""
+    """A job with its content and a vector for each text of the content, in order."""
 
     job: Job
     content: Content
@@ -118,12 +118,12 @@ class Result:
 
     @property
     def dropped(self) -> int:
-        """Tokens that no vector knows of."""
+        """The number of tokens that the model did not read."""
         return sum(vector.dropped for vector in self.vectors)
 
 
 def by_pipeline(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
-    """The jobs in groups of one pipeline each, first come first."""
+    """Groups the jobs by pipeline, in the order of arrival."""
     ordered = sorted(jobs, key=lambda job: job.pipeline.id)
     groups = [tuple(group) for _, group in groupby(ordered, key=lambda job: job.pipeline.id)]
     return sorted(groups, key=lambda group: min(map(attrgetter("msg_id"), group)))

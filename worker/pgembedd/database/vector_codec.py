@@ -1,4 +1,4 @@
-"""Vectors on the wire to Postgres, in binary: as text they would cost the worker more than all else it does."""
+"""Encodes vectors in Postgres's binary format: as text they would take most of the worker's time."""
 
 import struct
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Vectors:
 
 
 def register_vectors(connection: psycopg.Connection, element_oid: int, array_oid: int) -> None:
-    """Let the connection take Vectors; the numbers are those of `vector` and `vector[]` in its database."""
+    """Registers Vectors with the connection; the oids are those of `vector` and `vector[]` in its database."""
 
     class VectorsDumper(Dumper):
         format = Format.BINARY
@@ -34,8 +34,8 @@ def register_vectors(connection: psycopg.Connection, element_oid: int, array_oid
 
 
 def array_bytes(items: Sequence[npt.NDArray[np.float32] | None], element_oid: int) -> bytes:
-    """What array_recv of PostgreSQL reads: dimensions, whether there are NULLs, the elements' type, and per element
-    its length and itself; all numbers big-endian. One dimension, counted from 1.
+    """Encodes for array_recv of PostgreSQL: dimensions, a flag for NULLs, the elements' type, and per element its
+    length and bytes; all numbers big-endian. One dimension, counted from 1.
     """
     has_null = any(item is None for item in items)
     header = struct.pack("!iiIii", 1, has_null, element_oid, len(items), 1)
@@ -43,6 +43,6 @@ def array_bytes(items: Sequence[npt.NDArray[np.float32] | None], element_oid: in
 
 
 def _element(vector: npt.NDArray[np.float32]) -> bytes:
-    """What vector_recv of pgvector reads: dimensions and an unused number, int16 each, then float4s."""
+    """Encodes for vector_recv of pgvector: dimensions and an unused number, int16 each, then float4s."""
     (dims,) = vector.shape
     return struct.pack("!ihh", 4 + 4 * dims, dims, 0) + vector.astype(">f4").tobytes()

@@ -1,4 +1,4 @@
-"""The embedded Postgres: a whole server in a directory, for trying out, for tests, for one small machine."""
+"""The embedded Postgres: a server in a directory, for trials, tests and small machines."""
 
 from pgembedd.embedded_postgres.server import EmbeddedPostgres, default_data_dir
 

@@ -1,4 +1,4 @@
-"""Under which operating system account Postgres runs.
+"""The operating system account that Postgres runs as.
 
 Postgres refuses to run as root. An ordinary user's server runs as that user; root's server runs as the
 account that owns the cluster already, else as `nobody`.
@@ -20,7 +20,7 @@ NOBODY_ID = 65534  # where the password database has no "nobody": the kernel's o
 
 @dataclass(frozen=True)
 class Account:
-    """A user and group id; `switch` tells whether a child has to change to it first (we are root)."""
+    """A user and group id; with `switch` a child process has to change to it first (we are root)."""
 
     uid: int
     gid: int
@@ -32,19 +32,19 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.switch else {}
 
     def may_enter(self, directory: Path) -> bool:
-        """Whether this account reaches into `directory`.
+        """Tests that this account can enter `directory`.
 
-        Asked of the kernel, by a child that runs as the account: mode bits alone know nothing of access
-        control lists, of mounts, or of a parent further up.
+        A child process of the account asks the kernel: mode bits say nothing about access control lists, mounts and
+        parent directories.
         """
         return not self.switch or self._test("-x", directory)
 
     def may_run(self, program: Path) -> bool:
-        """Whether this account may execute `program`."""
+        """Tests that this account may execute `program`."""
         return not self.switch or self._test("-x", program)
 
     def own(self, target: Path | int) -> None:
-        """Hand a file or directory that we have just made (or its descriptor) over to this account."""
+        """Gives a file or directory that we have just made (or its descriptor) to this account."""
         if self.switch:
             os.chown(target, self.uid, self.gid)
 
@@ -54,9 +54,9 @@ class Account:
 
 
 def account_for(cluster: Path) -> Account:
-    """The account that the server of `cluster` runs as, whether or not the cluster exists yet.
+    """Returns the account for the server of `cluster`, which need not exist yet.
 
-    Raises ConfigurationError where the cluster belongs to somebody we cannot run a server as.
+    Raises ConfigurationError where the cluster belongs to an account that we cannot use.
     """
     owner = cluster.stat() if cluster.exists() else None
     if os.geteuid() != 0:

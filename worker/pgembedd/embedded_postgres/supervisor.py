@@ -1,11 +1,11 @@
-"""A small process between the owner and the postmaster, so that the server ends when its owner does.
+"""A process between the owner and the postmaster that stops the server when its owner ends.
 
 Run by path, with the standard library alone: `python -I -S supervisor.py OWNER UID GID POSTGRES ARGS…`.
 Its standard input is a pipe whose other end only the owner holds. A line on it (`fast`, `immediate`, `kill`)
-stops the server that way; the end of the pipe, which even a SIGKILL of the owner brings about, means `fast`.
-It also looks whether its parent is still the owner, because a forked child of the owner may hold the pipe
-open. It ignores terminal signals: Ctrl-C is the owner's to handle, which may still want to write. Should
-this process be killed itself, then on Linux the kernel interrupts the postmaster.
+stops the server that way; the end of the pipe, which even a SIGKILL of the owner causes, means `fast`.
+It also checks that its parent is still the owner, because a forked child of the owner may hold the pipe
+open. It ignores terminal signals: the owner handles Ctrl-C and may still write. If this process itself is
+killed, the kernel interrupts the postmaster (on Linux).
 """
 
 import contextlib
@@ -17,20 +17,20 @@ import sys
 import time
 
 SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "kill": signal.SIGKILL}
-PATIENCE_S = {"fast": 60.0, "immediate": 10.0, "kill": float("inf")}
-HARSHER = {"fast": "immediate", "immediate": "kill"}
-ORPHANS_MAY_TAKE_S = 5.0
+STOP_TIMEOUT_S = {"fast": 60.0, "immediate": 10.0, "kill": float("inf")}
+NEXT_MODE = {"fast": "immediate", "immediate": "kill"}
+BACKENDS_TIMEOUT_S = 5.0
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def prctl(option: int, value: int) -> None:
-    """Linux only; elsewhere we do without."""
+    """Calls prctl(2) on Linux; does nothing elsewhere."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def spawn(command: list[str], uid: int, gid: int) -> int:
-    """Start the postmaster as `uid`:`gid` (-1: as ourselves), as our direct child, to be reaped by us."""
+    """Starts the postmaster as `uid`:`gid` (-1: as ourselves), as a direct child that we reap."""
     supervisor = os.getpid()
     pid = os.fork()
     if pid:
@@ -52,7 +52,7 @@ def spawn(command: list[str], uid: int, gid: int) -> int:
 
 
 def reap(postmaster: int) -> bool:
-    """Collect whoever has ended; true while the postmaster is alive."""
+    """Reaps ended children; True while the postmaster is alive."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -64,7 +64,7 @@ def reap(postmaster: int) -> bool:
 
 
 def await_request(owner: int, postmaster: int, wake: int) -> str:
-    """How to stop: what the owner asks for, `fast` when the owner is gone, `gone` when the postmaster is."""
+    """Waits for the stop mode: the owner's, `fast` when the owner has ended, `gone` when the postmaster has."""
     while reap(postmaster):
         readable, _, _ = select.select([0, wake], [], [], 1.0)
         if wake in readable:
@@ -77,8 +77,8 @@ def await_request(owner: int, postmaster: int, wake: int) -> str:
 
 
 def stop(postmaster: int, mode: str) -> None:
-    """Signal until the postmaster has ended, more harshly when it takes too long."""
-    deadline = time.monotonic() + PATIENCE_S[mode]
+    """Signals the postmaster until it has ended, with the next mode after each timeout."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S[mode]
     while True:
         os.kill(postmaster, SIGNALS[mode])
         pause_until = time.monotonic() + 1.0
@@ -87,12 +87,12 @@ def stop(postmaster: int, mode: str) -> None:
                 return
             time.sleep(0.005)
         if time.monotonic() > deadline:
-            mode = HARSHER[mode]
-            deadline = time.monotonic() + PATIENCE_S[mode]
+            mode = NEXT_MODE[mode]
+            deadline = time.monotonic() + STOP_TIMEOUT_S[mode]
 
 
 def children() -> list[int]:
-    """Our children by /proc; none where there is no /proc."""
+    """Returns our children by /proc; none where there is no /proc."""
     found = []
     with contextlib.suppress(FileNotFoundError):
         for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - starts faster without pathlib
@@ -103,7 +103,7 @@ def children() -> list[int]:
 
 
 def sweep(grace_s: float) -> None:
-    """Wait for the dead postmaster's backends, which are ours now; kill those that outlive `grace_s`."""
+    """Waits for the dead postmaster's backends, which we inherited; kills those that outlive `grace_s`."""
     deadline = time.monotonic() + grace_s
     while children():
         with contextlib.suppress(ChildProcessError):
@@ -126,7 +126,7 @@ def main(arguments: list[str]) -> None:
     mode = await_request(owner, postmaster, read_end)
     if mode != "gone":
         stop(postmaster, mode)
-    sweep(0.0 if mode == "kill" else ORPHANS_MAY_TAKE_S)
+    sweep(0.0 if mode == "kill" else BACKENDS_TIMEOUT_S)
 
 
 if __name__ == "__main__":

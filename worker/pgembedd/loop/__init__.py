@@ -1,1 +1,1 @@
-"""The worker: claims jobs, reads rows, has them embedded, stores the vectors, and records what became of each job."""
+"""The worker: claims jobs, reads and embeds their rows, stores the vectors and records the outcome of each job."""

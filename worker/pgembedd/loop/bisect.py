@@ -1,4 +1,4 @@
-"""One bad row never blocks others: a batch that fails is halved until the bad row stands alone. Pure."""
+"""Splits a failing batch in halves until only the bad rows fail. Pure."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,13 +9,13 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
-def isolate(
+def bisect(
     items: Sequence[Item], attempt: Callable[[Sequence[Item]], Sequence[Value]]
 ) -> list[tuple[Item, Value | RowFailure]]:
-    """Each item with what `attempt` gave for it, or with the RowFailure it raises alone.
+    """Returns each item with the value of `attempt`, or with the RowFailure that it raises by itself.
 
     `attempt` takes some of the items and returns one value for each, in order. For n items of which k are bad
-    it is called at most 2 k log2(n) + 1 times. Errors other than RowFailure are the caller's.
+    it is called at most 2 k log2(n) + 1 times. Other errors propagate.
     """
     if not items:
         return []
@@ -25,4 +25,4 @@ def isolate(
         if len(items) == 1:
             return [(items[0], failure)]
     half = len(items) // 2
-    return isolate(items[:half], attempt) + isolate(items[half:], attempt)
+    return bisect(items[:half], attempt) + bisect(items[half:], attempt)

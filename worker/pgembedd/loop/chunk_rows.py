@@ -1,4 +1,4 @@
-"""A row's text in pieces: each chunk with what is put around it, and whether its vector is there already."""
+"""Splits the text of a row into chunks, each formatted and marked if its vector is stored already."""
 
 import hashlib
 from dataclasses import replace
@@ -8,10 +8,10 @@ from pgembedd.model.embedder import Embedder
 from pgembedd.text.chunker import Chunk
 
 
-def cut(job: Job, content: Content, model: Embedder) -> Content:
-    """The content with its pieces, by the rules of the job's pipeline; as it is where rows are not cut.
+def chunk_row(job: Job, content: Content, model: Embedder) -> Content:
+    """Returns the content with its pieces, or unchanged where the pipeline does not chunk rows.
 
-    RowFailure when what is put around each chunk leaves it no room.
+    RowFailure when the text around each chunk leaves no tokens for it.
     """
     rules = job.pipeline.chunking
     if rules is None or content.text is None:

@@ -1,7 +1,7 @@
-"""How many jobs to claim at a time: as many as the model finishes in a moment. Pure.
+"""Computes the number of jobs per claim from the time that the model takes. Pure.
 
-Small claims keep a fresh write from waiting behind a backfill, and little in memory; large ones save the database's
-time per claim, which only shows where a model is fast. So the size follows from how long the last claim was held.
+A fresh write waits for a short time behind a small claim, and a small claim takes little memory. Large claims save
+database time per job, which matters only with a fast model. So the size follows the time that the last claim was held.
 """
 
 HOLD_S = 0.5  # from claim to acknowledgement: half of it in the model, half behind the claim before
@@ -9,10 +9,10 @@ FIRST, FEWEST, MOST = 16, 4, 256
 
 
 class ClaimSizer:
-    """The size of the next claim. Read by one thread, told by another."""
+    """The size of the next claim. One thread reads it, another updates it."""
 
     def __init__(self, fixed: int = 0) -> None:
-        """`fixed` is the size for good; 0 lets it follow the model."""
+        """`fixed` is a constant size; 0 adapts the size to the model."""
         self._fixed = fixed
         self._size = fixed or FIRST
 
@@ -22,9 +22,9 @@ class ClaimSizer:
         return self._size
 
     def note(self, in_flight: int, held_s: float) -> None:
-        """Jobs were held for so long, in a crowd of so many. The size grows to its double at most, and shrinks at once.
+        """Adapts the size: jobs were held for `held_s` with `in_flight` jobs in progress. It at most doubles per call.
 
-        What is in flight is the rate times the time it is held (Little's law); half of it is one claim.
+        Jobs in flight = rate times the time they are held (Little's law); one claim is half of them.
         """
         if not self._fixed and in_flight:
             fitting = in_flight * HOLD_S / max(held_s, 1e-6) / 2

@@ -1,25 +1,25 @@
-"""A point in time until which a request is worked."""
+"""The deadline of a request."""
 
 import threading
 import time
 
-from pgembedd.loop.claimer import LOOK_UP_S
+from pgembedd.loop.claimer import STOP_CHECK_S
 
 
 class Deadline(threading.Event):
-    """Set when told, when the service stops, or when the time is up."""
+    """An event that is set by `set`, when the service stops, or when the time is up."""
 
     def __init__(self, stopping: threading.Event, timeout_s: float) -> None:
         super().__init__()
         self._stopping, self._at = stopping, time.monotonic() + timeout_s
 
     def is_set(self) -> bool:
-        """Whether it is over."""
+        """Returns True once the deadline has passed."""
         return super().is_set() or self._stopping.is_set() or time.monotonic() >= self._at
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait, at most so long, until it is over."""
+        """Waits until the deadline has passed, for at most `timeout` seconds."""
         until = time.monotonic() + (float("inf") if timeout is None else timeout)
         while not self.is_set() and (left := until - time.monotonic()) > 0:
-            super().wait(min(left, LOOK_UP_S))
+            super().wait(min(left, STOP_CHECK_S))
         return self.is_set()

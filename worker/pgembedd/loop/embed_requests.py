@@ -13,16 +13,16 @@ from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder, EmbeddingsFuture, FailedFuture
 from pgembedd.model.registry import ModelRegistry
 
-# Few at a time: a question that comes meanwhile waits for all of them. What is left is taken at once afterwards.
-AT_MOST = 8
-LOOK_EVERY_S = 1.0  # a NOTIFY comes with every question; this finds those that another worker left
-LOOK_UP_S = 0.25  # how often it looks whether it is to stop
-PAUSE_S = 5.0
-END_WITHIN_S = 5.0  # for what is in the model; its caller asks another worker then
+# Small, because a request that arrives meanwhile waits for the whole batch; the next batch follows at once.
+BATCH_SIZE = 8
+POLL_EVERY_S = 1.0  # a NOTIFY comes with every request; this finds those that another worker left
+STOP_CHECK_S = 0.25  # how often the thread checks whether it is to stop
+ERROR_PAUSE_S = 5.0
+END_WITHIN_S = 5.0  # for requests in the model; their callers then ask another worker
 
 
 class EmbedRequests:
-    """Runs in a thread of its own, beside a worker's or alone."""
+    """Answers requests in a thread of its own, within a worker or without one."""
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class EmbedRequests:
         self._models, self._stopping, self._served = models, stopping, served
 
     def run(self) -> None:
-        """Answer until stopping. An error of the database's is logged, and the rest of the process goes on."""
+        """Answers until stopped. A database error is logged; the rest of the process continues."""
         try:
             while not self._stopping.is_set():
-                self._guarded()
+                self._answer_or_log()
         finally:
             self._requests.close()
 
-    def _guarded(self) -> None:
+    def _answer_or_log(self) -> None:
         try:
             self._wait_and_answer()
         except (psycopg.Error, DatabaseUnavailableError) as error:
@@ -51,71 +51,73 @@ class EmbedRequests:
                 return
             state = error.sqlstate if isinstance(error, psycopg.Error) else None
             get_logger().error("questions_failed", error=type(error).__name__, sqlstate=state)
-            self._stopping.wait(PAUSE_S)
+            self._stopping.wait(ERROR_PAUSE_S)
 
     def _wait_and_answer(self) -> None:
-        while self.turn() and not self._stopping.is_set():
+        while self.answer_waiting() and not self._stopping.is_set():
             pass
         waited_s = 0.0
-        while waited_s < LOOK_EVERY_S and not self._stopping.is_set():
-            if self._requests.hear(LOOK_UP_S):
+        while waited_s < POLL_EVERY_S and not self._stopping.is_set():
+            if self._requests.wait_for_notification(STOP_CHECK_S):
                 return
-            waited_s += LOOK_UP_S
+            waited_s += STOP_CHECK_S
 
-    def turn(self) -> bool:
-        """Take what waits and answer it; False when nothing did."""
-        questions = self._requests.take(AT_MOST)
-        started = [(question, self._start(question)) for question in questions]
-        answers = [_answer(question, pending) for question, pending in started if pending is not None]
+    def answer_waiting(self) -> bool:
+        """Answers one batch of waiting requests; False when none waits."""
+        waiting = self._requests.take(BATCH_SIZE)
+        started = [(request, self._start(request)) for request in waiting]
+        answers = [_answer(request, pending) for request, pending in started if pending is not None]
         if answers:
             self._requests.answer(answers)
-        return bool(questions)
+        return bool(waiting)
 
-    def _start(self, question: VectorRequest) -> EmbeddingsFuture | None:
-        """The text in the model; None when it was declined."""
+    def _start(self, request: VectorRequest) -> EmbeddingsFuture | None:
+        """Passes the text to the model; None when the request was declined."""
         try:
-            embedder = self._embedder(question)
+            embedder = self._embedder(request)
         except ModelError as error:
-            self._requests.decline(question, str(error))
+            self._requests.decline(request, str(error))
             return None
         try:
-            return embedder.start([question.text], kind=question.kind, urgent=True)  # whatever it is, somebody waits
+            return embedder.start(
+                [request.text], kind=request.kind, urgent=True
+            )  # a caller waits: an error is an answer
         except Exception as error:
             return FailedFuture(error)
 
-    def _embedder(self, question: VectorRequest) -> Embedder:
-        if not question.known and question.model not in self._served():
-            raise ModelError(f"No pipeline has the model {question.model}, and no worker was told to serve it.")
-        embedder = self._models.get(question.model)
-        if question.fingerprint not in (None, embedder.fingerprint):
+    def _embedder(self, request: VectorRequest) -> Embedder:
+        if not request.known and request.model not in self._served():
+            raise ModelError(f"No pipeline has the model {request.model}, and no worker was told to serve it.")
+        embedder = self._models.get(request.model)
+        if request.fingerprint not in (None, embedder.fingerprint):
             raise ModelMismatchError(
-                f"The vectors to be searched are of {question.fingerprint}, but {question.model} of this worker is "
+                f"The vectors to be searched are of {request.fingerprint}, but {request.model} of this worker is "
                 f"{embedder.fingerprint}: start a worker of the version and the precision that made them."
             )
         return embedder
 
 
-def _answer(question: VectorRequest, pending: EmbeddingsFuture) -> Answer:
-    """Never raises: the error is the caller's to hear of, and without its message, which may hold the text."""
+def _answer(request: VectorRequest, pending: EmbeddingsFuture) -> Answer:
+    """Never raises: an error becomes the answer, without its message, which may hold the text."""
     try:
-        return Answer(question.id, pending.result().vectors[0])
+        return Answer(request.id, pending.result().vectors[0])
     except Exception as error:
         name = type(error).__name__
-        get_logger().warning("question_failed", model=question.model, error=name)
-        return Answer(question.id, None, f"The model {question.model} could not embed the text ({name}).")
+        get_logger().warning("question_failed", model=request.model, error=name)
+        return Answer(request.id, None, f"The model {request.model} could not embed the text ({name}).")
 
 
 @contextmanager
-def answering(
+def answer_embed_requests(
     conninfo: str, models: ModelRegistry, served: Callable[[], Collection[str]], on_death: Callable[[], None]
 ) -> Iterator[None]:
-    """Answer questions while the block runs, without a worker; `on_death` is called if that ends by itself."""
+    """Answers embed() while the block runs, without a worker; `on_death` is called if the thread ends by itself."""
     stopping = threading.Event()
-    questions = EmbedRequests(Connection(conninfo, stopping, "questions"), models, stopping, served)
+    requests = EmbedRequests(Connection(conninfo, stopping, "questions"), models, stopping, served)
 
     def run() -> None:
         try:
-            questions.run()
+            requests.run()
         finally:
             if not stopping.is_set():
                 on_death()

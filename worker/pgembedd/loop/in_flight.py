@@ -1,4 +1,4 @@
-"""What a worker holds right now: the heartbeat extends it, a shutdown hands it back."""
+"""The jobs that a worker holds: the heartbeat extends their leases, a shutdown releases them."""
 
 import threading
 import time
@@ -17,12 +17,12 @@ class InFlight:
         self._changed = threading.Condition()
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """These are ours now."""
+        """Adds claimed jobs."""
         with self._changed:
             self._jobs.update({job.key: (job, time.monotonic()) for job in jobs})
 
     def remove(self, jobs: Iterable[Job]) -> tuple[int, float]:
-        """These have an outcome, or are somebody else's. How many were held until now, and these for how long, in s."""
+        """Removes jobs; returns the number held until now and the longest time that one of `jobs` was held, in s."""
         with self._changed:
             held, now = len(self._jobs), time.monotonic()
             since = [self._jobs.pop(job.key)[1] for job in jobs if job.key in self._jobs]
@@ -30,17 +30,17 @@ class InFlight:
             return held, now - min(since, default=now)
 
     def jobs(self) -> list[Job]:
-        """All of them, as of now."""
+        """Returns all jobs held."""
         with self._changed:
             return [job for job, _ in self._jobs.values()]
 
     def held(self, jobs: Iterable[Job]) -> list[Job]:
-        """Those of `jobs` that are still ours."""
+        """Returns those of `jobs` that are still held."""
         with self._changed:
             return [job for job in jobs if job.key in self._jobs]
 
     def oldest_s(self) -> float:
-        """For how long the oldest has been held; 0 when nothing is."""
+        """Returns the age of the oldest job in seconds; 0 without jobs."""
         with self._changed:
             now = time.monotonic()
             return now - min((since for _, since in self._jobs.values()), default=now)
@@ -49,6 +49,6 @@ class InFlight:
         return len(self._jobs)
 
     def wait_for(self, condition: Callable[[Collection[Key]], bool], timeout_s: float) -> bool:
-        """Wait until `condition` holds of the keys that are held; False when the timeout ran out first."""
+        """Waits until `condition` is true of the keys held; False after the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self._jobs.keys()), timeout_s)

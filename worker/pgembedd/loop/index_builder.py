@@ -1,7 +1,7 @@
-"""The index that was put off until after the backfill: built CONCURRENTLY, one at a time in a database.
+"""Builds the indexes that were deferred until after a backfill: CONCURRENTLY, one at a time in a database.
 
-What is to be run is the database's to say (pgembedd.index_statements); here it is run, each statement on its own,
-with memory enough and so that it can be ended at any time.
+The database supplies the statements (pgembedd.index_statements); each runs on its own, with enough memory, and can
+be cancelled at any time.
 """
 
 import threading
@@ -18,7 +18,7 @@ from pgembedd.database.queries import query
 from pgembedd.log import get_logger
 from pgembedd.settings import Settings
 
-LOOK_EVERY_S = 5.0
+CHECK_EVERY_S = 5.0
 CANCEL_WITHIN_S = 0.2
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
 NUMBER_BYTES = {"halfvec": 2, "vector": 4}
@@ -26,7 +26,7 @@ NUMBER_BYTES = {"halfvec": 2, "vector": 4}
 
 @dataclass(frozen=True)
 class Limits:
-    """What a build may take: memory in MB, and parallel workers besides the one that leads."""
+    """The limits of a build: memory in MB, and parallel workers besides the leader."""
 
     memory_mb: int
     workers: int
@@ -34,7 +34,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Size:
-    """What decides the memory of a build: `rows` with a vector, `dimensions` numbers each, links per node `m`."""
+    """The size of an index: `rows` with a vector of `dimensions` numbers each, and `m` links per node."""
 
     rows: int
     dimensions: int
@@ -43,7 +43,7 @@ class Size:
 
 
 def memory_mb(size: Size) -> int:
-    """MB in which pgvector's graph of these rows has room.
+    """Returns the MB that pgvector's graph of these rows needs.
 
     A node holds its vector, 2 m links on the ground floor and, in one of m nodes, m more on each floor above; a link
     is 16 bytes. `bench/hnsw.py` compares this with where pgvector says that its graph no longer fits.
@@ -59,14 +59,14 @@ def build_index(
     stopping: threading.Event,
     started: Callable[[int], None] = lambda _: None,
 ) -> bool:
-    """Build what the index of `pipeline` still lacks; False when somebody else is at it.
+    """Builds the missing parts of the index of `pipeline`; False when another session builds one.
 
-    `started` is told the MB it may take, once it is our turn. `stopping` cancels it: psycopg's QueryCanceled then,
-    and whatever else Postgres says, comes through, after what was left unfinished has been dropped. The connection
-    is in autocommit; its session's settings change.
+    `started` is called with the MB it may take once the lock is held. `stopping` cancels it: psycopg's QueryCanceled
+    and every other error propagate after the unfinished index has been dropped. The connection is in autocommit; the
+    settings of its session change.
     """
-    with _alone(connection) as alone:
-        if not alone:
+    with _index_lock(connection) as locked:
+        if not locked:
             return False
         try:
             started(set_index_memory(connection, _size(connection, pipeline), limits))
@@ -82,7 +82,7 @@ def build_index(
 
 
 def set_index_memory(connection: psycopg.Connection, size: Size, limits: Limits) -> int:
-    """Set the session up for a build of that size, never below the server's own settings; MB it may take."""
+    """Sets the session's memory and workers, never below the server's own settings; returns the MB it may take."""
     wanted = min(memory_mb(size), limits.memory_mb)
     values = {"memory": wanted * 1024, "workers": str(limits.workers)}
     row = connection.execute(query("index_settings"), values).fetchone()
@@ -95,14 +95,14 @@ def _size(connection: psycopg.Connection, pipeline: str) -> Size:
 
 
 @contextmanager
-def _alone(connection: psycopg.Connection) -> Iterator[bool]:
-    """Whether nobody else builds an index here. Never waits: their build would wait for our snapshot, too."""
+def _index_lock(connection: psycopg.Connection) -> Iterator[bool]:
+    """Tries to take the lock for index builds; never waits, because the other build would wait for our snapshot."""
     row = connection.execute(query("index_lock")).fetchone()
-    alone = bool(row and row[0])
+    locked = bool(row and row[0])
     try:
-        yield alone
+        yield locked
     finally:
-        if alone:
+        if locked:
             with suppress(psycopg.Error):  # a session that has ended holds no lock
                 connection.execute(query("index_unlock"))
 
@@ -114,14 +114,14 @@ def _build(connection: psycopg.Connection, pipeline: str, stopping: threading.Ev
                 connection.execute(statement)
         connection.execute(query("tend_indexes"))
     except BaseException:
-        with suppress(psycopg.Error):  # somebody else's, or out of reach: the next build sees to it
+        with suppress(psycopg.Error):  # another session's, or out of reach: the next build drops it
             connection.execute(query("drop_unfinished"), {"name": pipeline})
         raise
 
 
 @contextmanager
 def cancelled_by(connection: psycopg.Connection, stopping: threading.Event) -> Iterator[None]:
-    """Cancel what the connection runs as soon as `stopping` is set."""
+    """Cancels the running statement of the connection as soon as `stopping` is set."""
     done = threading.Event()
 
     def watch() -> None:
@@ -139,23 +139,23 @@ def cancelled_by(connection: psycopg.Connection, stopping: threading.Event) -> I
         watcher.join()
 
 
-# -- A worker's part ---------------------------------------------------------------------------------------
+# -- The thread of a worker ---------------------------------------------------------------------------------------
 
 
 def run_index_builder(settings: Settings, connection: Connection, stopping: threading.Event) -> None:
-    """Build the indexes that are due until `stopping`; return at once where this role may not, and hold nothing."""
+    """Builds the indexes that are due until `stopping`; returns at once where this role may not build any."""
     if not settings.index_memory_mb or not connection.call(_may_build):
         connection.close()
         return
-    builder = Builder(Limits(settings.index_memory_mb, settings.index_workers), stopping)
+    builder = IndexBuilder(Limits(settings.index_memory_mb, settings.index_workers), stopping)
     while not stopping.is_set():
         try:
-            connection.call(builder.look, ())
+            connection.call(builder.build_due, ())
         except psycopg.Error as error:
             if stopping.is_set() and is_connection_error(error):
                 return
             get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
-        stopping.wait(LOOK_EVERY_S)
+        stopping.wait(CHECK_EVERY_S)
 
 
 def _may_build(connection: psycopg.Connection) -> bool:
@@ -163,41 +163,41 @@ def _may_build(connection: psycopg.Connection) -> bool:
     return bool(row and row[0])
 
 
-class Builder:
-    """Takes the indexes that are due; one that cannot be built is left alone for a while, longer each time."""
+class IndexBuilder:
+    """Builds the indexes that are due; one that fails is retried after a pause that doubles each time."""
 
     def __init__(self, limits: Limits, stopping: threading.Event) -> None:
         self._limits, self._stopping = limits, stopping
         self._pauses: dict[str, tuple[float, float]] = {}  # pipeline → (how long, until when)
 
-    def look(self, connection: psycopg.Connection) -> None:
-        """Build what is due now."""
+    def build_due(self, connection: psycopg.Connection) -> None:
+        """Builds the indexes that are due now."""
         connection.execute(query("tend_indexes"))
         for (pipeline,) in connection.execute(query("indexes_due")).fetchall():
             if not self._stopping.is_set() and self._pauses.get(pipeline, (0.0, 0.0))[1] <= time.monotonic():
-                self._take(connection, pipeline)
+                self._build_pipeline_index(connection, pipeline)
         for queue, statement in connection.execute(query("queue_indexes_due")).fetchall():
             if not self._stopping.is_set() and self._pauses.get(statement, (0.0, 0.0))[1] <= time.monotonic():
-                self._share(connection, queue, statement)
+                self._build_queue_index(connection, queue, statement)
 
-    def _share(self, connection: psycopg.Connection, queue: str, statement: str) -> None:
-        """Index a long queue that several pipelines share. The upkeep drops what is left of a build that failed."""
+    def _build_queue_index(self, connection: psycopg.Connection, queue: str, statement: str) -> None:
+        """Indexes a long queue that several pipelines share. Maintenance drops the remains of a failed build."""
         began = time.monotonic()
         try:
-            with _alone(connection) as alone, cancelled_by(connection, self._stopping):
-                if not alone:
+            with _index_lock(connection) as locked, cancelled_by(connection, self._stopping):
+                if not locked:
                     return
                 connection.execute(statement.encode())
         except psycopg.Error as error:
             if is_connection_error(error):
                 raise
             if not self._stopping.is_set():
-                pause_s = self._put_off(statement)
+                pause_s = self._postpone(statement)
                 get_logger().error("queue_index_failed", queue=queue, sqlstate=error.sqlstate, retry_in_s=pause_s)
             return
         get_logger().info("queue_index_built", queue=queue, seconds=round(time.monotonic() - began, 1))
 
-    def _take(self, connection: psycopg.Connection, pipeline: str) -> None:
+    def _build_pipeline_index(self, connection: psycopg.Connection, pipeline: str) -> None:
         began = time.monotonic()
 
         def started(memory_mb: int) -> None:
@@ -211,14 +211,14 @@ class Builder:
             if self._stopping.is_set():
                 get_logger().info("index_cancelled", pipeline=pipeline)
                 return
-            retry_in_s = self._put_off(pipeline)
+            retry_in_s = self._postpone(pipeline)
             get_logger().error("index_failed", pipeline=pipeline, sqlstate=error.sqlstate, retry_in_s=retry_in_s)
             return
         self._pauses.pop(pipeline, None)
         if built:
             get_logger().info("index_built", pipeline=pipeline, seconds=round(time.monotonic() - began, 1))
 
-    def _put_off(self, pipeline: str) -> float:
+    def _postpone(self, pipeline: str) -> float:
         pause = min(self._pauses.get(pipeline, (FIRST_PAUSE_S / 2, 0.0))[0] * 2, LONGEST_PAUSE_S)
         self._pauses[pipeline] = (pause, time.monotonic() + pause)
         return pause

@@ -1,4 +1,4 @@
-"""Records what becomes of jobs that were not stored: a failed attempt, or a release into the queue."""
+"""Records the outcome of jobs that were not stored: a failed attempt, or a release into the queue."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ class JobOutcomes:
     """Fails and releases the jobs that are in flight, over one connection."""
 
     def __init__(self, jobs: JobRepository, in_flight: InFlight, observer: Observer = SILENT) -> None:
-        """What is failed or released is in flight no longer."""
+        """Failed and released jobs are removed from `in_flight`."""
         self._jobs, self._in_flight, self._observer = jobs, in_flight, observer
 
     def fail(self, job: Job, failure: RowFailure) -> None:

@@ -1,4 +1,4 @@
-"""Where the worker meets the model: the only module of the worker that imports worker.model to embed."""
+"""Loads embedders: the only module of the loop that imports pgembedd.model's Session."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
-    """Makes the Embedder of a model name, as the settings say. ConfigurationError where they say nothing known."""
+    """Returns a function that loads the Embedder of a model. ConfigurationError for an unknown precision."""
     precisions = parse_precision(settings.precision)
 
     def load(name: str) -> Embedder:
@@ -27,7 +27,7 @@ def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], E
             model_dir=Path(settings.model_dir) if settings.model_dir else None,
             threads=settings.threads or None,
             notify=lambda line: get_logger().info("model", doing=line),
-            on_run=lambda *run: observer.ran(InferenceStats(session.name, *run)),
+            on_run=lambda *run: observer.model_ran(InferenceStats(session.name, *run)),
         )
         observer.loaded(session.name, session.fingerprint)
         get_logger().info("model_loaded", model=session.name, fingerprint=session.fingerprint, threads=session.threads)
@@ -37,14 +37,14 @@ def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], E
 
 
 def precision_of(embedder: Embedder) -> str:
-    """What an Embedder of `loader` computes at: fp32, int8, or `as stored` where only its files would tell."""
+    """Returns the precision of an Embedder of `loader`: fp32, int8, or `as stored` where only its files define it."""
     from pgembedd.model import Session
 
     return embedder.spec.precision if isinstance(embedder, Session) else "fp32"
 
 
 def parse_precision(setting: str) -> "dict[str, Precision]":
-    """`int8`, or `model=int8,other=fp32`: by the model's name in small letters; under "" that of all others."""
+    """Parses `int8` or `model=int8,other=fp32` into precision by lower-case model name; "" is the default."""
     chosen: dict[str, Precision] = {"": "fp32"}
     for part in setting.split(","):
         model, _, precision = (word.strip() for word in part.rpartition("="))

@@ -1,4 +1,4 @@
-"""Checks the model of a pipeline against the fingerprint that it is pinned to: searches compare like with like."""
+"""Checks the model of a pipeline against the fingerprint that the pipeline is pinned to."""
 
 import time
 
@@ -11,7 +11,7 @@ from pgembedd.model.registry import UNAVAILABLE_DELAY_S, ModelRegistry
 
 
 class PinnedModels:
-    """The models of pipelines, each checked before it is used."""
+    """The models of pipelines; each is checked before it is used."""
 
     def __init__(self, models: ModelRegistry) -> None:
         """`models` loads them."""
@@ -19,29 +19,29 @@ class PinnedModels:
         self._log_again: dict[str, float] = {}  # when to log again that a pipeline is not served
 
     def serving(self, pipeline: Pipeline, pipelines: PipelineRepository) -> Embedder:
-        """The model of this pipeline, pinned to it. Deferred, logged, when this worker cannot serve it."""
+        """Returns the pinned model of the pipeline. Deferred, and logged, when this worker cannot serve it."""
         try:
             embedder = self._models.get(pipeline.model)
-            _admit(pipeline, embedder, pipelines)
+            _pin(pipeline, embedder, pipelines)
         except ModelError as error:
             self._log(pipeline, error)
             raise Deferred(str(error), UNAVAILABLE_DELAY_S) from error
         return embedder
 
     def _log(self, pipeline: Pipeline, error: ModelError) -> None:
-        """Once in a while: every claim of that pipeline meets the same error."""
+        """Logs at intervals, because every claim of the pipeline raises the same error."""
         now = time.monotonic()
         if now >= self._log_again.get(pipeline.name, now):
             self._log_again[pipeline.name] = now + UNAVAILABLE_DELAY_S
             get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
 
     def preload(self, pipelines: PipelineRepository) -> None:
-        """Loads what the running pipelines need. Raises the last ModelError if none of them can be served."""
+        """Loads the models of the running pipelines. Raises the last ModelError if none of them can be served."""
         failure: ModelError | None = None
         served = 0
         for pipeline in pipelines.running():
             try:
-                _admit(pipeline, self._models.get(pipeline.model), pipelines)
+                _pin(pipeline, self._models.get(pipeline.model), pipelines)
                 served += 1
             except ModelError as error:
                 get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
@@ -52,7 +52,7 @@ class PinnedModels:
             raise failure
 
 
-def _admit(pipeline: Pipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
+def _pin(pipeline: Pipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
     """Pins a pipeline that has no fingerprint yet; raises where its fingerprint is another model's."""
     if embedder.dims != pipeline.dimensions:
         reason = (

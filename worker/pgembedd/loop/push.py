@@ -1,4 +1,4 @@
-"""Work that is posted instead of claimed from the queue: worked as the loop does, and answered in limited time."""
+"""Processes jobs that are posted instead of claimed from the queue, and returns their outcomes in limited time."""
 
 import threading
 import time
@@ -14,13 +14,13 @@ from pgembedd.database.pushed_jobs import Claimed, Posted, PushedJobRepository
 from pgembedd.database.records import Job
 from pgembedd.errors import DatabaseUnavailableError, Deferred, PgembeddError
 from pgembedd.log import get_logger
-from pgembedd.loop.claimer import LOOK_UP_S
+from pgembedd.loop.claimer import STOP_CHECK_S
 from pgembedd.loop.deadline import Deadline
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.pushed_jobs import LOST, UNFINISHED, Outcome, OutcomeRecorder, outcome_of, pieces
+from pgembedd.loop.pushed_jobs import LOST, UNFINISHED, Outcome, OutcomeRecorder, batches, outcome_of
 from pgembedd.loop.reader import Reader
 from pgembedd.loop.slots import Slots
 from pgembedd.loop.storer import Storer
@@ -28,38 +28,38 @@ from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer, ObserverGroup
 
-PIECE = 16  # jobs between two looks at the clock
-KEPT = 4  # connections that nobody uses
-LINE = 16  # requests that wait for their turn
-GRACE_S = 5.0  # for what is in the model when the service stops; uvicorn waits for ten
-HANDBACK_S = 2.0
+BATCH_SIZE = 16  # jobs between two checks of the deadline
+MAX_IDLE_CONNECTIONS = 4
+MAX_WAITING = 16  # requests that wait for a slot
+GRACE_S = 5.0  # for jobs in the model when the service stops; uvicorn waits for ten
+RELEASE_TIMEOUT_S = 2.0
 
 Claim = Callable[[PushedJobRepository, int], Claimed]
-"""Claims what was posted, for so many seconds."""
+"""Claims the posted jobs with a lease of so many seconds."""
 
 
 class BusyError(PgembeddError):
-    """So many requests are being worked that this one has to come again."""
+    """Too many requests are in progress; the sender has to repeat this one."""
 
 
-class PushedWork:
-    """The work of one request, in a thread of its own, so that the request can be answered whatever hangs."""
+class PushRequest:
+    """The work of one request, in a thread of its own, so that the request is answered even if the work hangs."""
 
     def __init__(self, pushes: "PushHandler", claim: Claim, deadline: Deadline) -> None:
         self.finished = threading.Event()
         self.claimed: Claimed | None = None
         self.error: Exception | None = None
-        self.ledger = OutcomeRecorder()
+        self.recorder = OutcomeRecorder()
         self._pushes, self._claim, self._deadline = pushes, claim, deadline
-        self._observer = ObserverGroup([pushes.observer, self.ledger])
+        self._observer = ObserverGroup([pushes.observer, self.recorder])
 
     def __call__(self) -> None:
-        """Waits for a slot, claims, works."""
+        """Waits for a slot, claims the jobs and processes them."""
         try:
-            with self._pushes.slots.one(self._deadline) as turn:
-                if turn:
+            with self._pushes.slots.shared(self._deadline) as acquired:
+                if acquired:
                     with self._pushes.connection(self._deadline) as connection:
-                        self._work(connection)
+                        self._process(connection)
                 else:
                     self.error = BusyError(
                         "Other jobs are being worked; these stay in the queue. Send them again later."
@@ -69,7 +69,7 @@ class PushedWork:
         finally:
             self.finished.set()
 
-    def _work(self, connection: Connection) -> None:
+    def _process(self, connection: Connection) -> None:
         pushes = self._pushes
         began = time.monotonic()
         claimed = self._claim(PushedJobRepository(connection), pushes.lease_s)
@@ -79,15 +79,15 @@ class PushedWork:
             lane = "backfill" if queue.endswith("_backfill") else "fresh"
             mine = [job for job in claimed.jobs if job.queue == queue]
             self._observer.claimed(lane, mine, time.monotonic() - began)
-        for piece in pieces([job for job in claimed.jobs if not job.suspect], PIECE):
-            self._embed(connection, piece)
+        for batch in batches([job for job in claimed.jobs if not job.suspect], BATCH_SIZE):
+            self._embed(connection, batch)
         for job in (job for job in claimed.jobs if job.suspect):
-            self._embed_alone(connection, job)
-        # What the clock left over is handed back by the request, which may be answered already.
+            self._embed_suspect(connection, job)
+        # The request may be answered already; this thread then releases the jobs for which time ran out.
         if self._deadline.is_set() and (left := pushes.in_flight.held(claimed.jobs)):
             self._outcomes(connection).release(left, Deferred("out of time", 0.0))
             for job in left:
-                self.ledger.note(job, UNFINISHED)
+                self.recorder.note(job, UNFINISHED)
 
     def _outcomes(self, connection: Connection) -> JobOutcomes:
         return JobOutcomes(JobRepository(connection), self._pushes.in_flight, self._observer)
@@ -96,21 +96,21 @@ class PushedWork:
         pushes = self._pushes
         if self._deadline.is_set():
             return
-        if work := Reader(connection, pushes.models, pushes.in_flight, self._observer).read(jobs):
-            Storer(connection, pushes.models, pushes.in_flight, Queue(), observer=self._observer).deliver(work)
+        if batch := Reader(connection, pushes.models, pushes.in_flight, self._observer).read(jobs):
+            Storer(connection, pushes.models, pushes.in_flight, Queue(), observer=self._observer).store(batch)
 
-    def _embed_alone(self, connection: Connection, job: Job) -> None:
-        """A job that may have killed workers: no other job of the queue is worked here meanwhile."""
+    def _embed_suspect(self, connection: Connection, job: Job) -> None:
+        """Processes a job that may have killed workers while no other job of the queue is in progress here."""
         pushes = self._pushes
-        if pushes.loop_here:  # whose claims cannot be held up from here; it works this one alone itself
+        if pushes.loop_here:  # its claims cannot be paused from here; it processes the suspect itself
             self._outcomes(connection).release([job], Deferred("left to be worked alone", 0.0))
             return
-        with pushes.slots.alone(self._deadline) as turn:
-            if not turn:
+        with pushes.slots.exclusive(self._deadline) as acquired:
+            if not acquired:
                 return
             if not JobRepository(connection).mark_alone(job):
                 pushes.in_flight.remove([job])
-                self.ledger.note(job, LOST)
+                self.recorder.note(job, LOST)
                 return
             self._observer.suspected(job)
             get_logger().warning("suspect_alone", pipeline=job.pipeline.name, msg_id=job.msg_id, reads=job.read_ct)
@@ -118,7 +118,7 @@ class PushedWork:
 
 
 class PushHandler:
-    """Everything that is posted to one service goes through here."""
+    """Processes everything that is posted to one service."""
 
     def __init__(
         self,
@@ -131,33 +131,33 @@ class PushHandler:
         loop_here: bool,
         observer: Observer = SILENT,
     ) -> None:
-        """Nothing is connected before something is posted. `loop_here`: a loop runs in this process, too."""
+        """Connects on the first request. `loop_here`: a loop runs in this process, too."""
         self._conninfo, self._settings, self._stopping = conninfo, settings, stopping
         self._timeout_s = http.http_push_timeout_s
         self.models, self.observer, self.loop_here = PinnedModels(models), observer, loop_here
         self.lease_s = settings.lease_s
         self.in_flight = InFlight()
         self.slots = Slots(http.http_push_at_once)
-        self._line = threading.Semaphore(http.http_push_at_once + LINE)
+        self._waiting = threading.Semaphore(http.http_push_at_once + MAX_WAITING)
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._finished = threading.Event()
-        self._heart: threading.Thread | None = None
+        self._heartbeat: threading.Thread | None = None
 
     def work(self, claim: Claim) -> list[tuple[Posted, Outcome]]:
-        """Claim and work; what became of each that was posted, in time.
+        """Claims and processes jobs; returns each posted job with its outcome, in time.
 
         BusyError, DatabaseUnavailableError, or the psycopg.Error of the claim: then nothing was done.
         """
-        if not self._line.acquire(blocking=False):
+        if not self._waiting.acquire(blocking=False):
             raise BusyError("Too many requests with jobs are waiting; these stay in the queue. Send them again later.")
         try:
-            return self._worked(claim)
+            return self._process(claim)
         finally:
-            self._line.release()
+            self._waiting.release()
 
     def leave(self, claim: Callable[[PushedJobRepository], Claimed]) -> list[tuple[Posted, Outcome]]:
-        """Only what `claim` does, at once and in this thread: for what must be in the queue however busy we are."""
+        """Runs only `claim`, at once and in this thread, so that jobs reach the queue under any load."""
         deadline = Deadline(threading.Event(), GRACE_S)
         with self.connection(deadline) as connection:
             return [
@@ -165,29 +165,26 @@ class PushHandler:
                 for posted in claim(PushedJobRepository(connection)).posted
             ]
 
-    def _worked(self, claim: Claim) -> list[tuple[Posted, Outcome]]:
-        self._keep()
+    def _process(self, claim: Claim) -> list[tuple[Posted, Outcome]]:
+        self._ensure_heartbeat()
         deadline = Deadline(self._stopping, self._timeout_s)
-        run = PushedWork(self, claim, deadline)
+        run = PushRequest(self, claim, deadline)
         threading.Thread(target=run, name="push", daemon=True).start()
-        while not deadline.wait(0) and not run.finished.wait(LOOK_UP_S):
+        while not deadline.wait(0) and not run.finished.wait(STOP_CHECK_S):
             pass
-        run.finished.wait(GRACE_S)  # what is in the model may still be stored
+        run.finished.wait(GRACE_S)  # jobs in the model may still be stored
         if run.claimed is None:
             raise run.error or DatabaseUnavailableError("The database did not answer in time.")
         if run.error is not None:
-            self._note_error(run.error)
-        self._hand_back(run.claimed.jobs, failed=run.error is not None)
-        return [(posted, outcome_of(posted, run.ledger)) for posted in run.claimed.posted]
+            get_logger().error("push_failed", error=type(run.error).__name__)
+        self._release_unfinished(run.claimed.jobs, failed=run.error is not None)
+        return [(posted, outcome_of(posted, run.recorder)) for posted in run.claimed.posted]
 
-    def _note_error(self, error: Exception) -> None:
-        get_logger().error("push_failed", error=type(error).__name__)
-
-    def _hand_back(self, jobs: Sequence[Job], *, failed: bool) -> None:
-        """What is not finished. Not after an error: it may be what these jobs did, and only an open read says so."""
+    def _release_unfinished(self, jobs: Sequence[Job], *, failed: bool) -> None:
+        """Releases unfinished jobs; not after an error that they may have caused: a missing outcome shows it."""
         left = self.in_flight.held(jobs)
         if left and not failed:
-            until = Deadline(threading.Event(), HANDBACK_S)
+            until = Deadline(threading.Event(), RELEASE_TIMEOUT_S)
             connection = Connection(self._conninfo, until, "release", prepare=self._prepare)
             try:
                 JobOutcomes(JobRepository(connection), self.in_flight).release(left, Deferred("out of time", 0.0))
@@ -203,7 +200,7 @@ class PushHandler:
 
     @contextmanager
     def connection(self, deadline: Deadline) -> Iterator[Connection]:
-        """A connection for one request, which an earlier one may have opened."""
+        """Lends a connection to one request; idle connections are reused."""
         with self._lock:
             idle = self._idle.pop() if self._idle else None
         connection = idle.hand_over(deadline) if idle else self._connection("push", deadline)
@@ -213,8 +210,8 @@ class PushHandler:
             connection.close()
             raise
         with self._lock:
-            # Work may outlive close(), which sets this before it closes what is idle: it would stay open then.
-            if len(self._idle) < KEPT and not self._finished.is_set():
+            # A request may outlast close(), which sets `_finished` first; its connection would stay open then.
+            if len(self._idle) < MAX_IDLE_CONNECTIONS and not self._finished.is_set():
                 self._idle.append(connection)
                 return
         connection.close()
@@ -222,14 +219,14 @@ class PushHandler:
     def _connection(self, purpose: str, until: threading.Event) -> Connection:
         return Connection(self._conninfo, until, purpose, prepare=self._prepare, on_change=self.observer.connection)
 
-    def _keep(self) -> None:
-        """Extend the leases of what is in flight; a heart that has stopped is started again."""
+    def _ensure_heartbeat(self) -> None:
+        """Starts the heartbeat thread unless it is running."""
         with self._lock:
-            if self._heart is None or not self._heart.is_alive():
-                self._heart = threading.Thread(target=self._beat, name="push heartbeat", daemon=True)
-                self._heart.start()
+            if self._heartbeat is None or not self._heartbeat.is_alive():
+                self._heartbeat = threading.Thread(target=self._run_heartbeat, name="push heartbeat", daemon=True)
+                self._heartbeat.start()
 
-    def _beat(self) -> None:
+    def _run_heartbeat(self) -> None:
         connection = self._connection("push heartbeat", self._finished)
         try:
             leases = JobRepository(connection)
@@ -240,12 +237,12 @@ class PushHandler:
             connection.close()
 
     def close(self) -> None:
-        """Ends the heartbeat and closes the idle connections; work that goes on closes its own as it ends."""
+        """Ends the heartbeat and closes idle connections; requests in progress close their own as they end."""
         self._finished.set()
         with self._lock:  # under which it is started: a thread that has not been started cannot be joined
-            heart = self._heart
-        if heart is not None:
-            heart.join(1.0)
+            heartbeat = self._heartbeat
+        if heartbeat is not None:
+            heartbeat.join(1.0)
         with self._lock:
             for connection in self._idle:
                 connection.close()

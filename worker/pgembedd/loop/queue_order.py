@@ -1,19 +1,19 @@
-"""In which order a worker looks at the lanes. Pure."""
+"""The order in which a worker tries the queues. Pure."""
 
 from collections.abc import Sequence
 
 BACKFILL_EVERY = 4
 
 
-def queue_order(turn: int, lanes: Sequence[tuple[str, str]]) -> list[str]:
-    """Queues to try for the claim number `turn`: fresh before backfill, but every fourth turn the other way round.
+def queue_order(claim: int, lanes: Sequence[tuple[str, str]]) -> list[str]:
+    """Returns the queues to try for claim number `claim`: fresh before backfill, in every fourth claim backfill first.
 
-    So a fresh write waits for one claim of a backfill at most, and a stream of fresh writes leaves a backfill
-    a quarter of the worker. ObserverGroup queues take turns at being first.
+    So a fresh write waits for at most one claim of a backfill, and a stream of fresh writes leaves a quarter of the
+    worker to a backfill. With several queues each is the first in turn.
     """
     if not lanes:
         return []
-    first = turn // BACKFILL_EVERY % len(lanes)
+    first = claim // BACKFILL_EVERY % len(lanes)
     rotated = [*lanes[first:], *lanes[:first]]
     fresh, backfill = [lane[0] for lane in rotated], [lane[1] for lane in rotated]
-    return backfill + fresh if turn % BACKFILL_EVERY == BACKFILL_EVERY - 1 else fresh + backfill
+    return backfill + fresh if claim % BACKFILL_EVERY == BACKFILL_EVERY - 1 else fresh + backfill

@@ -1,4 +1,4 @@
-"""Reads the content of claimed jobs' rows, cuts it into chunks, and hands the texts to the model."""
+"""Reads the rows of claimed jobs, chunks them, and passes the texts to the model."""
 
 import time
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Content, Job
 from pgembedd.errors import Deferred, RowFailure
-from pgembedd.loop.bisect import isolate
-from pgembedd.loop.chunk_rows import cut
+from pgembedd.loop.bisect import bisect
+from pgembedd.loop.chunk_rows import chunk_row
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.pinning import PinnedModels
@@ -19,10 +19,10 @@ from pgembedd.telemetry.observer import SILENT, Observer
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Jobs of one pipeline whose texts are in the model: `pending` has a vector for each of the contents' texts.
+class EmbeddingBatch:
+    """Jobs of one pipeline whose texts are in the model: `pending` yields a vector for each text of the contents.
 
-    `since` is when they were handed over, by the monotonic clock.
+    `since` is when they were passed to the model, by the monotonic clock.
     """
 
     jobs: Sequence[Job]
@@ -32,30 +32,30 @@ class Work:
 
 
 class Reader:
-    """Turns claimed jobs into work for the model, over one connection."""
+    """Turns claimed jobs into batches for the model, over one connection."""
 
     def __init__(
         self, connection: Connection, models: PinnedModels, in_flight: InFlight, observer: Observer = SILENT
     ) -> None:
-        """`in_flight` holds the jobs that will be read."""
+        """`in_flight` holds the jobs that are read."""
         self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)
         self._models, self._observer = models, observer
         self._outcomes = JobOutcomes(self._jobs, in_flight, observer)
 
-    def read(self, batch: Sequence[Job]) -> Work | None:
-        """The jobs of one pipeline with their texts in the model; None when nothing is left of the batch.
+    def read(self, batch: Sequence[Job]) -> EmbeddingBatch | None:
+        """Reads jobs of one pipeline and starts the model on their texts; None when no job is left.
 
-        Jobs whose rows cannot be read or cut are failed or released.
+        Jobs whose rows cannot be read or chunked are failed or released.
         """
         try:
             model = self._models.serving(batch[0].pipeline, self._pipelines)
             began = time.monotonic()
             readable: list[tuple[Job, Content]] = []
-            for job, content in isolate(batch, self._jobs.read):
+            for job, content in bisect(batch, self._jobs.read):
                 try:
                     if isinstance(content, RowFailure):
                         raise content
-                    readable.append((job, cut(job, content, model)))
+                    readable.append((job, chunk_row(job, content, model)))
                 except RowFailure as failure:
                     self._outcomes.fail(job, failure)
         except Deferred as deferred:
@@ -66,4 +66,4 @@ class Reader:
         jobs, contents = zip(*readable, strict=True)
         self._observer.read(jobs, time.monotonic() - began)
         texts = [text for content in contents for text in content.texts]
-        return Work(jobs, contents, start(model, texts) if texts else None)
+        return EmbeddingBatch(jobs, contents, start(model, texts) if texts else None)

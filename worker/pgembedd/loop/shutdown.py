@@ -1,4 +1,4 @@
-"""The end of a process in which something may hang."""
+"""Closes resources that may hang, within a time limit."""
 
 import threading
 from collections.abc import Callable
@@ -7,9 +7,9 @@ END_WITHIN_S = 5.0
 
 
 def close_with_timeout(*closing: Callable[[], object], within_s: float = END_WITHIN_S) -> bool:
-    """Do these one after another, and say whether they ended in time.
+    """Calls these one after another; False if they did not end in time.
 
-    They wait for the model, whose threads nothing can stop: after False only the end of the process does.
+    They wait for the threads of the model, which only the end of the process can stop after False.
     """
 
     def close() -> None:

@@ -1,55 +1,55 @@
-"""Places for work: some at once, or one piece alone."""
+"""A lock with a limited number of shared holders, or one exclusive holder."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LOOK_UP_S = 0.25  # how often anyone who waits looks whether it is over
+STOP_CHECK_S = 0.25  # how often a waiting thread checks whether it is cancelled
 
 
 class Slots:
-    """So many places; who wants to be alone goes before those who come later."""
+    """`count` slots. Exclusive acquirers take precedence over shared ones."""
 
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._taken = 0
-        self.wanting_alone = 0
-        self._alone = False
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._in_use = 0
+        self.exclusive_waiting = 0
+        self._exclusive = False
         self._changed = threading.Condition()
 
     @contextmanager
-    def one(self, over: threading.Event) -> Iterator[bool]:
-        """A place; False when there was none before `over` was set."""
+    def shared(self, cancelled: threading.Event) -> Iterator[bool]:
+        """Acquires a slot; yields False if none was free before `cancelled` was set."""
         with self._changed:
-            got = self._await(lambda: self._taken < self._places and not self.wanting_alone, over)
-            self._taken += got
+            acquired = self._acquire(lambda: self._in_use < self._count and not self.exclusive_waiting, cancelled)
+            self._in_use += acquired
         try:
-            yield got
+            yield acquired
         finally:
             with self._changed:
-                self._taken -= got
+                self._in_use -= acquired
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self, over: threading.Event) -> Iterator[bool]:
-        """All places, for one who has one, which is given up meanwhile; False when `over` was set before."""
+    def exclusive(self, cancelled: threading.Event) -> Iterator[bool]:
+        """Acquires all slots; the caller's own is released meanwhile. Yields False if `cancelled` was set first."""
         with self._changed:
-            self.wanting_alone += 1
-            self._taken -= 1
+            self.exclusive_waiting += 1
+            self._in_use -= 1
             self._changed.notify_all()
-            got = self._await(lambda: self._taken == 0 and not self._alone, over)
-            self._alone = self._alone or got
+            acquired = self._acquire(lambda: self._in_use == 0 and not self._exclusive, cancelled)
+            self._exclusive = self._exclusive or acquired
         try:
-            yield got
+            yield acquired
         finally:
             with self._changed:
-                self._alone = self._alone and not got
-                self.wanting_alone -= 1
-                self._taken += 1
+                self._exclusive = self._exclusive and not acquired
+                self.exclusive_waiting -= 1
+                self._in_use += 1
                 self._changed.notify_all()
 
-    def _await(self, condition: Callable[[], bool], over: threading.Event) -> bool:
-        while not over.is_set():
-            if self._changed.wait_for(condition, LOOK_UP_S):
+    def _acquire(self, condition: Callable[[], bool], cancelled: threading.Event) -> bool:
+        while not cancelled.is_set():
+            if self._changed.wait_for(condition, STOP_CHECK_S):
                 return True
         return False

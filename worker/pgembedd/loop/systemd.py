@@ -1,4 +1,4 @@
-"""Tells systemd how the worker is: sd_notify(3) is one datagram, so it needs no library."""
+"""Reports the state of the worker to systemd: sd_notify(3) is one datagram, so it needs no library."""
 
 import os
 import socket
@@ -7,9 +7,9 @@ from pgembedd.log import get_logger
 
 
 def notify_systemd(state: str) -> None:
-    """Send `READY=1`, `WATCHDOG=1` or `STOPPING=1`; nothing where systemd did not ask for it.
+    """Sends `READY=1`, `WATCHDOG=1` or `STOPPING=1`; nothing where systemd did not ask for it.
 
-    A socket that is gone (a container may inherit the variable) does not stop the work; it is logged.
+    A missing socket (a container may inherit the variable) is logged and does not stop the worker.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:

@@ -1,4 +1,4 @@
-"""A worker: six threads around one model, which this module starts, watches and drains."""
+"""A worker: starts, watches and drains up to six threads around one model."""
 
 import os
 import signal
@@ -24,20 +24,20 @@ from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.loop.maintenance import run_maintenance
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.reader import Work
+from pgembedd.loop.reader import EmbeddingBatch
 from pgembedd.loop.storer import Storer
 from pgembedd.loop.systemd import notify_systemd
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
-# A claim takes seconds. One held for so long hangs, and systemd's watchdog may end it; the leases see to the rest.
+# A claim takes seconds. One held for so long hangs: systemd's watchdog may end the process, and the leases expire.
 STALLED_S = 600.0
-LAST_S = 1.0  # for the threads to end when nothing is left to do
+LAST_S = 1.0  # for the threads to end once no job is left
 
 
 class Worker:
-    """One process's worth of embedding. `run` blocks until `stop` is called or a thread dies."""
+    """The worker of one process. `run` blocks until `stop` is called or a thread dies."""
 
     def __init__(
         self,
@@ -49,16 +49,16 @@ class Worker:
         own_models: bool = True,
         observer: Observer = SILENT,
     ) -> None:
-        """`models` are closed with it if it owns them; `queues`: only these fresh lanes and their backfills."""
+        """`own_models` closes `models` at the end; `queues` restricts it to these fresh lanes and their backfills."""
         self._settings, self._models, self._own_models = settings, models, own_models
-        self.on_start: Callable[[], None] = lambda: None  # called when its models are loaded and it begins
-        self.on_stop: Callable[[], None] = lambda: None  # called when it begins to drain
+        self.on_start: Callable[[], None] = lambda: None  # called once the models are loaded
+        self.on_stop: Callable[[], None] = lambda: None  # called when draining begins
         self.served: Callable[[], Collection[str]] = lambda: ()  # models to load for embed() besides the pipelines'
         self._stopping = threading.Event()  # claim no more
-        self._finished = threading.Event()  # nothing is in flight any more, or the grace period is over
+        self._finished = threading.Event()  # no job is in flight, or the grace period is over
         self._failure: BaseException | None = None
         self._in_flight = InFlight()
-        deliveries: Queue[Work | None] = Queue()
+        batches: Queue[EmbeddingBatch | None] = Queue()
         prepare = settings.wait == "listen"
 
         def connection(purpose: str, until: threading.Event) -> Connection:
@@ -67,16 +67,24 @@ class Worker:
             return made
 
         self._connections: list[Connection] = []
-        claims = connection("claim", self._stopping)
-        self._pinned, self._pipelines = PinnedModels(models), PipelineRepository(claims)
+        claim_connection = connection("claim", self._stopping)
+        self._pinned, self._pipelines = PinnedModels(models), PipelineRepository(claim_connection)
         leases = JobRepository(connection("heartbeat", self._finished))
         upkeep = PipelineRepository(connection("upkeep", self._stopping))
-        self._deliveries = deliveries
-        pace = ClaimSizer(settings.claim_size)
+        self._batches = batches
+        sizer = ClaimSizer(settings.claim_size)
         claimer = Claimer(
-            settings, claims, self._pinned, self._in_flight, deliveries, self._stopping.is_set, queues, pace, observer
+            settings,
+            claim_connection,
+            self._pinned,
+            self._in_flight,
+            batches,
+            self._stopping.is_set,
+            queues,
+            sizer,
+            observer,
         )
-        storer = Storer(connection("store", self._finished), self._pinned, self._in_flight, deliveries, pace, observer)
+        storer = Storer(connection("store", self._finished), self._pinned, self._in_flight, batches, sizer, observer)
         self._threads = {
             "fetch": self._thread("fetch", claimer.run),
             "deliver": self._thread("deliver", storer.run),
@@ -92,8 +100,8 @@ class Worker:
                 connection("questions", self._stopping), models, self._stopping, lambda: self.served()
             )
             self._threads["questions"] = self._thread("questions", requests.run)
-        handback = JobRepository(connection("release", self._finished))
-        self._outcomes = JobOutcomes(handback, self._in_flight, observer)
+        releases = JobRepository(connection("release", self._finished))
+        self._outcomes = JobOutcomes(releases, self._in_flight, observer)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -109,12 +117,12 @@ class Worker:
         return threading.Thread(target=guarded, name=name, daemon=True)
 
     def stop(self) -> None:
-        """Claim no more; finish what is in flight; then `run` returns."""
+        """Stops claiming; `run` returns once the jobs in flight are finished."""
         self._stopping.set()
 
     def health(self) -> str:
-        """`ok`, or what hangs, as a sentence."""
-        # The one for indexes ends at once where the role may build none, as that of a worker usually may not.
+        """Returns `ok`, or a sentence that names what hangs."""
+        # The index thread ends at once where the role may not build indexes, as the role of a worker usually may not.
         needed = {name: thread for name, thread in self._threads.items() if name != "index"}
         dead = [name for name, thread in needed.items() if thread.ident is not None and not thread.is_alive()]
         if dead and not self._stopping.is_set():
@@ -124,10 +132,10 @@ class Worker:
         return "ok"
 
     def run(self) -> bool:
-        """Work until stopped, then drain: True when all in flight was finished, False when some was handed back.
+        """Processes jobs until stopped, then drains; False when unfinished jobs were released.
 
         After False the model may still be computing, and nothing can stop its threads but the end of the process.
-        Raises what a thread died of.
+        Raises the error of a thread that died.
         """
         try:
             return self._run()
@@ -151,10 +159,10 @@ class Worker:
         return drained
 
     def _drain(self) -> bool:
-        """Finish or hand back, inside the grace period.
+        """Finishes or releases the jobs in flight within the grace period.
 
-        After a failure nothing is handed back: these jobs may be what we failed of, and only reads without an
-        outcome make them suspects.
+        After a failure no job is released: one of them may have caused it, and only reads without an outcome make a
+        job suspect.
         """
         notify_systemd("STOPPING=1")
         self.on_stop()
@@ -170,7 +178,7 @@ class Worker:
                 self._outcomes.release(left, Deferred("shutdown", 0.0))
             except (psycopg.Error, DatabaseUnavailableError) as error:
                 get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
-        self._deliveries.put(None)
+        self._batches.put(None)
         deadline = time.monotonic() + LAST_S
         for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -181,14 +189,14 @@ class Worker:
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """SIGTERM and SIGINT drain; a second one ends the process at once, and the leases see to the rest."""
+    """Calls `stop` on SIGTERM or SIGINT; a second signal ends the process at once, and the leases expire."""
     seen: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if seen:
             os._exit(128 + number)
         seen.append(number)
-        # Not from here: the main thread, which we interrupt, may hold the very lock that stop() takes.
+        # In a thread: the interrupted main thread may hold the lock that stop() takes.
         threading.Thread(target=stop, name="stop").start()
 
     signal.signal(signal.SIGTERM, handle)

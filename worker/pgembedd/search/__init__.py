@@ -1,1 +1,1 @@
-"""One call to find rows by meaning."""
+"""Searches the rows of a pipeline by meaning."""

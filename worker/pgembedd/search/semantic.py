@@ -1,4 +1,4 @@
-"""Searching a pipeline's rows by meaning: as the caller, so that row level security holds."""
+"""Searches the rows of a pipeline by meaning, as the caller, so that row level security holds."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ MAX_LIMIT = 1000  # pgvector's own limit for hnsw.ef_search
 
 @dataclass(frozen=True)
 class Hit:
-    """A row found, or a chunk of it: the key by column, the distance (smaller is nearer), the beginning of the text."""
+    """A row or chunk that was found: key by column, distance (smaller is nearer), beginning of the text."""
 
     key: dict[str, Any]
     distance: float
@@ -33,7 +33,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Target:
-    """What a search needs of a pipeline."""
+    """The properties of a pipeline that a search needs."""
 
     id: int
     name: str
@@ -53,13 +53,13 @@ class Target:
 
 
 def targets(connection: psycopg.Connection) -> list[Target]:
-    """Every pipeline that can be searched, by name."""
+    """Returns every pipeline that can be searched, ordered by name."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return [Target(**row) for row in cursor.execute(query("targets"))]
 
 
 def target(connection: psycopg.Connection, name: str | None) -> Target:
-    """The pipeline of that name, or the only one there is. ConfigurationError otherwise."""
+    """Returns the pipeline of that name, or the only one there is. ConfigurationError otherwise."""
     rows = targets(connection)
     names = ", ".join(row.name for row in rows)
     chosen = [row for row in rows if name in (None, row.name)]
@@ -73,13 +73,13 @@ def target(connection: psycopg.Connection, name: str | None) -> Target:
 
 
 def search(connection: psycopg.Connection, where: Target, embedder: Embedder, text: str, limit: int) -> list[Hit]:
-    """The `limit` rows nearest to `text`, nearest first. ModelMismatchError when the vectors are another model's."""
+    """Returns the `limit` rows nearest to `text`, nearest first. ModelMismatchError for vectors of another model."""
     check_model(where, embedder.fingerprint)
     return nearest(connection, where, embedder.start([text], kind="query").result().vectors[0], limit)
 
 
 def check_model(where: Target, fingerprint: str) -> None:
-    """ModelMismatchError unless the model of this fingerprint made the pipeline's vectors."""
+    """Raises ModelMismatchError unless the model of this fingerprint made the pipeline's vectors."""
     if where.fingerprint not in (None, fingerprint):
         raise ModelMismatchError(
             f'The pipeline "{where.name}" holds vectors of {where.fingerprint}, but {where.model} here is '
@@ -96,7 +96,7 @@ def nearest(
     *,
     as_owner: bool = False,
 ) -> list[Hit]:
-    """The `limit` rows nearest to `vector` (dims,), nearest first. ModelMismatchError when the model just changed.
+    """Returns the `limit` rows nearest to `vector` (dims,), nearest first. ModelMismatchError if the model has changed.
 
     The content function is the table owner's code: with `as_owner` it runs with their rights instead of the caller's.
     """
@@ -115,7 +115,7 @@ def nearest(
 
 
 def register_type(connection: psycopg.Connection, schema: str) -> None:
-    """Teach the connection pgvector's types, inside the caller's transaction; they may live in any schema."""
+    """Registers pgvector's types, which may live in any schema, inside the caller's transaction."""
     connection.execute(sql.SQL("set local search_path to {}, public").format(sql.Identifier(schema)))
     register_vector(connection)
 
@@ -152,7 +152,7 @@ def _content(where: Target, as_owner: bool) -> sql.Composable:
 
 
 def _key(where: Target) -> sql.Composable:
-    """The row's key as a message may have it: the bare value, or an object when it is composite.
+    """Returns the key of the row as in a message: the bare value, or an object for a composite key.
 
     Written by the output functions of its types, because a cast could be the owner's code, too.
     """

@@ -1,1 +1,1 @@
-"""What the loop tells while it works: the observer, Prometheus metrics, OpenTelemetry spans."""
+"""Telemetry of the loop: the observer interface, Prometheus metrics, OpenTelemetry spans."""

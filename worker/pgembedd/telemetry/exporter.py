@@ -1,4 +1,4 @@
-"""Whether the environment asks for traces, and where they go: OpenTelemetry's own variables say so."""
+"""Configures tracing from OpenTelemetry's own environment variables."""
 
 import logging
 import os
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from pgembedd.telemetry.spans import SpanRecorder
 
-SAY_AGAIN_S = 60.0
+WARN_EVERY_S = 60.0
 
 
 def configured_tracing() -> "SpanRecorder | None":
-    """What makes the spans; None, at no cost, when nobody asks for them.
+    """Returns the recorder of spans; None, at no cost, when the environment does not ask for traces.
 
-    What cannot be had is logged and left out: these variables are often a whole machine's, and a worker that does not
-    start for want of telemetry is worse than one without.
+    A missing package or unknown exporter is logged, and traces stay off: these variables often apply to a whole
+    machine, and a worker without traces is better than none.
     """
     wanted = _exporters()
     if not wanted:
@@ -41,7 +41,7 @@ def configured_tracing() -> "SpanRecorder | None":
 
 
 def _exporters() -> list[str]:
-    """Names of exporters, as OTEL_TRACES_EXPORTER lists them; an endpoint alone means otlp."""
+    """Returns the exporters that OTEL_TRACES_EXPORTER names; an endpoint alone means otlp."""
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     given = os.environ.get("OTEL_TRACES_EXPORTER") or ("otlp" if endpoint else "none")
     if (os.environ.get("OTEL_SDK_DISABLED") or "").casefold() == "true":
@@ -56,7 +56,7 @@ def _provider(names: list[str]) -> "TracerProvider":
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     exporters = [_exporter(name) for name in names]
-    # The environment's OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say it better than we do.
+    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence.
     resource = Resource({"service.version": version("pgembedd")}).merge(Resource.create())
     if str(resource.attributes["service.name"]).startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": "pgembedd"}))
@@ -68,7 +68,7 @@ def _provider(names: list[str]) -> "TracerProvider":
 
 
 def _exporter(name: str) -> "SpanExporter":
-    """ValueError for one that we do not have."""
+    """Returns the exporter of that name; ValueError for an unknown one."""
     if name == "otlp":
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
@@ -80,8 +80,8 @@ def _exporter(name: str) -> "SpanExporter":
     raise ValueError(f"OTEL_TRACES_EXPORTER names {name!r}; there are otlp (over HTTP), console and none")
 
 
-class _Complaints(logging.Handler):
-    """What the SDK has to say about a collector that is away, as an event of ours, once a minute."""
+class _ExportWarnings(logging.Handler):
+    """Logs the SDK's warnings about an unreachable collector as events, at most one a minute."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -89,11 +89,11 @@ class _Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.created >= self._silent_until:
-            self._silent_until = record.created + SAY_AGAIN_S
+            self._silent_until = record.created + WARN_EVERY_S
             get_logger().warning("traces_not_sent", why=record.getMessage().splitlines()[0][:300])
 
 
 def _log_as_events() -> None:
     logger = logging.getLogger("opentelemetry")
     logger.propagate = False
-    logger.handlers = [_Complaints()]
+    logger.handlers = [_ExportWarnings()]

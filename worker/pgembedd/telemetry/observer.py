@@ -1,12 +1,12 @@
-"""What a worker tells of itself while it works: the seam to metrics and traces, of which the core knows nothing.
+"""The interface between the loop and its metrics and traces: one method per kind of event.
 
-Every method is called once a batch, from the thread that did it, and must neither wait nor raise. None gets content:
-what Results and failures hold of it is for nobody to keep.
+Every method is called once a batch, from the thread that did it, and must neither wait nor raise. No observer keeps
+the content that results and failures hold.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pgembedd.database.records import Job, Result
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InferenceStats:
-    """One run of a model: so many texts, the tokens in them, and those of padding that it computed as well."""
+    """One run of a model: its texts, their tokens, and the padding tokens computed beside them."""
 
     model: str
     kind: str
@@ -26,70 +26,116 @@ class InferenceStats:
 
 
 class Observer:
-    """Hears of everything, and does nothing about it: what one overrides is what one cares for."""
+    """Ignores every event; a subclass overrides the methods of the events that it needs."""
 
     def claimed(self, lane: str, jobs: "Sequence[Job]", seconds: float) -> None:
-        """Jobs of one queue are ours now; `lane` is fresh or backfill."""
+        """Jobs of one queue were claimed; `lane` is fresh or backfill."""
 
     def read(self, jobs: "Sequence[Job]", seconds: float) -> None:
-        """The contents of one pipeline's rows are here and cut, those of failed ones left out."""
+        """The rows of jobs of one pipeline were read and chunked; failed jobs are left out."""
 
     def embedded(self, results: "Sequence[Result]", seconds: float) -> None:
-        """The vectors of one pipeline's rows are here, so long after their texts were handed over."""
+        """The vectors of one pipeline's rows are ready, `seconds` after their texts were passed to the model."""
 
     def stored(
         self, settled: "Sequence[tuple[Result, str | RowFailure]]", outcomes: Mapping[str, int], seconds: float
     ) -> None:
-        """A store is done: what became of each job, and how many of each outcome."""
+        """A store ended: the outcome of each job, and the number of jobs per outcome."""
 
     def failed(self, job: "Job", failure: "RowFailure", outcome: str) -> None:
-        """An attempt is recorded; `outcome` is retry, dead or lost."""
+        """A failed attempt was recorded; `outcome` is retry, dead or lost."""
 
     def released(self, jobs: "Sequence[Job]") -> None:
-        """Given back without an attempt."""
+        """Jobs were released without an attempt."""
 
     def suspected(self, job: "Job") -> None:
-        """Workers may have died of it; it is worked alone from here."""
+        """A job that may have killed workers is about to be processed alone."""
 
     def extended(self, held: int, lost: int) -> None:
-        """The heartbeat has extended the leases of `held` jobs; `lost` ones are somebody else's."""
+        """The heartbeat extended the leases of `held` jobs; `lost` leases have expired."""
 
     def connection(self, purpose: str, up: bool) -> None:
-        """A connection of ours was made, or found broken."""
+        """A connection was opened (`up`) or lost."""
 
     def loaded(self, model: str, fingerprint: str) -> None:
-        """A model is ready."""
+        """A model was loaded."""
 
-    def ran(self, run: InferenceStats) -> None:
-        """A model has computed."""
+    def model_ran(self, run: InferenceStats) -> None:
+        """A model computed one batch."""
 
     def request_began(self) -> None:
-        """An HTTP request came."""
+        """An HTTP request arrived."""
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, traceparent: str | None) -> None:
-        """It is answered; `route` is the template of its path, or one word for all unknown ones."""
+        """A response was sent; `route` is the template of the path, or one word for all unknown paths."""
 
     def close(self) -> None:
-        """The process ends; whatever is still to be sent goes now."""
+        """Sends what is buffered; called as the process ends."""
 
 
 SILENT = Observer()
 
 
 class ObserverGroup(Observer):
-    """Tells each of its `parts`."""
+    """Calls each of its `parts`."""
 
     def __init__(self, parts: Sequence[Observer]) -> None:
         self.parts = tuple(parts)
 
+    def claimed(self, lane: str, jobs: "Sequence[Job]", seconds: float) -> None:
+        for part in self.parts:
+            part.claimed(lane, jobs, seconds)
 
-def _told(name: str) -> Callable[..., None]:
-    def tell(several: ObserverGroup, *values: Any, **named: Any) -> None:
-        for part in several.parts:
-            getattr(part, name)(*values, **named)
+    def read(self, jobs: "Sequence[Job]", seconds: float) -> None:
+        for part in self.parts:
+            part.read(jobs, seconds)
 
-    return tell
+    def embedded(self, results: "Sequence[Result]", seconds: float) -> None:
+        for part in self.parts:
+            part.embedded(results, seconds)
 
+    def stored(
+        self, settled: "Sequence[tuple[Result, str | RowFailure]]", outcomes: Mapping[str, int], seconds: float
+    ) -> None:
+        for part in self.parts:
+            part.stored(settled, outcomes, seconds)
 
-for _name in [name for name in vars(Observer) if not name.startswith("_")]:
-    setattr(ObserverGroup, _name, _told(_name))
+    def failed(self, job: "Job", failure: "RowFailure", outcome: str) -> None:
+        for part in self.parts:
+            part.failed(job, failure, outcome)
+
+    def released(self, jobs: "Sequence[Job]") -> None:
+        for part in self.parts:
+            part.released(jobs)
+
+    def suspected(self, job: "Job") -> None:
+        for part in self.parts:
+            part.suspected(job)
+
+    def extended(self, held: int, lost: int) -> None:
+        for part in self.parts:
+            part.extended(held, lost)
+
+    def connection(self, purpose: str, up: bool) -> None:
+        for part in self.parts:
+            part.connection(purpose, up)
+
+    def loaded(self, model: str, fingerprint: str) -> None:
+        for part in self.parts:
+            part.loaded(model, fingerprint)
+
+    def model_ran(self, run: InferenceStats) -> None:
+        for part in self.parts:
+            part.model_ran(run)
+
+    def request_began(self) -> None:
+        for part in self.parts:
+            part.request_began()
+
+    def request_ended(self, method: str, route: str, status: int, seconds: float, traceparent: str | None) -> None:
+        for part in self.parts:
+            part.request_ended(method, route, status, seconds, traceparent)
+
+    def close(self) -> None:
+        for part in self.parts:
+            part.close()

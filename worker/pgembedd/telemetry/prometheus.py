@@ -1,6 +1,6 @@
-"""Prometheus metrics of this process's own work. docs/reference/metrics.md explains each.
+"""Prometheus metrics of this process's own work. Each metric is explained in docs/reference/metrics.md.
 
-Labels are names of pipelines, lanes, models, stages and words of ours: never keys, and never what a client sent.
+Labels are names of pipelines, lanes, models, stages and fixed words: never keys, and never input of a client.
 """
 
 import time
@@ -29,7 +29,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class PrometheusMetrics(Observer):
-    """Counts what it hears of; `registry` is what a scrape reads."""
+    """Counts the observed events; a scrape reads `registry`."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -82,7 +82,7 @@ class PrometheusMetrics(Observer):
         self._request_s = self._histogram("http_request_seconds", "From request to answer.", STAGE_BUCKETS_S, "route")
         self._answering = self._gauge("http_requests_in_flight", "Requests not answered yet.")
 
-    def _begin(self, pipeline: str) -> None:
+    def _start_counters(self, pipeline: str) -> None:
         self._known.add(pipeline)
         for counter in (self._released, self._suspects, self._truncations):
             counter.labels(pipeline)
@@ -91,27 +91,27 @@ class PrometheusMetrics(Observer):
             for outcome in ("retry", "dead"):
                 self._failures.labels(pipeline, reason, outcome)
 
-    # -- what is heard ---------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------
 
     def claimed(self, lane: str, jobs: Sequence[Job], seconds: float) -> None:
-        """A claim. Its pipelines' counters begin at 0 before they count: a rise from nothing is none to Prometheus."""
+        """Counts a claim, after creating its pipelines' counters at 0: Prometheus sees no rise in a new counter."""
         for name in {job.pipeline.name for job in jobs} - self._known:
-            self._begin(name)
+            self._start_counters(name)
         self._claim_jobs.labels(lane).observe(len(jobs))
         self._stage_s.labels("claim").observe(seconds)
 
     def read(self, jobs: Sequence[Job], seconds: float) -> None:  # noqa: ARG002
-        """Contents."""
+        """Observes the duration of a read."""
         self._stage_s.labels("read").observe(seconds)
 
     def embedded(self, results: Sequence[Result], seconds: float) -> None:  # noqa: ARG002
-        """Vectors."""
+        """Observes the duration of an embedding."""
         self._stage_s.labels("embed").observe(seconds)
 
     def stored(
         self, settled: Sequence[tuple[Result, str | RowFailure]], outcomes: Mapping[str, int], seconds: float
     ) -> None:
-        """A store; its failures are told one by one as well."""
+        """Counts a store; `failed` counts its failures."""
         self._stage_s.labels("store").observe(seconds)
         if truncated := sum(1 for result, outcome in settled if result.dropped and outcome in STORED):
             self._truncations.labels(settled[0][0].job.pipeline.name).inc(truncated)
@@ -120,35 +120,35 @@ class PrometheusMetrics(Observer):
                 self._rows.labels(settled[0][0].job.pipeline.name, outcome).inc(count)
 
     def failed(self, job: Job, failure: RowFailure, outcome: str) -> None:
-        """An attempt."""
+        """Counts a failed attempt."""
         self._failures.labels(job.pipeline.name, failure.reason, outcome).inc()
 
     def released(self, jobs: Sequence[Job]) -> None:
-        """Given back; at the end they may be of several pipelines."""
+        """Counts released jobs, which may be of several pipelines at shutdown."""
         for job in jobs:
             self._released.labels(job.pipeline.name).inc()
 
     def suspected(self, job: Job) -> None:
-        """A suspect."""
+        """Counts a suspect."""
         self._suspects.labels(job.pipeline.name).inc()
 
     def extended(self, held: int, lost: int) -> None:
-        """The heartbeat."""
+        """Counts extended and lost leases."""
         self._extensions.inc(held)
         self._lost.inc(lost)
 
     def connection(self, purpose: str, up: bool) -> None:
-        """Every try to reconnect tells that it is down."""
+        """Records the state; each failed reconnection counts as a loss."""
         self._up.labels(purpose).set(up)
         if not up:
             self._losses.labels(purpose).inc()
 
     def loaded(self, model: str, fingerprint: str) -> None:
-        """A model."""
+        """Marks a model as loaded."""
         self._loaded.labels(model, fingerprint).set(1)
 
-    def ran(self, run: InferenceStats) -> None:
-        """A run of a model."""
+    def model_ran(self, run: InferenceStats) -> None:
+        """Counts a run of a model."""
         self._texts.labels(run.model, run.kind).inc(run.texts)
         self._tokens.labels(run.model, run.kind).inc(run.tokens)
         self._padding.labels(run.model, run.kind).inc(run.padding)
@@ -156,11 +156,11 @@ class PrometheusMetrics(Observer):
         self._run_s.labels(run.model).observe(run.seconds)
 
     def request_began(self) -> None:
-        """One more."""
+        """Counts a request in progress."""
         self._answering.inc()
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, traceparent: str | None) -> None:  # noqa: ARG002
-        """One less; a method that nobody has heard of is counted as `other`."""
+        """Counts a finished request; an unknown method is counted as `other`."""
         self._answering.dec()
         self._requests.labels(method if method in METHODS else "other", route, str(status)).inc()
         self._request_s.labels(route).observe(seconds)

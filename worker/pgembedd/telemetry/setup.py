@@ -1,11 +1,11 @@
-"""Which observers a process has: metrics where it serves HTTP, traces where the environment asks for them."""
+"""Composes the observers of a process: metrics where it serves HTTP, traces where the environment asks for them."""
 
 from pgembedd.telemetry.exporter import configured_tracing
 from pgembedd.telemetry.observer import SILENT, Observer, ObserverGroup
 
 
 def observer_of(*, with_metrics: bool) -> Observer:
-    """The observer of this process. ConfigurationError where a package is missing that it cannot do without."""
+    """Returns the observer of this process. ConfigurationError where a required package is missing."""
     parts: list[Observer] = []
     if with_metrics:
         try:

@@ -1,7 +1,7 @@
-"""OpenTelemetry: what was done for a row, as spans in the trace of the transaction that wrote it.
+"""OpenTelemetry spans of a row's stages, in the trace of the transaction that wrote the row.
 
 The writer's trace context travels in the message's headers; jobs without one make no spans, and neither do processes
-that nothing asks for traces. Spans say how long and what became of it, never what a row holds, nor which one it is.
+without tracing. Spans hold durations and outcomes, never the content or the key of a row.
 """
 
 import threading
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 LAST_S = 2.0
-STAGES = {"content": "read", "model": "embed", "write": "store"}  # where an attempt fails, by its reason
+STAGES = {"content": "read", "model": "embed", "write": "store"}  # the stage of a failed attempt, by its reason
 
 
 class SpanRecorder(Observer):
-    """Makes the spans, when a stage is over."""
+    """Makes the spans when a stage has ended."""
 
     def __init__(self, provider: "TracerProvider") -> None:
         """`provider` samples and exports them, and is shut down with this."""
@@ -36,11 +36,11 @@ class SpanRecorder(Observer):
 
     @property
     def resource(self) -> Mapping[str, Any]:
-        """What the spans say of this process."""
+        """The resource attributes of this process."""
         return self._provider.resource.attributes
 
     def claimed(self, lane: str, jobs: Sequence[Job], seconds: float) -> None:
-        """How long each waited, and the claim that ended it."""
+        """Records the wait in the queue and the claim of each job."""
         end = time.time()
         for job in jobs:
             if job.traceparent:
@@ -50,13 +50,13 @@ class SpanRecorder(Observer):
                 self._job("claim", job, began, end)
 
     def read(self, jobs: Sequence[Job], seconds: float) -> None:
-        """The batch's read, in the trace of each of its rows."""
+        """Records the read of a batch in the trace of each row."""
         end = time.time()
         for job in jobs:
             self._job("read", job, end - seconds, end)
 
     def embedded(self, results: Sequence[Result], seconds: float) -> None:
-        """Until the vectors were there, from when the texts were handed over."""
+        """Records the time from passing the texts to the model to having the vectors."""
         end = time.time()
         for result in results:
             if result.job.traceparent:
@@ -70,26 +70,26 @@ class SpanRecorder(Observer):
         outcomes: Mapping[str, int],  # noqa: ARG002
         seconds: float,
     ) -> None:
-        """The batch's store, with what became of the row."""
+        """Records the store of a batch with the outcome of each row."""
         end = time.time()
         for result, outcome in settled:
             if result.job.traceparent and isinstance(outcome, str):
                 self._job("store", result.job, end - seconds, end, {"pgembedd.outcome": outcome})
 
     def failed(self, job: Job, failure: RowFailure, outcome: str) -> None:
-        """The stage in which it failed; of the reason the word alone, since the rest may be content."""
+        """Records the failed stage with the reason's word alone, since the detail may be content."""
         end = time.time()
         self._job(STAGES.get(failure.reason, "attempt"), job, end, end, {"pgembedd.outcome": outcome}, failure.reason)
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, traceparent: str | None) -> None:
-        """A request that came with a trace context."""
+        """Records a request that came with a trace context."""
         end = time.time()
         known = {"http.request.method": method, "http.route": route, "http.response.status_code": status}
         error = str(status) if status >= 500 else None
         self._span(f"{method} {route}", traceparent, end - seconds, end, known, error, SpanKind.SERVER)
 
     def close(self) -> None:
-        """Send what is left, if there is somebody who takes it: the process does not wait for a collector."""
+        """Sends the remaining spans within LAST_S; the process does not wait longer for a collector."""
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
         last.join(LAST_S)
@@ -104,13 +104,13 @@ class SpanRecorder(Observer):
         error: str | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
     ) -> None:
-        told = {
+        common = {
             "pgembedd.pipeline": job.pipeline.name,
             "pgembedd.model": job.pipeline.model,
             "pgembedd.lane": self._lanes.get(job.queue, ""),
             "pgembedd.attempt": job.attempt,
         }
-        self._span(f"pgembedd {stage}", job.traceparent, began, ended, told | dict(known or {}), error, kind)
+        self._span(f"pgembedd {stage}", job.traceparent, began, ended, common | dict(known or {}), error, kind)
 
     def _span(
         self,
@@ -122,7 +122,7 @@ class SpanRecorder(Observer):
         error: str | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
     ) -> None:
-        """A span from `began` to `ended`, seconds since the epoch, below the one that `traceparent` names."""
+        """Makes a span from `began` to `ended`, seconds since the epoch, as a child of the one in `traceparent`."""
         if not traceparent:
             return
         context = self._extract({"traceparent": traceparent})

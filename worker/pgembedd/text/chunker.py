@@ -1,4 +1,4 @@
-"""A text in chunks: pieces of no more than a number of tokens, cut at paragraphs, else sentences, else words. Pure."""
+"""Splits a text into chunks of at most a number of tokens, at paragraphs, else sentences, else words. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,10 +42,10 @@ class Splitter:
         self._made: Callable[[int, int, bool], TextSplitter | MarkdownSplitter] = lru_cache(_KEPT)(self._make)
 
     def split(self, content: str, *, tokens: int, overlap: int = 0, markdown: bool = False) -> list[Chunk]:
-        """The chunks in the order of the content, each of at most `tokens` tokens (special ones do not count).
+        """Returns the chunks in the order of the content, each of at most `tokens` tokens (special ones do not count).
 
-        At most `overlap` tokens, fewer than `tokens`, of a chunk come again in the next one. White space at the
-        ends of chunks is left out. What has nothing but white space is one chunk as it is; only "" has none.
+        At most `overlap` tokens, fewer than `tokens`, of a chunk are repeated in the next one. White space at the
+        ends of chunks is left out. A text of white space alone is one unchanged chunk; only "" has none.
         """
         well = well_formed(content)
         offset = offsets_of(content, well)
@@ -63,7 +63,7 @@ class Splitter:
 
 
 def _spans(text: str, splitter: "TextSplitter | MarkdownSplitter", window_chars: int) -> Iterator[tuple[int, int]]:
-    """Where the chunks begin and end. What the end of a window may have shortened is read again in the next."""
+    """Yields the start and end of each chunk. A chunk that the end of a window may have cut is read again."""
     start, size, seen = 0, window_chars, 0
     while True:
         parts = splitter.chunk_indices(text[start : start + size])
@@ -84,9 +84,9 @@ def _spans(text: str, splitter: "TextSplitter | MarkdownSplitter", window_chars:
 
 
 def _resume(parts: Sequence[tuple[int, str]]) -> int:
-    """The part the next window begins with, 0 if there is none: a heading where one is near, else the last.
+    """Returns the part at which the next window begins, 0 if there is none: a near heading, else the last part.
 
-    Read from within a block, Markdown would be misunderstood; no block goes on over a heading.
+    A window that begins inside a Markdown block would be misparsed; no block extends over a heading.
     """
     last = max(0, len(parts) - 1)
     return next((i for i in range(last, len(parts) // 2, -1) if parts[i][1].startswith("#")), last)

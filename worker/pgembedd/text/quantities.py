@@ -1,4 +1,4 @@
-"""How lengths of time and shares are said to people, on the command line and on the page."""
+"""Formats durations, shares and counts for the command line and the page."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -6,14 +6,14 @@ from math import floor
 
 
 def share(coverage: Decimal | None) -> str:
-    """In per cent, rounded down: 100 % is all of it."""
+    """Returns a share in per cent, rounded down, so that 100 % is complete."""
     if coverage is None:
         return "?"
     return "100 %" if coverage == 1 else f"{floor(coverage * 1000) / 10:.1f} %"
 
 
 def age(age: timedelta | None) -> str:
-    """Seconds, minutes, hours or days: the largest that fits."""
+    """Returns a duration in the largest fitting unit: seconds, minutes, hours or days."""
     if age is None:
         return "-"
     seconds = age.total_seconds()
@@ -24,5 +24,5 @@ def age(age: timedelta | None) -> str:
 
 
 def counted(number: int, one: str, several: str | None = None) -> str:
-    """The number with its noun: 1 job, 2 jobs."""
+    """Returns the number with its noun: 1 job, 2 jobs."""
     return f"{number} {one if number == 1 else several or one + 's'}"

@@ -1,11 +1,11 @@
-"""Halves of UTF-16 pairs, which a Python string may hold though no encoding writes them."""
+"""Replaces lone surrogates, which a Python string may hold though no encoding writes them."""
 
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 
 def well_formed(text: str) -> str:
-    """The text without lone surrogates: pairs become their character, the others U+FFFD."""
+    """Returns the text without surrogates: pairs become their character, lone ones U+FFFD."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -14,14 +14,14 @@ def well_formed(text: str) -> str:
 
 
 def offsets_of(text: str, well: str) -> Callable[[int], int]:
-    """From an offset in `well`, which is `well_formed(text)`, the offset in `text`: pairs make it the longer one."""
+    """Returns a map of offsets from `well`, which is `well_formed(text)`, to `text`, which pairs make longer."""
     if len(well) == len(text):
         return int
     return list(accumulate(_widths(text, well), initial=0)).__getitem__
 
 
 def _widths(text: str, well: str) -> Iterator[int]:
-    """How many characters of `text` each character of `well` stands for: 2 for a pair."""
+    """Yields the number of characters of `text` for each character of `well`: 2 for a pair."""
     at = 0
     for character in well:
         width = 1 if character in (text[at], "\ufffd") else 2

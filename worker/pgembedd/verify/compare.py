@@ -1,4 +1,4 @@
-"""What rows are, for `pgembedd verify`: their texts are embedded again and compared with what is stored."""
+"""Embeds the texts of rows again and compares the vectors with the stored ones."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ import numpy.typing as npt
 
 from pgembedd.database.records import Content, Job, Piece, Pipeline
 from pgembedd.errors import RowFailure
-from pgembedd.loop.chunk_rows import cut
+from pgembedd.loop.chunk_rows import chunk_row
 from pgembedd.model.embedder import Embedder
 from pgembedd.verify.report import Verdict
 from pgembedd.verify.similarity import Agreement, compare
-from pgembedd.verify.snapshot import Row, Stored
+from pgembedd.verify.snapshot import Row, StoredChunk
 
-Judged = tuple[Verdict, float]
-KINDS: dict[Agreement, Verdict] = {
+Comparison = tuple[Verdict, float]
+VERDICTS: dict[Agreement, Verdict] = {
     "right": "right",
     "elsewhere": "stale",
     "unknown": "unknown",
@@ -23,34 +23,36 @@ KINDS: dict[Agreement, Verdict] = {
 }
 
 
-def compare_vectors(rows: Sequence[Row], _target: Pipeline, embedder: Embedder, tolerance: float) -> list[Judged]:
-    """What each row is whose vector is in a column, with the vector's cosine to the right one (0 without either)."""
-    having = [row for row in rows if row.state == "ok" and row.vectors]
-    fresh = _embed([row.text or "" for row in having], embedder)
-    there = [(row, vector) for row, vector in zip(having, fresh, strict=True) if vector is not None]
+def compare_vectors(rows: Sequence[Row], _pipeline: Pipeline, embedder: Embedder, tolerance: float) -> list[Comparison]:
+    """Returns the verdict on each row with a vector column, and the cosine to the right vector (0 without either)."""
+    embedded = [row for row in rows if row.state == "ok" and row.vectors]
+    fresh = _embed([row.text or "" for row in embedded], embedder)
+    pairs = [(row, vector) for row, vector in zip(embedded, fresh, strict=True) if vector is not None]
     compared = compare(
-        [row.vectors[0] for row, _ in there], np.array([vector for _, vector in there]), tolerance, among=True
+        [row.vectors[0] for row, _ in pairs], np.array([vector for _, vector in pairs]), tolerance, among=True
     )
-    found = {row.id: (KINDS[agreement], cosine) for (row, _), (agreement, cosine) in zip(there, compared, strict=True)}
-    return [found.get(row.id) or (_plain(row), 0.0) for row in rows]
+    found = {
+        row.id: (VERDICTS[agreement], cosine) for (row, _), (agreement, cosine) in zip(pairs, compared, strict=True)
+    }
+    return [found.get(row.id) or (_verdict_without_vector(row), 0.0) for row in rows]
 
 
-def compare_chunks(rows: Sequence[Row], target: Pipeline, embedder: Embedder, tolerance: float) -> list[Judged]:
-    """What each row is whose chunks are in an embedding table; the table itself says of which text and model."""
-    return [_compare_row(row, target, embedder, tolerance) for row in rows]
+def compare_chunks(rows: Sequence[Row], pipeline: Pipeline, embedder: Embedder, tolerance: float) -> list[Comparison]:
+    """Returns the verdict on each row with an embedding table, which stores the text and the model of each chunk."""
+    return [_compare_row(row, pipeline, embedder, tolerance) for row in rows]
 
 
-def _compare_row(row: Row, target: Pipeline, embedder: Embedder, tolerance: float) -> Judged:
+def _compare_row(row: Row, pipeline: Pipeline, embedder: Embedder, tolerance: float) -> Comparison:
     if row.state != "ok" or not row.vectors:
-        return _plain(row), 0.0
+        return _verdict_without_vector(row), 0.0
     content = Content("ok", row.text, row.hash or b"", row.before, row.after)
     try:
-        pieces = cut(Job("", 0, 0, row.id, False, target), content, embedder).pieces or ()
+        pieces = chunk_row(Job("", 0, 0, row.id, False, pipeline), content, embedder).pieces or ()
     except RowFailure:
         return "unreadable", 0.0
     if any(chunk.model != embedder.fingerprint for chunk in row.chunks):
         return "foreign", 0.0
-    if [_as_stored(no, piece, embedder) for no, piece in enumerate(pieces)] != list(row.chunks):
+    if [_expected_chunk(no, piece, embedder) for no, piece in enumerate(pieces)] != list(row.chunks):
         return "stale", 0.0
     fresh = [vector for vector in _embed([piece.text for piece in pieces], embedder) if vector is not None]
     if len(fresh) < len(pieces):
@@ -59,13 +61,13 @@ def _compare_row(row: Row, target: Pipeline, embedder: Embedder, tolerance: floa
     return ("right" if all(agreement == "right" for agreement, _ in found) else "corrupted"), 0.0
 
 
-def _as_stored(no: int, piece: Piece, embedder: Embedder) -> Stored:
+def _expected_chunk(no: int, piece: Piece, embedder: Embedder) -> StoredChunk:
     digest = hashlib.sha256(piece.text.encode()).digest()
-    return Stored(no, piece.chunk.start, piece.chunk.end, digest, embedder.fingerprint)
+    return StoredChunk(no, piece.chunk.start, piece.chunk.end, digest, embedder.fingerprint)
 
 
-def _plain(row: Row) -> Verdict:
-    """What a row is whose vector was not compared."""
+def _verdict_without_vector(row: Row) -> Verdict:
+    """Returns the verdict on a row whose vector was not compared."""
     if row.noted == "dead":
         return "dead"
     if row.state == "blank":
@@ -76,10 +78,10 @@ def _plain(row: Row) -> Verdict:
 
 
 def _embed(texts: Sequence[str], embedder: Embedder) -> list[npt.NDArray[np.float32] | None]:
-    """The vectors of these texts; None for one that the model fails on alone."""
+    """Returns the vectors of the texts; None for a text on which the model fails."""
     if not texts:
         return []
     try:
         return list(embedder.start(texts).result().vectors)
-    except Exception:  # whatever a model raises: as a worker does, each text is tried alone
+    except Exception:  # a model may raise anything; like a worker, this tries each text by itself
         return [None] if len(texts) == 1 else [vector for text in texts for vector in _embed([text], embedder)]

@@ -1,7 +1,7 @@
-"""Whether a stored vector is the one that a text has. Numbers only: no database, no model.
+"""Compares stored vectors with the vectors of their texts. Numbers only: no database, no model.
 
-Where the tolerances come from, as 1 - cosine, measured with all-MiniLM-L6-v2 on docstrings of Python's own library:
-rounding to halfvec costs at most 3e-8, and the company a text was embedded in nothing at all. Another processor
+Source of the tolerances, as 1 - cosine, measured with all-MiniLM-L6-v2 on docstrings of Python's own library:
+rounding to halfvec costs at most 3e-8, and the other texts of a batch nothing at all. Another processor
 rounds differently: weights changed by one part in ten million, or in a million, stand in for that. They cost 2e-11 at
 fp32, but up to 9e-4 at int8, where a number that falls on the other side of a rounding moves all that follow. The
 same text at the other precision is 5e-4 to 2e-3 away. A full stop added to a text moves its vector by 1e-5 or more,
@@ -25,9 +25,9 @@ NORM_TOLERANCE = 1e-3
 def compare(
     stored: Sequence[Sequence[float]], fresh: Floats, tolerance: float, *, among: bool
 ) -> list[tuple[Agreement, float]]:
-    """For each stored vector what it is, and its cosine with the text's own, `fresh`, shape (n, dims).
+    """Returns for each stored vector its agreement and its cosine with the text's own vector `fresh`, shape (n, dims).
 
-    `right`; `elsewhere`, looked for with `among`: not this text's, but that of another one of these; `unknown`: of none
+    `right`; `elsewhere`, only with `among`: not this text's, but that of another one of these; `unknown`: of none
     of them; `corrupted`: not of these dimensions, or not finite, zero, or longer or shorter than the model makes them.
     `tolerance` is the largest 1 - cosine of what counts as the same. A cosine of 0 stands for those corrupted.
     """
@@ -37,7 +37,7 @@ def compare(
 def _compare_one(
     vector: Sequence[float], fresh: Floats, own: int, tolerance: float, among: bool
 ) -> tuple[Agreement, float]:
-    if not _sound(vector, fresh[own]):
+    if not _has_models_norm(vector, fresh[own]):
         return "corrupted", 0.0
     cosine = float(_cosines(vector, fresh[own : own + 1])[0])
     if 1 - cosine <= tolerance:
@@ -47,8 +47,8 @@ def _compare_one(
     return "unknown", cosine
 
 
-def _sound(vector: Sequence[float], fresh: Floats) -> bool:
-    """Whether it could be any vector of the model: all of them have the same norm, 1."""
+def _has_models_norm(vector: Sequence[float], fresh: Floats) -> bool:
+    """Tells that the vector has the dimensions and the norm of the model, whose vectors all have the norm 1."""
     if len(vector) != len(fresh):
         return False
     norm, wanted = np.linalg.norm(np.asarray(vector, np.float64)), np.linalg.norm(fresh)
@@ -56,7 +56,7 @@ def _sound(vector: Sequence[float], fresh: Floats) -> bool:
 
 
 def _cosines(vector: Sequence[float], rows: Floats) -> Floats:
-    """With each of the rows, in double precision: single would have errors of the tolerance's size."""
+    """Returns the cosine with each row, in double precision: single has errors of the tolerance's size."""
     a, b = np.asarray(vector, np.float64), rows.astype(np.float64)
     cosines: Floats = b @ a / (np.linalg.norm(b, axis=1) * np.linalg.norm(a))
     return cosines

@@ -1,4 +1,4 @@
-"""Rows with what is stored for them, as `pgembedd verify` sees them."""
+"""Reads rows together with their stored vectors, for `pgembedd verify`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import psycopg
 from pgembedd.database.connection import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.errors import RowFailure
-from pgembedd.loop.bisect import isolate
+from pgembedd.loop.bisect import bisect
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredChunk:
     """A chunk of an embedding table without its vector: number, offsets, hash of its text, fingerprint."""
 
     no: int
@@ -26,9 +26,9 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row as it is: state `ok`, `blank`, `gone`, None for a dead one, or `unreadable`; noted `dead` or `queued`.
+    """A row: state `ok`, `blank`, `gone`, None for a dead one, or `unreadable`; noted `dead` or `queued`.
 
-    `vectors` are those that it has: one or none in a column; in an embedding table one for each of `chunks`.
+    `vectors` are the stored ones: one or none in a column; in an embedding table one for each of `chunks`.
     """
 
     id: str
@@ -39,17 +39,19 @@ class Row:
     vectors: Sequence[Sequence[float]] = ()
     before: str = ""
     after: str = ""
-    chunks: tuple[Stored, ...] = ()
+    chunks: tuple[StoredChunk, ...] = ()
 
     def same(self, other: "Row") -> bool:
-        """Whether nothing changed between two looks; a NaN is equal to itself here."""
+        """Tells that nothing changed between two reads; a NaN equals itself here."""
         return (self.state, self.hash, self.chunks) == (other.state, other.hash, other.chunks) and np.array_equal(
             self.vectors, other.vectors, equal_nan=True
         )
 
 
-def look(connection: psycopg.Connection, pipeline: str, ids: Sequence[str], *, with_queues: bool = False) -> list[Row]:
-    """The rows of these keys (JSON), in order. One whose content cannot be had keeps no other from being read."""
+def read_rows(
+    connection: psycopg.Connection, pipeline: str, ids: Sequence[str], *, with_queues: bool = False
+) -> list[Row]:
+    """Reads the rows of these keys (JSON), in order. A row whose content raises an error does not affect the others."""
 
     def attempt(part: Sequence[str]) -> list[Row]:
         values = {"name": pipeline, "ids": list(part), "with_queues": with_queues}
@@ -61,7 +63,7 @@ def look(connection: psycopg.Connection, pipeline: str, ids: Sequence[str], *, w
             raise RowFailure("content", str(error)) from error
         return [_row(key, *row) for key, row in zip(part, found, strict=True)]
 
-    return [Row(key, "unreadable") if isinstance(row, RowFailure) else row for key, row in isolate(ids, attempt)]
+    return [Row(key, "unreadable") if isinstance(row, RowFailure) else row for key, row in bisect(ids, attempt)]
 
 
 def _row(
@@ -75,5 +77,5 @@ def _row(
     after: str | None,
     *chunks: list[Any] | None,
 ) -> Row:
-    stored = tuple(Stored(*each) for each in zip(*(column or [] for column in chunks), strict=True))
+    stored = tuple(StoredChunk(*each) for each in zip(*(column or [] for column in chunks), strict=True))
     return Row(key, state, text, digest, noted, vectors or [], before or "", after or "", stored)

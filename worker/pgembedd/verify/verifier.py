@@ -1,7 +1,7 @@
-"""Are the vectors of a pipeline those of its rows? Reads rows, embeds them again and compares with what is stored.
+"""Verifies a pipeline: reads its rows, embeds them again and compares the vectors with the stored ones.
 
-Reads go in pages. Nothing is locked and no transaction is open while the model runs, so what looks wrong is looked at
-once more: only what is still the same, and that nobody has queued, is wrong.
+Rows are read in pages. No lock is held and no transaction is open while the model runs, so a row that looks wrong is
+read once more: it is wrong only if it is unchanged and not queued.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from pgembedd.errors import ConfigurationError, ModelMismatchError
 from pgembedd.model.embedder import Embedder
 from pgembedd.verify.compare import compare_chunks, compare_vectors
 from pgembedd.verify.report import WRONG, Report, Verdict
-from pgembedd.verify.snapshot import Row, look
+from pgembedd.verify.snapshot import Row, read_rows
 
 PAGE_ROWS = 256
 PAGE_CHUNKED_ROWS = 32  # one row may have a thousand chunks
@@ -24,7 +24,7 @@ PAGE_CHUNKED_ROWS = 32  # one row may have a thousand chunks
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to go about it: `sample` rows, or all of them (None); what is the same vector, as 1 - cosine."""
+    """Options of a run: `sample` rows, or all of them (None); the `tolerance` for equal vectors, as 1 - cosine."""
 
     sample: int | None
     seed: int
@@ -32,8 +32,8 @@ class Options:
     tolerance: float
 
 
-def targets(connection: psycopg.Connection, names: Sequence[str]) -> list[Pipeline]:
-    """The pipelines of these names, or all. ConfigurationError for a name that is none, or without the rights."""
+def pipelines_to_verify(connection: psycopg.Connection, names: Sequence[str]) -> list[Pipeline]:
+    """Returns the pipelines of these names, or all. ConfigurationError for an unknown name or a missing right."""
     allowed = connection.execute(query("verify_rights")).fetchone()
     if allowed is None or not allowed[0]:
         raise ConfigurationError(
@@ -57,108 +57,108 @@ def _pipeline(
 
 def verify(
     connection: psycopg.Connection,
-    target: Pipeline,
+    pipeline: Pipeline,
     embedder: Embedder,
     options: Options,
     progress: Callable[[Report], None] = lambda _: None,
 ) -> Report:
-    """Look at rows of the pipeline and say what their vectors are. `progress` is called after every page.
+    """Verifies rows of the pipeline and returns a report. `progress` is called after every page.
 
-    With `requeue` what is wrong is queued, page by page. ModelMismatchError when the pipeline is another model's,
-    ConfigurationError when it cannot be looked at: something is wrong with all of it, or a right is missing.
+    With `requeue` wrong rows are queued, page by page. ModelMismatchError when the pipeline is another model's,
+    ConfigurationError when it cannot be read: the whole pipeline is broken, or a right is missing.
     """
-    _check_model(target, embedder)
-    report = Report(target.name, _check(connection, target), options.seed if options.sample is not None else None)
-    judge = compare_vectors if target.chunking is None else compare_chunks
-    for ids in _pages(connection, target, options):
-        looked = look(connection, target.name, ids)
-        verdicts = judge(looked, target, embedder, options.tolerance)
-        suspects = [row for row, (verdict, _) in zip(looked, verdicts, strict=True) if verdict in (*WRONG, "unknown")]
-        excused = _recheck(connection, target, suspects)
-        for row, (verdict, cosine) in zip(looked, verdicts, strict=True):
-            report.add(excused.get(row.id, verdict), row.id, cosine)
-        wrong = [row.id for row in suspects if row.id not in excused]
+    _check_model(pipeline, embedder)
+    report = Report(pipeline.name, _check(connection, pipeline), options.seed if options.sample is not None else None)
+    compare = compare_vectors if pipeline.chunking is None else compare_chunks
+    for ids in _pages(connection, pipeline, options):
+        rows = read_rows(connection, pipeline.name, ids)
+        verdicts = compare(rows, pipeline, embedder, options.tolerance)
+        suspects = [row for row, (verdict, _) in zip(rows, verdicts, strict=True) if verdict in (*WRONG, "unknown")]
+        not_wrong = _recheck(connection, pipeline, suspects)
+        for row, (verdict, cosine) in zip(rows, verdicts, strict=True):
+            report.add(not_wrong.get(row.id, verdict), row.id, cosine)
+        wrong = [row.id for row in suspects if row.id not in not_wrong]
         if options.requeue and wrong:
-            report.requeued += _all(connection, "requeue", target, ids=wrong)[0][0]
+            report.requeued += _all(connection, "requeue", pipeline, ids=wrong)[0][0]
         progress(report)
-    if options.sample is None or report.looked_at < options.sample:
-        report.rows = report.looked_at  # the whole table
+    if options.sample is None or report.rows_checked < options.sample:
+        report.rows = report.rows_checked  # the whole table
     report.conclude()
     return report
 
 
-def _check_model(target: Pipeline, embedder: Embedder) -> None:
-    if target.fingerprint not in (None, embedder.fingerprint):
+def _check_model(pipeline: Pipeline, embedder: Embedder) -> None:
+    if pipeline.fingerprint not in (None, embedder.fingerprint):
         raise ModelMismatchError(
-            f'The pipeline "{target.name}" holds vectors of {target.fingerprint}, but {target.model} here is '
+            f'The pipeline "{pipeline.name}" holds vectors of {pipeline.fingerprint}, but {pipeline.model} here is '
             f"{embedder.fingerprint}: the two cannot be compared. "
             "Verify with the worker's own precision and model files (--precision, --model-dir)."
         )
-    if target.dimensions != embedder.dims:
+    if pipeline.dimensions != embedder.dims:
         raise ModelMismatchError(
-            f'The model {target.model} gives {embedder.dims} dimensions, but the pipeline "{target.name}" writes '
-            f"{target.dimensions}: drop the pipeline and create it with those of its model."
+            f'The model {pipeline.model} gives {embedder.dims} dimensions, but the pipeline "{pipeline.name}" writes '
+            f"{pipeline.dimensions}: drop the pipeline and create it with those of its model."
         )
 
 
-def _check(connection: psycopg.Connection, target: Pipeline) -> int:
-    """About how many rows there are."""
+def _check(connection: psycopg.Connection, pipeline: Pipeline) -> int:
+    """Returns the approximate number of rows."""
     try:
-        rows: int = _all(connection, "verify_check", target)[0][1]
+        rows: int = _all(connection, "verify_check", pipeline)[0][1]
     except psycopg.errors.InvalidParameterValue as refused:
         said = (refused.diag.message_primary, refused.diag.message_hint)
         raise ConfigurationError(" ".join(part for part in said if part)) from refused
     return rows
 
 
-def _all(connection: psycopg.Connection, name: str, target: Pipeline, **values: Any) -> list[tuple[Any, ...]]:
-    return connection.execute(query(name), {"name": target.name, **values}).fetchall()
+def _all(connection: psycopg.Connection, name: str, pipeline: Pipeline, **values: Any) -> list[tuple[Any, ...]]:
+    return connection.execute(query(name), {"name": pipeline.name, **values}).fetchall()
 
 
-def _pages(connection: psycopg.Connection, target: Pipeline, options: Options) -> Iterator[list[str]]:
-    """Keys as JSON, a page at a time: of rows, and then of chunks whose row is gone."""
+def _pages(connection: psycopg.Connection, pipeline: Pipeline, options: Options) -> Iterator[list[str]]:
+    """Yields pages of keys as JSON: of rows, and then of chunks whose row is gone."""
     pages = _every_page if options.sample is None else _sampled_pages
-    yield from pages(connection, target, options, orphans=False)
-    if target.chunking is not None:
-        yield from pages(connection, target, options, orphans=True)
+    yield from pages(connection, pipeline, options, orphans=False)
+    if pipeline.chunking is not None:
+        yield from pages(connection, pipeline, options, orphans=True)
 
 
-def _page_rows(target: Pipeline) -> int:
-    return PAGE_ROWS if target.chunking is None else PAGE_CHUNKED_ROWS
+def _page_rows(pipeline: Pipeline) -> int:
+    return PAGE_ROWS if pipeline.chunking is None else PAGE_CHUNKED_ROWS
 
 
 def _sampled_pages(
-    connection: psycopg.Connection, target: Pipeline, options: Options, *, orphans: bool
+    connection: psycopg.Connection, pipeline: Pipeline, options: Options, *, orphans: bool
 ) -> Iterator[list[str]]:
     values = {"sample": options.sample, "seed": options.seed, "orphans": orphans}
-    keys = [row[0] for row in _all(connection, "verify_sample", target, **values)]
-    size = _page_rows(target)
+    keys = [row[0] for row in _all(connection, "verify_sample", pipeline, **values)]
+    size = _page_rows(pipeline)
     yield from (keys[i : i + size] for i in range(0, len(keys), size))
 
 
 def _every_page(
-    connection: psycopg.Connection, target: Pipeline, _options: Options, *, orphans: bool
+    connection: psycopg.Connection, pipeline: Pipeline, _options: Options, *, orphans: bool
 ) -> Iterator[list[str]]:
-    values: dict[str, Any] = {"after": None, "at_most": _page_rows(target), "orphans": orphans}
-    while page := list(dict.fromkeys(row[0] for row in _all(connection, "verify_next", target, **values))):
+    values: dict[str, Any] = {"after": None, "at_most": _page_rows(pipeline), "orphans": orphans}
+    while page := list(dict.fromkeys(row[0] for row in _all(connection, "verify_next", pipeline, **values))):
         yield page
         values["after"] = page[-1]
 
 
-def _recheck(connection: psycopg.Connection, target: Pipeline, suspects: Sequence[Row]) -> dict[str, Verdict]:
-    """Of rows that look wrong, those that are not to be called so: changed meanwhile, queued, or given up."""
+def _recheck(connection: psycopg.Connection, pipeline: Pipeline, suspects: Sequence[Row]) -> dict[str, Verdict]:
+    """Returns the suspects that are not wrong: changed meanwhile, queued, or dead letters."""
     if not suspects:
         return {}
-    again = look(connection, target.name, [row.id for row in suspects], with_queues=True)
+    again = read_rows(connection, pipeline.name, [row.id for row in suspects], with_queues=True)
     unreadable = [row.id for row in again if row.state == "unreadable"]
     noted = dict(
-        zip(unreadable, (row[0] for row in _all(connection, "verify_noted", target, ids=unreadable)), strict=True)
+        zip(unreadable, (row[0] for row in _all(connection, "verify_noted", pipeline, ids=unreadable)), strict=True)
     )
-    excused: dict[str, Verdict] = {}
+    not_wrong: dict[str, Verdict] = {}
     for first, second in zip(suspects, again, strict=True):
         known = noted.get(first.id, second.noted)
         if known == "dead":
-            excused[first.id] = "dead"
+            not_wrong[first.id] = "dead"
         elif known == "queued" or not first.same(second):
-            excused[first.id] = "in_flight"
-    return excused
+            not_wrong[first.id] = "in_flight"
+    return not_wrong

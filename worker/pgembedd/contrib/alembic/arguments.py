@@ -1,4 +1,4 @@
-"""The options of the operations, and how they are written in SQL. Values in, text out; no database.
+"""The options of the operations, and their SQL. Values in, text out; no database.
 
 An option that is not given is not written either: the database's own default holds. Names and types are those of the
 functions in sql/.
@@ -27,12 +27,12 @@ _WANTED = {
 
 
 class OperationError(ConfigurationError, CommandError):
-    """An option or a call that cannot be. alembic prints a CommandError as one sentence, without a traceback."""
+    """An invalid option or call. alembic prints a CommandError as one sentence, without a traceback."""
 
 
 @cache
 def options_of(function: str) -> dict[str, str]:
-    """The parameters of a function in sql/ that it has defaults for: their SQL types by name."""
+    """Returns the SQL types, by name, of the parameters with defaults of a function in sql/."""
     from pgembedd.database.migrate import sql_files
 
     start = f"create or replace function pgembedd.{function}("
@@ -42,7 +42,7 @@ def options_of(function: str) -> dict[str, str]:
 
 
 def checked(operation: str, options: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    """The options; OperationError for one that `operation` does not take or whose value is of another type."""
+    """Returns the options; OperationError for an unknown option or a value of another type."""
     for name, value in options.items():
         if name not in known:
             raise OperationError(f"{operation}() has no option {name!r}: {_instead(name, known)}")
@@ -56,7 +56,7 @@ def _instead(name: str, known: Mapping[str, str]) -> str:
 
 
 def literal(operation: str, name: str, type_: str, value: Any) -> str:
-    """The value in SQL; None is null. OperationError, which names the option, for a value of another type."""
+    """Returns the value in SQL; None is null. OperationError, which names the option, for a value of another type."""
     if value is None:
         return "null"
     if type_ == "integer" and isinstance(value, int) and not isinstance(value, bool):
@@ -94,6 +94,6 @@ def _quoted(text: str) -> str:
 
 
 def call(function: str, arguments: Mapping[str, str]) -> str:
-    """A statement that calls a function of ours with named arguments, whose values are SQL."""
+    """Returns a statement that calls a function of ours with named arguments, whose values are SQL."""
     written = ",\n    ".join(f"{name} => {value}" for name, value in arguments.items())
     return f"select pgembedd.{function}(\n    {written})"

@@ -1,7 +1,7 @@
-"""Hooks for alembic's autogenerate: it leaves alone what pgembedd made, and writes vector types so that they run.
+"""Hooks for alembic's autogenerate: they exclude pgembedd's objects and render vector types with their import.
 
-They judge by what a thing is, not by a look into pgembedd's tables: whoever writes migrations need not have a right
-there, and what is left after a pipeline was dropped holds vectors, which nobody wants dropped by a script.
+They decide by the properties of an object and do not read pgembedd's tables: the author of a migration need not have
+rights there, and columns of a dropped pipeline still hold vectors that a script must not drop.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EMBEDDING_TABLE_COLUMNS = frozenset(
 
 
 def include_name(name: str | None, type_: str, parent_names: Mapping[str, str | None]) -> bool:
-    """Whether autogenerate shall look at that name at all: not at pgembedd's schema and its queues'."""
+    """Excludes pgembedd's schemas and that of its queues from autogenerate."""
     schema = name if type_ == "schema" else parent_names.get("schema_name")
     return schema not in OUR_SCHEMAS
 
@@ -36,10 +36,10 @@ def include_object(
     reflected: bool,
     compare_to: Any,
 ) -> bool:
-    """Whether autogenerate shall compare that object.
+    """Excludes pgembedd's objects from the comparison.
 
-    Not vector columns and their indexes that only the database has; nor embedding tables, whether they are there or the
-    metadata marks them as such. Whatever else the metadata names is compared as ever.
+    Excluded are vector columns and their indexes that only the database has, and embedding tables, whether they exist
+    or the metadata marks them as such. All other objects of the metadata are compared.
     """
     table = object_ if isinstance(object_, Table) else getattr(object_, "table", None)
     if getattr(object_, "schema", None) in OUR_SCHEMAS or getattr(table, "schema", None) in OUR_SCHEMAS:
@@ -56,7 +56,7 @@ def _is_embedding_table(reflected: Table | None) -> bool:
 
 
 def _is_ours(reflected: Any, table: Table | None) -> bool:
-    """Whether a column or an index that only the database has is a pipeline's."""
+    """Tells that a column or an index that only the database has belongs to a pipeline."""
     if isinstance(reflected, Column):
         return _holds_vectors(reflected)
     return isinstance(reflected, Index) and table is not None and _is_our_index(reflected, table)
@@ -69,7 +69,7 @@ def _holds_vectors(column: Column[Any]) -> bool:
 
 
 def _is_our_index(index: Index, table: Table) -> bool:
-    """An index for searching vectors, or the small one of the rows that wait: `where embedding is null`."""
+    """Recognizes an index for searching vectors, or the partial one of waiting rows: `where embedding is null`."""
     options = index.dialect_options["postgresql"]
     if options.get("using") == "hnsw":
         return True
@@ -83,7 +83,7 @@ def _spellings(column: str) -> tuple[str, str]:
 
 
 def render_item(type_: str, item: Any, context: AutogenContext) -> str | Literal[False]:
-    """Writes a vector type with the import that it needs; False, which means as ever, for everything else."""
+    """Renders a vector type with its import; False, which means the default, for all others."""
     if type_ != "type" or not isinstance(item, HALFVEC | VECTOR):
         return False
     context.imports.add("import pgvector.sqlalchemy")

@@ -1,4 +1,4 @@
-"""op.create_embedding_pipeline() and op.drop_embedding_pipeline(): what they are, run and look like in a script."""
+"""op.create_embedding_pipeline() and op.drop_embedding_pipeline(): their operations, execution and rendering."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CreateEmbeddingPipelineOp(MigrateOperation):
     """A pipeline to be made: `source` as in SQL ('public.documents'), `options` as of pgembedd.create_pipeline()."""
 
     def __init__(self, name: str, source: str, **options: Any) -> None:
-        """OperationError for an option that there is not, or a value of another type."""
+        """Checks the options; OperationError for an unknown one or a value of another type."""
         checked(_CREATE, {"name": name, "source": source}, {"name": "text", "source": "text"})
         self.name = name
         self.source = source
@@ -32,11 +32,11 @@ class CreateEmbeddingPipelineOp(MigrateOperation):
 
     @classmethod
     def create_embedding_pipeline(cls, operations: Operations, name: str, source: str, **options: Any) -> None:
-        """Register a table by pgembedd.create_pipeline(), whose options are passed by name."""
+        """Registers a table by pgembedd.create_pipeline(), whose options are passed by name."""
         operations.invoke(cls(name, source, **options))
 
     def reverse(self) -> DropEmbeddingPipelineOp:
-        """Drops the pipeline. The vectors of a column stay, since to compute them again may take hours.
+        """Returns the operation that drops the pipeline. A column keeps its vectors: computing them may take hours.
 
         An embedding table goes, unless it was adopted: this operation has made it, could not make it again over one
         that is there, and its view would keep the source from being dropped.
@@ -45,11 +45,11 @@ class CreateEmbeddingPipelineOp(MigrateOperation):
         return DropEmbeddingPipelineOp(self.name, reverse=self, **({"drop_vectors": True} if made_table else {}))
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
-        """As `alembic check` shows it."""
+        """Returns the operation as `alembic check` shows it."""
         return (_CREATE, self.name, self.source, self.options)
 
     def arguments(self) -> dict[str, str]:
-        """What pgembedd.create_pipeline() is called with, in SQL."""
+        """Returns the arguments of pgembedd.create_pipeline() in SQL."""
         types = options_of("create_pipeline")
         own = {"name": literal(_CREATE, "name", "text", self.name)}
         own["source"] = literal(_CREATE, "source", "text", self.source)
@@ -58,10 +58,10 @@ class CreateEmbeddingPipelineOp(MigrateOperation):
 
 @Operations.register_operation(_DROP)
 class DropEmbeddingPipelineOp(MigrateOperation):
-    """A pipeline to be dropped; `reverse` is what made it, where that is known."""
+    """A pipeline to be dropped; `reverse` is the operation that made it, if known."""
 
     def __init__(self, name: str, *, reverse: CreateEmbeddingPipelineOp | None = None, **options: Any) -> None:
-        """OperationError for an option that there is not, or a value of another type."""
+        """Checks the options; OperationError for an unknown one or a value of another type."""
         checked(_DROP, {"name": name}, {"name": "text"})
         self.name = name
         self.options = checked(_DROP, options, options_of("drop_pipeline"))
@@ -69,22 +69,22 @@ class DropEmbeddingPipelineOp(MigrateOperation):
 
     @classmethod
     def drop_embedding_pipeline(cls, operations: Operations, name: str, **options: Any) -> None:
-        """Drop a pipeline by pgembedd.drop_pipeline(), whose options are passed by name."""
+        """Drops a pipeline by pgembedd.drop_pipeline(), whose options are passed by name."""
         checked(_DROP, options, options_of("drop_pipeline"))
         operations.invoke(cls(name, **options))
 
     def reverse(self) -> CreateEmbeddingPipelineOp:
-        """What made the pipeline; OperationError where that is not known, since a name alone does not make it."""
+        """Returns the operation that made the pipeline; OperationError if it is unknown."""
         if self._reverse is None:
             raise OperationError(f"How the pipeline {self.name!r} was made is not known: write {_CREATE}() yourself.")
         return self._reverse
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
-        """As `alembic check` shows it."""
+        """Returns the operation as `alembic check` shows it."""
         return (_DROP, self.name, self.options)
 
     def arguments(self) -> dict[str, str]:
-        """What pgembedd.drop_pipeline() is called with, in SQL."""
+        """Returns the arguments of pgembedd.drop_pipeline() in SQL."""
         types = options_of("drop_pipeline")
         own = {"name": literal(_DROP, "name", "text", self.name)}
         return own | {name: literal(_DROP, name, types[name], one) for name, one in self.options.items()}
@@ -101,7 +101,7 @@ def _drop(operations: Operations, operation: DropEmbeddingPipelineOp) -> None:
 
 
 def _run(operations: Operations, function: str, arguments: dict[str, str]) -> None:
-    """Call it, or write the call into the script of --sql. OperationError for what the database refuses."""
+    """Calls the function, or writes the call into the script of --sql. OperationError if the database refuses it."""
     if not operations.get_context().as_sql:
         _check_installed(operations, function, arguments)
     try:
@@ -122,7 +122,7 @@ _PARAMETERS = text("""
 
 
 def _check_installed(operations: Operations, function: str, arguments: dict[str, str]) -> None:
-    """A function that is not there, or is of an older version, would fail with its whole signature."""
+    """Raises OperationError for a missing or older function, whose call would fail with its whole signature."""
     known = operations.get_bind().execute(_PARAMETERS, {"function": function}).scalar()
     if known is None:
         raise OperationError("There is no pgembedd in this database: run `pgembedd migrate` before this migration.")
@@ -144,7 +144,7 @@ def _render_drop(context: AutogenContext, operation: DropEmbeddingPipelineOp) ->
 
 
 def _render(context: AutogenContext, operation: str, values: list[str], options: dict[str, Any]) -> str:
-    """Python for a migration, as alembic writes its own operations."""
+    """Returns the Python source of the operation in a migration."""
     if any(isinstance(value, timedelta) for value in options.values()):
         context.imports.add("import datetime")
     written = [*map(repr, values), *(f"{name}={value!r}" for name, value in options.items())]
