@@ -37,12 +37,10 @@ Input = str | Texts | Ids | ListsOfIds
 def _input(value: Any, handler: ValidatorFunctionWrapHandler) -> Input:
     """Validates the input, with one sentence for all of its types instead of one for each."""
     try:
-        found: Input = handler(value)
+        return cast(Input, handler(value))
     except ValidationError:
-        raise ValueError(
-            "it must be a string, a list of strings, a list of token ids, or a list of lists of token ids"
-        ) from None
-    return found
+        sentence = "it must be a string, a list of strings, a list of token ids, or a list of lists of token ids"
+        raise ValueError(sentence) from None
 
 
 class EmbeddingsRequest(BaseModel):
@@ -174,9 +172,8 @@ def _texts(given: Input) -> list[Text]:
     else:
         texts = [each if isinstance(each, str) else tuple(each) for each in cast(list[str | list[int]], given)]
     if not texts or not all(texts):
-        raise Refusal(
-            400, "The input is empty: send at least one text, none of them empty.", "empty_input", param="input"
-        )
+        sentence = "The input is empty: send at least one text, none of them empty."
+        raise Refusal(400, sentence, "empty_input", param="input")
     return texts
 
 
