@@ -104,6 +104,12 @@ def test_a_machine_is_described_by_what_it_has_for_int8(flags: str, said: str) -
     assert describe(f"processor\t: 0\n{core}processor\t: 1\n{core}") == f"Abacus, 2 cores, {said}"
 
 
+def test_generations_that_sell_under_one_name_are_told_apart() -> None:
+    core = "processor\t: 0\ncpu family\t: 23\nmodel\t\t: 1\nmodel name\t: Abacus\nflags\t\t: avx2\n\n"
+
+    assert describe(core) == "Abacus, 1 cores, AVX2 without VNNI, family 23 model 1"
+
+
 def test_this_machine_is_described_and_has_its_folder(tmp_path: Path) -> None:
     folder = results_folder(machine(), tmp_path)
 
