@@ -18,7 +18,7 @@ from pgembedd.model.cpu import usable_cores
 MOST_PROCESSES = 4  # each has a server and the model in memory
 BUDGET_S = 240  # of the default suite, on two cores that do nothing else
 # Folders by how long their files take: what is handed out last is short, and no process is left alone with a long one.
-LONGEST_FIRST = ("acceptance", "model", "http", "loop", "migration", "sql", "unit")
+LONGEST_FIRST = ("acceptance", "model", "http", "loop", "migration", "sql", "project")
 
 
 def processes() -> int:

@@ -11,7 +11,7 @@ from bench.machine import describe, machine, results_folder
 from bench.page.figures import TIMES
 from bench.page.markdown import render
 from bench.page.results import Run, load_runs
-from tests.unit.test_bench_page import ABACUS, record, run_of
+from tests.project.test_bench_page import ABACUS, record, run_of
 
 LOOM = "Loom, 4 cores, AVX2 without VNNI"
 
