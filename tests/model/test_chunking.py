@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,14 @@ from pgembedd.errors import RowFailure
 from pgembedd.model import Session
 from pgembedd.text.chunker import Chunk
 
-PARAGRAPHS = [" ".join(text.split()) for text in load_collection().documents if 700 < len(text) < 1_500]
-ARTICLE = "\n\n".join(PARAGRAPHS[:40])
 MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "operations.md"
+
+
+@cache
+def article() -> str:
+    """Forty paragraphs of documentation; not made when the file is imported, which every process of the tests does."""
+    paragraphs = (" ".join(text.split()) for text in load_collection().documents if 700 < len(text) < 1_500)
+    return "\n\n".join(islice(paragraphs, 40))
 
 
 def split(
@@ -37,7 +44,7 @@ def split(
 def test_the_model_reads_every_chunk_whole_and_chunks_are_well_filled(
     minilm: Session, before: str, overlap: int
 ) -> None:
-    chunks = split(minilm, ARTICLE, overlap=overlap, before=before, after=" (end)")
+    chunks = split(minilm, article(), overlap=overlap, before=before, after=" (end)")
     counts = [minilm.count_tokens(f"{before}{chunk.text} (end)") for chunk in chunks]
     assert [total for total, _ in counts] == [kept for _, kept in counts]
     assert sum(total for total, _ in counts) > 0.6 * minilm.max_tokens * len(chunks)
@@ -134,7 +141,7 @@ def changed(paragraphs: list[str], at: int) -> dict[str, list[str]]:
 @pytest.mark.parametrize("markdown", [False, True])
 def test_an_edit_leaves_most_chunks_as_they_were(minilm: Session, overlap: int, markdown: bool) -> None:
     """Unchanged chunks are not embedded again. Prints how many change at an edit: docs/explanation/chunking.md."""
-    content = MANUAL.read_text(encoding="utf-8") if markdown else ARTICLE
+    content = MANUAL.read_text(encoding="utf-8") if markdown else article()
 
     def chunks(text: str) -> Counter[str]:
         return Counter(chunk.text for chunk in split(minilm, text, overlap=overlap, markdown=markdown))
