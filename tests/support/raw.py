@@ -22,6 +22,21 @@ def connected(client: httpx.Client, *, receive_bytes: int | None = None) -> Iter
         yield connection
 
 
+def whole_answer(connection: socket.socket) -> bytes:
+    """One answer with all of its body, which may come in several parts."""
+    received = b""
+    while (end := received.find(b"\r\n\r\n")) < 0 or len(received) < end + 4 + _declared_bytes(received[:end]):
+        part = connection.recv(65_536)
+        assert part, received
+        received += part
+    return received
+
+
+def _declared_bytes(head: bytes) -> int:
+    (length,) = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return int(length)
+
+
 def rest(connection: socket.socket) -> bytes:
     """Everything until the other side ends it."""
     parts = []
