@@ -54,7 +54,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, limits: ConnectionLimits, *, app_state: dict[str, Any], **arguments: Any) -> None:
         self.limits, self._loop = limits, asyncio.get_running_loop()
-        self._uvicorn = HttpToolsProtocol(app_state={**app_state, "connection": self}, **arguments)
+        self._state = {**app_state, "connection": self}
+        self._uvicorn = HttpToolsProtocol(app_state=self._state, **arguments)
         self._deadline: asyncio.TimerHandle | None = None
         self._received, self._unread_body = 0, 0  # bytes; of a body that its request did not wait for
         self.requests = 0  # in progress
@@ -84,11 +85,13 @@ class Connection(asyncio.Protocol):
         self._uvicorn.connection_made(self.transport)
         self.limits.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Cancels the deadline."""
         self.limits.open.discard(self)
         self._cancel_deadline()
-        self._uvicorn.connection_lost(exc)
+        # Without its exception: uvicorn would keep a connection that was reset until its keep-alive timer runs out.
+        self._uvicorn.connection_lost(None)
+        self._state.clear()  # which refers to this connection: it is freed now, with all that it received
 
     def data_received(self, data: bytes) -> None:
         """Starts a deadline with the first bytes of a head, and ends a head that is too large."""
@@ -159,6 +162,7 @@ class RequestsInProgress:
                 await self._app(scope, receive, send)
         finally:
             connection.request_ended()
+            del scope["state"]["connection"]  # a request that its own connection refers to would be freed late
 
 
 def _declared_bytes(scope: Scope) -> int:

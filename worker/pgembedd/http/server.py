@@ -88,6 +88,7 @@ class _UvicornLog(logging.Handler):
 def _adopt_log() -> None:
     logger = logging.getLogger("uvicorn")
     logger.handlers, logger.propagate = [_UvicornLog()], False
+    logger.setLevel(logging.ERROR)  # below that it makes a record for every malformed request
 
 
 def _bind(host: str, port: int) -> socket.socket:
