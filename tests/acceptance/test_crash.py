@@ -166,7 +166,7 @@ def kill_workers(
         await_quiet(connection, timeout_s=240)
 
 
-def test_a_server_that_crashes_is_weather(model: Session) -> None:
+def test_workers_survive_a_server_crash(model: Session) -> None:
     with open_directory() as directory:
         server = EmbeddedPostgres(directory / "data")
         server.start()

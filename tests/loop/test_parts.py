@@ -137,7 +137,7 @@ def test_waiting_for_what_is_in_flight_ends_with_it() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_weather(error: Exception) -> None:
+def test_connection_errors(error: Exception) -> None:
     assert is_connection_error(error)
 
 
@@ -155,7 +155,7 @@ def test_weather(error: Exception) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_no_weather(error: Exception) -> None:
+def test_errors_that_are_not_of_the_connection(error: Exception) -> None:
     assert not is_connection_error(error)
 
 

@@ -49,7 +49,7 @@ def _choose(sums: dict[Signedness, set[int]]) -> Signedness:
 
 
 def write_probe(path: Path) -> None:
-    """Write the graph that lies beside this file: the largest activations times the largest weights, in both forms."""
+    """Writes the graph that lies beside this file: the largest activations times the largest weights, in both forms."""
     from onnx import TensorProto, helper
 
     shape = [DEPTH, WIDTH]
