@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from functools import partial
 
 import psycopg
+from pgembedd.loop.claim_size import MOST
 
 from bench.corpus import load_corpus, sample
 from bench.pipeline import MODEL, make_table
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import PATIENCE_S, fleet, private_server
 from pgembedd.database.connection import connect
-from pgembedd.loop.claim_size import MOST
 
 ROWS = 100
 BACKLOG_ROWS = 20_000
@@ -27,12 +27,12 @@ STATEMENT_ROWS = 1000  # the most that go to the fresh lane
 QUEUED = 1_000_000
 CLAIMS = 15
 BULK_ROWS = 100_000
-LANES = {"fresh": "embedding_jobs", "backfill": "embedding_backfill"}
+LANES = {"fresh": "pgembedd_jobs", "backfill": "pgembedd_backfill"}
 
 
 def empty(connection: psycopg.Connection) -> None:
     """No rows and no jobs."""
-    connection.execute("truncate pgmq.q_embedding_jobs, pgmq.q_embedding_backfill, large, small")
+    connection.execute("truncate pgmq.q_pgembedd_jobs, pgmq.q_pgembedd_backfill, large, small")
 
 
 def fill(connection: psycopg.Connection, lane: str, texts: Sequence[str]) -> None:
@@ -95,7 +95,7 @@ def behind_a_backlog(rounds: int) -> list[Result]:
 def claim_ms(connection: psycopg.Connection, *, dealt: bool) -> float:
     """Milliseconds of a claim of the largest size, the median of several, out of a long queue."""
     tend(connection, there=dealt)
-    claim = "select count(*) from pgembedd.claim('embedding_backfill', %s, 600)"
+    claim = "select count(*) from pgembedd.claim('pgembedd_backfill', %s, 600)"
     return statistics.median(timed(lambda: connection.execute(claim, (MOST,)).fetchall()) for _ in range(CLAIMS)) * 1000
 
 
@@ -134,7 +134,7 @@ def costs(rounds: int) -> list[Result]:
         connection.execute(f"insert into large (body) select 'text' from generate_series(1, {QUEUED})".encode())
         connection.execute("insert into small (body) select 'text' from generate_series(1, 100)")
         connection.execute("select pgembedd.backfill('small', force => true)")
-        connection.execute("vacuum analyze pgmq.q_embedding_backfill")
+        connection.execute("vacuum analyze pgmq.q_pgembedd_backfill")
         claims: dict[str, Callable[[], float]] = {
             f"claim of {MOST} from {QUEUED:,}, in order of arrival": partial(claim_ms, connection, dealt=False),
             f"claim of {MOST} from {QUEUED:,}, dealt": partial(claim_ms, connection, dealt=True),

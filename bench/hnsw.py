@@ -63,7 +63,7 @@ class Bench:
         )
         # Here the vectors come from the bench: no job is to be made of them.
         self._connection.execute("alter table documents disable trigger user")
-        self._connection.execute("delete from pgmq.q_embedding_backfill")
+        self._connection.execute("delete from pgmq.q_pgembedd_backfill")
         self._connection.execute("vacuum analyze documents")
         self._connection.execute("checkpoint")
 

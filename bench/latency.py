@@ -63,9 +63,9 @@ def under_backfill_s(conninfo: str, workers: Fleet, texts: Sequence[str], load: 
         connection.execute("insert into indexed (body) select unnest(%s::text[])", (list(load),))
         workers.await_done(before + 50)
         waits = latencies_s(conninfo, texts)
-        if connection.execute("select count(*) = 0 from pgmq.q_embedding_backfill").fetchall()[0][0]:
+        if connection.execute("select count(*) = 0 from pgmq.q_pgembedd_backfill").fetchall()[0][0]:
             raise RuntimeError("The backfill was over too soon; give it more texts.")
-        connection.execute("truncate pgmq.q_embedding_backfill")
+        connection.execute("truncate pgmq.q_pgembedd_backfill")
     return waits
 
 

@@ -110,7 +110,7 @@ def null_table() -> Iterator[tuple[psycopg.Connection, str]]:
 def null_run_s(connection: psycopg.Connection, workers: Fleet, depth: int) -> float:
     """Seconds in which `depth` rows of 700 characters, all queued before, get their vector."""
     connection.execute("truncate plain")
-    connection.execute("vacuum pgmq.q_embedding_jobs, pgmq.q_embedding_backfill")
+    connection.execute("vacuum pgmq.q_pgembedd_jobs, pgmq.q_pgembedd_backfill")
     connection.execute("checkpoint")
     before = workers.done
     with held_back(workers):

@@ -79,7 +79,7 @@ def clear(connection: psycopg.Connection) -> None:
     for name in TABLES:
         connection.execute(f"delete from {name} where id > {ROWS}".encode())
         connection.execute(f"vacuum {name}".encode())
-    connection.execute("truncate pgmq.q_embedding_jobs, pgmq.q_embedding_backfill")
+    connection.execute("truncate pgmq.q_pgembedd_jobs, pgmq.q_pgembedd_backfill")
     connection.execute("checkpoint")
 
 

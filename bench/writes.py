@@ -12,6 +12,7 @@ from functools import cache, partial
 import numpy as np
 import numpy.typing as npt
 import psycopg
+from pgembedd.loop.claim_size import MOST
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
 from psycopg.adapt import Dumper, PyFormat
@@ -21,7 +22,6 @@ from bench.report import Result, arguments, compare, interleave, publish, timed,
 from bench.workers import private_server
 from pgembedd.database.connection import connect
 from pgembedd.database.vector_codec import Vectors, register_vectors
-from pgembedd.loop.claim_size import MOST
 
 ROWS, DIMS = 10_240, 384
 Rows = tuple[list[int], list[npt.NDArray[np.float32]]]

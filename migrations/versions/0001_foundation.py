@@ -51,8 +51,6 @@ create table pgembedd.pipeline (
     vector_type       text not null check (vector_type in ('halfvec', 'vector')),
     distance          text not null check (distance in ('cosine', 'l2', 'ip')),
     on_update         text not null check (on_update in ('keep', 'clear')),
-    queue             text not null,
-    backfill_queue    text not null,
     max_attempts      integer not null check (max_attempts between 1 and 100),
     search_path       text not null,
     state             text not null default 'running' check (state in ('running', 'paused', 'stopped')),
@@ -64,7 +62,6 @@ create table pgembedd.pipeline (
     index_due_at      timestamptz,
     created_indexes   text[] not null default '{}',
     enable_always     boolean not null default false,
-    own_triggers      boolean not null default true,
     triggers          boolean not null default true,
     shape             text,
     sweep_due_at      timestamptz not null default '-infinity',
@@ -85,8 +82,6 @@ comment on column pgembedd.pipeline.search_path is
     'The creator''s search_path: the content function and the triggers of the source run under it.';
 comment on column pgembedd.pipeline.embedding_table is
     'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
-comment on column pgembedd.pipeline.own_triggers is
-    'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
 comment on column pgembedd.pipeline.triggers is
     'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 comment on column pgembedd.pipeline.shape is
@@ -124,10 +119,20 @@ create table pgembedd.dead_letter (
 comment on table pgembedd.dead_letter is
     'Jobs that were given up, each with its reason; retry_failed() puts them back.';
 
-create type pgembedd.job as (
+create type pgembedd.message as (
     msg_id            bigint,
     read_ct           integer,
-    id                jsonb,
+    message           jsonb,
+    headers           jsonb,
+    enqueued_at       timestamptz
+);
+comment on type pgembedd.message is 'A message of one of our queues, as a read gives it.';
+
+create type pgembedd.job as (
+    queue             text,
+    msg_id            bigint,
+    read_ct           integer,
+    id                text,
     pipeline_id       integer,
     pipeline          text,
     model             text,
@@ -268,7 +273,7 @@ end $$;
 drop table pgembedd.question, pgembedd.loopback;
 drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state;
 drop table pgembedd.pipeline, pgembedd.installation;
-drop type pgembedd.job;
+drop type pgembedd.job, pgembedd.message;
 drop sequence pgembedd.worker_idle;
 drop schema pgembedd_code;
 """

@@ -55,5 +55,5 @@ as $$
 begin
     perform _notify('created', made.id, jsonb_build_object(
         'source', made.source::text, 'destination', coalesce(made.embedding_column, made.embedding_table_name),
-        'model', made.model, 'queued', queued, 'guest', not coalesce(made.own_triggers, true)));
+        'model', made.model, 'queued', queued));
 end $$;

@@ -1,16 +1,21 @@
--- The pgmq queue tables. pgmq's own functions delete and delay a message by its id alone, so after a lease has run out
--- they would act on another worker's claim; ours are fenced on (msg_id, read_ct). They name columns and use nothing
--- newer than pgmq 1.5.1.
+-- The two pgmq queues of pgembedd: pgembedd_jobs for changes of rows, pgembedd_backfill for rows that had no vector.
+-- pgmq's own functions delete and delay a message by its id alone, so after a lease has run out they would act on
+-- another worker's claim; ours are fenced on (msg_id, read_ct). They name columns and use nothing newer than pgmq 1.5.1.
 
+create or replace function pgembedd._queues() returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select '{pgembedd_jobs,pgembedd_backfill}'::text[] $$;
+
+-- A name comes from whoever may call a worker's function, who is to reach no other queue of pgmq with it.
 create or replace function pgembedd._queue_table(queue text) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- pgmq folds to lower case and adds prefixes; a strict name needs no quoting anywhere.
-    if queue is null or queue !~ '^[a-z_][a-z0-9_]{0,39}$' then
-        raise exception 'The queue name % is not usable: take lower-case letters, digits and _, at most 40.',
-            coalesce(quote_literal(queue), 'NULL') using errcode = 'invalid_parameter_value';
+    if queue is distinct from 'pgembedd_jobs' and queue is distinct from 'pgembedd_backfill' then
+        raise exception 'pgembedd has no queue %.', coalesce(quote_literal(queue), 'NULL')
+            using errcode = 'undefined_object', hint = 'There are pgembedd_jobs and pgembedd_backfill.';
     end if;
     return 'pgmq.q_' || queue;
 end $$;
@@ -29,8 +34,7 @@ begin
             -- Before 1.6, pgmq makes each queue part of the extension, which only the extension's owner may do.
             raise exception 'the role % may not create the queue "%" (%)', quote_ident(current_user), queue, sqlerrm
                 using errcode = 'insufficient_privilege', hint = format(
-                    'Have an administrator run: select pgmq.create(%L); '
-                    'grant select, insert, update, delete on pgmq.q_%s to %I;',
+                    'Have an administrator run: select pgmq.create(%L); alter table pgmq.q_%s owner to %I;',
                     queue, queue, current_user);
         end;
         update installation set created_queues = created_queues || queue where not queue = any (created_queues);
@@ -44,12 +48,5 @@ begin
         raise exception 'the pgmq queue "%" has no column %', queue, missing using errcode = 'feature_not_supported',
             hint = 'pgembedd needs pgmq 1.5.1 or newer: update pgmq.';
     end if;
+    perform _ensure_queue_index(queue);
 end $$;
-
-create or replace function pgembedd._queue_bytes(queue text) returns bigint
-language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select coalesce(sum(pg_relation_size(t.relid)), pg_relation_size(_queue_table(queue)))::bigint
-    from pg_partition_tree(_queue_table(queue)) t  -- has no rows where there are no partitions
-$$;

@@ -116,10 +116,10 @@ as $$
 declare
     queued bigint;
 begin
-    execute _enqueue(made, made.backfill_queue, 'k.id', format('%s(%L) as k(id)',
+    execute _enqueue(made, 'pgembedd_backfill', 'k.id', format('%s(%L) as k(id)',
         _pipeline_function(made.id, 'as_owner'),
         format('select %s from %s s', _key_json(made.source, 's'), made.source)));
     get diagnostics queued = row_count;
-    if queued > 0 then perform _wake(made.backfill_queue); end if;
+    if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 end $$;

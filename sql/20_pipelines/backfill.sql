@@ -24,7 +24,7 @@ declare
     queued bigint;
 begin
     if force then
-        execute _enqueue(pipeline, pipeline.backfill_queue, 'k.id', keys);
+        execute _enqueue(pipeline, 'pgembedd_backfill', 'k.id', keys);
         get diagnostics queued = row_count;
         -- The chunks stay, but the next store takes none over for an equal text. Only now, with a lock on the source: a
         -- TRUNCATE waits there, and not for our rows here. What is being written at this moment is new anyway.
@@ -32,22 +32,20 @@ begin
             perform _invalidate_chunks(pipeline);
         end if;
     else
-        execute _enqueue(pipeline, pipeline.backfill_queue, 'w.id', _render($q$(
+        execute _enqueue(pipeline, 'pgembedd_backfill', 'w.id', _render($q$(
             select k.id from {keys}
             where not exists (
                 select from pgembedd.row_state r
                 where r.pipeline_id = {id} and r.state in ('blank', 'dead') and r.key = k.id)
               and not exists (
-                select from (select q.message -> 'id' as id from {queue} q where {is_job}
-                             union all select q.message -> 'id' from {backfill} q where {is_job}) queued
+                select from (select q.message -> 'id' as id from pgmq.q_pgembedd_jobs q where {is_job} union all
+                             select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job}) queued
                 where queued.id = k.id)
             order by k.n limit {at_most}) w$q$, jsonb_build_object(
-            'keys', keys, 'id', pipeline.id, 'queue', _queue_table(pipeline.queue),
-            'backfill', _queue_table(pipeline.backfill_queue), 'is_job', _is_for(pipeline.id),
-            'at_most', coalesce(at_most::text, 'all'))));
+            'keys', keys, 'id', pipeline.id, 'is_job', _is_for(pipeline.id), 'at_most', coalesce(at_most::text, 'all'))));
         get diagnostics queued = row_count;
     end if;
-    if queued > 0 then perform _wake(pipeline.backfill_queue); end if;
+    if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 end $$;
 

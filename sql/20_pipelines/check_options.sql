@@ -29,9 +29,6 @@ begin
             'Take 1 to 100.');
     elsif coalesce(made.model, '') = '' then
         perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
-    elsif made.queue = 'embedding_backfill' or made.queue like '%\_backfill' then
-        perform _refuse(format('The queue %s would be another one''s backfill lane.', quote_literal(made.queue)),
-            'Take a name that does not end with _backfill.');
     end if;
     perform _check_column_options(made);
 end $$;

@@ -14,7 +14,6 @@ create or replace function pgembedd.create_pipeline(
     watch_columns text[] default null,
     on_update text default 'keep',
     backfill boolean default true,
-    queue text default 'embedding_jobs',
     max_attempts integer default 5,
     create_index boolean default true,
     m integer default 16,
@@ -62,7 +61,6 @@ begin
     made.vector_type := vector_type;
     made.distance := distance;
     made.on_update := on_update;
-    made.queue := queue;
     made.max_attempts := max_attempts;
     made.m := m;
     made.ef_construction := ef_construction;
@@ -83,9 +81,7 @@ as $$
 declare
     queued bigint;
 begin
-    perform _dismiss_guest(made.source, made.embedding_column);
     made := _checked(made);
-    perform _ensure_queue(made.queue), _ensure_queue(made.backfill_queue);
     perform _check_owner(made);
     if made.embedding_table_name is null then
         perform _ensure_column(made), _adopt_column(made, adopt);
@@ -125,8 +121,6 @@ begin
              then made.content_columns || _formatting_columns(made.formatting) end,
         _watchable_columns(made.source)));
     perform _check_table_options(made);
-    made.backfill_queue := case made.queue when 'embedding_jobs' then 'embedding_backfill'
-                                           else made.queue || '_backfill' end;
     return made;
 end $$;
 
@@ -138,15 +132,15 @@ begin
     insert into pipeline (
         name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
         embedding_table, embedding_table_name, chunk_tokens, chunk_overlap, splitter, formatting,
-        model, dimensions, vector_type, distance, on_update, queue, backfill_queue, max_attempts, search_path,
-        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, own_triggers, triggers)
+        model, dimensions, vector_type, distance, on_update, max_attempts, search_path,
+        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, triggers)
     values (
         made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
         made.watch_columns, made.embedding_column, made.embedding_table, made.embedding_table_name,
         made.chunk_tokens, coalesce(made.chunk_overlap, 0), made.splitter, made.formatting, made.model,
-        made.dimensions, made.vector_type, made.distance, made.on_update, made.queue, made.backfill_queue,
+        made.dimensions, made.vector_type, made.distance, made.on_update,
         made.max_attempts, made.search_path, made.m, made.ef_construction, made.index_name, made.index_due_at,
-        coalesce(made.created_indexes, '{}'), made.enable_always, coalesce(made.own_triggers, true),
+        coalesce(made.created_indexes, '{}'), made.enable_always,
         coalesce(made.triggers, true))
     returning * into made;
     return made;

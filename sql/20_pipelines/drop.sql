@@ -17,10 +17,9 @@ begin
     if drop_vectors then
         perform _drop_vectors(gone);
     end if;
-    perform _delete_jobs(gone.queue, gone.id), _delete_jobs(gone.backfill_queue, gone.id);
+    perform _delete_jobs(gone.id);
     delete from pipeline p where p.id = gone.id;
     perform _notify('dropped', gone.id, name => gone.name);
-    perform _foretell_return(gone);
 end $$;
 comment on function pgembedd.drop_pipeline is
     'Stop embedding a table: triggers, jobs and dead letters '
@@ -80,12 +79,14 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd._delete_jobs(queue text, pipeline_id integer) returns void
+create or replace function pgembedd._delete_jobs(pipeline_id integer) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    queue text;
 begin
-    if to_regclass(_queue_table(queue)) is not null then
+    foreach queue in array _queues() loop
         execute format('delete from %s q where %s', _queue_table(queue), _is_for(pipeline_id));
-    end if;
+    end loop;
 end $$;

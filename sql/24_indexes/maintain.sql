@@ -41,8 +41,7 @@ as $$
 declare
     done boolean;
 begin
-    execute format('select not exists (select from %s q where %s)', _queue_table(made.backfill_queue),
-        _is_for(made.id)) into done;
+    execute format('select not exists (select from pgmq.q_pgembedd_backfill q where %s)', _is_for(made.id)) into done;
     return done and _ask(made, format('select pg_catalog.to_jsonb(exists (select from %s s where s.%I is not null))',
                                       _target(made), _vector_column(made)))::boolean;
 end $$;

@@ -29,7 +29,6 @@ begin
     next.name := current.name || '.next';
     next.id := null; next.fingerprint := null; next.index_name := null; next.index_due_at := null;
     next.created_indexes := null; next.embedding_table := null;
-    next.own_triggers := true;
     next.model := coalesce(change_model.model, current.model);
     next.dimensions := coalesce(change_model.dimensions, current.dimensions);
     next.vector_type := coalesce(change_model.vector_type, current.vector_type);
@@ -72,9 +71,6 @@ declare
 begin
     if current.shadow_of is not null then
         perform _refuse(format('"%s" stands beside another pipeline itself.', current.name), 'Name that one.');
-    elsif not current.own_triggers then
-        perform _refuse(format('"%s" is a guest: the triggers that send its jobs fill one column only.', current.name),
-            'Let a pipeline take its place: pgembedd import supabase, or pgembedd.create_pipeline() for that column.');
     elsif beside.id is not null then
         perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
             format('Remove that first: select pgembedd.drop_pipeline(%L, drop_vectors => true).', beside.name));

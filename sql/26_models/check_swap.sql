@@ -57,15 +57,13 @@ begin
     loop
         execute _render($q$
             select count(*) from (
-                select q.message -> 'id'
-                from (select b.enqueued_at, b.message from {beside_queue} b
-                      union all select b.enqueued_at, b.message from {beside_backfill} b) q
-                where {is_beside} and q.enqueued_at <= $1
-                except select q.message -> 'id' from {queue} q where {is_current}
-                except select q.message -> 'id' from {backfill} q where {is_current}) r$q$, jsonb_build_object(
-            'beside_queue', _queue_table(beside.queue), 'beside_backfill', _queue_table(beside.backfill_queue),
-            'is_beside', _is_for(beside.id), 'queue', _queue_table(current.queue),
-            'backfill', _queue_table(current.backfill_queue), 'is_current', _is_for(current.id)))
+                (select q.message -> 'id' from pgmq.q_pgembedd_jobs q where {is_beside} and q.enqueued_at <= $1
+                 union select q.message -> 'id' from pgmq.q_pgembedd_backfill q
+                 where {is_beside} and q.enqueued_at <= $1)
+                except select q.message -> 'id' from pgmq.q_pgembedd_jobs q where {is_current}
+                except select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_current}) r
+            $q$, jsonb_build_object(
+            'is_beside', _is_for(beside.id), 'is_current', _is_for(current.id)))
         into behind using began_at;
         exit when behind = 0;
         if clock_timestamp() > began_at + patience then

@@ -20,7 +20,7 @@ declare
     clear text := format('pgembedd_%s_clear', pipeline.id);
     attached integer;
 begin
-    if not (pipeline.own_triggers and pipeline.triggers) then return 0; end if;
+    if not pipeline.triggers then return 0; end if;
     attached := _attach_statement_triggers(pipeline);
     -- Postgres clones a row trigger of the root to the partitions.
     if pipeline.on_update = 'clear' and pipeline.embedding_column is not null and not exists (

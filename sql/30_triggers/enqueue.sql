@@ -9,16 +9,9 @@ as $$
     -- context is asked for once a statement, as a subquery of nothing; a backfill belongs to no trace.
     select format($q$insert into %s (vt, message%s)
             select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s)%s from %s$q$,
-        _queue_table(queue),
-        case when queue <> pipeline.backfill_queue then ', headers' end,
-        jsonb_strip_nulls(jsonb_build_object(
-            'id', 0, 'pipeline', pipeline.id, 'schema', n.nspname, 'table', c.relname,
-            'contentFunction', pipeline.content_function, 'embeddingColumn', pipeline.embedding_column)),
-        key,
-        case when queue <> pipeline.backfill_queue then ', ' || _trace_headers() end,
-        rows)
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.oid = pipeline.source
+        _queue_table(queue), case when queue <> 'pgembedd_backfill' then ', headers' end,
+        jsonb_build_object('id', 0, 'pipeline', pipeline.id), key,
+        case when queue <> 'pgembedd_backfill' then ', ' || _trace_headers() end, rows)
 $$;
 
 -- A transition table as a FROM item: the columns that our code names, and null in the place of one that was renamed or

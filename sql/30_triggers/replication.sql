@@ -19,8 +19,8 @@ begin
         'forget', case when pipeline.embedding_table is not null
             then format('if gone_key is not null then perform %s(array[gone_key]); end if;',
                         _pipeline_function(pipeline.id, 'forget')) end,
-        'queue_table', quote_literal(_queue_table(pipeline.queue)), 'queue', quote_literal(pipeline.queue),
-        'enqueue', _enqueue(pipeline, pipeline.queue, 'i.id', '(select changed_key as id) i'))));
+        'queue_table', quote_literal(_queue_table('pgembedd_jobs')), 'queue', quote_literal('pgembedd_jobs'),
+        'enqueue', _enqueue(pipeline, 'pgembedd_jobs', 'i.id', '(select changed_key as id) i'))));
 end $$;
 
 create or replace function pgembedd._row_trigger_template() returns text

@@ -39,25 +39,22 @@ begin
     large := exists (select from new_rows offset 1000);
     something := false;
     -- A database restored without its queues must still take writes; the sweep finds the rows later.
-    if large and to_regclass({backfill_table}) is not null then
+    if large and to_regclass('pgmq.q_pgembedd_backfill') is not null then
         {enqueue_backfill};
         something := found;
-    elsif not large and to_regclass({queue_table}) is not null then
+    elsif not large and to_regclass('pgmq.q_pgembedd_jobs') is not null then
         {enqueue};
         something := found;
     end if;
     {after}
     if something and (select last_value from pgembedd.worker_idle) = 1 then
-        perform pg_notify('pgembedd', case when large then {backfill_queue} else {queue} end);
+        perform pg_notify('pgembedd', case when large then 'pgembedd_backfill' else 'pgembedd_jobs' end);
     end if;
     return null;{exception}
 end $body$, jsonb_build_object(
         'before', before, 'after', after,
-        'backfill_queue', quote_literal(pipeline.backfill_queue), 'queue', quote_literal(pipeline.queue),
-        'backfill_table', quote_literal(_queue_table(pipeline.backfill_queue)),
-        'queue_table', quote_literal(_queue_table(pipeline.queue)),
-        'enqueue_backfill', _enqueue(pipeline, pipeline.backfill_queue, key, rows),
-        'enqueue', _enqueue(pipeline, pipeline.queue, key, rows),
+        'enqueue_backfill', _enqueue(pipeline, 'pgembedd_backfill', key, rows),
+        'enqueue', _enqueue(pipeline, 'pgembedd_jobs', key, rows),
         'exception', case when _has_custom_key_operators(pipeline.source)
                           then _ignore_schema_errors(pipeline) || ' return null;' end))
 $$;

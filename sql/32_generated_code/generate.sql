@@ -41,7 +41,7 @@ begin
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
-    if pipeline.own_triggers and pipeline.triggers then
+    if pipeline.triggers then
         perform _generate_triggers(pipeline);
         if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
         perform _attach(pipeline);

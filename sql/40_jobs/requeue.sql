@@ -17,21 +17,19 @@ declare
         from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
     queued bigint;
 begin
-    execute _enqueue(one, one.backfill_queue, 'w.id', _render($q$(
+    execute _enqueue(one, 'pgembedd_backfill', 'w.id', _render($q$(
         with k as materialized ({keys}),
         there as materialized (
-            select q.message -> 'id' as id from {queue} q where q.message -> 'id' in (select k.id from k) and {is_job}
-            union all
-            select q.message -> 'id' from {backfill} q where q.message -> 'id' in (select k.id from k) and {is_job})
+            select q.message -> 'id' as id from pgmq.q_pgembedd_jobs q where {is_job}
+            union all select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job})
         select k.id from k where not exists (select from there t where t.id = k.id)) w$q$, jsonb_build_object(
-        'keys', keys, 'queue', _queue_table(one.queue), 'backfill', _queue_table(one.backfill_queue),
-        'is_job', _is_for(one.id)))) using ids;
+        'keys', keys, 'is_job', _is_for(one.id)))) using ids;
     get diagnostics queued = row_count;
     if one.embedding_table is not null then
         -- No chunk is to be taken over for its text: its vector may be what is wrong.
         perform _invalidate_chunks(one, ids);
     end if;
-    if queued > 0 then perform _wake(one.backfill_queue); end if;
+    if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 exception when data_exception or integrity_constraint_violation then  -- of a domain, too
     perform _refuse(format('One of the ids is no key of %s: %s.', one.source, sqlerrm),

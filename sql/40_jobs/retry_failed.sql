@@ -16,7 +16,6 @@ begin
         returning d.*
     loop
         delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
-        perform _ensure_queue(item.queue);
         -- The change is as old as it was: that the job died in between made no vector.
         execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)',
             _queue_table(item.queue))

@@ -19,16 +19,6 @@ as $$
     select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id
 $$;
 
--- The lanes a worker serves: pairs of a fresh queue and its backfill.
-create or replace function pgembedd.lanes() returns table (queue text, backfill_queue text)
-language sql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select 'embedding_jobs', 'embedding_backfill'
-    union
-    select p.queue, p.backfill_queue from pipeline p
-$$;
-
 -- Which migration and which sql/ this database has.
 create or replace function pgembedd.schema_version() returns table (revision text, sql_digest text)
 language sql stable security definer

@@ -12,7 +12,7 @@ declare
     told text;
     queue text;
 begin
-    for queue in select l.queue from lanes() l union select l.backfill_queue from lanes() l loop
+    foreach queue in array _queues() loop
         perform _ensure_queue(queue);
     end loop;
     for one in select p.* from pipeline p order by p.id loop

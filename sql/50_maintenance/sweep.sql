@@ -53,10 +53,8 @@ begin
     select p.* into one from pipeline p where p.id = one.id;
     -- Writers queue behind a session that waits to create a trigger, so that must not be long.
     perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
-    if one.own_triggers then perform _note_triggers(one); end if;
-    -- A claim that set jobs aside while the pipeline was being resumed would leave them there.
-    perform _unpark(one.queue, one.id), _unpark(one.backfill_queue, one.id);
-    if _swept(one) then swept := _backfill(one, false, at_most); end if;
+    perform _note_triggers(one);
+    swept := _backfill(one, false, at_most);
     if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
         update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began)
         where p.id = one.id;

@@ -34,9 +34,6 @@ begin
         perform retention();
         update installation set retained_at = clock_timestamp();
     end if;
-    if indexes_due then
-        perform _tend_queues();  -- last, since its lock on a queue is held till the end
-    end if;
     return swept;
 end $$;
 
@@ -48,8 +45,7 @@ declare
     queue text;
     depth bigint;
 begin
-    for queue in select l.queue from lanes() l union select l.backfill_queue from lanes() l loop
-        continue when to_regclass(_queue_table(queue)) is null;
+    foreach queue in array _queues() loop
         execute format('select count(*) from (select from %s limit %s) q', _queue_table(queue), threshold) into depth;
         if depth >= threshold then return true; end if;
     end loop;

@@ -1,25 +1,23 @@
+-- What is queued, by pipeline and lane; the pipeline is null for messages that are no job of ours.
 create or replace function pgembedd._queued()
 returns table (pipeline_id integer, lane text, queued bigint, failing bigint, oldest timestamptz)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    lane record;
+    one record;
 begin
-    for lane in
-        select l.queue as name, 'fresh' as kind from lanes() l
-        union all select l.backfill_queue, 'backfill' from lanes() l
+    for one in
+        select q.name, q.lane from (values ('pgembedd_jobs', 'fresh'), ('pgembedd_backfill', 'backfill')) as q(name, lane)
+        where to_regclass(_queue_table(q.name)) is not null
     loop
-        continue when to_regclass(_queue_table(lane.name)) is null;
         return query execute format($q$
-            select pgembedd._pipeline_of(coalesce(q.other, jsonb_build_object('id', 0, 'pipeline', q.named))), %L,
-                   sum(q.n)::bigint, sum(q.failing)::bigint, min(q.oldest)
-            from (select q.message ->> 'pipeline' as named,
-                         case when not q.message ? 'pipeline' then q.message || '{"id": 0}' end as other,
-                         count(*) as n, min(q.enqueued_at) as oldest,
+            select p.id, %L, sum(q.n)::bigint, sum(q.failing)::bigint, min(q.oldest)
+            from (select %s as key, count(*) as n, min(q.enqueued_at) as oldest,
                          count(*) filter (where q.headers is not null
                              and pgembedd._note(q.headers, 'attempts') > 0) as failing
-                  from %s q group by 1, 2) q
-            group by 1 $q$, lane.kind, _queue_table(lane.name));
+                  from %s q group by 1) q
+            left join pgembedd.pipeline p on p.id::text = q.key
+            group by p.id $q$, one.lane, _pipeline_key(), _queue_table(one.name));
     end loop;
 end $$;

@@ -12,7 +12,7 @@ select p.name as pipeline,
        coalesce(r.truncated, 0) as truncated, round(coalesce(a.rows, 0) / 5.0, 1) as rows_per_minute,
        pgembedd._coverage(p,
            (coalesce(q.fresh, 0) + coalesce(q.backfill, 0) + coalesce(r.dead, 0))::bigint) as coverage, a.lag,
-       pgembedd._index_state(p) as index, p.index_due_at, p.own_triggers and p.triggers as triggers
+       pgembedd._index_state(p) as index, p.index_due_at, p.triggers
 from pgembedd.pipeline p
 left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
                   sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing,

@@ -5,8 +5,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
-        continue when to_regclass(_queue_table(lane)) is null;
+    foreach lane in array _queues() loop
         execute format('select q.msg_id from %s q where %s order by q.msg_id desc limit 1', _queue_table(lane),
             _is_for(pipeline.id))
         into msg_id;
@@ -23,8 +22,7 @@ declare
     jobs bigint;
     total bigint := 0;
 begin
-    foreach lane in array array[pipeline.queue, pipeline.backfill_queue] loop
-        continue when to_regclass(_queue_table(lane)) is null;
+    foreach lane in array _queues() loop
         execute format('select count(*) from %s q where %s', _queue_table(lane), _is_for(pipeline.id)) into jobs;
         total := total + jobs;
     end loop;
@@ -38,7 +36,7 @@ as $$
 declare
     there boolean := false;
 begin
-    if cardinality(msg_ids) > 0 and to_regclass(_queue_table(queue)) is not null then
+    if cardinality(msg_ids) > 0 then
         execute format('select exists (select from %s q where q.msg_id = any ($1))', _queue_table(queue)) into there
             using msg_ids;
     end if;

@@ -29,7 +29,8 @@ begin
     perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
     select j.* into jobs from pgembedd._row_jobs(one, id) j;
     if jobs.made then commit; end if;
-    while pgembedd._any_queued(one.queue, jobs.fresh) or pgembedd._any_queued(one.backfill_queue, jobs.backfill) loop
+    while pgembedd._any_queued('pgembedd_jobs', jobs.fresh)
+        or pgembedd._any_queued('pgembedd_backfill', jobs.backfill) loop
         one := pgembedd._pipeline(name);
         if one.state <> 'running' then
             raise exception 'The pipeline "%" is %, and the row % waits: %', name, one.state, jobs.key, one.state_reason
@@ -75,9 +76,9 @@ begin
             'key', _key_json(pipeline.source, 's'), 'lacks_vector', _lacks_vector(pipeline),
             'key_record', _key_record(pipeline.source, '$1'), 'source', pipeline.source,
             'is_source_row', _key_match(pipeline.source, 's', 'k'), 'id', pipeline.id,
-            'fresh', _render(jobs, jsonb_build_object('queue', _queue_table(pipeline.queue), 'is_job', is_job)),
+            'fresh', _render(jobs, jsonb_build_object('queue', _queue_table('pgembedd_jobs'), 'is_job', is_job)),
             'backfill', _render(jobs, jsonb_build_object(
-                'queue', _queue_table(pipeline.backfill_queue), 'is_job', is_job))))
+                'queue', _queue_table('pgembedd_backfill'), 'is_job', is_job))))
         into key, fresh, backfill, made using id;
     exception when data_exception or integrity_constraint_violation then  -- of a domain, too
         perform _refuse(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm),
@@ -89,9 +90,9 @@ begin
     end if;
     made := made and fresh = '{}' and backfill = '{}';
     if made then
-        execute _enqueue(pipeline, pipeline.queue, '$1', '(select) w') || ' returning array[msg_id]' into fresh
+        execute _enqueue(pipeline, 'pgembedd_jobs', '$1', '(select) w') || ' returning array[msg_id]' into fresh
             using key;
-        perform _wake(pipeline.queue);
+        perform _wake('pgembedd_jobs');
     end if;
 end $$;
 

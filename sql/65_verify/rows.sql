@@ -62,7 +62,7 @@ declare
     queued jsonb[] := '{}';
 begin
     if with_queues then
-        foreach queue in array array[made.queue, made.backfill_queue] loop
+        foreach queue in array _queues() loop
             execute format('select array_agg(q.message -> ''id'') from %s '
                            'q where q.message -> ''id'' = any ($1) and %s',
                 _queue_table(queue), _is_for(made.id)) into here using ids;

@@ -3,38 +3,29 @@
 -- itself is read from the table, as for every job.
 
 -- Queues a job for each row and pipeline that a webhook tells of, and claims them at once. The rows are those of
--- claim_pushed(), with the pipeline that each `n` is for as `subject`, and one whose state is skipped for a pipeline
--- that has nothing to do. No rows: the table has no pipeline. Without a lease nothing is claimed: the jobs wait, their
--- state is queued.
+-- claim_pushed(), with the pipeline that each is for as `subject`, and one whose state is skipped for a pipeline that
+-- has nothing to do. No rows: the table has no pipeline. Without a lease nothing is claimed: the jobs wait, their state
+-- is queued.
 create or replace function pgembedd.claim_changed(change jsonb, lease_s integer)
-returns table (
-    subject text, n bigint, state text, reason text, queue text, msg_id bigint, read_ct integer, id jsonb,
-    pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, suspect boolean,
-    chunked boolean, chunk_tokens integer, chunk_overlap integer, splitter text, traceparent text,
-    waited_s double precision, attempt integer)
+returns table (subject text, state text, reason text, job pgembedd.job)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '2s'
 as $$
-#variable_conflict use_column
 declare
     made record;
 begin
     perform _check_webhook(change);
     select e.* into made from _enqueue_changed(change) e;
     return query
-        select i.name, null::bigint, 'skipped', 'No watched column changed.', null, j.*
-        from unnest(made.idle) as i(name) cross join _unclaimed(null) j;
+        select i.name, 'skipped', 'No watched column changed.', null::pgembedd.job from unnest(made.idle) as i(name);
     if lease_s is not null then
-        return query select made.subjects[c.n], c.* from claim_pushed(made.jobs, lease_s) c;
-        return;
+        return query select made.subjects[c.n], c.state, c.reason, c.job from claim_pushed(made.jobs, lease_s) c;
+    elsif made.subjects <> '{}' then
+        perform _wake('pgembedd_jobs');
+        return query select s.name, 'queued', null, null::pgembedd.job from unnest(made.subjects) as s(name);
     end if;
-    perform _wake(w.queue) from (select distinct j ->> 'queue' as queue from jsonb_array_elements(made.jobs) j) w;
-    return query
-        select made.subjects[p.n], p.n, 'queued', null, p.job ->> 'queue', j.*
-        from jsonb_array_elements(made.jobs) with ordinality as p(job, n)
-        cross join lateral _unclaimed((p.job ->> 'jobId')::bigint) j;
 end $$;
 
 -- The jobs as claim_pushed() takes them, the pipeline of each as `subjects`, and the pipelines without a change.
@@ -59,15 +50,15 @@ begin
             idle := idle || one.name;
             continue;
         end if;
-        continue when to_regclass(_queue_table(one.queue)) is null;
         for key in
             select distinct _webhook_key(one, change, r.name)
             from unnest(case change ->> 'type' when 'INSERT' then '{record}' when 'DELETE' then '{old_record}'
                         else '{record,old_record}'::text[] end) as r(name)
         loop
-            execute _enqueue(one, one.queue, 'i.id', '(select $1 as id) i') || ' returning msg_id'
+            execute _enqueue(one, 'pgembedd_jobs', 'i.id', '(select $1 as id) i') || ' returning msg_id'
                 into job_id using key;
-            jobs := jobs || jsonb_build_object('jobId', job_id, 'queue', one.queue, 'readCt', 0, 'id', key);
+            jobs := jobs || jsonb_build_object(
+                'jobId', job_id, 'queue', 'pgembedd_jobs', 'readCt', 0, 'id', key, 'pipeline', one.id);
             subjects := subjects || one.name;
         end loop;
     end loop;

@@ -38,33 +38,33 @@ end $$;
 comment on function pgembedd.process_embeddings is
     'Post waiting jobs to the URL of set_push(), in batches, through pg_net. Returns how many.';
 
--- Fresh lanes before backfills, of which a quarter of the places is kept; queues in a random order, so that each gets
--- its turn at being first.
+-- Changes before backfills, for which a quarter of the places is kept; each pipeline gets its part.
 create or replace function pgembedd._claim_for_push(places integer, lease_s integer) returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    lane record;
+    one record;
     left_over integer := places;
     ids bigint[];
-    wanted integer;
 begin
-    for lane in
-        select r.round, case r.round when 2 then l.backfill_queue else l.queue end as queue
-        from lanes() l cross join generate_series(1, 3) as r(round)
-        where to_regclass(_queue_table(case r.round when 2 then l.backfill_queue else l.queue end)) is not null
-        order by r.round, random()
+    for one in
+        with waiting as materialized (select d.*, random() as turn from due() d), rounds(round, queue, kept) as (
+            values (1, 'pgembedd_jobs', places / 4), (2, 'pgembedd_backfill', 0), (3, 'pgembedd_jobs', 0))
+        select w.pipeline_id, r.queue,
+               case when exists (select from waiting b where b.queue = 'pgembedd_backfill') then r.kept else 0 end as kept,
+               count(*) over (partition by r.round) - row_number() over (partition by r.round order by w.turn) + 1 as others
+        from rounds r join waiting w using (queue) order by r.round, w.turn
     loop
-        wanted := left_over - case lane.round when 1 then places / 4 else 0 end;
-        continue when wanted <= 0;
-        ids := array(select c.msg_id from claim(lane.queue, wanted, lease_s) c);
+        continue when left_over <= one.kept;
+        ids := array(select c.msg_id from claim(
+            one.pipeline_id, one.queue, ceil((left_over - one.kept)::numeric / one.others)::integer, lease_s) c);
         return query execute format($q$
             update %1$s q set headers = pgembedd._with_notes(q.headers, jsonb_build_object(
                 'sent', q.read_ct, 'deferrals', pgembedd._note(q.headers, 'deferrals') + 1))
             where q.msg_id = any ($1)
             returning q.message || jsonb_build_object('jobId', q.msg_id, 'queue', %2$L, 'readCt', q.read_ct)
-            $q$, _queue_table(lane.queue), lane.queue) using ids;
+            $q$, _queue_table(one.queue), one.queue) using ids;
         left_over := left_over - cardinality(ids);
     end loop;
 end $$;

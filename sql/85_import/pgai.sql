@@ -81,7 +81,7 @@ declare
     one pgembedd.pipeline := _pipeline(name);
     queued bigint;
 begin
-    execute _enqueue(one, one.backfill_queue, _key_json(one.source, 's'),
+    execute _enqueue(one, 'pgembedd_backfill', _key_json(one.source, 's'),
         format('%s s where %s and not %s', one.source, _pending(one, pending, 's'), _lacks_vector(one)));
     get diagnostics queued = row_count;
     return queued;

@@ -45,7 +45,7 @@ def documents(database: Database, model: Session) -> Database:
             connection.execute('insert into "My docs" values (%s, %s)', (key, text))
             vector = str(model.run(text).tolist())
             connection.execute('update "My docs" set embedding = %s where id = %s', (vector, key))
-        connection.execute("delete from pgmq.q_embedding_jobs")
+        connection.execute("delete from pgmq.q_pgembedd_jobs")
         connection.execute("""insert into "My docs" values ('new', 'not embedded yet')""")
     return database
 
@@ -128,7 +128,7 @@ def test_backfill_with_progress_ends_when_the_pipeline_does_not_run(documents: D
 
 def test_doctor_is_content_with_a_healthy_database(documents: Database) -> None:
     with documents.connect() as connection:
-        connection.execute("delete from pgmq.q_embedding_jobs")
+        connection.execute("delete from pgmq.q_pgembedd_jobs")
     checked = pgembedd("doctor", database=documents.conninfo)
     assert checked.code == 0, checked.out
     assert 'pipeline "docs": running' in checked.out

@@ -61,7 +61,7 @@ def test_sigterm_hands_back_what_does_not_fit_into_the_grace_period(
     assert [event["drained"] for event in slow_worker.named("worker_stopped")] == [False]
     left = waiting(connection)
     assert [(job.unrecorded, job.attempts, job.deferrals) for job in left] == [(0, 0, 1)] * CLAIM
-    assert value(connection, "select bool_and(vt <= clock_timestamp()) from pgmq.q_embedding_jobs")
+    assert value(connection, "select bool_and(vt <= clock_timestamp()) from pgmq.q_pgembedd_jobs")
     with WorkerProcess(database.conninfo):
         await_quiet(connection)
     assert stale(connection, model) == []

@@ -12,7 +12,7 @@ from tests.support.sql import claim, learn_vector, store, value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
-MESSAGE = "select vt, read_ct, headers::text from pgmq.q_embedding_jobs"
+MESSAGE = "select vt, read_ct, headers::text from pgmq.q_pgembedd_jobs"
 
 
 def test_a_worker_that_was_stopped_past_its_lease(database: Database, connection: psycopg.Connection) -> None:
@@ -23,7 +23,7 @@ def test_a_worker_that_was_stopped_past_its_lease(database: Database, connection
     with WorkerProcess(database.conninfo, module="tests.support.odd_worker", **settings) as worker:
         eventually(lambda: waiting(connection)[0].read_ct == 1)
         worker.send(signal.SIGSTOP)
-        eventually(lambda: value(connection, "select vt < clock_timestamp() from pgmq.q_embedding_jobs"))
+        eventually(lambda: value(connection, "select vt < clock_timestamp() from pgmq.q_pgembedd_jobs"))
         (mine,) = claim(connection, lease_s=600)
         before = connection.execute(MESSAGE).fetchone()
         worker.send(signal.SIGCONT)

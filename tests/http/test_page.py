@@ -122,7 +122,7 @@ def test_a_retry_puts_the_jobs_of_a_reason_back(visitor: Visitor, connection: ps
     assert (answer.status_code, answer.headers["location"]) == (303, "/?retried=2")
     assert "2 jobs were put back into the queue." in text_of(visitor.get(answer.headers["location"]))
     assert [row[0] for row in rows(connection, "select reason from pgembedd.failures")] == ["write"]
-    assert value(connection, "select count(*) from pgmq.q_embedding_backfill") == 2
+    assert value(connection, "select count(*) from pgmq.q_pgembedd_backfill") == 2
     assert visitor.post("/retry").headers["location"] == "/?retried=1"
     give_up(connection)
     assert value(connection, "select count(*) from pgembedd.failures") == 3

@@ -35,7 +35,7 @@ def posted(connection: psycopg.Connection) -> list[dict[str, Any]]:
     """The jobs as the guide posts them, read by pgmq.read under a lease of five minutes."""
     return column(
         connection,
-        "select message || jsonb_build_object('jobId', msg_id) from pgmq.read('embedding_jobs', 300, 100) "
+        "select message || jsonb_build_object('jobId', msg_id) from pgmq.read('pgembedd_jobs', 300, 100) "
         "order by msg_id",
     )
 

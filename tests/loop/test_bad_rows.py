@@ -24,7 +24,7 @@ BAD = [3, 6]
 # From the failure on, not from now: the machine may have been slow in between. A little more than it was told.
 WAIT_S = """
     select extract(epoch from vt - (headers -> 'pgembedd' -> 'history' -> -1 ->> 'at')::timestamptz)::float8
-    from pgmq.q_embedding_jobs
+    from pgmq.q_pgembedd_jobs
 """
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from pgembedd.loop.claim_size import FEWEST, FIRST, HOLD_S, MOST, ClaimSizer
 
 

@@ -22,7 +22,7 @@ def test_three_claims_of_fresh_writes_for_one_of_a_backfill(
 ) -> None:
     make_documents(connection)
     insert(connection, range(100, 180), text="old")
-    connection.execute("delete from pgmq.q_embedding_jobs")
+    connection.execute("delete from pgmq.q_pgembedd_jobs")
     assert call(connection, "backfill", name="documents") == 80
     insert(connection, range(48), text="fresh")
     assert [len(waiting(connection, [lane])) for lane in (FRESH, BACKFILL)] == [48, 80]
@@ -62,7 +62,7 @@ def test_a_small_pipeline_is_done_before_a_long_one_is_half_through(
     insert(connection, range(5000), table="long", text="long")
     connection.execute("insert into short (id, body) select i, 'old ' || i from generate_series(1, 1001) i")
     connection.execute(
-        "delete from pgmq.q_embedding_backfill where message -> 'id' > '20' and message ->> 'table' = 'short'"
+        "delete from pgmq.q_pgembedd_backfill where message -> 'id' > '20' and message ->> 'table' = 'short'"
     )
     connection.execute("insert into short (id, body) values (2000, 'fresh'), (2001, 'fresh')")
     connection.execute("select pgembedd._tend_queues()")
@@ -77,7 +77,7 @@ def test_a_small_pipeline_is_done_before_a_long_one_is_half_through(
 
     with worker_thread(database, only(Wrapped(model, on_result=hold_at_half)), claim_size=64):
         await_embedded(connection, wanted, table="short")
-        connection.execute("truncate pgmq.q_embedding_backfill")
+        connection.execute("truncate pgmq.q_pgembedd_backfill")
         done.set()
     assert len(embedded) < 2500
 
@@ -119,11 +119,11 @@ def test_a_long_queue_gets_its_index_from_a_worker(
         make_documents(connection, name)
     connection.execute("select pgembedd.pause('documents'), pgembedd.pause('letters')")
     connection.execute(
-        "insert into pgmq.q_embedding_backfill (vt, message) select 'infinity', jsonb_build_object('id', i,"
+        "insert into pgmq.q_pgembedd_backfill (vt, message) select 'infinity', jsonb_build_object('id', i,"
         " 'pipeline', 1, 'more', repeat('x', 1000)) from generate_series(1, 17000) i"
     )
     connection.execute("select pgembedd._tend_queues()")
-    dealt = "select pgembedd._dealt('embedding_jobs'), pgembedd._dealt('embedding_backfill')"
+    dealt = "select pgembedd._dealt('pgembedd_jobs'), pgembedd._dealt('pgembedd_backfill')"
     assert rows(connection, dealt) == [(True, None)]
     with worker_thread(database, only(Wrapped(model))):
         eventually(lambda: rows(connection, dealt) == [(True, True)])

@@ -20,7 +20,7 @@ LEASE_S = 3  # a heartbeat a second, which may come two seconds late on a busy m
 
 def lease_end_s(connection: psycopg.Connection) -> float:
     """Returns the end of the only job's lease, in seconds since the epoch."""
-    return float(value(connection, "select extract(epoch from vt)::float8 from pgmq.q_embedding_jobs"))
+    return float(value(connection, "select extract(epoch from vt)::float8 from pgmq.q_pgembedd_jobs"))
 
 
 def test_the_heartbeat_keeps_what_the_model_takes_long_for(
@@ -53,13 +53,13 @@ def test_a_claim_that_was_lost_is_worked_by_its_new_owner_only(
         with connection.transaction():  # so that neither the heartbeat nor the worker's next claim comes in between
             let_leases_run_out(connection)
             assert len(claim(connection, lease_s=600)) == 2
-        ends_s = value(connection, "select min(extract(epoch from vt)) from pgmq.q_embedding_jobs")
+        ends_s = value(connection, "select min(extract(epoch from vt)) from pgmq.q_pgembedd_jobs")
         eventually(lambda: any(event["event"] == "lease_lost" for event in log))
         gate.open()
         eventually(lambda: any(event.get("lost") == 2 for event in log))
     assert value(connection, "select count(*) from documents where embedding is not null") == 0
     assert [job.unrecorded for job in waiting(connection)] == [2, 2]
-    assert value(connection, "select min(extract(epoch from vt)) from pgmq.q_embedding_jobs") == ends_s
+    assert value(connection, "select min(extract(epoch from vt)) from pgmq.q_pgembedd_jobs") == ends_s
 
 
 def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
@@ -74,7 +74,7 @@ def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
         assert first.reached.wait(PATIENCE_S)
 
         def claimed_again() -> bool:
-            connection.execute("update pgmq.q_embedding_jobs set vt = clock_timestamp() where read_ct = 1")
+            connection.execute("update pgmq.q_pgembedd_jobs set vt = clock_timestamp() where read_ct = 1")
             return [job.read_ct for job in waiting(connection)] == [2]
 
         eventually(claimed_again)

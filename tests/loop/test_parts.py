@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pgembedd.loop.queue_order import BACKFILL_EVERY, queue_order
 from psycopg import errors
 
 from pgembedd.database.connection import TRANSIENT, connect, is_connection_error
@@ -19,7 +20,6 @@ from pgembedd.database.records import Job, Pipeline, by_pipeline
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.in_flight import InFlight
-from pgembedd.loop.queue_order import BACKFILL_EVERY, queue_order
 
 LANES = st.lists(st.integers(0, 99), unique=True, min_size=1, max_size=5).map(
     lambda numbers: [(f"fresh{n}", f"backfill{n}") for n in numbers]

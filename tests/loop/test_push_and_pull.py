@@ -19,7 +19,7 @@ from tests.support.sql import column, let_leases_run_out, value
 from tests.support.worker import brisk, worker_thread
 
 ROWS = 60
-READ = "select message || jsonb_build_object('jobId', msg_id) from pgmq.read('embedding_jobs', 300, 20)"
+READ = "select message || jsonb_build_object('jobId', msg_id) from pgmq.read('pgembedd_jobs', 300, 20)"
 
 
 def test_a_queue_that_is_pulled_and_pushed(database: Database, connection: psycopg.Connection, model: Session) -> None:

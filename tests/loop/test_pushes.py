@@ -25,7 +25,7 @@ from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import brisk
 
 READ = (
-    "select jsonb_agg(message || jsonb_build_object('jobId', msg_id))::text from pgmq.read('embedding_jobs', 300, 100)"
+    "select jsonb_agg(message || jsonb_build_object('jobId', msg_id))::text from pgmq.read('pgembedd_jobs', 300, 100)"
 )
 
 
@@ -100,8 +100,8 @@ def test_the_lease_is_kept_while_the_model_works(
     with pushing(database, connection, Wrapped(model, on_result=gate), lease_s=3) as pusher:
         answer = pusher.post()
         assert gate.reached.wait(PATIENCE_S)
-        first_s = value(connection, "select extract(epoch from vt) from pgmq.q_embedding_jobs")
-        eventually(lambda: value(connection, "select extract(epoch from vt) from pgmq.q_embedding_jobs") > first_s + 3)
+        first_s = value(connection, "select extract(epoch from vt) from pgmq.q_pgembedd_jobs")
+        eventually(lambda: value(connection, "select extract(epoch from vt) from pgmq.q_pgembedd_jobs") > first_s + 3)
         assert claim(connection) == []
         gate.open()
         assert answer.result() == [Outcome("written")]
@@ -211,7 +211,7 @@ def test_a_suspect_is_worked_alone_and_lost_posts_make_none(
 ) -> None:
     insert(connection, [1])
     connection.execute("update documents set body = 'suspect' where id = 1")
-    connection.execute("delete from pgmq.q_embedding_jobs where msg_id = 1")
+    connection.execute("delete from pgmq.q_pgembedd_jobs where msg_id = 1")
     for _ in range(5):  # posts that were never received
         connection.execute(READ.encode())
         let_leases_run_out(connection)

@@ -36,7 +36,7 @@ def documents(connection: psycopg.Connection) -> psycopg.Connection:
 
 
 def traceparent(connection: psycopg.Connection) -> Any:
-    return value(connection, "select headers ->> 'traceparent' from pgmq.q_embedding_jobs")
+    return value(connection, "select headers ->> 'traceparent' from pgmq.q_pgembedd_jobs")
 
 
 def in_a_span(code: str, names: dict[str, Any]) -> str:

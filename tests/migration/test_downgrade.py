@@ -140,7 +140,7 @@ def test_queues_of_others_stay_as_they_were(database: Database, connection: psyc
     create_pipeline(connection)
     create_pipeline(connection, name="second", embedding_column="second_vector")
     connection.execute("select pgembedd._tend_queues()")
-    indexes = "select count(*) from pg_indexes where tablename = 'q_embedding_jobs'"
+    indexes = "select count(*) from pg_indexes where tablename = 'q_pgembedd_jobs'"
     assert value(connection, indexes) == 3
     downgrade(database.conninfo)
     assert value(connection, indexes) == 2

@@ -180,10 +180,10 @@ def test_downgrade_keeps_a_pgmq_that_was_there_before(empty_database: Database) 
 
     with empty_database.connect() as connection:
         connection.execute(get_embedded_install_sql().encode())
-        connection.execute("select pgmq.create('embedding_jobs')")
+        connection.execute("select pgmq.create('pgembedd_jobs')")
         migrate(empty_database.conninfo)
         downgrade(empty_database.conninfo)
-        assert connection.execute("select queue_name from pgmq.meta").fetchall() == [("embedding_jobs",)]
+        assert connection.execute("select queue_name from pgmq.meta").fetchall() == [("pgembedd_jobs",)]
 
 
 def test_downgrade_stops_at_what_a_user_built_on_it(empty_database: Database) -> None:
@@ -196,4 +196,4 @@ def test_downgrade_stops_at_what_a_user_built_on_it(empty_database: Database) ->
             downgrade(empty_database.conninfo)
         check_schema(connection)
         connection.execute("insert into documents values (1, 'still enqueued')")
-        assert connection.execute("select count(*) from pgmq.q_embedding_jobs").fetchone() == (1,)
+        assert connection.execute("select count(*) from pgmq.q_pgembedd_jobs").fetchone() == (1,)

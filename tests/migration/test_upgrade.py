@@ -76,7 +76,7 @@ def test_a_broken_pipeline_stops_no_upgrade(database: Database, connection: psyc
 def test_an_upgrade_finds_rows_that_lost_their_jobs(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
     create_pipeline(connection, backfill=False)
-    for queue in ("embedding_jobs", "embedding_backfill"):
+    for queue in ("pgembedd_jobs", "pgembedd_backfill"):
         connection.execute("select pgmq.drop_queue(%s)", [queue])
     migrate(database.conninfo)
     assert work(connection) == {1: "written", 2: "written"}
@@ -115,7 +115,7 @@ def test_a_pgmq_that_is_too_old(empty_database: Database) -> None:
     with empty_database.connect() as connection:
         connection.execute("""
             create schema pgmq; create table pgmq.meta (queue_name text);
-            create table pgmq.q_embedding_jobs
+            create table pgmq.q_pgembedd_jobs
                 (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb)
         """)
         with sentence(ConfigurationError, "pgembedd needs pgmq 1.5.1 or newer: update pgmq."):
@@ -152,11 +152,11 @@ def test_old_queues_of_the_extension_are_found_again() -> None:
     with pgmq_offering_server(OLD) as offering:
         conninfo = offering.server.conninfo()
         with psycopg.connect(conninfo, autocommit=True) as connection:
-            connection.execute("create extension pgmq; select pgmq.create('embedding_jobs')")
-            connection.execute("""select pgmq.send('embedding_jobs', '{"id": 1}')""")
+            connection.execute("create extension pgmq; select pgmq.create('pgembedd_jobs')")
+            connection.execute("""select pgmq.send('pgembedd_jobs', '{"id": 1}')""")
             migrate(conninfo)
-            assert value(connection, "select count(*) from pgmq.q_embedding_jobs") == 1
-            assert value(connection, "select created_queues from pgembedd.installation") == ["embedding_backfill"]
+            assert value(connection, "select count(*) from pgmq.q_pgembedd_jobs") == 1
+            assert value(connection, "select created_queues from pgembedd.installation") == ["pgembedd_backfill"]
 
 
 DESCRIBED = """

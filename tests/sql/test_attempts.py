@@ -109,7 +109,7 @@ def test_a_failure_told_twice_counts_once(connection: psycopg.Connection, job: J
     again = fail(connection, job)
     assert first[:2] == again[:2] == ("retry", 1)
     assert first[2] == pytest.approx(again[2], abs=1)
-    assert len(value(connection, "select headers -> 'pgembedd' -> 'history' from pgmq.q_embedding_jobs")) == 1
+    assert len(value(connection, "select headers -> 'pgembedd' -> 'history' from pgmq.q_pgembedd_jobs")) == 1
     assert fail(connection, next_claim(connection))[:2] == ("retry", 2)
 
 
@@ -127,11 +127,11 @@ def test_retry_failed_by_name_and_reason(connection: psycopg.Connection) -> None
     connection.execute("create table letters as select * from documents")
     connection.execute("alter table letters add primary key (id)")
     create_pipeline(connection, name="letters", source="letters")
-    for job in claim(connection, "embedding_backfill"):
+    for job in claim(connection, "pgembedd_backfill"):
         fail(connection, job, reason="write" if job.id % 2 else "content", permanent=True)
     assert value(connection, "select count(*) from pgembedd.failures") == 8
     assert call(connection, "retry_failed", name="letters", reason="write") == 2
-    assert sorted(queued(connection, "embedding_backfill")) == [1, 3]
+    assert sorted(queued(connection, "pgembedd_backfill")) == [1, 3]
     assert call(connection, "retry_failed", name="letters", reason="nonsense") == 0
     assert call(connection, "retry_failed", name="letters") == 2
     assert call(connection, "retry_failed", reason="content") == 2

@@ -69,7 +69,7 @@ def test_a_change_after_the_read(connection: psycopg.Connection, job: Job, chang
 def test_a_change_is_read_again_at_once_and_is_no_attempt(connection: psycopg.Connection, job: Job) -> None:
     contents = read(connection, [job])
     connection.execute("update documents set title = 'new'")
-    connection.execute("delete from pgmq.q_embedding_jobs where msg_id <> %s", [job.msg_id])
+    connection.execute("delete from pgmq.q_pgembedd_jobs where msg_id <> %s", [job.msg_id])
     assert store(connection, [job], contents) == ["changed"]
     again = claim_one(connection)
     assert again.suspect is False
@@ -129,7 +129,7 @@ def test_content_that_is_never_the_same_is_read_ever_less_often(connection: psyc
     for _ in range(12):
         job = claim_one(connection)
         assert store(connection, [job]) == ["changed"]
-        waits.append(value(connection, "select extract(epoch from vt - clock_timestamp()) from pgmq.q_embedding_jobs"))
+        waits.append(value(connection, "select extract(epoch from vt - clock_timestamp()) from pgmq.q_pgembedd_jobs"))
         let_leases_run_out(connection)
     assert max(waits[:3]) <= 0
     assert waits[-1] > 30
@@ -155,7 +155,7 @@ def test_several_jobs_of_one_row_of_which_one_is_stale(connection: psycopg.Conne
 def test_an_unchanged_vector_is_not_written_again(connection: psycopg.Connection, job: Job) -> None:
     store(connection, [job])
     before = value(connection, "select xmin::text from documents")
-    connection.execute('insert into pgmq.q_embedding_jobs (vt, message) values (now(), \'{"id": 1, "pipeline": 1}\')')
+    connection.execute('insert into pgmq.q_pgembedd_jobs (vt, message) values (now(), \'{"id": 1, "pipeline": 1}\')')
     assert store(connection, [claim_one(connection)]) == ["unchanged"]
     assert value(connection, "select xmin::text from documents") == before
 

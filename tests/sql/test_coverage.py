@@ -37,7 +37,7 @@ def test_from_nothing_to_all(connection: psycopg.Connection, destination: dict[s
     store(connection, claim(connection, BACKFILL, size=1))
     assert coverage(connection) == Decimal("0.25")
     work(connection)
-    connection.execute("update pgmq.q_embedding_backfill set vt = now()")
+    connection.execute("update pgmq.q_pgembedd_backfill set vt = now()")
     work(connection)
     assert coverage(connection) == 1
     connection.execute("update documents set title = 'new' where id = 1")
@@ -124,7 +124,7 @@ def test_lag_is_how_long_jobs_waited(connection: psycopg.Connection) -> None:
     create_pipeline(connection)
     lag = "select extract(epoch from lag)::float8 from pgembedd.status"
     assert value(connection, lag) is None
-    aged = "update pgmq.q_embedding_backfill set enqueued_at = now() - interval '{} s' where (message ->> 'id')::int {}"
+    aged = "update pgmq.q_pgembedd_backfill set enqueued_at = now() - interval '{} s' where (message ->> 'id')::int {}"
     connection.execute(aged.format(100, "< 4"))
     connection.execute(aged.format(20, "= 4"))
     jobs = claim(connection, BACKFILL)
@@ -154,7 +154,7 @@ def test_a_change_keeps_its_age_through_death_and_parking(connection: psycopg.Co
     make_documents(connection)
     create_pipeline(connection)
     connection.execute("insert into documents values (1, 'x')")
-    connection.execute("update pgmq.q_embedding_jobs set enqueued_at = now() - interval '3 hours'")
+    connection.execute("update pgmq.q_pgembedd_jobs set enqueued_at = now() - interval '3 hours'")
     old = "select oldest_age > interval '2 hours' from pgembedd.status"
     fail(connection, claim_one(connection), permanent=True)
     assert value(connection, old) is None, "what was given up is told by `dead`"

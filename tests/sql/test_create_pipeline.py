@@ -148,7 +148,7 @@ def test_drop_pipeline_leaves_the_vectors(connection: psycopg.Connection) -> Non
     make_documents(connection, 2)
     create_pipeline(connection, create_index=True)
     connection.execute("insert into documents values (3)")
-    work(connection, ["embedding_backfill"])
+    work(connection, ["pgembedd_backfill"])
     before = vectors(connection)
     call(connection, "drop_pipeline", name="documents")
     connection.execute("insert into documents values (4)")

@@ -81,7 +81,7 @@ def test_a_store_is_told_once_with_what_became_of_its_rows(connection: psycopg.C
     ear.heard()
     store(connection, jobs)
     (event,) = ear.heard()
-    assert fields(event, "event", "pipeline", "pipeline_id", "queue") == ("stored", "documents", 1, "embedding_jobs")
+    assert fields(event, "event", "pipeline", "pipeline_id", "queue") == ("stored", "documents", 1, "pgembedd_jobs")
     assert {name: event[name] for name in COUNTS if event[name]} == {"written": 3, "unchanged": 1, "gone": 1}
     assert 0 <= event["lag_s"] < 600
     told = datetime.fromisoformat(event["at"])
@@ -93,7 +93,7 @@ def test_a_store_with_chunks_is_told_too(connection: psycopg.Connection, ear: Ea
     create_pipeline(connection, name="chunks", embedding_table="document_chunks")
     connection.execute("select pgembedd.pin_model(2, 'fingerprint')")
     ear.heard()
-    work(connection, ["embedding_backfill"])
+    work(connection, ["pgembedd_backfill"])
     assert [fields(event, "event", "pipeline", "written") for event in ear.heard()] == [("stored", "chunks", 1)]
 
 
@@ -138,7 +138,7 @@ def test_an_answer_that_comes_twice_is_told_once(connection: psycopg.Connection,
 
 
 def test_a_job_of_nobodys_is_told_without_a_pipeline(connection: psycopg.Connection, ear: Ear) -> None:
-    connection.execute('insert into pgmq.q_embedding_jobs (vt, message) values (now(), \'{"id": 1, "pipeline": 9}\')')
+    connection.execute('insert into pgmq.q_pgembedd_jobs (vt, message) values (now(), \'{"id": 1, "pipeline": 9}\')')
     assert claim(connection) == []
     (event,) = ear.heard()
     assert fields(event, "event", "pipeline", "pipeline_id", "reason") == (

@@ -42,7 +42,7 @@ def job(connection: psycopg.Connection) -> Job:
 
 
 def queue_rows(connection: psycopg.Connection) -> list[tuple[object, ...]]:
-    return rows(connection, "select * from pgmq.q_embedding_jobs")
+    return rows(connection, "select * from pgmq.q_pgembedd_jobs")
 
 
 def test_a_job_goes_round(connection: psycopg.Connection, job: Job) -> None:
@@ -98,7 +98,7 @@ def test_nothing_is_left_to_do_for_a_finished_job(
 def test_what_is_lost_does_not_stop_the_rest(connection: psycopg.Connection, job: Job) -> None:
     connection.execute("insert into documents values (2, 'title 2', '')")
     jobs = [job, *claim(connection)]
-    connection.execute("update pgmq.q_embedding_jobs set vt = now() where msg_id = %s", [job.msg_id])
+    connection.execute("update pgmq.q_pgembedd_jobs set vt = now() where msg_id = %s", [job.msg_id])
     claim(connection)
     assert store(connection, jobs) == ["lost", "written"]
 

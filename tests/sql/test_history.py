@@ -67,7 +67,7 @@ def test_when_nothing_is_queued_there_is_the_sum_alone(documents: psycopg.Connec
 
 
 def test_jobs_of_nobodys_count_in_the_sum(documents: psycopg.Connection) -> None:
-    documents.execute('insert into pgmq.q_embedding_jobs (vt, message) values (now(), \'{"who": "knows"}\')')
+    documents.execute('insert into pgmq.q_pgembedd_jobs (vt, message) values (now(), \'{"who": "knows"}\')')
     tick(documents)
     assert [row[:3] for row in rows(documents, SAMPLES)] == [(None, 1, 3), ("documents", 0, 3)]
 

@@ -30,7 +30,7 @@ GUIDE = {"schema": "public", "table": "documents", "contentFunction": "embedding
 
 def send(connection: psycopg.Connection, message: Any, headers: Any = None) -> None:
     connection.execute(
-        "insert into pgmq.q_embedding_jobs (vt, message, headers) values (now(), %s, %s)",
+        "insert into pgmq.q_pgembedd_jobs (vt, message, headers) values (now(), %s, %s)",
         [None if message is None else Jsonb(message), None if headers is None else Jsonb(headers)],
     )
 
@@ -53,7 +53,7 @@ def test_names_in_messages_are_taken_as_they_are(connection: psycopg.Connection)
     connection.execute('create schema "My.Schema"; create table "My.Schema"."T%" (id int primary key, title text)')
     create_pipeline(connection, source='"My.Schema"."T%"', content_columns=["title"], embedding_column="The Vector")
     connection.execute('insert into "My.Schema"."T%" values (1, \'x\')')
-    connection.execute("delete from pgmq.q_embedding_jobs")
+    connection.execute("delete from pgmq.q_pgembedd_jobs")
     send(connection, {"id": 1, "schema": "My.Schema", "table": "T%", "embeddingColumn": "The Vector"})
     assert work(connection) == {1: "written"}
 
@@ -63,7 +63,7 @@ def test_foreign_messages_are_parked_resumed_and_counted_like_ours(documents: ps
     call(documents, "pause", name="documents")
     assert claim(documents) == []
     assert value(documents, "select queued from pgembedd.status") == 1
-    assert value(documents, "select vt = 'infinity' from pgmq.q_embedding_jobs")
+    assert value(documents, "select vt = 'infinity' from pgmq.q_pgembedd_jobs")
     call(documents, "resume", name="documents")
     assert work(documents) == {1: "written"}
 
@@ -202,7 +202,7 @@ def test_headers_of_others_never_break_a_claim(documents: psycopg.Connection, he
 def test_headers_of_others_are_kept(documents: psycopg.Connection) -> None:
     send(documents, {"id": 1, "pipeline": 1}, {"x-mine": [1, 2], "pgembedd": {"odd": True}})
     fail(documents, claim(documents)[0])
-    headers = value(documents, "select headers from pgmq.q_embedding_jobs")
+    headers = value(documents, "select headers from pgmq.q_pgembedd_jobs")
     assert headers["x-mine"] == [1, 2]
     assert headers["pgembedd"]["odd"] is True
 

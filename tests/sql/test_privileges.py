@@ -106,7 +106,7 @@ def test_a_worker_of_ones_own_role_works(roles: Roles, database: Database, docum
             "select pgembedd.set_push('http://localhost')",
             "select pgembedd.process_embeddings()",
             "select * from pgembedd.status",
-            "select * from pgmq.q_embedding_jobs",
+            "select * from pgmq.q_pgembedd_jobs",
             "select pgembedd_code.pipeline_1_read('{}')",
             "select pgembedd.pause('documents')",
             "select pgembedd._repair()",

@@ -57,7 +57,7 @@ def test_what_is_posted_is_the_guides_job_and_more(pushed: psycopg.Connection) -
             [
                 {
                     "jobId": 1,
-                    "queue": "embedding_jobs",
+                    "queue": "pgembedd_jobs",
                     "readCt": 1,
                     "id": 7,
                     "schema": "public",
@@ -69,7 +69,7 @@ def test_what_is_posted_is_the_guides_job_and_more(pushed: psycopg.Connection) -
             60_000,
         )
     ]
-    assert value(pushed, "select vt between now() + '55 s' and now() + '65 s' from pgmq.q_embedding_jobs")
+    assert value(pushed, "select vt between now() + '55 s' and now() + '65 s' from pgmq.q_pgembedd_jobs")
     assert call(pushed, "process_embeddings") == 0
     assert posted(pushed) == []
 

@@ -181,7 +181,7 @@ def test_an_unknown_pipeline(connection: psycopg.Connection, function: str) -> N
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("pgmq.q_embedding_jobs", "pgmq.q_embedding_jobs is not a table of yours."),
+        ("pgmq.q_pgembedd_jobs", "pgmq.q_pgembedd_jobs is not a table of yours."),
         ("pgembedd.pipeline", "pipeline is not a table of yours."),
         ("chunks", "public.chunks is the embedding table of a pipeline."),
     ],
@@ -197,7 +197,7 @@ def test_tables_that_are_written_by_ourselves(connection: psycopg.Connection, so
 def test_a_queue_that_would_be_a_backfill_lane(connection: psycopg.Connection) -> None:
     make_documents(connection)
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="another one's backfill lane"):
-        create_pipeline(connection, queue="embedding_backfill")
+        create_pipeline(connection, queue="pgembedd_backfill")
 
 
 def test_a_sweep_of_fewer_than_none_stops_nothing(connection: psycopg.Connection) -> None:

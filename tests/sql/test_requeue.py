@@ -61,7 +61,7 @@ def test_a_key_is_written_as_the_triggers_write_it(connection: psycopg.Connectio
     create_pipeline(connection)
     empty(connection)
     assert requeue(connection, 1) == 1
-    assert column(connection, "select message ->> 'id' from pgmq.q_embedding_backfill") == ["1.00"]
+    assert column(connection, "select message ->> 'id' from pgmq.q_pgembedd_backfill") == ["1.00"]
     assert requeue(connection, 1.0) == 0
 
 
@@ -101,7 +101,7 @@ def test_every_kind_of_key_is_paged_once(connection: psycopg.Connection, kind: s
     connection.execute(f"create table documents ({columns}, content text, primary key ({_names(columns)}))")
     connection.execute(f"insert into documents values {', '.join(f'({each}, $$x$$)' for each in samples)}")
     create_pipeline(connection, content_columns=["content"])
-    sent = set(column(connection, "select (message -> 'id')::text from pgmq.q_embedding_backfill"))
+    sent = set(column(connection, "select (message -> 'id')::text from pgmq.q_pgembedd_backfill"))
     assert len(sent) == len(samples)
     found = pages(connection, 1)
     assert (set(found), len(found)) == (sent, len(sent))

@@ -23,9 +23,9 @@ def test_the_content_function_gets_the_row(connection: psycopg.Connection, optio
     connection.execute(SOURCE)
     create_pipeline(connection, content_function="inp", **options)
     connection.execute("select pgembedd.pin_model(1, 'made up')")
-    jobs = claim(connection, "embedding_backfill")
+    jobs = claim(connection, "pgembedd_backfill")
     assert [content.text for content in read(connection, jobs)] == ["the body"]
-    connection.execute("update pgmq.q_embedding_backfill set vt = clock_timestamp()")
+    connection.execute("update pgmq.q_pgembedd_backfill set vt = clock_timestamp()")
     assert set(work(connection).values()) == {"written"}
 
 

@@ -270,7 +270,7 @@ def test_the_index_is_there_while_several_pipelines_share_the_queue(connection: 
     create_pipeline(connection, name="second", embedding_column="second_vector")
     connection.execute("select pgembedd.tick(sweep_every_s => 3600)")  # due, since a pipeline came
     made = [sharing_index(connection, queue) for queue in queues]
-    assert made == ["pgmq.q_embedding_jobs_by_party", "pgmq.q_embedding_backfill_by_party", None, None]
+    assert made == ["pgmq.q_pgembedd_jobs_by_party", "pgmq.q_pgembedd_backfill_by_party", None, None]
     call(connection, "drop_pipeline", name="first")
     connection.execute(TEND)
     assert [sharing_index(connection, queue) for queue in queues] == [None] * 4

@@ -85,7 +85,7 @@ def test_an_outcome_ends_being_alone(connection: psycopg.Connection, job: Job, o
         assert fail(connection, job)[:2] == ("retry", 1)
     else:
         assert release(connection, [job]) == 1
-    assert value(connection, "select headers -> 'pgembedd' ->> 'alone' from pgmq.q_embedding_jobs") == "0"
+    assert value(connection, "select headers -> 'pgembedd' ->> 'alone' from pgmq.q_pgembedd_jobs") == "0"
     assert next_claim(connection).id == 1
 
 

@@ -45,12 +45,12 @@ def test_an_application_needs_no_right_but_on_its_table(
         app.execute("insert into documents (id, title) values (1, 'one'), (2, 'two')")
         app.execute("update documents set title = 'zwei' where id = 2")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            app.execute("select * from pgmq.q_embedding_jobs")
+            app.execute("select * from pgmq.q_pgembedd_jobs")
     connection.execute("insert into documents (id, title, author) values (3, 'three', 'somebody')")
     assert queued(connection) == [1, 2, 2, 3]
     assert work(connection) == {1: "written", 2: "written", 3: "written"}
     connection.execute("update documents set embedding = null")
-    connection.execute("delete from pgmq.q_embedding_jobs")
+    connection.execute("delete from pgmq.q_pgembedd_jobs")
     assert value(connection, "select pgembedd.sweep()") == 3
 
 
@@ -84,7 +84,7 @@ def test_whoever_cannot_see_all_rows_gets_an_error_and_not_a_part(
     connection.execute("alter table documents enable row level security, force row level security")
     create_pipeline(connection)
     connection.execute(f"""
-        insert into documents values (1, 'x'); delete from pgmq.q_embedding_jobs;
+        insert into documents values (1, 'x'); delete from pgmq.q_pgembedd_jobs;
         grant {owner} to {member};
         grant usage on schema pgembedd, pgmq to {member};
         grant execute on all functions in schema pgembedd to {member};

@@ -161,10 +161,10 @@ def test_the_writers_settings_are_left_as_they_were(connection: psycopg.Connecti
             for statement in ("update documents set title = title || 'x'", "update documents set other = 1"):
                 connection.execute(statement)
                 assert value(connection, "select current_setting('enable_nestloop')") == before
-            connection.execute("select pgmq.drop_queue('embedding_jobs')")
+            connection.execute("select pgmq.drop_queue('pgembedd_jobs')")
             connection.execute("update documents set title = 'y'")
             assert value(connection, "select current_setting('enable_nestloop')") == before
-            connection.execute("select pgmq.create('embedding_jobs')")
+            connection.execute("select pgmq.create('pgembedd_jobs')")
         assert value(connection, "select current_setting('enable_nestloop')") == before
 
 
@@ -191,7 +191,7 @@ def test_a_users_trigger_during_our_store_still_counts(connection: psycopg.Conne
 def test_the_message_is_a_pointer(connection: psycopg.Connection) -> None:
     watched(connection)
     connection.execute("insert into documents values (5, 'secret', 'secret')")
-    message = value(connection, "select message from pgmq.q_embedding_jobs")
+    message = value(connection, "select message from pgmq.q_pgembedd_jobs")
     assert message == {"id": 5, "pipeline": 1, "schema": "public", "table": "documents", "embeddingColumn": "embedding"}
 
 

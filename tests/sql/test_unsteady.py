@@ -29,7 +29,7 @@ def rounds(connection: psycopg.Connection, between: str, times: int) -> list[str
         contents = read(connection, jobs)
         connection.execute(between)
         outcomes += store(connection, jobs, contents)
-        connection.execute("delete from pgmq.q_embedding_jobs where msg_id > %s", [jobs[0].msg_id])
+        connection.execute("delete from pgmq.q_pgembedd_jobs where msg_id > %s", [jobs[0].msg_id])
         let_leases_run_out(connection)
     return outcomes
 
@@ -51,7 +51,7 @@ def test_content_that_is_never_twice_the_same_is_given_up(
     assert rows(connection, "select key, reason, attempts from pgembedd.failures") == [(1, "unsteady_content", 0)]
     assert "must not hold the time" in value(connection, "select error from pgembedd.failures")
     connection.execute("select pgembedd.sweep()")
-    assert claim(connection, "embedding_backfill") == []
+    assert claim(connection, "pgembedd_backfill") == []
     assert value(connection, "select state from pgembedd.status") == "running"
 
 
@@ -70,7 +70,7 @@ def test_the_rounds_span_minutes(connection: psycopg.Connection) -> None:
         jobs = claim(connection, size=1)
         assert store(connection, jobs) == ["changed"]
         waited += float(
-            value(connection, "select extract(epoch from vt - clock_timestamp()) from pgmq.q_embedding_jobs")
+            value(connection, "select extract(epoch from vt - clock_timestamp()) from pgmq.q_pgembedd_jobs")
         )
         let_leases_run_out(connection)
     assert waited > 300

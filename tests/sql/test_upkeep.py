@@ -46,7 +46,7 @@ def test_the_sweep_finds_what_triggers_missed(documents: psycopg.Connection) -> 
 def test_the_sweep_leaves_alone_what_is_queued_in_any_lane(documents: psycopg.Connection) -> None:
     documents.execute("update documents set title = 'x' where id = 1")
     documents.execute(
-        "insert into pgmq.q_embedding_backfill (vt, message) values (now() + '1 hour', '{\"id\": 2, \"pipeline\": 1}')"
+        "insert into pgmq.q_pgembedd_backfill (vt, message) values (now() + '1 hour', '{\"id\": 2, \"pipeline\": 1}')"
     )
     assert value(documents, "select pgembedd.sweep()") == 1
     assert queued(documents, BACKFILL) == [2, 3]
@@ -120,7 +120,7 @@ def test_the_tick_is_one_sessions_at_a_time(documents: psycopg.Connection, other
 
 def test_a_deep_queue_puts_the_sweep_off_for_ten_minutes(documents: psycopg.Connection) -> None:
     documents.execute(
-        "insert into pgmq.q_embedding_jobs (vt, message) select now(), '{}' from generate_series(1, 50000)"
+        "insert into pgmq.q_pgembedd_jobs (vt, message) select now(), '{}' from generate_series(1, 50000)"
     )
     documents.execute("update pgembedd.installation set swept_at = now() - interval '9 min'")
     assert value(documents, "select pgembedd.tick()") is None

@@ -85,12 +85,12 @@ def test_a_job_that_is_released_for_another_read_is_still_waited_for(
     job = claim(other, BACKFILL)[1]
     contents = read(other, [job])
     other.execute("update documents set title = 'new' where id = 2")
-    empty_fresh = "delete from pgmq.q_embedding_jobs"
+    empty_fresh = "delete from pgmq.q_pgembedd_jobs"
     other.execute(empty_fresh)  # so that only the released one is left
     with waiting(documents, other, 2):
         assert store(other, [job], contents) == ["changed"]
         assert claim(other, BACKFILL, size=2)[0].id == 2
-        other.execute("update pgmq.q_embedding_backfill set vt = now()")
+        other.execute("update pgmq.q_pgembedd_backfill set vt = now()")
         work(other)
 
 
@@ -122,7 +122,7 @@ def test_a_key_is_written_as_in_sql(connection: psycopg.Connection, type_: str, 
     connection.execute(f"create table documents (id {type_} primary key, title text, content text)")
     create_pipeline(connection)
     connection.execute(f"insert into documents values ({literal}, 'title')")
-    carried = value(connection, "select message ->> 'id' from pgmq.q_embedding_jobs")
+    carried = value(connection, "select message ->> 'id' from pgmq.q_pgembedd_jobs")
     for key in keys:
         with pytest.raises(psycopg.errors.QueryCanceled, match="still waits") as caught:
             wait_for(connection, key)
@@ -218,7 +218,7 @@ def test_a_row_that_is_deleted_meanwhile_needs_no_vector(
 def test_messages_of_another_trigger(documents: psycopg.Connection) -> None:
     work(documents)
     documents.execute(
-        "select pgmq.send('embedding_jobs',"
+        "select pgmq.send('pgembedd_jobs',"
         ' \'{"id": "2", "schema": "public", "table": "documents", "embeddingColumn": "embedding"}\')'
     )
     wait_for(documents, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +13,12 @@ import httpx
 from pgembedd.http.app import build_app
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.server import HttpServer
-from pgembedd.loop.worker import Worker
+from pgembedd.loop.worker import Role, Worker
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings
 from pgembedd.telemetry.observer import SILENT, Observer
-from tests.support.worker import brisk
+from tests.support.worker import brisk, running
 
 TOKEN = "a-token-that-may-do-everything"
 
@@ -35,9 +35,26 @@ def serving(
     """A client of a service on a free port; its default model is the one tests have."""
     given = replace(HttpSettings(http_port=0, http_models="all-MiniLM-L6-v2"), **http)
     models = ModelRegistry(load)
+    service = ServiceContext(brisk(), given, models, conninfo, observer)
+    with ExitStack() as ended:
+        if worker is None and conninfo is not None:
+            worker = pushed_worker(service, conninfo, models, observer)
+            ended.enter_context(running(worker))
+        yield from _client(service, worker, given)
+
+
+def pushed_worker(
+    service: ServiceContext, conninfo: str, models: ModelRegistry, observer: Observer = SILENT, **settings: Any
+) -> Worker:
+    """The worker of `pgembedd serve`, which processes what is pushed to the service."""
+    role = Role(pulls=False, pushed=service.pushed, served=service.served, draining=service.stopping)
+    return Worker(conninfo, brisk(**settings), models, role, own_models=False, observer=observer)
+
+
+def _client(service: ServiceContext, worker: Worker | None, given: HttpSettings) -> Iterator[httpx.Client]:
     died: list[str] = []
-    service = ServiceContext(brisk(), given, models, conninfo, worker, observer)
-    server = HttpServer(build_app(service), given, lambda: died.append("http"))
+    health = (lambda: "ok") if worker is None else worker.health
+    server = HttpServer(build_app(service, health), given, lambda: died.append("http"))
     server.start()
     headers = {"authorization": f"Bearer {given.http_token}"} if given.http_token else {}
     address = f"http://127.0.0.1:{server.port}"

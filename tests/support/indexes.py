@@ -36,7 +36,7 @@ def built_up(loaded: psycopg.Connection) -> psycopg.Connection:
     with loaded.transaction():
         loaded.execute("set local session_replication_role = replica")
         loaded.execute("update documents set embedding = ('[' || id || repeat(',1', 383) || ']')::halfvec")
-        loaded.execute("delete from pgmq.q_embedding_backfill")
+        loaded.execute("delete from pgmq.q_pgembedd_backfill")
     make_due(loaded)
     return loaded
 

@@ -69,8 +69,8 @@ def _failures(connection: psycopg.Connection) -> None:
     for job in claim(connection, BACKFILL, 2000):
         if job.pipeline == "tickets" and job.id <= 3:
             fail(connection, job, "content", "division by zero", permanent=True)
-    connection.execute("delete from pgmq.q_embedding_backfill where (message ->> 'id')::int > 4")
-    connection.execute("delete from pgmq.q_embedding_jobs where (message ->> 'id')::int > 24")
+    connection.execute("delete from pgmq.q_pgembedd_backfill where (message ->> 'id')::int > 4")
+    connection.execute("delete from pgmq.q_pgembedd_jobs where (message ->> 'id')::int > 24")
     reason = 'public.tickets has no column "body" any more. Rename it back, or drop the pipeline.'
     connection.execute("select pgembedd.stop_pipeline(id, %s) from pgembedd.pipeline where name = 'tickets'", (reason,))
 

@@ -18,10 +18,12 @@ from pgvector import Vector
 from pgvector.psycopg import register_vector
 from psycopg import sql
 
+from pgembedd.database.jobs import job_of
 from pgembedd.database.queries import query
+from pgembedd.database.records import BACKFILL as BACKFILL
+from pgembedd.database.records import FRESH as FRESH
 from tests.support.databases import Database
 
-FRESH, BACKFILL = "embedding_jobs", "embedding_backfill"
 LANES = (FRESH, BACKFILL)
 
 Embed = Callable[[str], list[float]]
@@ -129,8 +131,8 @@ def empty(connection: psycopg.Connection) -> None:
 
 
 def let_leases_run_out(connection: psycopg.Connection, queue: str = FRESH) -> None:
-    """Move time on: every waiting or claimed job may be claimed now; parked ones stay parked."""
-    connection.execute(f"update pgmq.q_{queue} set vt = clock_timestamp() where vt < 'infinity'")
+    """Move time on: every waiting or claimed job may be claimed now."""
+    connection.execute(f"update pgmq.q_{queue} set vt = clock_timestamp()")
 
 
 @dataclass
@@ -151,10 +153,31 @@ def postponing(connection: psycopg.Connection) -> Iterator[Wait]:
 
 
 def claim(connection: psycopg.Connection, queue: str = FRESH, size: int = 100, lease_s: int = 60) -> list[Job]:
-    """Claim from one lane."""
-    values = {"queue": queue, "claim_size": size, "lease_s": lease_s, "poll_s": 0}
-    found = connection.execute(query("claim"), values).fetchall()
-    return [Job(queue, *[*row[:6], row[9]]) for row in found]
+    """Claim from one queue, of each pipeline that has jobs due there."""
+    jobs: list[Job] = []
+    for pipeline_id in due(connection, queue):
+        values = {"pipeline_id": pipeline_id, "queue": queue, "claim_size": size - len(jobs), "lease_s": lease_s}
+        found = [job_of(row) for row in connection.execute(query("claim"), values)]
+        jobs += [
+            Job(
+                queue,
+                job.msg_id,
+                job.read_ct,
+                job.id,
+                job.suspect,
+                job.pipeline.id,
+                job.pipeline.name,
+                job.pipeline.chunking is not None,
+            )
+            for job in found
+        ]
+    return jobs
+
+
+def due(connection: psycopg.Connection, queue: str = FRESH) -> list[int]:
+    """The pipelines that have jobs due in a queue."""
+    found = connection.execute(query("due"), {"names": None, "poll_s": 0}).fetchall()
+    return sorted(pipeline_id for pipeline_id, of in found if of == queue)
 
 
 def claim_one(connection: psycopg.Connection, queue: str = FRESH) -> Job:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pgembedd.loop.worker import Worker
+from pgembedd.loop.worker import Role, Worker
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import Settings
@@ -34,13 +34,20 @@ def worker_thread(
     database: Database | str,
     load: Callable[[str], Embedder],
     *,
-    queues: tuple[str, ...] = (),
+    pipelines: tuple[str, ...] = (),
     observer: Observer = SILENT,
     **settings: Any,
 ) -> Iterator[Worker]:
     """A worker in this process; drained at the end. Raises what the worker died of."""
     conninfo = database if isinstance(database, str) else database.conninfo
-    worker = Worker(conninfo, brisk(**settings), ModelRegistry(load), queues=queues, observer=observer)
+    worker = Worker(conninfo, brisk(**settings), ModelRegistry(load), Role(pipelines), observer=observer)
+    with running(worker):
+        yield worker
+
+
+@contextmanager
+def running(worker: Worker) -> Iterator[None]:
+    """A worker in a thread of this process; drained at the end. Raises what the worker died of."""
     died: list[BaseException] = []
 
     def run() -> None:
@@ -52,7 +59,7 @@ def worker_thread(
     thread = threading.Thread(target=run, name="worker")
     thread.start()
     try:
-        yield worker
+        yield
     finally:
         worker.stop()
         thread.join(PATIENCE_S)

@@ -49,7 +49,6 @@ def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding
         yield Finding("ok", "schema", "current")
         yield from _rights(connection)
         yield from _embed(connection)
-        yield from _competitors(connection)
         yield from _pipelines(connection)
     yield from _disk(cache_dir)
 
@@ -150,14 +149,6 @@ def _embed(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding("ok", "embed()", f"set up, {counted(hearers, 'worker answers', 'workers answer')}")
 
 
-def _competitors(connection: psycopg.Connection) -> Iterator[Finding]:
-    """Reports an earlier installation of automatic embeddings that still runs: two writers, maybe two models."""
-    ((may_look,),) = _rows(connection, "doctor_cron")
-    for (job,) in _rows(connection, "doctor_competitors") if may_look else ():
-        text = f"the cron job {job} works the queue embedding_jobs, too"
-        yield Finding("bad", "queue", text, f"select cron.unschedule({job});")
-
-
 def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
     ((may_look,),) = _rows(connection, "doctor_may_look")
     if not may_look:
@@ -188,22 +179,6 @@ def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
             )
         yield from _index(about, name, index, due_s)
         yield from _model(about, model, fingerprint, dimensions, models.get(model))
-    yield from _sharing(connection)
-
-
-def _sharing(connection: psycopg.Connection) -> Iterator[Finding]:
-    """Reports queues of several pipelines without their index, which are claimed in the order of arrival."""
-    for queue, unfinished, may, statement in _rows(connection, "doctor_sharing"):
-        text = "several pipelines share it, and until its index is there a long backlog of one stands before the others"
-        if unfinished:
-            remedy = f"If no session is building it: drop index pgmq.q_{queue}_by_party; then: {statement};"
-        elif may:
-            remedy = (
-                f"The upkeep makes it where the queue is short, a worker that may where it is long; or: {statement};"
-            )
-        else:
-            remedy = f"As the owner of pgmq.q_{queue}: {statement};"
-        yield Finding("note", f'queue "{queue}"', text, remedy)
 
 
 def _index(about: str, name: str, state: str | None, due_s: float | None) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ import click
 
 from pgembedd.cli.health import EVERYWHERE
 from pgembedd.cli.options import database_option, describe, http_options, open_database, settings_options
-from pgembedd.cli.run import exit_unless_drained, run_worker
+from pgembedd.cli.process import exit_unless_drained, run_process
 from pgembedd.settings import HttpSettings, Settings, conninfo_from_environment
 
 
@@ -29,7 +29,7 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
         if with_http:
             click.echo(f"Look at:  {address(http)}")
         click.echo("Stop with Ctrl-C.")
-        drained = run_worker(conninfo, settings, http=http if with_http else None)
+        drained = run_process(conninfo, settings, http if with_http else None)
     exit_unless_drained(drained)
 
 

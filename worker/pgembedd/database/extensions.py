@@ -77,7 +77,7 @@ select pg_catalog.bool_and(
         and pg_catalog.has_table_privilege(c.oid, 'update') and pg_catalog.has_table_privilege(c.oid, 'delete'))))
 from pg_catalog.pg_namespace n
 left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p')
-                               and c.relname in ('meta', 'q_embedding_jobs', 'q_embedding_backfill')
+                               and c.relname in ('meta', 'q_pgembedd_jobs', 'q_pgembedd_backfill')
 where n.nspname = 'pgmq'
 """
 
@@ -174,19 +174,20 @@ limit 1
 """
 
 
-# The indexes of sql/12_sharing/, on queues that stay because others made them.
-_DROP_SHARING = """
+# Queues that others made stay, with the index that pgmq gives them instead of ours (sql/10_queue/index.sql).
+_RESTORE_INDEXES = """
 do $$
 declare
     one record;
 begin
     for one in
-        select x.oid::regclass as index
-        from pg_catalog.pg_class x join pg_catalog.pg_namespace n on n.oid = x.relnamespace
-        where n.nspname = 'pgmq' and x.relkind in ('i', 'I') and pg_has_role(x.relowner, 'usage') and x.relname in (
-            select format('q_%s_by_party', q) from pgembedd.pipeline p, unnest(array[p.queue, p.backfill_queue]) q)
+        select x.oid::regclass as index, i.indrelid::regclass as queue
+        from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid
+        where i.indrelid in (to_regclass('pgmq.q_pgembedd_jobs'), to_regclass('pgmq.q_pgembedd_backfill'))
+          and x.relname like 'q\\_%\\_by\\_pipeline' and pg_catalog.pg_has_role(x.relowner, 'usage')
     loop
-        execute format('drop index %s', one.index);
+        execute pg_catalog.format('drop index %s', one.index);
+        execute pg_catalog.format('create index on %s (vt)', one.queue);
     end loop;
 end $$;
 """
@@ -202,9 +203,9 @@ def remove_pgmq(connection: psycopg.Connection) -> None:
     row = connection.execute("select pgmq_install, created_queues from pgembedd.installation").fetchone()
     if row is None:
         return
-    connection.execute(_DROP_SHARING)
     for queue in row[1]:
         connection.execute("select pgmq.drop_queue(queue_name) from pgmq.meta where queue_name = %s", (queue,))
+    connection.execute(_RESTORE_INDEXES)
     if row[0] == "found" or _scalar(connection, "select exists (select from pgmq.meta)"):
         return
     if row[0] == "extension":

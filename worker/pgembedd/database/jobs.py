@@ -11,7 +11,7 @@ from pgembedd.database.chunk_parameters import chunk_arrays
 from pgembedd.database.connection import Connection
 from pgembedd.database.errors import translate_errors
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Chunking, Content, Job, Pipeline, Result, State
+from pgembedd.database.records import Chunking, Content, Due, Job, Pipeline, Result, State
 from pgembedd.database.vector_codec import Vectors
 from pgembedd.errors import RowFailure
 
@@ -22,10 +22,15 @@ class JobRepository:
 
     connection: Connection
 
-    def claim(self, queue: str, claim_size: int, lease_s: int, poll_s: int = 0) -> list[Job]:
-        """Claims up to `claim_size` jobs for `lease_s` seconds; waits up to `poll_s` seconds for the first."""
-        rows = self.connection.rows("claim", queue=queue, claim_size=claim_size, lease_s=lease_s, poll_s=poll_s)
-        return [job_of(queue, row) for row in rows]
+    def due(self, names: Sequence[str] = (), poll_s: float = 0.0) -> list[Due]:
+        """Returns the running pipelines (of `names`, if any) with jobs due; waits up to `poll_s` s for the first."""
+        rows = self.connection.rows("due", names=list(names) or None, poll_s=poll_s)
+        return [Due(*row) for row in rows]
+
+    def claim(self, due: Due, claim_size: int, lease_s: int) -> list[Job]:
+        """Claims up to `claim_size` jobs for `lease_s` seconds."""
+        values = {"pipeline_id": due.pipeline_id, "queue": due.queue, "claim_size": claim_size, "lease_s": lease_s}
+        return [job_of(row) for row in self.connection.rows("claim", **values)]
 
     def read(self, jobs: Sequence[Job]) -> list[Content]:
         """Returns the content of each job's row. RowFailure if the content function raises, Deferred on contention."""
@@ -91,11 +96,50 @@ class JobRepository:
         return PipelineRepository(self.connection).diagnose(pipeline)
 
 
-def job_of(queue: str, row: tuple[Any, ...]) -> Job:
-    """Builds the Job of a row of `claim`."""
-    msg_id, read_ct, key, suspect, *of, chunked, tokens, overlap, markdown, traceparent, waited_s, attempt = row
-    pipeline = Pipeline(*[*of, Chunking(tokens, overlap, markdown) if chunked else None])
-    return Job(queue, msg_id, read_ct, key, suspect, pipeline, traceparent, waited_s or 0.0, attempt)
+JOB_COLUMNS = (
+    "queue",
+    "msg_id",
+    "read_ct",
+    "id",
+    "pipeline_id",
+    "pipeline",
+    "model",
+    "fingerprint",
+    "dimensions",
+    "suspect",
+    "chunked",
+    "chunk_tokens",
+    "chunk_overlap",
+    "splitter",
+    "traceparent",
+    "waited_s",
+    "attempt",
+)
+"""The columns of the type pgembedd.job, in their order (migrations/versions)."""
+
+
+def job_of(row: Sequence[Any]) -> Job:
+    """Builds the Job of a value of the type pgembedd.job."""
+    job = dict(zip(JOB_COLUMNS, row, strict=True))
+    chunking = Chunking(job["chunk_tokens"], job["chunk_overlap"], job["splitter"] == "markdown")
+    return Job(
+        queue=job["queue"],
+        msg_id=job["msg_id"],
+        read_ct=job["read_ct"],
+        id=job["id"],
+        suspect=job["suspect"],
+        pipeline=Pipeline(
+            id=job["pipeline_id"],
+            name=job["pipeline"],
+            model=job["model"],
+            fingerprint=job["fingerprint"],
+            dimensions=job["dimensions"],
+            chunking=chunking if job["chunked"] else None,
+        ),
+        traceparent=job["traceparent"],
+        waited_s=job["waited_s"] or 0.0,
+        attempt=job["attempt"],
+    )
 
 
 def _content(

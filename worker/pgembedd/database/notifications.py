@@ -1,8 +1,26 @@
 """Waits for new jobs: the NOTIFY of the triggers."""
 
+import selectors
+from typing import Protocol
+
 import psycopg
 
 from pgembedd.database.connection import Connection
+
+
+class HasFileno(Protocol):
+    """What `select` can wait for."""
+
+    def fileno(self) -> int:
+        """Returns the descriptor of a file or socket."""
+
+
+def wait_readable(timeout_s: float, *files: HasFileno) -> list[HasFileno]:
+    """Waits until one of `files` is readable, for at most `timeout_s` seconds; returns those that are."""
+    with selectors.DefaultSelector() as selector:
+        for file in files:
+            selector.register(file.fileno(), selectors.EVENT_READ, file)
+        return [key.data for key, _ in selector.select(timeout_s)]
 
 
 class JobNotifications:
@@ -26,11 +44,21 @@ class JobNotifications:
         connection.execute("listen pgembedd")
         self._missed, self._listening = self._listening, True
 
-    def wait(self, timeout_s: float) -> bool:
-        """Waits for a NOTIFY; False when none came in `timeout_s` seconds. A lost connection may have lost one."""
-        # All of them at once: those that came during other statements would wake the claimer one by one.
-        notified = self._connection.call(
-            lambda connection: bool(list(connection.notifies(timeout=timeout_s, stop_after=1)))
-        )
+    def wait(self, timeout_s: float, waker: HasFileno | None = None) -> bool:
+        """Waits for a NOTIFY, or until `waker` is readable; False when neither came in `timeout_s` seconds.
+
+        A lost connection may have lost a NOTIFY.
+        """
+        woken = False
+
+        def wait(connection: psycopg.Connection) -> bool:
+            nonlocal woken
+            # All of them at once: those that came during other statements would wake the claimer one by one.
+            if waker is None or list(connection.notifies(timeout=0, stop_after=1)):
+                return waker is not None or bool(list(connection.notifies(timeout=timeout_s, stop_after=1)))
+            woken = waker in wait_readable(timeout_s, connection, waker)
+            return bool(list(connection.notifies(timeout=0, stop_after=1)))
+
+        notified = self._connection.call(wait)
         missed, self._missed = self._missed, False
-        return notified or missed
+        return notified or woken or missed

@@ -12,10 +12,6 @@ class PipelineRepository:
 
     connection: Connection
 
-    def lanes(self) -> list[tuple[str, str]]:
-        """Returns (fresh, backfill) queue names."""
-        return [(row[0], row[1]) for row in self.connection.rows("lanes")]
-
     def running(self) -> list[Pipeline]:
         """Returns the running pipelines."""
         return [Pipeline(*row) for row in self.connection.rows("models")]

@@ -1,22 +1,24 @@
 -- Every statement the worker and the command line run, by name. Loaded by queries.py.
 
+-- name: due
+-- The running pipelines that have jobs due, and in which queue; waits a while for the first.
+select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s)
+
 -- name: claim
--- Take jobs from one lane under a lease.
-select msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
-       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
-from pgembedd.claim(%(queue)s, %(claim_size)s, %(lease_s)s, %(poll_s)s)
+-- Take jobs of one pipeline under a lease.
+select * from pgembedd.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)
 
 -- name: claim_pushed
--- Claim jobs that were posted: what each is, and those to be worked.
-select null, n, state, reason, queue, msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
-       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
-from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+-- Claim jobs that were posted: what each is, and the job where it was claimed.
+select null as subject, state, reason, (job).* from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
 
 -- name: claim_changed
 -- Queue and claim what a webhook tells of; the same, with the pipeline of each.
-select subject, n, state, reason, queue, msg_id, read_ct, id::text, suspect, pipeline_id, pipeline, model, fingerprint, dimensions,
-       chunked, chunk_tokens, chunk_overlap, splitter = 'markdown', traceparent, waited_s, attempt
-from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+select subject, state, reason, (job).* from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+
+-- name: release_pushed
+-- Put posted jobs that found no room back, due again soon.
+select pgembedd.release_pushed(%(posted)s::text::jsonb, %(delay_s)s)
 
 -- name: read
 -- The content of rows by key, in the order of the keys.
@@ -74,15 +76,9 @@ select pgembedd.stop_pipeline(%(pipeline_id)s, %(reason)s)
 -- What the running pipelines need of a model.
 select pipeline_id, pipeline, model, fingerprint, dimensions from pgembedd.models()
 
--- name: lanes
--- The queues to serve: fresh and backfill.
-select queue, backfill_queue from pgembedd.lanes()
-
--- name: existing_queues
--- Which of these names are queues of pgmq, whatever this role may do with them.
-select q.name from unnest(%(queues)s::text[]) as q(name)
-join pg_catalog.pg_class c on c.relname = 'q_' || q.name and c.relkind in ('r', 'p')
-join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = 'pgmq'
+-- name: pipeline_names
+-- The names of all pipelines, as a role may ask that may only work.
+select m.pipeline from pgembedd.metrics() m where m.pipeline is not null order by m.pipeline
 
 -- name: set_idle
 -- Ask the triggers to NOTIFY, or tell them not to.
@@ -129,11 +125,6 @@ order by p.index_due_at
 -- name: indexes_wanted
 -- Indexes that are outstanding, due or not.
 select p.name from pgembedd.pipeline p where p.index_due_at is not null order by p.index_due_at
-
--- name: queue_indexes_due
--- Queues that several pipelines share and that are too long for the upkeep: what makes their index.
-select s.queue, pgembedd._sharing_index(s.queue, true) from pgembedd._sharing() s
-where s.shared and s.index is null and s.online order by s.queue
 
 -- name: index_state
 -- What status says of a pipeline's index.
@@ -284,8 +275,8 @@ order by x.nth
 -- Which of the worker's functions this role may not call.
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
-  and f.proname in ('claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                    'stop_pipeline', 'set_idle', 'models', 'lanes', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
+  and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
+                    'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
                     'answer_questions', 'decline_question')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
@@ -300,23 +291,15 @@ select n.nspowner::regrole::text,
                                  and pg_catalog.has_table_privilege(n.nspowner, c.oid, 'delete'))
                  from pg_catalog.pg_class c
                  where c.relnamespace = 'pgmq'::regnamespace and c.relkind in ('r', 'p')
-                   and (c.relname = 'meta' or c.relname in (
-                        select 'q_' || l.queue from pgembedd.lanes() l
-                        union select 'q_' || l.backfill_queue from pgembedd.lanes() l))), true)
+                   and c.relname in ('meta', 'q_pgembedd_jobs', 'q_pgembedd_backfill')), true)
 from pg_catalog.pg_namespace n where n.nspname = 'pgembedd'
 
 -- name: doctor_queues
 -- Queues that should be there and are not.
-select q.name from (select l.queue as name from pgembedd.lanes() l union select l.backfill_queue from pgembedd.lanes() l) q
+select q.name from unnest(array['pgembedd_jobs', 'pgembedd_backfill']) as q(name)
 where not exists (
     select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'pgmq' and c.relname = 'q_' || q.name)
-
--- name: doctor_sharing
--- Queues that several pipelines share while their claims cannot deal: why, and what makes the index.
-select s.queue, s.index is not null, s.may, pgembedd._sharing_index(s.queue, c.relkind = 'r')
-from pgembedd._sharing() s join pg_catalog.pg_class c on c.oid = pgembedd._queue_table(s.queue)::regclass
-where s.shared and not s.dealt order by s.queue
 
 -- name: doctor_may_look
 -- Whether this role may read the pipelines.
@@ -348,20 +331,6 @@ select pgembedd._embed_problem()
 select greatest(count(*) filter (where a.application_name = 'pgembedd claim'),
                 count(*) filter (where a.application_name = 'pgembedd push'))
 from pg_catalog.pg_stat_activity a where a.datname = current_database()
-
--- name: doctor_cron
--- Whether this role may look at the jobs of pg_cron.
-select exists (
-    select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = 'cron' and c.relname = 'job' and pg_catalog.has_schema_privilege(n.oid, 'usage')
-      and pg_catalog.has_table_privilege(c.oid, 'select'))
-
--- name: doctor_competitors
--- Jobs of pg_cron that send the queue embedding_jobs to another worker.
-select coalesce(quote_literal(j.jobname), j.jobid::text) from cron.job j
-where j.active and j.database = current_database() and j.jobname is distinct from 'pgembedd-push'
-  and (j.jobname = 'process-embeddings' or j.command ~* 'process_embeddings')
-order by j.jobid
 
 -- name: import_triggers
 -- Triggers of others with arguments, which is what the guide's are; a partition's copies left out.

@@ -38,6 +38,19 @@ class Pipeline:
     chunking: Chunking | None = None
 
 
+FRESH, BACKFILL = "pgembedd_jobs", "pgembedd_backfill"
+LANES = {FRESH: "fresh", BACKFILL: "backfill"}
+"""The queues of pgembedd, and the name of each in metrics, logs and traces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A pipeline that has jobs due in a queue."""
+
+    pipeline_id: int
+    queue: str
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One claimed message. (msg_id, read_ct) is the fence: it changes with every claim.

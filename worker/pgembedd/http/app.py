@@ -1,5 +1,6 @@
 """The application: all routes, behind the middleware."""
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -17,8 +18,8 @@ from pgembedd.http.routes import embed, events, health, metrics, openai, operate
 from pgembedd.http.routes.supabase_dispatch import SupabaseDispatch
 
 
-def build_app(service: ServiceContext) -> FastAPI:
-    """Returns the ASGI application of a service."""
+def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda: "ok") -> FastAPI:
+    """Returns the ASGI application of a service; `worker_health` is asked by the probes."""
     app = FastAPI(
         title="pgembedd",
         version=version("pgembedd"),
@@ -27,7 +28,8 @@ def build_app(service: ServiceContext) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    for part in (health, embed, openai, supabase, webhooks, events, metrics, operate, dashboard):
+    app.include_router(health.router(service, worker_health))
+    for part in (embed, openai, supabase, webhooks, events, metrics, operate, dashboard):
         app.include_router(part.router(service))
     add_handlers(app)
     http = service.http

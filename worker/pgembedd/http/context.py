@@ -4,7 +4,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
 
 import psycopg
 
@@ -13,15 +12,12 @@ from pgembedd.http.auth import Authenticator, load_tokens
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
 from pgembedd.http.request_batcher import RequestBatcher
-from pgembedd.loop.push import PushHandler
+from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer
-
-if TYPE_CHECKING:
-    from pgembedd.loop.worker import Worker
 
 FALLBACK_MODEL = "gte-small"
 PIPELINES_EVERY_S = 5.0
@@ -40,14 +36,13 @@ class ServiceContext:
         http: HttpSettings,
         models: ModelRegistry,
         conninfo: str | None,
-        worker: "Worker | None" = None,
         observer: Observer = SILENT,
     ) -> None:
-        """`conninfo` is None for a service that only embeds; `worker` is the loop that runs in this process.
+        """`conninfo` is None for a service that only embeds.
 
         ConfigurationError where the settings would let other machines in without a token.
         """
-        self.settings, self.http, self.models, self.conninfo, self.worker = settings, http, models, conninfo, worker
+        self.settings, self.http, self.models, self.conninfo = settings, http, models, conninfo
         self.observer = observer
         self.authenticator = Authenticator(load_tokens(http), http.http_host)
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
@@ -57,11 +52,14 @@ class ServiceContext:
         self.unpooled = ThreadPoolExecutor(UNPOOLED_THREADS, "unpooled")  # requests that the batcher does not take
         self.stopping = threading.Event()
         self.finished = True  # False when a thread still hangs in the model after close()
-        self.pushes: PushHandler | None = None
+        self.pushed: PushedJobs | None = None
         if conninfo is not None:
-            here = worker is not None
-            self.pushes = PushHandler(
-                conninfo, settings, http, models, self.stopping, loop_here=here, observer=observer
+            self.pushed = PushedJobs(
+                conninfo,
+                self.stopping,
+                timeout_s=http.http_push_timeout_s,
+                at_once=http.http_push_at_once,
+                prepare=prepare,
             )
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = NEVER
@@ -152,8 +150,8 @@ class ServiceContext:
     def close(self) -> None:
         """Closes everything but the models, which belong to the caller. Sets `finished`."""
         self.stopping.set()
-        if self.pushes is not None:
-            self.pushes.close()
+        if self.pushed is not None:
+            self.pushed.close()
         if self.database is not None:
             self.database.close()
         self.finished = close_with_timeout(self.batcher.close, partial(self.unpooled.shutdown, cancel_futures=True))

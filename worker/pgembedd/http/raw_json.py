@@ -11,13 +11,8 @@ import psycopg
 from fastapi import Depends, Request
 
 from pgembedd.database.connection import is_connection_error
-from pgembedd.database.pushed_jobs import Posted
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors import Refusal
-from pgembedd.loop.push import BusyError, Claim, PushHandler
-from pgembedd.loop.pushed_jobs import Outcome
-
-RETRY_AFTER_S = 10  # as often as pg_cron posts
 
 
 async def _raw_body(request: Request) -> bytes:
@@ -54,13 +49,25 @@ def parse_finite_float(number: str) -> float:
     return value
 
 
-def work_pushed_jobs(pushes: PushHandler, claim: Claim) -> list[tuple[Posted, Outcome]]:
-    """Returns the outcome of each posted job. Refusal where none could be started."""
-    try:
-        with translate_errors():
-            return pushes.work(claim)
-    except BusyError as busy:
-        raise Refusal(503, str(busy), "busy", retry_after_s=RETRY_AFTER_S) from None
+def split_array(text: str) -> list[str]:
+    """Returns the items of a valid JSON array, each as it is written."""
+    decoder = json.JSONDecoder()
+    items: list[str] = []
+    at = _next(text, text.index("[") + 1)
+    while text[at] != "]":
+        _, end = decoder.raw_decode(text, at)
+        items.append(text[at:end])
+        at = _next(text, end)
+        if text[at] == ",":
+            at = _next(text, at + 1)
+    return items
+
+
+def _next(text: str, at: int) -> int:
+    """Returns the position of the next character that is no white space."""
+    while text[at] in " \t\r\n":
+        at += 1
+    return at
 
 
 @contextmanager

@@ -1,28 +1,30 @@
-"""The first stage: claims jobs and reads their rows, one claim ahead of the model."""
+"""The first stage: claims jobs and has their rows read, one claim ahead of the model."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
 from queue import Queue
 
+import psycopg
+
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.notifications import JobNotifications
-from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Job, by_pipeline
+from pgembedd.database.pushed_jobs import PushedJobRepository
+from pgembedd.database.records import LANES, Due, Job, by_pipeline
 from pgembedd.errors import Deferred
 from pgembedd.log import get_logger
-from pgembedd.loop.claim_size import ClaimSizer
+from pgembedd.loop.deadline import STOP_CHECK_S
+from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight, Key
 from pgembedd.loop.job_outcomes import JobOutcomes
-from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.queue_order import queue_order
+from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.reader import EmbeddingBatch, Reader
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
-LANES_REFRESH_S = 5.0
 FIRST_PAUSE_S = 0.1
-STOP_CHECK_S = 0.25  # how often a waiting thread checks whether it is to stop
+POLL_WITH_PUSHES_S = 1.0  # a statement that waits in the database keeps pushed jobs waiting
+LOOK_SHARE = 0.1  # of the time may go into looking for what is due, which takes long with thousands of pipelines
 
 
 class Claimer:
@@ -32,71 +34,99 @@ class Claimer:
         self,
         settings: Settings,
         connection: Connection,
-        models: PinnedModels,
+        reader: Reader,
+        outcomes: JobOutcomes,
         in_flight: InFlight,
         batches: "Queue[EmbeddingBatch | None]",
         stopping: Callable[[], bool],
-        queues: Sequence[str] = (),
-        sizer: ClaimSizer | None = None,
+        *,
+        share: FairShare,
+        pipelines: Sequence[str] = (),
+        pulls: bool = True,
+        pushed: PushedJobs | None = None,
         observer: Observer = SILENT,
     ) -> None:
-        """`queues` restricts it to these fresh lanes and their backfills; the storer updates `sizer`."""
-        self._settings, self._observer = settings, observer
-        self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)
-        self._notifications = JobNotifications(connection)
-        self._reader = Reader(connection, models, in_flight, observer)
-        self._outcomes = JobOutcomes(self._jobs, in_flight, observer)
+        """`pipelines` restricts it to these; without `pulls` it claims only what is pushed.
+
+        `reader` and `outcomes` use the same connection.
+        """
+        self._settings, self._connection, self._observer = settings, connection, observer
+        self._jobs, self._notifications = JobRepository(connection), JobNotifications(connection)
+        self._reader, self._outcomes, self._share = reader, outcomes, share
         self._in_flight, self._batches, self._stopping = in_flight, batches, stopping
-        self._queues = queues
-        self._sizer = sizer or ClaimSizer(settings.claim_size)
-        self._listens = settings.wait == "listen"
-        self._lanes: list[tuple[str, str]] = []
-        self._lanes_until = 0.0
-        self._claims = 0
+        self._names, self._pulls, self._pushed = pipelines, pulls, pushed
+        self._listens = pulls and settings.wait == "listen"
+        self._due: list[Due] = []
+        self._due_until = 0.0
         self._last_claim = 0  # jobs of the last claim
         self._pause_s = FIRST_PAUSE_S
 
     def run(self) -> None:
-        """Claims until stopped, one claim ahead of the model; waits while the queues are empty."""
+        """Claims until stopped, one claim ahead of the model; waits while nothing is due."""
         if self._listens:
             self._notifications.listen()
         while not self._stopping():
-            if self._in_flight.wait_for(self._has_room, STOP_CHECK_S) and not self.claim_once():
+            if self._in_flight.wait_for(self._has_room, STOP_CHECK_S) and not (self.claim_pushed() or self.claim_due()):
                 self._wait_for_jobs()
 
     def _has_room(self, held: Collection[Key]) -> bool:
-        """Returns True while at most the last claim is held, whatever the size of the next."""
-        return len(held) <= max(self._last_claim, self._sizer.size)
+        """Returns True while at most the last claim is held."""
+        return len(held) <= self._last_claim
 
-    def claim_once(self, poll_s: int = 0) -> bool:
-        """Claims from the first queue that has jobs; False when all are empty."""
-        size = self._sizer.size
-        for queue in self._queue_order():
+    def claim_due(self, poll_s: float = 0.0) -> bool:
+        """Claims jobs of one pipeline; False when nothing is due."""
+        if not self._pulls:
+            return False
+        while due := self._look(poll_s):
+            chosen = self._share.next(due)
+            size = self._share.size(chosen)
             began = time.monotonic()
-            jobs = self._jobs.claim(queue, size, self._settings.lease_s, poll_s)
-            poll_s = 0  # only the first queue is waited for
+            jobs = self._jobs.claim(chosen, size, self._settings.lease_s)
+            if len(jobs) < size:
+                self._due.remove(chosen)
             if jobs:
-                self._in_flight.add(jobs)
-                self._observer.claimed(self._lane(queue), jobs, time.monotonic() - began)
-                self._last_claim = len(jobs)
+                self._share.claimed(chosen, len(jobs))
                 if self._listens and len(jobs) >= size:
                     self._notifications.set_idle(False)
-                self._read_all(jobs)
                 self._pause_s = FIRST_PAUSE_S
+                self._process(jobs, began)
                 return True
+            poll_s = 0.0  # others were quicker
         return False
 
-    def _queue_order(self) -> list[str]:
-        if time.monotonic() >= self._lanes_until:
-            self._lanes = [lane for lane in self._pipelines.lanes() if not self._queues or lane[0] in self._queues]
-            self._lanes_until = time.monotonic() + LANES_REFRESH_S
-        self._claims += 1
-        return queue_order(self._claims - 1, self._lanes)
+    def _look(self, poll_s: float) -> list[Due]:
+        """Returns what is due, looked up again unless that was a moment ago."""
+        began = time.monotonic()
+        if not self._due or began >= self._due_until:
+            self._due = self._jobs.due(self._names, poll_s)
+            ended = time.monotonic()
+            self._due_until = ended + (ended - began) / LOOK_SHARE if poll_s == 0.0 else ended
+        return self._due
 
-    def _lane(self, queue: str) -> str:
-        return "fresh" if any(queue == fresh for fresh, _ in self._lanes) else "backfill"
+    def claim_pushed(self) -> bool:
+        """Claims jobs of a request that pushed some; False when no request waits."""
+        request = self._pushed.next() if self._pushed is not None else None
+        if self._pushed is None or request is None:
+            return False
+        began = time.monotonic()
+        try:
+            posted = request.claim(PushedJobRepository(self._connection, self._settings.lease_s))
+        except psycopg.Error as error:  # the answer to the request, which says it
+            get_logger().warning("push_refused", error=type(error).__name__)
+            return True
+        claimed = list({each.job.key: each.job for each in posted if each.job is not None}.values())
+        self._in_flight.add(claimed)
+        if not (jobs := self._pushed.add(request, posted)) and claimed:
+            self._outcomes.release(claimed, Deferred("out of time", 0.0))
+        for queue in dict.fromkeys(job.queue for job in jobs):
+            self._process([job for job in jobs if job.queue == queue], began)
+        return True
 
-    def _read_all(self, jobs: Sequence[Job]) -> None:
+    def _process(self, jobs: Sequence[Job], began: float) -> None:
+        """Passes claimed jobs of one queue on to the model; suspects one by one."""
+        self._in_flight.add(jobs)
+        self._last_claim = len(jobs)
+        self._observer.claimed(LANES[jobs[0].queue], jobs, time.monotonic() - began)
         for batch in by_pipeline(job for job in jobs if not job.suspect):
             self._read_batch(batch)
         suspects = [job for job in jobs if job.suspect]
@@ -115,7 +145,7 @@ class Claimer:
             self._outcomes.release([job], Deferred("shutdown", 0.0))
             return
         if not self._jobs.mark_alone(job):
-            self._in_flight.remove([job])
+            self._outcomes.lose(job)
             return
         self._observer.suspected(job)
         get_logger().warning("suspect_alone", pipeline=job.pipeline.name, msg_id=job.msg_id, reads=job.read_ct)
@@ -129,18 +159,23 @@ class Claimer:
             self._batches.put(embedding)
 
     def _wait_for_jobs(self) -> None:
-        """Requests a NOTIFY, claims once more and waits for it; without LISTEN it waits inside pgmq."""
+        """Requests a NOTIFY, looks once more and waits for it; without LISTEN it waits inside the database."""
+        if not self._pulls:
+            if self._pushed is not None:
+                self._pushed.wait(STOP_CHECK_S)
+            return
         if not self._listens:
             # This statement cannot be cancelled: it has to end by itself inside the grace period.
-            self.claim_once(poll_s=max(1, round(min(self._settings.poll_max_s, self._settings.grace_s / 2))))
+            poll_s = max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2))
+            self.claim_due(poll_s if self._pushed is None else min(poll_s, POLL_WITH_PUSHES_S))
             return
         self._notifications.set_idle(True)
-        if not self.claim_once() and not self._wait_for_notification(self._pause_s):
+        if not self.claim_due() and not self._wait_for_notification(self._pause_s):
             self._pause_s = min(self._pause_s * 2, self._settings.poll_max_s)
 
     def _wait_for_notification(self, pause_s: float) -> bool:
         deadline = time.monotonic() + pause_s
         while not self._stopping() and (left := deadline - time.monotonic()) > 0:
-            if self._notifications.wait(min(left, STOP_CHECK_S)):
+            if self._notifications.wait(min(left, STOP_CHECK_S), self._pushed):
                 return True
         return False

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from pgembedd.loop.claimer import STOP_CHECK_S
+STOP_CHECK_S = 0.25  # how often a waiting thread checks whether it is to stop
 
 
 class Deadline(threading.Event):

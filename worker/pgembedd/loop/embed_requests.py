@@ -1,8 +1,7 @@
 """Answers pgembedd.embed(): texts whose callers wait inside a query for their vectors."""
 
 import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 
 import psycopg
 
@@ -18,11 +17,10 @@ BATCH_SIZE = 8
 POLL_EVERY_S = 1.0  # a NOTIFY comes with every request; this finds those that another worker left
 STOP_CHECK_S = 0.25  # how often the thread checks whether it is to stop
 ERROR_PAUSE_S = 5.0
-END_WITHIN_S = 5.0  # for requests in the model; their callers then ask another worker
 
 
 class EmbedRequests:
-    """Answers requests in a thread of its own, within a worker or without one."""
+    """Answers requests in a thread of its own."""
 
     def __init__(
         self,
@@ -105,27 +103,3 @@ def _answer(request: VectorRequest, pending: EmbeddingsFuture) -> Answer:
         name = type(error).__name__
         get_logger().warning("question_failed", model=request.model, error=name)
         return Answer(request.id, None, f"The model {request.model} could not embed the text ({name}).")
-
-
-@contextmanager
-def answer_embed_requests(
-    conninfo: str, models: ModelRegistry, served: Callable[[], Collection[str]], on_death: Callable[[], None]
-) -> Iterator[None]:
-    """Answers embed() while the block runs, without a worker; `on_death` is called if the thread ends by itself."""
-    stopping = threading.Event()
-    requests = EmbedRequests(Connection(conninfo, stopping, "questions"), models, stopping, served)
-
-    def run() -> None:
-        try:
-            requests.run()
-        finally:
-            if not stopping.is_set():
-                on_death()
-
-    thread = threading.Thread(target=run, name="questions", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join(END_WITHIN_S)

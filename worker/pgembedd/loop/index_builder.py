@@ -176,26 +176,6 @@ class IndexBuilder:
         for (pipeline,) in connection.execute(query("indexes_due")).fetchall():
             if not self._stopping.is_set() and self._pauses.get(pipeline, (0.0, 0.0))[1] <= time.monotonic():
                 self._build_pipeline_index(connection, pipeline)
-        for queue, statement in connection.execute(query("queue_indexes_due")).fetchall():
-            if not self._stopping.is_set() and self._pauses.get(statement, (0.0, 0.0))[1] <= time.monotonic():
-                self._build_queue_index(connection, queue, statement)
-
-    def _build_queue_index(self, connection: psycopg.Connection, queue: str, statement: str) -> None:
-        """Indexes a long queue that several pipelines share. Maintenance drops the remains of a failed build."""
-        began = time.monotonic()
-        try:
-            with _index_lock(connection) as locked, cancelled_by(connection, self._stopping):
-                if not locked:
-                    return
-                connection.execute(statement.encode())
-        except psycopg.Error as error:
-            if is_connection_error(error):
-                raise
-            if not self._stopping.is_set():
-                pause_s = self._postpone(statement)
-                get_logger().error("queue_index_failed", queue=queue, sqlstate=error.sqlstate, retry_in_s=pause_s)
-            return
-        get_logger().info("queue_index_built", queue=queue, seconds=round(time.monotonic() - began, 1))
 
     def _build_pipeline_index(self, connection: psycopg.Connection, pipeline: str) -> None:
         began = time.monotonic()

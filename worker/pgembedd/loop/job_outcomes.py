@@ -1,27 +1,51 @@
-"""Records the outcome of jobs that were not stored: a failed attempt, or a release into the queue."""
+"""Records the outcome of jobs: a store, a failed attempt, or a release into the queue."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pgembedd.database.jobs import JobRepository
-from pgembedd.database.records import Job
+from pgembedd.database.records import Job, Result
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.in_flight import InFlight
+from pgembedd.loop.pushed_jobs import RELEASED, PushedJobs, failed_outcome, stored_outcome
 from pgembedd.telemetry.observer import SILENT, Observer
+
+Settled = Sequence[tuple[Result, str | RowFailure]]
+"""Results with the words of their store; those that failed were passed to `fail`."""
 
 
 class JobOutcomes:
-    """Fails and releases the jobs that are in flight, over one connection."""
+    """Ends the jobs in flight, over one connection; a request that pushed one of them learns of it."""
 
-    def __init__(self, jobs: JobRepository, in_flight: InFlight, observer: Observer = SILENT) -> None:
-        """Failed and released jobs are removed from `in_flight`."""
-        self._jobs, self._in_flight, self._observer = jobs, in_flight, observer
+    def __init__(
+        self,
+        jobs: JobRepository,
+        in_flight: InFlight,
+        pushed: PushedJobs | None = None,
+        observer: Observer = SILENT,
+    ) -> None:
+        """Jobs with an outcome are removed from `in_flight`."""
+        self._jobs, self._in_flight, self._pushed, self._observer = jobs, in_flight, pushed, observer
+
+    def stored(self, settled: Settled, seconds: float) -> dict[str, int]:
+        """Takes the outcomes of a store that took `seconds`; returns the count of each."""
+        outcomes = Counter("failed" if isinstance(outcome, RowFailure) else outcome for _, outcome in settled)
+        self._in_flight.remove([result.job for result, _ in settled])
+        self._observer.stored(settled, outcomes, seconds)
+        if self._pushed is not None:
+            for result, outcome in settled:
+                if isinstance(outcome, str):
+                    self._pushed.report(result.job, stored_outcome(outcome))
+        return dict(outcomes)
 
     def fail(self, job: Job, failure: RowFailure) -> None:
         """Records a failed attempt. The detail may hold content, so it goes to the database and not to the log."""
         outcome, attempts, retry_in_s = self._jobs.fail(job, failure)
         self._in_flight.remove([job])
         self._observer.failed(job, failure, outcome)
+        if self._pushed is not None:
+            self._pushed.report(job, failed_outcome(failure.reason, outcome))
         log = get_logger().error if outcome == "dead" else get_logger().warning
         log(
             "dead_letter" if outcome == "dead" else "job_failed",
@@ -39,4 +63,13 @@ class JobOutcomes:
         self._jobs.release(held, deferred.delay_s)
         self._in_flight.remove(held)
         self._observer.released(held)
+        if self._pushed is not None:
+            for job in held:
+                self._pushed.report(job, RELEASED)
         get_logger().info("released", jobs=len(held), delay_s=deferred.delay_s, why=deferred.why)
+
+    def lose(self, job: Job) -> None:
+        """Drops a job whose lease has expired: another worker has it."""
+        self._in_flight.remove([job])
+        if self._pushed is not None:
+            self._pushed.report(job, stored_outcome("lost"))

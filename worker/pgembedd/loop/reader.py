@@ -11,7 +11,6 @@ from pgembedd.database.records import Content, Job
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.chunk_rows import chunk_row
-from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.pinning import PinnedModels
 from pgembedd.model.embedder import EmbeddingsFuture, start
@@ -35,12 +34,11 @@ class Reader:
     """Turns claimed jobs into batches for the model, over one connection."""
 
     def __init__(
-        self, connection: Connection, models: PinnedModels, in_flight: InFlight, observer: Observer = SILENT
+        self, connection: Connection, models: PinnedModels, outcomes: JobOutcomes, observer: Observer = SILENT
     ) -> None:
-        """`in_flight` holds the jobs that are read."""
+        """`outcomes` uses the same connection."""
         self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)
-        self._models, self._observer = models, observer
-        self._outcomes = JobOutcomes(self._jobs, in_flight, observer)
+        self._models, self._outcomes, self._observer = models, outcomes, observer
 
     def read(self, batch: Sequence[Job]) -> EmbeddingBatch | None:
         """Reads jobs of one pipeline and starts the model on their texts; None when no job is left.

@@ -1,20 +1,18 @@
 """The last stage: waits for vectors, stores them and acknowledges their jobs."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from queue import Queue
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Result, Vector
+from pgembedd.database.records import Due, Result, Vector
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.bisect import bisect
-from pgembedd.loop.claim_size import ClaimSizer
-from pgembedd.loop.in_flight import InFlight
-from pgembedd.loop.job_outcomes import JobOutcomes
+from pgembedd.loop.fair_share import FairShare
+from pgembedd.loop.job_outcomes import JobOutcomes, Settled
 from pgembedd.loop.pinning import PinnedModels
 from pgembedd.loop.reader import EmbeddingBatch
 from pgembedd.model.embedder import start
@@ -30,16 +28,16 @@ class Storer:
         self,
         connection: Connection,
         models: PinnedModels,
-        in_flight: InFlight,
+        outcomes: JobOutcomes,
         batches: "Queue[EmbeddingBatch | None]",
-        sizer: ClaimSizer | None = None,
+        share: FairShare,
         observer: Observer = SILENT,
     ) -> None:
-        """`sizer` gets the time that jobs were held."""
-        self._jobs, self._in_flight, self._batches = JobRepository(connection), in_flight, batches
-        self._models, self._pipelines = models, PipelineRepository(connection)
-        self._outcomes, self._observer = JobOutcomes(self._jobs, in_flight, observer), observer
-        self._sizer = sizer or ClaimSizer()
+        """`outcomes` uses the same connection; `share` gets the time that batches took."""
+        self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)
+        self._models, self._outcomes, self._batches = models, outcomes, batches
+        self._share, self._observer = share, observer
+        self._last_end = 0.0
 
     def run(self) -> None:
         """Stores every batch of the queue until None."""
@@ -51,36 +49,36 @@ class Storer:
         started = time.monotonic()
         try:
             results = self._wait_for_vectors(batch)
-            waited = time.monotonic()
-            self._observer.embedded(results, waited - batch.since)
-            settled, outcomes = self._write(results)
+            embedded = time.monotonic()
+            self._observer.embedded(results, embedded - batch.since)
+            settled = self._write(results)
         except Deferred as deferred:
             self._outcomes.release(batch.jobs, deferred)
             return
-        self._sizer.note(*self._in_flight.remove(batch.jobs))
-        self._observer.stored(settled, outcomes, time.monotonic() - waited)
+        ended = time.monotonic()
+        # Batches are embedded and stored one after another: this one had the worker from where the last one ended.
+        due = Due(batch.jobs[0].pipeline.id, batch.jobs[0].queue)
+        self._share.stored(due, len(batch.jobs), ended - max(batch.since, self._last_end))
+        self._last_end = ended
+        counts = self._outcomes.stored(settled, ended - embedded)
         get_logger().info(
             "stored",
             pipeline=batch.jobs[0].pipeline.name,
             queue=batch.jobs[0].queue,
-            embed_s=round(waited - started, 3),
-            store_s=round(time.monotonic() - waited, 3),
-            **outcomes,
+            embed_s=round(embedded - started, 3),
+            store_s=round(ended - embedded, 3),
+            **counts,
         )
 
-    def _write(self, results: list[Result]) -> tuple[list[tuple[Result, str | RowFailure]], dict[str, int]]:
-        """Stores what it can and fails the rest; returns the outcome of each result and the count per outcome."""
-        outcomes: Counter[str] = Counter()
+    def _write(self, results: list[Result]) -> Settled:
+        """Stores what it can and fails the rest; returns the outcome of each result."""
         settled = [
             (result, REFUSED if stored == "refused" else stored) for result, stored in bisect(results, self._jobs.store)
         ]
         for result, outcome in settled:
             if isinstance(outcome, RowFailure):
                 self._outcomes.fail(result.job, outcome)
-                outcomes["failed"] += 1
-            else:
-                outcomes[outcome] += 1
-        return settled, dict(outcomes)
+        return settled
 
     def _wait_for_vectors(self, batch: EmbeddingBatch) -> list[Result]:
         """Returns the results of the batch; if the model fails on it, each job is embedded by itself."""

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from queue import Queue
 from types import FrameType
 
@@ -15,16 +16,17 @@ from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.errors import DatabaseUnavailableError, Deferred
 from pgembedd.log import get_logger
-from pgembedd.loop.claim_size import ClaimSizer
 from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.embed_requests import EmbedRequests
+from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.index_builder import run_index_builder
 from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.loop.maintenance import run_maintenance
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.reader import EmbeddingBatch
+from pgembedd.loop.pushed_jobs import PushedJobs
+from pgembedd.loop.reader import EmbeddingBatch, Reader
 from pgembedd.loop.storer import Storer
 from pgembedd.loop.systemd import notify_systemd
 from pgembedd.model.registry import ModelRegistry
@@ -36,6 +38,24 @@ STALLED_S = 600.0
 LAST_S = 1.0  # for the threads to end once no job is left
 
 
+@dataclass(frozen=True)
+class Role:
+    """What a worker does, and what it shares with the rest of its process."""
+
+    pipelines: Sequence[str] = ()
+    """Names of the pipelines that it serves; all of them if empty."""
+    pulls: bool = True
+    """False for a worker that processes only what is pushed to it, and leaves upkeep and indexes to others."""
+    pushed: PushedJobs | None = None
+    """The requests that push jobs to this process."""
+    served: Callable[[], Collection[str]] = tuple
+    """Returns models to load for embed() besides the pipelines'."""
+    started: threading.Event = field(default_factory=threading.Event)
+    """Set once the models are loaded."""
+    draining: threading.Event = field(default_factory=threading.Event)
+    """Set when the worker claims no more."""
+
+
 class Worker:
     """The worker of one process. `run` blocks until `stop` is called or a thread dies."""
 
@@ -44,64 +64,81 @@ class Worker:
         conninfo: str,
         settings: Settings,
         models: ModelRegistry,
+        role: Role | None = None,
         *,
-        queues: Sequence[str] = (),
         own_models: bool = True,
         observer: Observer = SILENT,
     ) -> None:
-        """`own_models` closes `models` at the end; `queues` restricts it to these fresh lanes and their backfills."""
-        self._settings, self._models, self._own_models = settings, models, own_models
-        self.on_start: Callable[[], None] = lambda: None  # called once the models are loaded
-        self.on_stop: Callable[[], None] = lambda: None  # called when draining begins
-        self.served: Callable[[], Collection[str]] = lambda: ()  # models to load for embed() besides the pipelines'
+        """`own_models` closes `models` at the end."""
+        self._conninfo, self._settings, self._observer = conninfo, settings, observer
+        self._models, self._own_models, self._role = models, own_models, role or Role()
         self._stopping = threading.Event()  # claim no more
         self._finished = threading.Event()  # no job is in flight, or the grace period is over
         self._failure: BaseException | None = None
-        self._in_flight = InFlight()
-        batches: Queue[EmbeddingBatch | None] = Queue()
-        prepare = settings.wait == "listen"
-
-        def connection(purpose: str, until: threading.Event) -> Connection:
-            made = Connection(conninfo, until, purpose, prepare=prepare, on_change=observer.connection)
-            self._connections.append(made)
-            return made
-
+        self._in_flight = InFlight() if self._role.pushed is None else self._role.pushed.in_flight
+        self._batches: Queue[EmbeddingBatch | None] = Queue()
         self._connections: list[Connection] = []
-        claim_connection = connection("claim", self._stopping)
-        self._pinned, self._pipelines = PinnedModels(models), PipelineRepository(claim_connection)
-        leases = JobRepository(connection("heartbeat", self._finished))
-        upkeep = PipelineRepository(connection("upkeep", self._stopping))
-        self._batches = batches
-        sizer = ClaimSizer(settings.claim_size)
-        claimer = Claimer(
-            settings,
-            claim_connection,
-            self._pinned,
-            self._in_flight,
-            batches,
-            self._stopping.is_set,
-            queues,
-            sizer,
-            observer,
-        )
-        storer = Storer(connection("store", self._finished), self._pinned, self._in_flight, batches, sizer, observer)
-        self._threads = {
-            "fetch": self._thread("fetch", claimer.run),
-            "deliver": self._thread("deliver", storer.run),
-            "heartbeat": self._thread(
-                "heartbeat", lambda: extend_leases(settings, leases, self._in_flight, self._finished, observer)
-            ),
-            "upkeep": self._thread("upkeep", lambda: run_maintenance(settings, upkeep, self._stopping)),
+        self._pinned, self._share = PinnedModels(models), FairShare(settings.claim_size)
+        self._outcomes = self._outcomes_over(self._connection("release", self._finished))
+        self._threads = {name: self._thread(name, work) for name, work in self._work().items()}
+
+    def _work(self) -> dict[str, Callable[[], None]]:
+        """Returns what each thread does."""
+        settings, role, stopping = self._settings, self._role, self._stopping
+        leases = JobRepository(self._connection("heartbeat", self._finished))
+        work = {
+            "fetch": self._claimer().run,
+            "deliver": self._storer().run,
+            "heartbeat": lambda: extend_leases(settings, leases, self._in_flight, self._finished, self._observer),
         }
-        if settings.wait == "listen":  # a build's lock and settings are a session's, which a pooler does not keep
-            builds = connection("index", self._stopping)
-            self._threads["index"] = self._thread("index", lambda: run_index_builder(settings, builds, self._stopping))
-            requests = EmbedRequests(
-                connection("questions", self._stopping), models, self._stopping, lambda: self.served()
-            )
-            self._threads["questions"] = self._thread("questions", requests.run)
-        releases = JobRepository(connection("release", self._finished))
-        self._outcomes = JobOutcomes(releases, self._in_flight, observer)
+        if role.pulls:
+            upkeep = PipelineRepository(self._connection("upkeep", stopping))
+            work["upkeep"] = lambda: run_maintenance(settings, upkeep, stopping)
+        if settings.wait == "listen":  # what a pooler does not keep: LISTEN, and the lock and settings of a build
+            questions = self._connection("questions", stopping)
+            work["questions"] = EmbedRequests(questions, self._models, stopping, role.served).run
+            if role.pulls:
+                builds = self._connection("index", stopping)
+                work["index"] = lambda: run_index_builder(settings, builds, stopping)
+        return work
+
+    def _claimer(self) -> Claimer:
+        connection = self._connection("claim" if self._role.pulls else "push", self._stopping)
+        outcomes = self._outcomes_over(connection)
+        self._pipelines = PipelineRepository(connection)
+        return Claimer(
+            self._settings,
+            connection,
+            Reader(connection, self._pinned, outcomes, self._observer),
+            outcomes,
+            self._in_flight,
+            self._batches,
+            self._stopping.is_set,
+            share=self._share,
+            pipelines=self._role.pipelines,
+            pulls=self._role.pulls,
+            pushed=self._role.pushed,
+            observer=self._observer,
+        )
+
+    def _storer(self) -> Storer:
+        connection = self._connection("store", self._finished)
+        outcomes = self._outcomes_over(connection)
+        return Storer(connection, self._pinned, outcomes, self._batches, self._share, self._observer)
+
+    def _outcomes_over(self, connection: Connection) -> JobOutcomes:
+        return JobOutcomes(JobRepository(connection), self._in_flight, self._role.pushed, self._observer)
+
+    def _connection(self, purpose: str, until: threading.Event) -> Connection:
+        made = Connection(
+            self._conninfo,
+            until,
+            purpose,
+            prepare=self._settings.wait == "listen",
+            on_change=self._observer.connection,
+        )
+        self._connections.append(made)
+        return made
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -144,11 +181,12 @@ class Worker:
                 connection.close()
 
     def _run(self) -> bool:
-        self._pinned.preload(self._pipelines)
+        if self._role.pulls:
+            self._pinned.preload(self._pipelines)
         for thread in self._threads.values():
             thread.start()
         get_logger().info("worker_started", pid=os.getpid())
-        self.on_start()
+        self._role.started.set()
         notify_systemd("READY=1")
         while not self._stopping.wait(1.0):
             if self._in_flight.oldest_s() < STALLED_S:
@@ -165,7 +203,7 @@ class Worker:
         job suspect.
         """
         notify_systemd("STOPPING=1")
-        self.on_stop()
+        self._role.draining.set()
         get_logger().info("draining", in_flight=len(self._in_flight), grace_s=self._settings.grace_s)
         deadline = time.monotonic() + self._settings.grace_s
         self._threads["fetch"].join(self._settings.grace_s)

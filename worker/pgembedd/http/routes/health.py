@@ -25,10 +25,10 @@ class Health(BaseModel):
     checks: dict[str, str]
 
 
-def router(service: ServiceContext) -> APIRouter:
+def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRouter:
     """The three probes. They need no token and tell nothing that is not public."""
     routes = APIRouter(tags=["health"])
-    probe = Probe(service)
+    probe = Probe(service, worker_health)
     unhealthy: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "not well"}}
 
     @routes.head("/livez", include_in_schema=False)
@@ -65,19 +65,14 @@ def _answer(checks: dict[str, Callable[[], str]]) -> Response:
 class Probe:
     """The checks: `ok` or a sentence each."""
 
-    def __init__(self, service: ServiceContext) -> None:
-        self._service = service
+    def __init__(self, service: ServiceContext, worker_health: Callable[[], str]) -> None:
+        self._service, self.loop = service, worker_health
         self._schema = "not checked yet"
         self._schema_until = 0.0
 
     def stopping(self) -> str:
         """The service was not told to stop."""
         return "The service is stopping." if self._service.stopping.is_set() else "ok"
-
-    def loop(self) -> str:
-        """The worker's threads are alive and no claim hangs; `ok` without a worker."""
-        worker = self._service.worker
-        return "ok" if worker is None else worker.health()
 
     def model(self) -> str:
         """The first model is loaded; a worker without a pipeline has none to load."""

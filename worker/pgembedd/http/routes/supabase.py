@@ -1,18 +1,26 @@
 """`/functions/v1/embed`: jobs that pg_cron and pg_net post, as in Supabase's automatic-embeddings guide."""
 
 import json
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
+import psycopg
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from pgembedd.database.pushed_jobs import Posted, PushedJobRepository
+from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
-from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json, work_pushed_jobs
+from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json, split_array, translate_errors
 from pgembedd.http.routes.embed import Embeddings, OneEmbedding
-from pgembedd.loop.pushed_jobs import Outcome
+from pgembedd.loop.pushed_jobs import UNFINISHED, BusyError, Outcome, PushedJobs
 
 MULTI_STATUS = 207
+PART_SIZE = 16  # jobs claimed at a time: a request with many lets others in between
+RETRY_AFTER_S = 10  # as often as pg_cron posts
+RELEASE_DELAY_S = 2.0  # until jobs that found no room are due again
 
 
 class Answer(BaseModel):
@@ -24,16 +32,16 @@ class Answer(BaseModel):
 
 def _jobs() -> dict[str, Any]:
     # The items require nothing: one that is no job is a failed job and does not affect the others.
-    example = {"jobId": 7, "id": 1, "schema": "public", "table": "documents", "contentFunction": "embedding_input"}
-    about = "jobId, id, schema, table, contentFunction, embeddingColumn; of ours also pipeline, queue, readCt."
-    return {"type": "array", "items": {"description": about, "examples": [{**example, "embeddingColumn": "embedding"}]}}
+    example = {"jobId": 7, "queue": "pgembedd_jobs", "readCt": 1, "id": 1, "pipeline": 1}
+    about = "jobId, queue, readCt, id and pipeline, as process_embeddings() posts them."
+    return {"type": "array", "items": {"description": about, "examples": [example]}}
 
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /functions/v1/embed, for a service with a database."""
     routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
-    pushes = service.pushes
-    if pushes is None:
+    pushed = service.pushed
+    if pushed is None:
         return routes
 
     @routes.post(
@@ -59,18 +67,37 @@ def router(service: ServiceContext) -> APIRouter:
             raise Refusal(
                 413, f"{len(jobs)} jobs are more than {limit} (PGEMBEDD_HTTP_MAX_INPUTS): post fewer at a time."
             )
-        outcomes = dict[int, Outcome]()
-        if jobs:
-            results = work_pushed_jobs(pushes, lambda jobs, lease_s: jobs.claim_pushed(text, lease_s))
-            outcomes = {posted.number: outcome for posted, outcome in results if posted.number is not None}
-        return _answer(jobs, outcomes)
+        return _answer(jobs, _process(pushed, text) if jobs else [])
 
     return routes
 
 
-def _answer(jobs: list[Any], outcomes: dict[int, Outcome]) -> Response:
-    completed = [job for number, job in enumerate(jobs) if outcomes[number].done]
-    failed = [_failed(job, outcomes[number]) for number, job in enumerate(jobs) if not outcomes[number].done]
+def _process(pushed: PushedJobs, text: str) -> list[Outcome]:
+    """Has the jobs processed; what finds no room or no time is released at once. Refusal where none was started."""
+    items = split_array(text)
+    parts = [f"[{','.join(items[start : start + PART_SIZE])}]" for start in range(0, len(items), PART_SIZE)]
+    results: list[tuple[Posted, Outcome]] = []
+    try:
+        with translate_errors():
+            results = pushed.process([partial(PushedJobRepository.claim_pushed, jobs=part) for part in parts])
+    except BusyError as busy:
+        raise Refusal(503, str(busy), "busy", retry_after_s=RETRY_AFTER_S) from None
+    finally:
+        if len(results) < len(items):
+            _release(pushed, text)
+    return [outcome for _, outcome in results] + [UNFINISHED] * (len(items) - len(results))
+
+
+def _release(pushed: PushedJobs, text: str) -> None:
+    """Ends the sender's lease of the jobs that were not claimed. Without it they would wait for its end."""
+    with suppress(psycopg.Error, DatabaseUnavailableError):
+        pushed.call(lambda jobs: jobs.release_pushed(text, RELEASE_DELAY_S))
+
+
+def _answer(jobs: list[Any], outcomes: list[Outcome]) -> Response:
+    settled = list(zip(jobs, outcomes, strict=True))
+    completed = [job for job, outcome in settled if outcome.done]
+    failed = [_failed(job, outcome) for job, outcome in settled if not outcome.done]
     headers = {"x-completed-jobs": str(len(completed)), "x-failed-jobs": str(len(failed))}
     body = json.dumps({"completedJobs": completed, "failedJobs": failed}, separators=(",", ":"))
     return Response(body, MULTI_STATUS, headers, "application/json")

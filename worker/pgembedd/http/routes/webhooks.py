@@ -10,8 +10,7 @@ from pgembedd.database.pushed_jobs import Posted
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.raw_json import Body, body_schema, parse_json, translate_errors
-from pgembedd.loop.push import BusyError
-from pgembedd.loop.pushed_jobs import Outcome
+from pgembedd.loop.pushed_jobs import BusyError, Outcome
 
 
 class PipelineOutcome(BaseModel):
@@ -55,8 +54,8 @@ def _of_type(kind: str, *records: str) -> dict[str, Any]:
 def router(service: ServiceContext) -> APIRouter:
     """POST /webhooks/database, for a service with a database."""
     routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
-    pushes = service.pushes
-    if pushes is None:
+    pushed = service.pushed
+    if pushed is None:
         return routes
 
     @routes.post(
@@ -70,10 +69,11 @@ def router(service: ServiceContext) -> APIRouter:
         text, _ = parse_json(body)
         try:
             with translate_errors():
-                results = pushes.work(lambda jobs, lease_s: jobs.claim_changed(text, lease_s))
+                results = pushed.process([lambda jobs: jobs.claim_changed(text)])
         except BusyError:  # a webhook is sent once, so it must not be lost
             with translate_errors():
-                results = pushes.leave(lambda jobs: jobs.claim_changed(text, None))
+                queued = pushed.call(lambda jobs: jobs.claim_changed(text))
+            results = [(posted, Outcome(posted.state, posted.reason)) for posted in queued]
         if not results:
             raise Refusal(404, "No pipeline embeds this table: make one with pgembedd.create_pipeline().")
         entries = [_entry(posted, outcome) for posted, outcome in results]

@@ -1,0 +1,63 @@
+-- The running pipelines that have jobs due, and the queues they have them in, each at most once. With `names` only
+-- those pipelines. Waits up to `poll_s` seconds for the first, for poolers that do not pass LISTEN.
+create or replace function pgembedd.due(names text[] default null, poll_s double precision default 0)
+returns table (pipeline_id integer, queue text)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    until timestamptz := clock_timestamp() + make_interval(secs => poll_s);
+begin
+    loop
+        return query
+            select p.id, q.name
+            from unnest(_queues()) as q(name)
+            cross join lateral _due_keys(q.name) as d(key)
+            join pipeline p on p.id::text = d.key
+            where p.state = 'running' and (names is null or p.name = any (names));
+        exit when found or clock_timestamp() >= until;
+        perform pg_sleep(least(0.1, extract(epoch from until - clock_timestamp())));
+    end loop;
+end $$;
+
+-- The keys under which a queue has messages that are due: one look into the index for each that has messages, at the
+-- first of them. What is no job of a pipeline becomes a dead letter, so that it is not looked at again.
+create or replace function pgembedd._due_keys(queue text) returns setof text
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+-- The index gives the first message of each key; a plan that sorts instead reads the whole queue.
+set enable_sort = off set enable_seqscan = off set enable_bitmapscan = off
+as $$
+declare
+    keys text[];
+begin
+    if to_regclass(_queue_table(queue)) is null then
+        raise exception 'The queue "%" is missing.', queue using errcode = 'undefined_object',
+            hint = 'Run `pgembedd migrate`, which makes it.';
+    end if;
+    execute format($q$
+        with recursive first(key, vt) as (
+            (select %1$s, q.vt from %2$s q order by %1$s, q.vt limit 1)
+            union all
+            select n.key, n.vt from first cross join lateral (
+                select %1$s as key, q.vt from %2$s q where %1$s > first.key order by %1$s, q.vt limit 1) n)
+        select array_agg(f.key) from (select first.* from first limit 10000) f where f.vt <= $1
+        $q$, _pipeline_key(), _queue_table(queue))
+        -- A value, because no index is searched for clock_timestamp().
+        into keys using clock_timestamp();
+    perform _reject_foreign(queue, k.key) from unnest(keys) as k(key)
+    where not exists (select from pipeline p where p.id::text = k.key);
+    return query select k.key from unnest(keys) as k(key);
+end $$;
+
+-- Messages that name no pipeline: of another program, or of a pipeline that was dropped this moment.
+create or replace function pgembedd._reject_foreign(queue text, key text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _dead_letter(queue, m.msg_id, null, 'unknown_pipeline',
+        'No pipeline has this job: pgembedd''s queues are for its own triggers.', 0)
+    from _take_due(queue, key, 100, 60) m;
+end $$;

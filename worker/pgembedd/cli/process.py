@@ -1,0 +1,101 @@
+"""Composes the process of `run`, `serve` and `up`, and runs it until a signal."""
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING
+
+from pgembedd.errors import ConfigurationError
+from pgembedd.settings import HttpSettings, Settings
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from pgembedd.http.context import ServiceContext
+    from pgembedd.loop.worker import Role
+
+
+def run_process(
+    conninfo: str | None,
+    settings: Settings,
+    http: HttpSettings | None = None,
+    *,
+    pipelines: Sequence[str] = (),
+    pulls: bool = True,
+) -> bool:
+    """Runs a worker, an HTTP service or both until a signal; returns False if unfinished jobs were released.
+
+    The service answers before the models are loaded and until the worker has drained. A second signal ends the
+    process at once.
+    """
+    from pgembedd.cli.http_service import build_service, serve_http
+    from pgembedd.database.connection import connect
+    from pgembedd.database.migrate import check_schema
+    from pgembedd.log import configure_logging
+    from pgembedd.loop.model_loader import loader
+    from pgembedd.loop.shutdown import close_with_timeout
+    from pgembedd.loop.worker import Worker, stop_on_signals
+    from pgembedd.model.registry import ModelRegistry
+    from pgembedd.telemetry.setup import observer_of
+
+    configure_logging(settings.log_format, settings.log_level)
+    if conninfo is not None:
+        with connect(conninfo) as connection:
+            check_schema(connection)
+            check_pipelines(connection, pipelines)
+    with closing(observer_of(with_metrics=http is not None)) as observer:
+        models = ModelRegistry(loader(settings, observer))
+        service = None if http is None else build_service(settings, http, models, conninfo, observer)
+        role = _role(service, pipelines, pulls=pulls)
+        worker = (
+            None if conninfo is None else Worker(conninfo, settings, models, role, own_models=False, observer=observer)
+        )
+        ended = threading.Event()
+        stop = ended.set if worker is None else worker.stop
+        stop_on_signals(stop)
+        health = (lambda: "ok") if worker is None else worker.health
+        serving = nullcontext() if service is None else serve_http(service, worker_health=health, on_death=stop)
+        with serving:
+            if service is not None and not pulls:
+                service.preload()
+            drained = _wait(ended) if worker is None else worker.run()
+        drained = drained and (service is None or service.finished)
+        return drained and close_with_timeout(models.close)
+
+
+def _role(service: "ServiceContext | None", pipelines: Sequence[str], *, pulls: bool) -> "Role":
+    """Returns what the worker does, and what it shares with the service."""
+    from pgembedd.loop.worker import Role
+
+    if service is None:
+        return Role(pipelines, pulls)
+    return Role(pipelines, pulls, service.pushed, service.served, service.started, service.stopping)
+
+
+def _wait(ended: threading.Event) -> bool:
+    """Waits for the end of a service without a worker."""
+    from pgembedd.loop.systemd import notify_systemd
+
+    notify_systemd("READY=1")
+    while not ended.wait(1.0):
+        notify_systemd("WATCHDOG=1")
+    notify_systemd("STOPPING=1")
+    return True
+
+
+def exit_unless_drained(drained: bool) -> None:
+    """Ends the process now unless drained: Python would wait for the model's threads, which may never end."""
+    if not drained:
+        os._exit(0)
+
+
+def check_pipelines(connection: "psycopg.Connection", names: Sequence[str]) -> None:
+    """Raises ConfigurationError for a name that no pipeline has."""
+    from pgembedd.database.queries import query
+
+    known = [name for (name,) in connection.execute(query("pipeline_names"))] if names else []
+    for name in names:
+        if name not in known:
+            there = f"There are: {', '.join(known)}." if known else "There is none yet."
+            raise ConfigurationError(f'There is no pipeline "{name}". {there}')
