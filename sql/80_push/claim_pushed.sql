@@ -23,7 +23,8 @@ begin
     claimed := array(
         select a from (select distinct j.queue, j.pipeline from _posted(jobs) j where j.problem is null) w
         join pipeline p on p.id::text = w.pipeline and p.state = 'running'
-        cross join lateral _admit(p, w.queue, array(select m from _take_pushed(w.queue, p.id, jobs, lease_s) m)) a);
+        cross join lateral _admit(p, w.queue, array(
+            select taken from _take_pushed(w.queue, p.id, jobs, lease_s) taken)) a);
     return query
         select j.n, s.state, s.reason, s.job from _posted(jobs) j
         cross join lateral (select (select c from unnest(claimed) c where c.queue = j.queue and c.msg_id = j.msg_id)
