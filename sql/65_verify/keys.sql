@@ -45,14 +45,15 @@ declare
     keys jsonb[];
 begin
     loop
-        execute format($q$
+        execute _render($q$
             select array_agg(w.id) from (
-                select d.id from (select %1$s as id from %2$s s %3$s limit %4$s) d
-                group by d.id order by pg_catalog.hashtextextended(d.id::text, $1), d.id limit %5$s) w
-            $q$, _key_json(one.source, 's'), relation,
-            case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent, seed) else '' end,
+                select d.id from (select {key} as id from {relation} s {tablesample} limit {most}) d
+                group by d.id order by pg_catalog.hashtextextended(d.id::text, $1), d.id limit {wanted}) w
+            $q$, jsonb_build_object(
+            'key', _key_json(one.source, 's'), 'relation', relation, 'wanted', wanted, 'tablesample',
+            case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent, seed) end,
             -- Where the estimate is far too low, a bounded part of the table is the sample.
-            greatest(1000000, 200::bigint * wanted), wanted) into keys using seed;
+            'most', greatest(1000000, 200::bigint * wanted))) into keys using seed;
         exit when percent >= 100 or coalesce(cardinality(keys), 0) >= wanted;
         percent := least(100, percent * 8);
     end loop;

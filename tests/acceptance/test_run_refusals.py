@@ -74,16 +74,13 @@ def test_a_role_without_rights(database: Database, roles: Roles) -> None:
     assert f"pgembedd.grant_worker('\"{role}\"')" in said
 
 
-def test_a_queue_that_is_not_there(database: Database, connection: psycopg.Connection) -> None:
-    make_documents(connection, queue="letters")
-    cases = {
-        "letter": 'There is no queue "letter", and no pipeline that uses it. There are: embedding_jobs, letters.',
-        "letters_backfill": 'The queue "letters_backfill" is the backfill lane of "letters": '
-        "give --queue letters, which serves both.",
-    }
-    for queue, sentence in cases.items():
-        outcome = pgembedd("run", "--queue", "letters", "--queue", queue, database=database.conninfo)
-        assert outcome.refused(CONFIGURATION) == f"pgembedd: {sentence}"
+def test_a_pipeline_that_is_not_there(database: Database, connection: psycopg.Connection) -> None:
+    run = ("run", "--pipeline", "letter")
+    none = pgembedd(*run, database=database.conninfo)
+    assert none.refused(CONFIGURATION) == 'pgembedd: There is no pipeline "letter". There is none yet.'
+    make_documents(connection, "letters")
+    other = pgembedd(*run, database=database.conninfo)
+    assert other.refused(CONFIGURATION) == 'pgembedd: There is no pipeline "letter". There are: letters.'
 
 
 def test_settings_out_of_range(database: Database) -> None:

@@ -6,14 +6,13 @@ import threading
 from collections.abc import Sequence
 
 import psycopg
-import pytest
 
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, waiting
 from tests.support.embedders import Gate, Wrapped, only
-from tests.support.sql import BACKFILL, FRESH, call, rows
-from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.sql import BACKFILL, FRESH, call
+from tests.support.waiting import PATIENCE_S
 from tests.support.worker import worker_thread
 
 
@@ -62,10 +61,9 @@ def test_a_small_pipeline_is_done_before_a_long_one_is_half_through(
     insert(connection, range(5000), table="long", text="long")
     connection.execute("insert into short (id, body) select i, 'old ' || i from generate_series(1, 1001) i")
     connection.execute(
-        "delete from pgmq.q_pgembedd_backfill where message -> 'id' > '20' and message ->> 'table' = 'short'"
+        "delete from pgmq.q_pgembedd_backfill where message -> 'id' > '20' and message ->> 'pipeline' = '2'"
     )
     connection.execute("insert into short (id, body) values (2000, 'fresh'), (2001, 'fresh')")
-    connection.execute("select pgembedd._tend_queues()")
     wanted = [*range(1, 21), 2000, 2001]
     assert [len(waiting(connection, [lane])) for lane in (FRESH, BACKFILL)] == [2, 5020]
     embedded: list[str] = []
@@ -82,48 +80,26 @@ def test_a_small_pipeline_is_done_before_a_long_one_is_half_through(
     assert len(embedded) < 2500
 
 
-def test_queues_of_their_own_and_a_worker_for_one_of_them(
-    database: Database, connection: psycopg.Connection, model: Session
-) -> None:
+def test_a_worker_for_some_of_the_pipelines(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
-    make_documents(connection, "letters", queue="letters")
+    make_documents(connection, "letters")
     insert(connection, range(1, 4))
     insert(connection, range(1, 4), table="letters")
-    with worker_thread(database, only(Wrapped(model)), queues=("letters",)):
+    with worker_thread(database, only(Wrapped(model)), pipelines=("letters",)):
         await_embedded(connection, [1, 2, 3], table="letters")
-        insert(connection, range(4, 1200), table="letters")  # its backfill lane belongs to it
+        insert(connection, range(4, 1200), table="letters")  # its backfill belongs to it
         await_embedded(connection, range(4, 12), table="letters")
     assert missing(connection) == [1, 2, 3]
-    assert {job.read_ct for job in waiting(connection)} == {0}
+    assert {job.read_ct for job in waiting(connection) if job.pipeline == 1} == {0}
     with worker_thread(database, only(Wrapped(model)), claim_size=256):
         await_embedded(connection, [1, 2, 3])
         await_embedded(connection, range(1200), table="letters")
 
 
-def test_a_queue_whose_pipeline_comes_later_is_served_from_then_on(
-    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pgembedd.loop.claimer.LANES_REFRESH_S", 0.2)
-    connection.execute("select pgmq.create('letters')")
-    with worker_thread(database, only(Wrapped(model)), queues=("letters",)):
-        make_documents(connection, "letters", queue="letters")
-        insert(connection, range(3), table="letters")
-        await_embedded(connection, range(3), table="letters")
-
-
-def test_a_long_queue_gets_its_index_from_a_worker(
+def test_a_pipeline_that_comes_later_is_served_from_then_on(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
-    """CONCURRENTLY, where the upkeep would hold up writers for too long."""
-    for name in ("documents", "letters"):
-        make_documents(connection, name)
-    connection.execute("select pgembedd.pause('documents'), pgembedd.pause('letters')")
-    connection.execute(
-        "insert into pgmq.q_pgembedd_backfill (vt, message) select 'infinity', jsonb_build_object('id', i,"
-        " 'pipeline', 1, 'more', repeat('x', 1000)) from generate_series(1, 17000) i"
-    )
-    connection.execute("select pgembedd._tend_queues()")
-    dealt = "select pgembedd._dealt('pgembedd_jobs'), pgembedd._dealt('pgembedd_backfill')"
-    assert rows(connection, dealt) == [(True, None)]
-    with worker_thread(database, only(Wrapped(model))):
-        eventually(lambda: rows(connection, dealt) == [(True, True)])
+    with worker_thread(database, only(Wrapped(model)), pipelines=("letters",)):
+        make_documents(connection, "letters")
+        insert(connection, range(3), table="letters")
+        await_embedded(connection, range(3), table="letters")

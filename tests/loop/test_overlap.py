@@ -11,10 +11,13 @@ import psycopg
 import pytest
 
 from pgembedd.database.connection import Connection
+from pgembedd.database.jobs import JobRepository
 from pgembedd.loop.claimer import Claimer
+from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
+from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.reader import EmbeddingBatch
+from pgembedd.loop.reader import EmbeddingBatch, Reader
 from pgembedd.loop.storer import Storer
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
@@ -109,16 +112,15 @@ class Counting(psycopg.Cursor[Any]):
 def test_the_statements_of_a_claim_are_a_constant(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
-    """From claim to acknowledgement: claim, read and store, whatever is in it."""
+    """From claim to acknowledgement: a look at what is due, claim, read and store, whatever is in it."""
     make_documents(connection)
     claims = Connection(database.conninfo, threading.Event(), "test")
-    in_flight, batches, models = (
-        InFlight(),
-        Queue[EmbeddingBatch | None](),
-        PinnedModels(ModelRegistry(only(Wrapped(model)))),
-    )
-    claimer = Claimer(brisk(claim_size=1000), claims, models, in_flight, batches, lambda: False)
-    storer = Storer(claims, models, in_flight, batches)
+    in_flight, batches, share = InFlight(), Queue[EmbeddingBatch | None](), FairShare(1000)
+    models = PinnedModels(ModelRegistry(only(Wrapped(model))))
+    outcomes = JobOutcomes(JobRepository(claims), in_flight)
+    reader = Reader(claims, models, outcomes)
+    claimer = Claimer(brisk(), claims, reader, outcomes, in_flight, batches, lambda: False, share=share)
+    storer = Storer(claims, models, outcomes, batches, share)
     insert(connection, [0])
     counts: list[int] = []
     for size in (1, 1, 300):
@@ -126,7 +128,7 @@ def test_the_statements_of_a_claim_are_a_constant(
             insert(connection, range(size * 1000, size * 1000 + size))
         claims.current.cursor_factory = Counting
         Counting.executed = 0
-        assert claimer.claim_once()
+        assert claimer.claim_due()
         batch = batches.get_nowait()
         assert batch is not None
         assert len(batch.jobs) == size
@@ -134,4 +136,4 @@ def test_the_statements_of_a_claim_are_a_constant(
         counts.append(Counting.executed)
         connection.execute("delete from documents")
     claims.close()
-    assert counts[1:] == [3, 3], "the first claim also looks for the lanes and pins the model"
+    assert counts[1:] == [4, 4], "the first claim also pins the model"

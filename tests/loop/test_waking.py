@@ -120,7 +120,7 @@ def test_poll_mode_works_without_listen_and_without_prepared_statements(
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model)), wait="poll", poll_max_s=1.0):
         for key in range(1, 4):
-            eventually(lambda: backends(connection, "query like '%claim%' and state = 'active'") == 1)
+            eventually(lambda: backends(connection, "query like '%pgembedd.due%' and state = 'active'") == 1)
             insert(connection, [key])
             await_quiet(connection)
             assert not idle(connection), "no session receives a NOTIFY"
@@ -131,8 +131,8 @@ def test_poll_mode_works_without_listen_and_without_prepared_statements(
 def test_statements_are_prepared_except_behind_a_pooler(database: Database, prepare: bool) -> None:
     made = Connection(database.conninfo, threading.Event(), "test", prepare=prepare)
     for _ in range(10):
-        PipelineRepository(made).lanes()
-    prepared = value(made.current, "select count(*) from pg_prepared_statements where statement like '%lanes%'")
+        PipelineRepository(made).running()
+    prepared = value(made.current, "select count(*) from pg_prepared_statements where statement like '%models%'")
     made.close()
     assert prepared == (1 if prepare else 0)
 
@@ -143,7 +143,7 @@ def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, conn
     notifications.listen()
     for _ in range(50):
         connection.execute("notify pgembedd")
-    PipelineRepository(made).lanes()  # they arrive with the answer to another statement
+    PipelineRepository(made).running()  # they arrive with the answer to another statement
     assert notifications.wait(PATIENCE_S)
     assert not notifications.wait(0.0)
     made.close()

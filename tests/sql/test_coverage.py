@@ -150,7 +150,7 @@ def test_lag_of_rows_in_chunks(connection: psycopg.Connection) -> None:
     assert value(connection, "select lag > interval '0' and destination = 'chunks' from pgembedd.status")
 
 
-def test_a_change_keeps_its_age_through_death_and_parking(connection: psycopg.Connection) -> None:
+def test_a_change_keeps_its_age_through_death_and_a_pause(connection: psycopg.Connection) -> None:
     make_documents(connection)
     create_pipeline(connection)
     connection.execute("insert into documents values (1, 'x')")

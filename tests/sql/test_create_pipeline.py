@@ -123,15 +123,6 @@ def test_without_backfill_nothing_is_queued(connection: psycopg.Connection) -> N
     assert queued(connection, BACKFILL) == []
 
 
-def test_a_queue_of_its_own(connection: psycopg.Connection) -> None:
-    make_documents(connection, 1)
-    create_pipeline(connection, queue="letters")
-    connection.execute("insert into documents values (2)")
-    assert queued(connection, "letters") == [2]
-    assert queued(connection, "letters_backfill") == [1]
-    assert ("letters", "letters_backfill") in rows(connection, "select * from pgembedd.lanes()")
-
-
 def test_the_extension_may_live_in_any_schema(server: EmbeddedPostgres) -> None:
     with fresh_database(server) as database:
         with database.connect() as connection:

@@ -174,9 +174,7 @@ def test_the_life_of_a_pipeline(connection: psycopg.Connection, ear: Ear) -> Non
     events = ear.heard()
     assert {fields(event, "pipeline", "pipeline_id") for event in events} == {("titles", 2)}
     assert [event["event"] for event in events] == ["created", "stopped", "resumed", "paused", "dropped"]
-    assert fields(events[0], "source", "destination", "queued", "guest") == (
-        "public.documents", "title_embedding", 0, False,
-    )  # fmt: skip
+    assert fields(events[0], "source", "destination", "queued") == ("public.documents", "title_embedding", 0)
     assert events[1]["reason"] == "The model was withdrawn."
 
 

@@ -194,12 +194,6 @@ def test_tables_that_are_written_by_ourselves(connection: psycopg.Connection, so
     assert refusal.value.diag.message_primary == message
 
 
-def test_a_queue_that_would_be_a_backfill_lane(connection: psycopg.Connection) -> None:
-    make_documents(connection)
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="another one's backfill lane"):
-        create_pipeline(connection, queue="pgembedd_backfill")
-
-
 def test_a_sweep_of_fewer_than_none_stops_nothing(connection: psycopg.Connection) -> None:
     make_documents(connection)
     create_pipeline(connection)

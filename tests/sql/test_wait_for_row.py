@@ -215,12 +215,9 @@ def test_a_row_that_is_deleted_meanwhile_needs_no_vector(
         work(other)
 
 
-def test_messages_of_another_trigger(documents: psycopg.Connection) -> None:
+def test_a_number_as_a_string_names_the_same_row(documents: psycopg.Connection) -> None:
     work(documents)
-    documents.execute(
-        "select pgmq.send('pgembedd_jobs',"
-        ' \'{"id": "2", "schema": "public", "table": "documents", "embeddingColumn": "embedding"}\')'
-    )
+    documents.execute("""select pgmq.send('pgembedd_jobs', '{"id": "2", "pipeline": 1}')""")
     wait_for(documents, 1)
     with refused(STILL.format(2)):
         wait_for(documents, 2)

@@ -115,7 +115,7 @@ def test_several_pipelines_on_one_table(connection: psycopg.Connection) -> None:
     create_pipeline(connection, name="contents", content_columns=["content"], embedding_column="content_vector")
     work(connection)
     connection.execute("update documents set title = 'new' where id = 1")
-    assert column(connection, "select message ->> 'embeddingColumn' from pgmq.q_pgembedd_jobs") == ["title_vector"]
+    assert column(connection, "select message -> 'pipeline' from pgmq.q_pgembedd_jobs") == [1]
     assert set(work(connection).values()) == {"written"}
     assert queued(connection) == []
 

@@ -23,6 +23,7 @@ class Waiting:
     """A message in a queue: what it has been through. `unrecorded` are reads that left no trace of an outcome."""
 
     id: Any
+    pipeline: int
     read_ct: int
     attempts: int
     deferrals: int
@@ -61,11 +62,11 @@ def insert(connection: psycopg.Connection, ids: Iterable[int], table: str = "doc
 def waiting(connection: psycopg.Connection, lanes: Iterable[str] = LANES) -> list[Waiting]:
     """The messages of these queues, in order."""
     return [
-        Waiting(key, read_ct, attempts, deferrals, alone, tuple(reasons))
+        Waiting(key, pipeline, read_ct, attempts, deferrals, alone, tuple(reasons))
         for lane in lanes
-        for key, read_ct, attempts, deferrals, alone, reasons in rows(
+        for key, pipeline, read_ct, attempts, deferrals, alone, reasons in rows(
             connection,
-            "select message -> 'id', read_ct, pgembedd._note(headers, 'attempts'), "
+            "select message -> 'id', message -> 'pipeline', read_ct, pgembedd._note(headers, 'attempts'), "
             "pgembedd._note(headers, 'deferrals'), pgembedd._note(headers, 'alone'), array(select h ->> 'reason' from "
             "jsonb_array_elements(coalesce(headers -> 'pgembedd' -> 'history', '[]')) h) "
             f"from pgmq.q_{lane} order by msg_id",

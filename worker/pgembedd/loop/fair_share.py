@@ -5,6 +5,7 @@ changes of rows get three quarters of it while a backfill waits. This is start-t
 nothing meanwhile starts level with the others, so that nobody saves time up. (Goyal, Vin, Cheng, 1996.)
 """
 
+import threading
 from collections.abc import Collection, Hashable, Sequence
 from typing import Generic, TypeVar
 
@@ -13,7 +14,8 @@ from pgembedd.database.records import BACKFILL, FRESH, Due
 Name = TypeVar("Name", bound=Hashable)
 
 CLAIM_S = 0.25  # the time that a claim is to take: a fresh write waits behind one claim, and one is in the model
-FIRST_SIZE, SMALLEST, LARGEST = 16, 4, 256
+FIRST_SIZE, SMALLEST, LARGEST = 4, 2, 256
+FIRST_GUESS_S = CLAIM_S / FIRST_SIZE  # for a job of a pipeline that had none yet
 WEIGHTS = {FRESH: 3.0, BACKFILL: 1.0}
 
 
@@ -47,12 +49,14 @@ class FairShare:
         self._pipelines: _Shares[Due] = _Shares()
         self._sizes: dict[int, int] = {}
         self._job_s: dict[int, float] = {}
+        self._lock = threading.Lock()
 
     def next(self, due: Sequence[Due]) -> Due:
         """Returns which of `due`, at least one, is claimed from next."""
         queues = {each.queue for each in due}
-        queue = self._queues.next([name for name in WEIGHTS if name in queues])
-        return self._pipelines.next([each for each in due if each.queue == queue])
+        with self._lock:
+            queue = self._queues.next([name for name in WEIGHTS if name in queues])
+            return self._pipelines.next([each for each in due if each.queue == queue])
 
     def size(self, due: Due) -> int:
         """Returns the number of jobs to claim, at least 1."""
@@ -60,14 +64,16 @@ class FairShare:
 
     def claimed(self, due: Due, jobs: int) -> None:
         """Charges the time that the jobs will take, as far as it is known, so that the next claim is another's."""
-        self._charge(due, jobs * self._job_s.get(due.pipeline_id, 0.0))
+        with self._lock:
+            self._charge(due, jobs * self._job_s.get(due.pipeline_id, FIRST_GUESS_S))
 
     def stored(self, due: Due, jobs: int, seconds: float) -> None:
         """Charges the difference to the time that the jobs took, and fits the size; it at most doubles per call."""
-        expected = self._job_s.get(due.pipeline_id, 0.0)
-        self._charge(due, seconds - jobs * expected)
-        self._job_s[due.pipeline_id] = each = max(seconds / max(jobs, 1), 1e-6)
-        size = min(CLAIM_S / each, 2.0 * self.size(due))
+        each_s = max(seconds / jobs, 1e-6)
+        with self._lock:
+            self._charge(due, seconds - jobs * self._job_s.get(due.pipeline_id, FIRST_GUESS_S))
+            self._job_s[due.pipeline_id] = each_s
+        size = min(CLAIM_S / each_s, 2 * self.size(due))
         self._sizes[due.pipeline_id] = round(min(max(SMALLEST, size), LARGEST))
 
     def _charge(self, due: Due, seconds: float) -> None:

@@ -1,0 +1,150 @@
+"""Pipelines share a worker by time, and claims are sized by the time that their jobs take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgembedd.database.records import BACKFILL, FRESH, Due
+from pgembedd.loop.fair_share import CLAIM_S, FIRST_SIZE, LARGEST, SMALLEST, FairShare
+
+ONE, TWO, THREE = (Due(number, FRESH) for number in (1, 2, 3))
+
+
+@dataclass
+class Simulation:
+    """A worker that takes `job_s` seconds for a job of each pipeline, one claim ahead of the model, as ours."""
+
+    waiting: dict[Due, int]
+    job_s: dict[Due, float]
+    share: FairShare = field(default_factory=FairShare)
+    now_s: float = 0.0
+    used_s: dict[Due, float] = field(default_factory=dict)
+    done_at_s: dict[Due, float] = field(default_factory=dict)
+    order: list[Due] = field(default_factory=list)
+    _ahead: list[tuple[Due, int]] = field(default_factory=list)
+
+    def step(self) -> None:
+        """Claims once, and stores the claim before it."""
+        due = [each for each, jobs in self.waiting.items() if jobs]
+        if due:
+            chosen = self.share.next(due)
+            jobs = min(self.share.size(chosen), self.waiting[chosen])
+            self.waiting[chosen] -= jobs
+            self.share.claimed(chosen, jobs)
+            self.order.append(chosen)
+            self._ahead.append((chosen, jobs))
+        if len(self._ahead) > 1 or not due:
+            stored, jobs = self._ahead.pop(0)
+            took_s = jobs * self.job_s[stored]
+            self.now_s += took_s
+            self.used_s[stored] = self.used_s.get(stored, 0.0) + took_s
+            self.done_at_s[stored] = self.now_s
+            self.share.stored(stored, jobs, took_s)
+
+    def run(self) -> None:
+        """Works until nothing is left."""
+        while any(self.waiting.values()) or self._ahead:
+            self.step()
+
+
+def test_short_rows_do_not_wait_behind_long_articles() -> None:
+    """Shares of jobs instead of time would put the 300 short rows behind nearly all of the articles."""
+    run = Simulation({ONE: 44, TWO: 300}, {ONE: 2.0, TWO: 0.01})
+    run.run()
+    # Twice its own 3 s, and the claims of the articles until it is known how long one takes.
+    assert run.done_at_s[TWO] < 2 * 3.0 + FIRST_SIZE * 2.0 + 2 * SMALLEST * 2.0
+    again = Simulation({ONE: 44, TWO: 300}, {ONE: 2.0, TWO: 0.01}, run.share)
+    again.run()
+    assert again.done_at_s[TWO] < 2 * 3.0 + 3 * SMALLEST * 2.0
+
+
+@given(st.lists(st.floats(0.001, 1.0), min_size=2, max_size=6))
+def test_each_pipeline_gets_the_same_time_while_all_have_jobs(job_s: list[float]) -> None:
+    pipelines = [Due(number, FRESH) for number in range(len(job_s))]
+    run = Simulation(dict.fromkeys(pipelines, 10**9), dict(zip(pipelines, job_s, strict=True)))
+    for _ in range(400):
+        run.step()
+    before = dict(run.used_s)
+    for _ in range(200 * len(job_s)):
+        run.step()
+    used = [run.used_s[each] - before[each] for each in pipelines]
+    claim_s = [run.share.size(each) * run.job_s[each] for each in pipelines]
+    assert max(used) - min(used) <= 4 * max(claim_s)
+
+
+def test_changes_get_three_quarters_of_the_time_while_a_backfill_waits() -> None:
+    fresh, backfill = Due(1, FRESH), Due(1, BACKFILL)
+    run = Simulation({fresh: 10**9, backfill: 10**9}, {fresh: 0.02, backfill: 0.02})
+    for _ in range(400):
+        run.step()
+    assert run.used_s[fresh] / run.used_s[backfill] == pytest.approx(3, rel=0.05)
+
+
+def test_a_change_is_next_however_long_the_backfill_has_been_alone() -> None:
+    fresh, backfill = Due(1, FRESH), Due(2, BACKFILL)
+    run = Simulation({fresh: 0, backfill: 10**9}, {fresh: 0.02, backfill: 0.02})
+    for _ in range(100):
+        run.step()
+    run.waiting[fresh] = 1
+    run.step()
+    assert run.order[-1] == fresh
+
+
+def test_time_is_not_saved_up() -> None:
+    """A pipeline that had nothing to do for long starts level with the others."""
+    run = Simulation({ONE: 10**9, TWO: 0}, {ONE: 0.02, TWO: 0.02})
+    for _ in range(500):
+        run.step()
+    run.waiting[TWO] = 10**9
+    first = len(run.order)
+    for _ in range(20):
+        run.step()
+    assert run.order[first:].count(ONE) >= 8
+
+
+def test_no_pipeline_is_left_out() -> None:
+    everyone = [Due(number, FRESH) for number in range(50)]
+    share = FairShare()
+    chosen = []
+    for _ in everyone:
+        chosen.append(share.next(everyone))
+        share.claimed(chosen[-1], 1)
+        share.stored(chosen[-1], 1, 0.01)
+    assert sorted(each.pipeline_id for each in chosen) == list(range(50))
+
+
+def test_a_fixed_size_stays() -> None:
+    share = FairShare(7)
+    share.stored(ONE, 14, 0.001)
+    share.stored(ONE, 14, 100.0)
+    assert share.size(ONE) == 7
+
+
+@given(st.lists(st.tuples(st.integers(1, 600), st.floats(0, 1000))))
+def test_it_stays_in_its_bounds_and_grows_to_its_double_at_most(stores: list[tuple[int, float]]) -> None:
+    share = FairShare()
+    for jobs, seconds in stores:
+        before = share.size(ONE)
+        share.stored(ONE, jobs, seconds)
+        assert SMALLEST <= share.size(ONE) <= LARGEST
+        assert share.size(ONE) <= 2 * before
+
+
+@pytest.mark.parametrize("rows_per_s", [1.0, 30.0, 200.0, 1_000.0, 1_000_000.0])
+def test_a_claim_is_what_the_worker_does_in_a_moment(rows_per_s: float) -> None:
+    share = FairShare()
+    for _ in range(20):
+        share.stored(ONE, share.size(ONE), share.size(ONE) / rows_per_s)
+    assert share.size(ONE) == pytest.approx(min(max(SMALLEST, rows_per_s * CLAIM_S), LARGEST), abs=1)
+
+
+def test_each_pipeline_has_a_size_of_its_own() -> None:
+    share = FairShare()
+    for _ in range(20):
+        share.stored(ONE, share.size(ONE), share.size(ONE) * 1.0)
+        share.stored(TWO, share.size(TWO), share.size(TWO) * 0.0001)
+    assert (share.size(ONE), share.size(TWO), share.size(THREE)) == (SMALLEST, LARGEST, FIRST_SIZE)
