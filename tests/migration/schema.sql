@@ -2,9 +2,10 @@ CREATE SCHEMA pgembedd;
 CREATE SCHEMA pgembedd_code;
 COMMENT ON SCHEMA pgembedd_code IS 'The generated code of pipelines. For nobody but pgembedd: grant nothing on it.';
 CREATE TYPE pgembedd.job AS (
+	queue text,
 	msg_id bigint,
 	read_ct integer,
-	id jsonb,
+	id text,
 	pipeline_id integer,
 	pipeline text,
 	model text,
@@ -20,6 +21,14 @@ CREATE TYPE pgembedd.job AS (
 	attempt integer
 );
 COMMENT ON TYPE pgembedd.job IS 'A claimed message, with what a worker has to know of its pipeline.';
+CREATE TYPE pgembedd.message AS (
+	msg_id bigint,
+	read_ct integer,
+	message jsonb,
+	headers jsonb,
+	enqueued_at timestamp with time zone
+);
+COMMENT ON TYPE pgembedd.message IS 'A message of one of our queues, as a read gives it.';
 CREATE TABLE pgembedd.pipeline (
     id integer NOT NULL,
     name text NOT NULL,
@@ -42,8 +51,6 @@ CREATE TABLE pgembedd.pipeline (
     vector_type text NOT NULL,
     distance text NOT NULL,
     on_update text NOT NULL,
-    queue text NOT NULL,
-    backfill_queue text NOT NULL,
     max_attempts integer NOT NULL,
     search_path text NOT NULL,
     state text DEFAULT 'running'::text NOT NULL,
@@ -55,7 +62,6 @@ CREATE TABLE pgembedd.pipeline (
     index_due_at timestamp with time zone,
     created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
     enable_always boolean DEFAULT false NOT NULL,
-    own_triggers boolean DEFAULT true NOT NULL,
     triggers boolean DEFAULT true NOT NULL,
     shape text,
     sweep_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
@@ -83,7 +89,6 @@ COMMENT ON COLUMN pgembedd.pipeline.embedding_table IS 'Where the vectors go, on
 COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is pinned to; set by the first worker that serves it.';
 COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
 COMMENT ON COLUMN pgembedd.pipeline.index_due_at IS 'When the HNSW index is to be built at the latest; null when there is nothing to build.';
-COMMENT ON COLUMN pgembedd.pipeline.own_triggers IS 'Whether the triggers of this pipeline are ours; false when another''s send its jobs.';
 COMMENT ON COLUMN pgembedd.pipeline.triggers IS 'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 COMMENT ON COLUMN pgembedd.pipeline.shape IS 'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
 COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
@@ -250,15 +255,15 @@ ALTER TABLE ONLY pgembedd.sample
     ADD CONSTRAINT sample_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.claim(queue text, qty integer, lease_s integer, poll_s integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.decline_question(id uuid, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.due(names text[], poll_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.hear_questions() TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.lanes() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
@@ -266,6 +271,7 @@ GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) 
 GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.release_pushed(jobs jsonb, delay_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.schema_version() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.set_idle(idle boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;

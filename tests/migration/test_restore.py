@@ -17,7 +17,6 @@ from tests.support.sql import (
     BACKFILL,
     FRESH,
     claim,
-    claim_one,
     column,
     connected,
     create_pipeline,
@@ -75,11 +74,10 @@ def fill(database: Database) -> None:
             source="letters",
             content_columns=["title"],
             embedding_table="chunks",
-            queue="mail",
         )
         connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
         connection.execute("insert into letters values (1, 'first')")
-        store(connection, [claim_one(connection, "mail")])
+        store(connection, claim(connection, pipeline=2))
         connection.execute("insert into letters values (2, 'second')")
 
 
@@ -96,7 +94,7 @@ def check(copy: Database) -> None:
         check_schema(connection)
         assert {state(connection, name) for name in ("documents", "letters")} == {"running"}
         assert rows(connection, "select key, reason from pgembedd.failures") == [(1, "content")]
-        work(connection, (FRESH, BACKFILL, "mail", "mail_backfill"))
+        work(connection)
         assert column(connection, "select id from documents where embedding is null") == [1], (
             "the one that was given up"
         )

@@ -141,12 +141,16 @@ def test_a_pipeline_that_the_repair_cannot_mend_stops_alone(two: psycopg.Connect
 
 def test_a_sweep_that_fails_for_any_reason_stops_one_pipeline(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
-    create_pipeline(connection, queue="broken", backfill=False)
+    create_pipeline(connection, backfill=False)
     connection.execute("create table letters (id int primary key, title text)")
     create_pipeline(connection, name="letters", source="letters", content_columns=["title"])
-    connection.execute("alter table pgmq.q_broken_backfill rename vt to visible_from")
+    connection.execute("""
+        create function refuse() returns trigger language plpgsql as $$ begin raise exception 'it is refused'; end $$;
+        create trigger refuse before insert on pgmq.q_pgembedd_backfill for each row
+        when (new.message ->> 'pipeline' = '1') execute function refuse();
+    """)
     connection.execute("select pgembedd.sweep()")
-    assert reason(connection).startswith("The sweep failed: column ")
+    assert reason(connection).startswith("The sweep failed: it is refused")
     assert reason(connection).endswith("Mend that, then call pgembedd.resume('documents').")
     assert letters_go_on(connection)
 

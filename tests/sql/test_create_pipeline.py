@@ -182,9 +182,9 @@ def test_drop_pipeline_after_its_table(connection: psycopg.Connection) -> None:
 def test_everything_is_one_transaction(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     with connection.transaction(force_rollback=True):
-        create_pipeline(connection, queue="letters", create_index=True)
+        create_pipeline(connection, create_index=True)
     assert rows(connection, TYPE) == []
-    assert value(connection, "select to_regclass('pgmq.q_letters')") is None
+    assert queued(connection, BACKFILL) == []
 
 
 def test_a_column_called_like_the_row_is_not_taken_for_it(connection: psycopg.Connection) -> None:

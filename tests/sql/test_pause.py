@@ -1,4 +1,4 @@
-"""Pause and resume: jobs are set aside, and come back."""
+"""Pause and resume: jobs wait, and go on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import psycopg
 import pytest
 
 from tests.support.sql import (
-    FRESH,
     LANES,
     call,
     claim,
@@ -31,24 +30,19 @@ def documents(connection: psycopg.Connection) -> psycopg.Connection:
     return connection
 
 
-def parked(connection: psycopg.Connection, queue: str = FRESH) -> int:
-    return int(value(connection, f"select count(*) from pgmq.q_{queue} where vt = 'infinity'"))
-
-
 def test_a_paused_pipeline_keeps_its_jobs(documents: psycopg.Connection) -> None:
     call(documents, "pause", name="documents")
     assert (state(documents), reason(documents)) == ("paused", "paused by postgres")
     documents.execute("insert into documents values (4, 'x')")
     call(documents, "backfill", name="documents")
     assert [claim(documents, lane) for lane in LANES] == [[], []]
-    assert [parked(documents, lane) for lane in LANES] == [1, 3]
     assert value(documents, "select queued + backfill from pgembedd.status") == 4
     call(documents, "resume", name="documents")
     assert state(documents) == "running"
     assert set(work(documents).values()) == {"written"}
 
 
-def test_being_parked_is_no_attempt_and_no_death(documents: psycopg.Connection) -> None:
+def test_a_pause_is_no_attempt_and_no_death(documents: psycopg.Connection) -> None:
     documents.execute("insert into documents values (4, 'x')")
     for _ in range(5):
         call(documents, "pause", name="documents")
@@ -71,20 +65,6 @@ def test_what_is_in_flight_at_a_pause_is_finished(documents: psycopg.Connection)
     job = claim_one(documents)
     call(documents, "pause", name="documents")
     assert store(documents, [job]) == ["written"]
-
-
-def test_a_resume_during_the_claim_that_parks_is_mended_by_the_sweep(
-    documents: psycopg.Connection, other: psycopg.Connection
-) -> None:
-    documents.execute("insert into documents values (4, 'x')")
-    call(documents, "pause", name="documents")
-    with other.transaction():
-        assert claim(other) == []  # set aside, but not committed yet
-        call(documents, "resume", name="documents")
-    assert parked(documents) == 1
-    assert value(documents, "select pgembedd.sweep()") == 3
-    assert parked(documents) == 0
-    assert work(documents)[4] == "written"
 
 
 def test_resume_wakes_a_sleeping_worker(documents: psycopg.Connection, other: psycopg.Connection) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import psycopg
 
 from pgembedd.database.migrate import downgrade, migrate
-from pgembedd.database.queries import query
 from tests.support.databases import Database
 from tests.support.pgmq_extension import PgmqServer
 from tests.support.sql import (
     BACKFILL,
-    FRESH,
     claim,
     claim_one,
     column,
     connected,
     create_pipeline,
+    due,
     fail,
     let_leases_run_out,
     make_documents,
@@ -27,7 +26,7 @@ from tests.support.sql import (
 
 
 def cycle(connection: psycopg.Connection) -> None:
-    """Enqueue, claim, read, store, fail, release, poll, pause, sweep, retry; and a second pipeline on the queue."""
+    """Enqueue, claim, read, store, fail, release, pause, sweep, retry; and a second pipeline."""
     make_documents(connection, 3)
     create_pipeline(connection, max_attempts=2)
     assert store(connection, claim(connection, BACKFILL)) == ["written"] * 3
@@ -42,11 +41,7 @@ def cycle(connection: psycopg.Connection) -> None:
     assert store(connection, [second]) == ["written"]
     assert column(connection, "select reason from pgembedd.failures") == ["content"]
     assert value(connection, "select pgembedd.retry_failed('documents')") == 1
-    polled = connection.execute(
-        query("claim"), {"queue": FRESH, "claim_size": 5, "lease_s": 60, "poll_s": 1}
-    ).fetchall()
-    assert len(polled) == 1
-    let_leases_run_out(connection)
+    assert due(connection) == [1]
     assert store(connection, [claim_one(connection)]) == ["written"]
     connection.execute("select pgembedd.pause('documents')")
     connection.execute("insert into documents (id, title) values (12, 'c')")
@@ -57,16 +52,15 @@ def cycle(connection: psycopg.Connection) -> None:
     connection.execute("insert into documents (id, title) values (13, 'd')")
     connection.execute("select pgembedd.sweep()")
     assert queued(connection, BACKFILL) == [13]
-    share(connection)
+    claim_two(connection)
 
 
-def share(connection: psycopg.Connection) -> None:
-    """Two pipelines of one queue are dealt places evenly."""
+def claim_two(connection: psycopg.Connection) -> None:
+    """Two pipelines are claimed one by one."""
     create_pipeline(connection, name="second", embedding_column="second_vector", backfill=False)
     connection.execute("alter table documents enable trigger all")
-    connection.execute("select pgembedd._tend_queues()")
     connection.execute("insert into documents (id, title) values (14, 'e'), (15, 'f')")
-    jobs = claim(connection, size=2)
+    jobs = claim(connection)
     assert {job.pipeline for job in jobs} == {"documents", "second"}
     for job in jobs:
         assert (job.read_ct, store(connection, [job])) == (1, ["written"])
@@ -79,7 +73,7 @@ def test_extension(pgmq_server: PgmqServer, pgmq_database: Database) -> None:
         cycle(connection)
         downgrade(pgmq_database.conninfo)
         assert value(connection, "select count(*) from pg_extension where extname = 'pgmq'") == 0
-        assert value(connection, "select count(embedding) from documents") == 7
+        assert value(connection, "select count(embedding) from documents") == 8
 
 
 def test_plain_sql(database: Database) -> None:

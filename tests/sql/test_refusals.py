@@ -42,7 +42,6 @@ SETUP = """
 """
 
 ONE_OF_THE_TWO = "Say what is to be embedded: content_columns or content_function, one of the two."
-QUEUE_NAME = "The queue name {} is not usable: take lower-case letters, digits and _, at most 40."
 
 SOURCES = [
     ("nobody", "There is no table nobody."),
@@ -128,12 +127,6 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"create_index": True, "m": 40}, "m = 40 and ef_construction = 64 do not make an HNSW index."),
     ({"create_index": True, "ef_construction": 1001}, "m = 16 and ef_construction = 1001 do not make an HNSW index."),
     ({"create_index": True, "m": None}, "m = NULL and ef_construction = 64 do not make an HNSW index."),
-    ({"queue": "Big"}, QUEUE_NAME.format("'Big'")),
-    ({"queue": "a-b"}, QUEUE_NAME.format("'a-b'")),
-    ({"queue": "x; drop table"}, QUEUE_NAME.format("'x; drop table'")),
-    ({"queue": "q" * 41}, QUEUE_NAME.format("'" + "q" * 41 + "'")),
-    ({"queue": ""}, QUEUE_NAME.format("''")),
-    ({"queue": None}, QUEUE_NAME.format("NULL")),
 ]
 
 
@@ -158,14 +151,6 @@ def test_an_option_is_refused(connection: psycopg.Connection, options: dict[str,
     with refused(message):
         create_pipeline(connection, **options)
     assert rows(connection, EVERYTHING) == before
-
-
-def test_a_missing_queue_name_is_made_whole(connection: psycopg.Connection) -> None:
-    """The backfill lane's name is the queue's with a suffix, and has to fit pgmq's limit, too."""
-    make_documents(connection)
-    create_pipeline(connection, queue="q" * 31)
-    with refused(QUEUE_NAME.format(f"'{'q' * 32}_backfill'")):
-        create_pipeline(connection, name="other", embedding_column="other", queue="q" * 32)
 
 
 @pytest.mark.parametrize("function", ["drop_pipeline", "pause", "resume", "backfill", "retry_failed"])

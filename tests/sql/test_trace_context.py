@@ -103,7 +103,7 @@ def test_the_claim_tells_of_it_again_after_a_failure(documents: psycopg.Connecti
     documents.execute("update pgmq.q_pgembedd_jobs set enqueued_at = now() - interval '1 minute'")
 
     def told() -> tuple[object, ...]:
-        values = {"queue": FRESH, "claim_size": 9, "lease_s": 30, "poll_s": 0}
+        values = {"pipeline_id": 1, "queue": FRESH, "claim_size": 9, "lease_s": 30}
         ((*_, traceparent, waited_s, attempt),) = documents.execute(query("claim"), values).fetchall()
         return traceparent, waited_s > 60, attempt
 

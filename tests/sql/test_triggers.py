@@ -192,7 +192,7 @@ def test_the_message_is_a_pointer(connection: psycopg.Connection) -> None:
     watched(connection)
     connection.execute("insert into documents values (5, 'secret', 'secret')")
     message = value(connection, "select message from pgmq.q_pgembedd_jobs")
-    assert message == {"id": 5, "pipeline": 1, "schema": "public", "table": "documents", "embeddingColumn": "embedding"}
+    assert message == {"id": 5, "pipeline": 1}
 
 
 def test_a_missing_queue_does_not_stop_a_writer(connection: psycopg.Connection) -> None:

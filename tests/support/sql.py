@@ -152,10 +152,17 @@ def postponing(connection: psycopg.Connection) -> Iterator[Wait]:
     wait.at_least_s, wait.at_most_s = (due - ended).total_seconds(), (due - began).total_seconds()
 
 
-def claim(connection: psycopg.Connection, queue: str = FRESH, size: int = 100, lease_s: int = 60) -> list[Job]:
-    """Claim from one queue, of each pipeline that has jobs due there."""
+def claim(
+    connection: psycopg.Connection,
+    queue: str = FRESH,
+    size: int = 100,
+    lease_s: int = 60,
+    *,
+    pipeline: int | None = None,
+) -> list[Job]:
+    """Claim from one queue: of the pipeline, or of each that has jobs due there."""
     jobs: list[Job] = []
-    for pipeline_id in due(connection, queue):
+    for pipeline_id in due(connection, queue) if pipeline is None else [pipeline]:
         values = {"pipeline_id": pipeline_id, "queue": queue, "claim_size": size - len(jobs), "lease_s": lease_s}
         found = [job_of(row) for row in connection.execute(query("claim"), values)]
         jobs += [
