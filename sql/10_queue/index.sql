@@ -1,6 +1,6 @@
--- Claims go round the pipelines, so a queue is ordered by pipeline first (docs/decisions/0006): a million messages of one
--- pipeline delay no other, and those of a pipeline that does not run are stepped over. Then by vt, not by msg_id: what
--- is under a lease or waits for another attempt lies behind what can be claimed, however much of it there is.
+-- Claims go round the pipelines, so a queue is ordered by pipeline first (docs/decisions/0006): a million messages of
+-- one pipeline delay no other, and those of a pipeline that does not run are stepped over. Then by vt, not by msg_id:
+-- what is under a lease or waits for another attempt lies behind what can be claimed, however much of it there is.
 
 -- The pipeline of the message of `q`, for format(): empty where it names none. Cut, because every message has to fit
 -- into the index.

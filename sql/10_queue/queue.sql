@@ -1,6 +1,7 @@
--- The two pgmq queues of pgembedd: pgembedd_jobs for changes of rows, pgembedd_backfill for rows that had no vector.
+-- The two pgmq queues of pgembedd: pgembedd_jobs for changes of rows, pgembedd_backfill for the rest.
 -- pgmq's own functions delete and delay a message by its id alone, so after a lease has run out they would act on
--- another worker's claim; ours are fenced on (msg_id, read_ct). They name columns and use nothing newer than pgmq 1.5.1.
+-- another worker's claim; ours are fenced on (msg_id, read_ct). They name columns and use nothing newer than pgmq
+-- 1.5.1.
 
 create or replace function pgembedd._queues() returns text[]
 language sql immutable parallel safe

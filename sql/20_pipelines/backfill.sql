@@ -42,7 +42,8 @@ begin
                              select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job}) queued
                 where queued.id = k.id)
             order by k.n limit {at_most}) w$q$, jsonb_build_object(
-            'keys', keys, 'id', pipeline.id, 'is_job', _is_for(pipeline.id), 'at_most', coalesce(at_most::text, 'all'))));
+            'keys', keys, 'id', pipeline.id, 'is_job', _is_for(pipeline.id),
+            'at_most', coalesce(at_most::text, 'all'))));
         get diagnostics queued = row_count;
     end if;
     if queued > 0 then perform _wake('pgembedd_backfill'); end if;

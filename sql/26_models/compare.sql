@@ -30,7 +30,8 @@ begin
     foreach side in array array[current, beside] loop
         pipeline := side.name; model := side.model; index := _index_state(side);
         execute _render($q$
-            select count(*) filter (where not ({lacks_vector})), count(*) filter (where ({lacks_vector}) and not exists (
+            select count(*) filter (where not ({lacks_vector})),
+                   count(*) filter (where ({lacks_vector}) and not exists (
                        select from pgembedd.row_state r
                        where r.pipeline_id = {id} and r.state = 'blank' and r.key = {key}))
             from {source} s $q$, jsonb_build_object(

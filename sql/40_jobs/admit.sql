@@ -13,19 +13,19 @@ begin
         select queue, m.msg_id, m.read_ct, (m.message -> 'id')::text, one.id, one.name, one.model, one.fingerprint,
                one.dimensions, m.read_ct - 1 - n.attempts - n.deferrals >= 2, one.embedding_table is not null,
                one.chunk_tokens, one.chunk_overlap, one.splitter,
-               -- Not validated here, but by its reader.
-               left(m.headers ->> 'traceparent', 55),
-               case when m.headers ? 'traceparent' then extract(epoch from clock_timestamp() - m.enqueued_at) end
-                   ::double precision,
+               case when n.traced then left(m.headers ->> 'traceparent', 55) end,
+               case when n.traced then extract(epoch from clock_timestamp() - m.enqueued_at)::double precision end,
                n.attempts + 1
-        from unnest(messages) m
+        from unnest(messages) with ordinality as m(msg_id, read_ct, message, headers, enqueued_at, nth)
         -- The usual message was never read before: it gets by without a call of a function.
         cross join lateral (
             select case when m.headers is null then 0 else _note(m.headers, 'attempts') end as attempts,
                    case when m.headers is null then 0 else _note(m.headers, 'deferrals') end as deferrals,
-                   case when m.headers is null then 0 else _note(m.headers, 'alone') end as alone) n
+                   case when m.headers is null then 0 else _note(m.headers, 'alone') end as alone,
+                   -- Of a hundred jobs per claim, as no trace shows more. Validated by its reader.
+                   m.nth <= 100 and m.headers ? 'traceparent' as traced) n
         where m.message ->> 'id' is not null
-          and (m.headers is null or (_unfit(m, one.max_attempts)).reason is null)
+          and (m.headers is null or (_unfit(messages[m.nth], one.max_attempts)).reason is null)
         order by n.alone, m.msg_id;  -- jobs that were never alone go before one that a worker died of
 end $$;
 

@@ -8,7 +8,8 @@ declare
     one record;
 begin
     for one in
-        select q.name, q.lane from (values ('pgembedd_jobs', 'fresh'), ('pgembedd_backfill', 'backfill')) as q(name, lane)
+        select q.name, q.lane
+        from (values ('pgembedd_jobs', 'fresh'), ('pgembedd_backfill', 'backfill')) as q(name, lane)
         where to_regclass(_queue_table(q.name)) is not null
     loop
         return query execute format($q$

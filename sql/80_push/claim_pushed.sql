@@ -54,7 +54,8 @@ as $$
     select j.n, j.job, p.queue, p.msg_id, p.read_ct::integer, j.job ->> 'pipeline',
            case when p.msg_id is null then 'This is no job: it has no jobId, or one that is no whole number.'
                 when p.read_ct is null then 'This is no job: it has no readCt, or one that is no whole number.'
-                when p.queue is null then 'This is no job: its queue is none of pgembedd_jobs and pgembedd_backfill.' end
+                when p.queue is null then 'This is no job: its queue is neither pgembedd_jobs nor pgembedd_backfill.'
+           end
     from jsonb_array_elements(jobs) with ordinality as j(job, n)
     cross join lateral (
         select (select q from unnest(_queues()) q where q = j.job ->> 'queue') as queue,
@@ -71,7 +72,8 @@ as $$
        and posted -> 'pipeline' is not distinct from message -> 'pipeline'
 $$;
 
--- Reads the posted messages of one pipeline. One under a lease is taken from the read that posted it, and from no other.
+-- Reads the posted messages of one pipeline. One under a lease is taken from the read that posted it, and from no
+-- other.
 create or replace function pgembedd._take_pushed(queue text, pipeline_id integer, jobs jsonb, lease_s integer)
 returns setof pgembedd.message
 language plpgsql

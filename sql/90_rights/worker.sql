@@ -27,9 +27,9 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
-      and f.proname in ('due', 'claim', 'claim_pushed', 'claim_changed', 'release_pushed', 'read', 'read_chunks', 'store', 'store_chunks',
-          'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                        'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'schema_version',
-                        'hear_questions', 'take_questions',
-                        'answer_questions', 'decline_question')
+      and f.proname in (
+          'due', 'claim', 'claim_pushed', 'claim_changed', 'release_pushed', 'read', 'read_chunks', 'store',
+          'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose', 'stop_pipeline',
+          'set_idle', 'models', 'tick', 'metrics', 'schema_version',
+          'hear_questions', 'take_questions', 'answer_questions', 'decline_question')
 $$;

@@ -118,12 +118,14 @@ def test_a_pipeline_that_was_dropped_or_paused_under_a_running_worker(
     call(connection, "pause", name="documents")
     with worker_thread(database, only(Wrapped(model))):
         insert(connection, [1])
-        eventually(lambda: [job.read_ct for job in waiting(connection)] == [1])
+        insert(connection, [1], table="letters")
+        await_embedded(connection, [1], table="letters")
+        assert [job.read_ct for job in waiting(connection)] == [0], "left where it is"
         call(connection, "resume", name="documents")
         await_quiet(connection)
         with connection.transaction():
             insert(connection, [2])
             call(connection, "drop_pipeline", name="documents")
-        insert(connection, [1], table="letters")
+        insert(connection, [2], table="letters")
         await_quiet(connection)
     assert stale(connection, model, "letters") == []

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pgembedd.loop.queue_order import BACKFILL_EVERY, queue_order
 from psycopg import errors
 
 from pgembedd.database.connection import TRANSIENT, connect, is_connection_error
@@ -21,39 +20,10 @@ from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferr
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.in_flight import InFlight
 
-LANES = st.lists(st.integers(0, 99), unique=True, min_size=1, max_size=5).map(
-    lambda numbers: [(f"fresh{n}", f"backfill{n}") for n in numbers]
-)
-
 
 def job(msg_id: int, pipeline: int = 1, read_ct: int = 1) -> Job:
     """A job of a pipeline."""
     return Job("queue", msg_id, read_ct, "1", suspect=False, pipeline=Pipeline(pipeline, "p", "m", None, 3))
-
-
-@given(st.integers(0, 10_000), LANES)
-def test_every_turn_looks_at_every_queue_once(turn: int, lanes: list[tuple[str, str]]) -> None:
-    assert sorted(queue_order(turn, lanes)) == sorted(queue for lane in lanes for queue in lane)
-
-
-@given(st.integers(0, 10_000), LANES)
-def test_neither_lane_starves(start: int, lanes: list[tuple[str, str]]) -> None:
-    """In as many turns as give every queue its chance: fresh is first in three of four, each queue at least once."""
-    turns = BACKFILL_EVERY * len(lanes)
-    first = [queue_order(turn, lanes)[0] for turn in range(start, start + turns)]
-    fresh, backfill = {lane[0] for lane in lanes}, {lane[1] for lane in lanes}
-    assert sum(queue in fresh for queue in first) == turns * (BACKFILL_EVERY - 1) // BACKFILL_EVERY
-    assert set(first) == fresh | backfill
-
-
-@given(st.integers(0, 10_000), LANES)
-def test_a_fresh_write_waits_for_one_claim_of_a_backfill_at_most(turn: int, lanes: list[tuple[str, str]]) -> None:
-    backfill = {lane[1] for lane in lanes}
-    assert not all(queue_order(t, lanes)[0] in backfill for t in (turn, turn + 1))
-
-
-def test_no_lanes_no_order() -> None:
-    assert queue_order(3, []) == []
 
 
 @given(st.lists(st.booleans(), max_size=64))
