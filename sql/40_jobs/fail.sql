@@ -22,7 +22,7 @@ begin
         outcome := 'retry'; attempts := attempts - 1; retry_in := job.vt - clock_timestamp();
         return next; return;
     end if;
-    select p.* into one from pipeline p where p.id = _pipeline_of(job.message);
+    select p.* into one from pipeline p where p.id::text = job.message ->> 'pipeline';
     retry_in := backoff(attempts);
     execute format($q$
         update %s q set vt = clock_timestamp() + $2, headers = pgembedd._with_notes(q.headers, $3) where q.msg_id = $1
