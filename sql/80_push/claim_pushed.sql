@@ -20,6 +20,9 @@ begin
     if jsonb_typeof(jobs) is distinct from 'array' then
         perform _refuse('The jobs are not an array.', 'Post what process_embeddings() posts.');
     end if;
+    -- The others wait for resume(), and not for the end of their sender's lease.
+    perform release_pushed(jsonb_agg(j.job), 0)
+    from _posted(jobs) j join pipeline p on p.id::text = j.pipeline and p.state <> 'running' having count(*) > 0;
     claimed := array(
         select a from (
             select j.queue, j.pipeline, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null
