@@ -9,7 +9,8 @@ begin
     execute format($q$
         update %s q set headers = pgembedd._with_notes(q.headers,
             jsonb_build_object('alone', pgembedd._note(q.headers, 'alone') + 1))
-        where q.msg_id = $1 and q.read_ct = $2 $q$, _queue_table(queue)) using msg_id, read_ct;
+        where q.msg_id = $1 and q.read_ct = $2 and pgembedd._note(q.headers, 'answered') <> q.read_ct
+        $q$, _queue_table(queue)) using msg_id, read_ct;
     get diagnostics marked = row_count;
     return marked = 1;
 end $$;

@@ -20,19 +20,22 @@ begin
     if jsonb_typeof(jobs) is distinct from 'array' then
         perform _refuse('The jobs are not an array.', 'Post what process_embeddings() posts.');
     end if;
+    -- The others wait for resume(), and not for the end of their sender's lease.
+    perform release_pushed(jsonb_agg(j.job), 0)
+    from _posted(jobs) j join pipeline p on p.id::text = j.pipeline and p.state <> 'running' having count(*) > 0;
     claimed := array(
-        select a from (select distinct j.queue, j.pipeline from _posted(jobs) j where j.problem is null) w
+        select a from (
+            select j.queue, j.pipeline, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null
+            group by j.queue, j.pipeline) w
         join pipeline p on p.id::text = w.pipeline and p.state = 'running'
         cross join lateral _admit(p, w.queue, array(
-            select taken from _take_pushed(w.queue, p.id, jobs, lease_s) taken)) a);
+            select taken from _take_pushed(w.queue, w.jobs, lease_s) taken)) a);
     return query
-        select j.n, s.state, s.reason, s.job from _posted(jobs) j
-        cross join lateral (select (select c from unnest(claimed) c where c.queue = j.queue and c.msg_id = j.msg_id)
-                            as job) c
-        cross join lateral (
-            select case when j.problem is not null then 'failed' when c.job is not null then 'claimed' else u.state end,
-                   case when j.problem is not null then j.problem when c.job is null then u.reason end, c.job
-            from _unclaimed(j.queue, j.msg_id, j.job) u) as s(state, reason, job)
+        select j.n, case when j.problem is not null then 'failed' when c.msg_id is null then u.state else 'claimed' end,
+               coalesce(j.problem, u.reason), case when c.msg_id is not null then c end
+        from _posted(jobs) j
+        left join unnest(claimed) c on c.queue = j.queue and c.msg_id = j.msg_id and j.problem is null
+        left join lateral _unclaimed(j.queue, j.msg_id, j.job) u on j.problem is null and c.msg_id is null
         order by j.n;
 end $$;
 
@@ -54,8 +57,8 @@ as $$
     select j.n, j.job, p.queue, p.msg_id, p.read_ct::integer, j.job ->> 'pipeline',
            case when p.msg_id is null then 'This is no job: it has no jobId, or one that is no whole number.'
                 when p.read_ct is null then 'This is no job: it has no readCt, or one that is no whole number.'
-                when p.queue is null then 'This is no job: its queue is neither pgembedd_jobs nor pgembedd_backfill.'
-           end
+                when p.queue is null
+                then 'This is no job: its queue is none of pgembedd_jobs and pgembedd_backfill.' end
     from jsonb_array_elements(jobs) with ordinality as j(job, n)
     cross join lateral (
         select (select q from unnest(_queues()) q where q = j.job ->> 'queue') as queue,
@@ -72,22 +75,34 @@ as $$
        and posted -> 'pipeline' is not distinct from message -> 'pipeline'
 $$;
 
--- Reads the posted messages of one pipeline. One under a lease is taken from the read that posted it, and from no
--- other.
-create or replace function pgembedd._take_pushed(queue text, pipeline_id integer, jobs jsonb, lease_s integer)
+-- Reads posted messages of one pipeline. One under a lease is taken from the read that posted it, and from no other.
+create or replace function pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer)
 returns setof pgembedd.message
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set enable_seqscan = off
 as $$
 begin
-    return query execute _take(queue, format($q$
-        select q.msg_id from %s q join pgembedd._posted($2) p using (msg_id, read_ct)
-        where p.problem is null and p.queue = $3 and %s and pgembedd._matches_message(p.job, q.message)
-          and (q.vt <= clock_timestamp() or pgembedd._note(q.headers, 'sent') = q.read_ct
-               and pgembedd._note(q.headers, 'answered') <> q.read_ct)
-        order by q.msg_id for update of q skip locked
-        $q$, _queue_table(queue), _is_for(pipeline_id))) using make_interval(secs => lease_s), jobs, queue;
+    return query execute _take(queue, _posted_messages(queue))
+        using make_interval(secs => lease_s), jobs, clock_timestamp();
 end $$;
+
+-- The query for the messages that jobs of one queue, $2, name: those that are due by $3, and those under the lease of
+-- the read that posted them. Not a join: see _take().
+create or replace function pgembedd._posted_messages(queue text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format($q$
+        select q.msg_id from %s q
+        where q.msg_id = any (array(select p.msg_id from pgembedd._posted($2) p))
+          and exists (select from pgembedd._posted($2) p where p.msg_id = q.msg_id and p.read_ct = q.read_ct
+                      and pgembedd._matches_message(p.job, q.message))
+          and (q.vt <= $3 or pgembedd._note(q.headers, 'sent') = q.read_ct
+               and pgembedd._note(q.headers, 'answered') <> q.read_ct)
+        order by q.msg_id for update skip locked
+        $q$, _queue_table(queue))
+$$;
 
 -- What a posted message is that was not claimed.
 create or replace function pgembedd._unclaimed(
@@ -124,26 +139,22 @@ begin
 end $$;
 
 -- Puts posted jobs that found no room back, due again after `delay_s` seconds: the sender's lease ends here.
-create or replace function pgembedd.release_pushed(jobs jsonb, delay_s double precision) returns bigint
+create or replace function pgembedd.release_pushed(jobs jsonb, delay_s double precision) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set enable_seqscan = off
 as $$
 declare
-    queue text;
-    released bigint;
-    total bigint := 0;
+    posted record;
 begin
-    foreach queue in array _queues() loop
+    for posted in
+        select j.queue, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null group by j.queue
+    loop
         execute format($q$
-            update %s q set vt = clock_timestamp() + make_interval(secs => $3),
-                            headers = pgembedd._with_notes(q.headers, jsonb_build_object('answered', q.read_ct))
-            from pgembedd._posted($1) p
-            where p.problem is null and p.queue = $2 and p.msg_id = q.msg_id and p.read_ct = q.read_ct
-              and pgembedd._matches_message(p.job, q.message)
-              and pgembedd._note(q.headers, 'sent') = q.read_ct and pgembedd._note(q.headers, 'answered') <> q.read_ct
-            $q$, _queue_table(queue)) using jobs, queue, delay_s;
-        get diagnostics released = row_count;
-        total := total + released;
+            update %s m set vt = clock_timestamp() + $1,
+                            headers = pgembedd._with_notes(m.headers, jsonb_build_object('answered', m.read_ct))
+            where m.msg_id = any (array(%s))
+            $q$, _queue_table(posted.queue), _posted_messages(posted.queue))
+            using make_interval(secs => delay_s), posted.jobs, '-infinity'::timestamptz;
     end loop;
-    return total;
 end $$;

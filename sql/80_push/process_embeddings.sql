@@ -52,8 +52,8 @@ begin
         with waiting as materialized (select d.*, random() as turn from due() d), rounds(round, queue, kept) as (
             values (1, 'pgembedd_jobs', places / 4), (2, 'pgembedd_backfill', 0), (3, 'pgembedd_jobs', 0))
         select w.pipeline_id, r.queue,
-               case when exists (select from waiting b where b.queue = 'pgembedd_backfill') then r.kept
-                    else 0 end as kept,
+               case when exists (select from waiting b where b.queue = 'pgembedd_backfill')
+                    then r.kept else 0 end as kept,
                count(*) over (partition by r.round)
                    - row_number() over (partition by r.round order by w.turn) + 1 as others
         from rounds r join waiting w using (queue) order by r.round, w.turn

@@ -14,8 +14,9 @@ import psycopg
 from pgembedd.model import Session
 from tests.support.command import pgembedd
 from tests.support.databases import Database
-from tests.support.documents import await_quiet, insert, make_documents
+from tests.support.documents import await_quiet, insert, make_documents, missing
 from tests.support.http import TOKEN
+from tests.support.sql import column
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
@@ -78,6 +79,20 @@ def test_both_answer_questions_from_sql(database: Database, connection: psycopg.
             ((vector,),) = connection.execute(question).fetchall()
             assert np.array_equal(np.float32(vector), expected)
         eventually(lambda: connection.execute("select pgembedd._listeners() is null").fetchall() == [(True,)])
+
+
+def test_both_process_what_is_pushed(database: Database, connection: psycopg.Connection, model: Session) -> None:
+    make_documents(connection)
+    for number, (arguments, command) in enumerate((((), "serve"), (("--http",), "run"))):
+        with connection.transaction():  # so that `run` does not claim them before they are posted
+            insert(connection, [number])
+            jobs = column(connection, "select j from pgembedd._claim_for_push(10, 300) j")
+        with service(database.conninfo, *arguments, command=command) as process:
+            answer = httpx.post(f"{url(process)}/functions/v1/embed", json=jobs, timeout=60)
+            assert (answer.status_code, answer.json()["failedJobs"], len(jobs)) == (207, [], 1)
+            process.send(signal.SIGTERM)
+            assert process.wait() == 0
+    assert missing(connection) == []
 
 
 def test_no_text_reaches_the_log(model: Session) -> None:

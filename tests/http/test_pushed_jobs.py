@@ -1,4 +1,4 @@
-"""Jobs that are posted: the guide's own SQL and ours, through the stand-in of pg_net, to a real port."""
+"""Jobs that our own SQL posts, through the stand-in of pg_net, to a real port."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.model import Session
-from pgembedd.model.embedder import Embedder
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing, stale, waiting
 from tests.support.embedders import Gate, Wrapped, only
-from tests.support.guide import follow_guide, guide_table, process_as_the_guide
 from tests.support.http import TOKEN, posting, serving
 from tests.support.pg_net_standin import carry, install
-from tests.support.sql import call, claim, column, let_leases_run_out, rows, value
+from tests.support.sql import call, claim, column, let_leases_run_out, value
 from tests.support.waiting import PATIENCE_S
 
 PATH = "/functions/v1/embed"
@@ -32,45 +30,13 @@ def client(database: Database, model: Session) -> Iterator[httpx.Client]:
 
 
 def posted(connection: psycopg.Connection) -> list[dict[str, Any]]:
-    """The jobs as the guide posts them, read by pgmq.read under a lease of five minutes."""
-    return column(
-        connection,
-        "select message || jsonb_build_object('jobId', msg_id) from pgmq.read('pgembedd_jobs', 300, 100) "
-        "order by msg_id",
-    )
+    """The jobs as process_embeddings() posts them, under a lease of five minutes."""
+    return column(connection, "select j from pgembedd._claim_for_push(100, 300) j order by j -> 'jobId'")
 
 
 def errors(answer: httpx.Response) -> dict[int, str]:
     """The sentences, by jobId."""
     return {job["jobId"]: job["error"] for job in answer.json()["failedJobs"]}
-
-
-def test_the_guides_own_sql_needs_no_change(database: Database, connection: psycopg.Connection, model: Session) -> None:
-    def load(_name: str) -> Embedder:
-        return Wrapped(model)  # another model's weights under the default's name, which is not on this machine
-
-    install(connection)
-    follow_guide(connection)
-    guide_table(connection)
-    connection.execute(
-        "insert into documents (id, title, content) select i, 'one', 'text ' || i from generate_series(1, 25) i"
-    )
-    with serving(load, database.conninfo) as client:
-        process_as_the_guide(connection, str(client.base_url).rstrip("/"))
-        connection.execute("select util.process_embeddings()")
-        with httpx.Client(trust_env=False) as carrier:
-            assert carry(connection, carrier) == 3
-        answers = rows(connection, "select status_code, headers, content::jsonb from net._http_response order by id")
-        assert [(status, headers["x-completed-jobs"], headers["x-failed-jobs"]) for status, headers, _ in answers] == [
-            (207, "10", "0"),
-            (207, "10", "0"),
-            (207, "5", "0"),
-        ]
-        assert [job["id"] for *_, body in answers for job in body["completedJobs"]] == list(range(1, 26))
-        assert value(connection, "select count(*) from documents where embedding is null") == 0
-        assert waiting(connection) == []
-        connection.execute("select util.process_embeddings()")
-        assert value(connection, "select count(*) from net.http_request_queue") == 0
 
 
 def test_our_own_schedule_posts_both_lanes(database: Database, connection: psycopg.Connection, model: Session) -> None:
@@ -139,19 +105,20 @@ def test_what_is_posted_is_not_believed(connection: psycopg.Connection, client: 
     insert(connection, range(1, 7))
     jobs = posted(connection)
     jobs[0]["id"] = 2
-    jobs[1]["table"] = "others"
+    jobs[1]["pipeline"] = 2
     jobs[2]["queue"] = "somebody_elses"
-    jobs[3]["embeddingColumn"] = None  # not given
-    mixed = [*jobs, "no job\0", {"id": 1}, {"jobId": "6"}, {"jobId": 1.5}, {"jobId": 10**30}]
-    answer = client.post(PATH, json=mixed)
+    jobs[3]["embeddingColumn"] = "embedding"  # no field of ours
+    strange = [{"pipeline": 1, **job} for job in ({"id": 1}, {"jobId": "6"}, {"jobId": 1.5}, {"jobId": 10**30})]
+    answer = client.post(PATH, json=[*jobs, "no job\0", *strange, {**jobs[5], "readCt": -1}])
     assert answer.status_code == 207
     assert [job["id"] for job in answer.json()["completedJobs"]] == [4, 5, 6]
     sentences = [job["error"] for job in answer.json()["failedJobs"]]
     assert sentences == [
         "The message of this jobId is about something else than what was posted.",
         "The message of this jobId is about something else than what was posted.",
-        "No pipeline has a queue of this name.",
+        "This is no job: its queue is none of pgembedd_jobs and pgembedd_backfill.",
         *["This is no job: it has no jobId, or one that is no whole number."] * 5,
+        "This is no job: it has no readCt, or one that is no whole number.",
     ]
     assert missing(connection) == [1, 2, 3]
     assert [(job.read_ct, job.attempts) for job in waiting(connection)] == [(1, 0)] * 3
@@ -165,9 +132,9 @@ def test_a_job_that_somebody_claimed_since_is_not_taken_from_them(
     (job,) = posted(connection)
     let_leases_run_out(connection)
     assert len(claim(connection, lease_s=600)) == 1
-    answer = client.post(PATH, json=[{**job, "readCt": 1}])
+    answer = client.post(PATH, json=[job])
     assert list(errors(answer).values()) == ["Another request or worker has claimed it."]
-    assert [(each.read_ct, each.deferrals) for each in waiting(connection)] == [(2, 0)]
+    assert [(each.read_ct, each.deferrals) for each in waiting(connection)] == [(2, 1)]
 
 
 def test_a_delivery_that_comes_twice_is_worked_once(

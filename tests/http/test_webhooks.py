@@ -9,7 +9,7 @@ import httpx
 import psycopg
 import pytest
 
-from pgembedd.loop import push
+from pgembedd.loop import pushed_jobs
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import missing, stale, waiting
@@ -178,7 +178,7 @@ def test_what_fails_stays_in_the_queue(hooked: psycopg.Connection, client: httpx
 def test_what_finds_no_place_is_queued(
     database: Database, hooked: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(push, "MAX_WAITING", 0)
+    monkeypatch.setattr(pushed_jobs, "MAX_WAITING", 0)
     hooked.execute("insert into documents values (1, 'one'), (2, 'two')")
     first, second = column(hooked, "delete from posted returning body")
     gate = Gate()
@@ -189,7 +189,7 @@ def test_what_finds_no_place_is_queued(
     ):
         assert gate.reached.wait(PATIENCE_S)
         assert client.post(PATH, json=second).json() == {"pipelines": [{"pipeline": "documents", "outcome": "queued"}]}
-        assert client.post("/functions/v1/embed", json=[{"jobId": 5}]).status_code == 503
+        assert client.post("/functions/v1/embed", json=[{"jobId": 5, "pipeline": 1}]).status_code == 503
         gate.open()
         assert answer().json() == {"pipelines": [{"pipeline": "documents", "outcome": "written"}]}
     assert queued(hooked) == [2]

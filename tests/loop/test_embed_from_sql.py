@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.loop.embed_requests import answer_embed_requests
+from pgembedd.loop.worker import Role, Worker
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
@@ -23,7 +22,7 @@ from tests.support.embedders import MODEL, Gate, Wrapped, only
 from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
 from tests.support.sql import column, value
 from tests.support.waiting import PATIENCE_S, eventually
-from tests.support.worker import WorkerProcess, worker_thread
+from tests.support.worker import WorkerProcess, brisk, running, worker_thread
 
 TEXTS = ["how do I reset my password", 'it\'s "quoted" \\ and %s $1', "zażółć 猫 🐈\n\ttab", "x"]
 Vector = npt.NDArray[np.float32]
@@ -173,16 +172,13 @@ def test_a_worker_of_least_privilege_answers_a_caller_of_least_privilege(
 def test_without_a_worker_a_service_answers_for_the_models_it_was_given(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
-    died = threading.Event()
-    with (
-        answer_embed_requests(database.conninfo, ModelRegistry(only(Wrapped(model))), lambda: [MODEL], died.set),
-        hearing(connection),
-    ):
+    role = Role(pulls=False, served=lambda: [MODEL])
+    worker = Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model))), role)
+    with running(worker), hearing(connection):
         assert np.array_equal(
             embed(connection, "x", f", model => '{MODEL}'"), model.embed(["x"], kind="query").vectors[0]
         )
     eventually(lambda: value(connection, "select pgembedd._listeners()") is None)
-    assert not died.is_set()
 
 
 def test_a_worker_whose_connection_is_cut_hears_again(

@@ -1,13 +1,15 @@
-"""A queue that is pulled by a worker and pushed by the guide, late and twice: all is embedded, nothing given up."""
+"""A queue that is pulled and pushed, by one process, late and twice: all is embedded, nothing is given up."""
 
 from __future__ import annotations
 
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import psycopg
 
+from pgembedd.database.pushed_jobs import PushedJobRepository
 from pgembedd.http.context import ServiceContext
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
@@ -15,26 +17,26 @@ from pgembedd.settings import HttpSettings
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, stale
 from tests.support.embedders import Wrapped, only
+from tests.support.http import pushed_worker
 from tests.support.sql import column, let_leases_run_out, value
-from tests.support.worker import brisk, worker_thread
+from tests.support.worker import brisk, running
 
 ROWS = 60
-READ = "select message || jsonb_build_object('jobId', msg_id) from pgmq.read('pgembedd_jobs', 300, 20)"
+READ = "select j from pgembedd._claim_for_push(20, 300) j"
 
 
 def test_a_queue_that_is_pulled_and_pushed(database: Database, connection: psycopg.Connection, model: Session) -> None:
     chance = random.Random(5)
     make_documents(connection)
-    load = only(Wrapped(model))
-    service = ServiceContext(brisk(), HttpSettings(), ModelRegistry(load), database.conninfo)
-    pushes = service.pushes
-    assert pushes is not None
+    models = ModelRegistry(only(Wrapped(model)))
+    service = ServiceContext(brisk(), HttpSettings(), models, database.conninfo)
+    pushed = service.pushed
+    assert pushed is not None
 
     def post(jobs: list[object]) -> int:
-        posted = json.dumps(jobs)
-        return len(pushes.work(lambda jobs, lease_s: jobs.claim_pushed(posted, lease_s)))
+        return len(pushed.process([partial(PushedJobRepository.claim_pushed, jobs=json.dumps(jobs))]))
 
-    with ThreadPoolExecutor(4) as pool, worker_thread(database, load):
+    with ThreadPoolExecutor(4) as pool, running(pushed_worker(service, database.conninfo, models, pulls=True)):
         answers = []
         for first in range(1, ROWS, 10):
             insert(connection, range(first, first + 10))

@@ -26,6 +26,7 @@ from tests.support.sql import (
     work,
 )
 
+TAKE = "select state, reason, (job).read_ct from pgembedd.claim_pushed(%s::jsonb, 60) order by n"
 URL = "http://127.0.0.1:8432/functions/v1/embed"
 POSTED = (
     "delete from net.http_request_queue returning url, headers, convert_from(body, 'UTF8')::jsonb, timeout_milliseconds"
@@ -47,7 +48,7 @@ def posted(connection: psycopg.Connection) -> list[list[dict[str, Any]]]:
     return column(connection, "delete from net.http_request_queue returning convert_from(body, 'UTF8')::jsonb")
 
 
-def test_what_is_posted_is_the_guides_job_and_more(pushed: psycopg.Connection) -> None:
+def test_what_is_posted_names_the_job_and_its_read(pushed: psycopg.Connection) -> None:
     pushed.execute("insert into documents (id, title) values (7, 'text')")
     assert call(pushed, "process_embeddings", timeout_milliseconds=60_000) == 1
     assert rows(pushed, POSTED) == [
@@ -60,9 +61,6 @@ def test_what_is_posted_is_the_guides_job_and_more(pushed: psycopg.Connection) -
                     "queue": "pgembedd_jobs",
                     "readCt": 1,
                     "id": 7,
-                    "schema": "public",
-                    "table": "documents",
-                    "embeddingColumn": "embedding",
                     "pipeline": 1,
                 }
             ],
@@ -110,14 +108,48 @@ def test_a_pushed_claim_is_fenced_against_its_read(pushed: psycopg.Connection) -
     pushed.execute("insert into documents (id, title) values (1, 'text')")
     call(pushed, "process_embeddings")
     (batch,) = posted(pushed)
-    take = "select state, reason, read_ct from pgembedd.claim_pushed(%s::jsonb, 60) order by n nulls first"
-    assert rows(pushed, take, json.dumps(batch)) == [("claimed", None, 2), ("claimed", None, None)]
-    assert rows(pushed, take, json.dumps(batch)) == [("failed", "Another request or worker has claimed it.", None)]
+    assert rows(pushed, TAKE, json.dumps(batch)) == [("claimed", None, 2)]
+    assert rows(pushed, TAKE, json.dumps(batch)) == [("failed", "Another request or worker has claimed it.", None)]
     del batch[0]["readCt"]
-    assert rows(pushed, take, json.dumps(batch)) == [("failed", "Another request or worker has claimed it.", None)]
+    no_job = "This is no job: it has no readCt, or one that is no whole number."
+    assert rows(pushed, TAKE, json.dumps(batch)) == [("failed", no_job, None)]
     let_leases_run_out(pushed)
-    assert rows(pushed, take, json.dumps(batch))[0] == ("claimed", None, 3)
+    batch[0]["readCt"] = 2
+    assert rows(pushed, TAKE, json.dumps(batch)) == [("claimed", None, 3)]
     assert work(pushed) == {}
+
+
+def test_a_job_that_is_posted_twice_at_once_is_one(pushed: psycopg.Connection) -> None:
+    pushed.execute("insert into documents (id, title) values (1, 'text')")
+    call(pushed, "process_embeddings")
+    (batch,) = posted(pushed)
+    assert rows(pushed, TAKE, json.dumps(batch * 2)) == [("claimed", None, 2)] * 2
+
+
+def test_what_is_released_is_due_soon_and_only_if_its_sender_holds_it(pushed: psycopg.Connection) -> None:
+    pushed.execute("insert into documents (id, title) select i, 'text' from generate_series(1, 4) i")
+    call(pushed, "process_embeddings")
+    (batch,) = posted(pushed)
+    held, claimed, failed, forged = batch
+    assert rows(pushed, TAKE, json.dumps([claimed, failed])) == [("claimed", None, 2)] * 2
+    call(pushed, "fail", queue=FRESH, msg_id=failed["jobId"], read_ct=2, reason="content", error="no", permanent=False)
+    before = due_at(pushed)
+    everything = [held, claimed, {**failed, "readCt": 2}, {**forged, "id": 5}, "no job"]
+    pushed.execute("select pgembedd.release_pushed(%s, 2)", [json.dumps(everything)])
+    after = due_at(pushed)
+    assert [after[job["jobId"]] == before[job["jobId"]] for job in batch] == [False, True, True, True]
+    assert value(pushed, "select bool_or(vt < now() + '3 s') from pgmq.q_pgembedd_jobs")
+    pushed.execute("select pgembedd.release_pushed(%s, 1000)", [json.dumps(everything)])
+    assert due_at(pushed) == after
+    waits = ("failed", "It waits in the queue for its next attempt.", None)
+    assert rows(pushed, TAKE, json.dumps([held])) == [waits]
+    let_leases_run_out(pushed)
+    assert rows(pushed, TAKE, json.dumps([held])) == [("claimed", None, 2)]
+
+
+def due_at(connection: psycopg.Connection) -> dict[int, Any]:
+    """The time at which each message of the fresh lane is due."""
+    return dict(rows(connection, "select msg_id, vt from pgmq.q_pgembedd_jobs"))
 
 
 REFUSALS = {

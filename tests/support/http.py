@@ -37,6 +37,7 @@ def serving(
     models = ModelRegistry(load)
     service = ServiceContext(brisk(), given, models, conninfo, observer)
     with ExitStack() as ended:
+        ended.callback(service.close)
         if worker is None and conninfo is not None:
             worker = pushed_worker(service, conninfo, models, observer)
             ended.enter_context(running(worker))
@@ -44,10 +45,16 @@ def serving(
 
 
 def pushed_worker(
-    service: ServiceContext, conninfo: str, models: ModelRegistry, observer: Observer = SILENT, **settings: Any
+    service: ServiceContext,
+    conninfo: str,
+    models: ModelRegistry,
+    observer: Observer = SILENT,
+    *,
+    pulls: bool = False,
+    **settings: Any,
 ) -> Worker:
-    """The worker of `pgembedd serve`, which processes what is pushed to the service."""
-    role = Role(pulls=False, pushed=service.pushed, served=service.served, draining=service.stopping)
+    """The worker of `pgembedd serve`, which processes what is pushed to the service; with `pulls`, of `run --http`."""
+    role = Role(pulls=pulls, pushed=service.pushed, served=service.served, draining=service.stopping)
     return Worker(conninfo, brisk(**settings), models, role, own_models=False, observer=observer)
 
 
@@ -64,7 +71,6 @@ def _client(service: ServiceContext, worker: Worker | None, given: HttpSettings)
         finally:
             service.stopping.set()
             server.stop()
-            service.close()
     assert not died
 
 

@@ -110,7 +110,7 @@ class HttpSettings:
         60.0, "PGEMBEDD_HTTP_TIMEOUT_S", "Seconds a request may wait for its vectors, and a body for its end."
     )
     http_push_at_once: int = setting(
-        2, "PGEMBEDD_HTTP_PUSH_AT_ONCE", "Requests with pushed jobs or webhooks that are processed at the same time."
+        2, "PGEMBEDD_HTTP_PUSH_AT_ONCE", "Requests with pushed jobs or webhooks that are processed by turns."
     )
     http_push_timeout_s: float = setting(
         120.0,

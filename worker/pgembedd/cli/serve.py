@@ -8,7 +8,7 @@ from pgembedd.cli.options import database_option, http_options, open_database, s
 from pgembedd.cli.process import exit_unless_drained, run_process
 from pgembedd.settings import HttpSettings, Settings
 
-LOOP_SETTINGS = ("lease_s", "wait", "threads", "precision", "model_dir", "log_format", "log_level")
+LOOP_SETTINGS = ("lease_s", "grace_s", "wait", "threads", "precision", "model_dir", "log_format", "log_level")
 
 
 @click.command("serve")
@@ -17,7 +17,7 @@ LOOP_SETTINGS = ("lease_s", "wait", "threads", "precision", "model_dir", "log_fo
 @http_options()
 @settings_options(*LOOP_SETTINGS)
 def command(database: str | None, no_database: bool, http: HttpSettings, settings: Settings) -> None:
-    """Answer HTTP and leave the queue alone: vectors, pushed jobs, metrics, health, a page. `run --http` does both."""
+    """Answer HTTP: vectors, pushed jobs, metrics, health, a page. `run --http` claims from the queue, too."""
     if no_database and database is not None:
         raise click.UsageError("--no-database and --database exclude each other.")
     with nullcontext(None) if no_database else open_database(database) as conninfo:

@@ -150,33 +150,30 @@ class Connection:
         if self._opened is not None:
             self._opened.close()
 
-    def hand_over(self, stopping: threading.Event) -> "Connection":
-        """Returns a Connection that takes over the open one, until `stopping`; this one may not be used again."""
-        successor = Connection(self._conninfo, stopping, self.purpose, prepare=self._prepare, on_change=self._on_change)
-        successor._opened, successor._vector, self._opened = self._opened, self._vector, None
-        return successor
-
     def call(
         self,
         work: Callable[[psycopg.Connection], Answer],
         transient: tuple[type[psycopg.Error], ...] = TRANSIENT,
+        until: threading.Event | None = None,
     ) -> Answer:
-        """Returns `work(connection)`, reconnecting until it succeeds or `stopping` is set.
+        """Returns `work(connection)`, reconnecting until it succeeds or `until` (else `stopping`) is set.
 
         `transient` errors are retried, too, on the same connection.
         """
+        ended = until or self._stopping
+
+        def sleep(seconds: float) -> None:
+            ended.wait(seconds)
+
         retrying = Retrying(
             retry=retry_if_exception(lambda error: is_connection_error(error) or isinstance(error, transient)),
             wait=wait_exponential(multiplier=0.1, max=10) + wait_random(0, 0.5),
-            stop=lambda _: self._stopping.is_set(),
-            sleep=self._sleep,
+            stop=lambda _: ended.is_set(),
+            sleep=sleep,
             before_sleep=self._log_retry,
             reraise=True,
         )
         return retrying(lambda: work(self.current))
-
-    def _sleep(self, seconds: float) -> None:
-        self._stopping.wait(seconds)
 
     def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -201,7 +198,9 @@ class Connection:
         """Returns the first column of the first row."""
         return self.rows(name, **values)[0][0]
 
-    def rows_once(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def rows_once(
+        self, name: str, values: Mapping[str, Any], until: threading.Event | None = None
+    ) -> list[tuple[Any, ...]]:
         """Returns the rows of a statement that touches users' tables: the caller handles locks and limits."""
 
         def work(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
@@ -209,4 +208,4 @@ class Connection:
             statement = sql.SQL(query(name)).format(vector=self._vector)
             return connection.execute(statement, values).fetchall()
 
-        return self.call(work, COLLISION)
+        return self.call(work, COLLISION, until)

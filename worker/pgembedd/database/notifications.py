@@ -44,21 +44,20 @@ class JobNotifications:
         connection.execute("listen pgembedd")
         self._missed, self._listening = self._listening, True
 
-    def wait(self, timeout_s: float, waker: HasFileno | None = None) -> bool:
-        """Waits for a NOTIFY, or until `waker` is readable; False when neither came in `timeout_s` seconds.
+    def wait(self, timeout_s: float, *wakers: HasFileno) -> bool:
+        """Waits for a NOTIFY, or until one of `wakers` is readable; False when neither came in `timeout_s` seconds.
 
         A lost connection may have lost a NOTIFY.
         """
-        woken = False
 
         def wait(connection: psycopg.Connection) -> bool:
-            nonlocal woken
             # All of them at once: those that came during other statements would wake the claimer one by one.
-            if waker is None or list(connection.notifies(timeout=0, stop_after=1)):
-                return waker is not None or bool(list(connection.notifies(timeout=timeout_s, stop_after=1)))
-            woken = waker in wait_readable(timeout_s, connection, waker)
-            return bool(list(connection.notifies(timeout=0, stop_after=1)))
+            if list(connection.notifies(timeout=0, stop_after=1)):
+                return True
+            ready = wait_readable(timeout_s, connection, *wakers)
+            notified = bool(list(connection.notifies(timeout=0, stop_after=1)))
+            return notified or any(file is not connection for file in ready)
 
         notified = self._connection.call(wait)
         missed, self._missed = self._missed, False
-        return notified or woken or missed
+        return notified or missed

@@ -4,12 +4,9 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from queue import Queue
 
-import psycopg
-
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
-from pgembedd.database.notifications import JobNotifications
-from pgembedd.database.pushed_jobs import PushedJobRepository
+from pgembedd.database.notifications import JobNotifications, wait_readable
 from pgembedd.database.records import LANES, Due, Job, by_pipeline
 from pgembedd.errors import Deferred
 from pgembedd.log import get_logger
@@ -23,7 +20,6 @@ from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
 FIRST_PAUSE_S = 0.1
-POLL_WITH_PUSHES_S = 1.0  # a statement that waits in the database keeps pushed jobs waiting
 LOOK_SHARE = 0.1  # of the time may go into looking for what is due, which takes long with thousands of pipelines
 
 
@@ -55,6 +51,7 @@ class Claimer:
         self._reader, self._outcomes, self._share = reader, outcomes, share
         self._in_flight, self._batches, self._stopping = in_flight, batches, stopping
         self._names, self._pulls, self._pushed = pipelines, pulls, pushed
+        self._wakers = [] if pushed is None else [pushed]
         self._listens = pulls and settings.wait == "listen"
         self._due: list[Due] = []
         self._due_until = 0.0
@@ -62,12 +59,18 @@ class Claimer:
         self._pause_s = FIRST_PAUSE_S
 
     def run(self) -> None:
-        """Claims until stopped, one claim ahead of the model; waits while nothing is due."""
+        """Claims until stopped, one claim ahead of the model, by turns from requests and from the queues.
+
+        Waits while nothing is due.
+        """
         if self._listens:
             self._notifications.listen()
+        claims = [self.claim_pushed, self.claim_due]
         while not self._stopping():
-            if self._in_flight.wait_for(self._has_room, STOP_CHECK_S) and not (self.claim_pushed() or self.claim_due()):
-                self._wait_for_jobs()
+            if self._in_flight.wait_for(self._has_room, STOP_CHECK_S):
+                if not any(claim() for claim in claims):
+                    self._wait_for_jobs()
+                claims.reverse()
 
     def _has_room(self, held: Collection[Key]) -> bool:
         """Returns True while at most the last claim is held."""
@@ -85,7 +88,7 @@ class Claimer:
             if len(jobs) < size:
                 self._due.remove(chosen)
             if jobs:
-                self._share.claimed(chosen, len(jobs))
+                self._in_flight.add(jobs)
                 if self._listens and len(jobs) >= size:
                     self._notifications.set_idle(False)
                 self._pause_s = FIRST_PAUSE_S
@@ -105,30 +108,22 @@ class Claimer:
 
     def claim_pushed(self) -> bool:
         """Claims jobs of a request that pushed some; False when no request waits."""
-        request = self._pushed.next() if self._pushed is not None else None
-        if self._pushed is None or request is None:
+        if self._pushed is None:
             return False
         began = time.monotonic()
-        try:
-            posted = request.claim(PushedJobRepository(self._connection, self._settings.lease_s))
-        except psycopg.Error as error:  # the answer to the request, which says it
-            get_logger().warning("push_refused", error=type(error).__name__)
-            return True
-        claimed = list({each.job.key: each.job for each in posted if each.job is not None}.values())
-        self._in_flight.add(claimed)
-        if not (jobs := self._pushed.add(request, posted)) and claimed:
-            self._outcomes.release(claimed, Deferred("out of time", 0.0))
-        for queue in dict.fromkeys(job.queue for job in jobs):
-            self._process([job for job in jobs if job.queue == queue], began)
-        return True
+        jobs = self._pushed.claim(self._connection, self._settings.lease_s)
+        if jobs:
+            self._process(jobs, began)
+        return jobs is not None
 
     def _process(self, jobs: Sequence[Job], began: float) -> None:
-        """Passes claimed jobs of one queue on to the model; suspects one by one."""
-        self._in_flight.add(jobs)
+        """Passes jobs that are in flight on to the model; suspects one by one, after all others."""
         self._last_claim = len(jobs)
-        self._observer.claimed(LANES[jobs[0].queue], jobs, time.monotonic() - began)
-        for batch in by_pipeline(job for job in jobs if not job.suspect):
-            self._read_batch(batch)
+        for queue, lane in LANES.items():
+            if mine := [job for job in jobs if job.queue == queue]:
+                self._observer.claimed(lane, mine, time.monotonic() - began)
+                for batch in by_pipeline(job for job in mine if not job.suspect):
+                    self._read_batch(batch)
         suspects = [job for job in jobs if job.suspect]
         for job in suspects:
             self._process_suspect(job, {suspect.key for suspect in suspects})
@@ -155,27 +150,25 @@ class Claimer:
                 return
 
     def _read_batch(self, batch: Sequence[Job]) -> None:
+        self._share.claimed(Due(batch[0].pipeline.id, batch[0].queue), len(batch))
         if (embedding := self._reader.read(batch)) is not None:
             self._batches.put(embedding)
 
     def _wait_for_jobs(self) -> None:
         """Requests a NOTIFY, looks once more and waits for it; without LISTEN it waits inside the database."""
-        if not self._pulls:
-            if self._pushed is not None:
-                self._pushed.wait(STOP_CHECK_S)
-            return
-        if not self._listens:
+        if self._listens:
+            self._notifications.set_idle(True)
+            if not self.claim_due() and not self._wait_for_notification(self._pause_s):
+                self._pause_s = min(self._pause_s * 2, self._settings.poll_max_s)
+        elif self._wakers or not self._pulls:  # not inside the database, where pushed jobs could not end the wait
+            wait_readable(STOP_CHECK_S, *self._wakers)
+        else:
             # This statement cannot be cancelled: it has to end by itself inside the grace period.
-            poll_s = max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2))
-            self.claim_due(poll_s if self._pushed is None else min(poll_s, POLL_WITH_PUSHES_S))
-            return
-        self._notifications.set_idle(True)
-        if not self.claim_due() and not self._wait_for_notification(self._pause_s):
-            self._pause_s = min(self._pause_s * 2, self._settings.poll_max_s)
+            self.claim_due(max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2)))
 
     def _wait_for_notification(self, pause_s: float) -> bool:
         deadline = time.monotonic() + pause_s
         while not self._stopping() and (left := deadline - time.monotonic()) > 0:
-            if self._notifications.wait(min(left, STOP_CHECK_S), self._pushed):
+            if self._notifications.wait(min(left, STOP_CHECK_S), *self._wakers):
                 return True
         return False

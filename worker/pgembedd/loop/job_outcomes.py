@@ -8,7 +8,8 @@ from pgembedd.database.records import Job, Result
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.in_flight import InFlight
-from pgembedd.loop.pushed_jobs import RELEASED, PushedJobs, failed_outcome, stored_outcome
+from pgembedd.loop.pushed_jobs import PushedJobs
+from pgembedd.loop.pushed_request import LOST, RELEASED, Outcome, failed_outcome, stored_outcome
 from pgembedd.telemetry.observer import SILENT, Observer
 
 Settled = Sequence[tuple[Result, str | RowFailure]]
@@ -33,10 +34,9 @@ class JobOutcomes:
         outcomes = Counter("failed" if isinstance(outcome, RowFailure) else outcome for _, outcome in settled)
         self._in_flight.remove([result.job for result, _ in settled])
         self._observer.stored(settled, outcomes, seconds)
-        if self._pushed is not None:
-            for result, outcome in settled:
-                if isinstance(outcome, str):
-                    self._pushed.report(result.job, stored_outcome(outcome))
+        for result, outcome in settled:
+            if isinstance(outcome, str):
+                self._report(result.job, stored_outcome(outcome))
         return dict(outcomes)
 
     def fail(self, job: Job, failure: RowFailure) -> None:
@@ -44,8 +44,7 @@ class JobOutcomes:
         outcome, attempts, retry_in_s = self._jobs.fail(job, failure)
         self._in_flight.remove([job])
         self._observer.failed(job, failure, outcome)
-        if self._pushed is not None:
-            self._pushed.report(job, failed_outcome(failure.reason, outcome))
+        self._report(job, failed_outcome(failure.reason, outcome))
         log = get_logger().error if outcome == "dead" else get_logger().warning
         log(
             "dead_letter" if outcome == "dead" else "job_failed",
@@ -63,13 +62,15 @@ class JobOutcomes:
         self._jobs.release(held, deferred.delay_s)
         self._in_flight.remove(held)
         self._observer.released(held)
-        if self._pushed is not None:
-            for job in held:
-                self._pushed.report(job, RELEASED)
+        for job in held:
+            self._report(job, RELEASED)
         get_logger().info("released", jobs=len(held), delay_s=deferred.delay_s, why=deferred.why)
 
     def lose(self, job: Job) -> None:
         """Drops a job whose lease has expired: another worker has it."""
         self._in_flight.remove([job])
+        self._report(job, LOST)
+
+    def _report(self, job: Job, outcome: Outcome) -> None:
         if self._pushed is not None:
-            self._pushed.report(job, stored_outcome("lost"))
+            self._pushed.report(job, outcome)

@@ -9,13 +9,14 @@ import psycopg
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from pgembedd.database.pushed_jobs import Posted, PushedJobRepository
-from pgembedd.errors import DatabaseUnavailableError
+from pgembedd.database.pushed_jobs import Posted, PushedJobRepository, release_pushed
+from pgembedd.http.connection_pool import Database
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json, split_array, translate_errors
 from pgembedd.http.routes.embed import Embeddings, OneEmbedding
-from pgembedd.loop.pushed_jobs import UNFINISHED, BusyError, Outcome, PushedJobs
+from pgembedd.loop.pushed_jobs import PushedJobs
+from pgembedd.loop.pushed_request import UNFINISHED, BusyError, Outcome
 
 MULTI_STATUS = 207
 PART_SIZE = 16  # jobs claimed at a time: a request with many lets others in between
@@ -40,8 +41,8 @@ def _jobs() -> dict[str, Any]:
 def router(service: ServiceContext) -> APIRouter:
     """POST /functions/v1/embed, for a service with a database."""
     routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
-    pushed = service.pushed
-    if pushed is None:
+    pushed, database = service.pushed, service.database
+    if pushed is None or database is None:
         return routes
 
     @routes.post(
@@ -67,12 +68,12 @@ def router(service: ServiceContext) -> APIRouter:
             raise Refusal(
                 413, f"{len(jobs)} jobs are more than {limit} (PGEMBEDD_HTTP_MAX_INPUTS): post fewer at a time."
             )
-        return _answer(jobs, _process(pushed, text) if jobs else [])
+        return _answer(jobs, _process(pushed, text, database) if jobs else [])
 
     return routes
 
 
-def _process(pushed: PushedJobs, text: str) -> list[Outcome]:
+def _process(pushed: PushedJobs, text: str, database: Database) -> list[Outcome]:
     """Has the jobs processed; what finds no room or no time is released at once. Refusal where none was started."""
     items = split_array(text)
     parts = [f"[{','.join(items[start : start + PART_SIZE])}]" for start in range(0, len(items), PART_SIZE)]
@@ -84,14 +85,10 @@ def _process(pushed: PushedJobs, text: str) -> list[Outcome]:
         raise Refusal(503, str(busy), "busy", retry_after_s=RETRY_AFTER_S) from None
     finally:
         if len(results) < len(items):
-            _release(pushed, text)
+            # Without this the rest would be hidden until the lease of its sender expires. That happens in an outage.
+            with suppress(psycopg.Error, Refusal), database.connection() as connection:
+                release_pushed(connection, text, RELEASE_DELAY_S)
     return [outcome for _, outcome in results] + [UNFINISHED] * (len(items) - len(results))
-
-
-def _release(pushed: PushedJobs, text: str) -> None:
-    """Ends the sender's lease of the jobs that were not claimed. Without it they would wait for its end."""
-    with suppress(psycopg.Error, DatabaseUnavailableError):
-        pushed.call(lambda jobs: jobs.release_pushed(text, RELEASE_DELAY_S))
 
 
 def _answer(jobs: list[Any], outcomes: list[Outcome]) -> Response:

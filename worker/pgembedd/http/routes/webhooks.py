@@ -6,11 +6,11 @@ import orjson
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from pgembedd.database.pushed_jobs import Posted
+from pgembedd.database.pushed_jobs import Posted, queue_changed
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.raw_json import Body, body_schema, parse_json, translate_errors
-from pgembedd.loop.pushed_jobs import BusyError, Outcome
+from pgembedd.loop.pushed_request import BusyError, Outcome
 
 
 class PipelineOutcome(BaseModel):
@@ -54,8 +54,8 @@ def _of_type(kind: str, *records: str) -> dict[str, Any]:
 def router(service: ServiceContext) -> APIRouter:
     """POST /webhooks/database, for a service with a database."""
     routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
-    pushed = service.pushed
-    if pushed is None:
+    pushed, database = service.pushed, service.database
+    if pushed is None or database is None:
         return routes
 
     @routes.post(
@@ -71,8 +71,8 @@ def router(service: ServiceContext) -> APIRouter:
             with translate_errors():
                 results = pushed.process([lambda jobs: jobs.claim_changed(text)])
         except BusyError:  # a webhook is sent once, so it must not be lost
-            with translate_errors():
-                queued = pushed.call(lambda jobs: jobs.claim_changed(text))
+            with translate_errors(), database.connection() as connection:
+                queued = queue_changed(connection, text)
             results = [(posted, Outcome(posted.state, posted.reason)) for posted in queued]
         if not results:
             raise Refusal(404, "No pipeline embeds this table: make one with pgembedd.create_pipeline().")
