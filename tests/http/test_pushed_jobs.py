@@ -1,4 +1,4 @@
-"""Jobs that are posted: the guide's own SQL and ours, through the stand-in of pg_net, to a real port."""
+"""Jobs that our own SQL posts, through the stand-in of pg_net, to a real port."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.model import Session
-from pgembedd.model.embedder import Embedder
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing, stale, waiting
 from tests.support.embedders import Gate, Wrapped, only
-from tests.support.guide import follow_guide, guide_table, process_as_the_guide
 from tests.support.http import TOKEN, posting, serving
 from tests.support.pg_net_standin import carry, install
-from tests.support.sql import call, claim, column, let_leases_run_out, rows, value
+from tests.support.sql import call, claim, column, let_leases_run_out, value
 from tests.support.waiting import PATIENCE_S
 
 PATH = "/functions/v1/embed"
@@ -43,34 +41,6 @@ def posted(connection: psycopg.Connection) -> list[dict[str, Any]]:
 def errors(answer: httpx.Response) -> dict[int, str]:
     """The sentences, by jobId."""
     return {job["jobId"]: job["error"] for job in answer.json()["failedJobs"]}
-
-
-def test_the_guides_own_sql_needs_no_change(database: Database, connection: psycopg.Connection, model: Session) -> None:
-    def load(_name: str) -> Embedder:
-        return Wrapped(model)  # another model's weights under the default's name, which is not on this machine
-
-    install(connection)
-    follow_guide(connection)
-    guide_table(connection)
-    connection.execute(
-        "insert into documents (id, title, content) select i, 'one', 'text ' || i from generate_series(1, 25) i"
-    )
-    with serving(load, database.conninfo) as client:
-        process_as_the_guide(connection, str(client.base_url).rstrip("/"))
-        connection.execute("select util.process_embeddings()")
-        with httpx.Client(trust_env=False) as carrier:
-            assert carry(connection, carrier) == 3
-        answers = rows(connection, "select status_code, headers, content::jsonb from net._http_response order by id")
-        assert [(status, headers["x-completed-jobs"], headers["x-failed-jobs"]) for status, headers, _ in answers] == [
-            (207, "10", "0"),
-            (207, "10", "0"),
-            (207, "5", "0"),
-        ]
-        assert [job["id"] for *_, body in answers for job in body["completedJobs"]] == list(range(1, 26))
-        assert value(connection, "select count(*) from documents where embedding is null") == 0
-        assert waiting(connection) == []
-        connection.execute("select util.process_embeddings()")
-        assert value(connection, "select count(*) from net.http_request_queue") == 0
 
 
 def test_our_own_schedule_posts_both_lanes(database: Database, connection: psycopg.Connection, model: Session) -> None:

@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from pgembedd.database.pushed_jobs import Posted, PushedJobRepository
 from pgembedd.errors import DatabaseUnavailableError
+from pgembedd.http import guide_function
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json, split_array, translate_errors
@@ -33,7 +35,7 @@ class Answer(BaseModel):
 def _jobs() -> dict[str, Any]:
     # The items require nothing: one that is no job is a failed job and does not affect the others.
     example = {"jobId": 7, "queue": "pgembedd_jobs", "readCt": 1, "id": 1, "pipeline": 1}
-    about = "jobId, queue, readCt, id and pipeline, as process_embeddings() posts them."
+    about = "jobId, queue, readCt, id and pipeline, as process_embeddings() posts them; or what the guide's SQL posts."
     return {"type": "array", "items": {"description": about, "examples": [example]}}
 
 
@@ -67,14 +69,26 @@ def router(service: ServiceContext) -> APIRouter:
             raise Refusal(
                 413, f"{len(jobs)} jobs are more than {limit} (PGEMBEDD_HTTP_MAX_INPUTS): post fewer at a time."
             )
-        return _answer(jobs, _process(pushed, text) if jobs else [])
+        return _answer(jobs, _process(service, pushed, list(zip(split_array(text), jobs, strict=True))))
 
     return routes
 
 
-def _process(pushed: PushedJobs, text: str) -> list[Outcome]:
+def _process(service: ServiceContext, pushed: PushedJobs, jobs: list[tuple[str, Any]]) -> list[Outcome]:
+    """Processes jobs, each as text and parsed; those that name no pipeline are the guide's. One outcome for each."""
+    guides = [_is_guides(job) for _, job in jobs]
+    ours = [text for (text, _), guide in zip(jobs, guides, strict=True) if not guide]
+    of_ours = iter(_process_ours(pushed, ours) if ours else [])
+    of_guide = iter(guide_function.process(service, list(compress(jobs, guides))) if any(guides) else [])
+    return [next(of_guide if guide else of_ours) for guide in guides]
+
+
+def _is_guides(job: Any) -> bool:
+    return isinstance(job, dict) and "pipeline" not in job
+
+
+def _process_ours(pushed: PushedJobs, items: list[str]) -> list[Outcome]:
     """Has the jobs processed; what finds no room or no time is released at once. Refusal where none was started."""
-    items = split_array(text)
     parts = [f"[{','.join(items[start : start + PART_SIZE])}]" for start in range(0, len(items), PART_SIZE)]
     results: list[tuple[Posted, Outcome]] = []
     try:
@@ -84,7 +98,7 @@ def _process(pushed: PushedJobs, text: str) -> list[Outcome]:
         raise Refusal(503, str(busy), "busy", retry_after_s=RETRY_AFTER_S) from None
     finally:
         if len(results) < len(items):
-            _release(pushed, text)
+            _release(pushed, f"[{','.join(items)}]")
     return [outcome for _, outcome in results] + [UNFINISHED] * (len(items) - len(results))
 
 
