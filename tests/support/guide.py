@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from tests.support.sql import made_up
 
@@ -136,6 +137,20 @@ def posted(connection: psycopg.Connection) -> list[dict[str, Any]]:
         "order by msg_id"
     ).fetchall()
     return [job for (job,) in found]
+
+
+def waiting_messages(connection: psycopg.Connection) -> list[dict[str, Any]]:
+    """All that the guide's queue holds, with every column, in the order of the numbers."""
+    cursor = connection.cursor(row_factory=dict_row)
+    return cursor.execute("select * from pgmq.q_embedding_jobs order by msg_id").fetchall()
+
+
+def trigger_definitions(connection: psycopg.Connection) -> dict[str, str]:
+    """The definitions of the triggers by name, those of partitions left out."""
+    found = connection.execute(
+        "select tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal and tgparentid = 0"
+    )
+    return dict(found.fetchall())
 
 
 def embed(text: str) -> list[float]:

@@ -339,6 +339,7 @@ select n.nspname, c.relname, t.tgname, f.proname,
              from unnest(string_to_array(encode(t.tgargs, 'escape'), '\000')) with ordinality as a(part, nth)
              where a.nth <= t.tgnargs order by a.nth),
        t.tgtype::integer & 2 <> 0, t.tgtype::integer & 4 <> 0, t.tgtype::integer & 16 <> 0, t.tgqual is not null,
+       pg_get_triggerdef(t.oid),
        array(select a.attname::text from unnest(t.tgattr::int2[]) as k(attnum)
              join pg_catalog.pg_attribute a on a.attrelid = t.tgrelid and a.attnum = k.attnum order by k.attnum)
 from pg_catalog.pg_trigger t
@@ -353,14 +354,19 @@ order by n.nspname, c.relname, t.tgname
 select format('%%I.%%I', %(schema)s::text, %(table)s::text),
        (select format('%%I.%%I', n.nspname, f.proname) from pg_catalog.pg_proc f
         join pg_catalog.pg_namespace n on n.oid = f.pronamespace
-        where f.oid = pgembedd._guest_function(s.oid, %(function)s)),
-       a.typname, a.atttypmod, p.name, coalesce(p.own_triggers, false), pgembedd._indexed_distance(s.oid, %(column)s),
-       coalesce(p.name, pgembedd._guest_name(s.oid, %(column)s))
+        where f.oid = pgembedd._named_function(s.oid, %(function)s)),
+       a.typname, a.atttypmod, p.name, pgembedd._indexed_distance(s.oid, %(column)s),
+       pgembedd._free_pipeline_name(s.oid, %(column)s)
 from (select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) as oid) s
 left join lateral (
     select t.typname, a.atttypmod from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
     where a.attrelid = s.oid and a.attname = %(column)s and a.attnum > 0 and not a.attisdropped) a on true
 left join pgembedd.pipeline p on p.source = s.oid and p.embedding_column = %(column)s
+
+-- name: import_undo
+-- The columns whose triggers an import dropped, and those triggers.
+select t.source_name, t.embedding_column, array_agg(t.definition order by t.name)
+from pgembedd.imported_trigger t group by t.source_name, t.embedding_column order by 1, 2
 
 -- name: guide_limits
 -- For one job of the guide; a policy that would hide its row is an error, or the row would be taken for gone.
@@ -385,8 +391,8 @@ select case when c.oid is null then format('There is no table %%s.%%s.', %(schem
                 'table''s owner, or run `pgembedd import supabase`.', %(schema)s::text, %(table)s::text, u.rolname)
             when f.name is null then format('There is no function %%s that takes a row of %%s.%%s.', %(function)s::text,
                 %(schema)s::text, %(table)s::text)
-            when f.owner <> u.oid and not f.superuser then format('The function %%s.%%s belongs neither to the role %%s '
-                'nor to a superuser: change its owner, or run `pgembedd import supabase`.', f.schema, f.name, u.rolname)
+            when f.owner <> u.oid and not f.superuser then format('The function %%s.%%s belongs neither to the role '
+                '%%s nor to a superuser: change its owner, or run `pgembedd import supabase`.', f.schema, f.name, u.rolname)
             when k.attname is null then format('%%s.%%s has no column id.', %(schema)s::text, %(table)s::text)
             when v.attname is null then format('%%s.%%s has no column "%%s" of the type halfvec or vector.',
                 %(schema)s::text, %(table)s::text, %(column)s::text)
@@ -410,7 +416,8 @@ left join lateral (
                                 else current_schemas(true) || %(schema)s::name end)
     order by array_position(current_schemas(true), n.nspname), r.oid <> c.oid limit 1) f on true
 left join pg_catalog.pg_attribute k on k.attrelid = c.oid and k.attname = 'id' and not k.attisdropped
-left join (pg_catalog.pg_attribute v join pg_catalog.pg_type t on t.oid = v.atttypid and t.typname in ('halfvec', 'vector'))
+left join (pg_catalog.pg_attribute v join pg_catalog.pg_type t
+           on t.oid = v.atttypid and t.typname in ('halfvec', 'vector'))
     on v.attrelid = c.oid and v.attname = %(column)s and v.attnum > 0 and not v.attisdropped and v.attgenerated = ''
 where u.rolname = current_user
 

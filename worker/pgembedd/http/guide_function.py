@@ -4,9 +4,10 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -19,11 +20,13 @@ from pgembedd.loop.pushed_jobs import UNFINISHED, Outcome, stored_outcome
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings
 
-MAX_ID = 2**63 - 1
 NO_JOB = Outcome("failed", "This is no job: it has no pipeline, and no jobId of a message of the guide's queue.")
 OTHER = Outcome("failed", "The message of this jobId is about something else than what was posted.")
 DONE = Outcome("done")
 DENIED = ": connect the service as the owner of the table and of the queue, or run `pgembedd import supabase`."
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -44,25 +47,25 @@ def process(service: ServiceContext, jobs: Sequence[tuple[str, Any]]) -> list[Ou
     assert service.database is not None
     embedder = service.model(None)
     with service.database.connection() as connection:
-        rows = [_attempt(connection, partial(_read, connection, job, embedder)) for job in jobs]
+        rows = [_attempt(connection, partial(_read, connection, *job, embedder)) for job in jobs]
     texts = {row.content for row in rows if isinstance(row, _Row) and row.content and row.content.strip()}
     until_s = time.monotonic() + service.http.http_push_timeout_s
     vectors = dict(_embed(service, embedder, sorted(texts), until_s))
-    outcomes: list[Outcome] = []
-    try:
-        with service.database.connection() as connection:
-            for row in rows:
-                found = vectors.get(row.content or "") if isinstance(row, _Row) else row
-                if isinstance(row, _Row) and not isinstance(found, Outcome):
-                    found = _attempt(connection, partial(_write, connection, row, found))
-                assert isinstance(found, Outcome)
-                outcomes.append(found)
-    except Refusal:  # the connection was lost
-        outcomes += [row if isinstance(row, Outcome) else UNFINISHED for row in rows[len(outcomes) :]]
+    outcomes = [row if isinstance(row, Outcome) else UNFINISHED for row in rows]
+    with suppress(Refusal), service.database.connection() as connection:  # lost by then: those rows are unfinished
+        for n, row in enumerate(rows):
+            if isinstance(row, _Row):
+                outcomes[n] = _finish(connection, row, vectors)
     return outcomes
 
 
-def _attempt(connection: psycopg.Connection, work: Callable[[], _Row | Outcome]) -> _Row | Outcome:
+def _finish(connection: psycopg.Connection, row: _Row, vectors: Mapping[str, str | Outcome]) -> Outcome:
+    """Writes the vector of a row, null where it has no text; or returns the outcome of the model."""
+    vector = vectors.get(row.content or "")
+    return vector if isinstance(vector, Outcome) else _attempt(connection, partial(_write, connection, row, vector))
+
+
+def _attempt(connection: psycopg.Connection, work: Callable[[], Found | Outcome]) -> Found | Outcome:
     """Runs one transaction. An error of the database fails the job, in a sentence without content."""
     try:
         with connection.transaction():
@@ -77,11 +80,10 @@ def _attempt(connection: psycopg.Connection, work: Callable[[], _Row | Outcome])
         return Outcome("failed", f"It failed ({type(error).__name__}){remedy}")
 
 
-def _read(connection: psycopg.Connection, job: tuple[str, Any], embedder: Embedder) -> _Row | Outcome:
+def _read(connection: psycopg.Connection, text: str, parsed: Any, embedder: Embedder) -> _Row | Outcome:
     """Reads the content of the row that a posted job is about; an outcome where there is nothing to embed."""
-    text, parsed = job
     msg_id = parsed.get("jobId")
-    if type(msg_id) is not int or not 0 <= msg_id <= MAX_ID:
+    if type(msg_id) is not int or not 0 <= msg_id < 2**63:
         return NO_JOB
     found = connection.execute(query("guide_message"), {"job": text, "msg_id": msg_id}).fetchone()
     if found is None:
