@@ -174,6 +174,20 @@ create table pgembedd.push (
 comment on table pgembedd.push is
     'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';
 
+create table pgembedd.imported_trigger (
+    source            regclass not null,
+    source_name       text not null,
+    embedding_column  text not null,
+    content_function  text not null,
+    name              text not null,
+    definition        text not null,
+    enabled           "char" not null,
+    imported_at       timestamptz not null default clock_timestamp(),
+    primary key (source, name)
+);
+comment on table pgembedd.imported_trigger is
+    'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
+
 create table pgembedd.sample (
     at                timestamptz not null default clock_timestamp(),
     pipeline_id       integer references pgembedd.pipeline on delete cascade,
@@ -271,7 +285,7 @@ begin
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
 drop table pgembedd.question, pgembedd.loopback;
-drop table pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state;
+drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state;
 drop table pgembedd.pipeline, pgembedd.installation;
 drop type pgembedd.job, pgembedd.message;
 drop sequence pgembedd.worker_idle;

@@ -13,6 +13,7 @@ begin
     if _exists(gone.source) then
         perform _abandon_index(gone);
     end if;
+    perform _return_messages(gone);  -- before the functions go that it reads keys with
     perform _drop_generated(gone), _drop_waiting_index(gone);
     if drop_vectors then
         perform _drop_vectors(gone);

@@ -3,7 +3,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    found_one pgembedd.pipeline := _pipeline(name);
+    found_one pgembedd.pipeline := _follow_column(_pipeline(name));
     problem text := _problem(found_one);
 begin
     if problem is not null then
@@ -14,3 +14,20 @@ begin
     perform _regenerate(found_one), _wake('pgembedd_jobs'), _notify('resumed', found_one.id);
 end $$;
 comment on function pgembedd.resume is 'Go on after a pause or after what stopped the pipeline has been mended.';
+
+-- The pipeline with the width and the vector type that its column was given by hand. Whether they are its model's is
+-- checked by the worker, which knows the model.
+create or replace function pgembedd._follow_column(one pgembedd.pipeline) returns pgembedd.pipeline
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    followed pgembedd.pipeline;
+begin
+    update pipeline p set dimensions = a.atttypmod, vector_type = t.typname
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where p.id = one.id and a.attrelid = p.source and a.attname = p.embedding_column and a.atttypmod > 0
+      and t.oid in (to_regtype(_vector_type('halfvec')), to_regtype(_vector_type('vector')))
+    returning p.* into followed;
+    return case when followed.id is null then one else followed end;
+end $$;

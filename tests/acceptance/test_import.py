@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import httpx
+import psycopg
 import pytest
 
 from pgembedd.model import Session
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet
-from tests.support.embedders import MODEL
-from tests.support.guide import follow_guide, guide_table
+from tests.support.embedders import MODEL, only
+from tests.support.guide import follow_guide, guide_table, process_as_the_guide, trigger_definitions
+from tests.support.http import serving
+from tests.support.pg_net_standin import carry, install
 from tests.support.pgai import create_vectorizer, install_pgai
 from tests.support.sql import rows, value
+from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
 BODIES = {1: "The cat sleeps on the sofa", 2: "The engine needs new oil"}
@@ -57,17 +64,56 @@ def test_pgai_is_imported_and_a_worker_goes_on(blog: Database) -> None:
         assert value(connection, "select count(*) from pgembedd.failures") == 0
 
 
-def test_supabase_is_imported(database: Database) -> None:
+def guide_texts(connection: psycopg.Connection, ids: Iterable[int]) -> None:
+    """Rows of `documents` with texts of their own."""
+    connection.cursor().executemany(INSERT_TEXT, [(each, f"text {each}") for each in ids])
+
+
+INSERT_TEXT = "insert into documents (id, title, content) values (%s, 'one', %s)"
+
+
+def test_the_guide_is_imported_verified_and_put_back(database: Database, model: Session) -> None:
+    """Through the commands: the guide's SQL, 300 rows, a trial of pgembedd, and the guide goes on."""
     with database.connect() as connection:
+        install(connection)
         follow_guide(connection)
-        guide_table(connection)
-    dry = pgembedd("import", "supabase", "--dry-run", "--drop-triggers", database=database.conninfo)
-    assert 'drop trigger "documents_on_insert" on "public"."documents";' in dry.out
-    refused = pgembedd("import", "supabase", database=database.conninfo).refused(2)
-    assert "--drop-triggers" in refused
-    done = pgembedd("import", "supabase", "--drop-triggers", "--made-by", MODEL, database=database.conninfo)
-    assert done.code == 0, done.err
-    assert 'made the pipeline "documents.embedding"; 0 rows queued' in done.out
+        guide_table(connection, clear=True)
+        guide_texts(connection, range(1, 301))
+        connection.execute("update documents set content = 'new ' || id where id % 7 = 0")
+        connection.execute("delete from documents where id % 10 = 0")
+        before = trigger_definitions(connection)
+
+        def run(*arguments: str) -> str:
+            done = pgembedd(*arguments, database=database.conninfo)
+            assert done.code == 0, done.err
+            return done.out
+
+        dry = run("import", "supabase", "--dry-run", "--made-by", MODEL)
+        assert 'drop trigger "documents_on_insert" on "public"."documents";' in dry
+        assert trigger_definitions(connection) == before
+        out = run("import", "supabase", "--made-by", MODEL)
+        assert f"dropped: {before['documents_on_insert']};" in out
+        assert "342 waiting jobs taken along" in out
+        with WorkerProcess(database.conninfo):
+            eventually(lambda: value(connection, "select count(*) from documents where embedding is null") == 0)
+            await_quiet(connection)
+        assert "270 right" in run("verify", "documents.embedding", "--all")
+        connection.execute("update documents set content = 'later' where id in (1, 2)")
+        out = run("import", "supabase", "--undo")
+        assert "2 waiting jobs put into embedding_jobs" in out
+        assert trigger_definitions(connection) == before
+        assert value(connection, "select count(*) from pgembedd.pipeline") == 0
+        guide_texts(connection, [301])
+        with serving(only(model), database.conninfo) as client, httpx.Client(trust_env=False) as carrier:
+            process_as_the_guide(connection, str(client.base_url).rstrip("/"))
+            connection.execute("select util.process_embeddings()")
+            assert carry(connection, carrier) == 1
+        assert value(connection, "select count(*) from documents where embedding is null") == 0
+        assert value(connection, "select count(*) from pgmq.q_embedding_jobs") == 0
+    nothing = pgembedd("import", "supabase", "--undo", database=database.conninfo).refused(2)
+    assert "There is nothing to undo" in nothing
+    both = pgembedd("import", "supabase", "--undo", "--model", MODEL, database=database.conninfo).refused(2)
+    assert "--undo takes no --model" in both
 
 
 def test_what_there_is_not(database: Database) -> None:

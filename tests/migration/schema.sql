@@ -153,6 +153,17 @@ ALTER TABLE pgembedd.dead_letter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE pgembedd.imported_trigger (
+    source regclass NOT NULL,
+    source_name text NOT NULL,
+    embedding_column text NOT NULL,
+    content_function text NOT NULL,
+    name text NOT NULL,
+    definition text NOT NULL,
+    enabled "char" NOT NULL,
+    imported_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+COMMENT ON TABLE pgembedd.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
 CREATE TABLE pgembedd.installation (
     only_row boolean DEFAULT true NOT NULL,
     pgmq_install text NOT NULL,
@@ -218,6 +229,8 @@ ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pipeline_id_key_key UNIQUE (pipeline_id, key);
 ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY pgembedd.imported_trigger
+    ADD CONSTRAINT imported_trigger_pkey PRIMARY KEY (source, name);
 ALTER TABLE ONLY pgembedd.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.loopback

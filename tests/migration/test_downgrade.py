@@ -5,8 +5,12 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from pgembedd.contrib.plan import Plan, execute_plan
+from pgembedd.contrib.supabase import find_plans, options_of
 from pgembedd.database.migrate import check_schema, downgrade, migrate
+from pgembedd.errors import ConfigurationError
 from tests.support.databases import Database
+from tests.support.guide import INSERT, follow_guide, guide_table, trigger_definitions, waiting_messages
 from tests.support.pgmq_extension import PgmqServer
 from tests.support.roles import Roles
 from tests.support.sql import (
@@ -102,6 +106,41 @@ def test_the_roles_rights_are_taken_back(roles: Roles, empty_database: Database)
         """
         assert value(connection, left, role) == 0
         assert value(connection, "select count(*) from pg_roles where rolname = 'pgembedd_worker'") == 1
+
+
+def test_an_import_from_the_guide_is_undone_first(database: Database, connection: psycopg.Connection) -> None:
+    follow_guide(connection)
+    guide_table(connection, clear=True)
+    guide_table(connection, "gone", function="of_gone")
+    connection.cursor().executemany(INSERT, [(1,), (2,)])
+    before = (trigger_definitions(connection), waiting_messages(connection))
+    for plan in find_plans(connection, options_of("gte-small", None)):
+        assert isinstance(plan, Plan)
+        assert isinstance(execute_plan(connection, plan), list)
+    connection.execute("drop table gone cascade")
+    downgrade(database.conninfo)
+    left = {name: text for name, text in before[0].items() if name.startswith("documents")}
+    assert (trigger_definitions(connection), waiting_messages(connection)) == (left, before[1])
+    connection.execute(INSERT, [3])
+    assert len(waiting_messages(connection)) == 3
+    assert value(connection, "select to_regnamespace('pgembedd')") is None
+
+
+def test_an_import_that_cannot_be_undone_stops_the_downgrade(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    follow_guide(connection)
+    guide_table(connection)
+    (plan,) = find_plans(connection, options_of("gte-small", None))
+    assert isinstance(plan, Plan)
+    assert isinstance(execute_plan(connection, plan), list)
+    connection.execute("drop function util.queue_embeddings()")
+    with pytest.raises(ConfigurationError, match="cannot be created again: function util"):
+        downgrade(database.conninfo)
+    assert value(connection, "select count(*) from pgembedd.pipeline") == 1
+    connection.execute("delete from pgembedd.imported_trigger where source_name = 'public.documents'")
+    downgrade(database.conninfo)
+    assert trigger_definitions(connection) == {}
 
 
 def test_downgrade_without_anything_to_take_away(empty_database: Database) -> None:

@@ -7,8 +7,11 @@ arguments, the queue and its messages, the triggers, a halfvec column and a cont
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from tests.support.sql import made_up
 
@@ -32,9 +35,14 @@ end $$;
 """
 
 TABLE = """
-create table {table} (id {key}, title text, content text, other int, {column} {vector});
+create table {table} (id {key}, title text, content text, other int, {column} {vector}){partitioned};
 create function {function}(one {table}) returns text language sql immutable
 as $$ select '# ' || one.title || E'\\n\\n' || one.content $$;
+"""
+
+PARTITIONS = """
+create table {low} partition of {table} for values from (0) to (10);
+create table {high} partition of {table} for values from (10) to (1000);
 """
 
 TRIGGERS = """
@@ -101,19 +109,48 @@ def guide_table(
     function: str = "embedding_input",
     clear: bool = False,
     triggers: bool = True,
+    partitioned: bool = False,
 ) -> None:
-    """A table, its content function beside it, and the guide's triggers."""
+    """A table, its content function beside it, and the guide's triggers; partitions `table 1` and `table 2` by id."""
     parts = {
         "table": sql.Identifier(schema, table),
-        "function": sql.Identifier(schema, function),
+        "low": sql.Identifier(schema, f"{table} 1"),
+        "high": sql.Identifier(schema, f"{table} 2"),
+        "function": sql.Identifier(schema, function.rpartition(".")[2]),
         "column": sql.Identifier(column),
         "given": sql.Literal(function),
         "target": sql.Literal(column),
         **{f"on_{event}": sql.Identifier(f"{table}_on_{event}") for event in ("insert", "update", "clear")},
     }
-    statements = TABLE + (TRIGGERS if triggers else "") + (CLEARING if clear else "")
-    types = {"key": sql.SQL(key), "vector": sql.SQL(vector)}
+    statements = (
+        TABLE + (PARTITIONS if partitioned else "") + (TRIGGERS if triggers else "") + (CLEARING if clear else "")
+    )
+    by_range = sql.SQL(" partition by range (id)" if partitioned else "")
+    types = {"key": sql.SQL(key), "vector": sql.SQL(vector), "partitioned": by_range}
     connection.execute(sql.SQL(statements).format(**parts, **types))
+
+
+def posted(connection: psycopg.Connection) -> list[dict[str, Any]]:
+    """The jobs as the guide posts them, read under its lease."""
+    found = connection.execute(
+        "select message || jsonb_build_object('jobId', msg_id) from pgmq.read('embedding_jobs', 300, 100) "
+        "order by msg_id"
+    ).fetchall()
+    return [job for (job,) in found]
+
+
+def waiting_messages(connection: psycopg.Connection) -> list[dict[str, Any]]:
+    """All that the guide's queue holds, with every column, in the order of the numbers."""
+    cursor = connection.cursor(row_factory=dict_row)
+    return cursor.execute("select * from pgmq.q_embedding_jobs order by msg_id").fetchall()
+
+
+def trigger_definitions(connection: psycopg.Connection) -> dict[str, str]:
+    """The definitions of the triggers by name, those of partitions left out."""
+    found = connection.execute(
+        "select tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal and tgparentid = 0"
+    )
+    return dict(found.fetchall())
 
 
 def embed(text: str) -> list[float]:

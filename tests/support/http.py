@@ -37,7 +37,7 @@ def serving(
     models = ModelRegistry(load)
     service = ServiceContext(brisk(), given, models, conninfo, observer)
     with ExitStack() as ended:
-        ended.callback(service.close)
+        ended.callback(service.close)  # after the worker, which waits on its sockets
         if worker is None and conninfo is not None:
             worker = pushed_worker(service, conninfo, models, observer)
             ended.enter_context(running(worker))

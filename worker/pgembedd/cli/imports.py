@@ -32,14 +32,18 @@ def _shared(command: Command) -> Command:
 @command.command("supabase")
 @_shared
 @click.option("--made-by", metavar="NAME", default="gte-small", show_default=True, help="What the vectors are of.")
-@click.option("--drop-triggers", is_flag=True, help="Drop the guide's triggers: the pipeline's take their place.")
-def supabase(database: str | None, dry_run: bool, model: str | None, made_by: str, drop_triggers: bool) -> None:
-    """Pipelines for the triggers of Supabase's guide to automatic embeddings."""
-    from pgembedd.contrib.supabase import find_plans, options_of
+@click.option("--undo", is_flag=True, help="Put the guide's triggers and its waiting jobs back.")
+def supabase(database: str | None, dry_run: bool, model: str | None, made_by: str, undo: bool) -> None:
+    """Pipelines in the place of the triggers of Supabase's guide to automatic embeddings."""
+    from pgembedd.contrib.supabase import find_plans, find_undo_plans, options_of
 
-    options = options_of(made_by, model, drop_triggers=drop_triggers)
+    if undo and model is not None:
+        raise ConfigurationError("--undo takes no --model: it undoes what was imported without one.")
+    options = options_of(made_by, model)
     with open_connection(database) as connection:
-        plans = list(find_plans(connection, options))
+        plans = list(find_undo_plans(connection) if undo else find_plans(connection, options))
+        if not plans and undo:
+            raise ConfigurationError("There is nothing to undo: no trigger of the guide was replaced here.")
         if not plans:
             raise ConfigurationError("There is no trigger here that calls queue_embeddings(), as the guide's do.")
         _run_plans(connection, plans, dry_run)

@@ -13,10 +13,10 @@ from pgembedd.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Step:
-    """One statement; `done` describes its effect, with {} for its result."""
+    """One statement; `done` describes its effect, with {} for its result, or is None where that is not printed."""
 
     statement: sql.Composed
-    done: str
+    done: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def execute_plan(connection: psycopg.Connection, plan: Plan) -> list[str] | Refu
             for step in plan.steps:
                 cursor = connection.execute(step.statement)
                 answer = cursor.fetchone() if cursor.description else None
-                done.append(step.done.format(*(answer or ())))
+                if step.done is not None:
+                    done.append(step.done.format(*(answer or ())))
     except psycopg.Error as error:
         if is_connection_error(error):
             raise

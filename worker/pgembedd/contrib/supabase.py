@@ -1,8 +1,9 @@
-"""Imports the triggers of Supabase's guide as pipelines; vectors and functions stay."""
+"""Puts pipelines in the place of the triggers of Supabase's guide, and back; vectors and functions stay."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -10,7 +11,7 @@ from psycopg import sql
 from pgembedd.contrib.model_names import name_with_model
 from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
 from pgembedd.database.queries import query
-from pgembedd.model.specs import ModelSpec, resolve
+from pgembedd.model.specs import REGISTRY, ModelSpec, resolve
 
 QUEUEING, CLEARING = "queue_embeddings", "clear_column"
 VECTOR_TYPES = ("halfvec", "vector")
@@ -29,6 +30,7 @@ class Trigger:
     on_insert: bool
     on_update: bool
     conditional: bool
+    definition: str
     columns: list[str]
 
     def drop(self) -> Step:
@@ -36,7 +38,7 @@ class Trigger:
         statement = sql.SQL("drop trigger {} on {}").format(
             sql.Identifier(self.name), sql.Identifier(self.schema, self.table)
         )
-        return Step(statement, f'dropped the trigger "{self.name}"')
+        return Step(statement, f"dropped: {_literally(self.definition)};")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,6 @@ class Column:
     type: str | None
     typmod: int
     pipeline: str | None
-    own_triggers: bool
     distance: str
     free_name: str
 
@@ -59,7 +60,6 @@ class Options:
 
     made_by: ModelSpec
     model: ModelSpec | None = None
-    drop_triggers: bool = False
 
 
 def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Plan | Refused]:
@@ -67,16 +67,17 @@ def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Pla
     triggers = [Trigger(*row) for row in connection.execute(query("import_triggers"))]
 
     def target(trigger: Trigger) -> tuple[str, ...]:
-        return (trigger.schema, trigger.table, *trigger.arguments[:2])
+        # By the column, as two content functions for one have to be seen together.
+        return (trigger.schema, trigger.table, *trigger.arguments[1:2])
 
     queueing = sorted((each for each in triggers if _queues(each)), key=target)
-    for (schema, table, *arguments), group in groupby(queueing, key=target):
+    for (schema, table, *_), group in groupby(queueing, key=target):
         found = list(group)
         named = any(each.function == QUEUEING for each in found)
-        if len(arguments) != 2:
+        if any(len(each.arguments) != 2 for each in found):
             yield Refused(f"{schema}.{table}", "its trigger names no content function and column: create a pipeline.")
             continue
-        function, column = arguments
+        function, column = found[0].arguments
         clearing = [
             each
             for each in triggers
@@ -100,7 +101,7 @@ def _plan(
     column: str, function: str, queueing: list[Trigger], clearing: list[Trigger], found: Column, options: Options
 ) -> Plan | Refused:
     about = f'{found.source}, column "{column}"'
-    reason = _refusal_reason(column, function, queueing, found, options)
+    reason = _refusal_reason(column, queueing, found, options)
     if reason is not None:
         return Refused(about, reason)
     if options.model is None:
@@ -123,14 +124,59 @@ def _plan(
         "on_update": "clear" if clearing else None,
         **destination,
     }
-    made = f'made the pipeline "{pipeline["name"]}"; {{}} rows queued that have no vector'
-    drops = [trigger.drop() for trigger in (*queueing, *clearing)] if options.drop_triggers else []
-    return Plan(about, (*drops, Step(create_pipeline(pipeline), made)), tuple(_notes(queueing, options)))
+    if options.model is None:
+        steps = _replace(column, function, [*queueing, *clearing], found, pipeline)
+    else:
+        steps = (_create(pipeline),)
+    return Plan(about, steps, tuple(_notes(queueing, options)))
 
 
-def _refusal_reason(column: str, function: str, queueing: list[Trigger], found: Column, options: Options) -> str | None:
+def _create(pipeline: dict[str, Any]) -> Step:
+    return Step(create_pipeline(pipeline), f'made the pipeline "{pipeline["name"]}"; {{}} rows queued')
+
+
+def _replace(
+    column: str, function: str, triggers: list[Trigger], found: Column, pipeline: dict[str, Any]
+) -> tuple[Step, ...]:
+    """Returns the steps that replace the triggers; a lock on the table comes first, so that no change is missed."""
+    table = sql.SQL(found.source)  # quoted by the database
+    record = sql.SQL("select pgembedd._record_triggers({}, {}, {}, {}::text[])").format(
+        sql.Literal(found.source),
+        sql.Literal(column),
+        sql.Literal(function),
+        sql.Literal([one.name for one in triggers]),
+    )
+    name = sql.Literal(pipeline["name"])
+    return (
+        Step(sql.SQL("lock table {} in access exclusive mode").format(table)),
+        Step(record),
+        *(trigger.drop() for trigger in triggers),
+        Step(create_pipeline(pipeline | {"backfill": False}), f'made the pipeline "{pipeline["name"]}"'),
+        Step(sql.SQL("select pgembedd._import_messages({})").format(name), "{} waiting jobs taken along"),
+        Step(sql.SQL("select pgembedd.backfill({})").format(name), "{} other rows queued that have no vector"),
+    )
+
+
+def _literally(text: str) -> str:
+    """Returns the text with its braces doubled, for str.format."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def find_undo_plans(connection: psycopg.Connection) -> Iterator[Plan]:
+    """Yields a plan for each imported column that puts its triggers and waiting jobs back."""
+    for source, column, definitions in connection.execute(query("import_undo")):
+        undo = sql.SQL("select pgembedd._undo_import({}, {})").format(sql.Literal(source), sql.Literal(column))
+        done = "{} waiting jobs put into embedding_jobs"
+        created = tuple(f"created: {definition};" for definition in definitions)
+        yield Plan(f'{source}, column "{column}"', (Step(undo, done),), created)
+
+
+def _refusal_reason(column: str, queueing: list[Trigger], found: Column, options: Options) -> str | None:
     """Returns the reason why the column cannot be imported, or None."""
-    anew = f"--model {options.made_by.name} embeds the rows anew, into a new column."
+    functions = sorted({each.arguments[0] for each in queueing})
+    function = functions[0]
+    if len(functions) > 1:
+        return f"its triggers name {len(functions)} content functions ({', '.join(functions)}): leave one of them."
     if found.function is None:
         return f"there is no function {function} that takes a row of it."
     if found.type not in VECTOR_TYPES:
@@ -142,18 +188,20 @@ def _refusal_reason(column: str, function: str, queueing: list[Trigger], found: 
         )
     if options.model is not None:
         return None
-    if found.own_triggers:
+    if found.pipeline is not None:
         return f'the pipeline "{found.pipeline}" fills it already.'
     if found.typmod != options.made_by.dims:
-        size = f"{found.typmod} dimensions" if found.typmod > 0 else "no dimensions"
-        return f"it has {size}, but {options.made_by.name} makes {options.made_by.dims}: {anew}"
-    if not options.drop_triggers:
-        names = ", ".join(trigger.name for trigger in queueing)
-        return (
-            f"its triggers ({names}) would queue every row twice: --drop-triggers puts the pipeline's in their place. "
-            "Without an import a worker serves them as they are."
-        )
+        return _width_reason(found.typmod, options.made_by)
     return None
+
+
+def _width_reason(dimensions: int, made_by: ModelSpec) -> str:
+    """Returns the sentence for a column of another width: the models that have it, or a new column."""
+    size = f"{dimensions} dimensions" if dimensions > 0 else "no dimensions"
+    models = [f"--made-by {spec.name}" for spec in REGISTRY.values() if spec.dims == dimensions]
+    which = f"{' or '.join(models)} if its vectors are of that model, else " if models else ""
+    anew = f"--model {made_by.name} embeds the rows anew, into a new column."
+    return f"it has {size}, but {made_by.name} makes {made_by.dims}: {which}{anew}"
 
 
 def _watched(queueing: list[Trigger]) -> list[str] | None:
@@ -173,6 +221,6 @@ def _notes(queueing: list[Trigger], options: Options) -> Iterator[str]:
         yield f"its vectors are taken to be of {options.made_by.name}; --made-by names another model."
 
 
-def options_of(made_by: str, model: str | None, *, drop_triggers: bool) -> Options:
+def options_of(made_by: str, model: str | None) -> Options:
     """Builds the Options; ConfigurationError for an unknown model."""
-    return Options(resolve(made_by), None if model is None else resolve(model), drop_triggers)
+    return Options(resolve(made_by), None if model is None else resolve(model))

@@ -87,6 +87,8 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
         _refuse_newer(driver)
         driver.execute("create schema if not exists pgembedd")
         context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
+        if _destination(context) is None and _has_imports(driver):
+            driver.execute("select pgembedd._undo_imports()")  # by the functions that are there before the downgrade
         context.run_migrations()
         if context.get_context().get_current_revision() is None:
             driver.execute("drop table if exists pgembedd.schema_revision")
@@ -95,14 +97,32 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
             apply_sql(driver)
 
 
+def _destination(context: Any) -> Any:
+    """Returns the revision that alembic goes to: None for base, "" for a command that goes nowhere."""
+    try:
+        return context.get_revision_argument()
+    except KeyError:
+        return ""
+
+
+def _has_imports(connection: psycopg.Connection) -> bool:
+    row = connection.execute("select to_regprocedure('pgembedd._undo_imports()') is not null").fetchone()
+    return row == (True,)
+
+
 @contextmanager
 def _explain_errors() -> Iterator[None]:
     """Turns an error that an administrator can fix into a ConfigurationError."""
     try:
         yield
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.FeatureNotSupported) as error:
+    except (
+        psycopg.errors.InsufficientPrivilege,
+        psycopg.errors.FeatureNotSupported,
+        psycopg.errors.InvalidParameterValue,  # our own refusals
+    ) as error:
         hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
-        raise ConfigurationError(f"The migration stopped: {error.diag.message_primary}.{hint}") from error
+        sentence = (error.diag.message_primary or "").removesuffix(".")
+        raise ConfigurationError(f"The migration stopped: {sentence}.{hint}") from error
 
 
 def apply_sql(connection: psycopg.Connection) -> None:

@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import psycopg
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from pgembedd.database.pushed_jobs import Posted, PushedJobRepository, release_pushed
+from pgembedd.http import guide_function
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
@@ -34,7 +36,7 @@ class Answer(BaseModel):
 def _jobs() -> dict[str, Any]:
     # The items require nothing: one that is no job is a failed job and does not affect the others.
     example = {"jobId": 7, "queue": "pgembedd_jobs", "readCt": 1, "id": 1, "pipeline": 1}
-    about = "jobId, queue, readCt, id and pipeline, as process_embeddings() posts them."
+    about = "jobId, queue, readCt, id and pipeline, as process_embeddings() posts them; or what the guide's SQL posts."
     return {"type": "array", "items": {"description": about, "examples": [example]}}
 
 
@@ -68,14 +70,27 @@ def router(service: ServiceContext) -> APIRouter:
             raise Refusal(
                 413, f"{len(jobs)} jobs are more than {limit} (PGEMBEDD_HTTP_MAX_INPUTS): post fewer at a time."
             )
-        return _answer(jobs, _process(pushed, text, database) if jobs else [])
+        texts = split_array(text)
+        guides = [_is_guides(job) for job in jobs]
+        ours = [item for item, guide in zip(texts, guides, strict=True) if not guide]
+        of_ours = iter(_process(pushed, ours, database) if ours else [])
+        of_guide = iter(
+            guide_function.process(service, list(compress(zip(texts, jobs, strict=True), guides)))
+            if any(guides)
+            else []
+        )
+        return _answer(jobs, [next(of_guide if guide else of_ours) for guide in guides])
 
     return routes
 
 
-def _process(pushed: PushedJobs, text: str, database: Database) -> list[Outcome]:
+def _is_guides(job: Any) -> bool:
+    """Tells that a job is the guide's: it names no pipeline."""
+    return isinstance(job, dict) and "pipeline" not in job
+
+
+def _process(pushed: PushedJobs, items: list[str], database: Database) -> list[Outcome]:
     """Has the jobs processed; what finds no room or no time is released at once. Refusal where none was started."""
-    items = split_array(text)
     parts = [f"[{','.join(items[start : start + PART_SIZE])}]" for start in range(0, len(items), PART_SIZE)]
     results: list[tuple[Posted, Outcome]] = []
     try:
@@ -87,7 +102,7 @@ def _process(pushed: PushedJobs, text: str, database: Database) -> list[Outcome]
         if len(results) < len(items):
             # Without this the rest would be hidden until the lease of its sender expires. That happens in an outage.
             with suppress(psycopg.Error, Refusal), database.connection() as connection:
-                release_pushed(connection, text, RELEASE_DELAY_S)
+                release_pushed(connection, f"[{','.join(items)}]", RELEASE_DELAY_S)
     return [outcome for _, outcome in results] + [UNFINISHED] * (len(items) - len(results))
 
 

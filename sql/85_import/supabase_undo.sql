@@ -1,0 +1,124 @@
+-- `pgembedd import supabase --undo`: the triggers and the waiting jobs as they were. What a worker did meanwhile is
+-- done; what came since, and dead letters, become jobs of the guide.
+
+-- Moves the jobs of an imported pipeline, dead letters included, into the guide's queue. Returns how many; also called
+-- by drop_pipeline(), which would delete them.
+create or replace function pgembedd._return_messages(one pgembedd.pipeline) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    given text := (select min(t.content_function) from imported_trigger t
+                   where t.source = one.source and t.embedding_column = one.embedding_column);
+    returned bigint;
+    every bigint := 0;
+    jobs text;
+begin
+    if given is null or not _exists(one.source) or to_regclass('pgmq.q_embedding_jobs') is null then return 0; end if;
+    foreach jobs in array array[
+        format('delete from pgmq.q_pgembedd_jobs q where %s', _is_for(one.id)),
+        format('delete from pgmq.q_pgembedd_backfill q where %s', _is_for(one.id)),
+        format('delete from pgembedd.dead_letter q where q.pipeline_id = %s', one.id)]
+    loop
+        execute format($q$
+            with job as (%s returning q.message, q.enqueued_at)
+            insert into pgmq.q_embedding_jobs overriding system value
+            select (jsonb_populate_record(null::pgmq.q_embedding_jobs, pgembedd._guide_message(
+                coalesce(j.message -> 'imported', jsonb_build_object('enqueued_at', j.enqueued_at, 'message',
+                    jsonb_build_object('id', k.id, 'contentFunction', $1) || $2))))).*
+            from job j left join %s where j.message ? 'imported' or k.id is not null
+            $q$, jobs, coalesce(_ids_and_keys(one) || $q$ on k.key = j.message -> 'id'$q$,
+                                $q$lateral (select j.message -> 'id' as id) k on true$q$))
+            using given, (select jsonb_build_object('schema', n.nspname, 'table', c.relname,
+                                                    'embeddingColumn', one.embedding_column)
+                          from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = one.source);
+        get diagnostics returned = row_count;
+        every := every + returned;
+    end loop;
+    return every;
+end $$;
+
+-- A message of the guide's queue, as JSON, under its own number where that is free and was given by this queue.
+create or replace function pgembedd._guide_message(original jsonb) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    numbers regclass := pg_get_serial_sequence('pgmq.q_embedding_jobs', 'msg_id');
+    number bigint := (original ->> 'msg_id')::bigint;
+begin
+    if number is null or number > coalesce(pg_sequence_last_value(numbers), 0)
+       or exists (select from pgmq.q_embedding_jobs q where q.msg_id = number) then
+        number := nextval(numbers);
+    end if;
+    return jsonb_build_object('read_ct', 0, 'vt', clock_timestamp()) || original
+        || jsonb_build_object('msg_id', number);
+end $$;
+
+create or replace function pgembedd._restore_triggers(source regclass, embedding_column text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item pgembedd.imported_trigger;
+begin
+    for item in
+        delete from imported_trigger t
+        where t.source = _restore_triggers.source and t.embedding_column = _restore_triggers.embedding_column
+        returning t.*
+    loop
+        continue when exists (select from pg_trigger t where t.tgrelid = source and t.tgname = item.name);
+        execute item.definition;
+        if item.enabled <> 'O' then
+            execute format('alter table %s %s trigger %I', source,
+                case item.enabled when 'D' then 'disable' when 'R' then 'enable replica' else 'enable always' end,
+                item.name);
+        end if;
+    end loop;
+exception when undefined_object or undefined_function or undefined_table or undefined_column or invalid_schema_name then
+    perform _refuse(format('The trigger "%s" cannot be created again: %s.', item.name, sqlerrm),
+        format('Mend that; or, to give the guide up, delete from pgembedd.imported_trigger where source_name = %L.',
+            item.source_name));
+end $$;
+
+-- Undoes the import of one column: drops its pipeline, if there still is one. Returns how many jobs the guide has got.
+create or replace function pgembedd._undo_import(source_name text, embedding_column text) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    kept pgembedd.imported_trigger;
+    one pgembedd.pipeline;
+    returned bigint := 0;
+begin
+    select t.* into kept from imported_trigger t
+    where t.source_name = _undo_import.source_name and t.embedding_column = _undo_import.embedding_column limit 1;
+    if kept.source is null then
+        perform _refuse(format('The column "%s" of %s was not imported.', embedding_column, source_name));
+    elsif not _exists(kept.source) then
+        perform _refuse(format('The table %s was dropped, and its triggers with it.', source_name),
+            format('Delete from pgembedd.imported_trigger where source_name = %L.', source_name));
+    elsif to_regclass('pgmq.q_embedding_jobs') is null then
+        perform _refuse('The guide''s queue is gone, which its triggers write to.',
+            'Make it again: select pgmq.create(''embedding_jobs'').');
+    end if;
+    execute format('lock table %s in access exclusive mode', kept.source);
+    select p.* into one from pipeline p
+    where p.source = kept.source and p.embedding_column = _undo_import.embedding_column;
+    if one.id is not null then
+        returned := _return_messages(one);
+        perform drop_pipeline(one.name);
+    end if;
+    perform _restore_triggers(kept.source, embedding_column);
+    return returned;
+end $$;
+
+-- For `migrate --down`; a table that is gone needs nothing.
+create or replace function pgembedd._undo_imports() returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _undo_import(t.source_name, t.embedding_column)
+    from (select distinct i.source_name, i.embedding_column from imported_trigger i where _exists(i.source)) t;
+end $$;
