@@ -12,7 +12,6 @@ from functools import cache, partial
 import numpy as np
 import numpy.typing as npt
 import psycopg
-from pgembedd.loop.claim_size import MOST
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
 from psycopg.adapt import Dumper, PyFormat
@@ -22,6 +21,7 @@ from bench.report import Result, arguments, compare, interleave, publish, timed,
 from bench.workers import private_server
 from pgembedd.database.connection import connect
 from pgembedd.database.vector_codec import Vectors, register_vectors
+from pgembedd.loop.fair_share import LARGEST
 
 ROWS, DIMS = 10_240, 384
 Rows = tuple[list[int], list[npt.NDArray[np.float32]]]
@@ -138,7 +138,7 @@ def run(connection: psycopg.Connection, rounds: int) -> list[Result]:
     """All ways."""
     vectors = list(np.random.default_rng(7).standard_normal((ROWS, DIMS), dtype=np.float32))
     keys = list(range(1, ROWS + 1))
-    batches = [(keys[at : at + MOST], vectors[at : at + MOST]) for at in range(0, ROWS, MOST)]
+    batches = [(keys[at : at + LARGEST], vectors[at : at + LARGEST]) for at in range(0, ROWS, LARGEST)]
     cases: dict[str, Callable[[], float]] = {
         name: partial(rate, connection, way, batches) for name, way in WAYS.items()
     }

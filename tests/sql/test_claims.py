@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 import pytest
@@ -213,8 +213,8 @@ def test_the_plans_of_claim_and_store_at_a_million_queued(connection: psycopg.Co
     send(connection, 1, 900_000)
     send(connection, 2, 100_000)
     connection.execute(f"vacuum analyze pgmq.q_{FRESH}")
-    plans: list[dict[str, object]] = []
-    connection.add_notice_handler(lambda notice: plans.append(json.loads(notice.message_primary.partition("plan:")[2])))
+    plans: list[dict[str, Any]] = []
+    connection.add_notice_handler(lambda notice: plans.append(plan_of(notice)))
     connection.execute(
         "load 'auto_explain'; set auto_explain.log_level = notice; set auto_explain.log_min_duration = 0; "
         "set auto_explain.log_nested_statements = on; set auto_explain.log_format = json; "
@@ -229,11 +229,15 @@ def test_the_plans_of_claim_and_store_at_a_million_queued(connection: psycopg.Co
     assert {node["Node Type"] for node in on_queue} <= {"Index Scan", "Index Only Scan", "Tid Scan"}
 
 
-def nodes_of(plan: object) -> list[dict[str, object]]:
+def plan_of(notice: psycopg.errors.Diagnostic) -> dict[str, Any]:
+    """The plan that auto_explain tells of."""
+    plan: dict[str, Any] = json.loads((notice.message_primary or "").partition("plan:")[2])
+    return plan
+
+
+def nodes_of(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """A node of a plan and all below it."""
-    assert isinstance(plan, dict)
-    below: Sequence[object] = plan.get("Plans", [])
-    return [plan, *(node for child in below for node in nodes_of(child))]
+    return [plan, *(node for child in plan.get("Plans", []) for node in nodes_of(child))]
 
 
 # -- The index -----------------------------------------------------------------------------------------------

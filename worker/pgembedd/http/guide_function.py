@@ -16,7 +16,7 @@ from pgembedd.database.connection import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
-from pgembedd.loop.pushed_jobs import UNFINISHED, Outcome, stored_outcome
+from pgembedd.loop.pushed_request import UNFINISHED, Outcome, stored_outcome
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings
 
