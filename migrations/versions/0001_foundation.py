@@ -285,7 +285,8 @@ begin
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
 drop table pgembedd.question, pgembedd.loopback;
-drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.dead_letter, pgembedd.row_state;
+drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity;
+drop table pgembedd.dead_letter, pgembedd.row_state;
 drop table pgembedd.pipeline, pgembedd.installation;
 drop type pgembedd.job, pgembedd.message;
 drop sequence pgembedd.worker_idle;
