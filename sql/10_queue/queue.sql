@@ -8,7 +8,7 @@ language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$ select '{pgembedd_jobs,pgembedd_backfill}'::text[] $$;
 
--- A name comes from whoever may call a worker's function, who is to reach no other queue of pgmq with it.
+-- The name comes from the caller of a worker's function, who must reach no other queue of pgmq with it.
 create or replace function pgembedd._queue_table(queue text) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

@@ -9,7 +9,7 @@ from pgembedd.database.connection import Connection
 
 
 class HasFileno(Protocol):
-    """What `select` can wait for."""
+    """A file or socket that `select` can wait for."""
 
     def fileno(self) -> int:
         """Returns the descriptor of a file or socket."""

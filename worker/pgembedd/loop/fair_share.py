@@ -2,7 +2,7 @@
 
 Each pipeline with jobs due gets an equal share of the time that batches take, whatever the length of its texts, and
 changes of rows get three quarters of it while a backfill waits. This is start-time fair queueing: what was due for
-nothing meanwhile starts level with the others, so that nobody saves time up. (Goyal, Vin, Cheng, 1996.)
+nothing meanwhile starts level with the others, so no pipeline saves time up. (Goyal, Vin, Cheng, 1996.)
 """
 
 import threading

@@ -40,7 +40,7 @@ LAST_S = 1.0  # for the threads to end once no job is left
 
 @dataclass(frozen=True)
 class Role:
-    """What a worker does, and what it shares with the rest of its process."""
+    """The tasks of a worker, and what it shares with the rest of its process."""
 
     pipelines: Sequence[str] = ()
     """Names of the pipelines that it serves; all of them if empty."""
