@@ -96,9 +96,11 @@ create table pgembedd.row_state (
     key               jsonb not null,
     state             text not null check (state in ('blank', 'dead', 'truncated')),
     dropped_tokens    integer,
-    since             timestamptz not null default clock_timestamp(),
-    primary key (pipeline_id, key)
+    since             timestamptz not null default clock_timestamp()
 );
+-- By hashes, which fit into an index however long a key is; two of 64 bits, as one would collide some day.
+create unique index row_state_key_idx on pgembedd.row_state
+    (pipeline_id, jsonb_hash_extended(key, 0), jsonb_hash_extended(key, 1));
 comment on table pgembedd.row_state is
     'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
 
@@ -113,9 +115,10 @@ create table pgembedd.dead_letter (
     attempts          integer not null,
     history           jsonb not null default '[]',
     enqueued_at       timestamptz not null,
-    died_at           timestamptz not null default clock_timestamp(),
-    unique (pipeline_id, key)
+    died_at           timestamptz not null default clock_timestamp()
 );
+create unique index dead_letter_key_idx on pgembedd.dead_letter
+    (pipeline_id, jsonb_hash_extended(key, 0), jsonb_hash_extended(key, 1));
 comment on table pgembedd.dead_letter is
     'Jobs that were given up, each with its reason; retry_failed() puts them back.';
 

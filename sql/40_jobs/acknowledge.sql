@@ -46,16 +46,18 @@ as $$
 begin
     delete from row_state r using unnest(keys, outcomes) as o(key, outcome)
     where r.pipeline_id = _record_outcomes.pipeline_id and r.key = o.key
+      and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(o.key, 0)  -- by which the index finds it
       and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
     delete from dead_letter d using unnest(keys, outcomes) as o(key, outcome)
     where d.pipeline_id = _record_outcomes.pipeline_id and d.key = o.key
+      and jsonb_hash_extended(d.key, 0) = jsonb_hash_extended(o.key, 0)
       and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
     insert into row_state (pipeline_id, key, state, dropped_tokens)
     select _record_outcomes.pipeline_id, o.key,
            case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
     from unnest(keys, outcomes, blank, dropped) as o(key, outcome, blank, dropped)
     where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
-    on conflict on constraint row_state_pkey do update
+    on conflict (pipeline_id, jsonb_hash_extended(key, 0), jsonb_hash_extended(key, 1)) do update
     set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
     insert into activity (pipeline_id, written, cleared, unchanged, gone, lag)
     select _record_outcomes.pipeline_id,

@@ -1,9 +1,26 @@
 -- Records a failed attempt. The outcome is retry (after a backoff), dead (a dead letter), or lost (another worker has
--- the job by now).
+-- the job by now). A job whose failure cannot be recorded is tried again much later: no job may end a worker.
 create or replace function pgembedd.fail(
     queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean default false
 ) returns table (outcome text, attempts integer, retry_in interval)
 language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    return query select f.* from _record_failure(queue, msg_id, read_ct, reason, error, permanent) f;
+exception
+    when transaction_rollback or lock_not_available or insufficient_resources or undefined_object then raise;
+    when others then
+        raise warning 'The failure of the job % in % could not be recorded: %', msg_id, queue, sqlerrm;
+        execute format('update %s q set vt = clock_timestamp() + $3 where q.msg_id = $1 and q.read_ct = $2',
+            _queue_table(queue)) using msg_id, read_ct, interval '10 min';
+        return query select 'retry', 0, interval '10 min';
+end $$;
+
+create or replace function pgembedd._record_failure(
+    queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean
+) returns table (outcome text, attempts integer, retry_in interval)
+language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
@@ -12,12 +29,12 @@ declare
     one pgembedd.pipeline;
 begin
     execute format('select q.* from %s q where q.msg_id = $1 and q.read_ct = $2 for update', _queue_table(queue))
-        into job using fail.msg_id, fail.read_ct;
+        into job using _record_failure.msg_id, _record_failure.read_ct;
     if job.msg_id is null then
         outcome := 'lost'; return next; return;
     end if;
     attempts := _note(job.headers, 'attempts') + 1;
-    if job.headers -> 'pgembedd' -> 'history' -> -1 -> 'read_ct' = to_jsonb(fail.read_ct) then
+    if job.headers -> 'pgembedd' -> 'history' -> -1 -> 'read_ct' = to_jsonb(_record_failure.read_ct) then
         -- Told twice, because the first answer was lost with the connection: it counts once.
         outcome := 'retry'; attempts := attempts - 1; retry_in := job.vt - clock_timestamp();
         return next; return;
@@ -26,7 +43,7 @@ begin
     retry_in := backoff(attempts);
     execute format($q$
         update %s q set vt = clock_timestamp() + $2, headers = pgembedd._with_notes(q.headers, $3) where q.msg_id = $1
-        $q$, _queue_table(queue)) using fail.msg_id, retry_in, jsonb_build_object(
+        $q$, _queue_table(queue)) using _record_failure.msg_id, retry_in, jsonb_build_object(
             'attempts', attempts, 'alone', 0, 'answered', read_ct,
             'history', coalesce(job.headers -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(
                 'at', clock_timestamp(), 'read_ct', read_ct, 'reason', reason, 'error', left(error, 1000)));

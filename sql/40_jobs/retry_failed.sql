@@ -15,7 +15,9 @@ begin
           and (retry_failed.reason is null or d.reason = retry_failed.reason)
         returning d.*
     loop
-        delete from row_state r where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead';
+        delete from row_state r
+        where r.pipeline_id = item.pipeline_id and r.key = item.key and r.state = 'dead'
+          and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(item.key, 0);
         -- The change is as old as it was: that the job died in between made no vector.
         execute format('insert into %s (vt, enqueued_at, message) values (clock_timestamp(), $1, $2)',
             _queue_table(item.queue))

@@ -28,9 +28,13 @@ begin
             loop
                 execute format('select array(select g from %s($1) g)', _pipeline_function(one.id, 'gone')) into gone
                     using keys;
-                delete from row_state r where r.pipeline_id = one.id and r.key = any (gone);
+                delete from row_state r using unnest(gone) as g(key)
+                where r.pipeline_id = one.id and r.key = g.key
+                  and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(g.key, 0);
                 get diagnostics dropped = row_count;
-                delete from dead_letter d where d.pipeline_id = one.id and d.key = any (gone);
+                delete from dead_letter d using unnest(gone) as g(key)
+                where d.pipeline_id = one.id and d.key = g.key
+                  and jsonb_hash_extended(d.key, 0) = jsonb_hash_extended(g.key, 0);
                 total := total + dropped;
             end loop;
         exception when others then  -- a lock, a dropped table

@@ -71,7 +71,8 @@ begin
                 select {key} as key, {lacks_vector} as waits from {key_record} join {source} s on {is_source_row})
             select w.key, {fresh}, {backfill}, w.waits and not exists (
                 select from pgembedd.row_state r
-                where r.pipeline_id = {id} and r.key = w.key and r.state in ('blank', 'dead'))
+                where r.pipeline_id = {id} and r.key = w.key and r.state in ('blank', 'dead')
+                  and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(w.key, 0))
             from w $q$, jsonb_build_object(
             'key', _key_json(pipeline.source, 's'), 'lacks_vector', _lacks_vector(pipeline),
             'key_record', _key_record(pipeline.source, '$1'), 'source', pipeline.source,

@@ -73,5 +73,6 @@ begin
         select case when i.id = any (queued) then 'queued' when r.state = 'dead' then 'dead' end
         from unnest(ids) with ordinality as i(id, n)
         left join row_state r on r.pipeline_id = made.id and r.key = i.id
+            and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(i.id, 0)
         order by i.n);
 end $$;

@@ -226,8 +226,6 @@ CREATE SEQUENCE pgembedd.worker_idle
     CACHE 1;
 COMMENT ON SEQUENCE pgembedd.worker_idle IS '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
 ALTER TABLE ONLY pgembedd.dead_letter
-    ADD CONSTRAINT dead_letter_pipeline_id_key_key UNIQUE (pipeline_id, key);
-ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.imported_trigger
     ADD CONSTRAINT imported_trigger_pkey PRIMARY KEY (source, name);
@@ -249,12 +247,12 @@ ALTER TABLE ONLY pgembedd.push
     ADD CONSTRAINT push_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.question
     ADD CONSTRAINT question_pkey PRIMARY KEY (id);
-ALTER TABLE ONLY pgembedd.row_state
-    ADD CONSTRAINT row_state_pkey PRIMARY KEY (pipeline_id, key);
 ALTER TABLE ONLY pgembedd.schema_revision
     ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
+CREATE UNIQUE INDEX dead_letter_key_idx ON pgembedd.dead_letter USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX question_expires_at_idx ON pgembedd.question USING btree (expires_at);
+CREATE UNIQUE INDEX row_state_key_idx ON pgembedd.row_state USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX sample_at_idx ON pgembedd.sample USING btree (at);
 ALTER TABLE ONLY pgembedd.activity
     ADD CONSTRAINT activity_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import psycopg
+
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.records import Job, Result
 from pgembedd.errors import Deferred, RowFailure
@@ -41,7 +43,11 @@ class JobOutcomes:
 
     def fail(self, job: Job, failure: RowFailure) -> None:
         """Records a failed attempt. The detail may hold content, so it goes to the database and not to the log."""
-        outcome, attempts, retry_in_s = self._jobs.fail(job, failure)
+        try:
+            outcome, attempts, retry_in_s = self._jobs.fail(job, failure)
+        except psycopg.DataError as error:  # the lease expires, and the job is tried again
+            get_logger().error("failure_not_recorded", msg_id=job.msg_id, sqlstate=error.sqlstate)
+            outcome, attempts, retry_in_s = "retry", job.attempt, None
         self._in_flight.remove([job])
         self._observer.failed(job, failure, outcome)
         self._report(job, failed_outcome(failure.reason, outcome))
