@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, HttpCredentials, Page, ViewportSize, expect
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
@@ -18,19 +18,32 @@ from tests.support.page import HOSTILE, TEXTS, give_up, make_library
 from tests.support.sql import value
 from tests.support.worker import PATIENCE_S, worker_thread
 
+if TYPE_CHECKING:  # imported where it is used, because every process collects these tests
+    from playwright.sync_api import Browser, HttpCredentials, Page, ViewportSize
+
 pytestmark = pytest.mark.slow  # the browser is 100 MB, once
 
-PHONE, DESK = ViewportSize(width=360, height=740), ViewportSize(width=1280, height=900)
+PHONE: ViewportSize = {"width": 360, "height": 740}
+DESK: ViewportSize = {"width": 1280, "height": 900}
 LONG = "x" * 63
-CREDENTIALS = HttpCredentials(username="", password=TOKEN)
+CREDENTIALS: HttpCredentials = {"username": "", "password": TOKEN}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for this file: while it is open, nothing else in this thread can run an event loop."""
+    from playwright.sync_api import expect
+
     expect.set_options(timeout=PATIENCE_S * 1000)
     with running_browser() as running:
         yield running
+
+
+def expect(found: Any) -> Any:
+    """What must come to be true of something on a page, as playwright waits for it."""
+    from playwright.sync_api import expect
+
+    return expect(found)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +96,7 @@ def opened(
 
 
 def test_a_wrong_token_shows_nothing(browser: Browser, address: str) -> None:
-    page = browser.new_context(http_credentials=HttpCredentials(username="x", password="wrong")).new_page()
+    page = browser.new_context(http_credentials={"username": "x", "password": "wrong"}).new_page()
     answer = page.goto(address)
     assert answer is not None
     assert answer.status == 401

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
-import openai
 import pytest
 
 from pgembedd.model import Session
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
+
+if TYPE_CHECKING:  # a second to import, for every process that collects these tests
+    import openai
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = ["hello world", "How do I reset my password?", "Straße, naïve, 東京, 😀", "x", " "]
@@ -29,6 +31,8 @@ def http(model: Session) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def client(http: httpx.Client) -> Iterator[openai.OpenAI]:
+    import openai
+
     with openai.OpenAI(base_url=f"{http.base_url}/v1", api_key=TOKEN, max_retries=0) as opened:
         yield opened
 
@@ -39,6 +43,8 @@ def vectors_of(answer: openai.types.CreateEmbeddingResponse) -> np.ndarray[Any, 
 
 
 def refused(client: openai.OpenAI, **asked: Any) -> openai.APIStatusError:
+    import openai
+
     with pytest.raises(openai.APIStatusError) as caught:
         client.embeddings.create(**({"model": MODEL, "input": "x"} | asked))
     return caught.value
@@ -59,6 +65,8 @@ def test_one_text(client: openai.OpenAI, model: Session) -> None:
 
 
 def test_the_async_client_asks_for_many_at_once(http: httpx.Client, model: Session) -> None:
+    import openai
+
     async def ask() -> list[Any]:
         async with openai.AsyncOpenAI(base_url=f"{http.base_url}/v1", api_key=TOKEN) as client:
             asked = [client.embeddings.create(model=MODEL, input=f"question {i}") for i in range(40)]
@@ -123,6 +131,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str | None]] = {
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_embedded_is_refused_as_openai_does(client: openai.OpenAI, case: Any) -> None:
+    import openai
+
     asked, code, param = case
     error = refused(client, **asked)
     assert isinstance(error, openai.BadRequestError), error
@@ -141,6 +151,8 @@ def test_the_sentence_about_the_input_names_all_that_it_may_be(client: openai.Op
 
 
 def test_a_model_that_is_not_served_is_not_found(client: openai.OpenAI) -> None:
+    import openai
+
     error = refused(client, model="text-embedding-3-small")
     assert isinstance(error, openai.NotFoundError)
     assert (error.code, error.param) == ("model_not_found", "model")
@@ -148,6 +160,8 @@ def test_a_model_that_is_not_served_is_not_found(client: openai.OpenAI) -> None:
 
 
 def test_a_wrong_key_is_refused(client: openai.OpenAI) -> None:
+    import openai
+
     error = refused(client.with_options(api_key="sk-wrong"))
     assert isinstance(error, openai.AuthenticationError)
     assert (error.code, error.response.headers["www-authenticate"]) == ("invalid_api_key", "Bearer")
@@ -158,6 +172,8 @@ def test_unknown_fields_are_ignored(client: openai.OpenAI) -> None:
 
 
 def test_models_are_listed_and_described(client: openai.OpenAI) -> None:
+    import openai
+
     (listed,) = client.models.list().data
     client.embeddings.create(model=MODEL, input="x")
     found = client.models.retrieve(MODEL.upper())

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import hypothesis
 import pytest
-import schemathesis
-from schemathesis import Case, CheckFunction
-from schemathesis.checks import negative_data_rejection, positive_data_acceptance
-from schemathesis.schemas import BaseSchema
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.http.app import build_app
@@ -26,6 +21,10 @@ from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
 from tests.support.worker import brisk
+
+if TYPE_CHECKING:  # half a second of every process
+    from schemathesis import Case
+    from schemathesis.schemas import BaseSchema
 
 FREE = {"/livez", "/readyz", "/startupz"}
 
@@ -46,8 +45,11 @@ def service(server: EmbeddedPostgres, template: Database, model: Session) -> Ite
             yield client
 
 
+@pytest.fixture(scope="module")
 def described() -> BaseSchema:
-    """What a service with a database says of itself, without one being reached: tests are made of it."""
+    """What a service with a database says of itself, without one being reached."""
+    import schemathesis
+
     service = ServiceContext(brisk(), HttpSettings(http_token=TOKEN), ModelRegistry(never), "host=127.0.0.1 port=1")
     document = build_app(service).openapi()
     service.close()
@@ -58,50 +60,80 @@ def never(name: str) -> Embedder:
     raise AssertionError(name)
 
 
-DOCUMENT = described()
 QUICK = hypothesis.settings(max_examples=10, derandomize=True, deadline=None, database=None)
 LONG = hypothesis.settings(QUICK, max_examples=150)
-# What a text is to a model is more than a document can say: not blank, no model beside a pipeline.
-EXCLUDED: list[CheckFunction] = [positive_data_acceptance]
 PASSWORD = "Basic " + b64encode(f"x:{TOKEN}".encode()).decode()  # opens the page only
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
-OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
-    (path, method): operation
-    for path, methods in DOCUMENT.raw_schema["paths"].items()
-    for method, operation in methods.items()
-}
+# By name, so that only the process that runs these tests makes the document, and schemathesis its cases of it.
+OPERATIONS = [
+    ("/livez", "get"),
+    ("/readyz", "get"),
+    ("/startupz", "get"),
+    ("/embed", "post"),
+    ("/embed", "get"),
+    ("/functions/v1/embed", "get"),
+    ("/functions/v1/embed", "post"),
+    ("/v1/embeddings", "post"),
+    ("/v1/models", "get"),
+    ("/v1/models/{model}", "get"),
+    ("/webhooks/database", "post"),
+    ("/events", "get"),
+    ("/metrics", "get"),
+    ("/api/status", "get"),
+    ("/api/retry", "post"),
+]
+THAT_END = [operation for operation in OPERATIONS if operation[0] != "/events"]  # that one is in test_events.py
 
 
-def as_described(path: str, method: str, settings: hypothesis.settings) -> Callable[..., None]:
-    """The test that answers of an operation are as described."""
+def test_the_document_has_these_operations_and_no_others(described: BaseSchema) -> None:
+    paths = described.raw_schema["paths"]
+    assert sorted(OPERATIONS) == sorted((path, method) for path, methods in paths.items() for method in methods)
 
-    def test(case: Case[Any], service: httpx.Client) -> None:
+
+@pytest.mark.parametrize(("path", "method"), THAT_END)
+def test_answers_are_as_described(described: BaseSchema, service: httpx.Client, path: str, method: str) -> None:
+    run_cases(described.include(path=path, method=method.upper()), service, QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "method"), THAT_END)
+def test_answers_are_as_described_for_long(
+    described: BaseSchema, service: httpx.Client, path: str, method: str
+) -> None:
+    run_cases(described.include(path=path, method=method.upper()), service, LONG)
+
+
+def run_cases(operation: BaseSchema, service: httpx.Client, settings: hypothesis.settings) -> None:
+    """Run what schemathesis makes of one operation, and makes only now."""
+    from schemathesis.checks import load_all_checks
+    from schemathesis.core.result import Ok
+    from schemathesis.pytest.lazy import get_all_tests
+
+    load_all_checks()
+
+    def test(case: Case[Any]) -> None:
         check(case, service)
 
-    own = DOCUMENT.include(path=path, method=method.upper())
-    return cast(Callable[..., None], own.parametrize()(settings(test)))
-
-
-# A function each: those that schemathesis makes of one function share an id, and of these pytest-xdist runs one.
-for _path, _method in OPERATIONS:
-    if _path != "/events":  # an answer without an end: test_events.py
-        _name = re.sub(r"\W+", "_", f"{_method}{_path}").strip("_")
-        globals()[f"test_answers_are_as_described_{_name}"] = as_described(_path, _method, QUICK)
-        globals()[f"test_answers_are_as_described_for_long_{_name}"] = pytest.mark.slow(
-            as_described(_path, _method, LONG)
-        )
+    (made,) = get_all_tests(schema=operation, test_func=test, settings=settings, given_kwargs=None)
+    assert isinstance(made, Ok)
+    made.ok()[1]()
 
 
 def check(case: Case[Any], service: httpx.Client) -> None:
+    from schemathesis.checks import negative_data_rejection, positive_data_acceptance
+
+    # What a text is to a model is more than a document can say: not blank, no model beside a pipeline.
+    excluded = [positive_data_acceptance]
     # A pushed job that makes no sense fails alone, in an answer to all; parameters that a GET does not know it ignores.
     lenient = case.path == "/functions/v1/embed" or case.method == "GET"
-    excluded = [*EXCLUDED, negative_data_rejection] if lenient else EXCLUDED
+    if lenient:
+        excluded.append(negative_data_rejection)
     case.call_and_validate(base_url=str(service.base_url), headers=AUTHORISED, excluded_checks=excluded)
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_strangers_are_let_into_nothing(service: httpx.Client, path: str, method: str) -> None:
-    operation = OPERATIONS[path, method]
+def test_strangers_are_let_into_nothing(service: httpx.Client, described: BaseSchema, path: str, method: str) -> None:
+    operation = described.raw_schema["paths"][path][method]
     assert (path in FREE) == ("security" not in operation)
     if path in FREE:
         return
@@ -112,5 +144,5 @@ def test_strangers_are_let_into_nothing(service: httpx.Client, path: str, method
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_the_document_is_that_of_the_service(service: httpx.Client) -> None:
-    assert service.get("/openapi.json").json() == DOCUMENT.raw_schema
+def test_the_document_is_that_of_the_service(service: httpx.Client, described: BaseSchema) -> None:
+    assert service.get("/openapi.json").json() == described.raw_schema

@@ -62,7 +62,7 @@ def test_a_writer_changes_rows_that_the_worker_is_embedding(
         assert gate.reached.wait(PATIENCE_S)
         eventually(lambda: backends(connection, "xact_start is not null") == 0)
         assert backends(connection) >= 1
-        connection.execute("set lock_timeout = '1ms'")
+        connection.execute("set lock_timeout = '1min'")
         connection.execute("alter table documents add column other int")  # would wait for any lock on the table
         gate.open()
         await_quiet(connection)

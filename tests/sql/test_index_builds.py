@@ -20,6 +20,7 @@ from tests.support.indexes import (
     put_off,
     run_statements,
 )
+from tests.support.patience import patience_before
 from tests.support.sql import call, make_documents, rows, value, work
 from tests.support.waiting import PATIENCE_S
 
@@ -191,10 +192,10 @@ def test_it_does_not_wait_long_for_the_writers_of_a_partitioned_table(
 ) -> None:
     partitioned.execute(f"drop index {NAME}")
     make_due(partitioned)
-    with other.transaction():
+    with other.transaction(), patience_before(partitioned, "CREATE INDEX") as patience:
         other.execute("insert into documents values (2, 'two')")
-        partitioned.execute("set statement_timeout = '2s'")
         with pytest.raises(errors.LockNotAvailable):
             run_statements(partitioned, "documents")
+    assert patience == ["100ms"]
     run_statements(partitioned, "documents")
     assert index_state(partitioned) == "valid"

@@ -27,7 +27,7 @@ def prepared(connection: psycopg.Connection) -> None:
 @pytest.mark.parametrize("asked", ASKED)
 def test_it_waits_for_no_deleted_row(connection: psycopg.Connection, other: psycopg.Connection, asked: str) -> None:
     prepared(connection)
-    connection.execute("set lock_timeout = '1 s'")
+    connection.execute("set lock_timeout = '1min'")
     with other.transaction():
         other.execute("delete from documents where id = 2")
         connection.execute(ASKED[asked])
@@ -43,7 +43,7 @@ def test_a_deletion_waits_for_it_and_goes_on(
     connection: psycopg.Connection, other: psycopg.Connection, asked: str, statement: str
 ) -> None:
     prepared(connection)
-    connection.execute("set lock_timeout = '5 s'")
+    connection.execute("set lock_timeout = '1min'")
     with other.transaction(), ThreadPoolExecutor(1) as pool:
         other.execute("delete from documents where id = 2")
         with connection.transaction():

@@ -109,13 +109,13 @@ def test_over_a_thousand_rows_go_to_the_backfill_lane(connection: psycopg.Connec
 
 
 def test_single_updates_do_not_spoil_the_plan_for_a_large_one(connection: psycopg.Connection) -> None:
-    """A nested loop over 20,000 times 20,000 rows would run into the timeout by a factor of ten and more."""
+    """A nested loop over 20,000 times 20,000 rows would take some minutes."""
     watched(connection, 0)
     connection.execute("insert into documents (id, title) select i, 'x' from generate_series(1, 20000) i")
     empty(connection)
     for number in range(1, 31):
         connection.execute(f"update documents set title = 'y' where id = {number}")
-    connection.execute("set statement_timeout = '20s'")
+    connection.execute("set statement_timeout = '1min'")
     connection.execute("update documents set title = 'z'")
     assert len(queued(connection, BACKFILL)) == 20_000
 

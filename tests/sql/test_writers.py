@@ -10,11 +10,11 @@ from tests.support.sql import call, claim, create_pipeline, make_documents, queu
 
 @pytest.fixture
 def impatient(connection: psycopg.Connection, other: psycopg.Connection) -> psycopg.Connection:
-    """Both sessions give up at once where they would wait for a lock."""
+    """Both sessions give up where they would wait for a lock, which the other holds until then."""
     make_documents(connection, 10)
     create_pipeline(connection, backfill=False, on_update="clear", create_index=True)
     for session in (connection, other):
-        session.execute("set lock_timeout = '200ms'")
+        session.execute("set lock_timeout = '1min'")
     return other
 
 

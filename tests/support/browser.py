@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from playwright.sync_api import Browser, Page, sync_playwright
+from typing import TYPE_CHECKING
 
 from tests.support import debian
 from tests.support.downloads import cache_directory, run_or_skip
+
+if TYPE_CHECKING:  # imported where it is used, because every process collects these tests and none of the default does
+    from playwright.sync_api import Browser, Page
 
 WHAT, PACKAGE = "Chromium", "chromium-headless-shell"
 INSTALLED = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -62,6 +64,8 @@ class Complaints:
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """A browser with an empty profile of its own. May skip the test."""
+    from playwright.sync_api import sync_playwright
+
     found = program()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found.path, args=FLAGS, env=found.environment())
