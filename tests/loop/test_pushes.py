@@ -11,7 +11,7 @@ import pytest
 from pgembedd.database.pushed_jobs import Posted, PushedJobRepository
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.loop import deadline, pushed_request
-from pgembedd.loop.pushed_request import BusyError, Outcome
+from pgembedd.loop.pushed_request import BusyError, Outcome, PushedRequest
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.databases import Database
@@ -126,15 +126,21 @@ def test_a_claim_that_comes_after_the_answer_is_released(
 
 
 def test_a_claim_that_is_late_but_in_the_grace_is_processed(
-    database: Database, connection: psycopg.Connection, model: Session, clock: Clock
+    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     insert(connection, [1])
-    posted = value(connection, READ)
+    posted, in_grace, settled = value(connection, READ), threading.Event(), PushedRequest._settled
+
+    def asked(request: PushedRequest) -> bool:
+        in_grace.set()
+        return settled(request)
 
     def claim_late(jobs: PushedJobRepository) -> list[Posted]:
         clock.let_time_run_out()
+        assert in_grace.wait(PATIENCE_S)
         return jobs.claim_pushed(posted)
 
+    monkeypatch.setattr(PushedRequest, "_settled", asked)
     with pushing(database, connection, Wrapped(model)) as pusher:
         assert pusher.claim(claim_late).result() == [Outcome("written")]
 
@@ -174,7 +180,7 @@ def test_a_connection_that_is_lost_is_opened_again(
     with pushing(database, connection, Wrapped(model)) as pusher:
         assert pusher.post().result() == [Outcome("written")]
         connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "select pg_terminate_backend(pid, 30000) from pg_stat_activity "
             "where datname = current_database() and application_name like 'pgembedd%'"
         )
         insert(connection, [2])

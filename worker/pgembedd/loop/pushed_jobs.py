@@ -81,7 +81,9 @@ class PushedJobs:
             return None
         try:
             posted = request.claim(connection, lease_s)
-        except (psycopg.Error, DatabaseUnavailableError) as error:  # the request is answered with it
+        except psycopg.DataError:  # what was posted is at fault, and the answer says so
+            return []
+        except (psycopg.Error, DatabaseUnavailableError) as error:
             get_logger().warning("push_refused", error=type(error).__name__)
             return []
         jobs = list({each.job.key: each.job for each in posted if each.job is not None}.values())
