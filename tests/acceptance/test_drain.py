@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,8 +17,7 @@ from tests.support.sql import value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
-CLAIM = 4
-LONG = "a text of some length " * 20
+CLAIM, ROWS = 4, 80
 
 
 @pytest.fixture
@@ -38,17 +38,23 @@ def slow_worker(
 
 
 def test_sigterm_finishes_what_is_in_flight_and_claims_no_more(
-    database: Database, connection: psycopg.Connection, model: Session
+    database: Database, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
+    """The model is held until the drain has begun, and the grace period is as long as it takes."""
     make_documents(connection)
-    insert(connection, range(800), text=LONG)
-    with WorkerProcess(database.conninfo, PGEMBEDD_CLAIM_SIZE=str(CLAIM), PGEMBEDD_GRACE_S="60") as worker:
-        worker.await_event("stored")
+    insert(connection, range(ROWS))
+    go_on = tmp_path / "go on"
+    settings = {"ODD_MODEL": f"held:{go_on}", "PGEMBEDD_GRACE_S": "600", "PGEMBEDD_CLAIM_SIZE": str(CLAIM)}
+    with WorkerProcess(database.conninfo, module="tests.support.odd_worker", **settings) as worker:
+        eventually(lambda: any(job.unrecorded for job in waiting(connection)))
         worker.send(signal.SIGTERM)
+        worker.await_event("draining")
+        go_on.touch()
         assert worker.wait() == 0
     assert [event["drained"] for event in worker.named("worker_stopped")] == [True]
     left = waiting(connection)
     assert left, "it went on claiming after the signal"
+    assert len(left) < ROWS
     assert {(job.read_ct, job.attempts, job.deferrals) for job in left} == {(0, 0, 0)}
     assert missing(connection) == sorted(job.id for job in left)
 
@@ -91,7 +97,7 @@ def test_sigterm_while_the_database_is_away_still_ends_the_worker(
 
 def test_a_worker_that_waits_inside_pgmq_drains_as_well(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection)
-    settings = {"PGEMBEDD_WAIT": "poll", "PGEMBEDD_POLL_MAX_S": "600", "PGEMBEDD_GRACE_S": "10"}
+    settings = {"PGEMBEDD_WAIT": "poll", "PGEMBEDD_POLL_MAX_S": "600", "PGEMBEDD_GRACE_S": "60"}
     with WorkerProcess(database.conninfo, **settings) as worker:
         insert(connection, [1])
         await_quiet(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import psycopg
 
@@ -15,11 +16,14 @@ from tests.support.worker import WorkerProcess
 MESSAGE = "select vt, read_ct, headers::text from pgmq.q_pgembedd_jobs"
 
 
-def test_a_worker_that_was_stopped_past_its_lease(database: Database, connection: psycopg.Connection) -> None:
+def test_a_worker_that_was_stopped_past_its_lease(
+    database: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go on"
     learn_vector(connection)
     make_documents(connection)
     insert(connection, [1])
-    settings = {"ODD_MODEL": "slow:5", "PGEMBEDD_LEASE_S": "1"}
+    settings = {"ODD_MODEL": f"held:{go_on}", "PGEMBEDD_LEASE_S": "1"}
     with WorkerProcess(database.conninfo, module="tests.support.odd_worker", **settings) as worker:
         eventually(lambda: waiting(connection)[0].read_ct == 1)
         worker.send(signal.SIGSTOP)
@@ -27,6 +31,7 @@ def test_a_worker_that_was_stopped_past_its_lease(database: Database, connection
         (mine,) = claim(connection, lease_s=600)
         before = connection.execute(MESSAGE).fetchone()
         worker.send(signal.SIGCONT)
+        go_on.touch()
         worker.await_event("stored")
         assert [event.get("lost") for event in worker.named("stored")] == [1]
         assert connection.execute(MESSAGE).fetchone() == before

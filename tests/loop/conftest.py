@@ -10,6 +10,10 @@ import structlog
 from structlog.typing import EventDict
 
 from tests.support.databases import Database
+from tests.support.heartbeat import heartbeat
+
+# Fixtures that live beside what they are made of.
+__all__ = ["heartbeat"]
 
 
 @pytest.fixture

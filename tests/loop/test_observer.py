@@ -40,11 +40,13 @@ class Ear(Observer):
         self.heard.append(("connection", purpose, up))
 
 
-def test_leases_that_are_extended_and_lost(database: Database, connection: psycopg.Connection, model: Session) -> None:
+def test_leases_that_are_extended_and_lost(
+    database: Database, connection: psycopg.Connection, model: Session, heartbeat: list[float]
+) -> None:
     make_documents(connection)
     insert(connection, [1, 2])
     gate, ear = Gate(), Ear()
-    with worker_thread(database, only(Wrapped(model, on_result=gate)), observer=ear, lease_s=1):
+    with worker_thread(database, only(Wrapped(model, on_result=gate)), observer=ear):
         assert gate.reached.wait(PATIENCE_S)
         eventually(lambda: ("extended", 2, 0) in ear.heard, timeout_s=PATIENCE_S)
         with connection.transaction():

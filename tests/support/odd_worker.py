@@ -4,6 +4,7 @@
 
   dies:TEXT        the process ends (exit code 9) when a text that is TEXT comes to the model
   slow:SECONDS     the model's own threads are busy for so long before they look at a text
+  held:PATH        they are busy until that file is there
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from pgembedd import cli
 from pgembedd.loop import model_loader
@@ -34,7 +36,7 @@ def main() -> None:
         def wrapping(name: str) -> Embedder:
             session = load(name)
             assert isinstance(session, Session)
-            return Own(session, on_start={"dies": dies(what), "slow": slow(session, what)}[kind])
+            return Own(session, on_start=hook(session, kind, what))
 
         return wrapping
 
@@ -50,6 +52,13 @@ class Own(Wrapped):
         self._session.close()
 
 
+def hook(session: Session, kind: str, what: str) -> Hook:
+    """What is done before texts come to the model."""
+    if kind == "dies":
+        return dies(what)
+    return busy(session, partial(time.sleep, float(what)) if kind == "slow" else partial(await_file, Path(what)))
+
+
 def dies(text: str) -> Hook:
     """Ends the process as a crash in a library would."""
 
@@ -60,14 +69,20 @@ def dies(text: str) -> Hook:
     return hook
 
 
-def slow(session: Session, seconds: str) -> Hook:
+def busy(session: Session, work: Callable[[], object]) -> Hook:
     """Keeps the model's threads busy; nothing in Python can end them."""
 
     def hook(texts: Sequence[str]) -> None:
         for _ in range(session.threads):
-            session._scheduler.submit("document", partial(time.sleep, float(seconds)))
+            session._scheduler.submit("document", work)
 
     return hook
+
+
+def await_file(path: Path) -> None:
+    """Return when it is there."""
+    while not path.exists():
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":
