@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgembedd.loop import worker
+from pgembedd.loop import lease_heartbeat, worker
 
 OFTEN_S = 0.05
 
@@ -27,7 +27,7 @@ class Hurried:
 @pytest.fixture
 def heartbeat(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Workers of this process extend their leases all the time; the pauses that they would have made, in seconds."""
-    real, asked_s = worker.extend_leases, list[float]()
+    real, asked_s = lease_heartbeat.extend_leases, list[float]()
 
     def hurried(settings: Any, jobs: Any, in_flight: Any, finished: threading.Event, observer: Any) -> None:
         real(settings, jobs, in_flight, Hurried(finished, asked_s), observer)  # type: ignore[arg-type]
