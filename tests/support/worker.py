@@ -72,16 +72,25 @@ class WorkerProcess:
     """`pgembedd run` (or another that stays) in a process of its own; `events` are its log."""
 
     def __init__(
-        self, conninfo: str, *arguments: str, module: str = "pgembedd", command: str = "run", **environment: str
+        self,
+        conninfo: str,
+        *arguments: str,
+        module: str = "pgembedd",
+        command: str = "run",
+        prefix: tuple[str, ...] = (),
+        **environment: str,
     ) -> None:
-        """`module` is `pgembedd`, or one of tests.support that wraps the model before it calls the same command."""
+        """`module` is `pgembedd`, or one of tests.support that wraps the model before it calls the same command.
+
+        `prefix` is a command that runs it.
+        """
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
         kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
         own = {"PYTHONPATH": IMPORTABLE, "DATABASE_URL": conninfo, "PGEMBEDD_SWEEP_EVERY_S": "3600"}
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, command, *arguments],
+            [*prefix, sys.executable, "-m", module, command, *arguments],
             env={**inherited, **kept, **own, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

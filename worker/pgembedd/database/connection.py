@@ -55,9 +55,11 @@ def connect(conninfo: str, **options: Any) -> psycopg.Connection:
     defaults: dict[str, Any] = {
         "connect_timeout": 10,
         "application_name": "pgembedd",
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
+        # A network that goes silent is noticed within half a minute, with a statement on its way or without.
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
         "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
     }
     try:
         given = psycopg.conninfo.conninfo_to_dict(conninfo)

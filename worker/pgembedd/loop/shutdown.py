@@ -1,4 +1,4 @@
-"""Closes resources that may hang, within a time limit."""
+"""Calls what may hang, within a time limit."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ END_WITHIN_S = 5.0
 def close_with_timeout(*closing: Callable[[], object], within_s: float = END_WITHIN_S) -> bool:
     """Calls these one after another; False if they did not end in time.
 
-    They wait for the threads of the model, which only the end of the process can stop after False.
+    What they wait for (a thread of the model, a silent network) only the end of the process can stop after False.
     """
 
     def close() -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Queue
 from types import FrameType
 
@@ -14,6 +15,7 @@ import psycopg
 from pgembedd.database.connection import Connection, is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
+from pgembedd.database.records import Job
 from pgembedd.errors import DatabaseUnavailableError, Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.claimer import Claimer
@@ -27,6 +29,7 @@ from pgembedd.loop.maintenance import run_maintenance
 from pgembedd.loop.pinning import PinnedModels
 from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.reader import EmbeddingBatch, Reader
+from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.loop.storer import Storer
 from pgembedd.loop.systemd import notify_systemd
 from pgembedd.model.registry import ModelRegistry
@@ -35,6 +38,7 @@ from pgembedd.telemetry.observer import SILENT, Observer
 
 # A claim takes seconds. One held for so long hangs: systemd's watchdog may end the process, and the leases expire.
 STALLED_S = 600.0
+RELEASE_S = 2.0  # to hand jobs back at the end
 LAST_S = 1.0  # for the threads to end once no job is left
 
 
@@ -212,10 +216,10 @@ class Worker:
         )
         self._finished.set()
         if not drained and self._failure is None and (left := self._in_flight.jobs()):
-            try:
-                self._outcomes.release(left, Deferred("shutdown", 0.0))
-            except (psycopg.Error, DatabaseUnavailableError) as error:
-                get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
+            # A silent network may keep the statement waiting; the jobs come back when their leases expire.
+            released = close_with_timeout(partial(self._release, left), within_s=RELEASE_S)
+            if not released:
+                get_logger().warning("not_handed_back", jobs=len(left), error="TimeoutError")
         self._batches.put(None)
         deadline = time.monotonic() + LAST_S
         for thread in self._threads.values():
@@ -224,6 +228,12 @@ class Worker:
             self._models.close()  # waits for what is in the model
         get_logger().info("worker_stopped", drained=drained)
         return drained
+
+    def _release(self, left: Sequence[Job]) -> None:
+        try:
+            self._outcomes.release(left, Deferred("shutdown", 0.0))
+        except (psycopg.Error, DatabaseUnavailableError) as error:
+            get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:

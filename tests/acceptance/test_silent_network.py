@@ -1,0 +1,70 @@
+"""A network that goes silent, without closing a connection: it is noticed, and it keeps no worker from ending."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+
+import psycopg
+import pytest
+
+from pgembedd.database.connection import connect
+from tests.support.databases import Database
+from tests.support.documents import await_embedded, insert, make_documents, waiting
+from tests.support.silent_network import silent_network
+from tests.support.waiting import eventually
+from tests.support.worker import WorkerProcess
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("ip") is None, reason="a network namespace needs root and iproute2"
+)
+
+SOON = {"keepalives_idle": "1", "keepalives_interval": "1", "keepalives_count": "2", "tcp_user_timeout": "2000"}
+NEVER = {"keepalives": "0", "tcp_user_timeout": "3600000", "connect_timeout": "3600"}
+
+
+def test_a_connection_has_its_limits_unless_told_otherwise(database: Database) -> None:
+    with connect(database.conninfo) as connection:
+        found = connection.info.get_parameters()
+    assert {name: found[name] for name in SOON} == {
+        "keepalives_idle": "15",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "30000",
+    }
+    with connect(psycopg.conninfo.make_conninfo(database.conninfo, **SOON)) as connection:
+        assert SOON.items() <= connection.info.get_parameters().items()
+
+
+def test_a_silent_network_is_noticed_and_the_work_goes_on_after_it(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    make_documents(connection)
+    with silent_network(database, **SOON) as network:
+        prefix = ("ip", "netns", "exec", network.namespace)
+        with WorkerProcess(network.conninfo, prefix=prefix, PGEMBEDD_LEASE_S="5") as worker:
+            insert(connection, [1])
+            await_embedded(connection, [1])
+            network.cut()
+            worker.await_event("database_away")
+            insert(connection, [2])
+            network.mend()
+            await_embedded(connection, [2])
+            worker.send(signal.SIGTERM)
+            assert worker.wait() == 0
+
+
+def test_a_silent_network_keeps_no_worker_from_ending(database: Database, connection: psycopg.Connection) -> None:
+    """With jobs in the model and nothing that ends the wait for the database: within the grace period all the same."""
+    make_documents(connection)
+    insert(connection, [1])
+    settings = {"ODD_MODEL": "slow:600", "PGEMBEDD_GRACE_S": "1"}
+    with silent_network(database, **NEVER) as network:
+        prefix = ("ip", "netns", "exec", network.namespace)
+        with WorkerProcess(network.conninfo, prefix=prefix, module="tests.support.odd_worker", **settings) as worker:
+            eventually(lambda: [job.unrecorded for job in waiting(connection)] == [1])
+            network.cut()
+            worker.send(signal.SIGTERM)
+            assert worker.wait() == 0
+        assert worker.named("not_handed_back")
