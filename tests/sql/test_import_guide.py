@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 
@@ -18,6 +20,7 @@ from tests.support.guide import (
 )
 from tests.support.imports import carried_out, only, triggers, why
 from tests.support.sql import call, claim, column, let_leases_run_out, queued, rows, value, work
+from tests.support.waiting import eventually
 
 BACKFILL = "pgembedd_backfill"
 
@@ -90,6 +93,15 @@ def test_jobs_keep_their_age_and_lease(guide: psycopg.Connection) -> None:
     assert [each.id for each in claim(guide)] == [job["id"]]
 
 
+def test_a_job_that_is_posted_does_not_carry_the_guides_message(guide: psycopg.Connection) -> None:
+    carried_out(guide, plans(guide))
+    found = column(guide, "select pgembedd._claim_for_push(10, 60)")
+    assert sorted((job["id"], *sorted(job)) for job in found) == [
+        (2, "id", "jobId", "pipeline", "queue", "readCt"),
+        (3, "id", "jobId", "pipeline", "queue", "readCt"),
+    ]
+
+
 def test_a_dry_run_is_a_script_that_does_the_same(guide: psycopg.Connection) -> None:
     script = "\n".join(as_script(guide, only(plans(guide))))
     assert 'drop trigger "documents_on_insert" on "public"."documents";' in script
@@ -116,6 +128,23 @@ def test_an_import_that_is_undone_at_once_leaves_no_trace(guide: psycopg.Connect
     assert value(guide, "select tgenabled from pg_trigger where tgname = 'documents_on_insert'") == "A"
     assert column(guide, "select name from pgembedd.pipeline") == []
     assert list(find_undo_plans(guide)) == []
+
+
+def test_no_change_goes_past_both_triggers(guide: psycopg.Connection, other: psycopg.Connection) -> None:
+    """A writer that began before the import commits its job first; one that comes meanwhile waits."""
+    guide.execute("delete from pgmq.q_embedding_jobs")
+    plan = only(plans(guide))
+    blocked = "select cardinality(pg_blocking_pids(%s))"
+    with ThreadPoolExecutor(1) as pool:
+        with other.transaction():
+            other.execute("insert into documents (id, title, content) values (4, 'four', 'text')")
+            outcome = pool.submit(execute_plan, guide, plan)
+            eventually(lambda: value(other, blocked, guide.info.backend_pid) == 1)
+            other.execute("update documents set content = 'later' where id = 1")
+        assert isinstance(outcome.result(), list)
+    assert queued(guide) == [4, 1]
+    other.execute("update documents set content = 'later still' where id = 2")
+    assert queued(guide) == [4, 1, 2]
 
 
 def test_what_was_done_is_done_and_what_came_since_is_the_guides(guide: psycopg.Connection) -> None:

@@ -389,6 +389,9 @@ from pgmq.q_embedding_jobs q where q.msg_id = %(msg_id)s
 select case when c.oid is null then format('There is no table %%s.%%s.', %(schema)s::text, %(table)s::text)
             when c.relowner <> u.oid then format('%%s.%%s does not belong to the role %%s: connect the service as the '
                 'table''s owner, or run `pgembedd import supabase`.', %(schema)s::text, %(table)s::text, u.rolname)
+            when c.relforcerowsecurity and not (u.rolsuper or u.rolbypassrls) then format(
+                'Row level security is forced on %%s.%%s: ALTER ROLE %%I BYPASSRLS, or ALTER TABLE … NO FORCE ROW LEVEL '
+                'SECURITY.', %(schema)s::text, %(table)s::text, u.rolname)
             when f.name is null then format('There is no function %%s that takes a row of %%s.%%s.', %(function)s::text,
                 %(schema)s::text, %(table)s::text)
             when f.owner <> u.oid and not f.superuser then format('The function %%s.%%s belongs neither to the role '
@@ -402,7 +405,8 @@ select case when c.oid is null then format('There is no table %%s.%%s.', %(schem
        f.schema, f.name, format_type(k.atttypid, k.atttypmod), format_type(v.atttypid, v.atttypmod)
 from pg_catalog.pg_roles u
 left join lateral (
-    select c.oid, c.relowner from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    select c.oid, c.relowner, c.relrowsecurity and c.relforcerowsecurity as relforcerowsecurity
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where n.nspname = %(schema)s and c.relname = %(table)s and c.relkind in ('r', 'p')) c on true
 left join lateral (
     select n.nspname as schema, p.proname as name, p.proowner as owner, o.rolsuper as superuser
