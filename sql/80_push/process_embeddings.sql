@@ -65,7 +65,8 @@ begin
             update %1$s q set headers = pgembedd._with_notes(q.headers, jsonb_build_object(
                 'sent', q.read_ct, 'deferrals', pgembedd._note(q.headers, 'deferrals') + 1))
             where q.msg_id = any ($1)
-            returning q.message || jsonb_build_object('jobId', q.msg_id, 'queue', %2$L, 'readCt', q.read_ct)
+            returning q.message - 'imported'
+                || jsonb_build_object('jobId', q.msg_id, 'queue', %2$L, 'readCt', q.read_ct)
             $q$, _queue_table(one.queue), one.queue) using ids;
         left_over := left_over - cardinality(ids);
     end loop;

@@ -15,7 +15,7 @@ from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents
-from tests.support.embedders import Wrapped, only
+from tests.support.embedders import Gate, Wrapped, only
 from tests.support.guide import INSERT, follow_guide, guide_table, posted, process_as_the_guide
 from tests.support.http import serving
 from tests.support.pg_net_standin import carry, install
@@ -231,6 +231,16 @@ def test_a_text_that_the_model_refuses_fails_alone(
         answer = client.post(PATH, json=posted(guide))
     assert errors(answer) == {2: "The model failed (ValueError); it waits in the queue."}
     assert column(guide, WITHOUT_VECTOR) == [2]
+
+
+def test_what_is_not_embedded_in_time_stays(database: Database, guide: psycopg.Connection, model: Session) -> None:
+    guide.execute(INSERT, [1])
+    gate = Gate()
+    with serving(only(Wrapped(model, on_result=gate)), database.conninfo, http_push_timeout_s=0.5) as client:
+        answer = client.post(PATH, json=posted(guide))
+        gate.open()
+    assert errors(answer) == {1: "It was not finished in time and waits in the queue."}
+    assert waiting(guide) == column(guide, WITHOUT_VECTOR) == [1]
 
 
 def test_a_locked_row_waits(database: Database, guide: psycopg.Connection, client: httpx.Client) -> None:

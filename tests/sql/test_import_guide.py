@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import psycopg
 import pytest
 
 from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
-from pgembedd.contrib.supabase import find_plans, find_undo_plans, options_of
+from pgembedd.contrib.supabase import Options, find_plans, find_undo_plans, options_of
+from pgembedd.model.specs import resolve
 from tests.support.guide import (
     INSERT,
     embed,
@@ -91,6 +93,15 @@ def test_jobs_keep_their_age_and_lease(guide: psycopg.Connection) -> None:
     assert [each.id for each in claim(guide)] == []
     let_leases_run_out(guide)
     assert [each.id for each in claim(guide)] == [job["id"]]
+
+
+def test_a_job_that_is_posted_does_not_carry_the_guides_message(guide: psycopg.Connection) -> None:
+    carried_out(guide, plans(guide))
+    found = column(guide, "select pgembedd._claim_for_push(10, 60)")
+    assert sorted((job["id"], *sorted(job)) for job in found) == [
+        (2, "id", "jobId", "pipeline", "queue", "readCt"),
+        (3, "id", "jobId", "pipeline", "queue", "readCt"),
+    ]
 
 
 def test_a_dry_run_is_a_script_that_does_the_same(guide: psycopg.Connection) -> None:
@@ -278,6 +289,15 @@ def test_vectors_of_another_model_are_left_and_rows_embedded_anew(connection: ps
     work(connection, embed=embed)
     assert value(connection, "select embedding_gte_small is not null from documents")
     assert len(waiting_messages(connection)) == 1
+
+
+def test_a_column_of_another_width_is_offered_the_models_that_have_it(guide: psycopg.Connection) -> None:
+    wide = replace(resolve("gte-small"), name="wide", dims=768)
+    reason = why(list(find_plans(guide, Options(wide))))
+    assert reason.startswith("it has 384 dimensions, but wide makes 768: --made-by gte-small or --made-by all-MiniLM")
+    assert reason.endswith(
+        " if its vectors are of that model, else --model wide embeds the rows anew, into a new column."
+    )
 
 
 def test_a_column_that_was_shrunk_by_hand_goes_on(connection: psycopg.Connection) -> None:

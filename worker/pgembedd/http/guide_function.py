@@ -1,9 +1,8 @@
 """The Edge Function of Supabase's guide: embeds the rows that messages of the guide's own queue name, without state."""
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +15,9 @@ from pgembedd.database.connection import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
+from pgembedd.loop.deadline import STOP_CHECK_S, Deadline
 from pgembedd.loop.pushed_request import UNFINISHED, Outcome, stored_outcome
 from pgembedd.model.embedder import Embedder
-from pgembedd.model.futures import Embeddings
 
 NO_JOB = Outcome("failed", "This is no job: it has no pipeline, and no jobId of a message of the guide's queue.")
 OTHER = Outcome("failed", "The message of this jobId is about something else than what was posted.")
@@ -49,8 +48,8 @@ def process(service: ServiceContext, jobs: Sequence[tuple[str, Any]]) -> list[Ou
     with service.database.connection() as connection:
         rows = [_attempt(connection, partial(_read, connection, *job, embedder)) for job in jobs]
     texts = {row.content for row in rows if isinstance(row, _Row) and row.content and row.content.strip()}
-    until_s = time.monotonic() + service.http.http_push_timeout_s
-    vectors = dict(_embed(service, embedder, sorted(texts), until_s))
+    deadline = Deadline(service.stopping, service.http.http_push_timeout_s)
+    vectors = dict(_embed(service, embedder, sorted(texts), deadline))
     outcomes = [row if isinstance(row, Outcome) else UNFINISHED for row in rows]
     with suppress(Refusal), service.database.connection() as connection:  # lost by then: those rows are unfinished
         for n, row in enumerate(rows):
@@ -114,28 +113,27 @@ def _read(connection: psycopg.Connection, text: str, parsed: Any, embedder: Embe
 
 
 def _embed(
-    service: ServiceContext, embedder: Embedder, texts: Sequence[str], until_s: float
+    service: ServiceContext, embedder: Embedder, texts: Sequence[str], deadline: Deadline
 ) -> Iterator[tuple[str, str | Outcome]]:
     """Yields each text with its vector as Postgres reads it, or the outcome; after an error each is tried alone."""
     if not texts:
         return
-    future: Future[Embeddings] | None = None
     try:
         future = service.batcher.ask(embedder, texts, kind="document")
-        vectors = future.result(max(0.0, until_s - time.monotonic())).vectors
+        while not future.done() and not deadline.is_set():
+            wait([future], STOP_CHECK_S)
+        vectors = future.result(0).vectors
     except TimeoutError:
+        future.cancel()
         yield from ((text, UNFINISHED) for text in texts)
     except Exception as error:
         if len(texts) > 1:
             for text in texts:
-                yield from _embed(service, embedder, [text], until_s)
+                yield from _embed(service, embedder, [text], deadline)
         else:
             yield texts[0], Outcome("failed", f"The model failed ({type(error).__name__}); it waits in the queue.")
     else:
         yield from ((text, json.dumps(vector.tolist())) for text, vector in zip(texts, vectors, strict=True))
-    finally:
-        if future is not None:
-            future.cancel()
 
 
 def _write(connection: psycopg.Connection, row: _Row, vector: str | None) -> Outcome:
