@@ -42,8 +42,7 @@ def test_a_silent_network_is_noticed_and_the_work_goes_on_after_it(
 ) -> None:
     make_documents(connection)
     with silent_network(database, **SOON) as network:
-        prefix = ("ip", "netns", "exec", network.namespace)
-        with WorkerProcess(network.conninfo, prefix=prefix, PGEMBEDD_LEASE_S="5") as worker:
+        with WorkerProcess(network.conninfo, namespace=network.namespace, PGEMBEDD_LEASE_S="5") as worker:
             insert(connection, [1])
             await_embedded(connection, [1])
             network.cut()
@@ -61,8 +60,9 @@ def test_a_silent_network_keeps_no_worker_from_ending(database: Database, connec
     insert(connection, [1])
     settings = {"ODD_MODEL": "slow:600", "PGEMBEDD_GRACE_S": "1"}
     with silent_network(database, **NEVER) as network:
-        prefix = ("ip", "netns", "exec", network.namespace)
-        with WorkerProcess(network.conninfo, prefix=prefix, module="tests.support.odd_worker", **settings) as worker:
+        with WorkerProcess(
+            network.conninfo, namespace=network.namespace, module="tests.support.odd_worker", **settings
+        ) as worker:
             eventually(lambda: [job.unrecorded for job in waiting(connection)] == [1])
             network.cut()
             worker.send(signal.SIGTERM)

@@ -77,20 +77,21 @@ class WorkerProcess:
         *arguments: str,
         module: str = "pgembedd",
         command: str = "run",
-        prefix: tuple[str, ...] = (),
+        namespace: str = "",
         **environment: str,
     ) -> None:
         """`module` is `pgembedd`, or one of tests.support that wraps the model before it calls the same command.
 
-        `prefix` is a command that runs it.
+        `namespace` is the network namespace that it runs in.
         """
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
         kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
         own = {"PYTHONPATH": IMPORTABLE, "DATABASE_URL": conninfo, "PGEMBEDD_SWEEP_EVERY_S": "3600"}
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
+        within = ["ip", "netns", "exec", namespace] if namespace else []
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", module, command, *arguments],
+            [*within, sys.executable, "-m", module, command, *arguments],
             env={**inherited, **kept, **own, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
