@@ -41,17 +41,19 @@ def test_a_silent_network_is_noticed_and_the_work_goes_on_after_it(
     database: Database, connection: psycopg.Connection
 ) -> None:
     make_documents(connection)
-    with silent_network(database, **SOON) as network:
-        with WorkerProcess(network.conninfo, namespace=network.namespace, PGEMBEDD_LEASE_S="5") as worker:
-            insert(connection, [1])
-            await_embedded(connection, [1])
-            network.cut()
-            worker.await_event("database_away")
-            insert(connection, [2])
-            network.mend()
-            await_embedded(connection, [2])
-            worker.send(signal.SIGTERM)
-            assert worker.wait() == 0
+    with (
+        silent_network(database, **SOON) as network,
+        WorkerProcess(network.conninfo, namespace=network.namespace, PGEMBEDD_LEASE_S="5") as worker,
+    ):
+        insert(connection, [1])
+        await_embedded(connection, [1])
+        network.cut()
+        worker.await_event("database_away")
+        insert(connection, [2])
+        network.mend()
+        await_embedded(connection, [2])
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
 
 
 def test_a_silent_network_keeps_no_worker_from_ending(database: Database, connection: psycopg.Connection) -> None:
