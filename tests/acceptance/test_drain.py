@@ -82,13 +82,23 @@ def test_a_second_sigterm_ends_at_once(connection: psycopg.Connection, slow_work
     assert [job.unrecorded for job in waiting(connection)] == [1] * CLAIM, "their lease sees to them"
 
 
+def cut_off(connection: psycopg.Connection) -> None:
+    """End the worker's connections until none is left."""
+    end = (
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity "
+        "where application_name like 'pgembedd%' and datname = current_database()"
+    )
+    eventually(lambda: value(connection, end) == 0)
+
+
 def test_sigterm_while_the_database_is_away_still_ends_the_worker(
     server: EmbeddedPostgres, database: Database, connection: psycopg.Connection, slow_worker: WorkerProcess
 ) -> None:
     with psycopg.connect(server.conninfo(), autocommit=True) as admin:
         admin.execute(f"alter database {database.name} allow_connections false")
-    connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'pgembedd%'")
+    cut_off(connection)
     slow_worker.await_event("database_away")
+    cut_off(connection)  # connections that it was just opening
     slow_worker.send(signal.SIGTERM)
     assert slow_worker.wait() == 0
     assert slow_worker.named("not_handed_back")
@@ -97,7 +107,7 @@ def test_sigterm_while_the_database_is_away_still_ends_the_worker(
 
 def test_a_worker_that_waits_inside_pgmq_drains_as_well(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection)
-    settings = {"PGEMBEDD_WAIT": "poll", "PGEMBEDD_POLL_MAX_S": "600", "PGEMBEDD_GRACE_S": "60"}
+    settings = {"PGEMBEDD_WAIT": "poll", "PGEMBEDD_POLL_MAX_S": "600", "PGEMBEDD_GRACE_S": "20"}
     with WorkerProcess(database.conninfo, **settings) as worker:
         insert(connection, [1])
         await_quiet(connection)

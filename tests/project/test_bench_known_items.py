@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.known_items import SHORTEST_CHARS, Scores, load_collection, ranks, scores
+from bench.known_items import SHORTEST_CHARS, Collection, Scores, load_collection, ranks, scores
 from bench.quality import ODD_TEXTS, Quality, cosines, results
 
 EVEN = Scores(mrr=0.4, recall=0.4, ndcg=0.4)
@@ -21,6 +21,12 @@ GOOD = Quality(
     questions=np.array([0.9, 0.8]),
     odd=np.full(len(ODD_TEXTS), 0.5),
 )
+
+
+@pytest.fixture(scope="module")
+def collection() -> Collection:
+    """The whole of it, read once."""
+    return load_collection()
 
 
 @pytest.mark.parametrize(
@@ -53,8 +59,7 @@ def test_ranks_are_by_dot_product_and_ties_by_position() -> None:
     assert ranks(questions, documents).tolist() == [1, 2, 2]
 
 
-def test_no_document_holds_its_question_and_each_is_there_once() -> None:
-    collection = load_collection()
+def test_no_document_holds_its_question_and_each_is_there_once(collection: Collection) -> None:
     assert len(collection.questions) == len(collection.documents) > 1000
     assert len(set(collection.questions)) == len(set(collection.documents)) == len(collection.questions)
     pairs = zip(collection.questions, collection.documents, strict=True)
@@ -64,8 +69,8 @@ def test_no_document_holds_its_question_and_each_is_there_once() -> None:
     assert load_collection() == collection
 
 
-def test_a_sample_is_spread_evenly_and_keeps_the_pairs() -> None:
-    whole = load_collection()
+def test_a_sample_is_spread_evenly_and_keeps_the_pairs(collection: Collection) -> None:
+    whole = collection
     part = whole.sample(100)
     places = [whole.questions.index(question) for question in part.questions]
     assert len(places) == 100

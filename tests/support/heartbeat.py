@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgembedd.loop import lease_heartbeat, worker
+from pgembedd.loop.lease_heartbeat import extend_leases
 
 OFTEN_S = 0.05
 
@@ -27,10 +27,10 @@ class Hurried:
 @pytest.fixture
 def heartbeat(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Workers of this process extend their leases all the time; the pauses that they would have made, in seconds."""
-    real, asked_s = lease_heartbeat.extend_leases, list[float]()
+    asked_s = list[float]()
 
     def hurried(settings: Any, jobs: Any, in_flight: Any, finished: threading.Event, observer: Any) -> None:
-        real(settings, jobs, in_flight, Hurried(finished, asked_s), observer)  # type: ignore[arg-type]
+        extend_leases(settings, jobs, in_flight, Hurried(finished, asked_s), observer)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worker, "extend_leases", hurried)
+    monkeypatch.setattr("pgembedd.loop.worker.extend_leases", hurried)
     return asked_s

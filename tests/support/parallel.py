@@ -44,7 +44,7 @@ class Parallel:
     def pytest_collection(self) -> Generator[None, object, object]:
         """Leave garbage alone while tests are collected, and all that has come of it from then on: it lives to the end.
 
-        A third of a session's processor time went into looking through it again and again.
+        Looking through it again and again took up to a third of the processor time of the tests.
         """
         gc.disable()
         try:
