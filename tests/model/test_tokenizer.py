@@ -106,3 +106,26 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
     broken.write_text("{")
     with pytest.raises(ModelError, match=r"tokenizer\.json is not a readable tokenizer"):
         Tokenizer(broken, 16)
+
+
+def test_of_a_word_that_is_too_long_the_rest_is_skipped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library would read a word of 60 MB for minutes, in which no other thread runs."""
+    text = "the " + "x" * 1_000 + " running " + "y" * 700
+    read: list[int] = []
+
+    class Library:
+        """The library, which notes the longest text that it is given."""
+
+        def __getattr__(self, name: str) -> object:
+            def noting(given: str | list[str], **options: bool) -> object:
+                read.append(len(given if isinstance(given, str) else given[0]))
+                return getattr(LIBRARY, name)(given, **options)
+
+            return noting
+
+    made = Tokenizer(path, 40, window_chars=16)
+    monkeypatch.setattr(tokenizer, "LONGEST_WORD_CHARS", 256)
+    monkeypatch.setattr(made, "library", Library())
+    assert made.encode(text).ids == whole(text, 40)[0], "an unknown word is one token, however long"
+    assert made.count(text) == len(whole(text, 40)[0])
+    assert max(read) == 256

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pgembedd.text import chunker
 from pgembedd.text.chunker import Chunk, Splitter
 from pgembedd.text.unicode import offsets_of, well_formed
 from tests.support.tiny_models import tiny_tokenizer
@@ -139,3 +140,12 @@ def test_a_word_longer_than_a_window_is_read_to_its_end() -> None:
     content = "a " + "x" * 500 + " b"
     chunks = Splitter(TOKENIZER, window_chars=120).split(content, tokens=9)
     assert [chunk.text for chunk in chunks] == [content], "one unknown token between two"
+
+
+def test_a_text_without_a_place_to_cut_is_cut_where_it_has_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library takes minutes for a word of 60 MB, in which no other thread runs."""
+    monkeypatch.setattr(chunker, "_LONGEST_WORD_CHARS", 480)
+    content = "a " + "x" * 5_000 + " b"
+    chunks = Splitter(TOKENIZER, window_chars=120).split(content, tokens=9)
+    assert "".join(chunk.text for chunk in chunks) == content
+    assert max(len(chunk.text) for chunk in chunks) <= 2 * 480

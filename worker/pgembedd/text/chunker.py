@@ -18,6 +18,7 @@ _KEPT = 64
 _WINDOW_CHARS = 16_384
 _WINDOW_TOKENS = 256  # chunks of so many have windows of _WINDOW_CHARS, larger ones larger windows
 _GROWTH = 4
+_LONGEST_WORD_CHARS = 262_144  # a longer text without a place to cut it is cut here
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ def _spans(text: str, splitter: "TextSplitter | MarkdownSplitter", window_chars:
     while True:
         parts = splitter.chunk_indices(text[start : start + size])
         last = start + size >= len(text)
-        again = len(parts) if last else _resume(parts)
+        cut = not last and size >= _LONGEST_WORD_CHARS and not _resume(parts)
+        again = len(parts) if last or cut else _resume(parts)
         for at, part in parts[:again]:
             end = start + at + len(part)
             # What overlaps with the chunk before may end with it where a window begins.
@@ -77,7 +79,9 @@ def _spans(text: str, splitter: "TextSplitter | MarkdownSplitter", window_chars:
                 seen = end
         if last:
             return
-        if again:
+        if cut:
+            start, size = start + size, window_chars
+        elif again:
             start, size = start + parts[again][0], window_chars
         else:
             size *= _GROWTH
