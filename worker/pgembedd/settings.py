@@ -130,6 +130,11 @@ class HttpSettings:
         "PGEMBEDD_HTTP_CORS_ORIGINS",
         "Origins whose pages may call the service from a browser, by comma; none: no page may.",
     )
+    http_token_ids: str = setting(
+        "refuse",
+        "PGEMBEDD_HTTP_TOKEN_IDS",
+        "Token ids sent to /v1/embeddings: `refuse` them, or take them as the served model's `own`.",
+    )
 
 
 SECRETS = {"http_token"}  # never options: every user of the machine can read a command line
@@ -138,6 +143,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "wait": ("listen", "poll"),
     "log_format": ("auto", "text", "json"),
     "log_level": ("debug", "info", "warning", "error"),
+    "http_token_ids": ("refuse", "own"),
 }
 
 MINIMUM: dict[str, float] = {

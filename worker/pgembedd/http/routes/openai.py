@@ -2,45 +2,22 @@
 
 import base64
 import time
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    FailFast,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
-from typing_extensions import TypeAliasType
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
 from pgembedd.errors import UnknownTokenError
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
-from pgembedd.http.routes.embed import Texts
+from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of, validate_input
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
 
 ESTIMATE_CHARS = 65_536  # the tokens of longer texts are not all counted
-
-# Fails at the first that does not fit, as in /embed.
-Ids = TypeAliasType("Ids", Annotated[list[int], FailFast()])
-ListsOfIds = TypeAliasType("ListsOfIds", Annotated[list[Ids], FailFast()])
-Input = str | Texts | Ids | ListsOfIds
-
-
-def _input(value: Any, handler: ValidatorFunctionWrapHandler) -> Input:
-    """Validates the input, with one sentence for all of its types instead of one for each."""
-    try:
-        return cast(Input, handler(value))
-    except ValidationError:
-        sentence = "it must be a string, a list of strings, a list of token ids, or a list of lists of token ids"
-        raise ValueError(sentence) from None
 
 
 class EmbeddingsRequest(BaseModel):
@@ -48,7 +25,7 @@ class EmbeddingsRequest(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    input: Annotated[Input, WrapValidator(_input)] = Field(
+    input: Annotated[Input, WrapValidator(validate_input)] = Field(
         description="A text, a list of texts, a text's token ids, or a list of such."
     )
     model: str | None = Field(default=None, description="A served model; without it, the default one.")
@@ -138,14 +115,13 @@ def router(service: ServiceContext) -> APIRouter:
     )
     async def embeddings(asked: EmbeddingsRequest, request: Request) -> Response:
         """The vectors of one text or several, as OpenAI's API gives them."""
-        texts = _texts(asked.input)
+        texts = texts_of(asked.input, service.http)
         embedder = await model_for(service, asked.model, None)
         _check(service, asked, texts, embedder)
         try:
             embedded = await vectors_of(service, embedder, texts, asked.kind, request)
         except UnknownTokenError as error:
-            sentence = f"{error} In LangChain set check_embedding_ctx_length=False."
-            raise Refusal(400, sentence, "unknown_token", param="input") from None
+            raise Refusal(400, f"{error} {CLIENTS}", "unknown_token", param="input") from None
         if not asked.truncate and embedded.dropped.any():
             raise _too_long(texts, embedded, embedder)
         return Response(_answer(embedded, embedder.name, asked.encoding_format), media_type="application/json")
@@ -161,20 +137,6 @@ def router(service: ServiceContext) -> APIRouter:
         return _described(service, service.model_name(model), started)
 
     return routes
-
-
-def _texts(given: Input) -> list[Text]:
-    """Returns the input as texts and token ids. Refusal for an empty one."""
-    if isinstance(given, str):
-        texts: list[Text] = [given]
-    elif given and isinstance(given[0], int):
-        texts = [tuple(given)]
-    else:
-        texts = [each if isinstance(each, str) else tuple(each) for each in cast(list[str | list[int]], given)]
-    if not texts or not all(texts):
-        sentence = "The input is empty: send at least one text, none of them empty."
-        raise Refusal(400, sentence, "empty_input", param="input")
-    return texts
 
 
 def _check(service: ServiceContext, asked: EmbeddingsRequest, texts: list[Text], embedder: Embedder) -> None:
