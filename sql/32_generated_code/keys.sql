@@ -2,25 +2,32 @@
 -- which for a domain is what it is made of: operators on "any enum" and the like do not take domains.
 create or replace function pgembedd._key_columns(source regclass)
 returns table (nth bigint, name text, type text, equals text, base oid, compared text)
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
+-- Asked for often: the joins stand in a good order, and one plan serves every table.
+set join_collapse_limit = 1 set plan_cache_mode = force_generic_plan
 as $$
-    select k.nth, a.attname, _qualified_type(t.oid), format('operator(%I.%s)', n.nspname, o.oprname),
-           _base_type(t.oid),
-           case when t.typtype = 'd' and o.oprleft <> _base_type(t.oid)
-                then '::' || _qualified_type(_base_type(t.oid)) else '' end
-    from pg_index i
-    cross join lateral unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k(attnum, opclass, nth)
-    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-    join pg_type t on t.oid = a.atttypid
-    join pg_opclass c on c.oid = k.opclass and c.opcmethod = (select a.oid from pg_am a where a.amname = 'btree')
-    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
-                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
-    join pg_operator o on o.oid = m.amopopr
-    join pg_namespace n on n.oid = o.oprnamespace
-    where i.indrelid = source and i.indisprimary and k.nth <= i.indnkeyatts
-    order by k.nth
-$$;
+#variable_conflict use_column
+begin
+    return query
+        select k.nth, a.attname::text, format('%I.%I', tn.nspname, t.typname),
+               format('operator(%I.%s)', n.nspname, o.oprname), b.oid,
+               case when t.typtype = 'd' and o.oprleft <> b.oid then '::' || _qualified_type(b.oid) else '' end
+        from pg_index i
+        cross join lateral unnest(i.indkey::int2[], i.indclass::oid[]) with ordinality as k(attnum, opclass, nth)
+        join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+        join pg_type t on t.oid = a.atttypid
+        join pg_namespace tn on tn.oid = t.typnamespace
+        cross join lateral (select case when t.typtype = 'd' then _base_type(t.oid) else t.oid end as oid) b
+        join pg_opclass c on c.oid = k.opclass
+        join pg_am m on m.oid = c.opcmethod and m.amname = 'btree'
+        join pg_amop p on p.amopfamily = c.opcfamily and p.amopstrategy = 3
+                      and p.amoplefttype = c.opcintype and p.amoprighttype = c.opcintype
+        join pg_operator o on o.oid = p.amopopr
+        join pg_namespace n on n.oid = o.oprnamespace
+        where i.indrelid = source and i.indisprimary and k.nth <= i.indnkeyatts
+        order by k.nth;
+end $$;
 
 -- The key of a row as the message carries it: the bare value, or an object when the key is composite.
 -- Types from outside pg_catalog go through their output function alone: to_jsonb would run a cast to json
