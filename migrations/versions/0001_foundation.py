@@ -152,6 +152,14 @@ create type pgembedd.job as (
 );
 comment on type pgembedd.job is 'A claimed message, with what a worker has to know of its pipeline.';
 
+create table pgembedd.missed (
+    pipeline_id       integer not null references pgembedd.pipeline on delete cascade,
+    key               jsonb not null
+);
+create index missed_pipeline_id_idx on pgembedd.missed (pipeline_id);
+comment on table pgembedd.missed is
+    'Rows that changed while their queue was missing, as in a database that was restored without it.';
+
 create table pgembedd.activity (
     at                timestamptz not null default clock_timestamp(),
     pipeline_id       integer not null references pgembedd.pipeline on delete cascade,
@@ -288,7 +296,7 @@ begin
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
 drop table pgembedd.question, pgembedd.loopback;
-drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity;
+drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.missed;
 drop table pgembedd.dead_letter, pgembedd.row_state;
 drop table pgembedd.pipeline, pgembedd.installation;
 drop type pgembedd.job, pgembedd.message;

@@ -14,6 +14,30 @@ as $$
         case when queue <> 'pgembedd_backfill' then ', ' || _trace_headers() end, rows)
 $$;
 
+-- The INSERT for rows whose queue is missing; the sweep queues them once there is one.
+create or replace function pgembedd._note_missed(pipeline pgembedd.pipeline, key text, rows text) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('insert into pgembedd.missed (pipeline_id, key) select %s, %s from %s', pipeline.id, key, rows)
+$$;
+
+-- Queues the rows that changed while their queue was missing. Returns how many.
+create or replace function pgembedd._enqueue_missed(pipeline pgembedd.pipeline) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    keys jsonb[];
+begin
+    if not exists (select from missed m where m.pipeline_id = pipeline.id) then return 0; end if;
+    with taken as (delete from missed m where m.pipeline_id = pipeline.id returning m.key)
+    select array_agg(distinct t.key) into keys from taken t;
+    execute _enqueue(pipeline, 'pgembedd_backfill', 'm.key', 'unnest($1) as m(key)') using keys;
+    perform _wake('pgembedd_backfill');
+    return cardinality(keys);
+end $$;
+
 -- A transition table as a FROM item: the columns that our code names, and null in the place of one that was renamed or
 -- dropped since, because a writer must not fail of it. A name that the inner SELECT does not find among the table's
 -- columns is looked for outside of it, among the nulls; the planner reduces all this to the scan. A row without its key

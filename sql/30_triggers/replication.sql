@@ -20,7 +20,8 @@ begin
             then format('if gone_key is not null then perform %s(array[gone_key]); end if;',
                         _pipeline_function(pipeline.id, 'forget')) end,
         'queue_table', quote_literal(_queue_table('pgembedd_jobs')), 'queue', quote_literal('pgembedd_jobs'),
-        'enqueue', _enqueue(pipeline, 'pgembedd_jobs', 'i.id', '(select changed_key as id) i'))));
+        'enqueue', _enqueue(pipeline, 'pgembedd_jobs', 'i.id', '(select changed_key as id) i'),
+        'note_missed', _note_missed(pipeline, 'i.id', '(select changed_key as id) i'))));
 end $$;
 
 create or replace function pgembedd._row_trigger_template() returns text
@@ -47,7 +48,9 @@ begin
         return null;
     end;
     {forget}
-    if changed_key is not null and to_regclass({queue_table}) is not null then
+    if changed_key is not null and to_regclass({queue_table}) is null then
+        {note_missed};
+    elsif changed_key is not null then
         {enqueue};
         if (select last_value from pgembedd.worker_idle) = 1 then perform pg_notify('pgembedd', {queue}); end if;
     end if;

@@ -38,13 +38,15 @@ begin
     {before}
     large := exists (select from new_rows offset 1000);
     something := false;
-    -- A database restored without its queues must still take writes; the sweep finds the rows later.
+    -- A database restored without its queues must still take writes.
     if large and to_regclass('pgmq.q_pgembedd_backfill') is not null then
         {enqueue_backfill};
         something := found;
     elsif not large and to_regclass('pgmq.q_pgembedd_jobs') is not null then
         {enqueue};
         something := found;
+    else
+        {note_missed};
     end if;
     {after}
     if something and (select last_value from pgembedd.worker_idle) = 1 then
@@ -55,6 +57,7 @@ end $body$, jsonb_build_object(
         'before', before, 'after', after,
         'enqueue_backfill', _enqueue(pipeline, 'pgembedd_backfill', key, rows),
         'enqueue', _enqueue(pipeline, 'pgembedd_jobs', key, rows),
+        'note_missed', _note_missed(pipeline, key, rows),
         'exception', case when _has_custom_key_operators(pipeline.source)
                           then _ignore_schema_errors(pipeline) || ' return null;' end))
 $$;

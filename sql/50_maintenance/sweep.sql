@@ -54,7 +54,7 @@ begin
     -- Writers queue behind a session that waits to create a trigger, so that must not be long.
     perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
     perform _note_triggers(one);
-    swept := _backfill(one, false, at_most);
+    swept := _enqueue_missed(one) + _backfill(one, false, at_most);
     if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
         update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began)
         where p.id = one.id;

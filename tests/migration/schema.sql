@@ -178,6 +178,11 @@ CREATE TABLE pgembedd.installation (
     CONSTRAINT installation_pgmq_install_check CHECK ((pgmq_install = ANY (ARRAY['found'::text, 'extension'::text, 'sql'::text])))
 );
 COMMENT ON TABLE pgembedd.installation IS 'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';
+CREATE TABLE pgembedd.missed (
+    pipeline_id integer NOT NULL,
+    key jsonb NOT NULL
+);
+COMMENT ON TABLE pgembedd.missed IS 'Rows that changed while their queue was missing, as in a database that was restored without it.';
 ALTER TABLE pgembedd.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgembedd.pipeline_id_seq
     START WITH 1
@@ -251,6 +256,7 @@ ALTER TABLE ONLY pgembedd.schema_revision
     ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
 CREATE UNIQUE INDEX dead_letter_key_idx ON pgembedd.dead_letter USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
+CREATE INDEX missed_pipeline_id_idx ON pgembedd.missed USING btree (pipeline_id);
 CREATE INDEX question_expires_at_idx ON pgembedd.question USING btree (expires_at);
 CREATE UNIQUE INDEX row_state_key_idx ON pgembedd.row_state USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX sample_at_idx ON pgembedd.sample USING btree (at);
@@ -258,6 +264,8 @@ ALTER TABLE ONLY pgembedd.activity
     ADD CONSTRAINT activity_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.missed
+    ADD CONSTRAINT missed_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES pgembedd.pipeline(id);
 ALTER TABLE ONLY pgembedd.row_state

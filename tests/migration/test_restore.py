@@ -21,6 +21,7 @@ from tests.support.sql import (
     connected,
     create_pipeline,
     fail,
+    made_up,
     make_documents,
     rows,
     state,
@@ -167,3 +168,26 @@ def test_a_missing_queue_stops_no_writer(database: Database, queue: str) -> None
         connection.execute("insert into documents (id, title) select i, 'x' from generate_series(1, %s) i", (count,))
         migrate(database.conninfo)
         assert value(connection, "select queued + backfill from pgembedd.status") == count
+
+
+@pytest.mark.parametrize("how", ["many", "one", "replica"])
+def test_a_row_that_changed_while_its_queue_was_missing_is_embedded_again(database: Database, how: str) -> None:
+    """It has a vector, of what it was before, so that no sweep would find it."""
+    with connected(database) as connection:
+        make_documents(connection, 1500)
+        create_pipeline(connection, enable_always=how == "replica")
+        work(connection)
+        for queue in (FRESH, BACKFILL):
+            connection.execute("select pgmq.drop_queue(%s)", (queue,))
+        if how == "replica":
+            connection.execute("set session_replication_role = replica")
+        changed = 1500 if how == "many" else 2
+        for title in ("first", "then"):  # noted twice, queued once
+            connection.execute("update documents set title = %s where id <= %s", (title, changed))
+        connection.execute("reset session_replication_role")
+        migrate(database.conninfo)
+        assert value(connection, "select backfill from pgembedd.status") == changed
+        assert set(work(connection).values()) == {"written"}
+        (vector,) = rows(connection, "select embedding::text from documents where id = 2")
+        assert vector == (str(made_up("then\n\ncontent 2")).replace(" ", ""),)
+        assert value(connection, "select count(*) from pgembedd.missed") == 0
