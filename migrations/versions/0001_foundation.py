@@ -65,6 +65,7 @@ create table pgembedd.pipeline (
     triggers          boolean not null default true,
     shape             text,
     sweep_due_at      timestamptz not null default '-infinity',
+    sweep_error       text,
     shadow_of         integer unique references pgembedd.pipeline,
     shadow            text check (shadow in ('next', 'previous')),
     created_at        timestamptz not null default clock_timestamp(),
@@ -86,6 +87,8 @@ comment on column pgembedd.pipeline.triggers is
     'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 comment on column pgembedd.pipeline.shape is
     'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
+comment on column pgembedd.pipeline.sweep_error is
+    'What the last sweep failed of; the next one stops the pipeline if it fails, too.';
 comment on column pgembedd.pipeline.shadow_of is
     'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 comment on column pgembedd.pipeline.index_due_at is

@@ -26,6 +26,8 @@ declare
     problem text := _problem(pipeline);
     known text;
 begin
+    -- Each of the looks into the catalog sees another moment: what a rename in between makes of it is gone at once.
+    if problem is not null then problem := _problem(pipeline); end if;
     if problem is not null or pipeline.shape is not distinct from _shape(pipeline) then
         return problem;
     end if;

@@ -22,13 +22,22 @@ begin
     loop
         begin
             swept := swept + _sweep(one, at_most);
+            if one.sweep_error is not null then
+                update pipeline p set sweep_error = null where p.id = one.id;
+            end if;
         exception
             -- The table is being altered, or the server is short of something: the next sweep comes.
             when lock_not_available or transaction_rollback or insufficient_resources then null;
-            when others then  -- of any kind: it concerns this pipeline alone
-                perform _stop(one.id,
-                    format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
-                    'The sweep failed; pgembedd.status says of what.');
+            -- Of any kind: it concerns this pipeline alone. A table that is just being altered may be the cause, so
+            -- only what is still there at the next sweep stops the pipeline.
+            when others then
+                if one.sweep_error is null then
+                    update pipeline p set sweep_error = sqlerrm where p.id = one.id;
+                else
+                    perform _stop(one.id,
+                        format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
+                        'The sweep failed; pgembedd.status says of what.');
+                end if;
         end;
     end loop;
     return swept;

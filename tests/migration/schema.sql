@@ -65,6 +65,7 @@ CREATE TABLE pgembedd.pipeline (
     triggers boolean DEFAULT true NOT NULL,
     shape text,
     sweep_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    sweep_error text,
     shadow_of integer,
     shadow text,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -91,6 +92,7 @@ COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: 
 COMMENT ON COLUMN pgembedd.pipeline.index_due_at IS 'When the HNSW index is to be built at the latest; null when there is nothing to build.';
 COMMENT ON COLUMN pgembedd.pipeline.triggers IS 'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 COMMENT ON COLUMN pgembedd.pipeline.shape IS 'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
+COMMENT ON COLUMN pgembedd.pipeline.sweep_error IS 'What the last sweep failed of; the next one stops the pipeline if it fails, too.';
 COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 CREATE UNLOGGED TABLE pgembedd.question (
     id uuid NOT NULL,

@@ -12,6 +12,7 @@ from tests.support.sql import (
     claim,
     create_pipeline,
     make_documents,
+    queued,
     reason,
     rows,
     state,
@@ -150,9 +151,24 @@ def test_a_sweep_that_fails_for_any_reason_stops_one_pipeline(connection: psycop
         when (new.message ->> 'pipeline' = '1') execute function refuse();
     """)
     connection.execute("select pgembedd.sweep()")
+    assert state(connection) == "running", "it may be a table that is being altered"
+    connection.execute("select pgembedd.sweep()")
     assert reason(connection).startswith("The sweep failed: it is refused")
     assert reason(connection).endswith("Mend that, then call pgembedd.resume('documents').")
     assert letters_go_on(connection)
+
+
+def test_a_sweep_that_fails_once_stops_nothing(connection: psycopg.Connection) -> None:
+    make_documents(connection, 2)
+    create_pipeline(connection, backfill=False)
+    for _ in range(2):
+        connection.execute("alter table pgmq.q_pgembedd_backfill rename column message to text")
+        assert value(connection, "select pgembedd.sweep()") == 0
+        connection.execute("alter table pgmq.q_pgembedd_backfill rename column text to message")
+        connection.execute("select pgembedd.sweep()")
+        assert state(connection) == "running"
+        connection.execute("update pgembedd.pipeline set sweep_due_at = '-infinity'")
+    assert queued(connection, BACKFILL) == [1, 2]
 
 
 def test_a_content_function_that_is_gone(connection: psycopg.Connection) -> None:
