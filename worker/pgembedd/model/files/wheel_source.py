@@ -57,6 +57,7 @@ class WheelFetcher:
         wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
         command = [
             sys.executable,
+            "-P",  # a pip.py in the current directory is not the one
             "-m",
             "pip",
             "download",
