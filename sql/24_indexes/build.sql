@@ -98,16 +98,17 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    item regclass;
+    item text;
 begin
     perform pg_cancel_backend(b) from _builders(made) b;
     if _index_state(made) = 'valid' then return; end if;
-    -- The frame of a partitioned one takes the parts that are attached to it along.
+    -- The frame of a partitioned one takes the parts that are attached to it along. The builder that was cancelled
+    -- drops it at the same time.
     for item in
-        select f.index from _tables(made) t, _fitting_indexes(made, t) f
+        select format('%I.%I', n.nspname, c.relname) from _tables(made) t, _fitting_indexes(made, t) f
+        join pg_class c on c.oid = f.index join pg_namespace n on n.oid = c.relnamespace
         where f.name = _index_name(made, t) and not exists (select from pg_inherits h where h.inhrelid = f.index)
     loop
-        continue when not _exists(item);  -- its builder has just dropped it
-        execute format('drop index %s', item);
+        execute format('drop index if exists %s', item);
     end loop;
 end $$;
