@@ -147,3 +147,19 @@ def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, conn
     assert notifications.wait(PATIENCE_S)
     assert not notifications.wait(0.0)
     made.close()
+
+
+def test_a_worker_sleeps_and_ends_while_all_that_is_due_is_locked(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """As by a drop_pipeline() that is not committed yet: what is due can then be seen, and not claimed."""
+    make_documents(connection)
+    insert(connection, [1])
+    with database.connect(autocommit=False) as other:
+        other.execute("select from pgmq.q_pgembedd_jobs for update")
+        with worker_thread(database, only(Wrapped(model)), poll_max_s=SLEEP_S, grace_s=SLEEP_S):
+            eventually(lambda: asleep(connection))
+        other.rollback()
+        with worker_thread(database, only(Wrapped(model))):
+            await_quiet(connection)
+    assert stale(connection, model) == []
