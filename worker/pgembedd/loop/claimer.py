@@ -90,7 +90,7 @@ class Claimer:
                 self._due.remove(chosen)
             if jobs:
                 self._in_flight.add(jobs)
-                if self._listens and len(jobs) >= size:
+                if self._listens and not self._names and len(jobs) >= size:  # else others sleep for other pipelines
                     self._notifications.set_idle(False)
                 self._pause_s = FIRST_PAUSE_S
                 self._process(jobs, began)
