@@ -23,12 +23,16 @@ begin
         execute format($q$
             with job as (%s returning q.message, q.enqueued_at)
             insert into pgmq.q_embedding_jobs overriding system value
-            select (jsonb_populate_record(null::pgmq.q_embedding_jobs, pgembedd._guide_message(
-                coalesce(j.message -> 'imported', jsonb_build_object('enqueued_at', j.enqueued_at, 'message',
+            select (jsonb_populate_record(null::pgmq.q_embedding_jobs, pgembedd._guide_message(coalesce(
+                o.message, jsonb_build_object('enqueued_at', j.enqueued_at, 'message',
                     jsonb_build_object('id', k.id, 'contentFunction', $1) || $2))))).*
-            from job j left join %s where j.message ? 'imported' or k.id is not null
+            from job j left join %s
+            cross join lateral (
+                select case when %s then pgembedd._kept_message(q.kept, $1) end as message
+                from (select j.message -> 'imported' as kept, j.message -> 'imported' -> 'message' as message) q) o
+            where o.message is not null or k.id is not null
             $q$, jobs, coalesce(_ids_and_keys(one) || $q$ on k.key = j.message -> 'id'$q$,
-                                $q$lateral (select j.message -> 'id' as id) k on true$q$))
+                                $q$lateral (select j.message -> 'id' as id) k on true$q$), _is_of_column(one))
             using given, (select jsonb_build_object('schema', n.nspname, 'table', c.relname,
                                                     'embeddingColumn', one.embedding_column)
                           from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = one.source);
@@ -36,6 +40,22 @@ begin
         every := every + returned;
     end loop;
     return every;
+end $$;
+
+-- The guide's message that a job carries along; null for what is none. With the trigger's content function, because a
+-- role that may only send to our queue must not choose what the guide's Edge Function calls.
+create or replace function pgembedd._kept_message(kept jsonb, content_function text) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one record;
+begin
+    one := jsonb_populate_record(null::pgmq.q_embedding_jobs, kept);
+    return case when one.msg_id + one.read_ct is not null and one.enqueued_at is not null and one.vt is not null
+                then jsonb_set(kept, '{message,contentFunction}', to_jsonb(content_function)) end;
+exception when data_exception then
+    return null;
 end $$;
 
 -- A message of the guide's queue, as JSON, under its own number where that is free and was given by this queue.
@@ -98,6 +118,10 @@ begin
     elsif not _exists(kept.source) then
         perform _refuse(format('The table %s was dropped, and its triggers with it.', source_name),
             format('Delete from pgembedd.imported_trigger where source_name = %L.', source_name));
+    elsif kept.source::text <> kept.source_name then
+        perform _refuse(format('The table %s is called %s now, and its triggers were not.', source_name, kept.source),
+            format('Give it its name back; or, to give the guide up, delete from pgembedd.imported_trigger where '
+                'source_name = %L.', source_name));
     elsif to_regclass('pgmq.q_embedding_jobs') is null then
         perform _refuse('The guide''s queue is gone, which its triggers write to.',
             'Make it again: select pgmq.create(''embedding_jobs'').');

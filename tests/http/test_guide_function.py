@@ -243,6 +243,21 @@ def test_what_is_not_embedded_in_time_stays(database: Database, guide: psycopg.C
     assert waiting(guide) == column(guide, WITHOUT_VECTOR) == [1]
 
 
+def test_rows_whose_content_takes_long_do_not_add_up(
+    database: Database, guide: psycopg.Connection, model: Session
+) -> None:
+    """Each may take ten seconds, and a service that stops waits for none that it has not begun."""
+    guide.cursor().executemany(INSERT, [(1,), (2,)])
+    guide.execute(
+        "create or replace function embedding_input(one documents) returns text language plpgsql as $$ "
+        "begin if one.id = 2 then raise exception 'read'; end if; perform pg_sleep(0.2); return one.content; end $$"
+    )
+    with serving(only(model), database.conninfo, http_push_timeout_s=0.1) as client:
+        answer = client.post(PATH, json=posted(guide))
+    assert errors(answer) == dict.fromkeys((1, 2), "It was not finished in time and waits in the queue.")
+    assert waiting(guide) == [1, 2]
+
+
 def test_a_locked_row_waits(database: Database, guide: psycopg.Connection, client: httpx.Client) -> None:
     guide.cursor().executemany(INSERT, [(1,), (2,)])
     with database.connect() as other, other.transaction():

@@ -84,6 +84,15 @@ def test_changes_get_three_quarters_of_the_time_while_a_backfill_waits() -> None
     assert run.used_s[fresh] / run.used_s[backfill] == pytest.approx(3, rel=0.05)
 
 
+def test_each_backfill_gets_the_same_time_beside_changes_that_do_not_end() -> None:
+    """Changes get more time than a backfill, which must not make the backfills level with one another at each turn."""
+    fresh, *backfills = Due(1, FRESH), Due(2, BACKFILL), Due(3, BACKFILL), Due(4, BACKFILL)
+    run = Simulation(dict.fromkeys((fresh, *backfills), 10**9), dict.fromkeys((fresh, *backfills), 0.02))
+    for _ in range(800):
+        run.step()
+    assert [run.used_s.get(each, 0.0) for each in backfills] == pytest.approx([run.used_s[fresh] / 9] * 3, rel=0.1)
+
+
 def test_a_change_is_next_however_long_the_backfill_has_been_alone() -> None:
     fresh, backfill = Due(1, FRESH), Due(2, BACKFILL)
     run = Simulation({fresh: 0, backfill: 10**9}, {fresh: 0.02, backfill: 0.02})

@@ -12,7 +12,7 @@ from pgembedd.database.notifications import JobNotifications
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.model import Session
 from tests.support.databases import Database
-from tests.support.documents import await_quiet, backends, insert, make_documents, stale
+from tests.support.documents import await_quiet, backends, insert, make_documents, missing, stale
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.sql import value
 from tests.support.waiting import PATIENCE_S, eventually
@@ -114,6 +114,24 @@ def test_triggers_are_asked_to_notify_only_while_a_worker_sleeps(
         eventually(lambda: idle(connection))
 
 
+@pytest.mark.usefixtures("deep_sleep")
+def test_a_worker_of_some_pipelines_lets_the_worker_of_others_be_woken(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    make_documents(connection, "others")
+    gate = Gate()
+    with worker_thread(database, only(Wrapped(model)), pipelines=("others",), poll_max_s=SLEEP_S):
+        eventually(lambda: asleep(connection))
+        with worker_thread(database, only(Wrapped(model, on_result=gate)), pipelines=("documents",), claim_size=4):
+            insert(connection, range(1, 21))
+            assert gate.reached.wait(PATIENCE_S)
+            insert(connection, [1], table="others")
+            eventually(lambda: missing(connection, "others") == [])
+            gate.open()
+            await_quiet(connection)
+
+
 def test_poll_mode_works_without_listen_and_without_prepared_statements(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -147,3 +165,19 @@ def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, conn
     assert notifications.wait(PATIENCE_S)
     assert not notifications.wait(0.0)
     made.close()
+
+
+def test_a_worker_sleeps_and_ends_while_all_that_is_due_is_locked(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """As by a drop_pipeline() that is not committed yet: what is due can then be seen, and not claimed."""
+    make_documents(connection)
+    insert(connection, [1])
+    with database.connect(autocommit=False) as other:
+        other.execute("select from pgmq.q_pgembedd_jobs for update")
+        with worker_thread(database, only(Wrapped(model)), poll_max_s=SLEEP_S, grace_s=SLEEP_S):
+            eventually(lambda: asleep(connection))
+        other.rollback()
+        with worker_thread(database, only(Wrapped(model))):
+            await_quiet(connection)
+    assert stale(connection, model) == []

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
 from pgembedd.contrib.supabase import Options, find_plans, find_undo_plans, options_of
@@ -183,11 +184,40 @@ def test_a_pipeline_that_is_dropped_returns_the_jobs(guide: psycopg.Connection) 
     assert trigger_definitions(guide) == definitions
 
 
+ELSEWHERE = {"id": 3, "schema": "pg_catalog", "table": "pg_authid", "embeddingColumn": "x", "contentFunction": "evil"}
+HERE = {"id": 3, "schema": "public", "table": "documents", "embeddingColumn": "embedding", "contentFunction": "evil"}
+KEPT = {"msg_id": 1, "read_ct": 0, "vt": "now", "enqueued_at": "now", "message": HERE}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        *(5, [], None, HERE, KEPT),
+        *({**KEPT, **changed} for changed in ({"vt": "x"}, {"vt": None}, {"msg_id": {}}, {"message": ELSEWHERE})),
+    ],
+)
+def test_a_job_of_a_stranger_cannot_choose_what_the_guide_is_sent(guide: psycopg.Connection, kept: object) -> None:
+    """Nor keep the import from being undone: a role that may send to our queue may have no rights in the guide's."""
+    guide.execute("update documents set embedding = %s", [str(embed("there"))])
+    guide.execute("delete from pgmq.q_embedding_jobs")
+    carried_out(guide, plans(guide))
+    guide.execute(
+        "insert into pgmq.q_pgembedd_jobs (vt, message) values (now(), %s)",
+        [Jsonb({"id": 3, "pipeline": 1, "imported": kept})],
+    )
+    assert undo(guide) == ["1 waiting jobs put into embedding_jobs"]
+    assert [each["message"] for each in waiting_messages(guide)] == [{**HERE, "contentFunction": "embedding_input"}]
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
         ("drop table documents cascade", "The table public.documents was dropped, and its triggers with it."),
         ("select pgmq.drop_queue('embedding_jobs')", "The guide's queue is gone, which its triggers write to."),
+        (
+            "alter table documents rename to old; create table documents (like old)",
+            "The table public.documents is called public.old now, and its triggers were not.",
+        ),
         ("drop schema util cascade", 'The trigger "documents_on_insert" cannot be created again: schema "util" does'),
     ],
 )

@@ -45,15 +45,18 @@ def process(service: ServiceContext, jobs: Sequence[tuple[str, Any]]) -> list[Ou
     """
     assert service.database is not None
     embedder = service.model(None)
-    with service.database.connection() as connection:
-        rows = [_attempt(connection, partial(_read, connection, *job, embedder)) for job in jobs]
-    texts = {row.content for row in rows if isinstance(row, _Row) and row.content and row.content.strip()}
     deadline = Deadline(service.stopping, service.http.http_push_timeout_s)
+    with service.database.connection() as connection:
+        rows = [
+            UNFINISHED if deadline.is_set() else _attempt(connection, partial(_read, connection, *job, embedder))
+            for job in jobs
+        ]
+    texts = {row.content for row in rows if isinstance(row, _Row) and row.content and row.content.strip()}
     vectors = dict(_embed(service, embedder, sorted(texts), deadline))
     outcomes = [row if isinstance(row, Outcome) else UNFINISHED for row in rows]
     with suppress(Refusal), service.database.connection() as connection:  # lost by then: those rows are unfinished
         for n, row in enumerate(rows):
-            if isinstance(row, _Row):
+            if isinstance(row, _Row) and not deadline.is_set():
                 outcomes[n] = _finish(connection, row, vectors)
     return outcomes
 

@@ -77,10 +77,11 @@ class Claimer:
         return len(held) <= self._last_claim
 
     def claim_due(self, poll_s: float = 0.0) -> bool:
-        """Claims jobs of one pipeline; False when nothing is due."""
+        """Claims jobs of one pipeline; False when nothing is due, or all of it is claimed or locked by others."""
         if not self._pulls:
             return False
-        while due := self._look(poll_s):
+        due = self._look(poll_s)
+        while due:
             chosen = self._share.next(due)
             size = self._share.size(chosen)
             began = time.monotonic()
@@ -89,12 +90,11 @@ class Claimer:
                 self._due.remove(chosen)
             if jobs:
                 self._in_flight.add(jobs)
-                if self._listens and len(jobs) >= size:
+                if self._listens and not self._names and len(jobs) >= size:  # else others sleep for other pipelines
                     self._notifications.set_idle(False)
                 self._pause_s = FIRST_PAUSE_S
                 self._process(jobs, began)
                 return True
-            poll_s = 0.0  # others were quicker
         return False
 
     def _look(self, poll_s: float) -> list[Due]:
@@ -162,9 +162,9 @@ class Claimer:
                 self._pause_s = min(self._pause_s * 2, self._settings.poll_max_s)
         elif self._wakers or not self._pulls:  # not inside the database, where pushed jobs could not end the wait
             wait_readable(STOP_CHECK_S, *self._wakers)
-        else:
-            # This statement cannot be cancelled: it has to end by itself inside the grace period.
-            self.claim_due(max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2)))
+        # This statement cannot be cancelled: it has to end by itself inside the grace period.
+        elif not self.claim_due(max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2))):
+            wait_readable(FIRST_PAUSE_S)  # what is due may be locked for long: then nothing was waited for
 
     def _wait_for_notification(self, pause_s: float) -> bool:
         deadline = time.monotonic() + pause_s

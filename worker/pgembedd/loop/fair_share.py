@@ -46,7 +46,8 @@ class FairShare:
         """`fixed_size` is a constant claim size; 0 fits the size to the time that a job of the pipeline takes."""
         self._fixed_size = fixed_size
         self._queues: _Shares[str] = _Shares()
-        self._pipelines: _Shares[Due] = _Shares()
+        # By queue: in one line with the changes, the pipelines of a backfill would all be level again at each turn.
+        self._pipelines: dict[str, _Shares[Due]] = {queue: _Shares() for queue in WEIGHTS}
         self._sizes: dict[int, int] = {}
         self._job_s: dict[int, float] = {}
         self._lock = threading.Lock()
@@ -56,7 +57,7 @@ class FairShare:
         queues = {each.queue for each in due}
         with self._lock:
             queue = self._queues.next([name for name in WEIGHTS if name in queues])
-            return self._pipelines.next([each for each in due if each.queue == queue])
+            return self._pipelines[queue].next([each for each in due if each.queue == queue])
 
     def size(self, due: Due) -> int:
         """Returns the number of jobs to claim, at least 1."""
@@ -78,4 +79,4 @@ class FairShare:
 
     def _charge(self, due: Due, seconds: float) -> None:
         self._queues.add(due.queue, seconds / WEIGHTS[due.queue])
-        self._pipelines.add(due, seconds)
+        self._pipelines[due.queue].add(due, seconds)
