@@ -208,12 +208,12 @@ could get its answer sooner with all cores at work on it, as fastembed does.""",
     Chapter(
         "fairness",
         "A small pipeline behind a large one",
-        """Pipelines that share a queue share the worker: the rows of a small one are timed from their commit to the
-last vector, on an empty queue and behind a backlog of another pipeline that would keep the worker busy for
-minutes, in both lanes. The small one gets half of the worker, so it should take twice the time, plus
-a little for the claims that are already in the model. Below that the cost: a claim out of a very long
-queue, divided and in the order of arrival, and a bulk load into a shared queue, beside one into a queue that
-is not shared.""",
+        """Pipelines share the worker's time: the rows of a small one are timed from their commit to the last
+vector, with nothing else queued, behind a backlog of another pipeline that would keep the worker busy for
+minutes, in both lanes, and beside long articles of another pipeline. The small one gets half of the worker, so
+it should take twice the time, plus a little for the claims that are already in the model. Below that the cost: a
+claim out of a very long queue, beside pgmq's own read, and the look at what is due; and a bulk load with our index of
+the queue, beside pgmq's.""",
         (
             Bars(
                 "lanes",
