@@ -93,14 +93,14 @@ def test_the_guide_is_imported_verified_and_put_back(database: Database, model: 
         assert trigger_definitions(connection) == before
         out = run("import", "supabase", "--made-by", MODEL)
         assert f"dropped: {before['documents_on_insert']};" in out
-        assert "342 waiting jobs taken along" in out
+        assert "waiting jobs taken along: 342" in out
         with WorkerProcess(database.conninfo):
             eventually(lambda: value(connection, "select count(*) from documents where embedding is null") == 0)
             await_quiet(connection)
         assert "270 right" in run("verify", "documents.embedding", "--all")
         connection.execute("update documents set content = 'later' where id in (1, 2)")
         out = run("import", "supabase", "--undo")
-        assert "2 waiting jobs put into embedding_jobs" in out
+        assert "waiting jobs put into embedding_jobs: 2" in out
         assert trigger_definitions(connection) == before
         assert value(connection, "select count(*) from pgembedd.pipeline") == 0
         guide_texts(connection, [301])

@@ -66,8 +66,8 @@ def test_the_pipeline_takes_the_place_of_the_triggers(guide: psycopg.Connection)
         *(f"dropped: {definitions[name]};" for name in ("documents_on_insert", "documents_on_update")),
         f"dropped: {definitions['documents_on_clear']};",
         'made the pipeline "documents.embedding"',
-        "1 waiting jobs taken along",
-        "1 other rows queued that have no vector",
+        "waiting jobs taken along: 1",
+        "other rows queued, which have no vector: 1",
     ]
     assert triggers(guide) == {"pgembedd_1_insert", "pgembedd_1_update", "pgembedd_1_clear"}
     ((content, watched, on_update),) = rows(
@@ -126,7 +126,7 @@ def test_an_import_that_is_undone_at_once_leaves_no_trace(guide: psycopg.Connect
     posted(guide)
     before = (trigger_definitions(guide), waiting_messages(guide), rows(guide, "table documents"))
     carried_out(guide, plans(guide))
-    assert undo(guide) == ["1 waiting jobs put into embedding_jobs"]
+    assert undo(guide) == ["waiting jobs put into embedding_jobs: 1"]
     assert (trigger_definitions(guide), waiting_messages(guide), rows(guide, "table documents")) == before
     assert value(guide, "select tgenabled from pg_trigger where tgname = 'documents_on_clear'") == "D"
     assert value(guide, "select tgenabled from pg_trigger where tgname = 'documents_on_insert'") == "A"
@@ -161,7 +161,7 @@ def test_what_was_done_is_done_and_what_came_since_is_the_guides(guide: psycopg.
     guide.execute("select pgembedd._dead_letter('pgembedd_jobs', %s, 1, 'content', 'told', 5)", [other.msg_id])
     guide.execute("insert into documents (id, title, content) values (6, 'six', 'text')")
     vectors = rows(guide, "select id, embedding::text from documents order by id")
-    assert undo(guide) == ["3 waiting jobs put into embedding_jobs"]
+    assert undo(guide) == ["waiting jobs put into embedding_jobs: 3"]
     assert rows(guide, "select id, embedding::text from documents order by id") == vectors
     found = {each["message"]["id"]: each for each in waiting_messages(guide)}
     assert sorted(found) == [4, 5, 6]
@@ -181,7 +181,7 @@ def test_a_pipeline_that_is_dropped_returns_the_jobs(guide: psycopg.Connection) 
     carried_out(guide, plans(guide))
     call(guide, "drop_pipeline", name="documents.embedding")
     assert [each for each in waiting_messages(guide) if each["message"]["id"] == 2] == before
-    assert undo(guide) == ["0 waiting jobs put into embedding_jobs"]
+    assert undo(guide) == ["waiting jobs put into embedding_jobs: 0"]
     assert trigger_definitions(guide) == definitions
 
 
@@ -203,7 +203,7 @@ def test_a_job_of_a_stranger_cannot_choose_what_the_guide_is_sent(guide: psycopg
         "insert into pgmq.q_pgembedd_jobs (vt, message) values (now(), %s)",
         [Jsonb({"id": 3, "pipeline": 1, "imported": kept})],
     )
-    assert undo(guide) == ["1 waiting jobs put into embedding_jobs"]
+    assert undo(guide) == ["waiting jobs put into embedding_jobs: 1"]
     assert [each["message"] for each in waiting_messages(guide)] == [{**HERE, "contentFunction": "embedding_input"}]
 
 
@@ -233,7 +233,7 @@ def test_a_database_without_the_guides_queue(connection: psycopg.Connection) -> 
     follow_guide(connection)
     guide_table(connection)
     connection.execute("select pgmq.drop_queue('embedding_jobs')")
-    assert "0 waiting jobs taken along" in carried_out(connection, plans(connection))
+    assert "waiting jobs taken along: 0" in carried_out(connection, plans(connection))
     connection.execute(INSERT, [1])
     assert work(connection, embed=embed) == {1: "written"}
 

@@ -152,8 +152,8 @@ def _replace(
         Step(record),
         *(trigger.drop() for trigger in triggers),
         Step(create_pipeline(pipeline | {"backfill": False}), f'made the pipeline "{pipeline["name"]}"'),
-        Step(sql.SQL("select pgembedd._import_messages({})").format(name), "{} waiting jobs taken along"),
-        Step(sql.SQL("select pgembedd.backfill({})").format(name), "{} other rows queued that have no vector"),
+        Step(sql.SQL("select pgembedd._import_messages({})").format(name), "waiting jobs taken along: {}"),
+        Step(sql.SQL("select pgembedd.backfill({})").format(name), "other rows queued, which have no vector: {}"),
     )
 
 
@@ -166,7 +166,7 @@ def find_undo_plans(connection: psycopg.Connection) -> Iterator[Plan]:
     """Yields a plan for each imported column that puts its triggers and waiting jobs back."""
     for source, column, definitions in connection.execute(query("import_undo")):
         undo = sql.SQL("select pgembedd._undo_import({}, {})").format(sql.Literal(source), sql.Literal(column))
-        done = "{} waiting jobs put into embedding_jobs"
+        done = "waiting jobs put into embedding_jobs: {}"
         created = tuple(f"created: {definition};" for definition in definitions)
         yield Plan(f'{source}, column "{column}"', (Step(undo, done),), created)
 
