@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgembedd.database.records import BACKFILL, FRESH, Due
@@ -62,6 +62,7 @@ def test_short_rows_do_not_wait_behind_long_articles() -> None:
     assert again.done_at_s[TWO] < 2 * 3.0 + 3 * SMALLEST * 2.0
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(0.001, 1.0), min_size=2, max_size=6))
 def test_each_pipeline_gets_the_same_time_while_all_have_jobs(job_s: list[float]) -> None:
     pipelines = [Due(number, FRESH) for number in range(len(job_s))]
