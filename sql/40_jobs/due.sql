@@ -46,8 +46,10 @@ begin
         $q$, jsonb_build_object('key', _pipeline_key(), 'queue', _queue_table(queue)))
         -- A value, because no index is searched for clock_timestamp().
         into keys using clock_timestamp();
-    perform _reject_foreign(queue, k.key) from unnest(keys) as k(key)
-    where not exists (select from pipeline p where p.id::text = k.key);
+    -- A hundred at a time: a claim waits for them, and a statement_timeout would undo them all.
+    perform _reject_foreign(queue, f.key) from (
+        select k.key from unnest(keys) as k(key)
+        where not exists (select from pipeline p where p.id::text = k.key) limit 100) f;
     return query select k.key from unnest(keys) as k(key);
 end $$;
 

@@ -158,3 +158,19 @@ def test_each_pipeline_has_a_size_of_its_own() -> None:
         share.stored(ONE, share.size(ONE), share.size(ONE) * 1.0)
         share.stored(TWO, share.size(TWO), share.size(TWO) * 0.0001)
     assert (share.size(ONE), share.size(TWO), share.size(THREE)) == (SMALLEST, LARGEST, FIRST_SIZE)
+
+
+def test_time_that_is_waited_in_vain_counts() -> None:
+    """A pipeline whose table is locked waits two seconds in each claim, and is to hold the others up for no more than
+    its share."""
+    share = FairShare(8)
+    used = dict.fromkeys((ONE, TWO), 0.0)
+    for _ in range(200):
+        chosen = share.next([ONE, TWO])
+        share.claimed(chosen, 8)
+        used[chosen] += 2.0 if chosen == ONE else 0.2
+        if chosen == ONE:
+            share.released(ONE, 8, 2.0)
+        else:
+            share.stored(TWO, 8, 0.2)
+    assert used[TWO] == pytest.approx(used[ONE], rel=0.1)

@@ -12,6 +12,7 @@ import pytest
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
+from pgembedd.database.records import FRESH, Due
 from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
@@ -137,3 +138,35 @@ def test_the_statements_of_a_claim_are_a_constant(
         connection.execute("delete from documents")
     claims.close()
     assert counts[1:] == [4, 4], "the first claim also pins the model"
+
+
+@pytest.mark.parametrize("stage", ["read", "store"])
+def test_time_that_is_waited_for_a_locked_table_counts(
+    database: Database, connection: psycopg.Connection, model: Session, stage: str
+) -> None:
+    """Each of its claims waits two seconds: the other pipelines get as much before the next one."""
+    make_documents(connection)
+    insert(connection, range(4))
+    claims = Connection(database.conninfo, threading.Event(), "test")
+    in_flight, batches, share = InFlight(), Queue[EmbeddingBatch | None](), FairShare(4)
+    models = PinnedModels(ModelRegistry(only(Wrapped(model))))
+    outcomes = JobOutcomes(JobRepository(claims), in_flight)
+    reader = Reader(claims, models, outcomes)
+    claimer = Claimer(brisk(), claims, reader, outcomes, in_flight, batches, lambda: False, share=share)
+    storer = Storer(claims, models, outcomes, batches, share)
+    with database.connect(autocommit=False) as user:
+        if stage == "read":
+            user.execute("lock table documents in access exclusive mode")
+        assert claimer.claim_due()
+        if stage == "store":
+            user.execute("lock table documents in access exclusive mode")
+            batch = batches.get_nowait()
+            assert batch is not None
+            storer.store(batch)
+        user.rollback()
+    claims.close()
+    assert len(in_flight) == 0
+    locked, other = Due(1, FRESH), Due(2, FRESH)
+    for _ in range(4):  # a quarter of a second each
+        assert share.next([locked, other]) == other
+        share.claimed(other, 4)

@@ -134,6 +134,19 @@ def test_whatever_lands_in_the_queue_the_claims_go_on(two: psycopg.Connection) -
     assert value(two, "select count(*) from pgembedd.failures where reason = 'unknown_pipeline'") == len(odd) + 1
 
 
+def test_much_of_a_stranger_is_taken_away_bit_by_bit(two: psycopg.Connection) -> None:
+    """A claim waits for it, and under a statement_timeout all of it might be undone, again and again."""
+    two.execute(
+        f"insert into pgmq.q_{FRESH} (vt, message) "
+        "select clock_timestamp(), jsonb_build_object('id', i, 'pipeline', 'x' || i) from generate_series(1, 250) i"
+    )
+    left = []
+    for _ in range(3):
+        assert due(two) == []
+        left.append(value(two, f"select count(*) from pgmq.q_{FRESH}"))
+    assert left == [150, 50, 0]
+
+
 def test_a_look_waits_for_a_first_job(two: psycopg.Connection, other: psycopg.Connection) -> None:
     """For poolers that do not pass LISTEN."""
     pid = two.info.backend_pid

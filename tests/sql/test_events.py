@@ -199,6 +199,7 @@ def test_a_sweep_that_fails_does_not_tell_what_postgres_said(connection: psycopg
         create or replace function pgembedd_code.pipeline_1_as_owner(statement text) returns setof jsonb
         language plpgsql as $$ begin raise exception 'the row (1, secret)'; end $$""")
     connection.execute("select pgembedd.sweep()")
+    connection.execute("select pgembedd.sweep()")  # what it meets twice stops the pipeline
     (payload,) = ear.payloads()
     assert json.loads(payload)["event"] == "stopped"
     assert "secret" not in payload

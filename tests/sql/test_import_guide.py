@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import psycopg
 import pytest
@@ -187,13 +186,23 @@ def test_a_pipeline_that_is_dropped_returns_the_jobs(guide: psycopg.Connection) 
 
 ELSEWHERE = {"id": 3, "schema": "pg_catalog", "table": "pg_authid", "embeddingColumn": "x", "contentFunction": "evil"}
 HERE = {"id": 3, "schema": "public", "table": "documents", "embeddingColumn": "embedding", "contentFunction": "evil"}
-KEPT = {"msg_id": 1, "read_ct": 0, "vt": "now", "enqueued_at": "now", "message": HERE}
+KEPT: dict[str, object] = {"msg_id": 1, "read_ct": 0, "vt": "now", "enqueued_at": "now", "message": HERE}
 
 
-CHANGES: list[dict[str, Any]] = [{"vt": "x"}, {"vt": None}, {"msg_id": {}}, {"message": ELSEWHERE}]
-
-
-@pytest.mark.parametrize("kept", [5, [], None, HERE, KEPT, *({**KEPT, **changed} for changed in CHANGES)])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        5,
+        [],
+        None,
+        HERE,
+        KEPT,
+        {**KEPT, "vt": "x"},
+        {**KEPT, "vt": None},
+        {**KEPT, "msg_id": {}},
+        {**KEPT, "message": ELSEWHERE},
+    ],
+)
 def test_a_job_of_a_stranger_cannot_choose_what_the_guide_is_sent(guide: psycopg.Connection, kept: object) -> None:
     """Nor keep the import from being undone: a role that may send to our queue may have no rights in the guide's."""
     guide.execute("update documents set embedding = %s", [str(embed("there"))])

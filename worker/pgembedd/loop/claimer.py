@@ -150,9 +150,12 @@ class Claimer:
                 return
 
     def _read_batch(self, batch: Sequence[Job]) -> None:
-        self._share.claimed(Due(batch[0].pipeline.id, batch[0].queue), len(batch))
+        due, began = Due(batch[0].pipeline.id, batch[0].queue), time.monotonic()
+        self._share.claimed(due, len(batch))
         if (embedding := self._reader.read(batch)) is not None:
             self._batches.put(embedding)
+        else:
+            self._share.released(due, len(batch), time.monotonic() - began)
 
     def _wait_for_jobs(self) -> None:
         """Requests a NOTIFY, looks once more and waits for it; without LISTEN it waits inside the database."""

@@ -68,6 +68,11 @@ class FairShare:
         with self._lock:
             self._charge(due, jobs * self._job_s.get(due.pipeline_id, FIRST_GUESS_S))
 
+    def released(self, due: Due, jobs: int, seconds: float) -> None:
+        """Charges the difference to the time that was waited in vain, as for a locked table."""
+        with self._lock:
+            self._charge(due, seconds - jobs * self._job_s.get(due.pipeline_id, FIRST_GUESS_S))
+
     def stored(self, due: Due, jobs: int, seconds: float) -> None:
         """Charges the difference to the time that the jobs took, and fits the size; it at most doubles per call."""
         each_s = max(seconds / jobs, 1e-6)

@@ -47,19 +47,18 @@ class Storer:
     def store(self, batch: EmbeddingBatch) -> None:
         """Stores one batch; rows that cannot be stored fail individually."""
         started = time.monotonic()
+        due = Due(batch.jobs[0].pipeline.id, batch.jobs[0].queue)
         try:
             results = self._wait_for_vectors(batch)
             embedded = time.monotonic()
             self._observer.embedded(results, embedded - batch.since)
             settled = self._write(results)
         except Deferred as deferred:
+            self._share.released(due, len(batch.jobs), self._took(batch))
             self._outcomes.release(batch.jobs, deferred)
             return
         ended = time.monotonic()
-        # Batches are embedded and stored one after another: this one had the worker from where the last one ended.
-        due = Due(batch.jobs[0].pipeline.id, batch.jobs[0].queue)
-        self._share.stored(due, len(batch.jobs), ended - max(batch.since, self._last_end))
-        self._last_end = ended
+        self._share.stored(due, len(batch.jobs), self._took(batch))
         counts = self._outcomes.stored(settled, ended - embedded)
         get_logger().info(
             "stored",
@@ -69,6 +68,11 @@ class Storer:
             store_s=round(ended - embedded, 3),
             **counts,
         )
+
+    def _took(self, batch: EmbeddingBatch) -> float:
+        """Returns the seconds that the batch had the worker: from where the one before it ended."""
+        since, self._last_end = max(batch.since, self._last_end), time.monotonic()
+        return self._last_end - since
 
     def _write(self, results: list[Result]) -> Settled:
         """Stores what it can and fails the rest; returns the outcome of each result."""

@@ -203,8 +203,7 @@ class Worker:
     def _drain(self) -> bool:
         """Finishes or releases the jobs in flight within the grace period.
 
-        After a failure no job is released: one of them may have caused it, and only reads without an outcome make a
-        job suspect.
+        After a failure no job is released: one may have caused it, and only reads without an outcome make one suspect.
         """
         notify_systemd("STOPPING=1")
         self._role.draining.set()
