@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import psycopg
 import pytest
 
+from pgembedd.http.errors import Refusal
 from pgembedd.loop import deadline, pushed_jobs, pushed_request
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
@@ -20,7 +21,7 @@ from tests.support.embedders import Gate, Wrapped, only
 from tests.support.http import posting, serving
 from tests.support.pg_net_standin import install
 from tests.support.sql import call, column, value
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 
 PATH = "/functions/v1/embed"
@@ -62,6 +63,30 @@ def test_many_more_requests_than_there_is_room_for(
     with worker_thread(database, only(model)):
         await_quiet(connection)
     assert missing(connection) == []
+
+
+def test_what_cannot_be_released_at_once_is_released_by_the_worker(
+    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an outage, or when all connections of the service are in use."""
+    monkeypatch.setattr(pushed_jobs, "MAX_WAITING", 0)
+    (first, second), gate = posts(connection, 6, batch_size=3), Gate()
+    embedder = Wrapped(model, on_result=gate)
+
+    def unreachable(*_: object) -> NoReturn:
+        raise Refusal(503, "The database cannot be reached at the moment; try again.")
+
+    with (
+        serving(only(embedder), database.conninfo, http_push_at_once=1) as client,
+        posting(client, PATH, first) as answer,
+    ):
+        assert gate.reached.wait(PATIENCE_S)
+        monkeypatch.setattr("pgembedd.http.connection_pool.Database.connection", unreachable)
+        assert client.post(PATH, json=second).status_code == 503
+        gate.open()
+        eventually(lambda: value(connection, SOON) == 3)
+        monkeypatch.undo()
+        assert answer().headers["x-completed-jobs"] == "3"
 
 
 def await_refusals(answers: Sequence[Future[httpx.Response]], count: int) -> list[httpx.Response]:

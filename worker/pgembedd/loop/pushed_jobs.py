@@ -2,14 +2,16 @@
 
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 
 import psycopg
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
-from pgembedd.database.pushed_jobs import Posted
+from pgembedd.database.pushed_jobs import Posted, release_pushed
 from pgembedd.database.records import Job
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.log import get_logger
@@ -19,6 +21,8 @@ from pgembedd.loop.pushed_request import BusyError, Claim, Outcome, PushedReques
 
 MAX_WAITING = 16  # requests beyond those that are in progress
 RELEASE_TIMEOUT_S = 2.0
+RELEASE_DELAY_S = 2.0  # until jobs that found no room are due again
+MAX_RELEASES = 256  # requests whose jobs are to be released later; the oldest are left to the lease of their sender
 
 
 class PushedJobs:
@@ -39,6 +43,7 @@ class PushedJobs:
         self._timeout_s, self._at_once = timeout_s, at_once
         self._requests: list[PushedRequest] = []
         self._by_job: dict[Key, PushedRequest] = {}
+        self._to_release: deque[str] = deque(maxlen=MAX_RELEASES)
         self._lock = threading.Lock()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -77,6 +82,8 @@ class PushedJobs:
     def claim(self, connection: Connection, lease_s: int) -> list[Job] | None:
         """Claims a part of the request that got least so far; returns the jobs to process, None without a request."""
         request = self._next()
+        while self._to_release:
+            self._release_posted(connection, self._to_release.popleft())
         if request is None:
             return None
         try:
@@ -97,6 +104,11 @@ class PushedJobs:
             self.in_flight.remove(jobs)
         return []
 
+    def release_later(self, jobs: str) -> None:
+        """Has the worker release posted jobs that were not claimed, once the database can be reached."""
+        self._to_release.append(jobs)
+        self._wake()
+
     def report(self, job: Job, outcome: Outcome) -> None:
         """Reports the outcome of a job to the request that waits for it, if there is one."""
         with self._lock:
@@ -110,6 +122,12 @@ class PushedJobs:
         with self._lock:
             ready = [request for request in self._requests[: self._at_once] if request.has_part()]
         return min(ready, key=lambda request: len(request.posted), default=None)
+
+    def _release_posted(self, connection: Connection, jobs: str) -> None:
+        try:
+            connection.call(partial(release_pushed, jobs=jobs, delay_s=RELEASE_DELAY_S))
+        except (psycopg.Error, DatabaseUnavailableError) as error:
+            get_logger().warning("not_handed_back", jobs=None, error=type(error).__name__)
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # full: the worker is woken anyway

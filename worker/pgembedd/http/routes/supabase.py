@@ -1,7 +1,6 @@
 """`/functions/v1/embed`: jobs that pg_cron and pg_net post, as in Supabase's automatic-embeddings guide."""
 
 import json
-from contextlib import suppress
 from functools import partial
 from itertools import compress
 from typing import Any
@@ -17,13 +16,12 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json, split_array, translate_errors
 from pgembedd.http.routes.embed import Embeddings, OneEmbedding
-from pgembedd.loop.pushed_jobs import PushedJobs
+from pgembedd.loop.pushed_jobs import RELEASE_DELAY_S, PushedJobs
 from pgembedd.loop.pushed_request import UNFINISHED, BusyError, Outcome
 
 MULTI_STATUS = 207
 PART_SIZE = 16  # jobs claimed at a time: a request with many lets others in between
 RETRY_AFTER_S = 10  # as often as pg_cron posts
-RELEASE_DELAY_S = 2.0  # until jobs that found no room are due again
 
 
 class Answer(BaseModel):
@@ -100,10 +98,20 @@ def _process(pushed: PushedJobs, items: list[str], database: Database) -> list[O
         raise Refusal(503, str(busy), "busy", retry_after_s=RETRY_AFTER_S) from None
     finally:
         if len(results) < len(items):
-            # Without this the rest would be hidden until the lease of its sender expires. That happens in an outage.
-            with suppress(psycopg.Error, Refusal), database.connection() as connection:
-                release_pushed(connection, f"[{','.join(items)}]", RELEASE_DELAY_S)
+            _release(pushed, f"[{','.join(items)}]", database)
     return [outcome for _, outcome in results] + [UNFINISHED] * (len(items) - len(results))
+
+
+def _release(pushed: PushedJobs, jobs: str, database: Database) -> None:
+    """Releases what was not claimed, which would else be hidden until the lease of its sender expires.
+
+    At once where the database can be reached, else by the worker, once it is there again.
+    """
+    try:
+        with database.connection() as connection:
+            release_pushed(connection, jobs, RELEASE_DELAY_S)
+    except (psycopg.Error, Refusal):
+        pushed.release_later(jobs)
 
 
 def _answer(jobs: list[Any], outcomes: list[Outcome]) -> Response:
