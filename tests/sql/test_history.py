@@ -137,7 +137,10 @@ def test_history_in_minutes(documents: psycopg.Connection) -> None:
 
 
 def test_wider_buckets_show_the_peak(documents: psycopg.Connection) -> None:
-    for minutes, queued in ((200, 1), (199, 50), (198, 2)):
+    # In the middle of the bucket before this one, so that no time of day parts them.
+    into_bucket = "extract(epoch from now() - date_bin('5 hours', now(), 'epoch'))::int / 60"
+    middle = value(documents, f"select {into_bucket}") + 150
+    for minutes, queued in ((middle, 1), (middle - 1, 50), (middle - 2, 2)):
         put(documents, minutes, queued, 60)
     found = history(documents, "'documents', '10 hours', '5 hours'", "queued, embedded, rows_per_minute")
     assert {row for row in found if row[0]} in ({(50, 180, row[2]) for row in found if row[0]},)
