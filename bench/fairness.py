@@ -46,6 +46,8 @@ def fill(connection: psycopg.Connection, lane: str, texts: Sequence[str]) -> Non
 def small_s(connection: psycopg.Connection, lane: str, texts: Sequence[str], backlog: Sequence[str]) -> float:
     """Seconds from the commit of the small pipeline's rows to their last vector, before the backlog is half done."""
     empty(connection)
+    connection.execute("insert into small (body) values ('the worker is done with the case before')")
+    await_small(connection)
     fill(connection, lane, backlog)
     with connection.transaction():
         if lane == "backfill":
@@ -53,17 +55,21 @@ def small_s(connection: psycopg.Connection, lane: str, texts: Sequence[str], bac
         connection.execute("insert into small (body) select unnest(%s::text[])", (list(texts),))
         if lane == "backfill":
             connection.execute("select pgembedd.backfill('small')")
-    started = time.perf_counter()
-    while connection.execute("select exists (select from small where embedding is null)").fetchall()[0][0]:
-        if time.perf_counter() - started > PATIENCE_S:
-            raise RuntimeError("The small pipeline does not get its vectors.")
-        time.sleep(0.002)
-    waited = time.perf_counter() - started
+    waited = timed(lambda: await_small(connection))
     left = connection.execute(f"select count(*) from pgmq.q_{LANES[lane]}".encode()).fetchall()[0][0]
     empty(connection)
     if backlog and left < len(backlog) / 2:
         raise RuntimeError("The backlog was over too soon; give it more texts.")
     return waited
+
+
+def await_small(connection: psycopg.Connection) -> None:
+    """Returns when every row of the small pipeline has its vector."""
+    started = time.perf_counter()
+    while connection.execute("select exists (select from small where embedding is null)").fetchall()[0][0]:
+        if time.perf_counter() - started > PATIENCE_S:
+            raise RuntimeError("The small pipeline does not get its vectors.")
+        time.sleep(0.002)
 
 
 @contextmanager
