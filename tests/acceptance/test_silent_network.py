@@ -11,7 +11,7 @@ import pytest
 
 from pgembedd.database.connection import connect
 from tests.support.databases import Database
-from tests.support.documents import await_embedded, insert, make_documents, waiting
+from tests.support.documents import await_embedded, backends, insert, make_documents, waiting
 from tests.support.silent_network import silent_network
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SOON = {"keepalives_idle": "1", "keepalives_interval": "1", "keepalives_count": "2", "tcp_user_timeout": "2000"}
+CLAIMER = "application_name = 'pgembedd claim' and query not like '%pgembedd.claim%'"
 NEVER = {"keepalives": "0", "tcp_user_timeout": "3600000", "connect_timeout": "3600"}
 
 
@@ -66,6 +67,8 @@ def test_a_silent_network_keeps_no_worker_from_ending(database: Database, connec
             network.conninfo, namespace=network.namespace, module="tests.support.odd_worker", **settings
         ) as worker:
             eventually(lambda: [job.unrecorded for job in waiting(connection)] == [1])
+            # The worker has the answer to its claim, as it has gone on to another statement.
+            eventually(lambda: backends(connection, CLAIMER) == 1)
             network.cut()
             worker.send(signal.SIGTERM)
             assert worker.wait() == 0
