@@ -21,13 +21,12 @@ class InFlight:
         with self._changed:
             self._jobs.update({job.key: (job, time.monotonic()) for job in jobs})
 
-    def remove(self, jobs: Iterable[Job]) -> tuple[int, float]:
-        """Removes jobs; returns the number held until now and the longest time that one of `jobs` was held, in s."""
+    def remove(self, jobs: Iterable[Job]) -> None:
+        """Removes jobs that have an outcome; one that is not held is passed over."""
         with self._changed:
-            held, now = len(self._jobs), time.monotonic()
-            since = [self._jobs.pop(job.key)[1] for job in jobs if job.key in self._jobs]
+            for job in jobs:
+                self._jobs.pop(job.key, None)
             self._changed.notify_all()
-            return held, now - min(since, default=now)
 
     def jobs(self) -> list[Job]:
         """Returns all jobs held."""
