@@ -24,7 +24,8 @@ create table pgembedd.installation (
     swept_at          timestamptz not null default '-infinity',
     retained_at       timestamptz not null default '-infinity',
     indexes_at        timestamptz not null default '-infinity',
-    sample_due_at     timestamptz not null default '-infinity'
+    sample_due_at     timestamptz not null default '-infinity',
+    secret            uuid not null default gen_random_uuid()
 );
 comment on table pgembedd.installation is
     'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';

@@ -40,9 +40,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform _ask_once(made, format(
-        'with u as (update %1$s set %2$I = null where %2$I is not null '
-        'returning 1) select pg_catalog.to_jsonb(pg_catalog.count(*)) from u',
+    perform _execute_once(made, format('update %1$s set %2$I = null where %2$I is not null',
         made.source, made.embedding_column));
 end $$;
 
@@ -68,7 +66,7 @@ begin
     elsif adopt is null and _holds_vectors(made, relation) then
         perform _refuse_existing_vectors(relation::text, made.model);
     elsif not adopt then
-        execute format('truncate %s', relation);
+        perform _execute_once(made, format('truncate %s', relation));
     end if;
     return relation;
 end $$;
@@ -120,6 +118,7 @@ begin
         _pipeline_function(made.id, 'as_owner'),
         format('select %s from %s s', _key_json(made.source, 's'), made.source)));
     get diagnostics queued = row_count;
+    perform pgembedd._check_path();
     if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 end $$;

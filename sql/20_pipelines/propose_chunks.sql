@@ -24,6 +24,7 @@ begin
         execute format('select count(*) as seen, count(*) filter (where '
                        'pgembedd._tokens(r.content) > 512) as long from %s($1) r',
             _pipeline_function(made.id, 'read')) into these using keys[n : n + 9];
+        perform pgembedd._check_path();
         seen := seen + these.seen;
         long := long + these.long;
     end loop;

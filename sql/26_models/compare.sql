@@ -23,20 +23,13 @@ begin
                 coalesce(sample::text, 'NULL'), coalesce(k::text, 'NULL')),
             'sample goes from 1 to 1000, k from 1 to 100.');
     end if;
-    execute format('select array_agg(r.key) from (select %s as key from %s s '
-                   'where not (%s) and not (%s) order by random() limit %s) r',
-        _key_json(current.source, 's'), current.source, _lacks_vector(current), _lacks_vector(beside), sample)
-        into keys;
+    keys := array(select jsonb_array_elements(_ask(current, format(
+        'select coalesce(pg_catalog.jsonb_agg(r.key), ''[]'') from (select %s as key from %s s '
+        'where not (%s) and not (%s) order by pg_catalog.random() limit %s) r',
+        _key_json(current.source, 's'), current.source, _lacks_vector(current), _lacks_vector(beside), sample))));
     foreach side in array array[current, beside] loop
         pipeline := side.name; model := side.model; index := _index_state(side);
-        execute _render($q$
-            select count(*) filter (where not ({lacks_vector})),
-                   count(*) filter (where ({lacks_vector}) and not exists (
-                       select from pgembedd.row_state r
-                       where r.pipeline_id = {id} and r.state = 'blank' and r.key = {key}))
-            from {source} s $q$, jsonb_build_object(
-            'lacks_vector', _lacks_vector(side), 'id', side.id, 'key', _key_json(side.source, 's'),
-            'source', side.source)) into rows_embedded, rows_missing;
+        select c.seen - c.lacking, c.lacking - c.blank into rows_embedded, rows_missing from _count_lacking(side, 100) c;
         recall := _recall(side, keys, k);
         agreement := _agreement(current, beside, keys, k);
         return next;
@@ -54,8 +47,8 @@ as $$
     select count(*) filter (where w = any (found_ones))::numeric / nullif(count(*), 0) from unnest(wanted) as w
 $$;
 
--- The k rows nearest to the vectors of a row, as an SQL expression of the key `$1`: an array of keys.
-create or replace function pgembedd._nearest(pipeline pgembedd.pipeline, k integer) returns text
+-- The k rows nearest to the vectors of the row `key`, as an SQL expression: an array of keys.
+create or replace function pgembedd._nearest(pipeline pgembedd.pipeline, key jsonb, k integer) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -68,7 +61,8 @@ as $$
         'column', quote_ident(_vector_column(pipeline)),
         'distance', format('operator(%I.%s)', n.nspname,
             case pipeline.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end),
-        'key_record', _key_record(pipeline.source, '$1'), 'is_row', _key_match(pipeline.source, 'o', 'k'), 'k', k))
+        'key_record', _key_record(pipeline.source, quote_literal(key) || '::pg_catalog.jsonb'),
+        'is_row', _key_match(pipeline.source, 'o', 'k'), 'k', k))
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $$;
 
@@ -85,7 +79,8 @@ declare
 begin
     perform set_config('enable_indexscan', case when exact then 'off' else 'on' end, true),
             set_config('enable_seqscan', case when exact then 'on' else 'off' end, true);
-    execute 'select ' || _nearest(pipeline, k) into found_ones using key;
+    found_ones := array(select jsonb_array_elements(
+        _ask(pipeline, format('select pg_catalog.to_jsonb(%s)', _nearest(pipeline, key, k)))));
     perform set_config('enable_indexscan', indexscan, true), set_config('enable_seqscan', seqscan, true);
     return found_ones;
 end $$;

@@ -57,8 +57,6 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set lock_timeout = '100ms'
 as $$
 begin
-    perform pg_advisory_xact_lock(_swap_key(least(current.id, beside.id))),
-        pg_advisory_xact_lock(_swap_key(greatest(current.id, beside.id)));
     perform from pipeline p where p.id in (current.id, beside.id) order by p.id for update;
     if (_successor(_pipeline(current.name), beside.shadow)).id <> beside.id then
         perform _refuse(format('"%s" is not the pipeline any more that it was a moment ago.', beside.name),

@@ -55,10 +55,3 @@ begin
         'model', beside.model, 'replaced_id', current.id, 'replaced', current.name || '.' || suffix, 'replaced_model',
         current.model));
 end $$;
-
--- Everything that names a column or a table is said anew in the same transaction. A worker that writes holds this
--- lock of its pipeline, shared, so that none writes under a name that means the other's by now.
-create or replace function pgembedd._swap_key(pipeline_id integer) returns bigint
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$ select hashtextextended('pgembedd.swap', pipeline_id) $$;

@@ -112,7 +112,8 @@ begin
         format($before$
     select true into something from %s n left join %s o on true where %s operator(pg_catalog.*<>) %s;
     if something is null then return null; end if;
-    if current_setting('pgembedd.storing', true) = %L and pg_trigger_depth() = 1 then return null; end if;
+    if coalesce(current_setting('pgembedd.storing', true), '') <> '' and pg_trigger_depth() = 1
+        and current_setting('pgembedd.storing', true) = pgembedd._storing_mark(%s) then return null; end if;
     nestloop := current_setting('enable_nestloop');
     perform set_config('enable_nestloop', 'off', true);$before$,
             new_rows, old_rows, _record(pipeline.key_columns || compared, 'n'),
@@ -135,7 +136,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($q$
     select array_agg(%s) into gone from %s o left join %s n on %s where n.%I is null%s;
-    if gone is not null then perform %s(gone); end if;
+    if gone is not null then perform %s(gone); perform pgembedd._check_path('pg_catalog, pg_temp'); end if;
     $q$, _key_json(pipeline.source, 'o'), _transition_rows(pipeline, 'old_rows'),
         _transition_rows(pipeline, 'new_rows'), _key_match(pipeline.source, 'n', 'o'), first_key,
         case when pipeline.on_update = 'clear'

@@ -76,33 +76,79 @@ end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join '
         _run_as_owner(pipeline, gone || '(pg_catalog.jsonb[])');
 end $$;
 
--- One value that a statement over the source gives, asked as its owner.
-create or replace function pgembedd._ask(pipeline pgembedd.pipeline, statement text) returns jsonb
+-- Code of a table's owner, called below a function of ours, could set search_path for the session: that overrides the
+-- SET clause of the caller, which would look its next names up in the owner's schema. So every call of a generated
+-- function that runs as the owner is either undone (_ask) or followed by this, which raises unless the path is the
+-- caller's own; the error undoes the setting. Not pinned to a search_path itself, hence the qualified names.
+create or replace function pgembedd._check_path(expected text default 'pg_catalog, pgembedd, pg_temp') returns void
+language plpgsql
+as $$
+begin
+    if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) expected then
+        raise exception 'A function that the table or its content uses sets search_path for the whole session.'
+            using errcode = 'object_not_in_prerequisite_state',
+                hint = 'Give the function a clause of its own: ALTER FUNCTION ... SET search_path = ...';
+    end if;
+end $$;
+
+-- The value of a query over the source, asked as its owner; a role that acts for the table's owner and not for ours asks
+-- as itself. All that the owner's code does meanwhile is undone.
+create or replace function pgembedd._ask(pipeline pgembedd.pipeline, query text) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+as $$
+declare
+    answer jsonb;
+begin
+    if has_schema_privilege('pgembedd_code', 'usage') then
+        execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) into answer
+            using query;
+    else
+        execute query into answer;
+    end if;
+    raise exception using errcode = 'PGE02';
+exception when sqlstate 'PGE02' then
+    return answer;
+end $$;
+
+-- The same for a pipeline that is still being made and has no functions yet.
+create or replace function pgembedd._ask_once(made pgembedd.pipeline, query text) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     answer jsonb;
 begin
-    execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) into answer
-        using statement;
+    execute format('select %s', _make_once(made, query, 'into answer')) into answer;
+    raise exception using errcode = 'PGE02';
+exception when sqlstate 'PGE02' then
     return answer;
 end $$;
 
--- The same for a pipeline that is still being made and has no functions yet.
-create or replace function pgembedd._ask_once(made pgembedd.pipeline, statement text) returns jsonb
+-- Runs a statement that changes something, as the owner of the source of a pipeline that is still being made.
+create or replace function pgembedd._execute_once(made pgembedd.pipeline, statement text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    signature text := _make_once(made, statement, '');
+begin
+    execute format('select %s', signature);
+    perform pgembedd._check_path();
+    execute format('drop function %s', signature);
+end $$;
+
+create or replace function pgembedd._make_once(made pgembedd.pipeline, statement text, destination text) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     signature text := format('pgembedd_code.pipeline_0_once_%s()', pg_backend_pid());
-    answer jsonb;
 begin
     execute format('create function %s returns jsonb language plpgsql security definer set row_security = off as %L',
         signature,
-        format('declare answer pg_catalog.jsonb; begin execute %L into answer; return answer; end', statement));
+        format('declare answer pg_catalog.jsonb; begin execute %L %s; return answer; end', statement, destination));
     perform _run_as_owner(made, signature);
-    execute format('select %s', signature) into answer;
-    execute format('drop function %s', signature);
-    return answer;
+    return signature;
 end $$;

@@ -71,7 +71,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform _ask(pipeline, _render($q$
+    execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) using _render($q$
         with held as materialized (
             select c.ctid as place from {chunks} c where c.content_hash operator(pg_catalog.<>) '' and {wanted}
             for update of c skip locked),
@@ -80,5 +80,6 @@ begin
         select pg_catalog.to_jsonb(pg_catalog.count(*)) from u $q$, jsonb_build_object(
         'chunks', pipeline.embedding_table, 'wanted', case when ids is null then 'true' else format(
             'exists (select from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as i(id) cross join lateral %s where %s)',
-            ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end)));
+            ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end));
+    perform pgembedd._check_path();
 end $$;

@@ -15,10 +15,10 @@ begin
         language plpgsql security definer
         set row_security = off set lock_timeout = '2s' as %L$q$, write, vectors, format($body$
 begin
-    perform pg_catalog.set_config('pgembedd.storing', %L, true);
     return query execute %L using ids, hashes, embeddings;
-    perform pg_catalog.set_config('pgembedd.storing', '', true);
-end $body$, pipeline.id, _write_query(pipeline)));
+    -- Deferred triggers as well run here and as the owner: until version 18 a COMMIT runs them as the session's user.
+    set constraints all immediate;
+end $body$, _write_query(pipeline)));
     perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
 end $$;
 

@@ -28,6 +28,7 @@ begin
     return query execute %L
     using ids, hashes, jobs, chunk_jobs, chunk_nos, chunks, start_offsets, end_offsets, chunk_hashes, embeddings,
           tokens, tokens_kept, fingerprint;
+    set constraints all immediate;
 end $body$, _chunks_write_query(pipeline)));
     perform _run_as_owner(pipeline, signature);
 end $$;

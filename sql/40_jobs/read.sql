@@ -17,6 +17,7 @@ begin
                                         else pgembedd._blank(r.content) end) as b(blank)
         order by i.n
         $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
+    perform pgembedd._check_path();
 end $$;
 
 -- The same for a pipeline with an embedding table, with what is put before and after each chunk, and the hashes of
@@ -28,8 +29,9 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '2s'
 as $$
+declare
+    version xid := (select p.xmin from pipeline p where p.id = read_chunks.pipeline_id);
 begin
-    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
     return query execute format($q$
         select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
                case when not b.blank then r.content end, coalesce(r.hash, ''), r.before, r.after, r.known
@@ -39,6 +41,11 @@ begin
         order by i.n
         $q$, _pipeline_function(pipeline_id, 'read'))
     using ids, (select p.fingerprint from pipeline p where p.id = read_chunks.pipeline_id);
+    perform pgembedd._check_path();
+exception when undefined_table or undefined_column then
+    if version operator(pg_catalog.=) (select p.xmin from pgembedd.pipeline p where p.id
+        operator(pg_catalog.=) read_chunks.pipeline_id) then raise; end if;
+    raise exception 'The pipeline is switching to another model.' using errcode = 'lock_not_available';
 end $$;
 
 -- True if there is only white space, also the typographic kinds (no-break, thin, wide), which \s matches in some

@@ -9,21 +9,23 @@ declare
     one pgembedd.pipeline := _working_pipeline(name);
     -- The key is written as the triggers write it. Of an embedding table also keys whose row is gone: the worker finds
     -- that out and removes their chunks.
-    keys text := (
-        select string_agg(format('select distinct %s as id from unnest($1) as '
+    query text := format('select coalesce(pg_catalog.jsonb_agg(f.id), ''[]'') from (%s) f', (
+        select string_agg(format('select distinct %s as id from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as '
                                  'i(id) cross join lateral %s join %s s on %s',
-            _key_json(one.source, 's'), _key_record(one.source, 'i.id'), t.relation, _key_match(one.source, 's', 'k')),
-            ' union ')
-        from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null);
+            _key_json(one.source, 's'), ids, _key_record(one.source, 'i.id'), t.relation,
+            _key_match(one.source, 's', 'k')), ' union ')
+        from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null));
+    keys jsonb;
     queued bigint;
 begin
+    keys := _ask(one, query);
     execute _enqueue(one, 'pgembedd_backfill', 'w.id', _render($q$(
-        with k as materialized ({keys}),
+        with k as materialized (select jsonb_array_elements($1) as id),
         there as materialized (
             select q.message -> 'id' as id from pgmq.q_pgembedd_jobs q where {is_job}
             union all select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job})
         select k.id from k where not exists (select from there t where t.id = k.id)) w$q$, jsonb_build_object(
-        'keys', keys, 'is_job', _is_for(one.id)))) using ids;
+        'is_job', _is_for(one.id)))) using keys;
     get diagnostics queued = row_count;
     if one.embedding_table is not null then
         -- No chunk is to be taken over for its text: its vector may be what is wrong.

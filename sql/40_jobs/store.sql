@@ -18,13 +18,16 @@ declare
     held record;
     outcomes text[];
 begin
-    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
+    perform _keep_names(pipeline_id);
     select h.* into held from _lock_jobs(queue, msg_ids, read_cts) h;
     if held.msg_ids is not null then
+        perform set_config('pgembedd.storing', _storing_mark(pipeline_id), true);
         execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
             _pipeline_function(pipeline_id, 'write')) into outcomes
         using held.keys, array(select hashes[j] from unnest(held.jobs) j),
               array(select embeddings[j] from unnest(held.jobs) j);
+        perform pgembedd._check_path();
+        perform set_config('pgembedd.storing', '', true);
     end if;
     return query select f.* from _finish_jobs(
         queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
@@ -48,7 +51,7 @@ declare
     held record;
     outcomes text[];
 begin
-    perform pg_advisory_xact_lock_shared(_swap_key(pipeline_id));
+    perform _keep_names(pipeline_id);
     select h.* into held from _lock_jobs(queue, msg_ids, read_cts) h;
     if held.msg_ids is not null then
         execute format('select array_agg(w.outcome order by w.n)
@@ -57,12 +60,30 @@ begin
         using held.keys, array(select hashes[j] from unnest(held.jobs) j), held.jobs, chunk_jobs, chunk_nos, chunks,
               start_offsets, end_offsets, chunk_hashes, embeddings, tokens, tokens_kept,
               (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
+        perform pgembedd._check_path();
     end if;
     return query select f.* from _finish_jobs(
         queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
         array(select not j = any (chunk_jobs) from unnest(held.jobs) j),
         array(select dropped[j] from unnest(held.jobs) j)) f;
 end $$;
+
+-- Keeps switch() from renaming what a pipeline writes to until the transaction ends: it locks both rows FOR UPDATE. The
+-- reference in `activity` would take this lock at the end of the store anyway.
+create or replace function pgembedd._keep_names(pipeline_id integer) returns void
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select from pipeline p where p.id = $1 for key share $$;
+
+-- By this the triggers know the UPDATE of a store from those of others. Any role may set the setting that carries it,
+-- but only a store can tell the mark of its own transaction.
+create or replace function pgembedd._storing_mark(pipeline_id integer) returns text
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select encode(sha256(convert_to(concat_ws(' ', i.secret, pg_current_xact_id(), $1), 'UTF8')), 'hex')
+    from installation i
+$$;
 
 -- Locks the messages whose claim is still valid. Several of them may name one row, which is written once, with what the
 -- latest message brings: `keys` are the rows, `jobs` says for each of them where in `of_ids` that message stands, and

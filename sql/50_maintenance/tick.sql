@@ -1,5 +1,5 @@
--- Regular maintenance. pg_cron calls tick() where it is installed, and every worker calls it on its own timer. An
--- advisory lock admits one at a time.
+-- Regular maintenance. pg_cron calls tick() where it is installed, and every worker calls it on its own timer. A
+-- lock that only our owner can take admits one at a time.
 
 -- Runs sweep and retention, each when it is due. Null when nothing was due or another session does it.
 create or replace function pgembedd.tick(
@@ -13,9 +13,9 @@ declare
     swept bigint;
     indexes_due boolean;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('pgembedd.tick', 0)) then return null; end if;
+    select i.* into state from installation i for no key update skip locked;
+    if not found then return null; end if;
     perform _forget_questions();
-    select i.* into state from installation i;
     if state.sample_due_at <= clock_timestamp() then
         perform _take_sample();
     end if;

@@ -72,30 +72,40 @@ set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1
 as $$
 declare
     percent double precision;
-    blanks boolean := exists (select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank');
-    answer jsonb;
-    seen bigint;
-    lacking bigint;
+    counted record;
     total double precision;
 begin
     -- Many pages rather than many rows: what is done and what is not tends to lie together.
     percent := _percent(pipeline.source,
         (select least(1000, greatest(300, 30000 / coalesce(max(l.density), 30)))::integer
                                           from _leaves(pipeline.source) l));
-    answer := _ask(pipeline,
-        format('select pg_catalog.jsonb_build_array(pg_catalog.count(*), %s filter (where %s)) from %s s %s',
-        case when blanks then format('pg_catalog.jsonb_agg(%s)', _key_json(pipeline.source, 's'))
-             else 'pg_catalog.count(*)' end,
-        _lacks_vector(pipeline), pipeline.source, _sample(percent)));
-    seen := answer -> 0;
-    lacking := case when blanks then (
-            select count(*) from jsonb_array_elements(nullif(answer -> 1, 'null')) as k(key) where not exists (
-                select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank' and r.key = k.key))
-        else (answer -> 1)::bigint end;
-    total := _extrapolated_rows(pipeline.source, seen, percent);
+    counted := _count_lacking(pipeline, percent);
+    total := _extrapolated_rows(pipeline.source, counted.seen, percent);
     if total = 0 then return (waiting = 0)::integer; end if;
     -- Rows without a vector are mostly those that are queued or dead, so they are not added up.
-    return greatest(0, floor(10000 * (1 - greatest(waiting, total * lacking / greatest(seen, 1)) / total)) / 10000);
+    return greatest(0, floor(10000 * (1 - greatest(
+        waiting, total * (counted.lacking - counted.blank) / greatest(counted.seen, 1)) / total)) / 10000);
 exception when others then
     return null;
+end $$;
+
+-- The rows in that share of the pages, those of them that lack a vector, and those of these that are blank.
+create or replace function pgembedd._count_lacking(
+    pipeline pgembedd.pipeline, percent double precision, out seen bigint, out lacking bigint, out blank bigint
+)
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    blanks boolean := exists (select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank');
+    answer jsonb := _ask(pipeline, format(
+        'select pg_catalog.jsonb_build_array(pg_catalog.count(*), pg_catalog.count(*) filter (where %1$s), %2$s)
+         from %3$s s %4$s', _lacks_vector(pipeline), case when blanks then format(
+            'pg_catalog.jsonb_agg(%s) filter (where %s)', _key_json(pipeline.source, 's'), _lacks_vector(pipeline))
+            else 'null' end, pipeline.source, _sample(percent)));
+begin
+    seen := answer -> 0;
+    lacking := answer -> 1;
+    blank := (select count(*) from jsonb_array_elements(nullif(answer -> 2, 'null')) as k(key) where exists (
+        select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank' and r.key = k.key));
 end $$;

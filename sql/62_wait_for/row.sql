@@ -58,43 +58,51 @@ set row_security = off
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 as $$
 declare
-    -- Others' triggers may write a number as a string.
-    jobs text := 'array(select q.msg_id from {queue} q
-                        where (q.message -> ''id'' = w.key or q.message ->> ''id'' = w.key #>> ''{}'') and {is_job})';
-    is_job text := _is_for(pipeline.id);
+    found_one jsonb;
 begin
     if _problem(pipeline) is not null then perform _refuse(_problem(pipeline)); end if;
     begin
-        -- One statement, one snapshot: a job that is gone has left its vector.
-        execute _render($q$
-            with w as materialized (
-                select {key} as key, {lacks_vector} as waits from {key_record} join {source} s on {is_source_row})
-            select w.key, {fresh}, {backfill}, w.waits and not exists (
-                select from pgembedd.row_state r
-                where r.pipeline_id = {id} and r.key = w.key and r.state in ('blank', 'dead')
-                  and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(w.key, 0))
-            from w $q$, jsonb_build_object(
-            'key', _key_json(pipeline.source, 's'), 'lacks_vector', _lacks_vector(pipeline),
-            'key_record', _key_record(pipeline.source, '$1'), 'source', pipeline.source,
-            'is_source_row', _key_match(pipeline.source, 's', 'k'), 'id', pipeline.id,
-            'fresh', _render(jobs, jsonb_build_object('queue', _queue_table('pgembedd_jobs'), 'is_job', is_job)),
-            'backfill', _render(jobs, jsonb_build_object(
-                'queue', _queue_table('pgembedd_backfill'), 'is_job', is_job))))
-        into key, fresh, backfill, made using id;
+        found_one := _ask(pipeline, format(
+            'select pg_catalog.jsonb_build_array(%s, %s) from %s join %s s on %s',
+            _key_json(pipeline.source, 's'), _lacks_vector(pipeline),
+            _key_record(pipeline.source, quote_nullable(id) || '::pg_catalog.jsonb'), pipeline.source,
+            _key_match(pipeline.source, 's', 'k')));
     exception when data_exception or integrity_constraint_violation then  -- of a domain, too
         perform _refuse(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm),
             _key_in_words(pipeline));
     end;
-    if key is null then
+    if found_one is null then
         perform _refuse(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL')),
             _key_in_words(pipeline));
     end if;
-    made := made and fresh = '{}' and backfill = '{}';
+    key := found_one -> 0;
+    fresh := _jobs_of_row(pipeline.id, 'pgembedd_jobs', key);
+    backfill := _jobs_of_row(pipeline.id, 'pgembedd_backfill', key);
+    -- A job that is done since has left its vector; one more finds it there.
+    made := (found_one -> 1)::boolean and fresh = '{}' and backfill = '{}' and not exists (
+        select from row_state r
+        where r.pipeline_id = pipeline.id and r.key = _row_jobs.key and r.state in ('blank', 'dead')
+          and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(_row_jobs.key, 0));
     if made then
         execute _enqueue(pipeline, 'pgembedd_jobs', '$1', '(select) w') || ' returning array[msg_id]' into fresh
             using key;
         perform _wake('pgembedd_jobs');
     end if;
+end $$;
+
+create or replace function pgembedd._jobs_of_row(pipeline_id integer, queue text, key jsonb) returns bigint[]
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    jobs bigint[];
+begin
+    -- Triggers of other programs may write a number as a string.
+    execute format($q$
+        select array_agg(q.msg_id) from %s q
+        where (q.message -> 'id' = $1 or q.message ->> 'id' = $1 #>> '{}') and %s
+        $q$, _queue_table(queue), _is_for(pipeline_id)) into jobs using key;
+    return coalesce(jobs, '{}');
 end $$;
 
 -- An unquoted string is the key itself, or its JSON where JSON alone can name the row.

@@ -1,5 +1,5 @@
--- `pgembedd verify` takes keys from here, reads their rows (rows.sql), embeds the contents again and compares. All of
--- it runs with the rights of the caller, who must be able to act for pgembedd's owner and the table's.
+-- `pgembedd verify` takes keys from here, reads their rows (rows.sql), embeds the contents again and compares. The
+-- caller must be able to act for pgembedd's owner and the table's; the tables are read as their owner.
 
 -- Refuses to verify a pipeline whose vectors cannot be read.
 create or replace function pgembedd._check_verify(made pgembedd.pipeline) returns void
@@ -13,17 +13,12 @@ begin
     perform _check_owner(made);
 end $$;
 
--- The planner's estimate of the number of rows: of all partitions, by their present size, without a scan.
+-- An estimate of the number of rows: of all partitions, by their present size, without a scan. Fifty go on a page where
+-- nothing was ever analysed.
 create or replace function pgembedd._estimated_rows(source regclass) returns bigint
-language plpgsql  -- volatile: only such may EXPLAIN
+language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    plan json;
-begin
-    execute format('explain (format json) select from %s', source) into plan;
-    return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric;
-end $$;
+as $$ select coalesce(sum(l.pages * coalesce(l.density, 50)), 0)::bigint from _leaves(source) l $$;
 
 -- Up to `wanted` keys at random, the same ones for the same seed while the table stays as it is. A small table is read
 -- whole. Of a large one blocks are drawn, many more rows than are wanted so that neighbours seldom come together; more
@@ -42,28 +37,30 @@ declare
     estimated bigint := greatest(_estimated_rows(relation), 1);
     percent double precision := case when estimated <= 100000 then 100
                                      else least(100, 100.0 * 20 * wanted / estimated) end;
-    keys jsonb[];
+    keys jsonb;
 begin
     loop
-        execute _render($q$
-            select array_agg(w.id) from (
+        keys := _ask(one, _render($q$
+            select pg_catalog.jsonb_agg(w.id) from (
                 select d.id from (select {key} as id from {relation} s {tablesample} limit {most}) d
-                group by d.id order by pg_catalog.hashtextextended(d.id::text, $1), d.id limit {wanted}) w
+                group by d.id order by pg_catalog.hashtextextended(d.id::pg_catalog.text, {seed}), d.id
+                limit {wanted}) w
             $q$, jsonb_build_object(
-            'key', _key_json(one.source, 's'), 'relation', relation, 'wanted', wanted, 'tablesample',
+            'key', _key_json(one.source, 's'), 'relation', relation, 'wanted', wanted, 'seed', seed, 'tablesample',
             case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent, seed) end,
             -- Where the estimate is far too low, a bounded part of the table is the sample.
-            'most', greatest(1000000, 200::bigint * wanted))) into keys using seed;
-        exit when percent >= 100 or coalesce(cardinality(keys), 0) >= wanted;
+            'most', greatest(1000000, 200::bigint * wanted))));
+        keys := coalesce(nullif(keys, 'null'), '[]');
+        exit when percent >= 100 or jsonb_array_length(keys) >= wanted;
         percent := least(100, percent * 8);
     end loop;
     if orphans then
-        return query execute format('select i.id from unnest($1) as i(id) cross join lateral %s
-                                     where not exists (select from %s s where %s)',
-            _key_record(one.source, 'i.id'), one.source, _key_match(one.source, 's', 'k')) using keys;
-    else
-        return query select unnest(keys);
+        keys := _ask(one, format('select coalesce(pg_catalog.jsonb_agg(i.id), ''[]'')
+                                  from pg_catalog.jsonb_array_elements(%L) as i(id) cross join lateral %s
+                                  where not exists (select from %s s where %s)',
+            keys, _key_record(one.source, 'i.id'), one.source, _key_match(one.source, 's', 'k')));
     end if;
+    return query select jsonb_array_elements(keys);
 end $$;
 
 -- The keys after `after` in the order of the primary key, null for the first; a page of at most so many. The operators
@@ -95,14 +92,17 @@ begin
                     where b.nth < c.nth),
                    format('%s %s %s', c.ours, c.greater, c.theirs)), ' or ' order by c.nth))
     into by_key, later from columns c;
-    return query execute format('select %s from %s s%s where %s and %s order by %s limit %s',
+    return query select jsonb_array_elements(_ask(one, format(
+        'select coalesce(pg_catalog.jsonb_agg(p.id), ''[]'') from (
+             select %s as id from %s s%s where %s and %s order by %s limit %s) p',
         _key_json(one.source, 's'), case when orphans then one.embedding_table else one.source end,
-        case when after is not null then ', ' || _key_record(one.source, '$1') else '' end,
+        case when after is not null
+             then ', ' || _key_record(one.source, quote_literal(after) || '::pg_catalog.jsonb') else '' end,
         case when after is not null then later else 'true' end,
         case when orphans
              then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
              else 'true' end,
-        by_key, at_most) using after;
+        by_key, at_most)));
 end $$;
 
 -- An operator of the primary key's nth column, by its btree strategy: 1 less, 4 not less, 5 greater.

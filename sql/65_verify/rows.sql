@@ -23,32 +23,36 @@ begin
         from unnest($1, $2) with ordinality as i(id, noted, n)
         left join (select l.ns[r.n] as n, r.state, r.content, r.hash, {around}
                    from living l, pgembedd.{read}({id}, l.ids) r) r on r.n = i.n
-        left join lateral (select {stored} from {key_record}, {vectors} s where {is_row}) s on true
+        left join jsonb_to_recordset($3) as s(
+            n bigint, embeddings real[], chunk_nos integer[], start_offsets integer[], end_offsets integer[],
+            hashes bytea[], models text[]) on s.n = i.n
         order by i.n
         $q$, jsonb_build_object(
         'around', case when one.embedding_table is null then 'null::text as before, null::text as after'
                        else 'r.before, r.after' end,
-        'read', case when one.embedding_table is null then 'read' else 'read_chunks' end, 'id', one.id,
-        'stored', _stored(one), 'key_record', _key_record(one.source, 'i.id'), 'vectors', _target(one),
-        'is_row', _key_match(one.source, 's', 'k'))) using ids, noted;
+        'read', case when one.embedding_table is null then 'read' else 'read_chunks' end, 'id', one.id))
+        using ids, noted, _stored(one, ids);
 end $$;
 
--- The columns of _look_at that say what is stored, of the row or the chunks `s`.
-create or replace function pgembedd._stored(made pgembedd.pipeline) returns text
-language sql immutable
+-- What is stored for each of the keys, as an array of objects with the columns of _look_at.
+create or replace function pgembedd._stored(made pgembedd.pipeline, ids jsonb[]) returns jsonb
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
+set extra_float_digits = '1'  -- as many digits as tell two numbers apart
 as $$
-    select case when made.embedding_table is null then format(
-        'array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings, null::integer[] as chunk_nos,
-         null::integer[] as start_offsets, null::integer[] as end_offsets, null::bytea[] as hashes,
-         null::text[] as models',
-        made.embedding_column)
-    else
-        'array_agg(s.embedding::real[] order by s.chunk_no) as embeddings,
-         array_agg(s.chunk_no order by s.chunk_no) as chunk_nos,
-         array_agg(s.start_offset order by s.chunk_no) as start_offsets,
-         array_agg(s.end_offset order by s.chunk_no) as end_offsets,
-         array_agg(s.content_hash order by s.chunk_no) as hashes, array_agg(s.model order by s.chunk_no) as models' end
+    select _ask(made, _render($q$
+        select coalesce(pg_catalog.jsonb_agg(v), '[]') from (
+            select i.n, {stored} from pg_catalog.unnest({ids}::pg_catalog.jsonb[]) with ordinality as i(id, n)
+            cross join lateral {key_record} join {vectors} s on {is_row} group by i.n) v
+        $q$, jsonb_build_object(
+        'ids', quote_literal(ids), 'key_record', _key_record(made.source, 'i.id'), 'vectors', _target(made),
+        'is_row', _key_match(made.source, 's', 'k'), 'stored', case when made.embedding_table is null then format(
+            'pg_catalog.array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings',
+            made.embedding_column)
+        else (select string_agg(format('pg_catalog.array_agg(s.%s order by s.chunk_no) as %s', c.expression, c.name), ', ')
+              from (values ('embedding::real[]', 'embeddings'), ('chunk_no', 'chunk_nos'),
+                           ('start_offset', 'start_offsets'), ('end_offset', 'end_offsets'),
+                           ('content_hash', 'hashes'), ('model', 'models')) as c(expression, name)) end)))
 $$;
 
 -- The state of each row, in order: dead, queued or null.
