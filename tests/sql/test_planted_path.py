@@ -1,0 +1,201 @@
+"""Code of a table's owner that sets search_path for the whole session: none of our functions looks a name up in it.
+
+The owner has a schema with a function and an operator in the place of each that Postgres and pgembedd have. Called with
+a superuser's rights, any of them makes the owner a superuser.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.roles import Roles, connect_as
+from tests.support.sql import BACKFILL, claim, connected, create_pipeline, make_documents, store, value
+
+SHADOWS = """
+    create function planted.trap() returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+    begin
+        if (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
+            execute 'alter role {owner} superuser';
+        end if;
+    end $$;
+    do $do$
+    declare
+        one record;
+    begin
+        for one in
+            select f.proname, pg_catalog.pg_get_function_arguments(f.oid) as arguments,
+                   pg_catalog.pg_get_function_result(f.oid) as result, f.proretset or f.prorettype = 'void'::regtype
+                       or f.proargmodes is not null as bare
+            from pg_catalog.pg_proc f
+            where f.pronamespace in ('pg_catalog'::regnamespace, 'pgembedd'::regnamespace) and f.prokind = 'f'
+              and f.prorettype not in ('internal'::regtype, 'trigger'::regtype, 'cstring'::regtype)
+              and not array['internal', 'cstring', '"any"']::regtype[]::oid[] && f.proargtypes::oid[]
+              and f.proname not in ('create_pipeline', '_check_path')
+        loop
+            begin
+                execute pg_catalog.format('create function planted.%I(%s) returns %s language plpgsql as %L',
+                    one.proname, pg_catalog.regexp_replace(one.arguments, ' DEFAULT [^,]*(?=,|$)', '', 'g'),
+                    one.result, pg_catalog.concat('begin perform planted.trap(); return',
+                                                  case when one.bare then '' else ' null' end, '; end'));
+            exception when others then null;  -- pseudo-types and defaults that cannot be written again
+            end;
+        end loop;
+        for one in
+            select o.oprname, o.oprleft::regtype as lefts, o.oprright::regtype as rights, o.oprresult::regtype as result
+            from pg_catalog.pg_operator o
+            where o.oprnamespace = 'pg_catalog'::regnamespace and o.oprleft <> 0 and o.oprresult <> 0
+        loop
+            begin
+                execute pg_catalog.format('create or replace function planted.operate(%s, %s) returns %s
+                    language plpgsql as %L', one.lefts, one.rights, one.result,
+                    'begin perform planted.trap(); return null; end');
+                execute pg_catalog.format('create operator planted.%s (leftarg = %s, rightarg = %s,
+                    function = planted.operate)', one.oprname, one.lefts, one.rights);
+            exception when others then null;
+            end;
+        end loop;
+    end $do$;
+"""
+
+# Sets the path, for the session and not for the transaction alone.
+SET_PATH = """
+    create function planted.spoil() returns boolean language plpgsql as $$
+    begin
+        perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd, public', false);
+        return true;
+    end $$;
+    create function planted.spoiling(integer) returns boolean immutable language plpgsql as $$
+    begin
+        return planted.spoil();
+    end $$;
+    create function public.inp(documents) returns text language plpgsql as $$
+    begin
+        if {in_content} then perform planted.spoil(); end if;
+        return $1.title;
+    end $$;
+    create function planted.on_row() returns trigger language plpgsql as $$
+    begin
+        perform planted.spoil();
+        return new;
+    end $$;
+"""
+
+PLANTED = {
+    "content": "select",
+    "trigger": "create trigger spoil before update on documents for each row execute function planted.on_row()",
+    "deferred trigger": """create constraint trigger spoil after update on documents deferrable initially deferred
+                           for each row execute function planted.on_row()""",
+    "domain": """create domain planted.checked as int check (planted.spoiling(value));
+                 alter table documents alter id type planted.checked""",
+    "index": "create index spoil on documents (id) where planted.spoiling(1)",
+}
+
+# What a superuser may do with the pipeline, in this order; some fail of what is planted.
+STATEMENTS = (
+    "select * from pgembedd.status, pgembedd.overview()",
+    "select pgembedd.backfill('documents', force => true)",
+    "select pgembedd.requeue('documents', array['1'::jsonb])",
+    "select pgembedd.tick(0, 0)",
+    "select pgembedd.sweep()",
+    "select pgembedd.retention()",
+    "select pgembedd.diagnose(1)",
+    "select pgembedd._sample_keys('documents', 10, 1)",
+    "select pgembedd._next_keys('documents', null, 10)",
+    "select * from pgembedd._look_at('documents', array['1'::jsonb], true)",
+    "select pgembedd._repair()",
+    "select pgembedd.resume('documents')",
+    "select pgembedd.index_statements('documents')",
+    "call pgembedd.wait_for('documents', '1', '10 ms')",
+    "select pgembedd.change_model('documents', 'another', 3)",
+    "select * from pgembedd.compare_models('documents')",
+    "select pgembedd.drop_pipeline('documents.next', drop_vectors => true)",
+    "select pgembedd.drop_pipeline('documents', drop_vectors => true)",
+)
+
+# What the owner writes meanwhile; our triggers must not run any of that with more rights.
+WRITES = (
+    "update documents set id = 4, title = 'four' where id = 2",
+    "delete from documents where id = 3",
+    "alter table documents rename id to renamed",
+    "insert into documents values (7, 'seven')",
+    "alter table documents rename renamed to id",
+)
+
+
+@pytest.fixture
+def owner(roles: Roles, database: Database, connection: psycopg.Connection) -> str:
+    """Owns `documents` with three rows, and the schema with the shadows."""
+    owner = roles.make("owner")
+    connection.execute(f"grant create on schema public to {owner}")
+    connection.execute(f"grant create on database {database.name} to {owner}")
+    with connect_as(database, owner) as theirs:
+        make_documents(theirs, 3)
+        theirs.execute("create schema planted; grant usage on schema planted to public")
+        theirs.execute(SHADOWS.format(owner=owner).encode())
+    return owner
+
+
+def superuser(connection: psycopg.Connection, role: str) -> bool:
+    return bool(
+        value(connection, "select rolsuper from pg_catalog.pg_roles where rolname operator(pg_catalog.=) %s", role)
+    )
+
+
+def test_the_trap_is_set(roles: Roles, connection: psycopg.Connection, owner: str) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute("set local search_path = planted, pg_catalog, pgembedd, public")
+        connection.execute("select lower('A')")
+        assert superuser(connection, owner)
+    with connection.transaction(force_rollback=True):
+        connection.execute("set local search_path = planted, pg_catalog, pgembedd, public")
+        connection.execute("select 1 = 2")
+        assert superuser(connection, owner)
+
+
+@pytest.mark.parametrize("destination", ["column", "table"])
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_path_gains_nothing(
+    roles: Roles, database: Database, connection: psycopg.Connection, owner: str, planted: str, destination: str
+) -> None:
+    with connect_as(database, owner) as theirs:
+        theirs.execute(SET_PATH.format(in_content=planted == "content").encode())
+        theirs.execute(PLANTED[planted].encode())
+    options = {"embedding_table": "chunks"} if destination == "table" else {}
+    with attempt(database, connection, owner) as session:
+        create_pipeline(session, content_function="inp", create_index=True, **options)
+    if planted == "index":  # with which no pipeline is created
+        assert value(connection, "select count(*) from pgembedd.pipeline") == 0
+        with connect_as(database, owner) as theirs:
+            theirs.execute("drop index spoil")
+            create_pipeline(connection, content_function="inp", create_index=True, **options)
+            theirs.execute(PLANTED[planted].encode())
+    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    jobs = claim(connection, BACKFILL)
+    assert len(jobs) == 3
+    for job in jobs:
+        with attempt(database, connection, owner) as session:
+            store(session, [job])
+    for statement in WRITES:
+        with connect_as(database, owner) as theirs, contextlib.suppress(psycopg.Error):
+            theirs.execute(statement.encode())
+        assert not superuser(connection, owner)
+    for statement in STATEMENTS:
+        with attempt(database, connection, owner) as session:
+            session.execute(statement.encode())
+
+
+@contextmanager
+def attempt(database: Database, connection: psycopg.Connection, owner: str) -> Iterator[psycopg.Connection]:
+    """A superuser's session for what may fail: it must keep its path, and the owner must stay what it is."""
+    with connected(database) as session:
+        before = value(session, "show search_path")
+        with contextlib.suppress(psycopg.Error):
+            yield session
+        assert value(session, "show search_path") == before
+    assert not superuser(connection, owner)
