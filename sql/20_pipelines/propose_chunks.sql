@@ -21,10 +21,8 @@ begin
         _key_json(made.source, 's'), made.source, _sample(_percent(made.source, 50)))), 'null')));
     for n in 1 .. coalesce(cardinality(keys), 0) by 10 loop
         exit when clock_timestamp() > started + interval '1 second';  -- a slow content function, or texts of megabytes
-        execute format('select count(*) as seen, count(*) filter (where '
-                       'pgembedd._tokens(r.content) > 512) as long from %s($1) r',
-            _pipeline_function(made.id, 'read')) into these using keys[n : n + 9];
-        perform pgembedd._check_path();
+        select count(*) as seen, count(*) filter (where _tokens(r.content) > 512) as long into these
+        from read(made.id, keys[n : n + 9]) r where r.state <> 'gone';
         seen := seen + these.seen;
         long := long + these.long;
     end loop;

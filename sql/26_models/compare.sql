@@ -29,7 +29,8 @@ begin
         _key_json(current.source, 's'), current.source, _lacks_vector(current), _lacks_vector(beside), sample))));
     foreach side in array array[current, beside] loop
         pipeline := side.name; model := side.model; index := _index_state(side);
-        select c.seen - c.lacking, c.lacking - c.blank into rows_embedded, rows_missing from _count_lacking(side, 100) c;
+        select c.seen - c.lacking, c.lacking - c.blank into rows_embedded, rows_missing
+        from _count_lacking(side, 100) c;
         recall := _recall(side, keys, k);
         agreement := _agreement(current, beside, keys, k);
         return next;

@@ -78,8 +78,8 @@ end $$;
 
 -- Code of a table's owner, called below a function of ours, could set search_path for the session: that overrides the
 -- SET clause of the caller, which would look its next names up in the owner's schema. So every call of a generated
--- function that runs as the owner is either undone (_ask) or followed by this, which raises unless the path is the
--- caller's own; the error undoes the setting. Not pinned to a search_path itself, hence the qualified names.
+-- function that runs as the owner is either undone (_ask, read) or followed by this, which raises unless the path is
+-- the caller's own; the error undoes the setting. Not pinned to a search_path itself, hence the qualified names.
 create or replace function pgembedd._check_path(expected text default 'pg_catalog, pgembedd, pg_temp') returns void
 language plpgsql
 as $$
@@ -91,8 +91,8 @@ begin
     end if;
 end $$;
 
--- The value of a query over the source, asked as its owner; a role that acts for the table's owner and not for ours asks
--- as itself. All that the owner's code does meanwhile is undone.
+-- The value of a query over the source, asked as its owner; a role that acts for the table's owner and not for ours
+-- asks as itself. All that the owner's code does meanwhile is undone.
 create or replace function pgembedd._ask(pipeline pgembedd.pipeline, query text) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -49,10 +49,10 @@ as $$
         'is_row', _key_match(made.source, 's', 'k'), 'stored', case when made.embedding_table is null then format(
             'pg_catalog.array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings',
             made.embedding_column)
-        else (select string_agg(format('pg_catalog.array_agg(s.%s order by s.chunk_no) as %s', c.expression, c.name), ', ')
+        else (select string_agg(format('pg_catalog.array_agg(s.%s order by s.chunk_no) as %s', c.value, c.name), ', ')
               from (values ('embedding::real[]', 'embeddings'), ('chunk_no', 'chunk_nos'),
                            ('start_offset', 'start_offsets'), ('end_offset', 'end_offsets'),
-                           ('content_hash', 'hashes'), ('model', 'models')) as c(expression, name)) end)))
+                           ('content_hash', 'hashes'), ('model', 'models')) as c(value, name)) end)))
 $$;
 
 -- The state of each row, in order: dead, queued or null.

@@ -145,16 +145,6 @@ def test_poll_mode_works_without_listen_and_without_prepared_statements(
     assert stale(connection, model) == []
 
 
-@pytest.mark.parametrize("prepare", [True, False])
-def test_statements_are_prepared_except_behind_a_pooler(database: Database, prepare: bool) -> None:
-    made = Connection(database.conninfo, threading.Event(), "test", prepare=prepare)
-    for _ in range(10):
-        PipelineRepository(made).running()
-    prepared = value(made.current, "select count(*) from pg_prepared_statements where statement like '%models%'")
-    made.close()
-    assert prepared == (1 if prepare else 0)
-
-
 def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, connection: psycopg.Connection) -> None:
     made = Connection(database.conninfo, threading.Event(), "test")
     notifications = JobNotifications(made)

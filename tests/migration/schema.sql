@@ -176,6 +176,7 @@ CREATE TABLE pgembedd.installation (
     retained_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     indexes_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     sample_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    secret uuid DEFAULT gen_random_uuid() NOT NULL,
     CONSTRAINT installation_only_row_check CHECK (only_row),
     CONSTRAINT installation_pgmq_install_check CHECK ((pgmq_install = ANY (ARRAY['found'::text, 'extension'::text, 'sql'::text])))
 );

@@ -169,7 +169,7 @@ def test_what_a_user_built_on_the_extension_stops_the_downgrade(
     migrate(pgmq_database.conninfo)
     with pgmq_database.connect() as connection:
         connection.execute("create view mine as select * from pgmq.meta")
-        with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="view mine depends on"):
+        with pytest.raises(psycopg.errors.DependentObjectsStillExist, match=r"view public\.mine depends on"):
             downgrade(pgmq_database.conninfo)
         check_schema(connection)
 

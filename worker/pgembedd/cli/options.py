@@ -109,12 +109,17 @@ def open_database(given: str | None, *, create: bool = False) -> Iterator[str]:
 
 
 @contextmanager
-def open_connection(given: str | None) -> Iterator[psycopg.Connection]:
-    """Opens a connection in autocommit to a database with this version's schema."""
-    from pgembedd.database.connection import connect
+def open_connection(given: str | None, *, pinned: bool = True) -> Iterator[psycopg.Connection]:
+    """Opens a connection in autocommit to a database with this version's schema.
+
+    Unless `pinned`, the search_path of its role is kept for the statements that ask for it.
+    """
+    from pgembedd.database.connection import connect, pin_path
     from pgembedd.database.migrate import check_schema
 
-    with open_database(given) as conninfo, connect(conninfo, autocommit=True) as connection:
+    with open_database(given) as conninfo, connect(conninfo, pinned=pinned, autocommit=True) as connection:
+        if not pinned:
+            pin_path(connection, in_transaction=False)
         check_schema(connection)
         yield connection
 

@@ -8,6 +8,7 @@ import psycopg
 from psycopg import sql
 
 from pgembedd.database.connection import is_connection_error
+from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 
 
@@ -57,6 +58,7 @@ def execute_plan(connection: psycopg.Connection, plan: Plan) -> list[str] | Refu
     done = []
     try:
         with connection.transaction():
+            connection.execute(query("own_path"))  # which create_pipeline() keeps for the content function
             for step in plan.steps:
                 cursor = connection.execute(step.statement)
                 answer = cursor.fetchone() if cursor.description else None

@@ -4,9 +4,10 @@ After a lost connection a call waits, reconnects and is repeated. Every statemen
 each is fenced on the claim and does nothing for a job that is no longer claimed by this worker.
 """
 
+import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors, sql
@@ -50,8 +51,22 @@ def is_connection_error(error: BaseException) -> bool:
     return error.sqlstate.startswith(_CONNECTION_ERROR_CLASSES)
 
 
-def connect(conninfo: str, **options: Any) -> psycopg.Connection:
-    """Opens one connection. DatabaseUnavailableError, or ConfigurationError for a malformed connection string."""
+# No name of ours is looked up in a schema that another role can fill. The role may have other defaults.
+_SETTINGS = "-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on"
+
+
+def pinned_options(conninfo: str) -> dict[str, str]:
+    """Returns libpq's parameter `options` with the settings of every session of ours, after the user's own."""
+    # libpq reads the variable only where there is no parameter.
+    own = psycopg.conninfo.conninfo_to_dict(conninfo).get("options") or os.environ.get("PGOPTIONS", "")
+    return {"options": f"{own} {_SETTINGS}".strip()}
+
+
+def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Connection:
+    """Opens one connection. DatabaseUnavailableError, or ConfigurationError for a malformed connection string.
+
+    Unless `pinned`, the session has the search_path of its role.
+    """
     defaults: dict[str, Any] = {
         "connect_timeout": 10,
         "application_name": "pgembedd",
@@ -64,13 +79,20 @@ def connect(conninfo: str, **options: Any) -> psycopg.Connection:
     try:
         given = psycopg.conninfo.conninfo_to_dict(conninfo)
         chosen = {name: value for name, value in defaults.items() if name not in given} | options
-        return psycopg.connect(conninfo, **chosen)
+        return psycopg.connect(conninfo, **chosen | (pinned_options(conninfo) if pinned else {}))
     except psycopg.OperationalError as error:
+        if pinned and "unsupported startup parameter" in str(error):  # a pooler's; there is no SQLSTATE
+            return connect(conninfo, pinned=False, **options)
         raise _explain(error, given) from error
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(
             "The connection string cannot be read: write postgresql://user@host:5432/database, or key=value pairs."
         ) from error
+
+
+def pin_path(connection: psycopg.Connection, *, in_transaction: bool) -> None:
+    """Pins the search_path of a session that was opened without it; for the transaction or for good."""
+    connection.execute(query("pin_path"), {"in_transaction": in_transaction})
 
 
 def _explain(error: psycopg.OperationalError, given: dict[str, Any]) -> DatabaseUnavailableError:
@@ -107,16 +129,16 @@ class Connection:
         stopping: threading.Event,
         purpose: str,
         *,
-        prepare: bool = True,
+        pooled: bool = False,
         on_change: Callable[..., None] = ignore_change,
     ) -> None:
         """`stopping` ends the wait for an unreachable database, with DatabaseUnavailableError.
 
-        `prepare` is off behind poolers that hand every transaction to another server process. `on_change(purpose,
-        up=…)` is called when the connection was opened or lost.
+        `pooled` says that a pooler hands every transaction to another server process, so that nothing may be set for
+        the session. `on_change(purpose, up=…)` is called when the connection was opened or lost.
         """
         self._conninfo, self._stopping, self.purpose = conninfo, stopping, purpose
-        self._prepare, self._on_change = prepare, on_change
+        self._pooled, self._on_change = pooled, on_change
         self._on_open: list[Callable[[psycopg.Connection], None]] = []
         self._opened: psycopg.Connection | None = None
         self._vector = sql.Identifier("vector")
@@ -125,9 +147,14 @@ class Connection:
     def current(self) -> psycopg.Connection:
         """The open connection, opened if needed; autocommit, so that each statement is a transaction."""
         if self._opened is None or self._opened.closed:
-            self._opened = connect(self._conninfo, autocommit=True, application_name=f"pgembedd {self.purpose}")
-            if not self._prepare:
-                self._opened.prepare_threshold = None
+            self._opened = connect(
+                self._conninfo,
+                pinned=not self._pooled,
+                autocommit=True,
+                application_name=f"pgembedd {self.purpose}",
+                # A user's code could put another statement under the name of a prepared one.
+                prepare_threshold=None,
+            )
             self._find_vector_type(self._opened)
             for prepare_session in self._on_open:
                 prepare_session(self._opened)
@@ -194,7 +221,7 @@ class Connection:
 
     def rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
         """Returns the rows of a named statement that touches no table of a user."""
-        return self.call(lambda connection: connection.execute(query(name), values).fetchall())
+        return self.call(lambda connection: self._execute(connection, query(name), values))
 
     def value(self, name: str, **values: Any) -> Any:
         """Returns the first column of the first row."""
@@ -203,11 +230,27 @@ class Connection:
     def rows_once(
         self, name: str, values: Mapping[str, Any], until: threading.Event | None = None
     ) -> list[tuple[Any, ...]]:
-        """Returns the rows of a statement that touches users' tables: the caller handles locks and limits."""
+        """Returns the rows of a statement that touches users' tables: the caller handles locks and limits.
+
+        Their code may leave settings, prepared statements, locks or temporary tables in the session; they are removed.
+        """
 
         def work(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
             # The schema of the vector type is known only once there is a connection.
             statement = sql.SQL(query(name)).format(vector=self._vector)
-            return connection.execute(statement, values).fetchall()
+            try:
+                return self._execute(connection, statement, values)
+            finally:
+                if not self._pooled and not connection.closed:
+                    connection.execute(query("clean_session"))
 
         return self.call(work, COLLISION, until)
+
+    def _execute(
+        self, connection: psycopg.Connection, statement: LiteralString | sql.Composed, values: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        if not self._pooled:
+            return connection.execute(statement, values).fetchall()
+        with connection.transaction():
+            pin_path(connection, in_transaction=True)
+            return connection.execute(statement, values).fetchall()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, LiteralString
 import psycopg
 from psycopg import sql
 
+from pgembedd.database.connection import pin_path
+from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -154,7 +156,9 @@ def _create(connection: psycopg.Connection, name: str, remedy: str) -> None:
     }
     try:
         with connection.transaction():
+            connection.execute(query("own_path"))  # whose first schema takes the extension
             connection.execute(statements[name])
+            pin_path(connection, in_transaction=True)
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigurationError(f"This role may not install the extension {name}. {remedy}".strip()) from error
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connection import connect
+from pgembedd.database.connection import connect, pin_path
 from pgembedd.database.extensions import raw
 from pgembedd.errors import ConfigurationError, SchemaError
 
@@ -80,9 +80,10 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(conninfo), poolclass=NullPool)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(conninfo, pinned=False), poolclass=NullPool)
     with engine.connect() as connection, connection.begin(), _explain_errors():
         driver = raw(connection)
+        pin_path(driver, in_transaction=True)
         driver.execute(_LOCK)
         _refuse_newer(driver)
         driver.execute("create schema if not exists pgembedd")
@@ -143,7 +144,7 @@ def apply_sql(connection: psycopg.Connection) -> None:
         connection.execute(path.read_bytes())
     connection.execute("set local check_function_bodies to default")
     connection.execute("update pgembedd.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),))
-    connection.execute("set local search_path to default")
+    connection.execute("set local search_path to pg_catalog, pg_temp")
 
 
 def _refuse_newer(connection: psycopg.Connection) -> None:

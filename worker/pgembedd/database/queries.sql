@@ -4,6 +4,20 @@
 -- The running pipelines that have jobs due, and in which queue; waits a while for the first.
 select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s)
 
+-- name: clean_session
+-- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of functions.
+reset all; deallocate all; close all; discard temp; select pg_catalog.pg_advisory_unlock_all()
+
+-- name: pin_path
+-- For this transaction or the session; the role's own path is kept.
+select pg_catalog.set_config('pgembedd.own_path', pg_catalog.current_setting('search_path'), %(in_transaction)s),
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', %(in_transaction)s)
+
+-- name: own_path
+-- The role's own path, where it was pinned, for this transaction.
+select pg_catalog.set_config('search_path', pg_catalog.current_setting('pgembedd.own_path'), true)
+where pg_catalog.current_setting('pgembedd.own_path', true) operator(pg_catalog.<>) ''
+
 -- name: claim
 -- Take jobs of one pipeline under a lease.
 select * from pgembedd.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from pgembedd.database.connection import is_connection_error
+from pgembedd.database.connection import is_connection_error, pinned_options
 from pgembedd.http.errors import Refusal
 
 MAX_CONNECTIONS = 4
@@ -21,11 +21,12 @@ _UNAVAILABLE = "The database cannot be reached at the moment; try again."
 class Database:
     """A pool of connections in autocommit, each used by one request at a time."""
 
-    def __init__(self, conninfo: str, *, prepare: bool = True) -> None:
-        """Connects on first use. `prepare` is off behind a pooler in transaction mode."""
-        options: dict[str, Any] = {"autocommit": True, "application_name": "pgembedd http"}
-        if not prepare:
-            options["prepare_threshold"] = None
+    def __init__(self, conninfo: str, *, pooled: bool = False) -> None:
+        """Connects on first use. `pooled` says that a pooler hands every transaction to another server process."""
+        # No prepared statements: a user's code, which a look at the tables runs, could replace them.
+        options: dict[str, Any] = {"autocommit": True, "application_name": "pgembedd http", "prepare_threshold": None}
+        if not pooled:
+            options |= pinned_options(conninfo)
         self._pool = ConnectionPool(
             conninfo,
             kwargs=options,

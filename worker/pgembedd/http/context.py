@@ -46,8 +46,8 @@ class ServiceContext:
         self.observer = observer
         self.authenticator = Authenticator(load_tokens(http), http.http_host)
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
-        prepare = settings.wait == "listen"
-        self.database = None if conninfo is None else Database(conninfo, prepare=prepare)
+        pooled = settings.wait == "poll"
+        self.database = None if conninfo is None else Database(conninfo, pooled=pooled)
         self.started = threading.Event()  # the first model is loaded
         self.unpooled = ThreadPoolExecutor(UNPOOLED_THREADS, "unpooled")  # requests that the batcher does not take
         self.stopping = threading.Event()
@@ -59,7 +59,7 @@ class ServiceContext:
                 self.stopping,
                 timeout_s=http.http_push_timeout_s,
                 at_once=http.http_push_at_once,
-                prepare=prepare,
+                pooled=pooled,
             )
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = NEVER

@@ -35,11 +35,11 @@ class PushedJobs:
         *,
         timeout_s: float,
         at_once: int,
-        prepare: bool = True,
+        pooled: bool = False,
     ) -> None:
         """A request gets `timeout_s` seconds; `at_once` are processed by turns, MAX_WAITING more wait."""
         self.in_flight = InFlight()  # the worker's
-        self._conninfo, self._stopping, self._prepare = conninfo, stopping, prepare
+        self._conninfo, self._stopping, self._pooled = conninfo, stopping, pooled
         self._timeout_s, self._at_once = timeout_s, at_once
         self._requests: list[PushedRequest] = []
         self._by_job: dict[Key, PushedRequest] = {}
@@ -140,7 +140,7 @@ class PushedJobs:
             return
         until = Deadline(threading.Event(), RELEASE_TIMEOUT_S)
         try:
-            with closing(Connection(self._conninfo, until, "release", prepare=self._prepare)) as connection:
+            with closing(Connection(self._conninfo, until, "release", pooled=self._pooled)) as connection:
                 _release(connection, left)
         except (psycopg.Error, DatabaseUnavailableError) as error:
             get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)

@@ -138,7 +138,7 @@ class Worker:
             self._conninfo,
             until,
             purpose,
-            prepare=self._settings.wait == "listen",
+            pooled=self._settings.wait == "poll",
             on_change=self._observer.connection,
         )
         self._connections.append(made)

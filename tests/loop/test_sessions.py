@@ -1,0 +1,96 @@
+"""What a user's code leaves in a worker's session concerns neither the next pipeline nor the worker."""
+
+from __future__ import annotations
+
+import threading
+
+import psycopg
+import pytest
+
+from pgembedd.database.connection import Connection
+from pgembedd.database.jobs import JobRepository
+from pgembedd.database.notifications import JobNotifications
+from pgembedd.database.queries import query
+from pgembedd.model import Session
+from tests.support.databases import Database
+from tests.support.documents import await_quiet
+from tests.support.embedders import MODEL, Wrapped, only
+from tests.support.sql import call, create_pipeline, make_documents, rows, value
+from tests.support.worker import worker_thread
+
+# A content function that leaves behind whatever a function may.
+LEFT = """
+    create function spoil(documents) returns text language plpgsql as $$
+    begin
+        perform pg_catalog.set_config(name, setting, false) from (values
+            ('default_transaction_read_only', 'on'), ('standard_conforming_strings', 'off'), ('array_nulls', 'off'),
+            ('datestyle', 'German'), ('bytea_output', 'escape'), ('lock_timeout', '1ms'), ('timezone', 'Asia/Tokyo'),
+            ('default_transaction_isolation', 'serializable'), ('application_name', 'another')) as s(name, setting);
+        perform pg_catalog.pg_try_advisory_lock(42);
+        create temporary table if not exists pipeline (id int);
+        if not exists (select from pg_catalog.pg_prepared_statements where name = 'planted') then
+            execute 'prepare planted as select 1';
+        end if;
+        return $1.title;
+    end $$;
+"""
+
+STATE = """
+    select (select pg_catalog.count(*) from pg_catalog.pg_settings where source = 'session'),
+           (select pg_catalog.count(*) from pg_catalog.pg_prepared_statements),
+           (select pg_catalog.count(*) from pg_catalog.pg_locks
+            where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid()),
+           pg_catalog.to_regclass('pg_temp.pipeline') is null, pg_catalog.current_setting('search_path')
+"""
+
+
+@pytest.fixture
+def spoiled(connection: psycopg.Connection) -> psycopg.Connection:
+    """`documents` with the function, and `others` without."""
+    make_documents(connection, 3)
+    connection.execute(LEFT)
+    connection.execute("create table others (id int primary key, title text)")
+    connection.execute("insert into others select i, 'other ' || i from generate_series(1, 3) i")
+    return connection
+
+
+def test_a_session_keeps_nothing_of_it(database: Database, spoiled: psycopg.Connection) -> None:
+    create_pipeline(spoiled, content_function="spoil", embedding_column="embedding")
+    made = Connection(database.conninfo, threading.Event(), "test")
+    notifications = JobNotifications(made)
+    notifications.listen()
+    before = made.current.execute(STATE).fetchall()
+    assert before == [(0, 0, 0, True, "pg_catalog,pg_temp")]
+    found = made.rows_once("read", {"pipeline_id": 1, "ids": ["1", "2"]})
+    assert [row[0] for row in found] == ["ok", "ok"]
+    assert made.current.execute(STATE).fetchall() == before
+    assert made.current.execute("select pg_catalog.pg_listening_channels()").fetchall() == [("pgembedd",)]
+    assert made.current.execute("show application_name").fetchall() == [("pgembedd test",)]
+    made.close()
+
+
+def test_behind_a_pooler_nothing_is_set_for_the_session(database: Database, spoiled: psycopg.Connection) -> None:
+    """It belongs to the next client. What we look up is looked up under our own path all the same."""
+    create_pipeline(spoiled)
+    made = Connection(database.conninfo, threading.Event(), "test", pooled=True)
+    assert len(JobRepository(made).connection.rows("models")) == 1
+    assert made.current.execute("show search_path").fetchall() == [('"$user", public',)]
+    with made.current.transaction():
+        made.current.execute(query("pin_path"), {"in_transaction": True})
+        assert made.current.execute("show search_path").fetchall() == [("pg_catalog, pg_temp",)]
+    for _ in range(10):
+        made.rows("models")
+    assert made.current.execute("select count(*) from pg_prepared_statements").fetchall() == [(0,)]
+    made.close()
+
+
+def test_the_next_pipeline_is_not_charged(database: Database, spoiled: psycopg.Connection, model: Session) -> None:
+    for name, given in (("documents", {"content_function": "spoil"}), ("others", {"content_columns": ["title"]})):
+        call(spoiled, "create_pipeline", name=name, source=name, model=MODEL, create_index=False, **given)
+    with worker_thread(database, only(Wrapped(model))):
+        await_quiet(spoiled)
+        spoiled.execute("update documents set title = title || '!'; update others set title = title || '!'")
+        await_quiet(spoiled)
+    for table in ("documents", "others"):
+        assert value(spoiled, f"select count(embedding) from {table}") == 3
+    assert rows(spoiled, "select * from pgembedd.failures") == []
