@@ -59,6 +59,10 @@ begin
     elsif taken is not null then
         perform _refuse(format('%s is filled by the pipeline "%s" already.', relation, taken),
             'Name another embedding_table.');
+    elsif _owner(relation) <> _owner(made.source) then  -- as whom it would be written
+        perform _refuse(format('%s belongs to %s, and %s to %s.', relation, _owner(relation), made.source,
+            _owner(made.source)),
+            format('ALTER TABLE %s OWNER TO %s, or name another embedding_table.', relation, _owner(made.source)));
     elsif _layout_problem(made, relation) is not null then
         perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source,
             _layout_problem(made, relation)),

@@ -47,7 +47,7 @@ def test_one_at_a_time(database: Database, connection: psycopg.Connection) -> No
     upkeep = Connection(database.conninfo, threading.Event(), "upkeep")
     pipelines = PipelineRepository(upkeep)
     with database.connect(autocommit=False) as other:
-        other.execute("select pg_advisory_xact_lock(hashtextextended('pgembedd.tick', 0))")
+        other.execute("select from pgembedd.installation for update")
         assert pipelines.maintain(60) is None, "another worker runs it"
         assert waiting(connection) == []
     assert pipelines.maintain(60) == 3

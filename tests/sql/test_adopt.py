@@ -193,3 +193,13 @@ def test_the_table_of_another_pipeline_is_not_taken(left: psycopg.Connection) ->
     empty(left)
     with refused('public.chunks is filled by the pipeline "documents" already.', "Name another embedding_table."):
         chunked(left, name="another", adopt=True)
+
+
+def test_an_embedding_table_of_another_owner_is_refused(roles: Roles, left: psycopg.Connection) -> None:
+    other = roles.make("other")
+    left.execute(f"alter table chunks owner to {other}")
+    with refused(
+        f"public.chunks belongs to {other}, and public.documents to postgres.",
+        "ALTER TABLE public.chunks OWNER TO postgres, or name another embedding_table.",
+    ):
+        create_pipeline(left, embedding_table="chunks", adopt=True)

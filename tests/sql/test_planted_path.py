@@ -1,4 +1,4 @@
-"""Code of a table's owner that sets search_path for the whole session: none of our functions looks a name up in it.
+"""Code of a table's owner runs with no other rights, and no name is looked up in the search_path that it sets.
 
 The owner has a schema with a function and an operator in the place of each that Postgres and pgembedd have. Called with
 a superuser's rights, any of them makes the owner a superuser.
@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
-from tests.support.sql import BACKFILL, claim, connected, create_pipeline, make_documents, store, value
+from tests.support.sql import BACKFILL, call, claim, connected, create_pipeline, make_documents, store, value, work
 
 SHADOWS = """
     create function planted.trap() returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -67,7 +67,7 @@ SHADOWS = """
 SET_PATH = """
     create function planted.spoil() returns boolean language plpgsql as $$
     begin
-        perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd, public', false);
+        perform planted.trap(), pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd, public', false);
         return true;
     end $$;
     create function planted.spoiling(integer) returns boolean immutable language plpgsql as $$
@@ -188,6 +188,23 @@ def test_a_planted_path_gains_nothing(
     for statement in STATEMENTS:
         with attempt(database, connection, owner) as session:
             session.execute(statement.encode())
+
+
+def test_adopting_a_table_fires_its_triggers_as_its_owner(
+    roles: Roles, database: Database, connection: psycopg.Connection, owner: str
+) -> None:
+    create_pipeline(connection, embedding_table="chunks")
+    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    work(connection)
+    call(connection, "drop_pipeline", name="documents")
+    with connect_as(database, owner) as theirs:
+        theirs.execute("create table seen (who text)")
+        theirs.execute("""create function planted.on_truncate() returns trigger language plpgsql as $$
+                          begin insert into seen values (current_user); perform planted.trap(); return null; end $$""")
+        theirs.execute("create trigger spoil after truncate on chunks execute function planted.on_truncate()")
+    create_pipeline(connection, embedding_table="chunks", adopt=False)
+    assert value(connection, "select who from seen") == owner
+    assert not superuser(connection, owner)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.databases import Database
+from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     call,
     column,
@@ -38,6 +40,31 @@ def test_with_on_update_clear_the_old_vector_goes_at_once(connection: psycopg.Co
     connection.execute("update documents set title = 'new' where id = 2")
     assert vectors(connection) == [before[0], None, before[2]]
     assert queued(connection) == [2]
+
+
+@pytest.mark.parametrize("mark", ["1", "documents", "pgembedd"])
+def test_a_setting_hides_no_change(connection: psycopg.Connection, mark: str) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection)
+    work(connection)
+    connection.execute("select set_config('pgembedd.storing', %s, false)", [mark])
+    connection.execute("update documents set title = 'other'")
+    assert queued(connection) == [1]
+
+
+def test_locks_that_any_role_can_take_stop_nothing(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection)
+    stranger = roles.make("stranger")
+    with connect_as(database, stranger) as theirs:
+        for name in ("tick", "swap", "rights"):
+            theirs.execute(
+                "select pg_advisory_lock(hashtextextended('pgembedd.' || %s, n)) from generate_series(0, 2) n", [name]
+            )
+        assert work(connection) == {1: "written"}
+        assert value(connection, "select pgembedd.tick(0, 0)") == 0
 
 
 def test_with_on_update_keep_it_stays(connection: psycopg.Connection) -> None:
