@@ -62,8 +62,8 @@ as $$
 $$;
 
 -- Marks chunks, so that the next store takes over no vector for an equal text: of the keys `ids`, or of all when that
--- is null. It waits for no row; the caller has read the source before, so that its lock comes first, as with a writer's
--- DELETE and TRUNCATE, which rules out deadlocks. Chunks that are being deleted or written now are left out.
+-- is null. It waits for no row; the source is named first, so that its lock comes first, as with a writer's DELETE and
+-- TRUNCATE, which rules out deadlocks. Chunks that are being deleted or written now are left out.
 create or replace function pgembedd._invalidate_chunks(
     pipeline pgembedd.pipeline, ids jsonb[] default null
 ) returns void
@@ -72,13 +72,13 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) using _render($q$
-        with held as materialized (
+        with source as (select from {source}), held as materialized (
             select c.ctid as place from {chunks} c where c.content_hash operator(pg_catalog.<>) '' and {wanted}
             for update of c skip locked),
         u as (update {chunks} e set content_hash = '' from held h
               where e.ctid operator(pg_catalog.=) h.place returning 1)
         select pg_catalog.to_jsonb(pg_catalog.count(*)) from u $q$, jsonb_build_object(
-        'chunks', pipeline.embedding_table, 'wanted', case when ids is null then 'true' else format(
+        'source', pipeline.source, 'chunks', pipeline.embedding_table, 'wanted', case when ids is null then 'true' else format(
             'exists (select from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as i(id) cross join lateral %s where %s)',
             ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end));
     perform pgembedd._check_path();

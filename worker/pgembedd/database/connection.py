@@ -236,15 +236,17 @@ class Connection:
         """
 
         def work(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
-            # The schema of the vector type is known only once there is a connection.
-            statement = sql.SQL(query(name)).format(vector=self._vector)
             try:
-                return self._execute(connection, statement, values)
+                return self._execute(connection, self.with_vector_type(name), values)
             finally:
                 if not self._pooled and not connection.closed:
                     connection.execute(query("clean_session"))
 
         return self.call(work, COLLISION, until)
+
+    def with_vector_type(self, name: str) -> sql.Composed:
+        """Returns a named statement with the vector type, whose schema is known once there is a connection."""
+        return sql.SQL(query(name)).format(vector=self._vector)
 
     def _execute(
         self, connection: psycopg.Connection, statement: LiteralString | sql.Composed, values: Mapping[str, Any]

@@ -78,7 +78,9 @@ class EmbedRequestRepository:
             "embeddings": Vectors([answer.vector for answer in answers]),
             "refusals": [answer.refusal for answer in answers],
         }
-        self._connection.rows_once("answer_questions", values)
+        self._connection.call(
+            lambda connection: connection.execute(self._connection.with_vector_type("answer_questions"), values)
+        )
 
     def decline(self, request: VectorRequest, reason: str) -> None:
         """Leaves the request to another worker; `reason` is the answer if there is none."""
