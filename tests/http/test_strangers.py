@@ -34,15 +34,16 @@ def unguarded(model: Session) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/embed", "/v1/embeddings", "/api/retry", "/nowhere"])
 @pytest.mark.parametrize(
     ("body", "kind"), [(b"{", "application/json"), (b"x" * 5_000_000, "application/json"), (b"a=1", "text/plain")]
 )
-def test_nothing_is_said_of_a_strangers_body(guarded: httpx.Client, path: str, body: bytes, kind: str) -> None:
+def test_nothing_is_said_of_a_strangers_body(model: Session, body: bytes, kind: str) -> None:
     headers = {"authorization": "Bearer wrong", "content-type": kind}
-    answer = guarded.post(path, content=body, headers=headers)
+    with serving(only(model), http_token=TOKEN) as client:
+        paths = ("/embed", "/v1/embeddings", "/api/retry", "/nowhere")
+        answers = [client.post(path, content=body, headers=headers).status_code for path in paths]
 
-    assert answer.status_code == (404 if path == "/nowhere" else 401)
+    assert answers == [401, 401, 401, 404]
 
 
 HOSTS = ["", "[::1", "localhost:x", "localhost:999999", "evil@localhost", "localhost/.evil", "localhost#evil",

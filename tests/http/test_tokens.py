@@ -11,6 +11,7 @@ import pytest
 from pgembedd.errors import ConfigurationError
 from pgembedd.http.auth import Authenticator, load_tokens
 from pgembedd.http.origin import is_loopback
+from pgembedd.http.throttle import MAX_FAILURES, WINDOW_S
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.embedders import only
@@ -53,6 +54,37 @@ def test_anything_else_may_not(guarded: httpx.Client, header: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_api_key")
     assert answer.headers["www-authenticate"] == "Bearer"
     assert TOKEN not in answer.text
+
+
+@pytest.mark.parametrize("second", [f"Bearer {TOKEN}", "Bearer wrong", ""])
+def test_a_request_has_one_token(guarded: httpx.Client, second: str) -> None:
+    headers = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"authorization", second.encode())]
+    answer = guarded.post("/embed", json=ASKED, headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (400, "bad_request")
+
+
+def test_wrong_tokens_have_to_wait_and_right_ones_not(model: Session) -> None:
+    with serving(only(model), http_token=TOKEN) as client:
+        wrong = [client.post("/embed", json=ASKED, headers=bearer("wrong")) for _ in range(MAX_FAILURES + 1)]
+        assert [answer.status_code for answer in wrong] == [401] * MAX_FAILURES + [429]
+        assert 0 < int(wrong[-1].headers["retry-after"]) <= WINDOW_S
+        assert client.post("/embed", json=ASKED).status_code == 200
+        assert client.get("/", auth=("any", TOKEN)).status_code != 429, "the page has its own count"
+
+
+@pytest.mark.parametrize(("trusted", "last"), [("", 429), ("127.0.0.1", 401), ("192.0.2.7", 429)])
+def test_a_forwarded_address_is_believed_from_a_named_proxy_only(model: Session, trusted: str, last: int) -> None:
+    with serving(only(model), http_token=TOKEN, http_trusted_proxies=trusted) as client:
+        for number in range(MAX_FAILURES + 1):
+            headers = bearer("wrong") | {"x-forwarded-for": f"198.51.100.{number}"}
+            answer = client.post("/embed", json=ASKED, headers=headers)
+        assert answer.status_code == last
+
+
+def test_after_a_401_the_connection_ends(guarded: httpx.Client) -> None:
+    """Else a large body would be read to its end."""
+    answer = guarded.post("/embed", content=b"x" * 100_000_000, headers={"authorization": ""})
+    assert (answer.status_code, answer.headers["connection"]) == (401, "close")
 
 
 def test_a_token_may_what_its_scopes_name(guarded: httpx.Client) -> None:

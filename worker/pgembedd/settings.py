@@ -130,6 +130,11 @@ class HttpSettings:
         "PGEMBEDD_HTTP_CORS_ORIGINS",
         "Origins whose pages may call the service from a browser, by comma; none: no page may.",
     )
+    http_trusted_proxies: str = setting(
+        "",
+        "PGEMBEDD_HTTP_TRUSTED_PROXIES",
+        "Addresses of proxies whose X-Forwarded-For is believed, by comma, or `*`; none: no header is.",
+    )
     http_token_ids: str = setting(
         "refuse",
         "PGEMBEDD_HTTP_TOKEN_IDS",

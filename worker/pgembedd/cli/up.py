@@ -22,7 +22,7 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
     with open_database(database, create=True) as conninfo:
         migrate(conninfo)
         if database is None and conninfo_from_environment() is None:
-            click.echo(f"Connect with:  psql '{conninfo}'")
+            click.echo("Connect with:  pgembedd postgres psql   (for others: pgembedd postgres status)")
         else:
             click.echo(f"Using the database {describe(conninfo)}.")
         click.echo("Register a table:  select pgembedd.create_pipeline('docs', 'public.docs', array['title', 'body']);")

@@ -47,7 +47,8 @@ class Authenticator:
     def __init__(self, tokens: Sequence[Token], host: str) -> None:
         """Without tokens everything is allowed to this machine; ConfigurationError when others could reach `host`."""
         self._tokens = tuple(tokens)
-        self._throttle = Throttle()
+        # Apart: a program with a wrong token keeps no one from the page.
+        self._passwords, self._bearers = Throttle(), Throttle()
         if not tokens and not is_loopback(host):
             raise ConfigurationError(
                 f"The service would listen on {host}, where other machines reach it, so it needs a token: set "
@@ -91,12 +92,17 @@ class Authenticator:
             raise Refusal(403, f"This token may not do this: it needs the scope {scope}.", "scope_missing")
 
     def _scopes(self, request: Request) -> frozenset[str] | None:
-        """Returns the scopes of the request's token, None without a valid one. Refusal 429 for an address to wait."""
+        """Returns the scopes of the request's token, None without a valid one. Refusal 429 for an address to wait.
+
+        A right bearer token is never made to wait: programs behind one address do not lock each other out.
+        """
         if (password := _password(request)) is None:
-            return self._scopes_of(_bearer_token(request))
-        if (wait_s := self._throttle.wait_s(_address(request))) > 0:
-            sentence = f"Too many wrong tokens: try again in {ceil(wait_s)} seconds."
-            raise Refusal(429, sentence, retry_after_s=ceil(wait_s))
+            given = _bearer_token(request)
+            scopes = self._scopes_of(given)
+            if scopes is None and given:
+                _refuse_throttled(self._bearers, request)
+            return scopes
+        _refuse_throttled(self._passwords, request)
         return self._scopes_of(password)
 
     def _scopes_of(self, given: str) -> frozenset[str] | None:
@@ -110,8 +116,10 @@ class Authenticator:
 
     def _unauthorized(self, request: Request) -> Refusal:
         if _password(request) is not None:
-            self._throttle.record_failure(_address(request))
-        elif not _bearer_token(request):
+            self._passwords.record_failure(_address(request))
+        elif _bearer_token(request):
+            self._bearers.record_failure(_address(request))
+        else:
             on_page = request.scope["path"] in PAGE_PATHS
             return Refusal(
                 401,
@@ -121,6 +129,12 @@ class Authenticator:
                 "invalid_api_key",
             )
         return Refusal(401, "This token is not known here.", "invalid_api_key")
+
+
+def _refuse_throttled(throttle: Throttle, request: Request) -> None:
+    if (wait_s := throttle.wait_s(_address(request))) > 0:
+        sentence = f"Too many wrong tokens: try again in {ceil(wait_s)} seconds."
+        raise Refusal(429, sentence, retry_after_s=ceil(wait_s))
 
 
 def _bearer_token(request: Request) -> str:

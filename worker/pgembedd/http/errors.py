@@ -91,6 +91,7 @@ def refusal_headers(refusal: Refusal, challenge: str = "Bearer") -> dict[str, st
     headers = {}
     if refusal.status == 401:
         headers["www-authenticate"] = challenge
+        headers["connection"] = "close"  # the body is not read
     if refusal.status in (429, 503):
         headers["retry-after"] = str(refusal.retry_after_s or RETRY_AFTER_S)
     return headers

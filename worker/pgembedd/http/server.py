@@ -42,6 +42,8 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=bool(http.http_trusted_proxies),
+            forwarded_allow_ips=http.http_trusted_proxies,
             timeout_graceful_shutdown=DRAIN_S,
         )
         _adopt_log()

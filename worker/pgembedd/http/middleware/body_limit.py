@@ -69,6 +69,8 @@ def _check_head(request: Request) -> None:
     hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (hosts == 0 and scope["http_version"] != "1.0"):
         raise Refusal(400, "A request needs one header Host, not none and not several.")
+    if sum(name == b"authorization" for name, _ in headers) > 1:
+        raise Refusal(400, "A request has one header Authorization at most.")
 
 
 async def _read(receive: Receive, max_bytes: int) -> bytes:
