@@ -71,8 +71,13 @@ def test_unit_names_a_program_that_the_package_installs() -> None:
 
 def pods() -> list[dict[str, Any]]:
     """The pod of every workload."""
+    return [document["spec"]["template"]["spec"] for document in manifest("Job", "Deployment")]
+
+
+def manifest(*kinds: str) -> list[dict[str, Any]]:
+    """The objects of these kinds."""
     documents = yaml.safe_load_all(KUBERNETES.read_text(encoding="utf-8"))
-    return [document["spec"]["template"]["spec"] for document in documents if document["kind"] != "Service"]
+    return [document for document in documents if document["kind"] in kinds]
 
 
 def test_pods_run_as_the_user_of_the_image_with_nothing_to_spare() -> None:
@@ -94,6 +99,19 @@ def test_pods_take_the_database_from_a_secret() -> None:
         (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "credentials"]
         variables = {variable["name"]: variable["value"] for variable in container["env"]}
         assert variables["DATABASE_URL_FILE"] == f"{mount['mountPath']}/{secret['items'][0]['path']}"
+
+
+def test_the_network_policy_is_about_every_pod_and_the_port_of_the_service() -> None:
+    (policy,) = manifest("NetworkPolicy")
+    selected = policy["spec"]["podSelector"]["matchLabels"].items()
+    assert all(
+        selected <= document["spec"]["template"]["metadata"]["labels"].items()
+        for document in manifest("Job", "Deployment")
+    )
+    assert [rule["ports"] for rule in policy["spec"]["ingress"]] == [
+        [{"protocol": "TCP", "port": HttpSettings().http_port}]
+    ]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
 
 def test_probes_are_paths_and_a_port_of_the_service() -> None:
