@@ -103,7 +103,7 @@ def await_refusals(answers: Sequence[Future[httpx.Response]], count: int) -> lis
 def test_a_request_that_waited_in_vain_is_due_again(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushed_request, "GRACE_S", 0.1)
+    monkeypatch.setattr(pushed_request, "GRACE_S", PATIENCE_S)  # for which the first one holds its place
     (first, second), gate = posts(connection, 6, batch_size=3), Gate()
     embedder = Wrapped(model, on_result=gate)
     with (
@@ -114,8 +114,8 @@ def test_a_request_that_waited_in_vain_is_due_again(
         refused = client.post(PATH, json=second)
         assert (refused.status_code, refused.json()["error"]) == (503, "busy")
         assert value(connection, SOON) >= 3
-        answer()
         gate.open()
+        answer()
     with worker_thread(database, only(model)):
         await_quiet(connection)
 
