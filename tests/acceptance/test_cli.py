@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import signal
 
 import psycopg
 import pytest
@@ -17,7 +16,9 @@ from pgembedd.model import Session
 from pgembedd.search.semantic import search, target
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database
+from tests.support.forking import start
 from tests.support.roles import conninfo_as, temporary_roles
+from tests.support.waiting import PATIENCE_S
 
 MODEL = "all-MiniLM-L6-v2"
 
@@ -219,17 +220,17 @@ def test_doctor_as_a_worker_that_may_do_nothing_else(server: EmbeddedPostgres, t
 def test_up_prints_no_password_of_a_database_that_was_named(database: Database) -> None:
     refused = pgembedd("up", "--claim-size", "-1", database=database.conninfo)
     assert refused.code == 2
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pgembedd", "up"],
-        env={**os.environ, "DATABASE_URL": database.conninfo},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(3)]
-    process.terminate()
-    rest, _ = process.communicate(timeout=60)
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as printed:
+        with os.fdopen(writing) as both:
+            env = {**os.environ, "DATABASE_URL": database.conninfo}
+            process = start("pgembedd", ["up"], env, both.fileno(), both.fileno())
+        try:
+            lines = [printed.readline() for _ in range(3)]
+        finally:
+            process.send_signal(signal.SIGTERM)
+        rest = printed.read()
+        process.wait(PATIENCE_S)
     password = str(psycopg.conninfo.conninfo_to_dict(database.conninfo)["password"])
     assert database.name in lines[0]
     assert password not in "".join(lines) + rest

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.support.command import pgembedd
 from tests.support.databases import Database
+from tests.support.forking import start
 
 FULL = Path("/dev/full")
 
@@ -25,16 +27,11 @@ def test_a_full_disk_is_a_sentence(database: Database, arguments: Sequence[str])
     with database.connect() as connection:
         connection.execute("create table docs (id int primary key, body text)")
         connection.execute("select pgembedd.create_pipeline('docs', 'docs', array['body'])")
-    with FULL.open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "pgembedd", *arguments],
-            env={**os.environ, "DATABASE_URL": database.conninfo},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (1, "pgembedd: No space left on device.\n")
+    with FULL.open("w") as full, TemporaryFile("w+") as complaints:
+        env = {**os.environ, "DATABASE_URL": database.conninfo}
+        code = start("pgembedd", arguments, env, full.fileno(), complaints.fileno()).wait()
+        complaints.seek(0)
+        assert (code, complaints.read()) == (1, "pgembedd: No space left on device.\n")
 
 
 def test_a_pipe_gets_whole_lines_in_any_encoding(database: Database) -> None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
 
 import psycopg
 import pytest
 
 from tests.support.command import pgembedd
 from tests.support.databases import Database
+from tests.support.forking import Process, start
 from tests.support.owners import IMPORTABLE
 from tests.support.sql import call, value
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 
 LISTENING = """
     select count(*) from pg_stat_activity
@@ -25,42 +26,42 @@ LISTENING = """
 """
 
 
+@dataclass(frozen=True)
 class Follower:
-    """The command as a process; `lines` are what it printed."""
+    """The command as a process; `printed` are its standard output and its standard error."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+    process: Process
+    printed: tuple[IO[str], IO[str]]
 
     def line(self) -> str:
         """The next line."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
+        return self.printed[0].readline()
 
     def interrupted(self) -> tuple[int, str, str]:
         """Exit code, and what else it printed, after a Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
+        out, err = (stream.read() for stream in self.printed)
+        return self.process.wait(PATIENCE_S), out, err
 
 
 @contextmanager
 def following(database: Database, connection: psycopg.Connection, *arguments: str) -> Iterator[Follower]:
     """The command, once it listens."""
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pgembedd", "events", *arguments],
-        env={**inherited, "PYTHONPATH": IMPORTABLE, "DATABASE_URL": database.conninfo},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+    env = {**inherited, "PYTHONPATH": IMPORTABLE, "DATABASE_URL": database.conninfo}
+    (reading, out), (reading_errors, err) = os.pipe(), os.pipe()
+    with os.fdopen(reading) as printed, os.fdopen(reading_errors) as complaints:
+        try:
+            process = start("pgembedd", ["events", *arguments], env, out, err)
+        finally:
+            os.close(out)
+            os.close(err)
         try:
             eventually(lambda: process.poll() is not None or value(connection, LISTENING) == 1)
-            yield Follower(process)
+            yield Follower(process, (printed, complaints))
         finally:
             process.kill()
+            process.wait()
 
 
 @pytest.fixture

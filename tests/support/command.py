@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import tempfile
 from dataclasses import dataclass
+
+from tests.support.forking import start
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ def pgembedd(*arguments: str, database: str | None = None, timeout_s: float = 60
     # The cache of models is the machine's, not a database's.
     kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
     named = {} if database is None else {"DATABASE_URL": database}
-    done = subprocess.run(
-        [sys.executable, "-m", "pgembedd", *arguments],
-        env={**inherited, **kept, "COLUMNS": "200", **named, **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    env = {**inherited, **kept, "COLUMNS": "200", **named, **environment}
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = start("pgembedd", arguments, env, out.fileno(), err.fileno(), frees=False)
+        try:
+            code = process.wait(timeout_s)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        out.seek(0)
+        err.seek(0)
+        return Outcome(code, out.read(), err.read())

@@ -6,11 +6,10 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pgembedd.loop.worker import Role, Worker
@@ -19,6 +18,7 @@ from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 from tests.support.databases import Database
+from tests.support.forking import start
 from tests.support.owners import IMPORTABLE
 from tests.support.waiting import PATIENCE_S as PATIENCE_S
 from tests.support.waiting import eventually
@@ -90,20 +90,16 @@ class WorkerProcess:
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
         within = ["ip", "netns", "exec", namespace] if namespace else []
-        self.process = subprocess.Popen(
-            [*within, sys.executable, "-m", module, command, *arguments],
-            env={**inherited, **kept, **own, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        env = {**inherited, **kept, **own, **environment}
+        reading, writing = os.pipe()
+        self._log = os.fdopen(reading)
+        with Path(os.devnull).open("w") as nothing, os.fdopen(writing, "w") as log:
+            self.process = start(module, [command, *arguments], env, nothing.fileno(), log.fileno(), within=within)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+        for line in self._log:
             self.lines.append(line)
             with contextlib.suppress(json.JSONDecodeError):
                 self.events.append(json.loads(line))
@@ -134,8 +130,7 @@ class WorkerProcess:
         """Its exit code, once it has ended."""
         code = self.process.wait(timeout_s)
         self._reader.join()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self._log.close()
         return code
 
     def __enter__(self) -> WorkerProcess:
