@@ -14,7 +14,7 @@ from tests.support.databases import Database
 from tests.support.documents import await_quiet
 from tests.support.embedders import MODEL, only
 from tests.support.guide import follow_guide, guide_table, process_as_the_guide, trigger_definitions
-from tests.support.http import serving
+from tests.support.http import PLAIN, serving
 from tests.support.pg_net_standin import carry, install
 from tests.support.pgai import create_vectorizer, install_pgai
 from tests.support.sql import rows, value
@@ -104,7 +104,7 @@ def test_the_guide_is_imported_verified_and_put_back(database: Database, model: 
         assert trigger_definitions(connection) == before
         assert value(connection, "select count(*) from pgembedd.pipeline") == 0
         guide_texts(connection, [301])
-        with serving(only(model), database.conninfo) as client, httpx.Client(trust_env=False) as carrier:
+        with serving(only(model), database.conninfo) as client, httpx.Client(trust_env=False, verify=PLAIN) as carrier:
             process_as_the_guide(connection, str(client.base_url).rstrip("/"))
             connection.execute("select util.process_embeddings()")
             assert carry(connection, carrier) == 1

@@ -15,7 +15,7 @@ from pgembedd.model import Session
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing
-from tests.support.http import TOKEN
+from tests.support.http import PLAIN, TOKEN
 from tests.support.sql import column
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
@@ -45,7 +45,7 @@ def health(process: WorkerProcess, *arguments: str) -> int:
 def test_serve_answers_and_ends_on_sigterm(database: Database, model: Session) -> None:
     with service(database.conninfo) as process:
         process.await_event("model_loaded")
-        answer = httpx.post(f"{url(process)}/embed", json={"input": "hello world"}, timeout=60)
+        answer = httpx.post(f"{url(process)}/embed", json={"input": "hello world"}, timeout=60, verify=PLAIN)
         assert len(answer.json()["embedding"]) == 384
         assert health(process) == 0
         process.send(signal.SIGTERM)
@@ -62,7 +62,7 @@ def test_run_serves_beside_the_loop(database: Database, connection: psycopg.Conn
         pipeline = connection.execute("select name from pgembedd.pipeline").fetchone()
         assert pipeline is not None
         asked = {"input": "hello world", "pipeline": pipeline[0]}
-        assert httpx.post(f"{url(process)}/embed", json=asked, timeout=60).status_code == 200
+        assert httpx.post(f"{url(process)}/embed", json=asked, timeout=60, verify=PLAIN).status_code == 200
         assert health(process, "--probe", "live") == 0
         process.send(signal.SIGTERM)
         assert process.wait() == 0
@@ -88,7 +88,7 @@ def test_both_process_what_is_pushed(database: Database, connection: psycopg.Con
             insert(connection, [number])
             jobs = column(connection, "select j from pgembedd._claim_for_push(10, 300) j")
         with service(database.conninfo, *arguments, command=command) as process:
-            answer = httpx.post(f"{url(process)}/functions/v1/embed", json=jobs, timeout=60)
+            answer = httpx.post(f"{url(process)}/functions/v1/embed", json=jobs, timeout=60, verify=PLAIN)
             assert (answer.status_code, answer.json()["failedJobs"], len(jobs)) == (207, [], 1)
             process.send(signal.SIGTERM)
             assert process.wait() == 0
@@ -100,9 +100,9 @@ def test_no_text_reaches_the_log(model: Session) -> None:
     with service("", "--no-database", "--log-level", "debug", DATABASE_URL="") as process:
         process.await_event("model_loaded")
         for asked in ({"input": secret}, {"input": [secret, 5]}, {"text": secret}):
-            httpx.post(f"{url(process)}/embed", json=asked, timeout=60)
-        httpx.get(f"{url(process)}/embed", params={"input": secret, "kind": secret}, timeout=60)
-        httpx.get(f"{url(process)}/{secret}", timeout=60)
+            httpx.post(f"{url(process)}/embed", json=asked, timeout=60, verify=PLAIN)
+        httpx.get(f"{url(process)}/embed", params={"input": secret, "kind": secret}, timeout=60, verify=PLAIN)
+        httpx.get(f"{url(process)}/{secret}", timeout=60, verify=PLAIN)
         process.send(signal.SIGTERM)
         assert process.wait() == 0
     assert "salary" not in "".join(process.lines)

@@ -22,7 +22,7 @@ from pgembedd.telemetry.observer import Observer
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents
 from tests.support.embedders import Wrapped, only
-from tests.support.http import TOKEN, serving
+from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.sql import value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
@@ -339,7 +339,9 @@ def test_the_service_stops_whoever_follows(
     monkeypatch.setattr("pgembedd.http.server.DRAIN_S", PATIENCE_S)
     with ExitStack() as outlasting:
         with serving(nothing, database.conninfo) as client:
-            other = outlasting.enter_context(httpx.Client(base_url=client.base_url, timeout=60, trust_env=False))
+            other = outlasting.enter_context(
+                httpx.Client(base_url=client.base_url, timeout=60, trust_env=False, verify=PLAIN)
+            )
             reader = outlasting.enter_context(following(other))
             outlasting.enter_context(deaf(client))
             fill(connection, reader, lambda: bool(named(log, "events_reader_dropped")))

@@ -17,7 +17,7 @@ from tests.support.databases import Database
 from tests.support.documents import insert, make_documents
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.guide import INSERT, follow_guide, guide_table, posted, process_as_the_guide
-from tests.support.http import serving
+from tests.support.http import PLAIN, serving
 from tests.support.pg_net_standin import carry, install
 from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import column, rows, value
@@ -72,7 +72,7 @@ def test_the_guides_own_sql_needs_no_change(database: Database, guide: psycopg.C
     with serving(load, database.conninfo) as client:
         process_as_the_guide(guide, str(client.base_url).rstrip("/"))
         guide.execute("select util.process_embeddings()")
-        with httpx.Client(trust_env=False) as carrier:
+        with httpx.Client(trust_env=False, verify=PLAIN) as carrier:
             assert carry(guide, carrier) == 3
     answers = rows(guide, "select status_code, headers, content::jsonb from net._http_response order by id")
     assert [(status, headers["x-completed-jobs"], headers["x-failed-jobs"]) for status, headers, _ in answers] == [

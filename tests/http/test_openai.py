@@ -13,7 +13,7 @@ import pytest
 
 from pgembedd.model import Session
 from tests.support.embedders import only
-from tests.support.http import TOKEN, serving
+from tests.support.http import PLAIN, TOKEN, serving
 
 if TYPE_CHECKING:  # a second to import, for every process that collects these tests
     import openai
@@ -204,7 +204,7 @@ def test_a_busy_service_says_when_to_come_again(model: Session) -> None:
         http.post("/v1/embeddings", json={"input": "x"}).raise_for_status()
 
         async def crowd() -> list[httpx.Response]:
-            async with httpx.AsyncClient(base_url=http.base_url, trust_env=False, timeout=60) as client:
+            async with httpx.AsyncClient(base_url=http.base_url, trust_env=False, timeout=60, verify=PLAIN) as client:
                 asked = {"input": [LONG] * 50, "truncate": True}
                 return await asyncio.gather(*(client.post("/v1/embeddings", json=asked) for _ in range(12)))
 

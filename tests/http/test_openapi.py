@@ -19,7 +19,7 @@ from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
-from tests.support.http import TOKEN, serving
+from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.worker import brisk
 
 if TYPE_CHECKING:  # half a second of every process
@@ -138,7 +138,7 @@ def test_strangers_are_let_into_nothing(service: httpx.Client, described: BaseSc
     if path in FREE:
         return
     assert "401" in operation["responses"]
-    with httpx.Client(base_url=service.base_url, trust_env=False) as stranger:
+    with httpx.Client(base_url=service.base_url, trust_env=False, verify=PLAIN) as stranger:
         for headers in ({}, {"authorization": f"Bearer {TOKEN}x"}, {"authorization": PASSWORD}):
             answer = stranger.request(method, path.replace("{model}", "m"), headers=headers)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")

@@ -15,7 +15,7 @@ from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing, stale, waiting
 from tests.support.embedders import Gate, Wrapped, only
-from tests.support.http import TOKEN, posting, serving
+from tests.support.http import PLAIN, TOKEN, posting, serving
 from tests.support.pg_net_standin import carry, install
 from tests.support.sql import call, claim, column, let_leases_run_out, value
 from tests.support.waiting import PATIENCE_S
@@ -50,7 +50,7 @@ def test_our_own_schedule_posts_both_lanes(database: Database, connection: psyco
         connection.execute("delete from documents where id = 7")
         connection.execute("select pgembedd.backfill('documents', force => true)")
         assert call(connection, "process_embeddings", batch_size=8) == 13
-        with httpx.Client(trust_env=False) as carrier:
+        with httpx.Client(trust_env=False, verify=PLAIN) as carrier:
             carry(connection, carrier)
     assert column(connection, "select status_code from net._http_response") == [207, 207]
     assert missing(connection) == [6]

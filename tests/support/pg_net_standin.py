@@ -17,6 +17,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from tests.support.databases import Database
+from tests.support.http import PLAIN
 
 SCHEMA = """
 create schema net;
@@ -68,7 +69,7 @@ def carrying(database: Database) -> Iterator[None]:
     ended = threading.Event()
 
     def run() -> None:
-        with database.connect() as connection, httpx.Client(trust_env=False) as client:
+        with database.connect() as connection, httpx.Client(trust_env=False, verify=PLAIN) as client:
             while not ended.is_set():
                 here = connection.execute(HERE).fetchone() == (True,)
                 if not here or not carry(connection, client):

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from tests.support.databases import Database
+from tests.support.databases import Database, administrator
 
 _numbers = itertools.count(1)
 PASSWORD = "for tests"
@@ -41,7 +41,7 @@ class Roles:
 @contextmanager
 def temporary_roles(server: EmbeddedPostgres) -> Iterator[Roles]:
     """Roles that are dropped at the end; by then, databases that know them must be gone."""
-    with psycopg.connect(server.conninfo(), autocommit=True) as admin:
+    with administrator(server) as admin:
         roles = Roles(admin)
         try:
             yield roles
