@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 
 import hypothesis
 import pytest
@@ -16,6 +17,7 @@ from tests.support.library import library
 from tests.support.parallel import Parallel, processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
+from tests.support.prepared import Templates
 
 # Fixtures that live beside what they are made of.
 __all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server"]
@@ -72,8 +74,18 @@ def template(server: EmbeddedPostgres) -> Iterator[Database]:
         yield database
 
 
+@pytest.fixture(scope="module")
+def templates(server: EmbeddedPostgres, template: Database) -> Iterator[Templates]:
+    """What the file's databases are copied from."""
+    with closing(Templates(server, template)) as made:
+        yield made
+
+
 @pytest.fixture
-def database(server: EmbeddedPostgres, template: Database) -> Iterator[Database]:
-    """A migrated database of this test's own. Roles are shared by all databases of the server."""
-    with fresh_database(server, template.name) as clone:
+def database(request: pytest.FixtureRequest, server: EmbeddedPostgres, templates: Templates) -> Iterator[Database]:
+    """A migrated database of this test's own, filled if the test's file says with what (tests/support/prepared.py).
+
+    Roles are shared by all databases of the server.
+    """
+    with fresh_database(server, templates.of(request).name) as clone:
         yield clone

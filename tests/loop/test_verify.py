@@ -18,6 +18,7 @@ from pgembedd.text.chunker import Chunk
 from pgembedd.verify.report import FOREIGN_ROWS, Report
 from pgembedd.verify.verifier import PAGE_ROWS, Options, pipelines_to_verify, verify
 from tests.support.databases import Database
+from tests.support.prepared import prepared, prepared_for
 from tests.support.roles import Roles, conninfo_as, temporary_roles
 from tests.support.sql import connected, create_pipeline, work
 
@@ -86,18 +87,16 @@ def connection(database: Database) -> Iterator[psycopg.Connection]:
         yield opened
 
 
-@pytest.fixture(params=["halfvec", "vector"])
-def documents(connection: psycopg.Connection, request: pytest.FixtureRequest) -> psycopg.Connection:
+@prepared_for("halfvec", "vector")
+def documents(connection: psycopg.Connection, vector_type: str) -> None:
     """Twenty rows with their vectors, and a blank one."""
-    fill(connection, vector_type=request.param)
-    return connection
+    fill(connection, vector_type=vector_type)
 
 
-@pytest.fixture
-def chunked(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def chunked(connection: psycopg.Connection) -> None:
     """The same with two chunks a row, in the table `chunks`."""
     fill(connection, embedding_table="chunks", formatting="$title: $chunk")
-    return connection
 
 
 def fill(connection: psycopg.Connection, **options: Any) -> None:

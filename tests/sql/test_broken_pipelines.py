@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.sql import (
     BACKFILL,
@@ -23,12 +24,11 @@ from tests.support.sql import (
 )
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """Three rows that are not queued."""
     make_documents(connection, 3)
     create_pipeline(connection, backfill=False)
-    return connection
 
 
 AGAIN = 'drop the pipeline "documents" and create it again'
@@ -87,14 +87,13 @@ BREAKAGES = {
 }
 
 
-@pytest.fixture
-def two(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def two(connection: psycopg.Connection) -> None:
     """`documents`, about to break, and `letters` after it, which must go on."""
     make_documents(connection, 1)
     create_pipeline(connection)
     connection.execute("create table letters (id int primary key, title text)")
     create_pipeline(connection, name="letters", source="letters", content_columns=["title"])
-    return connection
 
 
 def letters_go_on(connection: psycopg.Connection) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.support.databases import Database
+from tests.support.prepared import prepared_for
 from tests.support.roles import Roles
 from tests.support.sql import (
     LANES,
@@ -28,17 +28,15 @@ from tests.support.sql import (
 KINDS = ["column", "table"]
 
 
-@pytest.fixture(params=KINDS)
-def documents(request: pytest.FixtureRequest, database: Database) -> Iterator[psycopg.Connection]:
+@prepared_for(*KINDS)
+def documents(connection: psycopg.Connection, kind: str) -> None:
     """`documents` with ten embedded rows, in a column or in a table."""
-    with connected(database) as connection:
-        connection.execute("create table documents (id int primary key, title text, content text)")
-        options = {"embedding_table": "chunks"} if request.param == "table" else {}
-        create_pipeline(connection, content_columns=["content"], create_index=True, **options)
-        pin(connection, "documents", "old")
-        insert(connection, range(1, 11))
-        work(connection)
-        yield connection
+    connection.execute("create table documents (id int primary key, title text, content text)")
+    options = {"embedding_table": "chunks"} if kind == "table" else {}
+    create_pipeline(connection, content_columns=["content"], create_index=True, **options)
+    pin(connection, "documents", "old")
+    insert(connection, range(1, 11))
+    work(connection)
 
 
 def insert(connection: psycopg.Connection, ids: range) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pgembedd.database.migrate import migrate
 from pgembedd.database.queries import query
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     BACKFILL,
@@ -53,11 +54,10 @@ def claim_of(connection: psycopg.Connection, pipeline_id: int, size: int = 100, 
     return [int(row[3]) for row in connection.execute(query("claim"), values)]
 
 
-@pytest.fixture
-def two(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def two(connection: psycopg.Connection) -> None:
     """The pipelines big and small, 1 and 2, without jobs."""
     make_pipelines(connection, "big", "small")
-    return connection
 
 
 def test_what_is_due_by_pipeline_and_queue(two: psycopg.Connection) -> None:

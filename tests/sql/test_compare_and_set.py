@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.sql import (
     Job,
     claim,
@@ -27,13 +28,18 @@ from tests.support.sql import (
 TEXT = "title 1\n\ncontent 1"
 
 
-@pytest.fixture
-def job(connection: psycopg.Connection) -> Job:
-    """Row 1, claimed from the fresh lane."""
+@prepared
+def documents(connection: psycopg.Connection) -> None:
+    """An empty table with a pipeline."""
     make_documents(connection)
     create_pipeline(connection)
-    connection.execute("insert into documents values (1, 'title 1', 'content 1')")
-    return claim_one(connection)
+
+
+@pytest.fixture
+def job(documents: psycopg.Connection) -> Job:
+    """Row 1, claimed from the fresh lane."""
+    documents.execute("insert into documents values (1, 'title 1', 'content 1')")
+    return claim_one(documents)
 
 
 CHANGES = {

@@ -14,6 +14,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.embed_requests import EmbedRequestRepository
 from pgembedd.database.migrate import migrate
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, connect_as
 from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value
@@ -22,12 +23,11 @@ from tests.support.waiting import PATIENCE_S, eventually
 VECTOR = "[0.25,-0.5,0.12345679]"
 
 
-@pytest.fixture
-def asker(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def asker(connection: psycopg.Connection) -> None:
     """A connection to a database with one pipeline, of three dimensions."""
     make_documents(connection)
     create_pipeline(connection)
-    return connection
 
 
 class Hand:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.sql import (
     BACKFILL,
     FRESH,
@@ -31,13 +32,11 @@ from tests.support.sql import (
 )
 
 
-@pytest.fixture
-def chunked(database: Database) -> Iterator[psycopg.Connection]:
+@prepared
+def chunked(connection: psycopg.Connection) -> None:
     """`documents` with a pipeline whose paragraphs are chunks, pinned to a model."""
-    with connected(database) as connection:
-        connection.execute("create table documents (id int primary key, title text, content text, other int)")
-        create_chunked(connection)
-        yield connection
+    connection.execute("create table documents (id int primary key, title text, content text, other int)")
+    create_chunked(connection)
 
 
 def create_chunked(connection: psycopg.Connection, **options: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.sql import (
     BACKFILL,
     FRESH,
@@ -32,13 +33,18 @@ from tests.support.waiting import PATIENCE_S
 TEXT = "title 1\n\ncontent 1"
 
 
-@pytest.fixture
-def job(connection: psycopg.Connection) -> Job:
-    """Row 1, claimed from the fresh lane."""
+@prepared
+def documents(connection: psycopg.Connection) -> None:
+    """An empty table with a pipeline."""
     make_documents(connection)
     create_pipeline(connection)
-    connection.execute("insert into documents values (1, 'title 1', 'content 1')")
-    return claim_one(connection)
+
+
+@pytest.fixture
+def job(documents: psycopg.Connection) -> Job:
+    """Row 1, claimed from the fresh lane."""
+    documents.execute("insert into documents values (1, 'title 1', 'content 1')")
+    return claim_one(documents)
 
 
 def queue_rows(connection: psycopg.Connection) -> list[tuple[object, ...]]:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.support.prepared import prepared
 from tests.support.sql import BACKFILL, LANES, call, column, create_pipeline, queued, rows, value, work
 
 # Key columns, and two rows of them.
@@ -69,11 +70,17 @@ TYPES = """
 """
 
 
+@prepared
+def typed(connection: psycopg.Connection) -> None:
+    """The types of the keys."""
+    connection.execute(TYPES)
+
+
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_key_goes_round(connection: psycopg.Connection, kind: str) -> None:
     columns, samples = KEYS[kind]
     names = _names(columns)
-    connection.execute(TYPES)
     connection.execute(f"create table documents ({columns}, content text, primary key ({names}))")
     first, *others = samples
     connection.execute(f"insert into documents values ({first}, 'old')")
@@ -121,10 +128,10 @@ def test_keys_that_postgres_writes(connection: psycopg.Connection, kind: str, de
         assert column(connection, "select to_jsonb(id) from chunks") == [second]
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize("kind", ["text", "citext", "composite key", "bytea", "composite type", "numeric", "enum"])
 def test_a_blank_row_is_remembered_by_its_key(connection: psycopg.Connection, kind: str) -> None:
     columns, samples = KEYS[kind]
-    connection.execute(TYPES)
     connection.execute(f"create table documents ({columns}, content text, primary key ({_names(columns)}))")
     create_pipeline(connection, content_columns=["content"])
     for sample in samples:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.support.prepared import prepared
 from tests.support.sql import (
     claim,
     create_pipeline,
@@ -32,12 +33,11 @@ def send(connection: psycopg.Connection, message: Any, headers: Any = None) -> N
     )
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """Three rows that are not queued."""
     make_documents(connection, 3)
     create_pipeline(connection, backfill=False)
-    return connection
 
 
 UNKNOWN: list[Any] = [

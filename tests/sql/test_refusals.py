@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.sql import call, create_pipeline, make_documents, rows, state
 
@@ -24,7 +25,6 @@ SETUP = """
     create materialized view matview as select 1 as id;
     create foreign data wrapper nowhere; create server nowhere foreign data wrapper nowhere;
     create foreign table away (id int, title text, content text) server nowhere;
-    create temporary table passing (id int primary key, title text, content text);
     create table parent (id int primary key, title text, content text);
     create table child (primary key (id)) inherits (parent);
     create table parts (id int primary key, title text, content text) partition by range (id);
@@ -130,24 +130,33 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def prepare(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+@prepared
+def odd(connection: psycopg.Connection) -> None:
+    """Tables and functions of many kinds, and a pipeline."""
     make_documents(connection, 1)
     connection.execute(SETUP)
     create_pipeline(connection, name="taken", embedding_column="used")
+
+
+def before_it(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+    """What there is, a table of this session included."""
+    connection.execute("create temporary table passing (id int primary key, title text, content text)")
     return rows(connection, EVERYTHING)
 
 
+@pytest.mark.usefixtures("odd")
 @pytest.mark.parametrize(("source", "message"), SOURCES)
 def test_a_source_is_refused(connection: psycopg.Connection, source: str | None, message: str) -> None:
-    before = prepare(connection)
+    before = before_it(connection)
     with refused(message):
         create_pipeline(connection, source=source)
     assert rows(connection, EVERYTHING) == before
 
 
+@pytest.mark.usefixtures("odd")
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
 def test_an_option_is_refused(connection: psycopg.Connection, options: dict[str, Any], message: str) -> None:
-    before = prepare(connection)
+    before = before_it(connection)
     with refused(message):
         create_pipeline(connection, **options)
     assert rows(connection, EVERYTHING) == before

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.sql.test_keys import KEYS, TYPES, _names
+from tests.support.prepared import prepared
 from tests.support.sql import (
     BACKFILL,
     FRESH,
@@ -24,13 +25,12 @@ from tests.support.sql import (
 )
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """Ten rows that have their vectors."""
     make_documents(connection, 10)
     create_pipeline(connection)
     work(connection)
-    return connection
 
 
 def requeue(connection: psycopg.Connection, *ids: Any, name: str = "documents") -> int:
@@ -94,10 +94,16 @@ def sample(connection: psycopg.Connection, wanted: int, seed: int = 1, name: str
     return column(connection, "select pgembedd._sample_keys(%s, %s, %s)", name, wanted, seed)
 
 
+@prepared
+def typed(connection: psycopg.Connection) -> None:
+    """The types of the keys."""
+    connection.execute(TYPES)
+
+
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize("kind", KEYS)
 def test_every_kind_of_key_is_paged_once(connection: psycopg.Connection, kind: str) -> None:
     columns, samples = KEYS[kind]
-    connection.execute(TYPES)
     connection.execute(f"create table documents ({columns}, content text, primary key ({_names(columns)}))")
     connection.execute(f"insert into documents values {', '.join(f'({each}, $$x$$)' for each in samples)}")
     create_pipeline(connection, content_columns=["content"])

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.sql import (
     BACKFILL,
     FRESH,
@@ -32,6 +33,13 @@ def watched(connection: psycopg.Connection, count: int = 3, **options: Any) -> N
     create_pipeline(connection, **{"backfill": False, **options})
 
 
+@prepared
+def three(connection: psycopg.Connection) -> None:
+    """Three documents that are not queued."""
+    watched(connection)
+
+
+@pytest.mark.usefixtures("three")
 @pytest.mark.parametrize(
     ("statement", "ids"),
     [
@@ -66,7 +74,6 @@ def watched(connection: psycopg.Connection, count: int = 3, **options: Any) -> N
     ],
 )
 def test_a_statement_enqueues(connection: psycopg.Connection, statement: str, ids: list[int]) -> None:
-    watched(connection)
     connection.execute(statement)
     assert sorted(queued(connection)) == ids
     assert queued(connection, BACKFILL) == []

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.sql import (
     BACKFILL,
@@ -34,12 +35,11 @@ ASLEEP = "select wait_event = 'PgSleep' from pg_stat_activity where pid = %s"
 STILL = 'The row {} of the pipeline "documents" still waits after 00:00:00.'
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """Two rows that wait."""
     make_documents(connection, 2)
     create_pipeline(connection)
-    return connection
 
 
 def wait_for(connection: psycopg.Connection, key: Any, timeout: str = "0 s") -> None:

@@ -46,12 +46,11 @@ class Forked:
     """A process as subprocess.Popen has it, without the streams."""
 
     def __init__(self, arguments: Sequence[str], status: int) -> None:
-        self.args, self.returncode = arguments, None
-        self._status, self._lock = status, threading.Lock()
-        self.pid = self._read(None)
-        assert self.pid is not None
-
-    returncode: int | None
+        self.args, self._status, self._lock = arguments, status, threading.Lock()
+        self.returncode: int | None = None
+        pid = self._read(None)
+        assert pid is not None
+        self.pid = pid
 
     def _read(self, timeout_s: float | None) -> int | None:
         """The next number from the process that forks: the id, then the exit code; None within the time."""
@@ -197,11 +196,11 @@ def _serve(control: socket.socket) -> bytes | None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
     while True:
-        ready, _, _ = select.select([control, woken], [], [])
+        ready, _, _ = select.select([control.fileno(), woken], [], [])
         if woken in ready:
             os.read(woken, 1024)
             _reap(running)
-        if control not in ready:
+        if control.fileno() not in ready:
             continue
         asked, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 3)
         if not asked:

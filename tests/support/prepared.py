@@ -1,0 +1,77 @@
+"""Databases that a test file fills once and each of its tests gets a copy of.
+
+    @prepared
+    def documents(connection: psycopg.Connection) -> None:
+        create_pipeline(connection)
+
+is a fixture: the test's own `connection`, to a copy of what the function has left behind. What it did to its session
+is gone. With `@prepared_for("column", "table")` a test runs once for each, which is the function's second argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from tests.support.databases import Database, fresh_database
+from tests.support.sql import connected
+
+_fillers: dict[tuple[str, str], Callable[..., None]] = {}
+
+
+def prepared(fill: Callable[[psycopg.Connection], None]) -> Any:
+    """The fixture of a filled database."""
+    return _fixture(fill, None)
+
+
+def prepared_for(*params: str) -> Callable[[Callable[[psycopg.Connection, str], None]], Any]:
+    """The same in several ways."""
+    return lambda fill: _fixture(fill, params)
+
+
+def _fixture(fill: Callable[..., None], params: tuple[str, ...] | None) -> Any:
+    name = fill.__name__
+    _fillers[fill.__module__, name] = fill
+
+    def filled(connection: psycopg.Connection) -> psycopg.Connection:
+        return connection
+
+    filled.__doc__ = fill.__doc__
+    return pytest.fixture(name=name, params=params)(filled)
+
+
+class Templates:
+    """The filled databases of a file, each made by the first test that asks for it."""
+
+    def __init__(self, server: EmbeddedPostgres, migrated: Database) -> None:
+        self._server, self._migrated = server, migrated
+        self._made: dict[tuple[str, Any], Database] = {}
+        self._ended = ExitStack()
+
+    def of(self, request: pytest.FixtureRequest) -> Database:
+        """What the database of this test is copied from: a migrated one, filled if one of its fixtures says so."""
+        module = request.node.module.__name__
+        for name in request.fixturenames:
+            if fill := _fillers.get((module, name)):
+                return self._filled(fill, getattr(request.node, "callspec", None))
+        return self._migrated
+
+    def _filled(self, fill: Callable[..., None], callspec: Any) -> Database:
+        name = fill.__name__
+        given = [callspec.params[name]] if callspec is not None and name in callspec.params else []
+        key = (name, *given)
+        if key not in self._made:
+            made = self._ended.enter_context(fresh_database(self._server, self._migrated.name))
+            with connected(made) as connection:
+                fill(connection, *given)
+            self._made[key] = made
+        return self._made[key]
+
+    def close(self) -> None:
+        """Drop them."""
+        self._ended.close()
