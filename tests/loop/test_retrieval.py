@@ -9,9 +9,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from bench.known_items import Collection, Matrix, load_collection, ranks, scores
+from bench.known_items import Collection, Matrix, ranks, scores
 from pgembedd.model import Session, default_model
 from tests.support.databases import Database
+from tests.support.library import whole_collection
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def by_words(connection: psycopg.Connection[Any], collection: Collection) -> Mat
     ids=["part", "whole collection"],
 )
 def test_meaning_beats_full_text_search(session: Session, database: Database, sample: int) -> None:
-    collection = load_collection().sample(sample)
+    collection = whole_collection().sample(sample)
     with database.connect() as connection:
         words = scores(by_words(connection, collection)).ndcg
     meaning = scores(by_meaning(session, collection)).ndcg

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.known_items import Collection, load_collection
+from bench.known_items import Collection
 from bench.quality import ODD_TEXTS, Embedder, Quality, measure
 from pgembedd.model import Embeddings, Kind, Session
 from pgembedd.model.pooling import Float32Array
+from tests.support.library import whole_collection
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +46,7 @@ def real(minilm: Session) -> Remembering:
 @pytest.fixture(scope="module")
 def collection() -> Collection:
     """A part of it."""
-    return load_collection().sample(40)
+    return whole_collection().sample(40)
 
 
 class Noisy:
@@ -100,7 +101,7 @@ def test_spoilt_questions_show_in_the_ranking_alone(real: Remembering, collectio
 
 @pytest.mark.slow
 def test_int8_passes_the_gate(minilm: Session, int8: Session) -> None:
-    quality = measure(minilm, int8, load_collection())
+    quality = measure(minilm, int8, whole_collection())
 
     print(*quality.gates(), sep="\n")
     assert failed(quality) == []

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.known_items import load_collection
 from pgembedd.errors import RowFailure
 from pgembedd.model import Session
 from pgembedd.text.chunker import Chunk
+from tests.support.library import whole_collection
 
 MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "operations.md"
 
@@ -22,7 +22,7 @@ MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "operations.md"
 @cache
 def article() -> str:
     """Forty paragraphs of documentation; not made when the file is imported, which every process of the tests does."""
-    paragraphs = (" ".join(text.split()) for text in load_collection().documents if 700 < len(text) < 1_500)
+    paragraphs = (" ".join(text.split()) for text in whole_collection().documents if 700 < len(text) < 1_500)
     return "\n\n".join(islice(paragraphs, 40))
 
 

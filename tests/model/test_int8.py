@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.known_items import load_collection
 from pgembedd.model import Session
 from pgembedd.model.onnx import calibration
 from pgembedd.model.onnx.calibration import ActivationRange, activation_ranges, calibration_texts
 from pgembedd.model.onnx.checkpoint import open_checkpoint, read_config
 from pgembedd.model.onnx.quantization import quantise, smoothing_factors, static_parameters
 from tests.model.test_vectors import text_of
+from tests.support.library import whole_collection
 from tests.support.reference_bert import ReferenceBert
 from tests.support.tiny_models import write_tiny_model
 
@@ -28,7 +28,7 @@ def cosines(one: Session, other: Session, texts: list[str]) -> np.ndarray:
 
 def test_documents_keep_their_place(minilm: Session, int8: Session) -> None:
     """The gate of `bench/quality.py` on a sample; the slow suite has the whole collection."""
-    got = cosines(minilm, int8, list(load_collection().sample(40).documents))
+    got = cosines(minilm, int8, list(whole_collection().sample(40).documents))
     assert got.mean() >= 0.999
     assert got.min() >= 0.99
 

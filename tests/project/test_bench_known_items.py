@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bench.known_items import SHORTEST_CHARS, Collection, Scores, load_collection, ranks, scores
 from bench.quality import ODD_TEXTS, Quality, cosines, results
+from tests.support.library import whole_collection
 
 EVEN = Scores(mrr=0.4, recall=0.4, ndcg=0.4)
 GOOD = Quality(
@@ -26,7 +27,7 @@ GOOD = Quality(
 @pytest.fixture(scope="module")
 def collection() -> Collection:
     """The whole of it, read once."""
-    return load_collection()
+    return whole_collection()
 
 
 @pytest.mark.parametrize(
