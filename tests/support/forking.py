@@ -54,7 +54,9 @@ class Forked:
 
     def _read(self, timeout_s: float | None) -> int | None:
         """The next number from the process that forks: the id, then the exit code; None within the time."""
-        if not select.select([self._status], [], [], timeout_s)[0]:
+        ready = select.poll()  # select() refuses descriptors above 1023, and tests open many
+        ready.register(self._status, select.POLLIN)
+        if not ready.poll(None if timeout_s is None else 1000 * timeout_s):
             return None
         told = os.read(self._status, 4)
         assert told, "the process that forks has ended"
