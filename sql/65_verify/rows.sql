@@ -12,7 +12,7 @@ set lock_timeout = '2s'
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
-    noted text[] := _noted(one, ids, with_queues);
+    notes text[] := _noted(one, ids, with_queues);
 begin
     return query execute _render($q$
         with living as (
@@ -31,7 +31,7 @@ begin
         'around', case when one.embedding_table is null then 'null::text as before, null::text as after'
                        else 'r.before, r.after' end,
         'read', case when one.embedding_table is null then 'read' else 'read_chunks' end, 'id', one.id))
-        using ids, noted, _stored(one, ids);
+        using ids, notes, _stored(one, ids);
 end $$;
 
 -- What is stored for each of the keys, as an array of objects with the columns of _look_at.
