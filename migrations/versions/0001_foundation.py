@@ -180,6 +180,15 @@ comment on table pgembedd.activity is
 comment on column pgembedd.activity.lag is
     'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 
+create table pgembedd.event (
+    nth               bigint generated always as identity primary key,
+    at                timestamptz not null default clock_timestamp(),
+    xid               xid8 not null default pg_current_xact_id(),
+    payload           jsonb not null
+);
+comment on table pgembedd.event is
+    'The events of the last ten minutes: any role can send a NOTIFY that looks like one, so listeners look here.';
+
 create table pgembedd.push (
     only_row          boolean primary key default true check (only_row),
     url               text not null,
@@ -299,7 +308,7 @@ begin
     from pg_catalog.pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_code'::regnamespace);
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
-drop table pgembedd.question, pgembedd.loopback;
+drop table pgembedd.question, pgembedd.loopback, pgembedd.event;
 drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.missed;
 drop table pgembedd.dead_letter, pgembedd.row_state;
 drop table pgembedd.pipeline, pgembedd.installation;

@@ -1,5 +1,6 @@
 -- Events on the channel pgembedd_events: one JSON object each, described in docs/reference/events.md. Every role that
--- may connect may LISTEN, so an event holds no text and no error message; a row is named by its key. A NOTIFY takes a
+-- may connect may LISTEN, so an event holds no text and no error message; a row is named by its key. Every role may
+-- send a NOTIFY, too, so what is to be believed is the row of `event` with the number `nth`. A NOTIFY takes a
 -- database-wide lock at commit, so there is one per store and none in a writer's transaction.
 
 -- `told` are the fields of this kind of event. What does not fit into the 8,000 bytes that a NOTIFY takes is left out,
@@ -17,6 +18,7 @@ declare
         'pipeline_id', pipeline_id,
         'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || told;
     field text;
+    number bigint;
 begin
     foreach field in array array['key', 'reason'] loop
         exit when octet_length(payload::text) <= 7900;
@@ -24,8 +26,23 @@ begin
         payload := payload - field
             || jsonb_build_object('left_out', coalesce(payload -> 'left_out', '[]') || to_jsonb(field));
     end loop;
-    perform pg_notify('pgembedd_events', payload::text);
+    insert into event (payload) values (payload) returning event.nth into number;
+    perform pg_notify('pgembedd_events', (payload || jsonb_build_object('nth', number))::text);
 end $$;
+
+-- The events of these numbers, in this order; none that was committed before the snapshot.
+create or replace function pgembedd.events(numbers bigint[], since pg_snapshot)
+returns table (nth bigint, event jsonb)
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select e.nth, e.payload || jsonb_build_object('nth', e.nth)
+    from unnest(numbers) with ordinality as n(nth, place) join event e on e.nth = n.nth
+    where not pg_visible_in_snapshot(e.xid, since)
+    order by n.place
+$$;
+comment on function pgembedd.events is
+    'What was really told on the channel pgembedd_events, by number; for who listens since that snapshot.';
 
 -- A store: what became of how many rows, and how long those that are done had waited.
 create or replace function pgembedd._notify_stored(

@@ -78,7 +78,8 @@ begin
         u as (update {chunks} e set content_hash = '' from held h
               where e.ctid operator(pg_catalog.=) h.place returning 1)
         select pg_catalog.to_jsonb(pg_catalog.count(*)) from u $q$, jsonb_build_object(
-        'source', pipeline.source, 'chunks', pipeline.embedding_table, 'wanted', case when ids is null then 'true' else format(
+        'source', pipeline.source, 'chunks', pipeline.embedding_table,
+        'wanted', case when ids is null then 'true' else format(
             'exists (select from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as i(id) cross join lateral %s where %s)',
             ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end));
     perform pgembedd._check_path();

@@ -18,6 +18,7 @@ begin
     perform _forget_questions();
     if state.sample_due_at <= clock_timestamp() then
         perform _take_sample();
+        delete from event e where e.at < clock_timestamp() - interval '10 minutes';
     end if;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _queue_longer_than(50000)) then

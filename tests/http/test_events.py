@@ -138,13 +138,21 @@ def test_an_event_that_there_is_not_is_refused(service: httpx.Client) -> None:
 
 
 def test_what_others_send_is_no_event(service: httpx.Client, connection: psycopg.Connection) -> None:
-    odd = ["", "x", "[]", "{}", "[" * 7000, '{"event": "other"}', '{"event": ["stored"]}']
-    odd += [f'{{"event": "stored", {rest}}}' for rest in ('"pipeline": 1', '"n": NaN', f'"n": {"1" * 5000}')]
+    """Nor is an event that was told before, nor one from before the reader came."""
+    tell(connection, n=1)
+    old = value(connection, "select max(nth) from pgembedd.event")
+    odd = ["", "x", "[]", "{}", "[" * 7000, '{"event": "stored"}', '{"nth": NaN}', '{"nth": [1]}', '{"nth": true}']
+    odd += [f'{{"event": "stored", "nth": {number}}}' for number in (old, old + 1000, -1, "1" * 30, "1" * 5000)]
     with following(service) as opened:
         for payload in odd:
             connection.execute("select pg_notify('pgembedd_events', %s)", [payload])
-        connection.execute("select pg_notify('pgembedd_events', %s)", ['{"event":\n"paused",\r\n\r\n"id": "\\u2028"}'])
-        assert opened.event() == {"event": "paused", "id": "\u2028"}
+        tell(connection, n=2)
+        event = opened.event()
+        assert event["n"] == 2
+        for _ in range(3):
+            connection.execute("select pg_notify('pgembedd_events', %s)", [json.dumps(event | {"pipeline": "forged"})])
+        tell(connection, n=3)
+        assert opened.event()["n"] == 3
 
 
 def test_a_heartbeat_comes_while_nothing_happens(database: Database) -> None:

@@ -59,7 +59,7 @@ def documented() -> dict[str, set[str]]:
         word: set(re.findall(r"`(\w+)`", said)) for word, said in re.findall(r"^\| `(\w+)` \|.*\| (.*)\|$", text, re.M)
     }
     rows["rolled_back"] = rows["switched"]
-    return {word: fields | {"event", "pipeline", "pipeline_id", "at"} for word, fields in rows.items()}
+    return {word: fields | {"event", "pipeline", "pipeline_id", "at", "nth"} for word, fields in rows.items()}
 
 
 @pytest.fixture

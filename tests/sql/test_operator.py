@@ -16,6 +16,7 @@ FUNCTIONS = {
     "overview()",
     "retry_failed(text,text)",
     "schema_version()",
+    "events(bigint[],pg_snapshot)",
 }
 RELATIONS = {"pipeline", "failures", "truncated"}
 

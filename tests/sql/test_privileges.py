@@ -35,6 +35,7 @@ WORKER_FUNCTIONS = {
     "release(text,bigint[],integer[],double precision)",
     "release_pushed(jsonb,double precision)",
     "schema_version()",
+    "events(bigint[],pg_snapshot)",
     "set_idle(boolean)",
     "stop_pipeline(integer,text)",
     "store(text,integer,bigint[],integer[],bytea[],vector[],integer[])",

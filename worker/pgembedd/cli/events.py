@@ -12,7 +12,7 @@ from pgembedd.database.migrate import check_schema
 from pgembedd.log import configure_logging
 
 WAIT_S = 3600.0
-SHOWN = ("event", "pipeline", "pipeline_id", "at")
+SHOWN = ("event", "pipeline", "pipeline_id", "at", "nth")
 
 
 @click.command("events")

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,9 @@ from typing import Any
 import psycopg
 
 from pgembedd.database.connection import Connection
+from pgembedd.database.queries import query
+
+REMEMBERED = 1000  # of the events that were told, so that none is told twice
 
 EVENTS = (
     "stored",
@@ -62,20 +66,14 @@ class EventFilter:
         return (not self.words or event.word in self.words) and (not self.pipelines or event.pipeline in self.pipelines)
 
 
-def parse(payload: str) -> Event | None:
-    """Returns the event of a NOTIFY; None for a foreign one, since every role of the database may send one."""
+def _number(payload: str) -> int | None:
+    """Returns the number of an event in a NOTIFY; None for a foreign one, since every role of the database may send."""
     try:
-        fields = json.loads(payload, parse_constant=_no_number)
+        fields = json.loads(payload)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(fields, dict) or fields.get("event") not in EVENTS:
-        return None
-    pipeline = fields.get("pipeline")
-    return Event(fields["event"], pipeline, fields) if isinstance(pipeline, str | None) else None
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    number = fields.get("nth") if isinstance(fields, dict) else None
+    return number if type(number) is int and 0 < number < 1 << 63 else None  # true is no number
 
 
 def gap() -> Event:
@@ -85,12 +83,17 @@ def gap() -> Event:
 
 
 class Channel:
-    """Listens on a connection that reconnects; one thread at a time. LISTEN needs no right but to connect."""
+    """Listens on a connection that reconnects; one thread at a time.
+
+    A NOTIFY says that there is an event, and its number. What the event is stands in a table of ours.
+    """
 
     def __init__(self, conninfo: str, stopping: threading.Event) -> None:
         """`stopping` ends the wait for an unreachable database, with DatabaseUnavailableError."""
         self._connection = Connection(conninfo, stopping, "events")
         self._listens: psycopg.Connection | None = None
+        self._since = ""  # a snapshot: what was committed before we listened is not told, whatever is sent
+        self._told: deque[int] = deque(maxlen=REMEMBERED)
 
     def hear(self, timeout_s: float) -> list[Event]:
         """Returns the next events, after at most `timeout_s` seconds; a gap comes first where some may be missing.
@@ -101,12 +104,21 @@ class Channel:
 
     def _hear(self, connection: psycopg.Connection, timeout_s: float) -> list[Event]:
         if connection is not self._listens:
+            since = connection.execute(query("snapshot")).fetchone()
+            assert since is not None
             connection.execute("listen pgembedd_events")
-            lost, self._listens = self._listens is not None, connection
+            lost, self._listens, self._since = self._listens is not None, connection, since[0]
             return [gap()] if lost else []
         # All pending ones at once.
-        notices = connection.notifies(timeout=timeout_s, stop_after=1)
-        return [event for notice in notices if (event := parse(notice.payload)) is not None]
+        sent = [_number(notice.payload) for notice in connection.notifies(timeout=timeout_s, stop_after=1)]
+        numbers = list(dict.fromkeys(number for number in sent if number is not None and number not in self._told))
+        if not numbers:
+            return []
+        values = {"numbers": numbers, "since": self._since}
+        found = connection.execute(query("events"), values).fetchall()
+        events = [Event(fields["event"], fields["pipeline"], fields) for (fields,) in found]
+        self._told.extend(event.fields["nth"] for event in events)
+        return events
 
     def close(self) -> None:
         """Closes the connection, if there is one."""

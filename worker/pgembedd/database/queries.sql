@@ -94,6 +94,14 @@ select pipeline_id, pipeline, model, fingerprint, dimensions from pgembedd.model
 -- The names of all pipelines, as a role may ask that may only work.
 select m.pipeline from pgembedd.metrics() m where m.pipeline is not null order by m.pipeline
 
+-- name: snapshot
+-- What is committed by now.
+select pg_catalog.pg_current_snapshot()::text
+
+-- name: events
+-- What was told by these numbers since then.
+select e.event from pgembedd.events(%(numbers)s::bigint[], %(since)s::text::pg_snapshot) e
+
 -- name: set_idle
 -- Ask the triggers to NOTIFY, or tell them not to.
 select pgembedd.set_idle(%(idle)s)
@@ -290,7 +298,7 @@ order by x.nth
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
   and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                    'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'schema_version', 'hear_questions', 'take_questions',
+                    'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'schema_version', 'events', 'hear_questions', 'take_questions',
                     'answer_questions', 'decline_question')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
