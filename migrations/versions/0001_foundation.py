@@ -57,6 +57,9 @@ create table pgembedd.pipeline (
     state             text not null default 'running' check (state in ('running', 'paused', 'stopped')),
     state_reason      text,
     state_since       timestamptz not null default clock_timestamp(),
+    unserved_reason   text,
+    unserved_since    timestamptz,
+    unserved_at       timestamptz,
     m                 integer not null,
     ef_construction   integer not null,
     index_name        text,
@@ -90,6 +93,8 @@ comment on column pgembedd.pipeline.shape is
     'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
 comment on column pgembedd.pipeline.sweep_error is
     'What the last sweep failed of; the next one stops the pipeline if it fails, too.';
+comment on column pgembedd.pipeline.unserved_reason is
+    'Why a worker cannot serve the pipeline; believed while a worker repeats it (unserved_at).';
 comment on column pgembedd.pipeline.shadow_of is
     'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 comment on column pgembedd.pipeline.index_due_at is

@@ -9,7 +9,8 @@ begin
     if problem is not null then
         perform _refuse(format('The pipeline "%s" cannot resume: %s', name, problem));
     end if;
-    update pipeline p set state = 'running', state_reason = null, sweep_error = null, state_since = clock_timestamp()
+    update pipeline p set state = 'running', state_reason = null, sweep_error = null, state_since = clock_timestamp(),
+        unserved_reason = null, unserved_since = null, unserved_at = null
     where p.id = found_one.id returning * into found_one;
     perform _regenerate(found_one), _wake('pgembedd_jobs'), _notify('resumed', found_one.id);
 end $$;

@@ -1,7 +1,9 @@
 -- The running pipelines that have jobs due, and the queues they have them in, each at most once. With `names` only
--- those pipelines. Waits up to `poll_s` seconds for the first, for poolers that do not pass LISTEN.
-create or replace function pgembedd.due(names text[] default null, poll_s double precision default 0)
-returns table (pipeline_id integer, queue text)
+-- those pipelines, and none that the caller cannot serve. Waits up to `poll_s` seconds for the first, for poolers that
+-- do not pass LISTEN.
+create or replace function pgembedd.due(
+    names text[] default null, poll_s double precision default 0, unserved integer[] default '{}'
+) returns table (pipeline_id integer, queue text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -15,7 +17,8 @@ begin
             from unnest(_queues()) as q(name)
             cross join lateral _due_keys(q.name) as d(key)
             join pipeline p on p.id::text = d.key
-            where p.state = 'running' and (names is null or p.name = any (names));
+            where p.state = 'running' and (names is null or p.name = any (names))
+              and not p.id = any (unserved);
         exit when found or clock_timestamp() >= until;
         perform pg_sleep(least(0.1, extract(epoch from until - clock_timestamp())));
     end loop;

@@ -10,13 +10,15 @@ begin
     end if;
 end $$;
 
--- The models of the running pipelines, so that a worker can load them before the first job.
+-- The models of the running pipelines, so that a worker can load them before the first job, and whether a
+-- worker has noted that it cannot serve the pipeline.
 create or replace function pgembedd.models() returns table (
-    pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer)
+    pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, noted boolean)
 language sql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select p.id, p.name, p.model, p.fingerprint, p.dimensions from pipeline p where p.state = 'running' order by p.id
+    select p.id, p.name, p.model, p.fingerprint, p.dimensions, p.unserved_reason is not null
+    from pipeline p where p.state = 'running' order by p.id
 $$;
 
 -- Which migration and which sql/ this database has.

@@ -8,7 +8,7 @@ as $$
     with queues as materialized (select * from _queued()),
     -- Messages and dead letters that no pipeline is known for come in a line without a state.
     named as (
-        select p.id, p.name, p.state from pipeline p
+        select p.id, p.name, _shown_state(p) as state from pipeline p
         union all
         select null, null, null
         where exists (select from queues q where q.pipeline_id is null)

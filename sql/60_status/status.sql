@@ -5,7 +5,7 @@ select p.name as pipeline,
        coalesce(p.embedding_column, case when pgembedd._exists(p.embedding_table) then p.embedding_table::text
                                          else p.embedding_table_name end)
            as destination, p.model, p.fingerprint,
-       p.state, p.state_reason as reason,
+       pgembedd._shown_state(p) as state, pgembedd._shown_reason(p) as reason,
        coalesce(q.fresh, 0)::bigint as queued, coalesce(q.backfill, 0)::bigint as backfill,
        clock_timestamp() - q.oldest as oldest_age,
        coalesce(q.failing, 0)::bigint as failing, coalesce(r.dead, 0) as dead, coalesce(r.blank, 0) as blank,

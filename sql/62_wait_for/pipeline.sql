@@ -19,9 +19,9 @@ begin
         look_again_at := pg_catalog.clock_timestamp() + (pg_catalog.clock_timestamp() - began_at);
         loop
             one := pgembedd._pipeline(name);
-            if one.state <> 'running' then
-                raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, one.state,
-                    pgembedd._job_count(one), one.state_reason
+            if pgembedd._shown_state(one) <> 'running' then
+                raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, pgembedd._shown_state(one),
+                    pgembedd._job_count(one), pgembedd._shown_reason(one)
                     using errcode = 'object_not_in_prerequisite_state';
             elsif pg_catalog.clock_timestamp() > deadline then
                 raise exception 'The pipeline "%" still has % jobs waiting after %.',

@@ -32,8 +32,9 @@ begin
     while pgembedd._any_queued('pgembedd_jobs', jobs.fresh)
         or pgembedd._any_queued('pgembedd_backfill', jobs.backfill) loop
         one := pgembedd._pipeline(name);
-        if one.state <> 'running' then
-            raise exception 'The pipeline "%" is %, and the row % waits: %', name, one.state, jobs.key, one.state_reason
+        if pgembedd._shown_state(one) <> 'running' then
+            raise exception 'The pipeline "%" is %, and the row % waits: %', name, pgembedd._shown_state(one), jobs.key,
+                pgembedd._shown_reason(one)
                 using errcode = 'object_not_in_prerequisite_state';
         elsif pg_catalog.clock_timestamp() > deadline then
             raise exception 'The row % of the pipeline "%" still waits after %.', jobs.key, name, timeout

@@ -38,7 +38,8 @@ end $$;
 comment on function pgembedd.process_embeddings is
     'Post waiting jobs to the URL of set_push(), in batches, through pg_net. Returns how many.';
 
--- Changes before backfills, for which a quarter of the places is kept; each pipeline gets its part.
+-- Changes before backfills, for which a quarter of the places is kept; each pipeline gets its part. Of a pipeline that
+-- no worker can serve one job is posted, which finds out whether that is still so.
 create or replace function pgembedd._claim_for_push(places integer, lease_s integer) returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -49,9 +50,11 @@ declare
     ids bigint[];
 begin
     for one in
-        with waiting as materialized (select d.*, random() as turn from due() d), rounds(round, queue, kept) as (
+        with waiting as materialized (
+            select d.*, _unserved(p) is not null as unserved, random() as turn
+            from due() d join pipeline p on p.id = d.pipeline_id), rounds(round, queue, kept) as (
             values (1, 'pgembedd_jobs', places / 4), (2, 'pgembedd_backfill', 0), (3, 'pgembedd_jobs', 0))
-        select w.pipeline_id, r.queue,
+        select w.pipeline_id, w.unserved, r.queue,
                case when exists (select from waiting b where b.queue = 'pgembedd_backfill')
                     then r.kept else 0 end as kept,
                count(*) over (partition by r.round)
@@ -60,7 +63,9 @@ begin
     loop
         continue when left_over <= one.kept;
         ids := array(select c.msg_id from claim(
-            one.pipeline_id, one.queue, ceil((left_over - one.kept)::numeric / one.others)::integer, lease_s) c);
+            one.pipeline_id, one.queue,
+            case when one.unserved then 1 else ceil((left_over - one.kept)::numeric / one.others)::integer end,
+            lease_s) c);
         return query execute format($q$
             update %1$s q set headers = pgembedd._with_notes(q.headers, jsonb_build_object(
                 'sent', q.read_ct, 'deferrals', pgembedd._note(q.headers, 'deferrals') + 1))

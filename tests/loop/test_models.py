@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,17 +11,15 @@ import pytest
 from pgvector.psycopg import register_vector
 from structlog.typing import EventDict
 
-from pgembedd.errors import ConfigurationError, ModelError, ModelMismatchError, ModelUnavailableError
+from pgembedd.errors import ConfigurationError, ModelError, ModelUnavailableError
 from pgembedd.loop.model_loader import loader
-from pgembedd.loop.worker import Worker
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
-from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
-from tests.support.documents import await_quiet, insert, make_documents, missing, stale, waiting
+from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, stale, waiting
 from tests.support.embedders import MODEL, Wrapped, only
-from tests.support.sql import FRESH, let_leases_run_out, reason, state, value
-from tests.support.waiting import eventually
+from tests.support.sql import reason, rows, state, value
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import brisk, worker_thread
 
 
@@ -32,11 +31,31 @@ def two_pipelines(connection: psycopg.Connection, **options: object) -> None:
     insert(connection, range(1, 5))
 
 
-def kept(connection: psycopg.Connection, reads: int = 1) -> bool:
-    """Tells that only the jobs of `others` are left, released so many times without an attempt."""
-    return [(job.id, job.read_ct, job.attempts, job.deferrals) for job in waiting(connection)] == [
-        (i, reads, 0, reads) for i in range(1, 5)
-    ]
+def untouched(connection: psycopg.Connection) -> bool:
+    """Tells that four jobs are left, and that none was ever claimed."""
+    return [(job.id, job.read_ct, job.deferrals) for job in waiting(connection)] == [(i, 0, 0) for i in range(1, 5)]
+
+
+def shown(connection: psycopg.Connection, name: str = "others") -> tuple[str, str | None]:
+    """The state and the reason that status shows."""
+    ((state, reason),) = rows(connection, "select state, reason from pgembedd.status where pipeline = %s", name)
+    return state, reason
+
+
+class Network:
+    """A loader whose models are away, all but those that have `come`; `asked` are the attempts."""
+
+    def __init__(self, model: Session, *come: str) -> None:
+        self.come, self.asked, self._model = set(come), list[str](), Wrapped(model)
+
+    def __call__(self, name: str) -> Embedder:
+        self.asked.append(name)
+        if name not in self.come:
+            raise ModelUnavailableError(f"{name} could not be fetched: there is no network in this test.")
+        return self._model
+
+
+AWAY = ("unserved", "gte-small could not be fetched: there is no network in this test.")
 
 
 def test_the_first_worker_pins_the_pipeline_to_its_model(
@@ -50,26 +69,87 @@ def test_the_first_worker_pins_the_pipeline_to_its_model(
     assert value(connection, "select fingerprint from pgembedd.status") == model.fingerprint
 
 
-def test_a_model_that_cannot_be_had_stops_no_other_pipeline(
+def test_a_model_that_cannot_be_had_is_noted_and_stops_no_other_pipeline(
     database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
 ) -> None:
     two_pipelines(connection, model="gte-small")
-    asked: list[str] = []
-
-    def load(name: str) -> Embedder:
-        asked.append(name)
-        return only(Wrapped(model))(name)
-
-    with worker_thread(database, load):
-        eventually(lambda: kept(connection))
-        for reads in range(2, 5):  # looking for it takes long where there is no network, so not at every claim
-            let_leases_run_out(connection, FRESH)
-            eventually(lambda reads=reads: kept(connection, reads))  # type: ignore[misc]
-    assert asked == [MODEL, "gte-small"]
+    network = Network(model, MODEL)
+    with worker_thread(database, network):
+        eventually(lambda: shown(connection) == AWAY)
+        insert(connection, range(5, 9))
+        await_embedded(connection, range(1, 9))
+        eventually(lambda: network.asked.count("gte-small") >= 2)
+    assert untouched(connection), "no job of it was claimed"
+    assert shown(connection, "documents") == ("running", None)
     assert stale(connection, model) == []
     assert missing(connection, "others") == [1, 2, 3, 4], "no row was embedded with another model"
-    refused = [event for event in log if event["event"] == "model_refused"]
-    assert {event["pipeline"] for event in refused} == {"others"}
+    assert [event["pipeline"] for event in log if event["event"] == "model_refused"] == ["others"], "one line"
+
+
+@pytest.mark.parametrize("wait", ["listen", "poll"])
+def test_a_pipeline_heals_by_itself_once_its_model_can_be_had(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict], wait: str
+) -> None:
+    make_documents(connection, "others", model="gte-small")
+    insert(connection, range(1, 5), table="others")
+    network = Network(model)
+    with worker_thread(database, network, wait=wait):
+        eventually(lambda: shown(connection) == AWAY)
+        assert untouched(connection)
+        network.come.add("gte-small")
+        await_quiet(connection)
+        eventually(lambda: shown(connection) == ("running", None))
+    assert missing(connection, "others") == []
+    assert [event["pipeline"] for event in log if event["event"] == "model_served"] == ["others"]
+
+
+def test_a_pipeline_that_is_made_later_is_refused_as_well(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    with worker_thread(database, Network(model, MODEL)):
+        insert(connection, [1])
+        await_embedded(connection, [1])
+        make_documents(connection, "others", model="gte-small")
+        insert(connection, range(1, 5), table="others")
+        eventually(lambda: shown(connection) == AWAY)
+    assert untouched(connection)
+
+
+def test_a_model_that_takes_long_to_load_keeps_no_other_pipeline_waiting(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    two_pipelines(connection, model="gte-small")
+    come = threading.Event()
+
+    def load(name: str) -> Embedder:
+        if name != MODEL:
+            assert come.wait(PATIENCE_S)
+        return Wrapped(model)
+
+    with worker_thread(database, load) as worker:
+        await_embedded(connection, range(1, 5))
+        assert untouched(connection)
+        assert worker.health() == "ok"
+        come.set()
+        await_quiet(connection)
+
+
+def test_a_worker_that_has_the_model_serves_what_another_cannot(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """It takes the other one's note back before that is shown."""
+    make_documents(connection, "others", model="gte-small")
+    able, unable = Network(model, "gte-small"), Network(model)
+    seen: set[tuple[str, str | None]] = set()
+    with worker_thread(database, able):
+        eventually(lambda: able.asked)
+        with worker_thread(database, unable):
+            for i in range(1, 4):
+                insert(connection, [i], table="others")
+                await_embedded(connection, [i], "others")
+                eventually(lambda tries=i + 1: seen.add(shown(connection)) or len(unable.asked) >= tries)  # type: ignore[misc]
+    assert seen == {("running", None)}
 
 
 def test_a_pipeline_of_another_fingerprint_is_refused_and_its_jobs_are_kept(
@@ -78,12 +158,14 @@ def test_a_pipeline_of_another_fingerprint_is_refused_and_its_jobs_are_kept(
     two_pipelines(connection)
     connection.execute("update pgembedd.pipeline set fingerprint = 'of old' where name = 'others'")
     with worker_thread(database, only(Wrapped(model))):
-        eventually(lambda: kept(connection))
+        eventually(lambda: shown(connection)[0] == "unserved")
+        await_embedded(connection, range(1, 5))
+    assert untouched(connection)
     assert stale(connection, model) == []
     assert missing(connection, "others") == [1, 2, 3, 4]
-    errors = {event["error"] for event in log if event["event"] == "model_refused"}
-    assert len(errors) == 1
-    assert 'The pipeline "others" holds vectors of of old' in errors.pop()
+    (error,) = [event["error"] for event in log if event["event"] == "model_refused"]
+    assert error == shown(connection)[1]
+    assert 'The pipeline "others" holds vectors of of old' in error
 
 
 def test_a_model_of_other_dimensions_stops_the_pipeline_with_a_sentence(
@@ -99,36 +181,28 @@ def test_a_model_of_other_dimensions_stops_the_pipeline_with_a_sentence(
     assert stale(connection, model) == []
 
 
-def refusing(error: Exception) -> Embedder:
-    """Loads no model: raises."""
-    raise error
-
-
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    "error",
     [
-        (ModelUnavailableError("There is no network."), ModelUnavailableError),
-        (ModelError("Its file is damaged."), ModelError),
-        (ConfigurationError("No such directory."), ModelError),
+        ModelUnavailableError("There is no network."),
+        ModelError("Its file is damaged."),
+        ConfigurationError("No such directory."),
+        OSError("The disk is broken."),
     ],
 )
-def test_a_worker_that_can_serve_no_pipeline_says_why_and_ends(
-    database: Database, connection: psycopg.Connection, error: Exception, expected: type[Exception]
+def test_a_worker_that_can_serve_no_pipeline_says_why_and_stays(
+    database: Database, connection: psycopg.Connection, error: Exception
 ) -> None:
     make_documents(connection)
-    insert(connection, [1])
-    with pytest.raises(expected, match=str(error)):
-        Worker(database.conninfo, brisk(), ModelRegistry(lambda _name: refusing(error))).run()
-    assert [job.read_ct for job in waiting(connection)] == [0]
+    insert(connection, range(1, 5))
 
+    def load(_name: str) -> Embedder:
+        raise error
 
-def test_a_worker_of_which_the_only_pipeline_is_pinned_elsewhere_ends(
-    database: Database, connection: psycopg.Connection, model: Session
-) -> None:
-    make_documents(connection)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'of old'")
-    with pytest.raises(ModelMismatchError):
-        Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model)))).run()
+    with worker_thread(database, load) as worker:
+        eventually(lambda: shown(connection, "documents") == ("unserved", str(error)))
+        assert worker.health() == "ok"
+    assert untouched(connection)
 
 
 def test_the_real_loader_has_no_stand_in(
@@ -168,15 +242,5 @@ def test_int8_is_a_model_of_its_own(
     vectors = np.array([embedding.to_numpy() for _, embedding in documents], np.float32)
     texts = [body for body, _ in documents]
     assert 0.99 < (vectors * model.embed(texts).vectors).sum(axis=1).min() < 0.9999
-    with pytest.raises(ModelMismatchError, match="PGEMBEDD_PRECISION"):
-        Worker(database.conninfo, brisk(), ModelRegistry(loader(brisk()))).run()
-
-
-def test_a_model_that_cannot_be_had_is_told_of_once_in_a_while(
-    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
-) -> None:
-    two_pipelines(connection, model="gte-small")
-    with worker_thread(database, only(Wrapped(model)), claim_size=1):
-        eventually(lambda: kept(connection))
-    told = [event for event in log if event["event"] == "model_refused"]
-    assert len(told) <= 2, "once as it starts, once for all the claims"
+    with worker_thread(database, loader(brisk())):
+        eventually(lambda: "PGEMBEDD_PRECISION" in str(shown(connection, "documents")[1]))

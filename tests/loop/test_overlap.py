@@ -24,7 +24,7 @@ from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, stale
-from tests.support.embedders import Wrapped, only
+from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.worker import PATIENCE_S, brisk, worker_thread
 
 CLAIMS = 6
@@ -117,7 +117,9 @@ def test_the_statements_of_a_claim_are_a_constant(
     make_documents(connection)
     claims = Connection(database.conninfo, threading.Event(), "test")
     in_flight, batches, share = InFlight(), Queue[EmbeddingBatch | None](), FairShare(1000)
-    models = PinnedModels(ModelRegistry(only(Wrapped(model))))
+    registry = ModelRegistry(only(Wrapped(model)))
+    registry.get(MODEL)
+    models = PinnedModels(registry)
     outcomes = JobOutcomes(JobRepository(claims), in_flight)
     reader = Reader(claims, models, outcomes)
     claimer = Claimer(brisk(), claims, reader, outcomes, in_flight, batches, lambda: False, share=share)
@@ -149,7 +151,9 @@ def test_time_that_is_waited_for_a_locked_table_counts(
     insert(connection, range(4))
     claims = Connection(database.conninfo, threading.Event(), "test")
     in_flight, batches, share = InFlight(), Queue[EmbeddingBatch | None](), FairShare(4)
-    models = PinnedModels(ModelRegistry(only(Wrapped(model))))
+    registry = ModelRegistry(only(Wrapped(model)))
+    registry.get(MODEL)
+    models = PinnedModels(registry)
     outcomes = JobOutcomes(JobRepository(claims), in_flight)
     reader = Reader(claims, models, outcomes)
     claimer = Claimer(brisk(), claims, reader, outcomes, in_flight, batches, lambda: False, share=share)

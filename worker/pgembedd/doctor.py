@@ -161,7 +161,7 @@ def _pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
     models = {info.name: info for info in describe_models()}
     for name, state, reason, problem, model, fingerprint, dimensions, waiting, dead, oldest_s, index, due_s in rows:
         about = f'pipeline "{name}"'
-        if state == "stopped" or problem:
+        if state in ("stopped", "unserved") or problem:
             yield Finding("bad", about, state, problem or reason)
         elif state == "paused":
             yield Finding(

@@ -22,7 +22,7 @@ COLUMNS = ("done", "queued", "backfill", "oldest", "failing", "dead", "blank", "
 DISPENSABLE = ("cut", "blank", "rows/min", "lag", "backfill")  # the first goes first where a terminal is narrow
 NAME = 16  # characters of a pipeline that stay on one line
 UNCUT = 10_000
-COLORS = {"running": "green", "paused": "yellow", "stopped": "red"}
+COLORS = {"running": "green", "unserved": "yellow", "paused": "yellow", "stopped": "red"}
 
 
 @click.command("status")

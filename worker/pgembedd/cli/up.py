@@ -1,11 +1,17 @@
 """`pgembedd up`"""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import click
 
 from pgembedd.cli.health import EVERYWHERE
 from pgembedd.cli.options import database_option, describe, http_options, open_database, settings_options
 from pgembedd.cli.process import exit_unless_drained, run_process
+from pgembedd.errors import PgembeddError
 from pgembedd.settings import HttpSettings, Settings, conninfo_from_environment
+
+DEFAULT_MODEL = "gte-small"  # of create_pipeline()
 
 
 @click.command("up")
@@ -25,12 +31,41 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
             click.echo("Connect with:  pgembedd postgres psql   (for others: pgembedd postgres status)")
         else:
             click.echo(f"Using the database {describe(conninfo)}.")
-        click.echo("Register a table:  select pgembedd.create_pipeline('docs', 'public.docs', array['title', 'body']);")
+        for line in example(settings.model_dir):
+            click.echo(line)
         if with_http:
             click.echo(f"Look at:  {address(http)}")
         click.echo("Stop with Ctrl-C.")
         drained = run_process(conninfo, settings, http if with_http else None)
     exit_unless_drained(drained)
+
+
+def example(model_dir: str) -> Iterator[str]:
+    """Yields how to register a table with a model that can be had on this machine, and why that is not the default."""
+    from pgembedd.model.catalogue import default_model, model_in_folder
+
+    arguments = ""
+    try:
+        if model_dir:
+            name, dims = model_in_folder(Path(model_dir))
+            if name != DEFAULT_MODEL:
+                arguments = f", model => {_quoted(name)}, dimensions => {dims}"
+        else:
+            chosen = default_model(DEFAULT_MODEL, notify=click.echo)
+            if chosen.notice:
+                yield chosen.notice
+                arguments = f", model => {_quoted(chosen.name)}"
+    except PgembeddError as error:
+        yield f"No model can be had here now: {error}"
+        yield "Rows of a table that is registered get their vectors once it can; the worker goes on trying."
+    yield (
+        "Register a table:  select pgembedd.create_pipeline('docs', 'public.docs', array['title', 'body']"
+        f"{arguments});"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def address(http: HttpSettings) -> str:

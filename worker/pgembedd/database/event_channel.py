@@ -25,6 +25,8 @@ EVENTS = (
     "paused",
     "resumed",
     "stopped",
+    "unserved",
+    "served",
     "change_begun",
     "switched",
     "rolled_back",

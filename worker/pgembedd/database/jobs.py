@@ -22,9 +22,12 @@ class JobRepository:
 
     connection: Connection
 
-    def due(self, names: Sequence[str] = (), poll_s: float = 0.0) -> list[Due]:
-        """Returns the running pipelines (of `names`, if any) with jobs due; waits up to `poll_s` s for the first."""
-        rows = self.connection.rows("due", names=list(names) or None, poll_s=poll_s)
+    def due(self, names: Sequence[str] = (), poll_s: float = 0.0, unserved: Sequence[int] = ()) -> list[Due]:
+        """Returns the running pipelines (of `names`, if any) with jobs due; waits up to `poll_s` s for the first.
+
+        Leaves out the pipelines that are `unserved`.
+        """
+        rows = self.connection.rows("due", names=list(names) or None, poll_s=poll_s, unserved=list(unserved))
         return [Due(*row) for row in rows]
 
     def claim(self, due: Due, claim_size: int, lease_s: int) -> list[Job]:

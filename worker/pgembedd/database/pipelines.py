@@ -12,9 +12,17 @@ class PipelineRepository:
 
     connection: Connection
 
-    def running(self) -> list[Pipeline]:
-        """Returns the running pipelines."""
-        return [Pipeline(*row) for row in self.connection.rows("models")]
+    def running(self) -> list[tuple[Pipeline, bool]]:
+        """Returns the running pipelines, each with whether a worker has noted that it cannot serve it."""
+        return [(Pipeline(*row), noted) for *row, noted in self.connection.rows("models")]
+
+    def note_unserved(self, pipeline: Pipeline, reason: str) -> None:
+        """Notes why this worker cannot serve the pipeline; `status` shows it unless another worker can."""
+        self.connection.value("note_unserved", pipeline_id=pipeline.id, reason=reason)
+
+    def note_served(self, pipeline: Pipeline) -> None:
+        """Takes such a note back."""
+        self.connection.value("note_served", pipeline_id=pipeline.id)
 
     def pin_model(self, pipeline: Pipeline, fingerprint: str) -> str | None:
         """Pins the pipeline to this fingerprint if it has none; returns the one that it is pinned to."""

@@ -1,8 +1,8 @@
 -- Every statement the worker and the command line run, by name. Loaded by queries.py.
 
 -- name: due
--- The running pipelines that have jobs due, and in which queue; waits a while for the first.
-select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s)
+-- The running pipelines that have jobs due and can be served, and in which queue; waits a while for the first.
+select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s)
 
 -- name: clean_session
 -- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of functions.
@@ -78,6 +78,14 @@ select pgembedd.mark_alone(%(queue)s, %(msg_id)s, %(read_ct)s)
 -- Pin a pipeline to the model that serves it first; the pinned fingerprint comes back.
 select pgembedd.pin_model(%(pipeline_id)s, %(fingerprint)s)
 
+-- name: note_unserved
+-- Note why this worker cannot serve a pipeline.
+select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s)
+
+-- name: note_served
+-- Take such a note back.
+select pgembedd.note_served(%(pipeline_id)s)
+
 -- name: diagnose
 -- Stop a pipeline that cannot work at all; its reason, or null when nothing is wrong with it.
 select pgembedd.diagnose(%(pipeline_id)s)
@@ -88,7 +96,7 @@ select pgembedd.stop_pipeline(%(pipeline_id)s, %(reason)s)
 
 -- name: models
 -- What the running pipelines need of a model.
-select pipeline_id, pipeline, model, fingerprint, dimensions from pgembedd.models()
+select pipeline_id, pipeline, model, fingerprint, dimensions, noted from pgembedd.models()
 
 -- name: pipeline_names
 -- The names of all pipelines, as a role may ask that may only work.
@@ -297,8 +305,8 @@ order by x.nth
 -- Which of the worker's functions this role may not call.
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
-  and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                    'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'schema_version', 'events', 'hear_questions', 'take_questions',
+  and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'note_unserved',
+                    'note_served', 'diagnose', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'schema_version', 'events', 'hear_questions', 'take_questions',
                     'answer_questions', 'decline_question')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
@@ -329,7 +337,7 @@ select pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
 
 -- name: doctor_pipelines
 -- Each pipeline with what is wrong with it.
-select p.name, p.state, p.state_reason, pgembedd._problem(p), p.model, p.fingerprint, p.dimensions,
+select p.name, s.state, s.reason, pgembedd._problem(p), p.model, p.fingerprint, p.dimensions,
        s.queued + s.backfill, s.dead, extract(epoch from s.oldest_age)::float8,
        s.index, extract(epoch from clock_timestamp() - p.index_due_at)::float8
 from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by p.name
@@ -492,8 +500,8 @@ order by {distance} limit %(limit)s
 select set_config('hnsw.ef_search', %(breadth)s, true)
 
 -- name: overview
--- What the page shows of each pipeline: status, for operators, too. What does not run comes first.
-select * from pgembedd.overview() order by state <> 'stopped', pipeline
+-- What the page shows of each pipeline: status, for operators, too. What does not run or is not served comes first.
+select * from pgembedd.overview() order by state <> 'stopped', state <> 'unserved', pipeline
 
 -- name: history
 -- The last hour of every pipeline by the minute; waits in seconds.

@@ -3,11 +3,13 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import psycopg
 
 from pgembedd.database.queries import query
+from pgembedd.errors import ModelError
 from pgembedd.http.auth import Authenticator, load_tokens
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
@@ -48,7 +50,7 @@ class ServiceContext:
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
         pooled = settings.wait == "poll"
         self.database = None if conninfo is None else Database(conninfo, pooled=pooled)
-        self.started = threading.Event()  # the first model is loaded
+        self.started = threading.Event()  # the worker has loaded a model, or tried them all
         self.unpooled = ThreadPoolExecutor(UNPOOLED_THREADS, "unpooled")  # requests that the batcher does not take
         self.stopping = threading.Event()
         self.finished = True  # False when a thread still hangs in the model after close()
@@ -78,7 +80,7 @@ class ServiceContext:
                 rows = connection.execute(query("models")).fetchall()
         except (Refusal, psycopg.Error):
             return  # /readyz reports it; embedding needs no database
-        self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, _ in rows]
+        self._pipelines = [(name, model, fingerprint) for _, name, model, fingerprint, *_ in rows]
 
     def served(self) -> list[str]:
         """Returns the names of the served models, the default one first."""
@@ -143,9 +145,17 @@ class ServiceContext:
         return next((one for one in self.pipelines() if one[0] == name), None)
 
     def preload(self) -> None:
-        """Loads the default model. ModelError when that fails."""
-        self.models.get(self.served()[0])
-        self.started.set()
+        """Has the default model loaded; one that cannot be had is tried again by /readyz."""
+        self._try(self.served()[0])
+
+    def missing(self) -> list[str]:
+        """Returns the names of the served models that could not be loaded, and has them tried again when it is time."""
+        return [name for name in self.served() if name in self.models.failed() and not self._try(name)]
+
+    def _try(self, name: str) -> bool:
+        with suppress(ModelError):
+            return self.models.poll(name) is not None
+        return False
 
     def close(self) -> None:
         """Closes everything but the models, which belong to the caller. Sets `finished`."""

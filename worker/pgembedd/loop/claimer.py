@@ -7,6 +7,7 @@ from queue import Queue
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.notifications import JobNotifications, wait_readable
+from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import LANES, Due, Job, by_pipeline
 from pgembedd.errors import Deferred
 from pgembedd.log import get_logger
@@ -48,6 +49,7 @@ class Claimer:
         """
         self._settings, self._connection, self._observer = settings, connection, observer
         self._jobs, self._notifications = JobRepository(connection), JobNotifications(connection)
+        self._models, self._pipelines = reader.models, PipelineRepository(connection)
         self._reader, self._outcomes, self._share = reader, outcomes, share
         self._in_flight, self._batches, self._stopping = in_flight, batches, stopping
         self._names, self._pulls, self._pushed = pipelines, pulls, pushed
@@ -67,6 +69,7 @@ class Claimer:
             self._notifications.listen()
         claims = [self.claim_pushed, self.claim_due]
         while not self._stopping():
+            self._models.look(self._pipelines)
             if self._in_flight.wait_for(self._has_room, STOP_CHECK_S):
                 if not any(claim() for claim in claims):
                     self._wait_for_jobs()
@@ -98,10 +101,13 @@ class Claimer:
         return False
 
     def _look(self, poll_s: float) -> list[Due]:
-        """Returns what is due, looked up again unless that was a moment ago."""
+        """Returns what is due and can be served, looked up again unless that was a moment ago."""
         began = time.monotonic()
         if not self._due or began >= self._due_until:
-            self._due = self._jobs.due(self._names, poll_s)
+            due = self._jobs.due(self._names, poll_s, self._models.unserved())
+            if not all(self._models.serves(each.pipeline_id) for each in due):
+                self._models.look(self._pipelines, now=True)
+            self._due = [each for each in due if self._models.serves(each.pipeline_id)]
             ended = time.monotonic()
             self._due_until = ended + (ended - began) / LOOK_SHARE if poll_s == 0.0 else ended
         return self._due
@@ -172,6 +178,6 @@ class Claimer:
     def _wait_for_notification(self, pause_s: float) -> bool:
         deadline = time.monotonic() + pause_s
         while not self._stopping() and (left := deadline - time.monotonic()) > 0:
-            if self._notifications.wait(min(left, STOP_CHECK_S), *self._wakers):
+            if self._models.look(self._pipelines) or self._notifications.wait(min(left, STOP_CHECK_S), *self._wakers):
                 return True
         return False

@@ -1,6 +1,7 @@
 """Answers pgembedd.embed(): texts whose callers wait inside a query for their vectors."""
 
 import threading
+import time
 from collections.abc import Callable, Collection
 
 import psycopg
@@ -17,6 +18,7 @@ BATCH_SIZE = 8
 POLL_EVERY_S = 1.0  # a NOTIFY comes with every request; this finds those that another worker left
 STOP_CHECK_S = 0.25  # how often the thread checks whether it is to stop
 ERROR_PAUSE_S = 5.0
+LONGEST_TIMEOUT_S = 600.0  # that embed() takes
 
 
 class EmbedRequests:
@@ -32,6 +34,7 @@ class EmbedRequests:
         """`served` are models to load although no pipeline has them: any role with the grant may send any name."""
         self._requests = EmbedRequestRepository(connection)
         self._models, self._stopping, self._served = models, stopping, served
+        self._loading: list[tuple[VectorRequest, float]] = []  # they wait for their model, until then
 
     def run(self) -> None:
         """Answers until stopped. A database error is logged; the rest of the process continues."""
@@ -59,20 +62,28 @@ class EmbedRequests:
             if self._requests.wait_for_notification(STOP_CHECK_S):
                 return
             waited_s += STOP_CHECK_S
+            if self._loading:
+                return
 
     def answer_waiting(self) -> bool:
         """Answers one batch of waiting requests; False when none waits."""
         waiting = self._requests.take(BATCH_SIZE)
-        started = [(request, self._start(request)) for request in waiting]
+        now = time.monotonic()
+        asked = [(request, now + LONGEST_TIMEOUT_S) for request in waiting]
+        asked, self._loading = asked + [one for one in self._loading if now < one[1]], []
+        started = [(request, self._start(request, until)) for request, until in asked]
         answers = [_answer(request, pending) for request, pending in started if pending is not None]
         if answers:
             self._requests.answer(answers)
         return bool(waiting)
 
-    def _start(self, request: VectorRequest) -> EmbeddingsFuture | None:
-        """Passes the text to the model; None when the request was declined."""
+    def _start(self, request: VectorRequest, until: float) -> EmbeddingsFuture | None:
+        """Passes the text to the model; None when the request was declined, or waits for its model."""
         try:
             embedder = self._embedder(request)
+            if embedder is None:
+                self._loading.append((request, until))
+                return None
         except ModelError as error:
             self._requests.decline(request, str(error))
             return None
@@ -83,11 +94,12 @@ class EmbedRequests:
         except Exception as error:
             return FailedFuture(error)
 
-    def _embedder(self, request: VectorRequest) -> Embedder:
+    def _embedder(self, request: VectorRequest) -> Embedder | None:
+        """Returns the model; None while it is being loaded. ModelError when this worker cannot answer."""
         if not request.known and request.model not in self._served():
             raise ModelError(f"No pipeline has the model {request.model}, and no worker was told to serve it.")
-        embedder = self._models.get(request.model)
-        if request.fingerprint not in (None, embedder.fingerprint):
+        embedder = self._models.poll(request.model)
+        if embedder is not None and request.fingerprint not in (None, embedder.fingerprint):
             raise ModelMismatchError(
                 f"The vectors to be searched are of {request.fingerprint}, but {request.model} of this worker is "
                 f"{embedder.fingerprint}: start a worker of the version and the precision that made them."

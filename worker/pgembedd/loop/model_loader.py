@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
     """Returns a function that loads the Embedder of a model. ConfigurationError for an unknown precision."""
     precisions = parse_precision(settings.precision)
+    told: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in told:  # a model that cannot be fetched is tried again and again
+            told.add(line)
+            get_logger().info("model", doing=line)
 
     def load(name: str) -> Embedder:
         from pgembedd.model import Session
@@ -26,7 +32,7 @@ def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], E
             precision=precisions.get(name.casefold(), precisions[""]),
             model_dir=Path(settings.model_dir) if settings.model_dir else None,
             threads=settings.threads or None,
-            notify=lambda line: get_logger().info("model", doing=line),
+            notify=tell,
             on_run=lambda *run: observer.model_ran(InferenceStats(session.name, *run)),
         )
         observer.loaded(session.name, session.fingerprint)

@@ -1,55 +1,137 @@
-"""Checks the model of a pipeline against the fingerprint that the pipeline is pinned to."""
+"""The models of pipelines, each checked against the fingerprint that its pipeline is pinned to."""
 
+import threading
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Pipeline
 from pgembedd.errors import Deferred, ModelError, ModelMismatchError
 from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder
-from pgembedd.model.registry import UNAVAILABLE_DELAY_S, ModelRegistry
+from pgembedd.model.registry import ModelRegistry
+
+LOOK_EVERY_S = 2.0  # a worker that can serve a pipeline has three seconds to take another one's note back
+FIRST_LOOK_S = 0.05  # while models are being loaded, longer each time
+FIRST_NOTE_S, NOTE_EVERY_S = 4.0, 60.0
+START_S = 30.0  # a worker whose models take longer has started as well
+DEFERRED_S = 30.0  # until the jobs that were claimed before it was known are due again
+
+
+@dataclass
+class _Refusal:
+    """A pipeline that this worker cannot serve: its note in the database is repeated at `note_at`, later each time."""
+
+    note_at: float = 0.0
+    delay_s: float = FIRST_NOTE_S / 2
 
 
 class PinnedModels:
-    """The models of pipelines; each is checked before it is used."""
+    """Knows which pipelines this worker can serve, and with which models.
 
-    def __init__(self, models: ModelRegistry) -> None:
-        """`models` loads them."""
-        self._models = models
-        self._log_again: dict[str, float] = {}  # when to log again that a pipeline is not served
+    One thread calls `look`, others may call `serving`.
+    """
+
+    def __init__(self, models: ModelRegistry, names: Collection[str] = (), *, pulls: bool = True) -> None:
+        """`models` loads them. `names` restricts it to these pipelines, not `pulls` to those that were asked for."""
+        self._models, self._names, self._pulls = models, names, pulls
+        self._served: set[int] = set()
+        self._awaited: set[int] = set()  # their models are being loaded
+        self._refused: dict[int, _Refusal] = {}
+        self._look_at, self._pause_s = 0.0, FIRST_LOOK_S
+        self._ready = threading.Event()
+
+    def wait_until_ready(self, stopping: threading.Event) -> None:
+        """Waits until a pipeline can be served or every one was tried, or `stopping`, at most for half a minute."""
+        deadline = time.monotonic() + START_S
+        while not self._ready.wait(0.1) and not stopping.is_set() and time.monotonic() < deadline:
+            pass
+
+    def serves(self, pipeline_id: int) -> bool:
+        """Tells whether the model of a pipeline was there at the last look."""
+        return pipeline_id in self._served
+
+    def unserved(self) -> list[int]:
+        """Returns the pipelines of which no job is to be claimed."""
+        return [*self._awaited, *self._refused]
 
     def serving(self, pipeline: Pipeline, pipelines: PipelineRepository) -> Embedder:
-        """Returns the pinned model of the pipeline. Deferred, and logged, when this worker cannot serve it."""
+        """Returns the pinned model of the pipeline. Deferred, logged and noted when this worker cannot serve it."""
         try:
             embedder = self._models.get(pipeline.model)
             _pin(pipeline, embedder, pipelines)
         except ModelError as error:
-            self._log(pipeline, error)
-            raise Deferred(str(error), UNAVAILABLE_DELAY_S) from error
+            self._refuse(pipeline, error, pipelines)
+            raise Deferred(str(error), DEFERRED_S) from error
+        self._accept(pipeline)
         return embedder
 
-    def _log(self, pipeline: Pipeline, error: ModelError) -> None:
-        """Logs at intervals, because every claim of the pipeline raises the same error."""
-        now = time.monotonic()
-        if now >= self._log_again.get(pipeline.name, now):
-            self._log_again[pipeline.name] = now + UNAVAILABLE_DELAY_S
-            get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
+    def look(self, pipelines: PipelineRepository, *, now: bool = False) -> bool:
+        """Has missing models loaded, and finds out what can be served; True when there is more of that.
 
-    def preload(self, pipelines: PipelineRepository) -> None:
-        """Loads the models of the running pipelines. Raises the last ModelError if none of them can be served."""
-        failure: ModelError | None = None
-        served = 0
-        for pipeline in pipelines.running():
-            try:
-                _pin(pipeline, self._models.get(pipeline.model), pipelines)
-                served += 1
-            except ModelError as error:
-                get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
-                failure = error
-            except Deferred as stopped:
-                get_logger().error("pipeline_stopped", pipeline=pipeline.name, reason=stopped.why)
-        if failure is not None and served == 0:
-            raise failure
+        Does nothing until the next look is due, unless it is asked for `now`. Never waits for a model.
+        """
+        began = time.monotonic()
+        if not now and began < self._look_at:
+            return False
+        known, loading = self._served.copy(), set[int]()
+        running = [(one, noted) for one, noted in pipelines.running() if self._concerns(one)]
+        for pipeline, noted in running:
+            if self._try(pipeline, pipelines, noted=noted) is None:
+                loading.add(pipeline.id)
+        self._forget_except({pipeline.id for pipeline, _ in running})
+        self._awaited = loading
+        self._pause_s = min(2 * self._pause_s, LOOK_EVERY_S) if loading and not now else FIRST_LOOK_S
+        self._look_at = began + (self._pause_s if loading else LOOK_EVERY_S)
+        if self._served or not loading:
+            self._ready.set()
+        return not self._served <= known
+
+    def _concerns(self, pipeline: Pipeline) -> bool:
+        if self._pulls:
+            return not self._names or pipeline.name in self._names
+        return pipeline.id in self._served or pipeline.id in self._refused
+
+    def _try(self, pipeline: Pipeline, pipelines: PipelineRepository, *, noted: bool) -> bool | None:
+        """Returns whether the pipeline can be served; None while its model is being loaded."""
+        try:
+            embedder = self._models.poll(pipeline.model)
+            if embedder is None:
+                return None
+            _pin(pipeline, embedder, pipelines)
+        except ModelError as error:
+            self._refuse(pipeline, error, pipelines)
+            return False
+        except Deferred as stopped:
+            get_logger().error("pipeline_stopped", pipeline=pipeline.name, reason=stopped.why)
+            return False
+        if noted:
+            pipelines.note_served(pipeline)
+        self._accept(pipeline)
+        return True
+
+    def _accept(self, pipeline: Pipeline) -> None:
+        self._served.add(pipeline.id)
+        if self._refused.pop(pipeline.id, None) is not None:
+            get_logger().info("model_served", pipeline=pipeline.name, model=pipeline.model)
+
+    def _refuse(self, pipeline: Pipeline, error: ModelError, pipelines: PipelineRepository) -> None:
+        """Logs once, and repeats the note in the database from time to time."""
+        self._served.discard(pipeline.id)
+        if (refusal := self._refused.get(pipeline.id)) is None:
+            refusal = self._refused[pipeline.id] = _Refusal()
+            get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
+        if (now := time.monotonic()) >= refusal.note_at:
+            refusal.delay_s = min(2 * refusal.delay_s, NOTE_EVERY_S)
+            refusal.note_at = now + refusal.delay_s
+            pipelines.note_unserved(pipeline, str(error))
+
+    def _forget_except(self, running: set[int]) -> None:
+        """Forgets pipelines that were dropped, paused or stopped."""
+        self._served &= running
+        for pipeline_id in self._refused.keys() - running:
+            del self._refused[pipeline_id]
 
 
 def _pin(pipeline: Pipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:

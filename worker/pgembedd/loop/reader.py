@@ -38,7 +38,7 @@ class Reader:
     ) -> None:
         """`outcomes` uses the same connection."""
         self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)
-        self._models, self._outcomes, self._observer = models, outcomes, observer
+        self.models, self._outcomes, self._observer = models, outcomes, observer
 
     def read(self, batch: Sequence[Job]) -> EmbeddingBatch | None:
         """Reads jobs of one pipeline and starts the model on their texts; None when no job is left.
@@ -46,7 +46,7 @@ class Reader:
         Jobs whose rows cannot be read or chunked are failed or released.
         """
         try:
-            model = self._models.serving(batch[0].pipeline, self._pipelines)
+            model = self.models.serving(batch[0].pipeline, self._pipelines)
             began = time.monotonic()
             readable: list[tuple[Job, Content]] = []
             for job, content in bisect(batch, self._jobs.read):

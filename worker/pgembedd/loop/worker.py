@@ -55,7 +55,7 @@ class Role:
     served: Callable[[], Collection[str]] = tuple
     """Returns models to load for embed() besides the pipelines'."""
     started: threading.Event = field(default_factory=threading.Event)
-    """Set once the models are loaded."""
+    """Set once a model is loaded, or all have been tried."""
     draining: threading.Event = field(default_factory=threading.Event)
     """Set when the worker claims no more."""
 
@@ -82,7 +82,8 @@ class Worker:
         self._in_flight = InFlight() if self._role.pushed is None else self._role.pushed.in_flight
         self._batches: Queue[EmbeddingBatch | None] = Queue()
         self._connections: list[Connection] = []
-        self._pinned, self._share = PinnedModels(models), FairShare(settings.claim_size)
+        self._pinned = PinnedModels(models, self._role.pipelines, pulls=self._role.pulls)
+        self._share = FairShare(settings.claim_size)
         self._outcomes = self._outcomes_over(self._connection("release", self._finished))
         self._threads = {name: self._thread(name, work) for name, work in self._work().items()}
 
@@ -109,7 +110,6 @@ class Worker:
     def _claimer(self) -> Claimer:
         connection = self._connection("claim" if self._role.pulls else "push", self._stopping)
         outcomes = self._outcomes_over(connection)
-        self._pipelines = PipelineRepository(connection)
         return Claimer(
             self._settings,
             connection,
@@ -185,10 +185,10 @@ class Worker:
                 connection.close()
 
     def _run(self) -> bool:
-        if self._role.pulls:
-            self._pinned.preload(self._pipelines)
         for thread in self._threads.values():
             thread.start()
+        if self._role.pulls:
+            self._pinned.wait_until_ready(self._stopping)
         get_logger().info("worker_started", pid=os.getpid())
         self._role.started.set()
         notify_systemd("READY=1")

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from pgembedd.errors import ModelUnavailableError
 from pgembedd.model.files.cache import cache_root
+from pgembedd.model.files.local_model import describe_folder
 from pgembedd.model.files.select_source import select_fetcher
-from pgembedd.model.files.sources import Notify, obtain, silent
+from pgembedd.model.files.sources import Notify, is_pinned, obtain, silent
 from pgembedd.model.graph_cache import ensure_graph
+from pgembedd.model.session import Session
 from pgembedd.model.specs import REGISTRY, ModelSpec, resolve
 
 FALLBACK_MODEL = "all-MiniLM-L6-v2"
@@ -84,3 +86,13 @@ def default_model(
     except ModelUnavailableError as error:
         name = pull(fallback, cache_dir=cache_dir, offline=offline, notify=notify).name
         return DefaultModel(name, f"{name} stands in for {resolve(prefer).name} here: {error}")
+
+
+def model_in_folder(folder: Path) -> tuple[str, int]:
+    """Returns name and dimensions of the model that a worker with this `model_dir` has. ModelError without one."""
+    for spec in REGISTRY.values():
+        if all((folder / file.name).is_file() and is_pinned(folder / file.name, file) for file in spec.files):
+            return spec.name, spec.dims
+    spec = describe_folder(folder)
+    with Session(spec.name, model_dir=folder, threads=1) as session:
+        return spec.name, session.dims

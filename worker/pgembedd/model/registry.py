@@ -1,49 +1,78 @@
-"""The models of a process: loaded when one is asked for, and kept."""
+"""The models of a process: each is loaded in a thread of its own when it is first asked for, and kept."""
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from pgembedd.errors import ConfigurationError, ModelError
+from pgembedd.errors import ModelError
 from pgembedd.model.embedder import Embedder
 
-UNAVAILABLE_DELAY_S = 30.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 2.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """The error of the last attempt to load a model; the next one is made when it is asked for after `retry_at`."""
+
+    error: ModelError
+    retry_at: float
+    delay_s: float
 
 
 class ModelRegistry:
-    """Loaded models by name."""
+    """Loaded models by name. One that cannot be loaded, or takes long, keeps nothing else waiting."""
 
     def __init__(self, load: Callable[[str], Embedder]) -> None:
-        """`load` makes an Embedder or raises ModelError; called once per name, and a while after a failure again."""
+        """`load` makes an Embedder; it is called until it succeeds, after an error with delays that grow."""
         self._load = load
         self._loaded: dict[str, Embedder] = {}
-        self._failed: dict[str, tuple[ModelError, float]] = {}
+        self._failed: dict[str, _Failure] = {}
+        self._loading: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
-        self._loading: dict[str, threading.Lock] = {}
 
     def get(self, name: str) -> Embedder:
-        """The model of that name, loaded now if it was not yet. ModelError when it cannot be had.
+        """Returns the model, after its first attempt to load. ModelError, also while a later attempt is being made."""
+        while (found := self.poll(name)) is None:
+            if (attempt := self._loading.get(name)) is not None:
+                attempt.wait()
+        return found
 
-        Loading can take long where there is no network: only callers that want this model wait meanwhile.
+    def poll(self, name: str) -> Embedder | None:
+        """Returns the model; None while the first attempt to load it is being made. ModelError as in `get`.
+
+        Never waits.
         """
         if (found := self._loaded.get(name)) is not None:
             return found
         with self._lock:
-            loading = self._loading.setdefault(name, threading.Lock())
-        with loading:
-            if name not in self._loaded:
-                self._loaded[name] = self._try(name)
-            return self._loaded[name]
+            if (found := self._loaded.get(name)) is not None:
+                return found
+            failure = self._failed.get(name)
+            if name not in self._loading and (failure is None or time.monotonic() >= failure.retry_at):
+                self._loading[name] = threading.Event()
+                threading.Thread(target=self._try, args=[name], name=f"load {name}", daemon=True).start()
+        if failure is not None:
+            raise failure.error.with_traceback(None)
+        return None
 
-    def _try(self, name: str) -> Embedder:
-        if name in self._failed and time.monotonic() < self._failed[name][1]:
-            raise self._failed[name][0].with_traceback(None)
+    def _try(self, name: str) -> None:
         try:
-            return self._load(name)
-        except (ModelError, ConfigurationError) as error:
-            refused = error if isinstance(error, ModelError) else ModelError(str(error))
-            self._failed[name] = (refused, time.monotonic() + UNAVAILABLE_DELAY_S)
-            raise refused from error.__cause__
+            embedder, error = self._load(name), None
+        except ModelError as refused:
+            error = refused
+        except Exception as unexpected:  # of a library below: as any other reason, or its callers would wait for ever
+            error = ModelError(str(unexpected) or type(unexpected).__name__)
+            error.__cause__ = unexpected
+        with self._lock:
+            if error is None:
+                self._loaded[name] = embedder
+                self._failed.pop(name, None)
+            else:
+                last = self._failed.get(name)
+                delay_s = FIRST_DELAY_S if last is None else min(2 * last.delay_s, LONGEST_DELAY_S)
+                self._failed[name] = _Failure(error, time.monotonic() + delay_s, delay_s)
+            self._loading.pop(name).set()
 
     def get_if_loaded(self, name: str) -> Embedder | None:
         """The model of that name if it is loaded; never waits."""
@@ -52,6 +81,14 @@ class ModelRegistry:
     def loaded(self) -> list[str]:
         """The names of the models that are loaded; never waits for one that is being loaded."""
         return list(self._loaded)
+
+    def failed(self) -> list[str]:
+        """The names of the models that could not be loaded so far."""
+        return list(self._failed)
+
+    def loading(self) -> bool:
+        """Tells whether the first attempt to load a model is being made."""
+        return any(name not in self._failed for name in list(self._loading))
 
     def close(self) -> None:
         """Closes every model."""

@@ -124,7 +124,7 @@ def connection_for_page(service: ServiceContext) -> Iterator[psycopg.Connection]
 
 
 def statuses(connection: psycopg.Connection) -> list[Status]:
-    """Returns every pipeline, stopped ones first, then by name."""
+    """Returns every pipeline: stopped ones first, then those that no worker can serve, then by name."""
     names = {field.name for field in fields(Status)}
     cursor = connection.execute(query("overview"))
     columns = [column.name for column in cursor.description or []]

@@ -1,7 +1,7 @@
 """`/livez`, `/readyz` and `/startupz`: whether to restart the process, to send it requests, to wait for it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -19,10 +19,11 @@ WAIT_S = 2.0  # for the database; probes have little patience
 
 
 class Health(BaseModel):
-    """The checks, each `ok` or a sentence."""
+    """The checks, each `ok` or a sentence. `missing`, of /readyz alone: the models that could not be loaded."""
 
     status: str
     checks: dict[str, str]
+    missing: list[str] = []
 
 
 def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRouter:
@@ -41,22 +42,25 @@ def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRout
     @routes.get("/readyz", responses={200: {"model": Health}, **unhealthy})
     def readyz() -> Response:
         """Send requests when this is 200."""
-        checks = {"stopping": probe.stopping, "model": probe.model, "loop": probe.loop}
-        return _answer(checks | ({"database": probe.database} if service.database is not None else {}))
+        missing = service.missing()
+        checks = {"stopping": probe.stopping, "model": lambda: probe.model(missing), "loop": probe.loop}
+        return _answer(checks | ({"database": probe.database} if service.database is not None else {}), missing)
 
     @routes.head("/startupz", include_in_schema=False)
     @routes.get("/startupz", responses={200: {"model": Health}, **unhealthy})
     async def startupz() -> Response:
         """Wait with the other probes until this is 200."""
-        return _answer({"model": probe.model})
+        return _answer({"model": probe.tried})
 
     return routes
 
 
-def _answer(checks: dict[str, Callable[[], str]]) -> Response:
+def _answer(checks: dict[str, Callable[[], str]], missing: Sequence[str] = ()) -> Response:
     results = {name: check() for name, check in checks.items()}
     well = all(result == "ok" for result in results.values())
-    body = {"status": "ok" if well else "unavailable", "checks": results}
+    body: dict[str, Any] = {"status": "ok" if well else "unavailable", "checks": results}
+    if missing:
+        body["missing"] = missing
     return Response(
         orjson.dumps(body), 200 if well else 503, media_type="application/json", headers={"cache-control": "no-store"}
     )
@@ -74,10 +78,17 @@ class Probe:
         """The service was not told to stop."""
         return "The service is stopping." if self._service.stopping.is_set() else "ok"
 
-    def model(self) -> str:
-        """The first model is loaded; a worker without a pipeline has none to load."""
-        ready = self._service.started.is_set() or self._service.models.loaded()
-        return "ok" if ready else "No model is loaded yet."
+    def model(self, missing: Sequence[str]) -> str:
+        """A model is loaded; a worker without a pipeline has none to load."""
+        if missing and not self._service.models.loaded():
+            return f"No model could be loaded; missing: {', '.join(missing)}."
+        return self.tried()
+
+    def tried(self) -> str:
+        """A model is loaded, or all have been tried."""
+        models = self._service.models
+        tried = models.loaded() or models.failed() or (self._service.started.is_set() and not models.loading())
+        return "ok" if tried else "No model is loaded yet."
 
     def database(self) -> str:
         """The database is reached, and its schema is this version's."""

@@ -24,7 +24,7 @@ QUERY_EVERY_S = 5.0
 PAUSE_FACTOR = 20  # the query takes at most a twentieth of one connection's time, however long the queues are
 QUERY_TIMEOUT_S = 8  # Prometheus gives a scrape ten seconds
 WAIT_S = 2.0  # for a database that may be away
-STATES = ("running", "paused", "stopped")
+STATES = ("running", "unserved", "paused", "stopped")
 
 
 def router(service: ServiceContext) -> APIRouter:

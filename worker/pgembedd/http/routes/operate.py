@@ -40,7 +40,7 @@ class PipelineStatus(BaseModel):
 
 
 class StatusAnswer(BaseModel):
-    """Every pipeline; those that are stopped first, then by name."""
+    """Every pipeline: stopped ones first, then those that no worker can serve, then by name."""
 
     pipelines: list[PipelineStatus]
 

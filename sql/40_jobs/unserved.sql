@@ -1,0 +1,80 @@
+-- A worker that cannot have the model of a pipeline notes why, and repeats that every minute. A worker that can takes the
+-- note back: each looks every two seconds, so a note is believed three seconds after it was made, at once where no other
+-- worker is connected. One that is not repeated for five minutes is not believed any more: its worker is gone.
+
+-- Why a running pipeline is not served by any worker, as far as is known; null when nothing is known against it.
+create or replace function pgembedd._unserved(pipeline pgembedd.pipeline) returns text
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select pipeline.unserved_reason
+    where pipeline.state = 'running' and pipeline.unserved_since <= clock_timestamp() - interval '3 s'
+      and pipeline.unserved_at > clock_timestamp() - interval '5 minutes'
+$$;
+
+-- The state as it is shown: a running pipeline that no worker can serve is `unserved`.
+create or replace function pgembedd._shown_state(pipeline pgembedd.pipeline) returns text
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select case when _unserved(pipeline) is null then pipeline.state else 'unserved' end $$;
+
+create or replace function pgembedd._shown_reason(pipeline pgembedd.pipeline) returns text
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select coalesce(pipeline.state_reason, _unserved(pipeline)) $$;
+
+-- Notes that this worker cannot serve a pipeline. Writes nothing where that was noted within half a minute, or while
+-- another transaction holds the pipeline.
+create or replace function pgembedd.note_unserved(pipeline_id integer, reason text) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd.pipeline;
+    at_present timestamptz := clock_timestamp();
+    since timestamptz := at_present - case when _other_workers() then '0' else '3 s' end::interval;
+    was_believed boolean;
+begin
+    select p.* into one from pipeline p where p.id = note_unserved.pipeline_id and p.state = 'running'
+    for no key update skip locked;
+    if one.unserved_at > at_present - interval '5 minutes' then
+        since := least(since, one.unserved_since);
+    end if;
+    was_believed := coalesce(since = one.unserved_since and one.unserved_at >= since + interval '3 s', false);
+    if one.id is null or (was_believed and one.unserved_reason = reason
+                          and one.unserved_at > at_present - interval '30 s') then
+        return;
+    end if;
+    update pipeline p set unserved_reason = reason, unserved_since = since, unserved_at = at_present
+    where p.id = one.id;
+    if not was_believed and at_present >= since + interval '3 s' then
+        perform _notify('unserved', one.id, jsonb_build_object('model', one.model, 'reason', reason));
+    end if;
+end $$;
+
+-- Takes the note back: this worker can serve the pipeline.
+create or replace function pgembedd.note_served(pipeline_id integer) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd.pipeline;
+begin
+    select p.* into one from pipeline p where p.id = note_served.pipeline_id and p.unserved_reason is not null
+    for no key update skip locked;
+    update pipeline p set unserved_reason = null, unserved_since = null, unserved_at = null where p.id = one.id;
+    if _unserved(one) is not null then
+        perform _notify('served', one.id, jsonb_build_object('model', one.model));
+    end if;
+end $$;
+
+-- Whether workers besides the one that asks are connected, as far as their sessions tell.
+create or replace function pgembedd._other_workers() returns boolean
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from pg_stat_activity a
+        where a.datname = current_database() and a.application_name in ('pgembedd claim', 'pgembedd push')
+          and a.pid <> pg_backend_pid())
+$$;
