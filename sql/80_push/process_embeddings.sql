@@ -39,7 +39,7 @@ comment on function pgembedd.process_embeddings is
     'Post waiting jobs to the URL of set_push(), in batches, through pg_net. Returns how many.';
 
 -- Changes before backfills, for which a quarter of the places is kept; each pipeline gets its part. Of a pipeline that
--- no worker can serve one job is posted, which finds out whether that is still so.
+-- no worker can serve one job of each lane is posted, which finds out whether that is still so.
 create or replace function pgembedd._claim_for_push(places integer, lease_s integer) returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -59,7 +59,8 @@ begin
                     then r.kept else 0 end as kept,
                count(*) over (partition by r.round)
                    - row_number() over (partition by r.round order by w.turn) + 1 as others
-        from rounds r join waiting w using (queue) order by r.round, w.turn
+        from rounds r join waiting w using (queue)
+        where not w.unserved or r.round < 3 order by r.round, w.turn
     loop
         continue when left_over <= one.kept;
         ids := array(select c.msg_id from claim(

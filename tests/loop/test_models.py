@@ -148,7 +148,12 @@ def test_a_worker_that_has_the_model_serves_what_another_cannot(
             for i in range(1, 4):
                 insert(connection, [i], table="others")
                 await_embedded(connection, [i], "others")
-                eventually(lambda tries=i + 1: seen.add(shown(connection)) or len(unable.asked) >= tries)  # type: ignore[misc]
+
+                def tried_again(tries: int = i + 1) -> bool:
+                    seen.add(shown(connection))
+                    return len(unable.asked) >= tries
+
+                eventually(tried_again)
     assert seen == {("running", None)}
 
 

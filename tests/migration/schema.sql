@@ -56,6 +56,9 @@ CREATE TABLE pgembedd.pipeline (
     state text DEFAULT 'running'::text NOT NULL,
     state_reason text,
     state_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    unserved_reason text,
+    unserved_since timestamp with time zone,
+    unserved_at timestamp with time zone,
     m integer NOT NULL,
     ef_construction integer NOT NULL,
     index_name text,
@@ -89,6 +92,7 @@ COMMENT ON TABLE pgembedd.pipeline IS 'What is embedded from where to where. Wri
 COMMENT ON COLUMN pgembedd.pipeline.embedding_table IS 'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
 COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is pinned to; set by the first worker that serves it.';
 COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
+COMMENT ON COLUMN pgembedd.pipeline.unserved_reason IS 'Why a worker cannot serve the pipeline; believed while a worker repeats it (unserved_at).';
 COMMENT ON COLUMN pgembedd.pipeline.index_due_at IS 'When the HNSW index is to be built at the latest; null when there is nothing to build.';
 COMMENT ON COLUMN pgembedd.pipeline.triggers IS 'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 COMMENT ON COLUMN pgembedd.pipeline.shape IS 'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
@@ -149,21 +153,6 @@ CREATE TABLE pgembedd.dead_letter (
 COMMENT ON TABLE pgembedd.dead_letter IS 'Jobs that were given up, each with its reason; retry_failed() puts them back.';
 ALTER TABLE pgembedd.dead_letter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgembedd.dead_letter_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-CREATE TABLE pgembedd.event (
-    nth bigint NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
-    payload jsonb NOT NULL
-);
-COMMENT ON TABLE pgembedd.event IS 'The events of the last ten minutes: any role can send a NOTIFY that looks like one, so listeners look here.';
-ALTER TABLE pgembedd.event ALTER COLUMN nth ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME pgembedd.event_nth_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -250,8 +239,6 @@ CREATE SEQUENCE pgembedd.worker_idle
 COMMENT ON SEQUENCE pgembedd.worker_idle IS '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
 ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
-ALTER TABLE ONLY pgembedd.event
-    ADD CONSTRAINT event_pkey PRIMARY KEY (nth);
 ALTER TABLE ONLY pgembedd.imported_trigger
     ADD CONSTRAINT imported_trigger_pkey PRIMARY KEY (source, name);
 ALTER TABLE ONLY pgembedd.installation
@@ -299,14 +286,15 @@ GRANT ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) TO p
 GRANT ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.decline_question(id uuid, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.due(names text[], poll_s double precision) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.events(numbers bigint[], since pg_snapshot) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.due(names text[], poll_s double precision, unserved integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.hear_questions() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.note_served(pipeline_id integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;

@@ -66,7 +66,7 @@ def test_what_is_due_by_pipeline_and_queue(two: psycopg.Connection) -> None:
     send(two, 2, 1)
     send(two, 1, 5, BACKFILL)
     assert (due(two), due(two, BACKFILL)) == ([1, 2], [1])
-    named = two.execute(query("due"), {"names": ["small", "none"], "poll_s": 0}).fetchall()
+    named = two.execute(query("due"), {"names": ["small", "none"], "poll_s": 0, "unserved": []}).fetchall()
     assert named == [(2, FRESH)]
 
 
@@ -151,7 +151,9 @@ def test_a_look_waits_for_a_first_job(two: psycopg.Connection, other: psycopg.Co
     """For poolers that do not pass LISTEN."""
     pid = two.info.backend_pid
     with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(lambda: two.execute(query("due"), {"names": None, "poll_s": 60}).fetchall())
+        looking = pool.submit(
+            lambda: two.execute(query("due"), {"names": None, "poll_s": 60, "unserved": []}).fetchall()
+        )
         sleeps = "select wait_event = 'PgSleep' from pg_stat_activity where pid = %s"
         eventually(lambda: value(other, sleeps, pid))
         send(other, 2, 1)

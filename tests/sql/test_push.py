@@ -103,6 +103,14 @@ def test_a_paused_pipeline_is_not_posted(pushed: psycopg.Connection) -> None:
     assert call(pushed, "process_embeddings") == 1
 
 
+def test_of_a_pipeline_that_no_worker_can_serve_one_job_is_posted(pushed: psycopg.Connection) -> None:
+    pushed.execute("insert into documents (id, title) select i, 'text' from generate_series(1, 50) i")
+    pushed.execute("select pgembedd.note_unserved(1, 'No network.')")
+    assert call(pushed, "process_embeddings") == 1
+    pushed.execute("select pgembedd.note_served(1)")
+    assert call(pushed, "process_embeddings") == 49
+
+
 def test_a_pushed_claim_is_fenced_against_its_read(pushed: psycopg.Connection) -> None:
     """The read that posted the message holds no claim any more, and a second delivery gets no job."""
     pushed.execute("insert into documents (id, title) values (1, 'text')")

@@ -183,7 +183,7 @@ def claim(
 
 def due(connection: psycopg.Connection, queue: str = FRESH) -> list[int]:
     """The pipelines that have jobs due in a queue."""
-    found = connection.execute(query("due"), {"names": None, "poll_s": 0}).fetchall()
+    found = connection.execute(query("due"), {"names": None, "poll_s": 0, "unserved": []}).fetchall()
     return sorted(pipeline_id for pipeline_id, of in found if of == queue)
 
 

@@ -73,7 +73,7 @@ class PinnedModels:
         Does nothing until the next look is due, unless it is asked for `now`. Never waits for a model.
         """
         began = time.monotonic()
-        if not now and began < self._look_at:
+        if (not now and began < self._look_at) or not (self._pulls or self._served or self._refused):
             return False
         known, loading = self._served.copy(), set[int]()
         running = [(one, noted) for one, noted in pipelines.running() if self._concerns(one)]

@@ -1,0 +1,154 @@
+"""A model that no worker can have: noted with its reason, shown wherever one looks, and forgotten once it is over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from pgembedd.database.queries import query
+from tests.support.databases import Database
+from tests.support.sql import FRESH, call, create_pipeline, make_documents, rows, value
+
+REASON = "gte-small could not be fetched (no network); check the network."
+
+
+@pytest.fixture
+def documents(connection: psycopg.Connection) -> psycopg.Connection:
+    """Two rows that wait in the pipeline `documents`."""
+    make_documents(connection)
+    create_pipeline(connection)
+    connection.execute("insert into documents values (1, 'a'), (2, 'b')")
+    return connection
+
+
+@pytest.fixture
+def worker(database: Database) -> Iterator[psycopg.Connection]:
+    """The session of another worker."""
+    with database.connect(application_name="pgembedd claim") as connection:
+        yield connection
+
+
+def note(connection: psycopg.Connection, reason: str = REASON) -> None:
+    """What a worker does that cannot have the model."""
+    connection.execute(query("note_unserved"), {"pipeline_id": 1, "reason": reason})
+
+
+def take_back(connection: psycopg.Connection) -> None:
+    """What a worker does that has it."""
+    connection.execute(query("note_served"), {"pipeline_id": 1})
+
+
+def shown(connection: psycopg.Connection) -> tuple[str, str | None]:
+    ((state, reason),) = rows(connection, "select state, reason from pgembedd.status")
+    return state, reason
+
+
+def events(ear: psycopg.Connection) -> list[tuple[str, str | None, str | None]]:
+    """The events since the last time: word, model, reason."""
+    ear.execute("select 1")
+    told = [json.loads(notice.payload) for notice in ear.notifies(timeout=0)]
+    return [(event["event"], event.get("model"), event.get("reason")) for event in told]
+
+
+def pass_time(connection: psycopg.Connection, seconds: float) -> None:
+    """Moves the note into the past."""
+    connection.execute(
+        "update pgembedd.pipeline set unserved_since = unserved_since - make_interval(secs => %(s)s),"
+        " unserved_at = unserved_at - make_interval(secs => %(s)s)",
+        {"s": seconds},
+    )
+
+
+def test_the_note_of_the_only_worker_is_shown_at_once(documents: psycopg.Connection) -> None:
+    note(documents)
+    assert shown(documents) == ("unserved", REASON)
+    assert rows(documents, "select state, reason from pgembedd.overview()") == [("unserved", REASON)]
+    assert rows(documents, "select state from pgembedd.metrics()") == [("unserved",)]
+    assert value(documents, "select state from pgembedd.pipeline") == "running", "another worker may serve it"
+    take_back(documents)
+    assert shown(documents) == ("running", None)
+
+
+def test_another_worker_has_three_seconds_to_take_it_back(
+    documents: psycopg.Connection, worker: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    other.execute("listen pgembedd_events")
+    note(documents)
+    assert shown(documents) == ("running", None)
+    take_back(worker)
+    pass_time(documents, 4)
+    assert shown(documents) == ("running", None)
+    assert events(other) == [], "nothing that was shown"
+    note(documents)
+    pass_time(documents, 4)
+    assert shown(documents) == ("unserved", REASON)
+    note(documents)
+    assert events(other) == [("unserved", "gte-small", REASON)]
+
+
+def test_a_note_is_told_once_and_its_end_is(documents: psycopg.Connection, other: psycopg.Connection) -> None:
+    other.execute("listen pgembedd_events")
+    for _ in range(3):
+        note(documents)
+        pass_time(documents, 40)
+    note(documents, "Its file is damaged.")
+    assert shown(documents) == ("unserved", "Its file is damaged.")
+    take_back(documents)
+    take_back(documents)
+    assert events(other) == [("unserved", "gte-small", REASON), ("served", "gte-small", None)]
+
+
+def test_a_note_is_written_anew_only_when_it_says_something_new(documents: psycopg.Connection) -> None:
+    def version() -> int:
+        return int(value(documents, "select xmin::text from pgembedd.pipeline"))
+
+    note(documents)
+    first = version()
+    note(documents)
+    assert version() == first
+    pass_time(documents, 40)
+    moved = version()
+    note(documents)
+    assert version() != moved, "as it would be forgotten"
+
+
+def test_a_note_that_no_worker_repeats_is_not_believed(documents: psycopg.Connection) -> None:
+    note(documents)
+    pass_time(documents, 301)
+    assert shown(documents) == ("running", None)
+
+
+def test_a_note_waits_for_no_transaction(documents: psycopg.Connection, database: Database) -> None:
+    with database.connect(autocommit=False) as user:
+        user.execute("select pgembedd.pause('documents')")
+        documents.execute("set statement_timeout = '10 s'")
+        note(documents)
+        take_back(documents)
+        user.rollback()
+    assert shown(documents) == ("running", None)
+
+
+def test_only_what_runs_is_unserved(documents: psycopg.Connection) -> None:
+    note(documents)
+    call(documents, "pause", name="documents")
+    assert shown(documents)[0] == "paused"
+    call(documents, "resume", name="documents")
+    assert shown(documents) == ("running", None), "until a worker tells again"
+
+
+@pytest.mark.parametrize(
+    "wait", ["call pgembedd.wait_for('documents')", "call pgembedd.wait_for('documents', '1', '1 h')"]
+)
+def test_waiting_for_it_quotes_the_note_at_once(documents: psycopg.Connection, wait: str) -> None:
+    note(documents)
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=r"unserved.*gte-small could not be fetched"):
+        documents.execute(wait)
+
+
+def test_jobs_of_what_a_worker_cannot_serve_are_not_due_for_it(documents: psycopg.Connection) -> None:
+    due = {"names": None, "poll_s": 0}
+    assert documents.execute(query("due"), due | {"unserved": [2]}).fetchall() == [(1, FRESH)]
+    assert documents.execute(query("due"), due | {"unserved": [1]}).fetchall() == []
