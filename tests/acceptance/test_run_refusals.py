@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import psycopg
@@ -13,8 +14,11 @@ from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, waiting
 from tests.support.roles import Roles, conninfo_as, temporary_roles
+from tests.support.sql import value
+from tests.support.waiting import eventually
+from tests.support.worker import WorkerProcess
 
-CONFIGURATION, UNREACHABLE, SCHEMA, MODEL = 2, 3, 4, 5
+CONFIGURATION, UNREACHABLE, SCHEMA = 2, 3, 4
 
 
 @pytest.fixture
@@ -97,16 +101,21 @@ def test_a_model_that_is_not_here_is_never_replaced(
     """gte-small without network and with an empty cache, although the stand-in's files could be had."""
     make_documents(connection, model="gte-small")
     insert(connection, [1])
-    outcome = pgembedd(
-        "run",
-        database=database.conninfo,
-        HF_HUB_OFFLINE="1",
-        HF_HOME=f"{tmp_path}/hub",
-        PGEMBEDD_CACHE_DIR=f"{tmp_path}/cache",
-    )
-    assert outcome.code == MODEL
-    last = outcome.err.strip().splitlines()[-1]
-    assert last.startswith("pgembedd: ")
-    assert "gte-small" in last
-    assert "Traceback" not in outcome.err
+    away = {"HF_HUB_OFFLINE": "1", "HF_HOME": f"{tmp_path}/hub"}
+    with WorkerProcess(database.conninfo, **away, PGEMBEDD_CACHE_DIR=f"{tmp_path}/cache") as worker:
+        worker.await_event("worker_started")
+        eventually(lambda: value(connection, "select state from pgembedd.status") == "unserved")
+        sentence = value(connection, "select reason from pgembedd.status")
+        assert sentence.startswith("gte-small could not be fetched from the Hugging Face Hub (HF_HUB_OFFLINE is set)")
+        checked = pgembedd("doctor", database=database.conninfo)
+        assert checked.code == 1
+        assert f"unserved\n      → {sentence}" in checked.out
+        listed = pgembedd("status", database=database.conninfo).out
+        assert "unserved" in listed
+        assert f"documents: {sentence}" in listed
+        refused = pgembedd("backfill", "documents", database=database.conninfo).refused(1)
+        assert f"is unserved, with 1 jobs waiting: {sentence}" in refused
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+    assert len(worker.named("model_refused")) == 1
     assert [job.read_ct for job in waiting(connection)] == [0]

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -139,6 +140,17 @@ def test_a_model_that_is_not_there_ends_it(database: Database) -> None:
     )
 
     assert "no-such-model" in outcome.refused(5)
+
+
+def test_serve_starts_although_its_model_is_away_and_says_so(database: Database, tmp_path: Path) -> None:
+    away = {"HF_HUB_OFFLINE": "1", "HF_HOME": f"{tmp_path}/hub", "PGEMBEDD_CACHE_DIR": f"{tmp_path}/cache"}
+    with service(database.conninfo, PGEMBEDD_HTTP_MODELS="gte-small", **away) as process:
+        eventually(lambda: httpx.get(f"{url(process)}/startupz").status_code == 200)
+        ready = httpx.get(f"{url(process)}/readyz")
+        assert (ready.status_code, ready.json()["missing"]) == (503, ["gte-small"])
+        answer = httpx.post(f"{url(process)}/embed", json={"input": "hello world"}, timeout=60)
+        assert answer.status_code == 503
+        assert "gte-small could not be fetched" in answer.text
 
 
 def test_health_says_that_nothing_answers() -> None:

@@ -6,12 +6,15 @@ import threading
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from pgembedd.errors import ModelUnavailableError
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
 from tests.support.databases import Database
-from tests.support.embedders import only
+from tests.support.documents import make_documents
+from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.http import serving
 from tests.support.roles import Roles, conninfo_as
 from tests.support.waiting import eventually
@@ -44,6 +47,34 @@ def test_a_service_without_a_model_is_alive_and_not_ready(model: Session) -> Non
 
         assert checks(client, "/startupz") == (200, {"model": "ok"})
         assert checks(client, "/readyz")[0] == 200
+
+
+def test_what_is_missing_is_named_and_nothing_at_all_is_not_ready(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    come: set[str] = set()
+
+    def load(name: str) -> Embedder:
+        if name not in come:
+            raise ModelUnavailableError(f"{name} is away.")
+        return Wrapped(model)
+
+    make_documents(connection)
+    with serving(load, database.conninfo, http_models="gte-small") as client:
+        assert client.post("/embed", json={"input": "x"}).status_code == 503
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["checks"]["model"] == "No model could be loaded; missing: gte-small."
+        assert answer.json()["missing"] == ["gte-small"]
+        assert checks(client, "/startupz")[0] == 200, "restarting it would not help"
+
+        come.add(MODEL)
+        assert client.post("/embed", json={"input": "x", "model": MODEL}).status_code == 200
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["missing"]) == (200, ["gte-small"])
+
+        come.add("gte-small")
+        eventually(lambda: "missing" not in client.get("/readyz").json())  # which has it tried again
 
 
 def test_ready_means_reached_and_migrated(database: Database, model: Session) -> None:

@@ -56,6 +56,21 @@ def test_pipelines_and_failures_are_shown(visitor: Visitor) -> None:
     assert "broken write 1" in seen
 
 
+def test_what_no_worker_can_serve_is_on_top_with_a_badge(visitor: Visitor, connection: psycopg.Connection) -> None:
+    name = value(connection, "select max(name) from pgembedd.pipeline")  # not the first by its name
+    query = "select pgembedd.{}(p.id{}) from pgembedd.pipeline p where p.name = %s"
+    connection.execute(query.format("note_unserved", ", 'gte-small is away.'"), [name])
+    try:
+        page = visitor.get()
+        first = page.text[page.text.index('<th role="rowheader"') :]
+        assert first.index(name) < first.index("</th>")
+        assert '<span class="state unserved">unserved</span>' in first[: first.index("</tr>")]
+        assert "1 unserved" in text_of(page)
+        assert f"{name} : gte-small is away." in text_of(page).replace(f"{name}:", f"{name} :")
+    finally:
+        connection.execute(query.format("note_served", ""), [name])
+
+
 def test_every_value_is_escaped(visitor: Visitor) -> None:
     pages = [
         visitor.get(),

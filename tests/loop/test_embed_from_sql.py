@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from structlog.typing import EventDict
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.loop.worker import Role, Worker
 from pgembedd.model import Session
+from pgembedd.model.embedder import Embedder
 from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
@@ -134,6 +136,32 @@ def test_a_pipeline_of_another_fingerprint_is_refused(
         connection.execute("update pgembedd.pipeline set fingerprint = null, model = 'gte-small'")
         with pytest.raises(psycopg.Error, match="The model gte-small cannot be fetched"):
             embed(connection, "x")
+
+
+def test_the_reason_of_a_model_that_cannot_be_had_is_quoted_while_others_are_answered(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    gate = threading.Event()
+
+    def load(name: str) -> Embedder:
+        if name == "slow":
+            assert gate.wait(PATIENCE_S)
+        return only(Wrapped(model))(name)
+
+    make_documents(connection)
+    make_documents(connection, "others", model="gte-small")
+    make_documents(connection, "third", model="slow")
+    with worker_thread(database, load), hearing(connection):
+        with pytest.raises(psycopg.Error, match="The model gte-small cannot be fetched"):
+            embed(connection, "x", ", pipeline => 'others'")
+        with pytest.raises(psycopg.Error, match=r"(?s)No answer came within .*still loading the model"):
+            embed(connection, "x", ", pipeline => 'third', timeout => '1 s'")
+        assert np.array_equal(embed(connection, "x", ", pipeline => 'documents'"), embed_alone(model, "x"))
+        gate.set()
+
+
+def embed_alone(model: Session, text: str) -> Vector:
+    return model.embed([text], kind="query").vectors[0]
 
 
 def test_what_the_model_cannot_embed_is_an_error_without_the_text(

@@ -159,6 +159,21 @@ ALTER TABLE pgembedd.dead_letter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE pgembedd.event (
+    nth bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    payload jsonb NOT NULL
+);
+COMMENT ON TABLE pgembedd.event IS 'The events of the last ten minutes: any role can send a NOTIFY that looks like one, so listeners look here.';
+ALTER TABLE pgembedd.event ALTER COLUMN nth ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgembedd.event_nth_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 CREATE TABLE pgembedd.imported_trigger (
     source regclass NOT NULL,
     source_name text NOT NULL,
@@ -239,6 +254,8 @@ CREATE SEQUENCE pgembedd.worker_idle
 COMMENT ON SEQUENCE pgembedd.worker_idle IS '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
 ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY pgembedd.event
+    ADD CONSTRAINT event_pkey PRIMARY KEY (nth);
 ALTER TABLE ONLY pgembedd.imported_trigger
     ADD CONSTRAINT imported_trigger_pkey PRIMARY KEY (source, name);
 ALTER TABLE ONLY pgembedd.installation
@@ -287,6 +304,7 @@ GRANT ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) TO pgem
 GRANT ALL ON FUNCTION pgembedd.decline_question(id uuid, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.due(names text[], poll_s double precision, unserved integer[]) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.events(numbers bigint[], since pg_snapshot) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.hear_questions() TO pgembedd_worker;

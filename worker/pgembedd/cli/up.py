@@ -59,8 +59,7 @@ def example(model_dir: str) -> Iterator[str]:
         yield f"No model can be had here now: {error}"
         yield "Rows of a table that is registered get their vectors once it can; the worker goes on trying."
     yield (
-        "Register a table:  select pgembedd.create_pipeline('docs', 'public.docs', array['title', 'body']"
-        f"{arguments});"
+        f"Register a table:  select pgembedd.create_pipeline('docs', 'public.docs', array['title', 'body']{arguments});"
     )
 
 

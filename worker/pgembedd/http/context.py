@@ -5,11 +5,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.errors import ModelError
+from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.http.auth import Authenticator, load_tokens
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
@@ -17,6 +18,7 @@ from pgembedd.http.request_batcher import RequestBatcher
 from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.files.local_model import describe
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer
@@ -84,9 +86,11 @@ class ServiceContext:
 
     def served(self) -> list[str]:
         """Returns the names of the served models, the default one first."""
-        named = [name.strip() for name in self.http.http_models.split(",") if name.strip()]
-        names = list(dict.fromkeys([*named, *(model for _, model, _ in self.pipelines())]))
+        names = list(dict.fromkeys([*self._named(), *(model for _, model, _ in self.pipelines())]))
         return names or [FALLBACK_MODEL]
+
+    def _named(self) -> list[str]:
+        return [name.strip() for name in self.http.http_models.split(",") if name.strip()]
 
     def model(self, name: str | None) -> Embedder:
         """Returns the model of that name, or the default; may load it. Refusal 404 for one that is not served."""
@@ -145,7 +149,17 @@ class ServiceContext:
         return next((one for one in self.pipelines() if one[0] == name), None)
 
     def preload(self) -> None:
-        """Has the default model loaded; one that cannot be had is tried again by /readyz."""
+        """Has the default model loaded; one that cannot be had is tried again by /readyz.
+
+        ModelError for a name in the settings that no model has.
+        """
+        for name in self._named():
+            try:
+                describe(name, Path(self.settings.model_dir) if self.settings.model_dir else None)
+            except ConfigurationError as error:
+                raise ModelError(str(error)) from error
+            except ModelError:
+                pass  # its files may come
         self._try(self.served()[0])
 
     def missing(self) -> list[str]:
