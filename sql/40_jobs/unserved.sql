@@ -21,7 +21,7 @@ as $$ select case when _unserved(pipeline) is null then pipeline.state else 'uns
 create or replace function pgembedd._shown_reason(pipeline pgembedd.pipeline) returns text
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ select coalesce(pipeline.state_reason, _unserved(pipeline)) $$;
+as $$ select nullif(concat_ws(' ', _unserved(pipeline), pipeline.state_reason), '') $$;
 
 -- Notes that this worker cannot serve a pipeline. Writes nothing where that was noted within half a minute, or while
 -- another transaction holds the pipeline.

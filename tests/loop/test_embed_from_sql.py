@@ -156,12 +156,9 @@ def test_the_reason_of_a_model_that_cannot_be_had_is_quoted_while_others_are_ans
             embed(connection, "x", ", pipeline => 'others'")
         with pytest.raises(psycopg.Error, match=r"(?s)No answer came within .*still loading the model"):
             embed(connection, "x", ", pipeline => 'third', timeout => '1 s'")
-        assert np.array_equal(embed(connection, "x", ", pipeline => 'documents'"), embed_alone(model, "x"))
+        alone = model.embed(["x"], kind="query").vectors[0]
+        assert np.array_equal(embed(connection, "x", ", pipeline => 'documents'"), alone)
         gate.set()
-
-
-def embed_alone(model: Session, text: str) -> Vector:
-    return model.embed([text], kind="query").vectors[0]
 
 
 def test_what_the_model_cannot_embed_is_an_error_without_the_text(

@@ -119,6 +119,7 @@ SERIES = {
         'pgembedd_pipeline_state{pipeline="p", state="running"} 1x60',
     ],
     "PgembeddPipelineStopped": ['pgembedd_pipeline_state{pipeline="p", state="stopped"} 0 1x60'],
+    "PgembeddPipelineUnserved": ['pgembedd_pipeline_state{pipeline="p", state="unserved"} 0 1x60'],
     "PgembeddDeadLetters": ['pgembedd_dead_letters{pipeline="p", reason="write"} 3x60'],
     "PgembeddRestarting": ["pgembedd_uptime_seconds 60 120 5 65 5 65 5 65 5 65 5 65 5 65 5 65 5 65 5 65 5 65 5 65 5"],
     "PgembeddSuspects": ['pgembedd_suspects_total{pipeline="p"} _x20 1x20'],
