@@ -70,6 +70,9 @@ create table pgembedd.pipeline (
     shape             text,
     sweep_due_at      timestamptz not null default '-infinity',
     sweep_error       text,
+    content_shape     jsonb,
+    requeued_reason   text,
+    requeued_at       timestamptz,
     shadow_of         integer unique references pgembedd.pipeline,
     shadow            text check (shadow in ('next', 'previous')),
     created_at        timestamptz not null default clock_timestamp(),
@@ -95,6 +98,9 @@ comment on column pgembedd.pipeline.sweep_error is
     'What the last sweep failed of; the next one stops the pipeline if it fails, too.';
 comment on column pgembedd.pipeline.unserved_reason is
     'Why a worker cannot serve the pipeline; believed while a worker repeats it (unserved_at).';
+comment on column pgembedd.pipeline.content_shape is
+    'What the catalog said of the columns of the content; the sweep compares it, and queues all rows where an ALTER '
+    'changed contents (requeued_reason).';
 comment on column pgembedd.pipeline.shadow_of is
     'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 comment on column pgembedd.pipeline.index_due_at is

@@ -133,7 +133,8 @@ begin
         name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
         embedding_table, embedding_table_name, chunk_tokens, chunk_overlap, splitter, formatting,
         model, dimensions, vector_type, distance, on_update, max_attempts, search_path,
-        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, triggers)
+        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, triggers,
+        content_shape)
     values (
         made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
         made.watch_columns, made.embedding_column, made.embedding_table, made.embedding_table_name,
@@ -141,7 +142,7 @@ begin
         made.dimensions, made.vector_type, made.distance, made.on_update,
         made.max_attempts, made.search_path, made.m, made.ef_construction, made.index_name, made.index_due_at,
         coalesce(made.created_indexes, '{}'), made.enable_always,
-        coalesce(made.triggers, true))
+        coalesce(made.triggers, true), _content_shape(made))
     returning * into made;
     return made;
 end $$;

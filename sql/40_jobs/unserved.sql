@@ -1,6 +1,6 @@
--- A worker that cannot have the model of a pipeline notes why, and repeats that every minute. A worker that can takes the
--- note back: each looks every two seconds, so a note is believed three seconds after it was made, at once where no other
--- worker is connected. One that is not repeated for five minutes is not believed any more: its worker is gone.
+-- A worker that cannot have the model of a pipeline notes why, and repeats that every minute. A worker that can takes
+-- the note back: each looks every two seconds, so a note is believed three seconds after it was made, at once where no
+-- other worker is connected. One that is not repeated for five minutes is not believed any more: its worker is gone.
 
 -- Why a running pipeline is not served by any worker, as far as is known; null when nothing is known against it.
 create or replace function pgembedd._unserved(pipeline pgembedd.pipeline) returns text
@@ -21,7 +21,11 @@ as $$ select case when _unserved(pipeline) is null then pipeline.state else 'uns
 create or replace function pgembedd._shown_reason(pipeline pgembedd.pipeline) returns text
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ select nullif(concat_ws(' ', _unserved(pipeline), pipeline.state_reason), '') $$;
+as $$
+    select nullif(concat_ws(' ', _unserved(pipeline), pipeline.state_reason, (
+        select pipeline.requeued_reason
+        where pipeline.state = 'running' and pipeline.requeued_at > clock_timestamp() - interval '1 day')), '')
+$$;
 
 -- Notes that this worker cannot serve a pipeline. Writes nothing where that was noted within half a minute, or while
 -- another transaction holds the pipeline.
@@ -52,18 +56,19 @@ begin
     end if;
 end $$;
 
--- Takes the note back: this worker can serve the pipeline.
-create or replace function pgembedd.note_served(pipeline_id integer) returns void
+-- Takes the note back: this worker can serve the pipeline; or, not `loaded` yet, it is the only one.
+create or replace function pgembedd.note_served(pipeline_id integer, loaded boolean default true) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     one pgembedd.pipeline;
 begin
-    select p.* into one from pipeline p where p.id = note_served.pipeline_id and p.unserved_reason is not null
+    select p.* into one from pipeline p
+    where p.id = note_served.pipeline_id and p.unserved_reason is not null and (loaded or not _other_workers())
     for no key update skip locked;
     update pipeline p set unserved_reason = null, unserved_since = null, unserved_at = null where p.id = one.id;
-    if _unserved(one) is not null then
+    if loaded and _unserved(one) is not null then
         perform _notify('served', one.id, jsonb_build_object('model', one.model));
     end if;
 end $$;

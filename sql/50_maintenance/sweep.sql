@@ -1,4 +1,5 @@
--- Queues rows without a vector and without a job: triggers were off, a dump was restored, a partition was attached. A
+-- Queues rows without a vector and without a job: triggers were off, a dump was restored, a partition was attached; and
+-- all rows of a table whose contents an ALTER changed. A
 -- search for rows without chunks reads the whole table, so maintenance asks for `only_due`: a pipeline is due again
 -- after a hundred times as long as its last sweep took.
 create or replace function pgembedd.sweep(at_most bigint default 10000, only_due boolean default false) returns bigint
@@ -63,7 +64,7 @@ begin
     -- Writers queue behind a session that waits to create a trigger, so that must not be long.
     perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
     perform _note_triggers(one);
-    swept := _enqueue_missed(one) + _backfill(one, false, at_most);
+    swept := _enqueue_altered(one) + _enqueue_missed(one) + _backfill(one, false, at_most);
     if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
         update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began)
         where p.id = one.id;

@@ -69,6 +69,9 @@ CREATE TABLE pgembedd.pipeline (
     shape text,
     sweep_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     sweep_error text,
+    content_shape jsonb,
+    requeued_reason text,
+    requeued_at timestamp with time zone,
     shadow_of integer,
     shadow text,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -97,6 +100,7 @@ COMMENT ON COLUMN pgembedd.pipeline.index_due_at IS 'When the HNSW index is to b
 COMMENT ON COLUMN pgembedd.pipeline.triggers IS 'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 COMMENT ON COLUMN pgembedd.pipeline.shape IS 'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';
 COMMENT ON COLUMN pgembedd.pipeline.sweep_error IS 'What the last sweep failed of; the next one stops the pipeline if it fails, too.';
+COMMENT ON COLUMN pgembedd.pipeline.content_shape IS 'What the catalog said of the columns of the content; the sweep compares it, and queues all rows where an ALTER changed contents (requeued_reason).';
 COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
 CREATE UNLOGGED TABLE pgembedd.question (
     id uuid NOT NULL,
@@ -311,7 +315,7 @@ GRANT ALL ON FUNCTION pgembedd.hear_questions() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.note_served(pipeline_id integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.note_served(pipeline_id integer, loaded boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;

@@ -61,7 +61,7 @@ def test_rows_whose_content_was_altered_are_queued(documents: psycopg.Connection
     assert queued(documents, BACKFILL) == [1, 2, 3]
     ((state, reason, coverage),) = rows(documents, "select state, reason, coverage from pgembedd.status")
     assert (state, coverage) == ("running", 0)
-    assert reason.startswith(f"The contents of documents were altered ({said}), so its 3 rows were queued at 20")
+    assert reason.startswith(f"The contents of public.documents were altered ({said}), so its 3 rows were queued at 20")
     work(documents)
     assert sweep(documents) == 0
     assert value(documents, "select coverage from pgembedd.status") == 1
@@ -109,10 +109,12 @@ def test_partitions_and_chunks_are_noticed_as_well(connection: psycopg.Connectio
     connection.execute("create table documents (id int primary key, content text) partition by range (id)")
     connection.execute("create table low partition of documents for values from (0) to (3)")
     create_pipeline(connection, content_columns=["content"], embedding_table="chunks")
+    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
     connection.execute("insert into documents values (1, 'a'), (2, 'b')")
     work(connection)
     connection.execute("create table high partition of documents for values from (3) to (9)")
     assert sweep(connection) == 0, "a new partition changes no content"
+    connection.execute("drop view chunks_view")
     connection.execute("alter table documents alter content type text using content || content")
     assert sweep(connection) == 2
     work(connection)

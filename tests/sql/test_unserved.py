@@ -11,6 +11,7 @@ import pytest
 from pgembedd.database.queries import query
 from tests.support.databases import Database
 from tests.support.sql import FRESH, call, create_pipeline, make_documents, rows, value
+from tests.support.waiting import eventually
 
 REASON = "gte-small could not be fetched (no network); check the network."
 
@@ -36,9 +37,9 @@ def note(connection: psycopg.Connection, reason: str = REASON) -> None:
     connection.execute(query("note_unserved"), {"pipeline_id": 1, "reason": reason})
 
 
-def take_back(connection: psycopg.Connection) -> None:
-    """What a worker does that has it."""
-    connection.execute(query("note_served"), {"pipeline_id": 1})
+def take_back(connection: psycopg.Connection, *, loaded: bool = True) -> None:
+    """What a worker does that has it, or is about to load it."""
+    connection.execute(query("note_served"), {"pipeline_id": 1, "loaded": loaded})
 
 
 def shown(connection: psycopg.Connection) -> tuple[str, str | None]:
@@ -119,6 +120,20 @@ def test_a_note_that_no_worker_repeats_is_not_believed(documents: psycopg.Connec
     note(documents)
     pass_time(documents, 301)
     assert shown(documents) == ("running", None)
+
+
+def test_the_next_worker_does_not_believe_the_note_of_one_that_is_gone(
+    documents: psycopg.Connection, database: Database, other: psycopg.Connection
+) -> None:
+    note(documents)
+    with database.connect(application_name="pgembedd claim"):
+        take_back(documents, loaded=False)
+        assert shown(documents) == ("unserved", REASON), "that one may know better"
+    eventually(lambda: not value(documents, "select pgembedd._other_workers()"))
+    other.execute("listen pgembedd_events")
+    take_back(documents, loaded=False)
+    assert shown(documents) == ("running", None)
+    assert events(other) == [], "it is not served yet"
 
 
 def test_a_note_waits_for_no_transaction(documents: psycopg.Connection, database: Database) -> None:

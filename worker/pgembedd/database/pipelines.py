@@ -20,9 +20,9 @@ class PipelineRepository:
         """Notes why this worker cannot serve the pipeline; `status` shows it unless another worker can."""
         self.connection.value("note_unserved", pipeline_id=pipeline.id, reason=reason)
 
-    def note_served(self, pipeline: Pipeline) -> None:
-        """Takes such a note back."""
-        self.connection.value("note_served", pipeline_id=pipeline.id)
+    def note_served(self, pipeline: Pipeline, *, loaded: bool = True) -> None:
+        """Takes such a note back; while the model is not `loaded` yet, only that of a worker that is gone."""
+        self.connection.value("note_served", pipeline_id=pipeline.id, loaded=loaded)
 
     def pin_model(self, pipeline: Pipeline, fingerprint: str) -> str | None:
         """Pins the pipeline to this fingerprint if it has none; returns the one that it is pinned to."""

@@ -84,7 +84,7 @@ select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s)
 
 -- name: note_served
 -- Take such a note back.
-select pgembedd.note_served(%(pipeline_id)s)
+select pgembedd.note_served(%(pipeline_id)s, %(loaded)s)
 
 -- name: diagnose
 -- Stop a pipeline that cannot work at all; its reason, or null when nothing is wrong with it.
@@ -305,8 +305,9 @@ order by x.nth
 -- Which of the worker's functions this role may not call.
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
-  and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'note_unserved',
-                    'note_served', 'diagnose', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'schema_version', 'events', 'hear_questions', 'take_questions',
+  and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
+                    'note_unserved', 'note_served', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics',
+                    'schema_version', 'events', 'hear_questions', 'take_questions',
                     'answer_questions', 'decline_question')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 

@@ -98,6 +98,8 @@ class PinnedModels:
         try:
             embedder = self._models.poll(pipeline.model)
             if embedder is None:
+                if noted:
+                    pipelines.note_served(pipeline, loaded=False)
                 return None
             _pin(pipeline, embedder, pipelines)
         except ModelError as error:
