@@ -10,16 +10,16 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select jsonb_build_object(
         'of', format('%s %s', pipeline.source::oid, (select c.system_identifier from pg_control_system() c)),
-        'files', (select jsonb_object_agg(c.oid, pg_relation_filenode(c.oid))
+        'files', (select coalesce(jsonb_object_agg(c.oid, pg_relation_filenode(c.oid)), '{}')
                   from (select pipeline.source as oid union select t.relid from pg_partition_tree(pipeline.source) t) l
                   join pg_class c on c.oid = l.oid where c.relkind = 'r'),
         'columns', (
-            select jsonb_object_agg(a.attname, jsonb_strip_nulls(jsonb_build_object(
+            select coalesce(jsonb_object_agg(a.attname, jsonb_strip_nulls(jsonb_build_object(
                 'type', case when t.typcategory = 'S' then 'S' else format_type(a.atttypid, null) end,
                 'expression', case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end,
                 'defined', a.xmin::text,
                 'labels', (select jsonb_agg(e.enumlabel order by e.enumsortorder) from pg_enum e
-                           where e.enumtypid = _base_type(coalesce(nullif(t.typelem, 0), t.oid))))))
+                           where e.enumtypid = _base_type(coalesce(nullif(t.typelem, 0), t.oid)))))), '{}')
             from pg_attribute a join pg_type t on t.oid = a.atttypid
             left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
             where a.attrelid = pipeline.source and a.attnum > 0 and not a.attisdropped
