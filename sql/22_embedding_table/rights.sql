@@ -11,8 +11,10 @@ declare
 begin
     if secured and not exists (select from pg_policy
                                where polrelid = pipeline.embedding_table and polname = 'pgembedd_source') then
-        -- Within it the embedding table has its own name only, which the alias must not hide.
-        execute format('create policy pgembedd_source on %s for select using (exists (select from %s %s where %s))',
+        -- Within it the embedding table has its own name only, which the alias must not hide. OFFSET keeps the planner
+        -- from reading the whole source into a hash table for a search that asks about a few chunks.
+        execute format('create policy pgembedd_source on %s for select using ('
+                       'exists (select from %s %s where %s offset 0))',
             pipeline.embedding_table, pipeline.source, alias, _key_match(pipeline.source, alias, named));
     end if;
     if secured <> (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then

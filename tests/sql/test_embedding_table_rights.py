@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import psycopg
 import pytest
 
@@ -44,6 +47,38 @@ def test_what_is_hidden_or_taken_away_later(
     connection.execute("select pgembedd.tick(0, 0)")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         seen(database, reader, relation)
+
+
+def test_a_search_looks_up_the_rows_of_the_chunks_that_it_meets(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    reader = roles.make("reader")
+    make_documents(connection, 5000)
+    connection.execute(f"alter table documents enable row level security; grant select on documents to {reader}")
+    connection.execute("create policy visible on documents using (id % 2 = 0)")
+    create_pipeline(connection, embedding_table="chunks", create_index=True)
+    connection.execute(
+        "insert into chunks select i, 0, 'c', 0, 1, ('[' || i || ',1,' || i % 7 || ']')::halfvec, '', 'x', 1, 1"
+        " from generate_series(1, 5000) i"
+    )
+    connection.execute("analyze documents, chunks")
+    with connect_as(database, reader) as theirs:
+        plan = value(
+            theirs, "explain (analyze, format json) select id from chunks order by embedding <=> '[1,1,1]' limit 10"
+        )
+    nodes = list(scans(plan[0]["Plan"]))
+    assert {node["Relation Name"] for node in nodes} == {"chunks", "documents"}
+    for node in nodes:
+        assert node["Node Type"] in ("Index Scan", "Index Only Scan"), node
+        assert node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0) <= 50, node
+
+
+def scans(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the nodes of a plan that read a table."""
+    if "Relation Name" in node:
+        yield node
+    for below in node.get("Plans", []):
+        yield from scans(below)
 
 
 def test_default_privileges_give_nothing_but_reading(
