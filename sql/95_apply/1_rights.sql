@@ -20,4 +20,11 @@ begin
     if exists (select from pg_roles where rolname = 'pgembedd_worker') then
         perform pgembedd.grant_worker('pgembedd_worker');
     end if;
+    -- A search calls its functions as the caller, and this version may have more of them.
+    for role in
+        select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'search' and a.grantee not in (0, f.proowner)
+    loop
+        perform pgembedd.grant_search(role);
+    end loop;
 end $$;

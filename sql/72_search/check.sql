@@ -1,0 +1,127 @@
+create or replace function pgembedd._check_search(
+    target jsonb, query text, k integer, mode text, per text, min_similarity double precision, snippet_words integer,
+    embedding vector
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    dimensions integer;
+begin
+    if k is null or k not between 1 and 1000 then
+        perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
+            'It is how many hits are wanted, 1 to 1000.');
+    elsif mode is distinct from 'semantic' then
+        perform _refuse(format('The mode %s is not known.', coalesce(quote_literal(mode), 'NULL')),
+            'There is semantic.');
+    elsif per is null or per not in ('row', 'chunk') then
+        perform _refuse(format('per %s is not known.', coalesce(quote_literal(per), 'NULL')),
+            'row gives each row once, with its best chunk; chunk gives every chunk.');
+    elsif min_similarity = 'NaN' then
+        perform _refuse('min_similarity NaN is no number.', 'With the cosine distance it goes from -1 to 1.');
+    elsif snippet_words is null or snippet_words not between 0 and 1000 then
+        perform _refuse(format('snippet_words %s is out of range.', coalesce(snippet_words::text, 'NULL')),
+            'Take 0, for no snippet, to 1000.');
+    elsif embedding is null and (query is null or _blank(query)) then
+        perform _refuse('The query is empty.', 'Say in some words what is searched, or give its vector as embedding.');
+    end if;
+    if embedding is not null then
+        execute format('select %I.vector_dims($1)', target ->> 'vector_schema') into dimensions using embedding;
+        if dimensions <> (target ->> 'dimensions')::integer then
+            perform _refuse(format('The vector has %s dimensions, and those of the pipeline "%s" have %s.', dimensions,
+                target ->> 'name', target ->> 'dimensions'), 'Give a vector of the pipeline''s model.');
+        end if;
+    end if;
+    perform _check_search_rights(target);
+end $$;
+
+-- Without these rights Postgres would only say that permission was denied for the table.
+create or replace function pgembedd._check_search_rights(target jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    source constant oid := target ->> 'source_oid';
+    chunked constant boolean := target -> 'chunked';
+    hidden text;
+begin
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into hidden from pg_attribute a
+    where a.attrelid = source and not has_column_privilege(source, a.attnum, 'select')
+      and (target -> 'key_names' ? a.attname::text
+           or not chunked and a.attnum = (target ->> 'embedding_no')::smallint);
+    if hidden is not null then
+        raise exception 'The role % may not read % of %, without which it cannot search.', quote_ident(current_user),
+            hidden, target ->> 'source' using errcode = 'insufficient_privilege',
+            hint = format('Have its owner GRANT SELECT (%s) ON %s TO %I.', hidden, target ->> 'source', current_user);
+    elsif chunked and not has_table_privilege((target ->> 'vectors_oid')::oid, 'select') then
+        raise exception 'The role % may not read %, without which it cannot search.', quote_ident(current_user),
+            target ->> 'vectors' using errcode = 'insufficient_privilege',
+            hint = format('Roles with SELECT on the whole of %s get it with the next sweep.', target ->> 'source');
+    end if;
+end $$;
+
+create or replace function pgembedd._check_whole_row(target jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    source constant oid := target ->> 'source_oid';
+    hidden text;
+begin
+    if not has_table_privilege(source, 'select') then
+        select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into hidden from pg_attribute a
+        where a.attrelid = source and a.attnum > 0 and not a.attisdropped
+          and not has_column_privilege(source, a.attnum, 'select');
+    end if;
+    if hidden is not null then
+        raise exception 'The role % may not read % of %, so it cannot have whole rows.', quote_ident(current_user),
+            hidden, target ->> 'source' using errcode = 'insufficient_privilege',
+            hint = format('Search by name, for the columns that it may read: pgembedd.search(%L, …).',
+                          target ->> 'name');
+    end if;
+end $$;
+
+create or replace function pgembedd._searched_table(type regtype) returns regclass
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    relation oid := (select t.typrelid from pg_type t where t.oid = type);
+begin
+    if relation = 0 then
+        perform _refuse(format('%s is not the type of a table''s rows.', type),
+            'Search null::some_table, or a pipeline by its name: pgembedd.search(''documents'', ''some words'').');
+    end if;
+    return relation;
+end $$;
+
+-- A change of the model renames: what was looked up at the beginning may hold other vectors by now. Volatile, so that
+-- it sees what was committed meanwhile. A backfill under way is told of: its rows are not found yet.
+create or replace function pgembedd._check_search_target(target jsonb) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    waiting bigint;
+begin
+    if not exists (select from pipeline p where p.id = (target ->> 'id')::integer and p.name = target ->> 'name') then
+        perform _refuse(format('The model of "%s" was changed at this moment.', target ->> 'name'), 'Search again.');
+    end if;
+    waiting := _search_waiting((target ->> 'id')::integer);
+    if waiting > 0 then
+        raise notice '% rows of "%" wait for their vectors in the backfill and are not found yet.',
+            case when waiting > 10000 then 'More than 10000' else waiting::text end, target ->> 'name';
+    end if;
+end $$;
+
+create or replace function pgembedd._search_waiting(pipeline_id integer) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if to_regclass('pgmq.q_pgembedd_backfill') is null then return 0; end if;
+    return (select count(*) from (
+        select from pgmq.q_pgembedd_backfill q
+        -- As in _is_for(), so that the queue's index serves.
+        where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);
+end $$;

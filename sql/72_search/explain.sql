@@ -1,0 +1,83 @@
+-- Volatile, as only such may EXPLAIN; the statements of a search run as the caller here, too.
+create or replace function pgembedd.explain_search(
+    pipeline text,
+    query text,
+    k integer default 10,
+    filter jsonb default null,
+    mode text default 'semantic',
+    per text default 'row',
+    min_similarity double precision default null,
+    embedding vector default null
+) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    target jsonb := _search_target(pipeline, null);
+    condition text;
+begin
+    perform _check_search(target, query, k, mode, per, min_similarity, 0, embedding);
+    condition := _search_filter((target ->> 'source_oid')::oid, filter);
+    embedding := coalesce(embedding, embed(query, pipeline => target ->> 'name'));
+    return jsonb_build_object('pipeline', target ->> 'name', 'mode', mode, 'k', k, 'per', per, 'filter', condition,
+        'row_security', row_security_active((target ->> 'vectors_oid')::oid),
+        'waiting', _search_waiting((target ->> 'id')::integer),
+        'semantic', _explain_nearest(target, embedding, k, condition, per = 'row', min_similarity));
+end $$;
+comment on function pgembedd.explain_search is
+    'How a search finds what it finds: the path of each leg, the rows it visited, its settings and its list.';
+
+create or replace function pgembedd._explain_nearest(
+    target jsonb, embedding vector, k integer, filter text, per_row boolean, min_similarity double precision
+) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    found_ones record;
+    before text[];
+    ef_search text;
+    plan json;
+    scans jsonb;
+begin
+    select f.* into found_ones from _search_nearest(target, embedding, k, filter, per_row) f;
+    before := _search_settings(found_ones.breadth, null);
+    ef_search := current_setting('hnsw.ef_search', true);
+    execute 'explain (analyze, format json) ' || _search_statement(target, filter,
+        case found_ones.path when 'index' then 'index' else 'exact' end)
+    into plan using embedding, found_ones.breadth;
+    perform _search_restore(before);
+    scans := _scans_of(plan::jsonb, case when (target -> 'chunked')::boolean then 'v' else 's' end);
+    return jsonb_build_object(
+        'path', case when found_ones.path = 'index' and not jsonb_path_exists(scans, '$[*]."Order By"') then 'exact'
+                     else found_ones.path end,
+        'index', jsonb_path_query_first(scans, '$[*] ? (exists(@."Order By"))."Index Name"'),
+        'ef_search', ef_search::integer, 'candidates', found_ones.breadth, 'rows_visited', _rows_visited(scans),
+        'hits', (
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.nth, 'key', h.key, 'chunk_no', h.chunk_no,
+                       'similarity', _similarity(target ->> 'distance', h.distance)) order by h.nth), '[]')
+            from unnest(found_ones.keys, found_ones.chunk_nos, found_ones.distances)
+                with ordinality as h(key, chunk_no, distance, nth)
+            where min_similarity is null or _similarity(target ->> 'distance', h.distance) >= min_similarity));
+end $$;
+
+-- The nodes of a plan that read the table of that alias, or one of its partitions.
+create or replace function pgembedd._scans_of(plan jsonb, alias text) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(node), '[]') from jsonb_path_query(plan, 'strict $.**') node
+    where jsonb_typeof(node) = 'object' and node ? 'Relation Name' and node ->> 'Alias' ~ format('^%s(_\d+)?$', alias)
+$$;
+
+create or replace function pgembedd._rows_visited(scans jsonb) returns bigint
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(sum((coalesce((s ->> 'Actual Rows')::numeric, 0)
+                         + coalesce((s ->> 'Rows Removed by Filter')::numeric, 0)
+                         + coalesce((s ->> 'Rows Removed by Index Recheck')::numeric, 0))
+                        * (s ->> 'Actual Loops')::numeric), 0)
+    from jsonb_array_elements(scans) s
+$$;

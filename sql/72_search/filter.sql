@@ -1,0 +1,61 @@
+-- A filter is data, {"column": value} or {"column": {"$gte": value}}, compiled to a condition of the source row `s`
+-- with the columns' own types and the operators of their btree operator classes. No part of it is taken as SQL.
+
+create or replace function pgembedd._search_filter(source oid, filter jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if filter is null then return 'true'; end if;
+    if jsonb_typeof(filter) <> 'object' then
+        perform _refuse(format('The filter %s is no object.', _shortened(filter)),
+            'For example {"section": "faq", "year": {"$gte": 2020}}.');
+    end if;
+    return coalesce((
+        select string_agg(format('(%s)', case
+            when m.key in ('$and', '$or') then _search_filter_list(source, m.key, m.value)
+            when m.key = '$not' then format('(%s) is not true', _search_filter(source, m.value))
+            else _search_filter_column(source, m.key, m.value) end), ' and ')
+        from jsonb_each(filter) m), 'true');
+end $$;
+
+create or replace function pgembedd._search_filter_list(source oid, word text, filters jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if jsonb_typeof(filters) <> 'array' or filters = '[]' then
+        perform _refuse(format('%s takes an array of filters, not %s.', word, _shortened(filters)),
+            format('For example {"%s": [{"section": "faq"}, {"year": 2020}]}.', word));
+    end if;
+    return (select string_agg(format('(%s)', _search_filter(source, f)), case word when '$and' then ' and '
+                                                                                 else ' or ' end)
+            from jsonb_array_elements(filters) f);
+end $$;
+
+-- The conditions on one column, or on a path into one that holds JSON.
+create or replace function pgembedd._search_filter_column(source oid, name text, condition jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    operand jsonb;
+begin
+    if starts_with(name, '$') then
+        perform _refuse(format('The filter''s operator %s is not known here.', name),
+            'Around conditions there are $and, $or and $not; the others stand below a column.');
+    end if;
+    operand := _search_operand(source, name);
+    if jsonb_typeof(condition) <> 'object' then
+        return _search_condition(operand, '$eq', condition);
+    elsif condition = '{}' then
+        perform _refuse(format('The filter says nothing about "%s".', name),
+            'Give a value, or an operator with a value: {"$gte": 2020}.');
+    end if;
+    return (select string_agg(_search_condition(operand, m.key, m.value), ' and ') from jsonb_each(condition) m);
+end $$;
+
+create or replace function pgembedd._shortened(value jsonb) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select case when length(value::text) > 60 then left(value::text, 57) || '…' else value::text end $$;

@@ -1,0 +1,106 @@
+create or replace function pgembedd._search_condition(operand jsonb, operator text, value jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _check_search_condition(operand, operator, value);
+    return case operator
+        when '$eq' then _search_equals(operand, value)
+        when '$ne' then format('(%s) is not true', _search_equals(operand, value))
+        when '$lt' then _search_compared(operand, 1, value)
+        when '$lte' then _search_compared(operand, 2, value)
+        when '$gte' then _search_compared(operand, 4, value)
+        when '$gt' then _search_compared(operand, 5, value)
+        when '$in' then _search_any(operand, value)
+        when '$nin' then format('(%s) is not true', _search_any(operand, value))
+        when '$between' then format('(%s and %s)', _search_compared(operand, 4, value -> 0),
+                                    _search_compared(operand, 2, value -> 1))
+        when '$like' then _search_like(operand, '~~', value)
+        when '$ilike' then _search_like(operand, '~~*', value)
+        when '$exists' then format('%s is %s null', operand ->> 'expression',
+                                   case when value::boolean then 'not' else '' end)
+        when '$contains' then format('%s operator(pg_catalog.@>) %s', operand ->> 'expression',
+                                     _search_part(operand, value)) end;
+end $$;
+
+-- Refuses an operator that is not known or does not go with the column, and a value that does not go with it.
+create or replace function pgembedd._check_search_condition(operand jsonb, operator text, value jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    wanted text := case when operator in ('$in', '$nin') then 'array' when operator = '$between' then 'pair'
+                        when operator in ('$like', '$ilike') then 'string' when operator = '$exists' then 'boolean'
+                        when operator in ('$lt', '$lte', '$gt', '$gte') then 'value' end;
+    known constant text[] := '{$eq,$ne,$gt,$gte,$lt,$lte,$in,$nin,$between,$like,$ilike,$exists,$contains}';
+begin
+    if operator <> all (known) then
+        perform _refuse(format('The filter''s operator %s is not known.', operator),
+            format('There are %s.', array_to_string(known, ', ')));
+    elsif operator in ('$like', '$ilike') and operand ->> 'kind' <> 'json' and not (operand -> 'text')::boolean
+        or operator = '$contains' and operand ->> 'kind' = 'plain'
+        or operand ->> 'kind' <> 'json' and operand -> 'operators' = 'null'
+           and operator not in ('$exists', '$contains', '$like', '$ilike') and value <> 'null'
+    then
+        perform _refuse(format('%s does not go with "%s", which is %s.', operator, operand ->> 'name',
+            operand ->> 'type_name'),
+            '$like and $ilike are for texts, $contains for arrays and jsonb, comparisons for types with an order.');
+    elsif wanted = 'value' and jsonb_typeof(value) = 'null'
+        or wanted = 'pair' and (jsonb_typeof(value) <> 'array' or jsonb_array_length(value) <> 2 or value @> '[null]')
+        or wanted in ('array', 'string', 'boolean') and jsonb_typeof(value) <> wanted
+    then
+        perform _refuse(format('%s takes %s, not %s.', operator, case wanted when 'value' then 'a value'
+            when 'pair' then 'an array of two values' when 'array' then 'an array'
+            when 'string' then 'a string' else 'true or false' end, _shortened(value)));
+    end if;
+end $$;
+
+create or replace function pgembedd._search_equals(operand jsonb, value jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if operand ->> 'kind' = 'json' then
+        return _search_json_equals(operand, value);
+    elsif value = 'null' then
+        return format('%s is null', operand ->> 'expression');
+    end if;
+    return _search_compared(operand, 3, value);
+end $$;
+
+create or replace function pgembedd._search_compared(operand jsonb, strategy integer, value jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if operand ->> 'kind' = 'json' then
+        return _search_json_compared(operand, strategy, value);
+    end if;
+    return format('%s %s %s', operand ->> 'expression', operand -> 'operators' ->> strategy::text,
+        _search_literal(operand, value));
+end $$;
+
+create or replace function pgembedd._search_any(operand jsonb, choices jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if choices = '[]' then
+        return 'false';
+    elsif operand ->> 'kind' = 'plain' and not choices @> '[null]' then
+        return format('%s %s any (array[%s])', operand ->> 'expression', operand -> 'operators' ->> '3',
+            (select string_agg(_search_literal(operand, v), ', ') from jsonb_array_elements(choices) v));
+    end if;
+    return (select format('(%s)', string_agg(_search_equals(operand, v), ' or '))
+            from jsonb_array_elements(choices) v);
+end $$;
+
+create or replace function pgembedd._search_like(operand jsonb, operator text, pattern jsonb) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('%s::pg_catalog.text operator(pg_catalog.%s) %L::pg_catalog.text',
+        case when operand ->> 'kind' = 'json'
+             then format('(%s operator(pg_catalog.#>>) ''{}'')', operand ->> 'expression')
+             else operand ->> 'expression' end, operator, pattern #>> '{}')
+$$;

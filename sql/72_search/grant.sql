@@ -1,0 +1,27 @@
+create or replace function pgembedd.grant_search(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    function regprocedure;
+begin
+    perform grant_embed(role);
+    for function in select f from _search_functions() f loop
+        execute format('grant execute on function %s to %s', function, role);
+    end loop;
+end $$;
+comment on function pgembedd.grant_search is
+    'Let a role call pgembedd.search() and pgembedd.embed(). What it finds is what it may read.';
+
+-- A search runs as the caller, and so do the functions that it consists of. None of them has more rights than the
+-- caller, except two that read our own tables.
+create or replace function pgembedd._search_functions() returns setof regprocedure
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select f.oid::regprocedure from pg_proc f
+    where f.pronamespace = 'pgembedd'::regnamespace
+      and (f.proname ~ '^_?(check_|explain_)?search' or f.proname in (
+          '_refuse', '_blank', '_base_type', '_qualified_type', '_shortened', '_array_text', '_similarity',
+          '_first_words', '_check_whole_row', '_explain_nearest', '_scans_of', '_rows_visited'))
+$$;

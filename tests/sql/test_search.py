@@ -1,0 +1,225 @@
+"""search() in its two forms: what it returns, of which rows, and what it refuses."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from pgvector import Vector
+
+from tests.sql.test_embed import Hand
+from tests.support.refusals import refused
+from tests.support.search import QUERY, make_source, search
+from tests.support.sql import call, column, create_pipeline, made_up, make_documents, rows, value, work
+
+
+def test_a_hit_has_key_scores_snippet_and_row(connection: psycopg.Connection) -> None:
+    make_source(connection, 20)
+    nearest = value(connection, "select id from documents order by embedding <=> %s limit 1", QUERY)
+    distance = value(connection, "select embedding <=> %s from documents where id = %s", QUERY, nearest)
+    hit = search(connection, k=3)[0]
+    assert (hit.key, hit.chunk_no, hit.semantic_rank, hit.text_rank) == (nearest, None, 1, None)
+    assert hit.similarity == hit.score == pytest.approx(1 - distance)
+    assert hit.snippet == f"title {nearest}\n\ncontent {nearest}"
+    assert set(hit.row) == {"id", "title", "content", "share"}
+
+
+def test_the_typed_form_gives_rows_of_the_table(connection: psycopg.Connection) -> None:
+    make_source(connection, 20)
+    found = rows(
+        connection,
+        "select hit.key, s.id, s.title, hit.score from pgembedd.search(null::documents, null, k => 4, embedding => %s)"
+        ' hit, unnest(array[hit."row"]) s',
+        QUERY,
+    )
+    assert [(key, id_, title) for key, id_, title, _ in found] == [
+        (hit.key, hit.row["id"], hit.row["title"]) for hit in search(connection, k=4)
+    ]
+
+
+def test_the_query_is_embedded_by_a_worker(connection: psycopg.Connection, other: psycopg.Connection) -> None:
+    make_source(connection, 20)
+    hand = Hand(other)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(search, connection, query="some words", embedding=None)
+        hand.answer(hand.take_one(), QUERY)
+        assert asked.result() == search(connection)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "l2", "ip"])
+@pytest.mark.parametrize("vector_type", ["halfvec", "vector"])
+def test_similarity_falls_with_the_distance(connection: psycopg.Connection, distance: str, vector_type: str) -> None:
+    make_source(connection, 200, distance=distance, vector_type=vector_type)
+    operator = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}[distance]
+    exact = column(connection, f"select id from documents order by (embedding {operator} %s) + 0 limit 20", QUERY)
+    found = search(connection, k=20)
+    assert [hit.key for hit in found] == exact
+    similarities = [hit.similarity or 0 for hit in found]
+    assert similarities == sorted(similarities, reverse=True)
+    assert [hit.key for hit in search(connection, k=20, min_similarity=similarities[4])] == exact[:5]
+    assert search(connection, min_similarity=1000) == []
+
+
+def test_chunks_of_one_row_are_one_hit(connection: psycopg.Connection) -> None:
+    make_source(connection, 200, embedding_table="chunks")
+    by_chunk = search(connection, k=60, per="chunk")
+    assert len(by_chunk) == 60
+    assert len({(hit.key, hit.chunk_no) for hit in by_chunk}) == 60
+    by_row = search(connection, k=12)
+    best = {}
+    for hit in by_chunk:
+        best.setdefault(hit.key, hit)
+    assert [(hit.key, hit.chunk_no, hit.similarity) for hit in by_row] == [
+        (hit.key, hit.chunk_no, hit.similarity) for hit in list(best.values())[:12]
+    ]
+    assert by_row[0].snippet == value(
+        connection, "select chunk from chunks where id = %s and chunk_no = %s", by_row[0].key, by_row[0].chunk_no
+    )
+
+
+def test_one_row_with_very_many_chunks_leaves_room_for_others(connection: psycopg.Connection) -> None:
+    make_source(connection, 30, embedding_table="chunks")
+    connection.execute(
+        "insert into chunks select 7, i, 'c', 0, 1, %s::vector, '', 'x', 1, 1 from generate_series(10, 900) i", [QUERY]
+    )
+    found = search(connection, k=30)
+    assert found[0].key == 7
+    assert len({hit.key for hit in found}) == 30
+
+
+def test_what_is_gone_is_not_found(connection: psycopg.Connection) -> None:
+    make_source(connection, 50, embedding_table="chunks")
+    connection.execute("delete from documents where id <= 20")
+    connection.execute("alter table documents disable trigger user; delete from documents where id <= 30")  # orphans
+    found = search(connection, k=50)
+    assert {hit.key for hit in found} == set(range(31, 51))
+
+
+def test_rows_without_a_vector_are_told_of_while_they_wait(connection: psycopg.Connection) -> None:
+    make_documents(connection, 5)
+    create_pipeline(connection)
+    told: list[str | None] = []
+    connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
+    assert search(connection) == []
+    assert told == ['5 rows of "documents" wait for their vectors in the backfill and are not found yet.']
+    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    work(connection)
+    assert len(search(connection)) == 5
+    assert len(told) == 1
+
+
+ODD = """
+    create schema "odd {schema}";
+    create domain "odd {schema}"."a key" as text;
+    create type "odd {schema}".colour as enum ('red', 'green');
+    create table "odd {schema}"."my ""odd"" table" (
+        "s" "odd {schema}"."a key", "k %s" "odd {schema}".colour, "v" int, "{source}" text, "row" text, i jsonb,
+        primary key ("s", "k %s"));
+    insert into "odd {schema}"."my ""odd"" table" values
+        ('a''b', 'red', 1, 'one', 'r', '{"a": 1}'), ('a''b', 'green', 2, 'two', 'r', null),
+        ('{key}', 'red', 3, '%s', 'r', '[]')
+"""
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_table": '"my chunks"'}], ids=["column", "table"])
+def test_odd_names_and_keys(connection: psycopg.Connection, options: dict[str, Any]) -> None:
+    connection.execute(ODD.encode())
+    create_pipeline(connection, source='"odd {schema}"."my ""odd"" table"', content_columns=["{source}"], **options)
+    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    work(connection)
+    found = search(connection, embedding=Vector(made_up("%s")))
+    assert found[0].key == {"s": "{key}", "k %s": "red"}
+    assert found[0].row == {"s": "{key}", "k %s": "red", "v": 3, "{source}": "%s", "row": "r", "i": []}
+    assert found[0].snippet == "%s"
+    assert {hit.row["v"] for hit in found} == {1, 2, 3}
+    assert [hit.row["v"] for hit in search(connection, filter={"s": "a'b", "k %s": {"$gt": "red"}})] == [2]
+    assert [hit.row["v"] for hit in search(connection, filter={"i.a": 1, "row": "r"})] == [1]
+    typed = """select (hit."row")."v" from pgembedd.search(null::"odd {schema}"."my ""odd"" table", null,
+               embedding => %s) hit"""
+    assert sorted(column(connection, typed, QUERY)) == [1, 2, 3]
+
+
+def test_settings_are_the_callers_again(connection: psycopg.Connection) -> None:
+    make_source(connection, 50)
+    settings = "select array_agg(current_setting(n)) from unnest(pgembedd._search_setting_names()) n"
+    scan = """select pgembedd._search_scan(pgembedd._search_target('documents', null), %s::vector, 10, 50,
+              '1 / (s.id - s.id) = 0', 'index')"""
+    connection.execute("set hnsw.ef_search = 77; set hnsw.iterative_scan = strict_order")
+    before = value(connection, settings)
+    with connection.transaction():
+        search(connection, k=1000)
+        assert value(connection, settings) == before
+        with pytest.raises(psycopg.errors.DivisionByZero), connection.transaction():
+            connection.execute(scan, [QUERY])
+        assert value(connection, settings) == before
+    assert value(connection, settings) == before
+
+
+def test_a_change_of_model_meanwhile_is_refused(connection: psycopg.Connection) -> None:
+    """The pipeline was looked up under one name, and has another by the end."""
+    make_source(connection, 10)
+    target = value(connection, "select pgembedd._search_target('documents', null)")
+    connection.execute("update pgembedd.pipeline set name = 'previous'")
+    with refused('The model of "documents" was changed at this moment.', "again"):
+        connection.execute("select pgembedd._check_search_target(%s)", [psycopg.types.json.Jsonb(target)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        ("'documents', ' '", "The query is empty.", "words"),
+        ("'documents', null", "The query is empty.", "words"),
+        ("'documents', 'x', k => 0", "k 0 is out of range.", "1 to 1000"),
+        ("'documents', 'x', k => 1000000", "k 1000000 is out of range.", "1 to 1000"),
+        ("'documents', 'x', k => null", "k NULL is out of range.", "1 to 1000"),
+        ("'documents', 'x', mode => 'magic'", "The mode 'magic' is not known.", "semantic"),
+        ("'documents', 'x', per => 'table'", "per 'table' is not known.", "chunk"),
+        ("'documents', 'x', min_similarity => 'NaN'", "min_similarity NaN is no number.", "-1 to 1"),
+        ("'documents', 'x', snippet_words => -1", "snippet_words -1 is out of range.", "1000"),
+        ("'nope', 'x'", 'There is no pipeline "nope".', "There are: documents."),
+        ("null::text, 'x'", "Say what is to be searched: a pipeline's name, or null::some_table.", "pgembedd.search"),
+        ("null::integer, 'x'", "integer is not the type of a table's rows.", "by its name"),
+        ("null::bare, 'x'", "public.bare has no pipeline, so there is nothing to search.", "create_pipeline"),
+        (
+            "null::bare, 'x', pipeline => 'documents'",
+            'The pipeline "documents" is of public.documents, not of public.bare.',
+            "leave",
+        ),
+        (
+            "'documents', 'x', embedding => '[1,2]'",
+            'The vector has 2 dimensions, and those of the pipeline "documents" have 3.',
+            "model",
+        ),
+        ("'documents', 'x'", "No worker is connected that could embed the text.", "pgembedd run"),
+    ],
+)
+def test_refusals(connection: psycopg.Connection, arguments: str, message: str, hint: str) -> None:
+    make_documents(connection)
+    connection.execute("create table bare (id int primary key)")
+    create_pipeline(connection)
+    with refused(message, hint):
+        connection.execute(f"select pgembedd.search({arguments})")
+
+
+def test_a_table_with_several_pipelines_needs_a_name(connection: psycopg.Connection) -> None:
+    make_source(connection, 10)
+    create_pipeline(connection, name="second", embedding_column="second", backfill=False)
+    typed = "select count(*) from pgembedd.search(null::documents, null, embedding => %s{})"
+    with refused("public.documents has several pipelines: documents, second.", "pipeline => 'documents'"):
+        connection.execute(typed.format(""), [QUERY])
+    assert value(connection, typed.format(", pipeline => 'documents'"), QUERY) == 10
+
+
+def test_a_table_that_was_dropped_is_told_of(connection: psycopg.Connection) -> None:
+    make_source(connection, 10)
+    connection.execute("drop table documents")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="was dropped"):
+        search(connection)
+
+
+def test_a_paused_pipeline_can_be_searched(connection: psycopg.Connection) -> None:
+    make_source(connection, 10)
+    call(connection, "pause", name="documents")
+    assert len(search(connection)) == 10

@@ -1,0 +1,87 @@
+"""A search finds what an exact search finds: as many rows as match, up to k, whatever the filter and the policies."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.roles import Roles, connect_as
+from tests.support.search import QUERY, fill, make_source, search
+from tests.support.sql import column, create_pipeline, value
+
+ROWS = 4000
+KEPT = {"100 %": 1024, "10 %": 102, "1 %": 10, "0.1 %": 1, "nothing": 0}
+
+EXACT = {
+    "column": "select id from documents where share < %s order by (embedding <=> %s) + 0 limit %s",
+    "table": "select id from chunks join documents using (id) where share < %s group by id"
+    " order by min(embedding <=> %s) limit %s",
+}
+
+
+@pytest.mark.parametrize("destination", ["column", "table"])
+def test_every_filter_is_complete(connection: psycopg.Connection, destination: str) -> None:
+    make_source(connection, ROWS, **({"embedding_table": "chunks"} if destination == "table" else {}))
+    for k in (1, 10, 100):
+        for name, share in KEPT.items():
+            matches = value(connection, "select count(*) from documents where share < %s", share)
+            exact = column(connection, EXACT[destination], share, QUERY, k)
+            found = [hit.key for hit in search(connection, k=k, filter={"share": {"$lt": share}})]
+            assert len(found) == len(set(found)) == min(k, matches), name
+            assert len(set(found) & set(exact)) >= 0.95 * len(exact), name
+
+
+def test_a_filter_far_from_the_query_is_complete(connection: psycopg.Connection) -> None:
+    """The index meets what is near the query first; what passes the filter lies on the other side of the sphere."""
+    make_source(connection, ROWS)
+    far = column(connection, f"select id from documents order by (embedding <=> '{QUERY}') + 0 offset {ROWS // 2}")
+    connection.execute("alter table documents disable trigger user")
+    connection.execute("update documents set share = -1 where id = any(%s)", [far])
+    connection.execute("analyze documents")
+    explain = "select pgembedd.explain_search('documents', null, filter => %s, embedding => %s::vector)"
+    plan = value(connection, explain, '{"share": -1}', QUERY)
+    assert plan["semantic"]["path"] == "index, then exact"
+    assert [hit.key for hit in search(connection, filter={"share": -1})] == far[:10]
+
+
+@pytest.mark.parametrize("destination", ["column", "table"])
+def test_policies_leave_it_complete(
+    roles: Roles, database: Database, connection: psycopg.Connection, destination: str
+) -> None:
+    reader = roles.make("reader")
+    make_source(connection, ROWS, **({"embedding_table": "chunks"} if destination == "table" else {}))
+    connection.execute(f"grant select on documents to {reader}; alter table documents enable row level security")
+    connection.execute("create policy few on documents using (share < 10)")
+    connection.execute("select pgembedd.tick(0, 0)")
+    connection.execute("select pgembedd.grant_search(%s)", [reader])
+    matches = value(connection, "select count(*) from documents where share < 10")
+    with connect_as(database, reader) as theirs:
+        found = search(theirs, k=1000)
+        assert len(found) == matches
+        assert all(hit.row["share"] < 10 for hit in found)
+        exact = column(connection, EXACT[destination], 10, QUERY, 10)
+        assert [hit.key for hit in search(theirs, k=10)] == exact
+        connection.execute("drop policy few on documents")
+        assert search(theirs, k=10) == []
+
+
+def test_without_an_index_it_is_exact(connection: psycopg.Connection) -> None:
+    make_source(connection, 500, create_index=False)
+    assert [hit.key for hit in search(connection, k=20)] == column(connection, EXACT["column"], 1024, QUERY, 20)
+    assert len(search(connection, k=1000)) == 500
+
+
+def test_partitions_are_searched_together(connection: psycopg.Connection) -> None:
+    connection.execute(
+        "create table documents (id int, part int, title text, content text, primary key (part, id))"
+        " partition by list (part);"
+        "create table one partition of documents for values in (1);"
+        "create table two partition of documents for values in (2)"
+    )
+    connection.execute("insert into documents select i, i % 2 + 1, 'x', 'y' from generate_series(1, 400) i")
+    create_pipeline(connection, create_index=True, backfill=False)
+    fill(connection, 400)
+    exact = column(connection, "select id from documents order by (embedding <=> %s) + 0 limit 30", QUERY)
+    assert [hit.key["id"] for hit in search(connection, k=30)] == exact
+    assert {hit.key["part"] for hit in search(connection, k=30, filter={"part": 2})} == {2}

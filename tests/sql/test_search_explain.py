@@ -1,0 +1,59 @@
+"""explain_search() tells what search() does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.search import QUERY, make_source, search
+from tests.support.sql import value
+
+EXPLAIN = "select pgembedd.explain_search('documents', null, embedding => %s::vector{})"
+
+
+def explained(connection: psycopg.Connection, more: str = "") -> Any:
+    return value(connection, EXPLAIN.format(more), QUERY)
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_table": "chunks"}], ids=["column", "table"])
+def test_each_path(connection: psycopg.Connection, options: dict[str, str]) -> None:
+    make_source(connection, 3000, **options)
+    by_index = explained(connection)
+    assert by_index["semantic"]["path"] == "index"
+    assert by_index["semantic"]["index"] == ("chunks" if options else "documents") + "_embedding_hnsw"
+    assert by_index["semantic"]["rows_visited"] < 100
+    assert by_index["semantic"]["ef_search"] == 40
+    few = explained(connection, """, filter => '{"id": {"$lt": 30}}'""")
+    assert few["semantic"]["path"] == "exact"
+    assert few["semantic"]["index"] is None
+    assert few["semantic"]["rows_visited"] == (9000 if options else 29)  # chunks are joined by a hash
+    assert few["filter"] == "(s.id::pg_catalog.int4 operator(pg_catalog.<) '30'::pg_catalog.int4)"
+
+
+def test_its_list_is_that_of_the_search(connection: psycopg.Connection) -> None:
+    make_source(connection, 200)
+    plan = explained(connection, ", k => 7, per => 'chunk', min_similarity => 0.1")
+    assert (plan["k"], plan["per"], plan["mode"], plan["row_security"], plan["waiting"]) == (
+        7,
+        "chunk",
+        "semantic",
+        False,
+        0,
+    )
+    assert [(hit["key"], hit["rank"], hit["similarity"]) for hit in plan["semantic"]["hits"]] == [
+        (hit.key, hit.semantic_rank, hit.similarity) for hit in search(connection, k=7, min_similarity=0.1)
+    ]
+
+
+def test_without_an_index_the_path_is_exact(connection: psycopg.Connection) -> None:
+    make_source(connection, 200, create_index=False)
+    assert explained(connection)["semantic"] | {"hits": []} == {
+        "path": "exact",
+        "index": None,
+        "ef_search": 40,
+        "candidates": 20,
+        "rows_visited": 200,
+        "hits": [],
+    }
