@@ -1,5 +1,5 @@
 create or replace function pgembedd._check_search(
-    target jsonb, query text, k integer, mode text, per text, min_similarity double precision, snippet_words integer,
+    target jsonb, query text, k integer, mode text, per text, min_similarity double precision, snippet_length integer,
     embedding vector
 ) returns void
 language plpgsql stable
@@ -19,9 +19,9 @@ begin
             'row gives each row once, with its best chunk; chunk gives every chunk.');
     elsif min_similarity = 'NaN' then
         perform _refuse('min_similarity NaN is no number.', 'With the cosine distance it goes from -1 to 1.');
-    elsif snippet_words is null or snippet_words not between 0 and 1000 then
-        perform _refuse(format('snippet_words %s is out of range.', coalesce(snippet_words::text, 'NULL')),
-            'Take 0, for no snippet, to 1000.');
+    elsif snippet_length is null or snippet_length not between 0 and 10000 then
+        perform _refuse(format('snippet_length %s is out of range.', coalesce(snippet_length::text, 'NULL')),
+            'It is in characters, 0 (no snippet) to 10000.');
     elsif embedding is null and (query is null or _blank(query)) then
         perform _refuse('The query is empty.', 'Say in some words what is searched, or give its vector as embedding.');
     end if;

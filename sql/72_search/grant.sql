@@ -23,5 +23,5 @@ as $$
     where f.pronamespace = 'pgembedd'::regnamespace
       and (f.proname ~ '^_?(check_|explain_)?search' or f.proname in (
           '_refuse', '_blank', '_base_type', '_qualified_type', '_shortened', '_array_text', '_similarity',
-          '_first_words', '_check_whole_row', '_explain_nearest', '_scans_of', '_rows_visited'))
+          '_beginning', '_check_whole_row', '_explain_nearest', '_scans_of', '_rows_visited'))
 $$;

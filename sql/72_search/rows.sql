@@ -16,44 +16,39 @@ begin
                          target ->> 'vectors', target ->> 'is_chunk') end);
 end $$;
 
--- The columns that the caller may read, vectors excepted, as an object; types from outside Postgres by their text.
-create or replace function pgembedd._search_row(source oid) returns text
-language sql stable
+-- What is shown of a hit. The row: the columns that the caller may read, vectors excepted, as an object; types from
+-- outside Postgres by their text. The snippet: the beginning of the chunk, or of the text columns that they may read.
+create or replace function pgembedd._search_shown(
+    target jsonb, snippet_length integer, out row_expression text, out snippet text
+)
+language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+begin
     select format('(select pg_catalog.to_jsonb(r) from (select %s) r)', string_agg(
-        case when c.base < 16384 then format('s.%I', c.name)
-             else format('pg_catalog.format(''%%s'', s.%1$I) as %1$I', c.name) end, ', ' order by c.number))
-    from _search_columns(source) c
-$$;
+               case when c.base < 16384 then format('s.%I', c.name)
+                    else format('pg_catalog.format(''%%s'', s.%1$I) as %1$I', c.name) end, ', ' order by c.number)),
+           format('pg_catalog.concat_ws(E''\n\n'', %s)', string_agg(format('s.%I::pg_catalog.text', c.name), ', '
+               order by array_position(t.columns, c.name))
+               filter (where c.category = 'S' and c.name = any (t.columns)))
+    into row_expression, snippet
+    from _search_columns((target ->> 'source_oid')::oid) c,
+         (select array(select jsonb_array_elements_text(target -> 'text_columns'))) as t(columns);
+    if snippet_length = 0 then
+        snippet := null;
+    elsif (target -> 'chunked')::boolean then
+        snippet := 'v.chunk';
+    end if;
+    snippet := case when snippet is null then 'null::pg_catalog.text'
+                    else format('pgembedd._beginning(%s, %s)', snippet, snippet_length) end;
+end $$;
 
--- The beginning of the text of a hit, cut at a word: of the chunk, or of the text columns that the caller may read.
-create or replace function pgembedd._search_snippet(target jsonb, words integer) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select case when words = 0 then 'null::pg_catalog.text'
-        else format('pgembedd._first_words(%s, %s)', case
-            when (target -> 'chunked')::boolean then 'v.chunk'
-            else coalesce((
-                select format('pg_catalog.concat_ws(E''\n\n'', %s)',
-                              string_agg(format('s.%I::pg_catalog.text', c.name), ', ' order by w.nth))
-                from jsonb_array_elements_text(target -> 'text_columns') with ordinality as w(name, nth)
-                join _search_columns((target ->> 'source_oid')::oid) c on c.name = w.name and c.category = 'S'),
-                'null::pg_catalog.text') end, words) end
-$$;
-
-create or replace function pgembedd._first_words(content text, words integer) returns text
+-- The beginning of a text, cut at a word.
+create or replace function pgembedd._beginning(content text, length integer) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    beginning text := substring(left(content, 16 * words) from format('^\s*(?:\S+\s+){0,%s}\S+', words - 1));
 begin
-    if length(beginning) = length(content) then
-        return beginning;
-    elsif length(beginning) = 16 * words then
-        beginning := regexp_replace(beginning, '(\S)\s+\S+$', '\1');  -- its last word may have been cut
-    end if;
-    return beginning || ' …';
+    if pg_catalog.length(content) <= length then return content; end if;
+    return regexp_replace(left(content, length + 1), '\s+\S*$', '') || ' …';
 end $$;

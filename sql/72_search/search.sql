@@ -9,7 +9,7 @@ create or replace function pgembedd.search(
     mode text default 'semantic',
     per text default 'row',
     min_similarity double precision default null,
-    snippet_words integer default 30,
+    snippet_length integer default 200,
     embedding vector default null
 ) returns table (
     key jsonb, chunk_no integer, score double precision, similarity double precision, semantic_rank integer,
@@ -21,11 +21,12 @@ as $$
 declare
     target jsonb := _search_target(pipeline, null);
     hits record;
+    shown record;
 begin
-    perform _check_search(target, query, k, mode, per, min_similarity, snippet_words, embedding);
+    perform _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding);
     select h.* into hits from _search_hits(target, query, k, filter, per, min_similarity, embedding) h;
-    return query execute _search_rows_statement(target, _search_row((target ->> 'source_oid')::oid),
-        _search_snippet(target, snippet_words))
+    select s.* into shown from _search_shown(target, snippet_length) s;
+    return query execute _search_rows_statement(target, shown.row_expression, shown.snippet)
     using hits.keys, hits.chunk_nos, hits.scores, hits.similarities, hits.semantic_ranks, hits.text_ranks;
     perform _check_search_target(target);
 end $$;
@@ -41,7 +42,7 @@ create or replace function pgembedd.search(
     mode text default 'semantic',
     per text default 'row',
     min_similarity double precision default null,
-    snippet_words integer default 30,
+    snippet_length integer default 200,
     embedding vector default null,
     pipeline text default null
 ) returns table (
@@ -54,12 +55,13 @@ as $$
 declare
     target jsonb := _search_target(pipeline, _searched_table(pg_typeof(source)));
     hits record;
+    shown record;
 begin
-    perform _check_search(target, query, k, mode, per, min_similarity, snippet_words, embedding);
+    perform _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding);
     perform _check_whole_row(target);
     select h.* into hits from _search_hits(target, query, k, filter, per, min_similarity, embedding) h;
-    return query execute _search_rows_statement(target, format('(s.*)::%s', target ->> 'source'),
-        _search_snippet(target, snippet_words))
+    select s.* into shown from _search_shown(target, snippet_length) s;
+    return query execute _search_rows_statement(target, format('(s.*)::%s', target ->> 'source'), shown.snippet)
     using hits.keys, hits.chunk_nos, hits.scores, hits.similarities, hits.semantic_ranks, hits.text_ranks;
     perform _check_search_target(target);
 end $$;

@@ -8,23 +8,26 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     one pgembedd.pipeline := _searched_pipeline(name, source);
-    vectors regclass := _target(one);
+    vectors regclass := coalesce(one.embedding_table, one.source);
     operator text := case one.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end;
-    vector_schema text;
+    embedding text := coalesce(one.embedding_column, 'embedding');
     embedding_no smallint := (
-        select a.attnum from pg_attribute a
-        where a.attrelid = vectors and a.attname = _vector_column(one) and not a.attisdropped);
+        select a.attnum from pg_attribute a where a.attrelid = vectors and a.attname = embedding and not attisdropped);
+    vector_schema text := (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+    qualified text[] := array(
+        select format('%I.%I', n.nspname, c.relname)
+        from unnest(array[one.source::oid, vectors::oid]) with ordinality as r(oid, nth)
+        join pg_class c on c.oid = r.oid join pg_namespace n on n.oid = c.relnamespace order by r.nth);
 begin
-    if embedding_no is null or not _exists(one.source) then
+    if embedding_no is null or cardinality(qualified) < 2 then
         perform _refuse(coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)));
     end if;
-    select n.nspname into vector_schema
-    from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector';
     return jsonb_build_object(
         'id', one.id, 'name', one.name, 'distance', one.distance, 'dimensions', one.dimensions,
         'chunked', one.embedding_table is not null, 'source_oid', one.source::oid, 'vectors_oid', vectors::oid,
-        'source', _qualified_name(one.source), 'vectors', _qualified_name(vectors), 'embedding_no', embedding_no,
-        'embedding', quote_ident(_vector_column(one)), 'operator', format('operator(%I.%s)', vector_schema, operator),
+        'source', qualified[1], 'vectors', qualified[2], 'embedding_no', embedding_no,
+        'embedding', quote_ident(embedding), 'operator', format('operator(%I.%s)', vector_schema, operator),
         'vector_type', format('%I.%I', vector_schema, one.vector_type), 'vector_schema', vector_schema,
         'text_columns', to_jsonb(coalesce(one.content_columns, one.watch_columns)))
         || _search_key(one.source);
@@ -60,14 +63,6 @@ begin
     end if;
     return _pipeline(names[1]);
 end $$;
-
-create or replace function pgembedd._qualified_name(relation regclass) returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format('%I.%I', n.nspname, c.relname)
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation
-$$;
 
 -- The key: as JSON, from the source `s` and from the chunks `v`, out of JSON again as `k`, and the comparisons.
 create or replace function pgembedd._search_key(source regclass) returns jsonb

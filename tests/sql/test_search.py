@@ -177,7 +177,7 @@ def test_a_change_of_model_meanwhile_is_refused(connection: psycopg.Connection) 
         ("'documents', 'x', mode => 'magic'", "The mode 'magic' is not known.", "semantic"),
         ("'documents', 'x', per => 'table'", "per 'table' is not known.", "chunk"),
         ("'documents', 'x', min_similarity => 'NaN'", "min_similarity NaN is no number.", "-1 to 1"),
-        ("'documents', 'x', snippet_words => -1", "snippet_words -1 is out of range.", "1000"),
+        ("'documents', 'x', snippet_length => -1", "snippet_length -1 is out of range.", "1000"),
         ("'nope', 'x'", 'There is no pipeline "nope".', "There are: documents."),
         ("null::text, 'x'", "Say what is to be searched: a pipeline's name, or null::some_table.", "pgembedd.search"),
         ("null::integer, 'x'", "integer is not the type of a table's rows.", "by its name"),

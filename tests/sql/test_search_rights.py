@@ -144,7 +144,7 @@ def test_a_new_version_grants_its_functions_again(
     roles: Roles, database: Database, connection: psycopg.Connection, reader: str
 ) -> None:
     connection.execute(f"grant select on documents to {reader}")
-    connection.execute(f"revoke execute on function pgembedd._search_row from {reader}")  # as a new function
+    connection.execute(f"revoke execute on function pgembedd._search_shown from {reader}")  # as a new function
     migrate(database.conninfo)
     with connect_as(database, reader) as theirs:
         assert len(search(theirs)) == 10
