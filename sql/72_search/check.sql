@@ -45,6 +45,9 @@ declare
     chunked constant boolean := target -> 'chunked';
     hidden text;
 begin
+    if has_table_privilege(source, 'select') and has_table_privilege((target ->> 'vectors_oid')::oid, 'select') then
+        return;
+    end if;
     select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into hidden from pg_attribute a
     where a.attrelid = source and not has_column_privilege(source, a.attnum, 'select')
       and (target -> 'key_names' ? a.attname::text

@@ -41,11 +41,11 @@ declare
     plan json;
     scans jsonb;
 begin
-    select f.* into found_ones from _search_nearest(target, embedding, k, filter, per_row) f;
+    found_ones := _search_nearest(target, embedding, k, filter, per_row, min_similarity);
     before := _search_settings(found_ones.breadth, null);
     ef_search := current_setting('hnsw.ef_search', true);
     execute 'explain (analyze, format json) ' || _search_statement(target, filter,
-        case found_ones.path when 'index' then 'index' else 'exact' end)
+        case found_ones.path when 'index' then 'index' else 'exact' end, per_row and (target -> 'chunked')::boolean)
     into plan using embedding, found_ones.breadth;
     perform _search_restore(before);
     scans := _scans_of(plan::jsonb, case when (target -> 'chunked')::boolean then 'v' else 's' end);
@@ -56,10 +56,9 @@ begin
         'ef_search', ef_search::integer, 'candidates', found_ones.breadth, 'rows_visited', _rows_visited(scans),
         'hits', (
             select coalesce(jsonb_agg(jsonb_build_object('rank', h.nth, 'key', h.key, 'chunk_no', h.chunk_no,
-                       'similarity', _similarity(target ->> 'distance', h.distance)) order by h.nth), '[]')
-            from unnest(found_ones.keys, found_ones.chunk_nos, found_ones.distances)
-                with ordinality as h(key, chunk_no, distance, nth)
-            where min_similarity is null or _similarity(target ->> 'distance', h.distance) >= min_similarity));
+                       'similarity', h.similarity) order by h.nth), '[]')
+            from unnest(found_ones.keys, found_ones.chunk_nos, found_ones.similarities)
+                with ordinality as h(key, chunk_no, similarity, nth)));
 end $$;
 
 -- The nodes of a plan that read the table of that alias, or one of its partitions.

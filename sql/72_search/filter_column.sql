@@ -42,10 +42,7 @@ as $$
     join pg_type b on b.oid = case when t.typtype = 'd' then _base_type(t.oid) else t.oid end
     where a.attrelid = source and a.attnum > 0 and not a.attisdropped
       and has_column_privilege(source, a.attnum, 'select')
-      and not exists (
-        select from pg_depend d join pg_extension e on e.oid = d.refobjid
-        where d.classid = 'pg_type'::regclass and d.deptype = 'e' and e.extname = 'vector'
-          and d.objid = case b.typcategory when 'A' then b.typelem else b.oid end)
+      and b.typname not in ('vector', 'halfvec', 'sparsevec', '_vector', '_halfvec', '_sparsevec')
 $$;
 
 -- A column as its btree operator class compares it: the expression, the type of literals and the operators from < to >.

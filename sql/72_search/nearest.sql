@@ -3,51 +3,48 @@
 -- index does not find within its bounds an exact scan does.
 
 create or replace function pgembedd._search_nearest(
-    target jsonb, embedding vector, wanted integer, filter text, per_row boolean,
-    out keys jsonb[], out chunk_nos integer[], out distances double precision[], out path text, out breadth integer
+    target jsonb, embedding vector, wanted integer, filter text, per_row boolean, min_similarity double precision,
+    out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out path text, out breadth integer
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
+    plan record;
+    scan record;
     scanned text;
-    visits double precision;
 begin
     per_row := per_row and (target -> 'chunked')::boolean;
     -- The chunks of one row come together; and what an index scan finds first under a filter is not quite the nearest.
     -- It finds 40, the least that ef_search is, for the price of one.
     breadth := case when per_row then 4 * wanted else greatest(wanted, least(2 * wanted, 1000)) end;
-    select p.path, p.visits into path, visits from _search_path(target, filter, breadth) p;
+    plan := _search_path(target, filter, breadth);
+    path := plan.path;
     scanned := path;
     loop
-        select s.keys, s.chunk_nos, s.distances into keys, chunk_nos, distances
-        from _search_scan(target, embedding, breadth, visits, filter, scanned) s;
-        exit when cardinality(keys) >= wanted
-            and (not per_row or (select count(distinct k) from unnest(keys) as k) >= wanted);
-        if cardinality(keys) = breadth then
+        scan := _search_scan(target, embedding, breadth, plan.visits, filter, scanned, per_row);
+        exit when cardinality(scan.keys) >= wanted;
+        if scan.seen = breadth then
             breadth := 4 * breadth;
-            visits := 4 * visits;
+            plan.visits := 4 * plan.visits;
         else
             exit when scanned = 'exact';
             scanned := 'exact';
             path := 'index, then exact';
         end if;
     end loop;
-    if per_row then
-        select array_agg(f.key order by f.nth), array_agg(f.chunk_no order by f.nth),
-               array_agg(f.distance order by f.nth)
-        into keys, chunk_nos, distances
-        from (select distinct on (n.key) n.* from unnest(keys, chunk_nos, distances)
-                  with ordinality as n(key, chunk_no, distance, nth) order by n.key, n.nth) f;
+    if min_similarity is not null then
+        wanted := least(wanted, (select count(*) from unnest(scan.similarities) as s where s >= min_similarity));
     end if;
-    keys := keys[:wanted];
-    chunk_nos := chunk_nos[:wanted];
-    distances := distances[:wanted];
+    keys := scan.keys[:wanted];
+    chunk_nos := scan.chunk_nos[:wanted];
+    similarities := scan.similarities[:wanted];
 end $$;
 
+-- One scan: the `breadth` nearest, of which `seen` were there; with per_row one chunk of each row remains.
 create or replace function pgembedd._search_scan(
-    target jsonb, embedding vector, breadth integer, visits double precision, filter text, path text,
-    out keys jsonb[], out chunk_nos integer[], out distances double precision[]
+    target jsonb, embedding vector, breadth integer, visits double precision, filter text, path text, per_row boolean,
+    out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out seen integer
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -55,7 +52,8 @@ as $$
 declare
     before constant text[] := _search_settings(breadth, visits);
 begin
-    execute _search_statement(target, filter, path) into keys, chunk_nos, distances using embedding, breadth;
+    execute _search_statement(target, filter, path, per_row) into keys, chunk_nos, similarities, seen
+    using embedding, breadth;
     perform _search_restore(before);
 end $$;
 
@@ -64,40 +62,43 @@ end $$;
 -- (an error resets them, too). Null before pgvector is loaded, and before 0.8, which has no iterative scan.
 create or replace function pgembedd._search_settings(breadth integer, visits double precision) returns text[]
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-    ours constant text[] := _search_setting_names();
-    before text[] := '{}';
-    value text;
+    ef_search constant text := current_setting('hnsw.ef_search', true);
+    iterative_scan constant text := current_setting('hnsw.iterative_scan', true);
+    max_scan_tuples constant text := current_setting('hnsw.max_scan_tuples', true);
+    ignored text;
 begin
-    for i in 1 .. cardinality(ours) loop
-        before := before || current_setting(ours[i], true);
-        continue when before[i] is null;
-        value := case i when 1 then greatest(before[i]::integer, least(1000, breadth))::text
-                        when 2 then 'relaxed_order'
-                        else least(before[i]::integer, greatest(1000, coalesce(4 * visits, 1e9)))::integer::text end;
-        perform set_config(ours[i], value, true);
-    end loop;
-    return before;
+    if ef_search::integer < breadth then
+        ignored := set_config('hnsw.ef_search', least(1000, breadth)::text, true);
+    end if;
+    if iterative_scan is not null then
+        ignored := set_config('hnsw.iterative_scan', 'relaxed_order', true);
+        ignored := set_config('hnsw.max_scan_tuples',
+            least(max_scan_tuples::integer, greatest(1000, coalesce(4 * visits, 1e9)))::integer::text, true);
+    end if;
+    return array[ef_search, iterative_scan, max_scan_tuples];
 end $$;
-
-create or replace function pgembedd._search_setting_names() returns text[]
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$ select '{hnsw.ef_search,hnsw.iterative_scan,hnsw.max_scan_tuples}'::text[] $$;
 
 create or replace function pgembedd._search_restore(before text[]) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
+declare
+    ignored text;
 begin
-    perform set_config(n.name, n.value, true)
-    from unnest(_search_setting_names(), before) as n(name, value) where n.value is not null;
+    if before[1] is not null then ignored := set_config('hnsw.ef_search', before[1], true); end if;
+    if before[2] is not null then
+        ignored := set_config('hnsw.iterative_scan', before[2], true);
+        ignored := set_config('hnsw.max_scan_tuples', before[3], true);
+    end if;
 end $$;
 
 -- $1 is the vector, $2 how many are wanted. Adding 0 keeps the planner from the index.
-create or replace function pgembedd._search_statement(target jsonb, filter text, path text) returns text
+create or replace function pgembedd._search_statement(
+    target jsonb, filter text, path text, per_row boolean
+) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -105,15 +106,24 @@ declare
     chunked constant boolean := target -> 'chunked';
     distance constant text := format('%s.%s %s $1::%s', case when chunked then 'v' else 's' end,
         target ->> 'embedding', target ->> 'operator', target ->> 'vector_type');
+    similarity constant text := case target ->> 'distance' when 'cosine' then '1 operator(pg_catalog.-) o.distance'
+        when 'ip' then 'operator(pg_catalog.-) o.distance'
+        else '1 operator(pg_catalog./) (1 operator(pg_catalog.+) o.distance)' end;
+    ordered text := '(select f.* from found f order by f.distance, f.key, f.chunk_no) o';
 begin
+    if per_row then
+        ordered := '(select b.* from (select distinct on (f.key) f.* from found f '
+                   'order by f.key, f.distance, f.chunk_no) b order by b.distance, b.key) o';
+    end if;
     return format(
         'with found as materialized (select %s as key, %s as chunk_no, (%s) as distance from %s order by %s limit $2) '
         'select coalesce(pg_catalog.array_agg(o.key), ''{}''), pg_catalog.array_agg(o.chunk_no), '
-        'pg_catalog.array_agg(o.distance) from (select f.* from found f order by f.distance, f.key, f.chunk_no) o',
+        'pg_catalog.array_agg(%s), (select pg_catalog.count(*) from found) from %s',
         target ->> (case when chunked then 'chunk_key' else 'source_key' end),
         case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end, distance,
         _search_from(target, filter, path),
-        case path when 'index' then distance else format('(%s) operator(pg_catalog.+) 0', distance) end);
+        case path when 'index' then distance else format('(%s) operator(pg_catalog.+) 0', distance) end,
+        similarity, ordered);
 end $$;
 
 -- Within an index scan each row of the source is looked up by its key: OFFSET keeps the planner from reading them all.

@@ -5,10 +5,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return format(
-        'select i.key, i.chunk_no, i.score, i.similarity, i.semantic_rank, i.text_rank, %s, %s '
-        'from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), '
-        'pg_catalog.unnest($5), pg_catalog.unnest($6)) with ordinality '
-        'as i(key, chunk_no, score, similarity, semantic_rank, text_rank, nth) '
+        'select i.key, i.chunk_no, i.similarity as score, i.similarity, i.nth::pg_catalog.int4, '
+        'null::pg_catalog.int4, %s, %s '
+        'from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) with ordinality '
+        'as i(key, chunk_no, similarity, nth) '
         'cross join lateral %s join %s s on %s %s order by i.nth',
         snippet, row_expression, target ->> 'key_record', target ->> 'source', target ->> 'is_source_row',
         case when (target -> 'chunked')::boolean
@@ -48,7 +48,11 @@ create or replace function pgembedd._beginning(content text, length integer) ret
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    beginning constant text := left(content, length + 1);
+    since_gap integer;
 begin
-    if pg_catalog.length(content) <= length then return content; end if;
-    return regexp_replace(left(content, length + 1), '\s+\S*$', '') || ' …';
+    if pg_catalog.length(beginning) <= length then return content; end if;
+    since_gap := strpos(reverse(translate(beginning, E'\t\n\r', '   ')), ' ');
+    return rtrim(left(beginning, length + 1 - greatest(since_gap, 1)), E' \t\n\r') || ' …';
 end $$;

@@ -43,7 +43,8 @@ declare
     names text[];
 begin
     if name is not null then
-        one := _pipeline(name);
+        select p.* into one from pipeline p where p.name = $1;
+        if one.id is null then one := _pipeline(name); end if;  -- refuses it
         if one.source <> source then
             perform _refuse(format('The pipeline "%s" is of %s, not of %s.', name, one.source, source),
                 'Name one of the table, or leave the pipeline out.');
@@ -66,29 +67,51 @@ end $$;
 
 -- The key: as JSON, from the source `s` and from the chunks `v`, out of JSON again as `k`, and the comparisons.
 create or replace function pgembedd._search_key(source regclass) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select jsonb_build_object(
-        'key_names', jsonb_agg(k.name order by k.nth),
-        'source_key', case when count(*) = 1 then min(format(k.json, 's'))
-            else format('pg_catalog.jsonb_build_object(%s)',
-                        string_agg(format('%L, %s', k.name, format(k.json, 's')), ', ' order by k.nth)) end,
-        'chunk_key', case when count(*) = 1 then min(format(k.json, 'v'))
-            else format('pg_catalog.jsonb_build_object(%s)',
-                        string_agg(format('%L, %s', k.name, format(k.json, 'v')), ', ' order by k.nth)) end,
+declare
+    c record;
+    name text;
+    value text;
+    names text[];
+    source_values text[];
+    chunk_values text[];
+    definitions text[];
+    source_rows text[];
+    chunks text[];
+    chunks_of_source text[];
+    comparison constant text := '%1$s.%3$s%5$s %4$s %2$s.%3$s%5$s';
+begin
+    for c in select k.* from _key_columns(source) k order by k.nth loop
+        name := quote_ident(c.name);
+        value := case when c.base < 16384 then 'pg_catalog.to_jsonb(%s.%s)'
+                      else 'pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %s.%s))' end;
+        names := names || c.name;
+        source_values := source_values || format(value, 's', name);
+        chunk_values := chunk_values || format(value, 'v', name);
+        definitions := definitions || format('%s %s', name, c.type);
+        source_rows := source_rows || format(comparison, 's', 'k', name, c.equals, c.compared);
+        chunks := chunks || format(comparison, 'v', 'k', name, c.equals, c.compared);
+        chunks_of_source := chunks_of_source || format(comparison, 's', 'v', name, c.equals, c.compared);
+    end loop;
+    return jsonb_build_object('key_names', names,
+        'source_key', _search_key_object(names, source_values), 'chunk_key', _search_key_object(names, chunk_values),
         'key_record', format('pg_catalog.jsonb_to_record(%s) as k(%s)',
-            case when count(*) = 1 then format('pg_catalog.jsonb_build_object(%L, i.key)', min(k.name))
-                 else 'i.key' end,
-            string_agg(format('%I %s', k.name, k.type), ', ' order by k.nth)),
-        'chunk_is_of_source', string_agg(format(k.match, 's', 'v'), ' and ' order by k.nth),
-        'is_source_row', string_agg(format(k.match, 's', 'k'), ' and ' order by k.nth),
-        'is_chunk', string_agg(format(k.match, 'v', 'k'), ' and ' order by k.nth))
-    from (
-        select c.nth, c.name, c.type,
-               case when c.base < 16384 then format('pg_catalog.to_jsonb(%%s.%s)', quoted)
-                    else format('pg_catalog.to_jsonb(pg_catalog.format(''%%%%s'', %%s.%s))', quoted) end as json,
-               format('%%1$s.%1$s%3$s %2$s %%2$s.%1$s%3$s', quoted, replace(c.equals, '%', '%%'),
-                      replace(c.compared, '%', '%%')) as match
-        from _key_columns(source) c, replace(quote_ident(c.name), '%', '%%') as quoted) k
-$$;
+            case when cardinality(names) > 1 then 'i.key'
+                 else format('pg_catalog.jsonb_build_object(%L, i.key)', names[1]) end,
+            array_to_string(definitions, ', ')),
+        'is_source_row', array_to_string(source_rows, ' and '), 'is_chunk', array_to_string(chunks, ' and '),
+        'chunk_is_of_source', array_to_string(chunks_of_source, ' and '));
+end $$;
+
+-- The key as in a message: the bare value, or an object when it has several columns.
+create or replace function pgembedd._search_key_object(names text[], expressions text[]) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if cardinality(names) = 1 then return expressions[1]; end if;
+    return (select format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, %s', n, e), ', '))
+            from unnest(names, expressions) as t(n, e));
+end $$;

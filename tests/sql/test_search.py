@@ -141,20 +141,23 @@ def test_odd_names_and_keys(connection: psycopg.Connection, options: dict[str, A
     assert sorted(column(connection, typed, QUERY)) == [1, 2, 3]
 
 
+SETTINGS = ["hnsw.ef_search", "hnsw.iterative_scan", "hnsw.max_scan_tuples", "search_path"]
+
+
 def test_settings_are_the_callers_again(connection: psycopg.Connection) -> None:
     make_source(connection, 50)
-    settings = "select array_agg(current_setting(n)) from unnest(pgembedd._search_setting_names()) n"
+    settings = "select array_agg(current_setting(n)) from unnest(%s::text[]) n"
     scan = """select pgembedd._search_scan(pgembedd._search_target('documents', null), %s::vector, 10, 50,
-              '1 / (s.id - s.id) = 0', 'index')"""
+              '1 / (s.id - s.id) = 0', 'index', false)"""
     connection.execute("set hnsw.ef_search = 77; set hnsw.iterative_scan = strict_order")
-    before = value(connection, settings)
+    before = value(connection, settings, SETTINGS)
     with connection.transaction():
         search(connection, k=1000)
-        assert value(connection, settings) == before
+        assert value(connection, settings, SETTINGS) == before
         with pytest.raises(psycopg.errors.DivisionByZero), connection.transaction():
             connection.execute(scan, [QUERY])
-        assert value(connection, settings) == before
-    assert value(connection, settings) == before
+        assert value(connection, settings, SETTINGS) == before
+    assert value(connection, settings, SETTINGS) == before
 
 
 def test_a_change_of_model_meanwhile_is_refused(connection: psycopg.Connection) -> None:
@@ -177,7 +180,7 @@ def test_a_change_of_model_meanwhile_is_refused(connection: psycopg.Connection) 
         ("'documents', 'x', mode => 'magic'", "The mode 'magic' is not known.", "semantic"),
         ("'documents', 'x', per => 'table'", "per 'table' is not known.", "chunk"),
         ("'documents', 'x', min_similarity => 'NaN'", "min_similarity NaN is no number.", "-1 to 1"),
-        ("'documents', 'x', snippet_length => -1", "snippet_length -1 is out of range.", "1000"),
+        ("'documents', 'x', snippet_length => -1", "snippet_length -1 is out of range.", "characters"),
         ("'nope', 'x'", 'There is no pipeline "nope".', "There are: documents."),
         ("null::text, 'x'", "Say what is to be searched: a pipeline's name, or null::some_table.", "pgembedd.search"),
         ("null::integer, 'x'", "integer is not the type of a table's rows.", "by its name"),
@@ -223,3 +226,35 @@ def test_a_paused_pipeline_can_be_searched(connection: psycopg.Connection) -> No
     make_source(connection, 10)
     call(connection, "pause", name="documents")
     assert len(search(connection)) == 10
+
+
+@pytest.mark.parametrize(
+    ("content", "length", "snippet"),
+    [
+        ("one two three", 13, "one two three"),
+        ("one two three", 12, "one two …"),
+        ("one two three", 7, "one two …"),
+        ("one two three", 6, "one …"),
+        ("one\ntwo\tthree", 8, "one\ntwo …"),
+        ("onetwothree", 3, "one …"),
+        ("ünï cödé", 4, "ünï …"),
+        ("one   two", 5, "one …"),
+        ("", 5, ""),
+        (None, 5, None),
+    ],
+)
+def test_a_snippet_is_cut_at_a_word(
+    connection: psycopg.Connection, content: str | None, length: int, snippet: str | None
+) -> None:
+    assert value(connection, "select pgembedd._beginning(%s::text, %s)", content, length) == snippet
+
+
+def test_a_column_that_was_dropped_leaves_the_rows_whole(connection: psycopg.Connection) -> None:
+    make_source(connection, 5)
+    connection.execute("alter table documents drop column share")
+    connection.execute("alter table documents add column later text default 'z'")
+    typed = (
+        'select (hit."row").later, (hit."row").title from pgembedd.search(null::documents, null, embedding => %s) hit'
+    )
+    assert {later for later, _ in rows(connection, typed, QUERY)} == {"z"}
+    assert search(connection)[0].row.keys() == {"id", "title", "content", "later"}
