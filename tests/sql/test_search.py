@@ -11,7 +11,7 @@ from pgvector import Vector
 
 from tests.sql.test_embed import Hand
 from tests.support.refusals import refused
-from tests.support.search import QUERY, make_source, search
+from tests.support.search import QUERY, Hit, make_source, search
 from tests.support.sql import call, column, create_pipeline, made_up, make_documents, rows, value, work
 
 
@@ -68,7 +68,7 @@ def test_chunks_of_one_row_are_one_hit(connection: psycopg.Connection) -> None:
     assert len(by_chunk) == 60
     assert len({(hit.key, hit.chunk_no) for hit in by_chunk}) == 60
     by_row = search(connection, k=12)
-    best = {}
+    best: dict[Any, Hit] = {}
     for hit in by_chunk:
         best.setdefault(hit.key, hit)
     assert [(hit.key, hit.chunk_no, hit.similarity) for hit in by_row] == [
