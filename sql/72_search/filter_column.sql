@@ -46,25 +46,30 @@ as $$
 $$;
 
 -- A column as its btree operator class compares it: the expression, the type of literals and the operators from < to >.
+-- The class is that of the type, of all types of its kind, or of one that it can be taken as without a change.
 create or replace function pgembedd._search_comparison(name text, base oid) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    with chosen as (
-        select c.opcfamily as family, c.opcintype as type, i.typtype = 'p' as polymorphic
-        from pg_opclass c join pg_am m on m.oid = c.opcmethod and m.amname = 'btree'
-        join pg_type i on i.oid = c.opcintype join pg_type t on t.oid = base
-        where c.opcdefault and (c.opcintype = base
-            or c.opcintype::regtype::text = case
-                when t.typtype = 'e' then 'anyenum' when t.typtype = 'r' then 'anyrange'
-                when t.typtype = 'm' then 'anymultirange' when t.typtype = 'c' then 'record'
-                when t.typcategory = 'A' then 'anyarray' end
-            or exists (select from pg_cast p where p.castsource = base and p.casttarget = c.opcintype
-                       and p.castmethod = 'b' and p.castcontext = 'i'))
-        order by c.opcintype = base desc, i.typtype = 'p' desc, i.typispreferred desc, c.opcintype limit 1)
-    select jsonb_build_object('type', u.used, 'expression', format('s.%I::%s', name, u.used), 'operators', (
+declare
+    kind constant oid := (select case t.typtype when 'e' then 'anyenum'::regtype when 'r' then 'anyrange'::regtype
+                                     when 'm' then 'anymultirange'::regtype when 'c' then 'record'::regtype
+                                     else case when t.typcategory = 'A' then 'anyarray'::regtype end end
+                          from pg_type t where t.oid = base);
+    usable constant oid[] := array[base, kind] || array(
+        select p.casttarget from pg_cast p join pg_type t on t.oid = p.casttarget
+        where p.castsource = base and p.castmethod = 'b' and p.castcontext = 'i' order by t.typispreferred desc, t.oid);
+    family oid;
+    class_type oid;
+    compared text;
+begin
+    select c.opcfamily, c.opcintype into family, class_type
+    from pg_opclass c join pg_am m on m.oid = c.opcmethod
+    where m.amname = 'btree' and c.opcdefault and c.opcintype = any (usable)
+    order by array_position(usable, c.opcintype) limit 1;
+    compared := _qualified_type(case when class_type = kind then base else coalesce(class_type, base) end);
+    return jsonb_build_object('type', compared, 'expression', format('s.%I::%s', name, compared), 'operators', (
         select jsonb_object_agg(p.amopstrategy, format('operator(%I.%s)', n.nspname, o.oprname))
-        from chosen c join pg_amop p on p.amopfamily = c.family and p.amoplefttype = c.type and p.amoprighttype = c.type
-        join pg_operator o on o.oid = p.amopopr join pg_namespace n on n.oid = o.oprnamespace))
-    from (select _qualified_type(coalesce((select c.type from chosen c where not c.polymorphic), base)) as used) u
-$$;
+        from pg_amop p join pg_operator o on o.oid = p.amopopr join pg_namespace n on n.oid = o.oprnamespace
+        where p.amopfamily = family and p.amoplefttype = class_type and p.amoprighttype = class_type));
+end $$;

@@ -95,7 +95,8 @@ begin
     end if;
 end $$;
 
--- $1 is the vector, $2 how many are wanted. Adding 0 keeps the planner from the index.
+-- $1 is the vector, $2 how many are wanted. Adding 0 keeps the planner from the index. The key becomes JSON after the
+-- LIMIT; within it that would be done for every row that an exact scan compares.
 create or replace function pgembedd._search_statement(
     target jsonb, filter text, path text, per_row boolean
 ) returns text
@@ -104,8 +105,9 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     chunked constant boolean := target -> 'chunked';
-    distance constant text := format('%s.%s %s $1::%s', case when chunked then 'v' else 's' end,
-        target ->> 'embedding', target ->> 'operator', target ->> 'vector_type');
+    alias constant text := case when chunked then 'v' else 's' end;
+    distance constant text := format('%s.%s %s $1::%s', alias, target ->> 'embedding', target ->> 'operator',
+        target ->> 'vector_type');
     similarity constant text := case target ->> 'distance' when 'cosine' then '1 operator(pg_catalog.-) o.distance'
         when 'ip' then 'operator(pg_catalog.-) o.distance'
         else '1 operator(pg_catalog./) (1 operator(pg_catalog.+) o.distance)' end;
@@ -116,14 +118,16 @@ begin
                    'order by f.key, f.distance, f.chunk_no) b order by b.distance, b.key) o';
     end if;
     return format(
-        'with found as materialized (select %s as key, %s as chunk_no, (%s) as distance from %s order by %s limit $2) '
+        'with found as materialized (select %s as key, %s as chunk_no, %s."pgembedd distance" as distance from ('
+        'select %s, %s as "pgembedd distance" from %s order by %s limit $2) %s) '
         'select coalesce(pg_catalog.array_agg(o.key), ''{}''), pg_catalog.array_agg(o.chunk_no), '
         'pg_catalog.array_agg(%s), (select pg_catalog.count(*) from found) from %s',
         target ->> (case when chunked then 'chunk_key' else 'source_key' end),
-        case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end, distance,
-        _search_from(target, filter, path),
+        case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end, alias,
+        case when chunked then (target ->> 'chunk_columns') || ', v.chunk_no' else target ->> 'source_columns' end,
+        distance, _search_from(target, filter, path),
         case path when 'index' then distance else format('(%s) operator(pg_catalog.+) 0', distance) end,
-        similarity, ordered);
+        alias, similarity, ordered);
 end $$;
 
 -- Within an index scan each row of the source is looked up by its key: OFFSET keeps the planner from reading them all.

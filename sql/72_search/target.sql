@@ -96,6 +96,8 @@ begin
         chunks_of_source := chunks_of_source || format(comparison, 's', 'v', name, c.equals, c.compared);
     end loop;
     return jsonb_build_object('key_names', names,
+        'source_columns', (select string_agg(format('s.%I', n), ', ') from unnest(names) as n),
+        'chunk_columns', (select string_agg(format('v.%I', n), ', ') from unnest(names) as n),
         'source_key', _search_key_object(names, source_values), 'chunk_key', _search_key_object(names, chunk_values),
         'key_record', format('pg_catalog.jsonb_to_record(%s) as k(%s)',
             case when cardinality(names) > 1 then 'i.key'

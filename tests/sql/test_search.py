@@ -10,9 +10,10 @@ import pytest
 from pgvector import Vector
 
 from tests.sql.test_embed import Hand
+from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.search import QUERY, Hit, make_source, search
-from tests.support.sql import call, column, create_pipeline, made_up, make_documents, rows, value, work
+from tests.support.sql import call, column, connected, create_pipeline, made_up, make_documents, rows, value, work
 
 
 def test_a_hit_has_key_scores_snippet_and_row(connection: psycopg.Connection) -> None:
@@ -160,13 +161,18 @@ def test_settings_are_the_callers_again(connection: psycopg.Connection) -> None:
     assert value(connection, settings, SETTINGS) == before
 
 
-def test_a_change_of_model_meanwhile_is_refused(connection: psycopg.Connection) -> None:
-    """The pipeline was looked up under one name, and has another by the end."""
+def test_a_change_of_model_while_the_query_is_embedded_is_refused(
+    connection: psycopg.Connection, other: psycopg.Connection, database: Database
+) -> None:
     make_source(connection, 10)
-    target = value(connection, "select pgembedd._search_target('documents', null)")
-    connection.execute("update pgembedd.pipeline set name = 'previous'")
-    with refused('The model of "documents" was changed at this moment.', "again"):
-        connection.execute("select pgembedd._check_search_target(%s)", [psycopg.types.json.Jsonb(target)])
+    hand = Hand(other)
+    with ThreadPoolExecutor() as pool, connected(database) as third:
+        asked = pool.submit(search, connection, query="some words", embedding=None)
+        question = hand.take_one()
+        third.execute("update pgembedd.pipeline set name = 'previous'")
+        hand.answer(question, QUERY)
+        with refused('The model of "documents" was changed at this moment.', "again"):
+            asked.result()
 
 
 @pytest.mark.parametrize(
