@@ -9,9 +9,11 @@ import psycopg
 import pytest
 from pgvector import Vector
 
+from pgembedd.database.migrate import migrate
 from tests.sql.test_embed import Hand
 from tests.support.databases import Database
 from tests.support.refusals import refused
+from tests.support.roles import Roles, connect_as
 from tests.support.search import QUERY, Hit, make_source, search
 from tests.support.sql import call, column, connected, create_pipeline, made_up, make_documents, rows, value, work
 
@@ -264,3 +266,20 @@ def test_a_column_that_was_dropped_leaves_the_rows_whole(connection: psycopg.Con
     )
     assert {later for later, _ in rows(connection, typed, QUERY)} == {"z"}
     assert search(connection)[0].row.keys() == {"id", "title", "content", "later"}
+
+
+def test_vector_may_live_in_any_schema(roles: Roles, empty_database: Database) -> None:
+    reader = roles.make("reader")
+    with empty_database.connect() as admin:
+        admin.execute('create schema "my extensions"; create extension vector schema "my extensions"')
+    migrate(empty_database.conninfo)
+    path = 'set search_path to public, "my extensions"'
+    with connected(empty_database) as connection, connect_as(empty_database, reader) as theirs:
+        connection.execute(path)
+        make_source(connection, 200)
+        connection.execute("select pgembedd.grant_search(%s)", [reader])
+        connection.execute(f"grant select on documents to {reader}")
+        theirs.execute(path)
+        assert [hit.key for hit in search(theirs, filter={"id": {"$lte": 7}})] != []
+        assert len(search(theirs, k=200)) == 200
+        assert "embedding" not in search(theirs)[0].row
