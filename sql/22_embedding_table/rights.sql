@@ -1,28 +1,29 @@
--- Gives the readers of the source the right to read its chunks, of those rows only that they may see. Called by every
--- sweep; it changes only what differs.
+-- Gives the readers of the source the right to read its chunks. Called by every sweep; it changes only what differs.
+-- A policy looks each chunk's row up in the source, with the reader's rights: so what is revoked or hidden there is
+-- hidden here in the same transaction. It does not concern the owner, and so costs nothing where no other role reads.
 create or replace function pgembedd._mirror_rights(pipeline pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    secured boolean := (select relrowsecurity from pg_class where oid = pipeline.source);
     named text := (select quote_ident(relname) from pg_class where oid = pipeline.embedding_table);
     alias text := case when named = 's' then 't' else 's' end;
 begin
-    if secured and not exists (select from pg_policy
-                               where polrelid = pipeline.embedding_table and polname = 'pgembedd_source') then
+    if not exists (select from pg_policy
+                   where polrelid = pipeline.embedding_table and polname = 'pgembedd_source') then
         -- Within it the embedding table has its own name only, which the alias must not hide. OFFSET keeps the planner
         -- from reading the whole source into a hash table for a search that asks about a few chunks.
         execute format('create policy pgembedd_source on %s for select using ('
                        'exists (select from %s %s where %s offset 0))',
             pipeline.embedding_table, pipeline.source, alias, _key_match(pipeline.source, alias, named));
     end if;
-    if secured <> (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
-        execute format('alter table %s %s row level security', pipeline.embedding_table,
-            case when secured then 'enable' else 'disable' end);
+    if not (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
+        execute format('alter table %s enable row level security', pipeline.embedding_table);
     end if;
     -- Before PostgreSQL 15 a view reads with the rights of its owner, whom the policies do not concern.
-    if secured and current_setting('server_version_num')::integer < 150000 and _view(pipeline) is not null then
+    if current_setting('server_version_num')::integer < 150000 and _view(pipeline) is not null
+        and (select relrowsecurity from pg_class where oid = pipeline.source)
+    then
         execute format('drop view %s', _view(pipeline));
     end if;
     perform _mirror_grants(pipeline.source, r)

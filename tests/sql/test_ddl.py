@@ -152,7 +152,8 @@ def live(connection: psycopg.Connection, case: Case, **options: Any) -> int:
 
 def alter(connection: psycopg.Connection, ddl: str, number: int) -> None:
     """The workaround after Postgres said that our view, or the WHEN of our trigger, uses the column."""
-    connection.execute("drop view if exists chunks_view")
+    if value(connection, "select to_regclass('chunks') is not null"):
+        connection.execute("drop view chunks_view; drop policy pgembedd_source on chunks")
     connection.execute(f"drop trigger if exists pgembedd_{number}_clear on documents")
     connection.execute(ddl.replace("%", str(number)))
 

@@ -49,6 +49,18 @@ def test_what_is_hidden_or_taken_away_later(
         seen(database, reader, relation)
 
 
+@pytest.mark.parametrize("relation", ["chunks", "chunks_view"])
+def test_what_is_taken_away_is_gone_at_once(
+    roles: Roles, database: Database, connection: psycopg.Connection, reader: str, relation: str
+) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"alter table documents enable row level security; {SECRET}; set local role {reader}")
+        assert column(connection, f"select distinct id from {relation}") == [1]
+    connection.execute(f"revoke select on documents from {reader}")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        seen(database, reader, relation)
+
+
 def test_a_search_looks_up_the_rows_of_the_chunks_that_it_meets(
     roles: Roles, database: Database, connection: psycopg.Connection
 ) -> None:
