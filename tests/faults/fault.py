@@ -1,0 +1,66 @@
+"""A fault: what it needs, how it strikes, how it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import ClassVar
+
+import psycopg
+
+from tests.faults.oracle import Findings, Oracle
+from tests.faults.scene import Scene
+
+
+class Fault:
+    """One kind of fault. An object lives as long as its stage, and keeps between `strike` and `after` what it needs."""
+
+    name: ClassVar[str]
+    """What the table says."""
+    stage: ClassVar[str] = "one server"
+    """Where it is played: a name of `stages.STAGES`."""
+    hits: ClassVar[tuple[int, int]] = (1, 3)
+    """How often it strikes in a round of the short and of the long form."""
+    weight: ClassVar[int] = 1
+    """Its part of the time, beside the others."""
+
+    def needs(self) -> str:
+        """Why it cannot be had on this machine; empty where it can."""
+        return ""
+
+    def strike(self, scene: Scene, hits: int) -> int:
+        """Strikes while writers and workers go on; how often it did."""
+        for number in range(hits):
+            self.hit(scene, number)
+        return hits
+
+    def hit(self, scene: Scene, number: int) -> None:
+        """Strikes once."""
+        raise NotImplementedError
+
+    def heal(self, scene: Scene) -> None:
+        """Ends what still lasts. Recovery is timed from here."""
+
+    def check(self, scene: Scene, oracle: Oracle, bound_s: float) -> Findings:
+        """What else is wrong, beyond the scene's own database."""
+        return Findings()
+
+    def after(self, scene: Scene) -> None:
+        """Puts back what the next fault expects."""
+
+
+def needs_root(what: str, *programs: str) -> str:
+    """Why a fault cannot be had that only root can make, with these programs."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if os.geteuid() != 0:
+        return f"{what} needs root"
+    return f"{what} needs {', '.join(missing)}" if missing else ""
+
+
+def sessions(connection: psycopg.Connection, condition: str) -> list[int]:
+    """The process ids of the backends that fulfil a condition on pg_stat_activity, besides this one."""
+    found = connection.execute(
+        f"select pid from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend' "
+        f"and ({condition}) order by pid".encode()
+    ).fetchall()
+    return [int(row[0]) for row in found]

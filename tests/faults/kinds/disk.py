@@ -1,0 +1,60 @@
+"""A disk without room."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from tests.faults.fault import Fault, needs_root
+from tests.faults.scene import Scene
+from tests.support.waiting import eventually
+
+BLOCK = bytes(1 << 20)
+ERRORS = 12
+"""Of writers, after which the disk was full for long enough."""
+
+
+class Full(Fault):
+    """A file takes all the room that the server's file system has; the server fails statements, or ends itself."""
+
+    name = "disk full"
+    stage = "small disk"
+    hits = (1, 2)
+
+    def needs(self) -> str:
+        return needs_root("a file system of its own", "mount")
+
+    def hit(self, scene: Scene, number: int) -> None:
+        self.heal(scene)
+        scene.writers.await_commits(5)
+        scene.await_held()
+        errors = scene.writers.errors
+        fill(ballast(scene))
+        eventually(lambda: _hurt(scene, errors))
+
+    def heal(self, scene: Scene) -> None:
+        ballast(scene).unlink(missing_ok=True)
+        if not scene.server.running():
+            scene.server.start()
+
+
+def ballast(scene: Scene) -> Path:
+    """The file that takes the room."""
+    return scene.folder / "disk" / "ballast"
+
+
+def fill(path: Path) -> None:
+    """Writes until there is no room."""
+    with path.open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(BLOCK)
+    with path.open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(BLOCK[:4096])
+
+
+def _hurt(scene: Scene, errors: int) -> bool:
+    """Whether the disk was full for a writer or the server. What is freed meanwhile is taken, too."""
+    with suppress(OSError):
+        fill(ballast(scene))
+    return scene.writers.errors >= errors + ERRORS or not scene.server.running()

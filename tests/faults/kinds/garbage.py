@@ -1,0 +1,62 @@
+"""Messages that no trigger wrote."""
+
+from __future__ import annotations
+
+import json
+
+from tests.faults.fault import Fault
+from tests.faults.scene import Scene
+from tests.support.sql import LANES, value
+
+MESSAGES: tuple[object, ...] = (
+    None,
+    [],
+    "text",
+    7,
+    {},
+    {"pipeline": None, "id": None},
+    {"pipeline": 999999, "id": 1},
+    {"pipeline": "one", "id": 1},
+    {"pipeline": 1},
+    {"pipeline": 1, "id": "not a number"},
+    {"pipeline": 1, "id": 10**40},
+    {"pipeline": 1, "id": -1},
+    {"pipeline": 1, "id": [1, 2, 3]},
+    {"pipeline": 1, "id": {"a": "b"}},
+    {"pipeline": 1, "id": "x" * 9000},
+    {"pipeline": 2, "id": ["tenant", "x" * 5000]},
+    {"pipeline": 2, "id": "only half of the key"},
+    {"pipeline": 2, "id": [None, None]},
+    {"pipeline": 3, "id": "no uuid"},
+    {"pipeline": 3, "id": "00000000-0000-0000-0000-000000000000"},
+    {"pipeline": 1.5, "id": 1},
+    {"pipeline": -1, "id": 1, "more": ["x"] * 1000},
+)
+HEADERS: tuple[object, ...] = (None, {}, {"pgembedd": 7}, {"pgembedd": {"attempts": "many"}}, [], "text")
+
+
+class Garbage(Fault):
+    """Strangers' messages of every shape in both lanes, with odd headers."""
+
+    name = "garbage in the queues"
+    hits = (1, 4)
+
+    def strike(self, scene: Scene, hits: int) -> int:
+        sent = 0
+        with scene.admin() as connection:
+            for _ in range(hits):
+                for message in MESSAGES:
+                    connection.execute(
+                        f"insert into pgmq.q_{scene.random.choice(LANES)} (vt, message, headers) "
+                        "values (clock_timestamp(), %s, %s)".encode(),
+                        [json.dumps(each) for each in (message, scene.random.choice(HEADERS))],
+                    )
+                    sent += 1
+                scene.writers.await_commits(5)
+        return sent
+
+    def after(self, scene: Scene) -> None:
+        """What became of them is no failure of a row."""
+        with scene.admin() as connection:
+            assert value(connection, "select count(*) from pgembedd.dead_letter") > 0
+            connection.execute("delete from pgembedd.dead_letter")

@@ -1,0 +1,53 @@
+"""A network that swallows every packet."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from tests.faults.fault import Fault, needs_root
+from tests.faults.scene import DATABASE, Scene
+from tests.faults.subjects import WORKER
+from tests.support.databases import Database
+from tests.support.silent_network import SilentNetwork, silent_network
+
+SOON = {"keepalives_idle": "1", "keepalives_interval": "1", "keepalives_count": "2", "tcp_user_timeout": "2000"}
+"""What notices it within seconds instead of half a minute."""
+
+
+class Blackhole(Fault):
+    """The only worker is in a network of its own, which goes silent in the midst of its work."""
+
+    name = "blackholed network"
+    hits = (1, 3)
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._network: SilentNetwork | None = None
+
+    def needs(self) -> str:
+        return needs_root("a network namespace", "ip")
+
+    def strike(self, scene: Scene, hits: int) -> int:
+        scene.end_workers()
+        database = Database(DATABASE, scene.conninfo(WORKER))
+        self._network = network = self._open.enter_context(silent_network(database, connect_timeout="3", **SOON))
+        scene.workers = [scene.worker(conninfo=network.conninfo, namespace=network.namespace)]
+        (worker,) = scene.workers
+        worker.await_event("worker_started")
+        for number in range(hits):
+            if number:
+                network.mend()
+            scene.await_held()
+            network.cut()
+            worker.await_event("database_away", len(worker.named("database_away")) + 1)
+            scene.writers.await_commits(5)
+        return hits
+
+    def heal(self, scene: Scene) -> None:
+        if self._network is not None:
+            self._network.mend()
+
+    def after(self, scene: Scene) -> None:
+        scene.end_workers()
+        self._open.close()
+        scene.start_workers()

@@ -1,0 +1,90 @@
+"""Plays the faults: each in rounds, on its stage, for its part of the time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.fault import Fault
+from tests.faults.model import make_model, open_model
+from tests.faults.oracle import Findings, Oracle
+from tests.faults.scene import Scene
+from tests.faults.stages import STAGES
+from tests.faults.table import Result
+
+BOUND_S = 180.0
+"""Within which every queue must be empty after a fault."""
+
+
+class Run:
+    """A run over some faults; `minutes` 0 plays each once, in its short form."""
+
+    def __init__(self, faults: Sequence[type[Fault]], folder: Path, minutes: float, seed: int) -> None:
+        self._minutes, self._seed = minutes, seed
+        self._model = make_model(folder / "model")
+        self._oracle = Oracle(open_model(self._model, folder / "cache"))
+        self._faults = {kind: Result(kind.name) for kind in faults}
+
+    def results(self) -> list[Result]:
+        """Plays all, and returns what came of them, in their order."""
+        for kind, result in self._faults.items():
+            result.not_run = kind().needs()
+        can = [kind for kind, result in self._faults.items() if not result.not_run]
+        whole = sum(kind.weight for kind in can)
+        for stage in STAGES:
+            here = [kind for kind in can if kind.stage == stage]
+            part = sum(kind.weight for kind in here) / whole if here else 0
+            self._play(stage, here, self._minutes * 60 * part)
+        return list(self._faults.values())
+
+    def _play(self, stage: str, kinds: list[type[Fault]], seconds: float) -> None:
+        """Rounds on one stage until the time is used; the stage is made anew when something was wrong."""
+        deadline = time.monotonic() + seconds
+        left = list(kinds)
+        while left or (kinds and time.monotonic() < deadline):
+            self._seed += 1
+            with STAGES[stage](self._model, self._seed) as scene:
+                scene.start_workers()
+                faults = {kind: kind() for kind in kinds}
+                while left or time.monotonic() < deadline:
+                    kind = left.pop(0) if left else min(kinds, key=self._spent)
+                    if self._round(scene, faults[kind], self._faults[kind]):
+                        break
+
+    def _spent(self, kind: type[Fault]) -> float:
+        return self._faults[kind].used_s / kind.weight
+
+    def _round(self, scene: Scene, fault: Fault, result: Result) -> bool:
+        """Strikes, heals, waits until the queues are empty, compares. True when something was wrong."""
+        began = time.monotonic()
+        scene.start_workers()
+        scene.writers.resume()
+        scene.writers.await_commits(5)
+        times = fault.strike(scene, fault.hits[self._minutes > 0])
+        fault.heal(scene)
+        healed = time.monotonic()
+        scene.writers.pause()
+        drained = scene.await_drained(BOUND_S)
+        recovery_s = time.monotonic() - healed
+        findings = scene.compare(self._oracle, is_drained=drained)
+        findings.add(fault.check(scene, self._oracle, BOUND_S))
+        fault.after(scene)
+        result.times += times
+        result.rounds += 1
+        result.recovery_s.append(recovery_s)
+        result.used_s += time.monotonic() - began
+        result.findings.add(findings)
+        _tell(result, times, recovery_s, findings, scene)
+        return bool(findings)
+
+
+def _tell(result: Result, times: int, recovery_s: float, findings: Findings, scene: Scene) -> None:
+    """A line for each round, and every sentence of what was wrong."""
+    commits = scene.writers.ledger.commits()
+    line = f"{time.strftime('%H:%M:%S')} {result.name}: {times} times, drained in {recovery_s:.1f} s, {commits} commits"
+    print(line, file=sys.stderr, flush=True)
+    for kind, found in vars(findings).items():
+        for sentence in found[:20]:
+            print(f"    {kind}: {sentence[:400]}", file=sys.stderr, flush=True)
