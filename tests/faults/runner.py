@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+
+import psycopg
 
 from tests.faults.fault import Fault
 from tests.faults.model import make_model, open_model
@@ -59,32 +62,39 @@ class Run:
     def _round(self, scene: Scene, fault: Fault, result: Result) -> bool:
         """Strikes, heals, waits until the queues are empty, compares. True when something was wrong."""
         began = time.monotonic()
+        result.rounds += 1
+        try:
+            findings = self._strike(scene, fault, result)
+        except (AssertionError, RuntimeError, psycopg.Error) as error:
+            traceback.print_exc()
+            findings = Findings(failed=[f"the round came to no end: {error}"])
+        result.used_s += time.monotonic() - began
+        result.findings.add(findings)
+        _tell(result, findings, scene)
+        return bool(findings)
+
+    def _strike(self, scene: Scene, fault: Fault, result: Result) -> Findings:
         scene.start_workers()
         scene.writers.resume()
         scene.writers.await_commits(5)
-        times = fault.strike(scene, fault.hits[self._minutes > 0])
+        result.times += fault.strike(scene, fault.hits[self._minutes > 0])
         fault.heal(scene)
         healed = time.monotonic()
         scene.writers.pause()
         drained = scene.await_drained(BOUND_S)
-        recovery_s = time.monotonic() - healed
+        result.recovery_s.append(time.monotonic() - healed)
         findings = scene.compare(self._oracle, is_drained=drained)
         findings.add(fault.check(scene, self._oracle, BOUND_S))
         fault.after(scene)
-        result.times += times
-        result.rounds += 1
-        result.recovery_s.append(recovery_s)
-        result.used_s += time.monotonic() - began
-        result.findings.add(findings)
-        _tell(result, times, recovery_s, findings, scene)
-        return bool(findings)
+        return findings
 
 
-def _tell(result: Result, times: int, recovery_s: float, findings: Findings, scene: Scene) -> None:
+def _tell(result: Result, findings: Findings, scene: Scene) -> None:
     """A line for each round, and every sentence of what was wrong."""
-    commits = scene.writers.ledger.commits()
-    line = f"{time.strftime('%H:%M:%S')} {result.name}: {times} times, drained in {recovery_s:.1f} s, {commits} commits"
-    print(line, file=sys.stderr, flush=True)
+    now, commits = time.strftime("%H:%M:%S"), scene.writers.ledger.commits()
+    recovery = f"{result.recovery_s[-1]:.1f} s" if result.recovery_s else "?"
+    print(f"{now} {result.name}: {result.times} times, drained in {recovery}, {commits} commits", file=sys.stderr)
     for kind, found in vars(findings).items():
         for sentence in found[:20]:
-            print(f"    {kind}: {sentence[:400]}", file=sys.stderr, flush=True)
+            print(f"    {kind}: {sentence[:400]}", file=sys.stderr)
+    sys.stderr.flush()

@@ -63,7 +63,8 @@ class Scene:
         self.pooler = pooler
         self.server, self.folder, self.random = server, folder, random.Random(seed)
         self._route, self._model, self.arguments = route, model, arguments
-        migrate(server.conninfo(DATABASE))
+        self._url = server.conninfo(DATABASE)
+        migrate(self._url)
         with self.admin() as connection:
             make_roles(connection)
             make_subjects(connection, AUTHORS)
@@ -76,7 +77,7 @@ class Scene:
 
     def conninfo(self, role: str) -> str:
         """The connection string that a role's clients use."""
-        direct = psycopg.conninfo.make_conninfo(self.server.conninfo(DATABASE), user=role, password=PASSWORD)
+        direct = psycopg.conninfo.make_conninfo(self._url, user=role, password=PASSWORD)
         return self._route(direct)
 
     def connect(self) -> psycopg.Connection:

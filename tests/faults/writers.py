@@ -72,7 +72,7 @@ class Writer:
                 transaction.run(self._connection(), self.author.number, number)
                 if not transaction.commits:
                     raise psycopg.Rollback
-        except psycopg.Error:
+        except (psycopg.Error, psycopg.Rollback):  # the second where the connection was lost in the rollback
             self.errors += 1
             committed = self._resolve(number)
         if committed:
