@@ -26,7 +26,8 @@ begin
     if pipeline.on_update = 'clear' and pipeline.embedding_column is not null and not exists (
         select from pg_trigger where tgrelid = pipeline.source and tgname = clear)
     then
-        execute format('create trigger %I before update on %s for each row when (%s operator(pg_catalog.*<>) %s)
+        -- The function, not its operator *<>, of which a dump would make a comparison of each column by itself.
+        execute format('create trigger %I before update on %s for each row when (pg_catalog.record_image_ne(%s, %s))
                         execute function %s()',
             clear, pipeline.source, _record(pipeline.watch_columns, 'new'),
             _record(pipeline.watch_columns, 'old'), _pipeline_function(pipeline.id, 'clear'));

@@ -160,6 +160,7 @@ def _compare_failures(
     for key, why, error in rows(
         connection, "select key, reason, error from pgembedd.failures where pipeline = %s", subject.name
     ):
-        parts = tuple(map(str, key if isinstance(key, list) else [key]))
+        named = key if isinstance(key, dict) else {"id": key}
+        parts = tuple(str(named.get(name)) for name in subject.key_columns)
         if parts in contents:
             findings.failed.append(f"{subject.name} {parts} failed ({why}): {error}")

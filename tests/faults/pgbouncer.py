@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 import tempfile
 from functools import cache
@@ -30,9 +31,10 @@ class Bouncer:
     """A pooler before a server. `mode` is what its clients keep a connection for."""
 
     def __init__(self, files: Path, folder: Path, server: str, mode: Literal["session", "transaction"]) -> None:
-        """`files` are the unpacked packages; in `folder` it keeps its own."""
-        self._files, self._folder, self.mode = files, folder, mode
+        """`files` are the unpacked packages, copied to where the server's account may run them: `folder`."""
+        self._files, self._folder, self.mode = folder / "files", folder, mode
         folder.mkdir()
+        shutil.copytree(files, self._files, symlinks=True)
         self._account = account_for(folder / "cluster")
         self._account.own(folder)
         self.port = next(port for port in candidates(None, folder) if free_port(port))

@@ -8,8 +8,6 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-import psycopg
-
 from tests.faults.fault import Fault
 from tests.faults.model import make_model, open_model
 from tests.faults.oracle import Findings, Oracle
@@ -65,7 +63,7 @@ class Run:
         result.rounds += 1
         try:
             findings = self._strike(scene, fault, result)
-        except (AssertionError, RuntimeError, psycopg.Error) as error:
+        except Exception as error:  # of any kind: the other faults are played all the same
             traceback.print_exc()
             findings = Findings(failed=[f"the round came to no end: {error}"])
         result.used_s += time.monotonic() - began

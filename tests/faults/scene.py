@@ -140,6 +140,10 @@ class Scene:
                 time.sleep(0.02)
         return True
 
+    def times_away(self) -> int:
+        """How often the workers have found no connection so far."""
+        return sum(len(each.named("database_away")) for each in self.workers)
+
     def compare(self, oracle: Oracle, *, is_drained: bool) -> Findings:
         """What is wrong. The writers are paused."""
         with self.admin() as connection:

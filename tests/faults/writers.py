@@ -68,11 +68,10 @@ class Writer:
         number = self.author.ledger.count(self.author.number) + 1
         committed = transaction.commits
         try:
-            with self._connection().transaction():
-                transaction.run(self._connection(), self.author.number, number)
-                if not transaction.commits:
-                    raise psycopg.Rollback
-        except (psycopg.Error, psycopg.Rollback):  # the second where the connection was lost in the rollback
+            connection = self._connection()
+            with connection.transaction(force_rollback=not transaction.commits):
+                transaction.run(connection, self.author.number, number)
+        except psycopg.Error:
             self.errors += 1
             committed = self._resolve(number)
         if committed:

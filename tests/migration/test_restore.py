@@ -158,6 +158,17 @@ def test_the_row_changed_while_queued_is_not_lost(server: EmbeddedPostgres, empt
         assert value(connection, "select embedding::text from documents where id = 2") != before
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_pipeline_that_clears_at_once(server: EmbeddedPostgres, database: Database, form: str) -> None:
+    with connected(database) as connection:
+        make_documents(connection, 2)
+        create_pipeline(connection, on_update="clear", watch_columns=["title", "content"])
+        work(connection)
+    with restored(server, database, form) as copy, connected(copy) as connection:
+        connection.execute("update documents set content = 'changed' where id = 2")
+        assert column(connection, "select id from documents where embedding is null") == [2]
+
+
 @pytest.mark.parametrize("queue", [FRESH, BACKFILL])
 def test_a_missing_queue_stops_no_writer(database: Database, queue: str) -> None:
     with connected(database) as connection:

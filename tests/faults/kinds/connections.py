@@ -20,12 +20,12 @@ class MaxConnections(Fault):
 
     def hit(self, scene: Scene, number: int) -> None:
         scene.await_held()
-        away = _times_away(scene)
+        away = scene.times_away()
         with scene.admin() as connection, ExitStack() as taken:
             for pid in sessions(connection, f"usename = '{WORKER}'"):
                 connection.execute("select pg_terminate_backend(%s)", (pid,))
             _take_all(scene, taken)
-            eventually(lambda: _times_away(scene) > away + len(scene.workers))
+            eventually(lambda: scene.times_away() > away + len(scene.workers))
         scene.writers.await_commits(5)
 
 
@@ -36,13 +36,13 @@ class RoleLimit(Fault):
     hits = (1, 3)
 
     def hit(self, scene: Scene, number: int) -> None:
-        away = _times_away(scene)
+        away = scene.times_away()
         with scene.admin() as connection:
             scene.await_held(connection)
             connection.execute(f"alter role {WORKER} connection limit {number % 3}".encode())
             for pid in sessions(connection, f"usename = '{WORKER}'"):
                 connection.execute("select pg_terminate_backend(%s)", (pid,))
-            eventually(lambda: _times_away(scene) > away + len(scene.workers))
+            eventually(lambda: scene.times_away() > away + len(scene.workers))
         scene.writers.await_commits(5)
         self.heal(scene)
 
@@ -58,8 +58,3 @@ def _take_all(scene: Scene, taken: ExitStack) -> None:
             taken.enter_context(psycopg.connect(scene.conninfo(APPLICATION), autocommit=True))
         except psycopg.OperationalError:
             return
-
-
-def _times_away(scene: Scene) -> int:
-    """How often workers have found no connection so far."""
-    return sum(len(each.named("database_away")) for each in scene.workers)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack, suppress
 
 import psycopg
 
 from tests.faults import pgbouncer
-from tests.faults.fault import Fault
+from tests.faults.fault import Fault, sessions
 from tests.faults.pgbouncer import Bouncer
 from tests.faults.scene import Scene
 from tests.faults.subjects import WORKER
 from tests.support.waiting import eventually
-
-HOLD_S = 4.0
-"""Longer than the pooler lets clients wait (`query_wait_timeout`)."""
 
 
 class Pooled(Fault):
@@ -60,14 +56,15 @@ class ExhaustPool(Pooled):
 
     def hit(self, scene: Scene, number: int) -> None:
         scene.await_held()
+        away = scene.times_away()
         with ExitStack() as taken, scene.admin() as connection:
-            for _ in range(pgbouncer.POOL):
-                with suppress(psycopg.OperationalError):  # some of them wait in vain, as workers will
+            for pid in sessions(connection, f"usename = '{WORKER}'"):
+                connection.execute("select pg_terminate_backend(%s)", (pid,))
+            with suppress(psycopg.OperationalError):  # at the first that waits in vain, as the workers will
+                for _ in range(pgbouncer.POOL):
                     opened = psycopg.connect(scene.conninfo(WORKER), autocommit=True, prepare_threshold=None)
                     taken.enter_context(opened).execute("begin")
-            for pid in _workers_backends(connection):
-                connection.execute("select pg_terminate_backend(%s)", (pid,))
-            _hold()
+            eventually(lambda: scene.times_away() > away + len(scene.workers))
         scene.writers.await_commits(5)
 
 
@@ -90,19 +87,3 @@ class CrashBehindPooler(Pooled):
         scene.await_held()
         scene.server.kill()
         scene.server.start()
-
-
-def _workers_backends(connection: psycopg.Connection) -> list[int]:
-    """Sessions of the workers' role that are not ours to keep: those outside a transaction."""
-    return [
-        int(row[0])
-        for row in connection.execute(
-            "select pid from pg_stat_activity where usename = %s and state <> 'idle in transaction'", (WORKER,)
-        )
-    ]
-
-
-def _hold() -> None:
-    """Keeps the pool for longer than a client may wait for it."""
-    until = time.monotonic() + HOLD_S
-    eventually(lambda: time.monotonic() > until)
