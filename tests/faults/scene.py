@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import psycopg
 
 from pgembedd.database.migrate import migrate
+from tests.faults.forked import ForkedWorker
 from tests.faults.ledger import Place
 from tests.faults.oracle import Findings, Oracle, drained
 from tests.faults.subjects import APPLICATION, PASSWORD, WORKER, Row, make_roles, make_subjects
@@ -86,20 +87,20 @@ class Scene:
 
     def worker(self, *arguments: str, conninfo: str = "", namespace: str = "") -> WorkerProcess:
         """Starts a worker."""
-        return WorkerProcess(
-            conninfo or self.conninfo(WORKER),
-            *(arguments or self.arguments),
-            module="tests.support.odd_worker",
-            namespace=namespace,
-            ODD_MODEL=f"slow:{SLOW_S}",
-            PGEMBEDD_MODEL_DIR=str(self._model),
-            PGEMBEDD_CACHE_DIR=str(self.folder / "cache"),
-            PGEMBEDD_LEASE_S=str(LEASE_S),
-            PGEMBEDD_CLAIM_SIZE="8",
-            PGEMBEDD_THREADS="1",
-            PGEMBEDD_POLL_MAX_S="0.5",
-            PGEMBEDD_GRACE_S="5",
-        )
+        environment = {
+            "ODD_MODEL": f"slow:{SLOW_S}",
+            "PGEMBEDD_MODEL_DIR": str(self._model),
+            "PGEMBEDD_CACHE_DIR": str(self.folder / "cache"),
+            "PGEMBEDD_LEASE_S": str(LEASE_S),
+            "PGEMBEDD_CLAIM_SIZE": "8",
+            "PGEMBEDD_THREADS": "1",
+            "PGEMBEDD_POLL_MAX_S": "0.5",
+            "PGEMBEDD_GRACE_S": "5",
+        }
+        url, options = conninfo or self.conninfo(WORKER), arguments or self.arguments
+        if namespace:
+            return WorkerProcess(url, *options, module="tests.support.odd_worker", namespace=namespace, **environment)
+        return ForkedWorker(self.folder, url, *options, **environment)
 
     def start_workers(self, *arguments: str) -> None:
         """Fills up the workers, and waits until all of them work."""
