@@ -33,6 +33,10 @@ create or replace function pgembedd._generate(pipeline pgembedd.pipeline) return
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    -- As it is before the code is made: where the table is altered meanwhile, the code counts as out of date. A shape
+    -- that was taken afterwards could be one that the code was not made for, and no look would find a difference.
+    made_for text := (select _shape(p) from pipeline p where p.id = _generate.pipeline.id);
 begin
     perform _generate_as_owner(pipeline);
     if pipeline.embedding_table is null then
@@ -47,6 +51,6 @@ begin
         perform _attach(pipeline);
     end if;
     update pipeline p
-    set shape = _shape(p), source_name = p.source::text, embedding_table_name = p.embedding_table::text
+    set shape = made_for, source_name = p.source::text, embedding_table_name = p.embedding_table::text
     where p.id = _generate.pipeline.id;
 end $$;

@@ -84,6 +84,8 @@ def work(log: str, arguments: list[str], environment: dict[str, str]) -> None:
     """Runs in the forked process: the command with its own streams and environment."""
     for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, os.devnull, os.O_WRONLY), (2, log, os.O_WRONLY)):
         os.dup2(os.open(path, flags), number)
+    # Anew, as those of the process before may have been files, in which one can seek.
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", buffering=1, closefd=False)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["pgembedd", *arguments]

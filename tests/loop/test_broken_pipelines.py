@@ -93,6 +93,27 @@ def test_a_change_that_is_followed_under_a_running_worker(
     assert connection.execute("select from pgembedd.failures").rowcount == 0
 
 
+def test_code_that_cannot_be_made_anew_for_the_moment(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """The worker goes on, no job is blamed, and it heals by itself. Here a view stands in the way."""
+    make_documents(connection, embedding_table="chunks")
+    make_documents(connection, "letters")
+    connection.execute("create view hindrance as select * from pgembedd_code.pipeline_1_read(null, null)")
+    with worker_thread(database, only(Wrapped(model))):
+        with connection.transaction():
+            insert(connection, [1])
+            connection.execute("alter table documents rename to papers")
+        eventually(lambda: [job.deferrals > 0 for job in waiting(connection)] == [True])
+        insert(connection, [1, 2], table="letters")
+        await_embedded(connection, [1, 2], table="letters")
+        assert [(job.id, job.attempts) for job in waiting(connection)] == [(1, 0)]
+        connection.execute("drop view hindrance")
+        await_quiet(connection)
+    assert connection.execute("select from chunks").rowcount == 1
+    assert connection.execute("select from pgembedd.failures").rowcount == 0
+
+
 def test_a_table_that_was_dropped_under_a_running_worker(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

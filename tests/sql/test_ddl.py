@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.waiting import PATIENCE_S, eventually
 
 SETUP = """
     create extension citext;
@@ -207,6 +209,29 @@ def test_a_worker_that_stumbles_over_a_change_follows_it(connection: psycopg.Con
             read(connection, [job])
     assert value(connection, "select pgembedd.diagnose(1)") == "followed"
     assert value(connection, "select pgembedd.diagnose(1)") is None
+    release(connection, [job])
+    let_leases_run_out(connection)
+    assert work(connection) == {1: "written"}
+
+
+def test_a_table_that_is_renamed_while_its_code_is_made(
+    database: Database, connection: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    """The code of the old name is not taken for that of the new one."""
+    make_documents(connection)
+    create_pipeline(connection)
+    connection.execute("insert into documents values (1, 'x')")
+    with ThreadPoolExecutor() as pool, connected(database) as third:
+        with other.transaction(force_rollback=True):
+            other.execute("alter function pgembedd_code.pipeline_1_on_update() cost 99")  # comes after the read
+            made = pool.submit(third.execute, "select pgembedd._generate(p) from pgembedd.pipeline p")
+            eventually(lambda: value(connection, "select count(*) from pg_locks where not granted") == 1)
+            connection.execute("alter table documents rename to papers")
+        made.result(PATIENCE_S)
+    job = claim_one(connection)
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        read(connection, [job])
+    assert value(connection, "select pgembedd.diagnose(1)") == "followed"
     release(connection, [job])
     let_leases_run_out(connection)
     assert work(connection) == {1: "written"}

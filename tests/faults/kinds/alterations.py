@@ -20,6 +20,7 @@ STORM = (
     ("alter table articles rename slug to snail", "alter table articles rename snail to slug"),
     ("alter table articles add extra text default 'x'", "alter table articles drop extra"),
     ("create index concurrently articles_seen on articles (seen)", "drop index concurrently articles_seen"),
+    ("alter table article_chunks rename to snippets", "alter table snippets rename to article_chunks"),
     ("alter table cards rename title to headline", "alter table cards rename headline to title"),
     ("alter table cards rename embedding to vectors", "alter table cards rename vectors to embedding"),
     ("alter table cards rename to leaves", "alter table leaves rename to cards"),

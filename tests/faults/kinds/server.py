@@ -18,7 +18,7 @@ class Crash(Fault):
 
     name = "kill -9 of the server"
     hits = (2, 12)
-    weight = 4
+    weight = 5
 
     def hit(self, scene: Scene, number: int) -> None:
         scene.writers.await_commits(5)

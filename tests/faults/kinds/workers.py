@@ -17,7 +17,7 @@ class Kill(Fault):
 
     name = "SIGKILL of a worker"
     hits = (4, 60)
-    weight = 8
+    weight = 12
 
     def hit(self, scene: Scene, number: int) -> None:
         index = number % len(scene.workers)

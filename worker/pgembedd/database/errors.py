@@ -29,7 +29,13 @@ class translate_errors:  # noqa: N801  reads as a clause of `with`
             return
         if isinstance(error, CONTENTION):
             raise Deferred(f"{self._reason}: {type(error).__name__}", CONTENTION_DELAY_S) from error
-        problem = self._diagnose(self._pipeline)
+        try:
+            problem = self._diagnose(self._pipeline)
+        except psycopg.Error as unclear:
+            if is_connection_error(unclear):
+                raise
+            # The table is being altered while its code is made anew. What lasts, the sweep stops the pipeline for.
+            raise Deferred(f"{self._reason}: the table is being altered", CONTENTION_DELAY_S) from unclear
         if problem == FOLLOWED:
             raise Deferred("the table was altered", 0.0) from error
         if problem is not None:
