@@ -7,7 +7,7 @@ import time
 import psycopg
 
 from tests.faults.fault import Fault
-from tests.faults.scene import Scene, stopped
+from tests.faults.scene import WORKERS, Scene, stopped
 from tests.support.sql import LANES, rows
 from tests.support.waiting import eventually
 
@@ -28,11 +28,14 @@ class Kill(Fault):
 
 
 class KillAll(Fault):
-    """All workers at once, so that what they held waits for the lease."""
+    """All workers at once, so that what they held waits for the lease. Counted are the workers."""
 
-    name = "SIGKILL of all workers"
-    hits = (1, 3)
-    weight = 2
+    name = "SIGKILL of all workers at once"
+    hits = (1, 6)
+    weight = 3
+
+    def strike(self, scene: Scene, hits: int) -> int:
+        return super().strike(scene, hits) * WORKERS
 
     def hit(self, scene: Scene, number: int) -> None:
         scene.start_workers()
