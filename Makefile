@@ -22,7 +22,7 @@ FULL_pipeline  := --full
 FULL_hnsw      := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow lint format bench bench-full bench-setup bench-report lock wheel clean
+.PHONY: help setup demo up test test-slow faults lint format bench bench-full bench-setup bench-report lock wheel clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,12 @@ test: $(STAMP) ## Run the default tests on private Postgres servers, on all core
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
+
+# Time for all faults together; 0: each once, briefly.
+MINUTES := 60
+
+faults: $(STAMP) ## Play every fault under writers for an hour (MINUTES=60), and print what was lost
+	@$(BIN)/python -m tests.faults --minutes $(MINUTES)
 
 lint: $(STAMP) ## ruff, mypy --strict, and the imports between the rooms
 	@$(BIN)/ruff check .
