@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
+import subprocess
+from collections.abc import Sequence
 from typing import ClassVar
 
 import psycopg
@@ -49,12 +50,18 @@ class Fault:
         """Puts back what the next fault expects."""
 
 
-def needs_root(what: str, *programs: str) -> str:
-    """Why a fault cannot be had that only root can make, with these programs."""
-    missing = [program for program in programs if shutil.which(program) is None]
+def why_not(what: str, *commands: Sequence[str]) -> str:
+    """Why root's commands cannot be had, which are tried; empty where they can."""
     if os.geteuid() != 0:
         return f"{what} needs root"
-    return f"{what} needs {', '.join(missing)}" if missing else ""
+    for command in commands:
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        except OSError:
+            return f"{what} needs the program {command[0]}"
+        except subprocess.CalledProcessError as error:
+            return f"{what} is not allowed here ({' '.join(error.stderr.split())})"
+    return ""
 
 
 def sessions(connection: psycopg.Connection, condition: str) -> list[int]:

@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.faults.fault import Fault
@@ -63,7 +64,11 @@ class Run:
         result.rounds += 1
         try:
             findings = self._strike(scene, fault, result)
-        except Exception as error:  # of any kind: the other faults are played all the same
+        except BaseException as error:  # of any kind: the other faults are played all the same
+            with suppress(Exception):
+                fault.after(scene)  # what is outside of the scene, like a network
+            if not isinstance(error, Exception):
+                raise
             traceback.print_exc()
             findings = Findings(failed=[f"the round came to no end: {error}"])
         result.used_s += time.monotonic() - began

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tests.faults.fault import Fault, needs_root
+from tests.faults.fault import Fault, why_not
 from tests.faults.scene import Scene
 from tests.support.waiting import eventually
 
@@ -22,7 +23,9 @@ class Full(Fault):
     hits = (1, 2)
 
     def needs(self) -> str:
-        return needs_root("a file system of its own", "mount")
+        with tempfile.TemporaryDirectory() as folder:
+            mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder]
+            return why_not("a file system of its own", mount, ["umount", folder])
 
     def hit(self, scene: Scene, number: int) -> None:
         self.heal(scene)

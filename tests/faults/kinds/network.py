@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 
-from tests.faults.fault import Fault, needs_root
+from tests.faults.fault import Fault, why_not
 from tests.faults.scene import DATABASE, Scene
 from tests.faults.subjects import WORKER
 from tests.support.databases import Database
@@ -25,7 +26,8 @@ class Blackhole(Fault):
         self._network: SilentNetwork | None = None
 
     def needs(self) -> str:
-        return needs_root("a network namespace", "ip")
+        probe = f"probe{os.getpid()}"
+        return why_not("a network namespace", ["ip", "netns", "add", probe], ["ip", "netns", "delete", probe])
 
     def strike(self, scene: Scene, hits: int) -> int:
         scene.end_workers()

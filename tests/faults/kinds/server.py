@@ -7,7 +7,7 @@ import signal
 
 import psycopg
 
-from tests.faults.fault import Fault, needs_root, sessions
+from tests.faults.fault import Fault, sessions
 from tests.faults.scene import Scene
 from tests.faults.subjects import APPLICATION, WORKER
 from tests.support.waiting import eventually
@@ -33,9 +33,6 @@ class BackendCrash(Fault):
     name = "kill -9 of a backend (crash recovery)"
     hits = (2, 12)
     weight = 2
-
-    def needs(self) -> str:
-        return needs_root("killing a process of the server's account")
 
     def hit(self, scene: Scene, number: int) -> None:
         scene.writers.await_commits(5)
