@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 import psycopg
 
@@ -12,6 +12,9 @@ from tests.faults.pgbouncer import Bouncer
 from tests.faults.scene import Scene
 from tests.faults.subjects import WORKER
 from tests.support.waiting import eventually
+
+PATIENCE = 3
+"""Clients that wait in vain before a pool counts as exhausted."""
 
 
 class Pooled(Fault):
@@ -60,10 +63,13 @@ class ExhaustPool(Pooled):
         with ExitStack() as taken, scene.admin() as connection:
             for pid in sessions(connection, f"usename = '{WORKER}'"):
                 connection.execute("select pg_terminate_backend(%s)", (pid,))
-            with suppress(psycopg.OperationalError):  # at the first that waits in vain, as the workers will
-                for _ in range(pgbouncer.POOL):
+            in_vain = 0  # a connection may end with the backend that it was given; later ones wait, as the workers will
+            while in_vain < PATIENCE:
+                try:
                     opened = psycopg.connect(scene.conninfo(WORKER), autocommit=True, prepare_threshold=None)
                     taken.enter_context(opened).execute("begin")
+                except psycopg.OperationalError:
+                    in_vain += 1
             eventually(lambda: scene.times_away() > away + len(scene.workers))
         scene.writers.await_commits(5)
 
