@@ -13,7 +13,6 @@ from typing import Literal, Protocol
 import psycopg
 
 from pgembedd.database.migrate import migrate
-from tests.faults.forked import ForkedWorker
 from tests.faults.ledger import Place
 from tests.faults.oracle import Findings, Oracle, drained
 from tests.faults.subjects import APPLICATION, PASSWORD, WORKER, Row, make_roles, make_subjects
@@ -97,10 +96,13 @@ class Scene:
             "PGEMBEDD_POLL_MAX_S": "0.5",
             "PGEMBEDD_GRACE_S": "5",
         }
-        url, options = conninfo or self.conninfo(WORKER), arguments or self.arguments
-        if namespace:
-            return WorkerProcess(url, *options, module="tests.support.odd_worker", namespace=namespace, **environment)
-        return ForkedWorker(self.folder, url, *options, **environment)
+        return WorkerProcess(
+            conninfo or self.conninfo(WORKER),
+            *(arguments or self.arguments),
+            module="tests.support.odd_worker",
+            namespace=namespace,
+            **environment,
+        )
 
     def start_workers(self, *arguments: str) -> None:
         """Fills up the workers, and waits until all of them work."""
