@@ -55,11 +55,20 @@ def is_connection_error(error: BaseException) -> bool:
 _SETTINGS = "-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on"
 
 
-def pinned_options(conninfo: str) -> dict[str, str]:
-    """Returns libpq's parameter `options` with the settings of every session of ours, after the user's own."""
-    # libpq reads the variable only where there is no parameter.
-    own = psycopg.conninfo.conninfo_to_dict(conninfo).get("options") or os.environ.get("PGOPTIONS", "")
-    return {"options": f"{own} {_SETTINGS}".strip()}
+class PinnedConnection(psycopg.Connection):
+    """A connection whose session has these settings, after the user's own; without them where a pooler takes none."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **options: Any) -> "PinnedConnection":
+        """Opens one connection; `options` as for psycopg."""
+        # libpq reads the variable only where there is no parameter.
+        own = psycopg.conninfo.conninfo_to_dict(conninfo).get("options") or os.environ.get("PGOPTIONS", "")
+        try:
+            return super().connect(conninfo, **options | {"options": f"{own} {_SETTINGS}".strip()})
+        except psycopg.OperationalError as error:
+            if "unsupported startup parameter" not in str(error):  # PgBouncer's words; there is no SQLSTATE
+                raise
+            return super().connect(conninfo, **options)
 
 
 def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Connection:
@@ -79,10 +88,8 @@ def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Co
     try:
         given = psycopg.conninfo.conninfo_to_dict(conninfo)
         chosen = {name: value for name, value in defaults.items() if name not in given} | options
-        return psycopg.connect(conninfo, **chosen | (pinned_options(conninfo) if pinned else {}))
+        return (PinnedConnection if pinned else psycopg.Connection).connect(conninfo, **chosen)
     except psycopg.OperationalError as error:
-        if pinned and "unsupported startup parameter" in str(error):  # a pooler's; there is no SQLSTATE
-            return connect(conninfo, pinned=False, **options)
         raise _explain(error, given) from error
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(
@@ -155,6 +162,8 @@ class Connection:
                 # A user's code could put another statement under the name of a prepared one.
                 prepare_threshold=None,
             )
+            if not self._pooled:
+                pin_path(self._opened, in_transaction=False)  # also behind a pooler that takes no settings
             self._find_vector_type(self._opened)
             for prepare_session in self._on_open:
                 prepare_session(self._opened)

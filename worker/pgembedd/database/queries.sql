@@ -6,7 +6,8 @@ select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s)
 
 -- name: clean_session
 -- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of functions.
-reset all; deallocate all; close all; discard temp; select pg_catalog.pg_advisory_unlock_all()
+reset all; deallocate all; close all; discard temp;
+select pg_catalog.pg_advisory_unlock_all(), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)
 
 -- name: pin_path
 -- For this transaction or the session; the role's own path is kept.

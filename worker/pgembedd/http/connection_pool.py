@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from pgembedd.database.connection import is_connection_error, pinned_options
+from pgembedd.database.connection import PinnedConnection, is_connection_error
 from pgembedd.http.errors import Refusal
 
 MAX_CONNECTIONS = 4
@@ -25,11 +25,10 @@ class Database:
         """Connects on first use. `pooled` says that a pooler hands every transaction to another server process."""
         # No prepared statements: a user's code, which a look at the tables runs, could replace them.
         options: dict[str, Any] = {"autocommit": True, "application_name": "pgembedd http", "prepare_threshold": None}
-        if not pooled:
-            options |= pinned_options(conninfo)
         self._pool = ConnectionPool(
             conninfo,
             kwargs=options,
+            connection_class=psycopg.Connection if pooled else PinnedConnection,
             min_size=0,
             max_size=MAX_CONNECTIONS,
             max_waiting=64,
