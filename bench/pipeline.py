@@ -17,7 +17,7 @@ import psycopg
 from bench.corpus import load_corpus, sample
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import Fleet, fleet, private_server
-from pgembedd.database.connection import connect
+from pgembedd.database.connect import connect
 from pgembedd.model import Session
 
 MODEL = "all-MiniLM-L6-v2"

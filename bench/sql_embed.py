@@ -16,7 +16,7 @@ from bench.latency import percentiles
 from bench.pipeline import MODEL, make_table
 from bench.report import Result, arguments, compare, publish, timed, versions
 from bench.workers import PATIENCE_S, fleet, private_server
-from pgembedd.database.connection import connect
+from pgembedd.database.connect import connect
 from pgembedd.model import Session
 
 TEXTS = 200

@@ -14,7 +14,7 @@ import psycopg
 
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import private_server
-from pgembedd.database.connection import connect
+from pgembedd.database.connect import connect
 
 BULK_ROWS = 100_000
 ROWS = 20_000

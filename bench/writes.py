@@ -19,7 +19,7 @@ from psycopg.pq import Format
 
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import private_server
-from pgembedd.database.connection import connect
+from pgembedd.database.connect import connect
 from pgembedd.database.vector_codec import Vectors, register_vectors
 from pgembedd.loop.fair_share import LARGEST
 

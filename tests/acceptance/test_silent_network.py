@@ -9,7 +9,7 @@ import signal
 import psycopg
 import pytest
 
-from pgembedd.database.connection import connect
+from pgembedd.database.connect import connect
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, backends, insert, make_documents, waiting
 from tests.support.silent_network import silent_network

@@ -171,7 +171,9 @@ STRANGE = {
     "alter table chunks alter embedding type halfvec(4) using '[1,2,3,4]'": (
         "its column embedding is halfvec(4), not halfvec(3)"
     ),
-    "drop policy pgembedd_source on chunks; alter table chunks alter id type bigint": "its column id is bigint, not integer",
+    "drop policy pgembedd_source on chunks; alter table chunks alter id type bigint": (
+        "its column id is bigint, not integer"
+    ),
     "alter table chunks drop constraint chunks_pkey": "its primary key is not (id, chunk_no)",
 }
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from pgembedd.cli.demo_documents import Document, standard_library
 from pgembedd.cli.progress_bar import watch_queue
 from pgembedd.cli.search import print_hits
-from pgembedd.database.connection import connect
+from pgembedd.database.connect import connect
 from pgembedd.database.migrate import migrate
 from pgembedd.errors import PgembeddError
 from pgembedd.loop.model_loader import loader

@@ -12,7 +12,7 @@ MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("BAD ", "r
 @click.option("--quiet", "-q", is_flag=True, help="Only what is bad.")
 def command(database: str | None, quiet: bool) -> None:
     """Check everything pgembedd stands on; each line is ok or says what to do. Exit code 1 when something is bad."""
-    from pgembedd.database.connection import connect
+    from pgembedd.database.connect import connect
     from pgembedd.doctor import examine
     from pgembedd.model.files.cache import cache_root
 

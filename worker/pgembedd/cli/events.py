@@ -6,7 +6,7 @@ import threading
 import click
 
 from pgembedd.cli.options import database_option, open_database
-from pgembedd.database.connection import connect
+from pgembedd.database.connect import connect
 from pgembedd.database.event_channel import EVENTS, Channel, Event, EventFilter
 from pgembedd.database.migrate import check_schema
 from pgembedd.log import configure_logging

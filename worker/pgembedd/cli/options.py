@@ -114,7 +114,7 @@ def open_connection(given: str | None, *, pinned: bool = True) -> Iterator[psyco
 
     Unless `pinned`, the search_path of its role is kept for the statements that ask for it.
     """
-    from pgembedd.database.connection import connect, pin_path
+    from pgembedd.database.connect import connect, pin_path
     from pgembedd.database.migrate import check_schema
 
     with open_database(given) as conninfo, connect(conninfo, pinned=pinned, autocommit=True) as connection:

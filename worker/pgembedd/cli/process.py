@@ -30,7 +30,7 @@ def run_process(
     process at once.
     """
     from pgembedd.cli.http_service import build_service, serve_http
-    from pgembedd.database.connection import connect
+    from pgembedd.database.connect import connect
     from pgembedd.database.migrate import check_schema
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, LiteralString
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connection import pin_path
+from pgembedd.database.connect import pin_path
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connection import connect, pin_path
+from pgembedd.database.connect import connect, pin_path
 from pgembedd.database.extensions import raw
 from pgembedd.errors import ConfigurationError, SchemaError
 

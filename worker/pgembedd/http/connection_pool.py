@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from pgembedd.database.connection import PinnedConnection, is_connection_error
+from pgembedd.database.connect import PinnedConnection
+from pgembedd.database.connection import is_connection_error
 from pgembedd.http.errors import Refusal
 
 MAX_CONNECTIONS = 4
