@@ -194,11 +194,13 @@ comment on column pgembedd.activity.lag is
 create table pgembedd.event (
     nth               bigint generated always as identity primary key,
     at                timestamptz not null default clock_timestamp(),
-    xid               xid8 not null default pg_current_xact_id(),
+    xid               text not null default pg_current_xact_id()::text,
     payload           jsonb not null
 );
 comment on table pgembedd.event is
     'The events of the last ten minutes: any role can send a NOTIFY that looks like one, so listeners look here.';
+comment on sequence pgembedd.event_nth_seq is
+    'The numbers of the events.';
 
 create table pgembedd.push (
     only_row          boolean primary key default true check (only_row),

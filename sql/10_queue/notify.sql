@@ -38,7 +38,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select e.nth, e.payload || jsonb_build_object('nth', e.nth)
     from unnest(numbers) with ordinality as n(nth, place) join event e on e.nth = n.nth
-    where not pg_visible_in_snapshot(e.xid, since)
+    where not pg_visible_in_snapshot(e.xid::xid8, since)
     order by n.place
 $$;
 comment on function pgembedd.events is

@@ -166,7 +166,7 @@ ALTER TABLE pgembedd.dead_letter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
 CREATE TABLE pgembedd.event (
     nth bigint NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    xid text DEFAULT (pg_current_xact_id())::text NOT NULL,
     payload jsonb NOT NULL
 );
 COMMENT ON TABLE pgembedd.event IS 'The events of the last ten minutes: any role can send a NOTIFY that looks like one, so listeners look here.';
@@ -178,6 +178,7 @@ ALTER TABLE pgembedd.event ALTER COLUMN nth ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+COMMENT ON SEQUENCE pgembedd.event_nth_seq IS 'The numbers of the events.';
 CREATE TABLE pgembedd.imported_trigger (
     source regclass NOT NULL,
     source_name text NOT NULL,

@@ -28,14 +28,14 @@ class ModelRegistry:
         self._load = load
         self._loaded: dict[str, Embedder] = {}
         self._failed: dict[str, _Failure] = {}
-        self._loading: dict[str, threading.Event] = {}
+        self._loading: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Embedder:
         """Returns the model, after its first attempt to load. ModelError, also while a later attempt is being made."""
         while (found := self.poll(name)) is None:
             if (attempt := self._loading.get(name)) is not None:
-                attempt.wait()
+                attempt.join()
         return found
 
     def poll(self, name: str) -> Embedder | None:
@@ -50,8 +50,9 @@ class ModelRegistry:
                 return found
             failure = self._failed.get(name)
             if name not in self._loading and (failure is None or time.monotonic() >= failure.retry_at):
-                self._loading[name] = threading.Event()
-                threading.Thread(target=self._try, args=[name], name=f"load {name}", daemon=True).start()
+                attempt = threading.Thread(target=self._try, args=[name], name=f"load {name}", daemon=True)
+                attempt.start()  # it ends with this lock, so not before it is noted
+                self._loading[name] = attempt
         if failure is not None:
             raise failure.error.with_traceback(None)
         return None
@@ -72,7 +73,7 @@ class ModelRegistry:
                 last = self._failed.get(name)
                 delay_s = FIRST_DELAY_S if last is None else min(2 * last.delay_s, LONGEST_DELAY_S)
                 self._failed[name] = _Failure(error, time.monotonic() + delay_s, delay_s)
-            self._loading.pop(name).set()
+            del self._loading[name]
 
     def get_if_loaded(self, name: str) -> Embedder | None:
         """The model of that name if it is loaded; never waits."""
@@ -91,6 +92,8 @@ class ModelRegistry:
         return any(name not in self._failed for name in list(self._loading))
 
     def close(self) -> None:
-        """Closes every model."""
+        """Closes every model. Waits for one that is being loaded: a process must not end under libraries at work."""
+        for attempt in list(self._loading.values()):
+            attempt.join()
         for embedder in list(self._loaded.values()):
             embedder.close()

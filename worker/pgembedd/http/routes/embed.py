@@ -56,7 +56,7 @@ class Embeddings(BaseModel):
 def router(service: ServiceContext) -> APIRouter:
     """POST and GET /embed."""
     routes = APIRouter(tags=["embed"], dependencies=[service.authenticator.require("embed")])
-    errors = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504)
+    errors = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504)
 
     @routes.post("/embed", responses={200: {"model": OneEmbedding | Embeddings}, **errors})
     async def embed(asked: EmbedRequest, request: Request) -> Response:

@@ -24,7 +24,9 @@ def router(service: ServiceContext) -> APIRouter:
     elif service.conninfo is not None:
         hub = EventHub(service.conninfo, service.stopping, max_readers=service.http.http_max_listeners)
 
-    @routes.get("/events", response_class=Response, responses={**STREAM, **responses(400, 401, 403, 422, 500, 503)})
+    @routes.get(
+        "/events", response_class=Response, responses={**STREAM, **responses(400, 401, 403, 422, 429, 500, 503)}
+    )
     async def events(
         request: Request,
         event: Annotated[list[str] | None, Query(description="Only events of this word; repeatable.")] = None,

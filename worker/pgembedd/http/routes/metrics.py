@@ -37,7 +37,7 @@ def router(service: ServiceContext) -> APIRouter:
         200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}, "description": "The metrics."}
     }
 
-    @routes.get("/metrics", response_class=Response, responses={**text, **responses(401, 403, 500)})
+    @routes.get("/metrics", response_class=Response, responses={**text, **responses(401, 403, 429, 500)})
     def metrics(request: Request) -> Response:
         """All metrics, in Prometheus's text format, or OpenMetrics where Accept asks for it."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))

@@ -110,7 +110,7 @@ def router(service: ServiceContext) -> APIRouter:
         "/embeddings",
         responses={
             200: {"model": EmbeddingsAnswer},
-            **_openai_errors(400, 401, 403, 404, 408, 413, 415, 500, 503, 504),
+            **_openai_errors(400, 401, 403, 404, 408, 413, 415, 429, 500, 503, 504),
         },
     )
     async def embeddings(asked: EmbeddingsRequest, request: Request) -> Response:
@@ -126,12 +126,12 @@ def router(service: ServiceContext) -> APIRouter:
             raise _too_long(texts, embedded, embedder)
         return Response(_answer(embedded, embedder.name, asked.encoding_format), media_type="application/json")
 
-    @routes.get("/models", responses=_openai_errors(401, 403, 500))
+    @routes.get("/models", responses=_openai_errors(401, 403, 429, 500))
     def models() -> ModelList:
         """The models served."""
         return ModelList(data=[_described(service, name, started) for name in service.served()])
 
-    @routes.get("/models/{model:path}", responses=_openai_errors(401, 403, 404, 500))
+    @routes.get("/models/{model:path}", responses=_openai_errors(401, 403, 404, 429, 500))
     def model(model: str) -> ModelObject:
         """One of them."""
         return _described(service, service.model_name(model), started)

@@ -62,7 +62,7 @@ def router(service: ServiceContext) -> APIRouter:
     """GET /api/status and POST /api/retry."""
     routes = APIRouter(tags=["operate"], prefix="/api", dependencies=[service.authenticator.require("admin")])
 
-    @routes.get("/status", responses=responses(401, 403, 503))
+    @routes.get("/status", responses=responses(401, 403, 429, 503))
     def status() -> StatusAnswer:
         """The columns of `pgembedd status`."""
         with queries.connection_for_page(service) as connection:
@@ -71,7 +71,7 @@ def router(service: ServiceContext) -> APIRouter:
 
     own_origin = require_own_origin(parse_origins(service.http.http_cors_origins))
 
-    @routes.post("/retry", dependencies=[own_origin], responses=responses(400, 401, 403, 404, 413, 415, 422, 503))
+    @routes.post("/retry", dependencies=[own_origin], responses=responses(400, 401, 403, 404, 413, 415, 422, 429, 503))
     def retry(asked: RetryRequest) -> RetryAnswer:
         """Put dead letters back into their queue, with attempts counted anew."""
         with queries.connection_for_page(service) as connection:

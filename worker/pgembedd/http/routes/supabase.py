@@ -51,7 +51,7 @@ def router(service: ServiceContext) -> APIRouter:
         response_model=Answer,
         responses={
             200: {"model": OneEmbedding | Embeddings},
-            **responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503, 504),
+            **responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504),
         },
         openapi_extra=body_schema(
             "What `pgembedd.process_embeddings()` posts, or the guide's; or an object, which is answered as by /embed.",
