@@ -23,7 +23,7 @@ class PinnedConnection(psycopg.Connection):
         try:
             return super().connect(conninfo, **options | {"options": f"{own} {_SETTINGS}".strip()})
         except psycopg.OperationalError as error:
-            if "unsupported startup parameter" not in str(error):  # PgBouncer's words; there is no SQLSTATE
+            if "startup parameter" not in str(error):  # in PgBouncer's words; there is no SQLSTATE
                 raise
             return super().connect(conninfo, **options)
 
