@@ -122,7 +122,7 @@ begin
         _pipeline_function(made.id, 'as_owner'),
         format('select %s from %s s', _key_json(made.source, 's'), made.source)));
     get diagnostics queued = row_count;
-    perform pgembedd._check_path();
+    perform pgembedd._check_session();
     if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 end $$;

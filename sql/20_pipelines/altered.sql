@@ -1,9 +1,10 @@
 -- ALTER that rewrites contents fires no trigger of a row. The sweep notices it: what the catalog says of the columns
 -- that a content is made of is noted for each pipeline, and where that says that contents changed, all rows are queued.
 
--- Notes of a pipeline's content: by column its kind of type (all strings are alike), its expression, the labels of its
--- enum, and the transaction that last defined it; and the file of each table, which a rewrite replaces, as VACUUM FULL
--- does. `of` changes with a restore, after which none of the numbers can be compared.
+-- Notes of the content: by column its number (a column of that name may be another one by now), its kind of type (all
+-- strings are alike), its expression, the labels of its enum, and the transaction that last defined it; and the file of
+-- each table, which a rewrite replaces, as VACUUM FULL does. `of` changes with a restore, after which none of the
+-- numbers can be compared.
 create or replace function pgembedd._content_shape(pipeline pgembedd.pipeline) returns jsonb
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -17,7 +18,7 @@ as $$
             select coalesce(jsonb_object_agg(a.attname, jsonb_strip_nulls(jsonb_build_object(
                 'type', case when t.typcategory = 'S' then 'S' else format_type(a.atttypid, null) end,
                 'expression', case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end,
-                'defined', a.xmin::text,
+                'defined', a.xmin::text, 'number', a.attnum,
                 'labels', (select jsonb_agg(e.enumlabel order by e.enumsortorder) from pg_enum e
                            where e.enumtypid = _base_type(coalesce(nullif(t.typelem, 0), t.oid)))))), '{}')
             from pg_attribute a join pg_type t on t.oid = a.atttypid

@@ -26,7 +26,7 @@ begin
     if force then
         execute _enqueue(pipeline, 'pgembedd_backfill', 'k.id', keys);
         get diagnostics queued = row_count;
-        perform pgembedd._check_path();
+        perform pgembedd._check_session();
         -- The chunks stay, but the next store takes none over for an equal text. Only now, with a lock on the source: a
         -- TRUNCATE waits there, and not for our rows here. What is being written at this moment is new anyway.
         if pipeline.embedding_table is not null then
@@ -46,7 +46,7 @@ begin
             'keys', keys, 'id', pipeline.id, 'is_job', _is_for(pipeline.id),
             'at_most', coalesce(at_most::text, 'all'))));
         get diagnostics queued = row_count;
-        perform pgembedd._check_path();
+        perform pgembedd._check_session();
     end if;
     if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;

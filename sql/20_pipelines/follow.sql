@@ -76,6 +76,6 @@ begin
     perform _generate(pipeline);
     if pipeline.embedding_table is not null then
         execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
-        perform pgembedd._check_path();
+        perform pgembedd._check_session();
     end if;
 end $$;

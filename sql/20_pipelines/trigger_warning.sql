@@ -27,6 +27,6 @@ begin
     -- rows were deleted, perhaps, and their chunks were not
     if warning is null and pipeline.embedding_table is not null then
         execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
-        perform pgembedd._check_path();
+        perform pgembedd._check_session();
     end if;
 end $$;

@@ -50,7 +50,7 @@ declare
 begin
     execute format('create or replace function %s(statement text) returns setof jsonb language plpgsql security definer
                     set row_security = off %s as %L', as_owner, _key_settings(pipeline.source),
-        'begin return query execute statement; end');
+        'begin return query execute statement; set constraints all immediate; end');
     -- Which of these keys no row has. Where one cannot even be a key they are tried one by one, and that one is left
     -- out.
     execute format('create or replace function %s(ids jsonb[]) returns setof jsonb language plpgsql security definer
@@ -77,10 +77,12 @@ end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join '
 end $$;
 
 -- Code of a table's owner, called below a function of ours, could set search_path for the session: that overrides the
--- SET clause of the caller, which would look its next names up in the owner's schema. So every call of a generated
--- function that runs as the owner is either undone (_ask, read) or followed by this, which raises unless the path is
--- the caller's own; the error undoes the setting. Not pinned to a search_path itself, hence the qualified names.
-create or replace function pgembedd._check_path(expected text default 'pg_catalog, pgembedd, pg_temp') returns void
+-- SET clause of the caller, which would look its next names up in the owner's schema. A cursor WITH HOLD runs its query
+-- at COMMIT, as the session's user; a prepared statement may stand in the place of the client's. So every call of a
+-- generated function that runs as the owner is either undone (_ask, read) or followed by this, which raises unless the
+-- path is the caller's own and no cursor was left; the error undoes both. Not pinned to a search_path itself, hence the
+-- qualified names.
+create or replace function pgembedd._check_session(expected text default 'pg_catalog, pgembedd, pg_temp') returns void
 language plpgsql
 as $$
 begin
@@ -88,7 +90,27 @@ begin
         raise exception 'A function that the table or its content uses sets search_path for the whole session.'
             using errcode = 'object_not_in_prerequisite_state',
                 hint = 'Give the function a clause of its own: ALTER FUNCTION ... SET search_path = ...';
+    elsif exists (select from pg_catalog.pg_cursors c where c.is_holdable
+                  and c.creation_time operator(pg_catalog.>=) pg_catalog.statement_timestamp()) then
+        raise exception 'A function that the table or its content uses leaves a cursor WITH HOLD open.'
+            using errcode = 'object_not_in_prerequisite_state';
     end if;
+    perform pgembedd._drop_prepared();
+end $$;
+
+-- Removes statements that were prepared in SQL during the client's present statement, which nothing undoes.
+create or replace function pgembedd._drop_prepared() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    item record;
+begin
+    for item in
+        select s.name from pg_prepared_statements s where s.from_sql and s.prepare_time >= statement_timestamp()
+    loop
+        execute format('deallocate %I', item.name);
+    end loop;
 end $$;
 
 -- The value of a query over the source, asked as its owner; a role that acts for the table's owner and not for ours
@@ -100,15 +122,21 @@ set row_security = off
 as $$
 declare
     answer jsonb;
+    answered boolean := false;
 begin
-    if has_schema_privilege('pgembedd_code', 'usage') then
-        execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) into answer
-            using query;
-    else
-        execute query into answer;
-    end if;
-    raise exception using errcode = 'PGE02';
-exception when sqlstate 'PGE02' then
+    begin
+        if has_schema_privilege('pgembedd_code', 'usage') then
+            execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) into answer
+                using query;
+        else
+            execute query into answer;
+        end if;
+        answered := true;
+        raise exception using errcode = 'PGE02';
+    exception when sqlstate 'PGE02' then
+        if not answered then raise; end if;  -- the owner's code may raise it, too
+    end;
+    perform _drop_prepared();
     return answer;
 end $$;
 
@@ -119,10 +147,16 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     answer jsonb;
+    answered boolean := false;
 begin
-    execute format('select %s', _make_once(made, query, 'into answer')) into answer;
-    raise exception using errcode = 'PGE02';
-exception when sqlstate 'PGE02' then
+    begin
+        execute format('select %s', _make_once(made, query, 'into answer')) into answer;
+        answered := true;
+        raise exception using errcode = 'PGE02';
+    exception when sqlstate 'PGE02' then
+        if not answered then raise; end if;
+    end;
+    perform _drop_prepared();
     return answer;
 end $$;
 
@@ -135,7 +169,7 @@ declare
     signature text := _make_once(made, statement, '');
 begin
     execute format('select %s', signature);
-    perform pgembedd._check_path();
+    perform pgembedd._check_session();
     execute format('drop function %s', signature);
 end $$;
 
@@ -148,7 +182,8 @@ declare
 begin
     execute format('create function %s returns jsonb language plpgsql security definer set row_security = off as %L',
         signature,
-        format('declare answer pg_catalog.jsonb; begin execute %L %s; return answer; end', statement, destination));
+        format('declare answer pg_catalog.jsonb;
+                begin execute %L %s; set constraints all immediate; return answer; end', statement, destination));
     perform _run_as_owner(made, signature);
     return signature;
 end $$;

@@ -35,7 +35,7 @@ end $body$, pipeline.embedding_table, format('select not exists (select from %s)
             format('truncate %s', pipeline.embedding_table), _delete_orphans(pipeline),
             _ignore_schema_errors(pipeline)));
     perform _generate_chunks_function(pipeline, 'tidy', '', 'void',
-        format('begin %s; end', _delete_orphans(pipeline)));
+        format('begin %s; set constraints all immediate; end', _delete_orphans(pipeline)));
 end $$;
 
 create or replace function pgembedd._generate_chunks_function(
@@ -82,5 +82,5 @@ begin
         'wanted', case when ids is null then 'true' else format(
             'exists (select from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as i(id) cross join lateral %s where %s)',
             ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end));
-    perform pgembedd._check_path();
+    perform pgembedd._check_session();
 end $$;

@@ -7,8 +7,11 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '2s'
 as $$
+declare
+    answered boolean := false;
 begin
-    return query execute format($q$
+    begin
+        return query execute format($q$
         select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
                case when not b.blank then r.content end, %s
         from unnest($1) with ordinality as i(id, n) left join %s($1) r on r.n = i.n
@@ -18,9 +21,12 @@ begin
                                         else pgembedd._blank(r.content) end) as b(blank)
         order by i.n
         $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
-    raise exception using errcode = 'PGE02';
-exception when sqlstate 'PGE02' then
-    return;
+        answered := true;
+        raise exception using errcode = 'PGE02';
+    exception when sqlstate 'PGE02' then
+        if not answered then raise; end if;
+    end;
+    perform _drop_prepared();
 end $$;
 
 -- The same for a pipeline with an embedding table, with what is put before and after each chunk, and the hashes of
@@ -34,6 +40,7 @@ set lock_timeout = '2s'
 as $$
 declare
     version xid := (select p.xmin from pipeline p where p.id = read_chunks.pipeline_id);
+    answered boolean := false;
 begin
     return query execute format($q$
         select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
@@ -44,10 +51,12 @@ begin
         order by i.n
         $q$, _pipeline_function(pipeline_id, 'read'))
     using ids, (select p.fingerprint from pipeline p where p.id = read_chunks.pipeline_id);
+    answered := true;
     raise exception using errcode = 'PGE02';
 exception
     when sqlstate 'PGE02' then
-        return;
+        if not answered then raise; end if;
+        perform _drop_prepared();
     when undefined_table or undefined_column then
         if version = (select p.xmin from pipeline p where p.id = read_chunks.pipeline_id) then raise; end if;
         raise exception 'The pipeline is switching to another model.' using errcode = 'lock_not_available';

@@ -26,7 +26,7 @@ begin
             _pipeline_function(pipeline_id, 'write')) into outcomes
         using held.keys, array(select hashes[j] from unnest(held.jobs) j),
               array(select embeddings[j] from unnest(held.jobs) j);
-        perform pgembedd._check_path();
+        perform pgembedd._check_session();
         perform set_config('pgembedd.storing', '', true);
     end if;
     return query select f.* from _finish_jobs(
@@ -60,7 +60,7 @@ begin
         using held.keys, array(select hashes[j] from unnest(held.jobs) j), held.jobs, chunk_jobs, chunk_nos, chunks,
               start_offsets, end_offsets, chunk_hashes, embeddings, tokens, tokens_kept,
               (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
-        perform pgembedd._check_path();
+        perform pgembedd._check_session();
     end if;
     return query select f.* from _finish_jobs(
         queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,

@@ -20,7 +20,7 @@ begin
             if one.embedding_table is not null then
                 -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
                 execute format('select %s()', _pipeline_function(one.id, 'tidy'));
-                perform pgembedd._check_path();
+                perform pgembedd._check_session();
             end if;
             for keys in
                 select array_agg(b.key) from (
@@ -29,7 +29,7 @@ begin
             loop
                 execute format('select array(select g from %s($1) g)', _pipeline_function(one.id, 'gone')) into gone
                     using keys;
-                perform pgembedd._check_path();
+                perform pgembedd._check_session();
                 delete from row_state r using unnest(gone) as g(key)
                 where r.pipeline_id = one.id and r.key = g.key
                   and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(g.key, 0);

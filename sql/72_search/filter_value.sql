@@ -13,10 +13,13 @@ declare
 begin
     if jsonb_typeof(value) = 'array' and operand ->> 'kind' <> 'array' or jsonb_typeof(value) = 'object' then
         refusal := 'Several values go with $in, $nin and $between.';
+    elsif exists (select from jsonb_path_query(value, 'strict $[*].type()', silent => true) t
+                  where jsonb_typeof(value) = 'array' and t #>> '{}' in ('array', 'object')) then
+        refusal := 'Arrays within arrays cannot be compared.';
     else
         begin
             execute 'select ' || literal;
-        exception when data_exception then
+        exception when data_exception or syntax_error then
             refusal := sqlerrm || '.';
         end;
     end if;

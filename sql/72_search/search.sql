@@ -16,6 +16,7 @@ create or replace function pgembedd.search(
     text_rank integer, snippet text, "row" jsonb)
 language plpgsql stable rows 10
 set search_path = pg_catalog, pgembedd, pg_temp
+set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
@@ -53,6 +54,7 @@ create or replace function pgembedd.search(
     text_rank integer, snippet text, "row" anyelement)
 language plpgsql stable rows 10
 set search_path = pg_catalog, pgembedd, pg_temp
+set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare

@@ -90,7 +90,8 @@ begin
         names := names || c.name;
         source_values := source_values || format(value, 's', name);
         chunk_values := chunk_values || format(value, 'v', name);
-        definitions := definitions || format('%s %s', name, c.type);
+        -- No domain, whose check would run with the rights of the caller.
+        definitions := definitions || format('%s %s', name, _qualified_type(c.base));
         source_rows := source_rows || format(comparison, 's', 'k', name, c.equals, c.compared);
         chunks := chunks || format(comparison, 'v', 'k', name, c.equals, c.compared);
         chunks_of_source := chunks_of_source || format(comparison, 's', 'v', name, c.equals, c.compared);

@@ -104,7 +104,7 @@ begin
         $q$, coalesce(_ids_and_keys(one, ids) || $q$ on k.id = q.message -> 'id'$q$,
                       $q$lateral (select q.message -> 'id' as key) k on true$q$), _is_of_column(one), one.id);
     get diagnostics moved = row_count;
-    perform pgembedd._check_path();
+    perform pgembedd._check_session();
     if moved > 0 then perform _wake('pgembedd_jobs'); end if;
     return moved;
 end $$;

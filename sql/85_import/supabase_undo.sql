@@ -37,7 +37,7 @@ begin
                                                     'embeddingColumn', one.embedding_column)
                           from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = one.source);
         get diagnostics returned = row_count;
-        perform pgembedd._check_path();
+        perform pgembedd._check_session();
         every := every + returned;
     end loop;
     return every;

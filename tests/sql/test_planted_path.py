@@ -36,7 +36,7 @@ SHADOWS = """
             where f.pronamespace in ('pg_catalog'::regnamespace, 'pgembedd'::regnamespace) and f.prokind = 'f'
               and f.prorettype not in ('internal'::regtype, 'trigger'::regtype, 'cstring'::regtype)
               and not array['internal', 'cstring', '"any"']::regtype[]::oid[] && f.proargtypes::oid[]
-              and f.proname not in ('create_pipeline', '_check_path')
+              and f.proname not in ('create_pipeline', '_check_session')
         loop
             begin
                 execute pg_catalog.format('create function planted.%I(%s) returns %s language plpgsql as %L',
@@ -63,23 +63,32 @@ SHADOWS = """
     end $do$;
 """
 
-# Sets the path, for the session and not for the transaction alone.
-SET_PATH = """
-    create function planted.spoil() returns boolean language plpgsql as $$
+# What outlives the call: a path for the session and not for the transaction alone, a cursor whose query runs at COMMIT
+# as the session's user, a statement under a name that the session may execute.
+SPOILS = {
+    "path": "perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd, public', false)",
+    "cursor": """execute pg_catalog.format('declare kept_%s cursor with hold for select planted.trap()',
+                                          (1000000 * pg_catalog.random())::bigint)""",
+    "prepared": """if not exists (select from pg_catalog.pg_prepared_statements) then
+                       execute 'prepare planted as select planted.trap()'; end if""",
+}
+PLANT = """
+    create or replace function planted.spoil() returns boolean language plpgsql as $$
     begin
-        perform planted.trap(), pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd, public', false);
+        perform planted.trap();
+        {spoil};
         return true;
     end $$;
-    create function planted.spoiling(integer) returns boolean immutable language plpgsql as $$
+    create or replace function planted.spoiling(integer) returns boolean immutable language plpgsql as $$
     begin
         return planted.spoil();
     end $$;
-    create function public.inp(documents) returns text language plpgsql as $$
+    create or replace function public.inp(documents) returns text language plpgsql as $$
     begin
         if {in_content} then perform planted.spoil(); end if;
         return $1.title;
     end $$;
-    create function planted.on_row() returns trigger language plpgsql as $$
+    create or replace function planted.on_row() returns trigger language plpgsql as $$
     begin
         perform planted.spoil();
         return new;
@@ -158,23 +167,42 @@ def test_the_trap_is_set(roles: Roles, connection: psycopg.Connection, owner: st
         assert superuser(connection, owner)
 
 
-@pytest.mark.parametrize("destination", ["column", "table"])
-@pytest.mark.parametrize("planted", PLANTED)
-def test_a_planted_path_gains_nothing(
-    roles: Roles, database: Database, connection: psycopg.Connection, owner: str, planted: str, destination: str
+CASES = [("path", planted, destination) for planted in PLANTED for destination in ("column", "table")] + [
+    ("cursor", "trigger", "column"),
+    ("cursor", "index", "column"),
+    ("cursor", "index", "table"),
+    ("prepared", "index", "column"),
+    ("prepared", "domain", "table"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "planted", "destination"), CASES)
+def test_what_is_planted_gains_nothing(
+    roles: Roles,
+    database: Database,
+    connection: psycopg.Connection,
+    owner: str,
+    spoil: str,
+    planted: str,
+    destination: str,
 ) -> None:
-    with connect_as(database, owner) as theirs:
-        theirs.execute(SET_PATH.format(in_content=planted == "content").encode())
-        theirs.execute(PLANTED[planted].encode())
+    def plant() -> None:
+        """An index is not built with what a security-restricted operation refuses: the function is replaced then."""
+        with connect_as(database, owner) as theirs:
+            theirs.execute(PLANT.format(spoil="null", in_content=planted == "content").encode())
+            theirs.execute(PLANTED[planted].encode())
+            theirs.execute(PLANT.format(spoil=SPOILS[spoil], in_content=planted == "content").encode())
+
+    plant()
     options = {"embedding_table": "chunks"} if destination == "table" else {}
     with attempt(database, connection, owner) as session:
         create_pipeline(session, content_function="inp", create_index=True, **options)
-    if planted == "index":  # with which no pipeline is created
+    if planted == "index" and spoil != "prepared":  # with which no pipeline is created
         assert value(connection, "select count(*) from pgembedd.pipeline") == 0
         with connect_as(database, owner) as theirs:
             theirs.execute("drop index spoil")
-            create_pipeline(connection, content_function="inp", create_index=True, **options)
-            theirs.execute(PLANTED[planted].encode())
+        create_pipeline(connection, content_function="inp", create_index=True, **options)
+        plant()
     connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
     jobs = claim(connection, BACKFILL)
     assert len(jobs) == 3
@@ -215,4 +243,6 @@ def attempt(database: Database, connection: psycopg.Connection, owner: str) -> I
         with contextlib.suppress(psycopg.Error):
             yield session
         assert value(session, "show search_path") == before
+        assert value(session, "select count(*) from pg_catalog.pg_prepared_statements where from_sql") == 0
+        assert value(session, "select count(*) from pg_catalog.pg_cursors where is_holdable") == 0
     assert not superuser(connection, owner)

@@ -41,6 +41,8 @@ def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Co
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,
+        # Code of a user's could put another statement under the name of a prepared one.
+        "prepare_threshold": None,
     }
     try:
         given = psycopg.conninfo.conninfo_to_dict(conninfo)

@@ -23,6 +23,8 @@ Answer = TypeVar("Answer")
 # Two transactions collided; the statement is repeated.
 COLLISION = (errors.DeadlockDetected, errors.SerializationFailure)
 
+MOST_COLLISIONS = 5  # of one statement; code of a user's may raise the same error each time
+
 # Another session's lock, or the server's limits, stood in the way: no fault of the row's.
 CONTENTION = (errors.LockNotAvailable, errors.OutOfMemory, errors.DiskFull)
 
@@ -39,8 +41,23 @@ _CONNECTION_ERRORS = (
 )
 
 
+class UserCodeError(psycopg.DatabaseError):
+    """An error that a user's code raised under the name of another one: of a lost connection, or of a collision."""
+
+    def __init__(self, raised: psycopg.Error) -> None:
+        super().__init__(str(raised))
+        self.raised, self.sqlstate = raised, raised.sqlstate
+
+    @property
+    def diag(self) -> psycopg.errors.Diagnostic:
+        """The details of the error that was raised."""
+        return self.raised.diag
+
+
 def is_connection_error(error: BaseException) -> bool:
     """Returns True if the connection was lost, so that the caller reconnects and repeats the call."""
+    if isinstance(error, UserCodeError):
+        return False
     if isinstance(error, _CONNECTION_ERRORS):
         return True
     if not isinstance(error, psycopg.Error):
@@ -87,8 +104,6 @@ class Connection:
                 pinned=not self._pooled,
                 autocommit=True,
                 application_name=f"pgembedd {self.purpose}",
-                # A user's code could put another statement under the name of a prepared one.
-                prepare_threshold=None,
             )
             if not self._pooled:
                 pin_path(self._opened, in_transaction=False)  # also behind a pooler that takes no settings
@@ -170,16 +185,34 @@ class Connection:
         """Returns the rows of a statement that touches users' tables: the caller handles locks and limits.
 
         Their code may leave settings, prepared statements, locks or temporary tables in the session; they are removed.
+        It may also raise any error: what is no lost connection, nor a collision that passes, is a UserCodeError.
         """
+        tries = 0
 
         def work(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+            nonlocal tries
+            tries += 1
             try:
                 return self._execute(connection, self.with_vector_type(name), values)
+            except psycopg.Error as error:
+                if self._is_raised(connection, error, tries):
+                    raise UserCodeError(error) from error
+                raise
             finally:
                 if not self._pooled and not connection.closed:
                     connection.execute(query("clean_session"))
 
         return self.call(work, COLLISION, until)
+
+    def _is_raised(self, connection: psycopg.Connection, error: psycopg.Error, tries: int) -> bool:
+        """Tells that a user's code raised an error that would be retried without end."""
+        if isinstance(error, COLLISION):
+            return tries >= MOST_COLLISIONS
+        if connection.closed or error.sqlstate is None or not is_connection_error(error):
+            return False
+        if isinstance(error, errors.ReadOnlySqlTransaction):
+            return connection.execute(query("is_read_only")).fetchone() == (False,)
+        return True
 
     def with_vector_type(self, name: str) -> sql.Composed:
         """Returns a named statement with the vector type, whose schema is known once there is a connection."""

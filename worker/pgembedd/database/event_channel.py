@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ import psycopg
 from pgembedd.database.connection import Connection
 from pgembedd.database.queries import query
 
-REMEMBERED = 1000  # of the events that were told, so that none is told twice
+REMEMBERED = 100_000  # of the events that were told, so that none is told twice while it is kept
 
 EVENTS = (
     "stored",
@@ -95,7 +94,8 @@ class Channel:
         self._connection = Connection(conninfo, stopping, "events")
         self._listens: psycopg.Connection | None = None
         self._since = ""  # a snapshot: what was committed before we listened is not told, whatever is sent
-        self._told: deque[int] = deque(maxlen=REMEMBERED)
+        self._told: dict[int, None] = {}
+        self._sent: dict[int, None] = {}  # numbers that are still to be looked up
 
     def hear(self, timeout_s: float) -> list[Event]:
         """Returns the next events, after at most `timeout_s` seconds; a gap comes first where some may be missing.
@@ -110,16 +110,20 @@ class Channel:
             assert since is not None
             connection.execute("listen pgembedd_events")
             lost, self._listens, self._since = self._listens is not None, connection, since[0]
+            self._sent.clear()
             return [gap()] if lost else []
         # All pending ones at once.
-        sent = [_number(notice.payload) for notice in connection.notifies(timeout=timeout_s, stop_after=1)]
-        numbers = list(dict.fromkeys(number for number in sent if number is not None and number not in self._told))
-        if not numbers:
+        for notice in connection.notifies(timeout=0 if self._sent else timeout_s, stop_after=1):
+            if (number := _number(notice.payload)) is not None and number not in self._told:
+                self._sent[number] = None
+        if not self._sent:
             return []
-        values = {"numbers": numbers, "since": self._since}
-        found = connection.execute(query("events"), values).fetchall()
+        found = connection.execute(query("events"), {"numbers": list(self._sent), "since": self._since}).fetchall()
+        self._sent.clear()
         events = [Event(fields["event"], fields["pipeline"], fields) for (fields,) in found]
-        self._told.extend(event.fields["nth"] for event in events)
+        self._told |= dict.fromkeys(event.fields["nth"] for event in events)
+        while len(self._told) > REMEMBERED:
+            del self._told[next(iter(self._told))]
         return events
 
     def close(self) -> None:

@@ -9,6 +9,11 @@ select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s)
 reset all; deallocate all; close all; discard temp;
 select pg_catalog.pg_advisory_unlock_all(), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)
 
+-- name: is_read_only
+-- Whether the server takes no writes: a standby, or one that its provider has made read-only.
+select pg_catalog.pg_is_in_recovery() or s.reset_val operator(pg_catalog.=) 'on'
+from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'default_transaction_read_only'
+
 -- name: pin_path
 -- For this transaction or the session; the role's own path is kept.
 select pg_catalog.set_config('pgembedd.own_path', pg_catalog.current_setting('search_path'), %(in_transaction)s),
