@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
+from pgembedd.database.event_channel import Channel
 from pgembedd.http import event_hub, sse
 from pgembedd.model import Session
 from pgembedd.telemetry.observer import Observer
@@ -153,6 +156,22 @@ def test_what_others_send_is_no_event(service: httpx.Client, connection: psycopg
             connection.execute("select pg_notify('pgembedd_events', %s)", [json.dumps(event | {"pipeline": "forged"})])
         tell(connection, n=3)
         assert opened.event()["n"] == 3
+
+
+def test_an_event_that_could_not_be_looked_up_is_told_later(
+    database: Database, connection: psycopg.Connection, log: list[EventDict]
+) -> None:
+    impatient = psycopg.conninfo.make_conninfo(database.conninfo, options="-c statement_timeout=100ms")
+    channel = Channel(impatient, threading.Event())
+    with ThreadPoolExecutor(1) as pool, database.connect(autocommit=False) as other:
+        assert channel.hear(0.0) == []
+        tell(connection, n=1)
+        other.execute("lock table pgembedd.event")
+        heard = pool.submit(channel.hear, PATIENCE_S)
+        eventually(lambda: len(named(log, "database_busy")) >= 2)
+        other.rollback()
+        assert [event.fields["n"] for event in heard.result(PATIENCE_S)] == [1]
+    channel.close()
 
 
 def test_a_heartbeat_comes_while_nothing_happens(database: Database) -> None:

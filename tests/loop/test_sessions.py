@@ -94,3 +94,25 @@ def test_the_next_pipeline_is_not_charged(database: Database, spoiled: psycopg.C
     for table in ("documents", "others"):
         assert value(spoiled, f"select count(embedding) from {table}") == 3
     assert rows(spoiled, "select * from pgembedd.failures") == []
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01", "08006", "25006", "PGE02"])
+def test_an_error_that_code_raises_is_of_its_own_row(
+    database: Database, spoiled: psycopg.Connection, model: Session, state: str
+) -> None:
+    """Whatever it is called: a collision, a lost connection, a standby, or what read() itself ends with."""
+    spoiled.execute(f"""
+        create function raising(documents) returns text language plpgsql as $$
+        begin
+            if $1.id = 2 then raise exception 'No' using errcode = '{state}'; end if;
+            return $1.title;
+        end $$""")
+    for name, given in (("documents", {"content_function": "raising"}), ("others", {"content_columns": ["title"]})):
+        call(
+            spoiled, "create_pipeline", name=name, source=name, model=MODEL, max_attempts=1, create_index=False, **given
+        )
+    with worker_thread(database, only(Wrapped(model))):
+        await_quiet(spoiled)
+    assert value(spoiled, "select count(embedding) from others") == 3
+    assert rows(spoiled, "select id from documents where embedding is null") == [(2,)]
+    assert rows(spoiled, "select key, reason, attempts from pgembedd.failures") == [(2, "content", 1)]

@@ -50,6 +50,11 @@ def sweep(connection: psycopg.Connection) -> int:
             "feeling",
         ),
         (
+            """alter table documents rename title to swapped; alter table documents rename content to title;
+            alter table documents rename swapped to content""",
+            "content, loud, title",
+        ),
+        (
             "alter table documents alter loud drop expression; alter table documents alter loud type text using ''",
             "loud",
         ),

@@ -283,3 +283,29 @@ def test_vector_may_live_in_any_schema(roles: Roles, empty_database: Database) -
         assert [hit.key for hit in search(theirs, filter={"id": {"$lte": 7}})] != []
         assert len(search(theirs, k=200)) == 200
         assert "embedding" not in search(theirs)[0].row
+
+
+def test_a_key_of_floats_is_found_with_any_number_of_digits(connection: psycopg.Connection) -> None:
+    connection.execute("create table documents (id float8 primary key, title text, content text)")
+    connection.execute("insert into documents select i / 7.0, 'title', 'content' from generate_series(1, 10) i")
+    create_pipeline(connection)
+    connection.execute("select pgembedd.pin_model(1, 'x')")
+    work(connection)
+    connection.execute("set extra_float_digits = 0")
+    assert len(search(connection, k=10)) == 10
+
+
+def test_a_key_of_a_domain_is_not_checked_with_the_callers_rights(connection: psycopg.Connection) -> None:
+    connection.execute("""
+        create table seen (who text);
+        create function look(int) returns boolean language plpgsql as
+            'begin insert into public.seen values (current_user); return true; end';
+        create domain checked as int check (public.look(value));
+        create table documents (id checked primary key, title text, content text);
+        insert into documents values (1, 'title', 'content')""")
+    create_pipeline(connection)
+    connection.execute("select pgembedd.pin_model(1, 'x')")
+    work(connection)
+    connection.execute("truncate seen")
+    assert [hit.key for hit in search(connection)] == [1]
+    assert connection.execute("select * from seen").fetchall() == []
