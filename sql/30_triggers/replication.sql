@@ -18,7 +18,7 @@ begin
         'name', quote_literal(pipeline.name),
         'forget', case when pipeline.embedding_table is not null
             then format('if gone_key is not null then perform %s(array[gone_key]); '
-                        'perform pgembedd._check_session(''pg_catalog, pg_temp''); end if;',
+                        'perform pgembedd._check_path(''pg_catalog, pg_temp''); end if;',
                         _pipeline_function(pipeline.id, 'forget')) end,
         'queue_table', quote_literal(_queue_table('pgembedd_jobs')), 'queue', quote_literal('pgembedd_jobs'),
         'enqueue', _enqueue(pipeline, 'pgembedd_jobs', 'i.id', '(select changed_key as id) i'),

@@ -136,7 +136,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($q$
     select array_agg(%s) into gone from %s o left join %s n on %s where n.%I is null%s;
-    if gone is not null then perform %s(gone); perform pgembedd._check_session('pg_catalog, pg_temp'); end if;
+    if gone is not null then perform %s(gone); perform pgembedd._check_path('pg_catalog, pg_temp'); end if;
     $q$, _key_json(pipeline.source, 'o'), _transition_rows(pipeline, 'old_rows'),
         _transition_rows(pipeline, 'new_rows'), _key_match(pipeline.source, 'n', 'o'), first_key,
         case when pipeline.on_update = 'clear'

@@ -79,10 +79,24 @@ end $$;
 -- Code of a table's owner, called below a function of ours, could set search_path for the session: that overrides the
 -- SET clause of the caller, which would look its next names up in the owner's schema. A cursor WITH HOLD runs its query
 -- at COMMIT, as the session's user; a prepared statement may stand in the place of the client's. So every call of a
--- generated function that runs as the owner is either undone (_ask, read) or followed by this, which raises unless the
--- path is the caller's own and no cursor was left; the error undoes both. Not pinned to a search_path itself, hence the
--- qualified names.
-create or replace function pgembedd._check_session(expected text default 'pg_catalog, pgembedd, pg_temp') returns void
+-- generated function that runs as the owner is either undone (_undone, read) or followed by this, which raises unless
+-- the path is the caller's own and no cursor was left; the error undoes both. Not pinned to a search_path itself, hence
+-- the qualified names.
+create or replace function pgembedd._check_session() returns void
+language plpgsql
+as $$
+begin
+    perform pgembedd._check_path('pg_catalog, pgembedd, pg_temp');
+    if exists (select from pg_catalog.pg_cursors c where c.is_holdable
+               and c.creation_time operator(pg_catalog.>=) pg_catalog.statement_timestamp()) then
+        raise exception 'A function that the table or its content uses leaves a cursor WITH HOLD open.'
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    perform pgembedd._drop_prepared();
+end $$;
+
+-- The path alone, for our triggers: cursors and prepared statements of a writer's session are the writer's own.
+create or replace function pgembedd._check_path(expected text) returns void
 language plpgsql
 as $$
 begin
@@ -90,12 +104,7 @@ begin
         raise exception 'A function that the table or its content uses sets search_path for the whole session.'
             using errcode = 'object_not_in_prerequisite_state',
                 hint = 'Give the function a clause of its own: ALTER FUNCTION ... SET search_path = ...';
-    elsif exists (select from pg_catalog.pg_cursors c where c.is_holdable
-                  and c.creation_time operator(pg_catalog.>=) pg_catalog.statement_timestamp()) then
-        raise exception 'A function that the table or its content uses leaves a cursor WITH HOLD open.'
-            using errcode = 'object_not_in_prerequisite_state';
     end if;
-    perform pgembedd._drop_prepared();
 end $$;
 
 -- Removes statements that were prepared in SQL during the client's present statement, which nothing undoes.
@@ -113,9 +122,8 @@ begin
     end loop;
 end $$;
 
--- The value of a query over the source, asked as its owner; a role that acts for the table's owner and not for ours
--- asks as itself. All that the owner's code does meanwhile is undone.
-create or replace function pgembedd._ask(pipeline pgembedd.pipeline, query text) returns jsonb
+-- The value of a query; all that is done meanwhile is undone.
+create or replace function pgembedd._undone(query text, argument text default null) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -125,12 +133,7 @@ declare
     answered boolean := false;
 begin
     begin
-        if has_schema_privilege('pgembedd_code', 'usage') then
-            execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) into answer
-                using query;
-        else
-            execute query into answer;
-        end if;
+        execute query into answer using argument;
         answered := true;
         raise exception using errcode = 'PGE02';
     exception when sqlstate 'PGE02' then
@@ -140,23 +143,27 @@ begin
     return answer;
 end $$;
 
+-- The value of a query over the source, asked as its owner; a role that acts for the table's owner and not for ours
+-- asks as itself.
+create or replace function pgembedd._ask(pipeline pgembedd.pipeline, query text) returns jsonb
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select _undone(case when has_schema_privilege('pgembedd_code', 'usage')
+                        then format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner'))
+                        else query end, query)
+$$;
+
 -- The same for a pipeline that is still being made and has no functions yet.
 create or replace function pgembedd._ask_once(made pgembedd.pipeline, query text) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    answer jsonb;
-    answered boolean := false;
+    signature text := _make_once(made, query, 'into answer');
+    answer jsonb := _undone('select ' || signature);
 begin
-    begin
-        execute format('select %s', _make_once(made, query, 'into answer')) into answer;
-        answered := true;
-        raise exception using errcode = 'PGE02';
-    exception when sqlstate 'PGE02' then
-        if not answered then raise; end if;
-    end;
-    perform _drop_prepared();
+    execute format('drop function %s', signature);
     return answer;
 end $$;
 

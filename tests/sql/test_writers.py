@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.support.sql import call, claim, create_pipeline, make_documents, queued, read, store, vectors, work
+from tests.support.sql import call, claim, create_pipeline, make_documents, queued, read, store, value, vectors, work
 
 
 @pytest.fixture
@@ -89,3 +89,13 @@ def test_a_pause_does_not_hold_up_a_writer(connection: psycopg.Connection, impat
         call(connection, "pause", name="documents")
         impatient.execute("insert into documents values (20)")
         impatient.execute("update documents set title = 'new'")
+
+
+def test_a_writer_keeps_its_cursors_and_prepared_statements(connection: psycopg.Connection) -> None:
+    """Of one string of statements, too, in which they are as old as the write."""
+    make_documents(connection, 2)
+    create_pipeline(connection, embedding_table="chunks")
+    connection.execute("""
+        begin; prepare kept as select 1; declare kept cursor with hold for select 1;
+        update documents set id = id + 10; commit; execute kept; fetch kept""")
+    assert value(connection, "select count(*) from documents where id > 10") == 2
