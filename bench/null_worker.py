@@ -15,6 +15,7 @@ from pgembedd import cli
 from pgembedd.loop import model_loader
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings
+from pgembedd.model.scheduler import Lane
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 from pgembedd.text.chunker import Chunk
@@ -45,7 +46,7 @@ class NullModel:
         texts: Sequence[str | tuple[int, ...]],
         *,
         kind: Literal["document", "query"] = "document",  # noqa: ARG002
-        urgent: bool | None = None,  # noqa: ARG002
+        lane: Lane | None = None,  # noqa: ARG002
     ) -> Constant:
         """As many vectors as texts."""
         return Constant(len(texts))

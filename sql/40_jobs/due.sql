@@ -1,8 +1,9 @@
 -- The running pipelines that have jobs due, and the queues they have them in, each at most once. With `names` only
--- those pipelines, and none that the caller cannot serve. Waits up to `poll_s` seconds for the first, for poolers that
+-- those pipelines, of `lane` only that queue, and none that the caller cannot serve. Waits up to `poll_s` seconds for the first, for poolers that
 -- do not pass LISTEN.
 create or replace function pgembedd.due(
-    names text[] default null, poll_s double precision default 0, unserved integer[] default '{}'
+    names text[] default null, poll_s double precision default 0, unserved integer[] default '{}',
+    lane text default null
 ) returns table (pipeline_id integer, queue text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -14,7 +15,7 @@ begin
     loop
         return query
             select p.id, q.name
-            from unnest(_queues()) as q(name)
+            from (select n as name from unnest(_queues()) as n where lane is null or n = lane) q
             cross join lateral _due_keys(q.name) as d(key)
             join pipeline p on p.id::text = d.key
             where p.state = 'running' and (names is null or p.name = any (names))

@@ -14,6 +14,7 @@ from pgembedd.errors import ConfigurationError, ModelError, OverloadedError
 from pgembedd.http.request_batcher import RequestBatcher
 from pgembedd.model import Embeddings, Kind, Text
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.model.scheduler import Lane
 from tests.support.waiting import PATIENCE_S, eventually
 
 BAD = "bad"
@@ -23,12 +24,12 @@ class StandIn:
     """Embeds a text as (its length,), a batch at a time, and only when it is let; fails where a text is BAD."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[list[Text], Kind, bool | None]] = []
+        self.batches: list[tuple[list[Text], Kind, Lane | None]] = []
         self.go = threading.Semaphore(0)
         self.reached = threading.Semaphore(0)
 
-    def start(self, texts: Sequence[Text], *, kind: Kind = "document", urgent: bool | None = None) -> Any:
-        self.batches.append((list(texts), kind, urgent))
+    def start(self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None) -> Any:
+        self.batches.append((list(texts), kind, lane))
         self.reached.release()
         assert self.go.acquire(timeout=PATIENCE_S)
         if BAD in texts:
@@ -104,7 +105,7 @@ def test_only_what_is_of_one_model_and_kind_goes_together(batcher: RequestBatche
     for future in asked:
         future.result(PATIENCE_S)
     assert model.batches[1:] == [
-        (["q1", "q2"], "query", True), (["d1", "d2"], "document", True), (["o1"], "query", True),
+        (["q1", "q2"], "query", "query"), (["d1", "d2"], "document", "query"), (["o1"], "query", "query"),
     ]  # fmt: skip
 
 
@@ -151,7 +152,7 @@ def test_bulk_goes_its_own_way_and_a_query_does_not_wait_for_it(batcher: Request
     model.await_batches(1)
     model.let(2)
     query.result(PATIENCE_S)
-    assert [(kind, urgent) for _, kind, urgent in model.batches] == [("document", False), ("query", True)]
+    assert [(kind, lane) for _, kind, lane in model.batches] == [("document", "fresh"), ("query", "query")]
 
 
 def test_more_than_may_wait_are_refused_until_there_is_room(model: StandIn) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgembedd.database.records import BACKFILL, FRESH, Due
+from pgembedd.database.records import FRESH, Due
 from pgembedd.loop.fair_share import CLAIM_S, FIRST_SIZE, LARGEST, SMALLEST, FairShare
 
 ONE, TWO, THREE = (Due(number, FRESH) for number in (1, 2, 3))
@@ -75,33 +75,6 @@ def test_each_pipeline_gets_the_same_time_while_all_have_jobs(job_s: list[float]
     used = [run.used_s[each] - before[each] for each in pipelines]
     claim_s = [run.share.size(each) * run.job_s[each] for each in pipelines]
     assert max(used) - min(used) <= 4 * max(claim_s)
-
-
-def test_changes_get_three_quarters_of_the_time_while_a_backfill_waits() -> None:
-    fresh, backfill = Due(1, FRESH), Due(1, BACKFILL)
-    run = Simulation({fresh: 10**9, backfill: 10**9}, {fresh: 0.02, backfill: 0.02})
-    for _ in range(400):
-        run.step()
-    assert run.used_s[fresh] / run.used_s[backfill] == pytest.approx(3, rel=0.05)
-
-
-def test_each_backfill_gets_the_same_time_beside_changes_that_do_not_end() -> None:
-    """Changes get more time than a backfill, which must not make the backfills level with one another at each turn."""
-    fresh, *backfills = Due(1, FRESH), Due(2, BACKFILL), Due(3, BACKFILL), Due(4, BACKFILL)
-    run = Simulation(dict.fromkeys((fresh, *backfills), 10**9), dict.fromkeys((fresh, *backfills), 0.02))
-    for _ in range(800):
-        run.step()
-    assert [run.used_s.get(each, 0.0) for each in backfills] == pytest.approx([run.used_s[fresh] / 9] * 3, rel=0.1)
-
-
-def test_a_change_is_next_however_long_the_backfill_has_been_alone() -> None:
-    fresh, backfill = Due(1, FRESH), Due(2, BACKFILL)
-    run = Simulation({fresh: 0, backfill: 10**9}, {fresh: 0.02, backfill: 0.02})
-    for _ in range(100):
-        run.step()
-    run.waiting[fresh] = 1
-    run.step()
-    assert run.order[-1] == fresh
 
 
 def test_time_is_not_saved_up() -> None:

@@ -3,40 +3,139 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
+import pytest
 
-from pgembedd.model import Session
+from pgembedd.model import Kind, Session
+from pgembedd.model.pooling import Float32Array
 from tests.support.databases import Database
-from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, waiting
-from tests.support.embedders import Gate, Wrapped, only
-from tests.support.sql import BACKFILL, FRESH, call
-from tests.support.waiting import PATIENCE_S
+from tests.support.documents import (
+    await_embedded,
+    await_quiet,
+    backends,
+    insert,
+    make_documents,
+    missing,
+    stale,
+    waiting,
+)
+from tests.support.embedders import MODEL, Gate, Wrapped, only
+from tests.support.sql import BACKFILL, FRESH, call, value
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 
 
-def test_fresh_writes_are_done_before_a_backfill_is(
-    database: Database, connection: psycopg.Connection, model: Session
+class HeldBetweenTexts(Session):
+    """The real model, with one difference for tests: a run of texts waits for `go`, if it is set, before it computes.
+
+    So a claim of many texts can be held in the midst of them, as by a text that takes for ever.
+    """
+
+    hold: Callable[[list[list[int]]], None] | None = None
+
+    def _vectors(self, encoded: list[list[int]], kind: Kind) -> Float32Array:
+        if self.hold is not None:
+            self.hold(encoded)
+        return super()._vectors(encoded, kind)
+
+
+@pytest.fixture
+def held() -> Iterator[HeldBetweenTexts]:
+    with HeldBetweenTexts(MODEL, threads=1, offline=True) as session:
+        yield session
+
+
+def bulk(connection: psycopg.Connection, table: str = "documents") -> None:
+    """So many rows that they go to the backfill lane."""
+    insert(connection, range(100, 1101), table, text="bulk")
+
+
+def in_flight(connection: psycopg.Connection, lane: str) -> int:
+    """The number of messages of a lane that are claimed."""
+    return int(value(connection, f"select count(*) from pgmq.q_{lane} where vt > clock_timestamp()"))
+
+
+def test_a_fresh_row_passes_a_backfill_claim_that_is_in_the_model(
+    database: Database, connection: psycopg.Connection, held: HeldBetweenTexts
 ) -> None:
+    """The backfill has both its claims in flight, one of them half computed, and the model has one thread."""
     make_documents(connection)
-    insert(connection, range(100, 180), text="old")
-    connection.execute("delete from pgmq.q_pgembedd_jobs")
-    assert call(connection, "backfill", name="documents") == 80
-    insert(connection, range(48), text="fresh")
-    assert [len(waiting(connection, [lane])) for lane in (FRESH, BACKFILL)] == [48, 80]
-    claims: list[str] = []
+    bulk(connection)
+    reached, texts = threading.Event(), threading.Semaphore(0)
 
-    def note(texts: Sequence[str]) -> None:
-        (lane,) = {text.split()[0] for text in texts}
-        claims.append(lane)
+    def hold(_encoded: list[list[int]]) -> None:
+        reached.set()
+        assert texts.acquire(timeout=PATIENCE_S)
 
-    with worker_thread(database, only(Wrapped(model, on_start=note)), claim_size=8):
+    held.hold = hold
+    with worker_thread(database, only(held), claim_size=8):
+        assert reached.wait(PATIENCE_S)
+        eventually(lambda: in_flight(connection, BACKFILL) == 16)
+        insert(connection, [1], text="fresh")
+        eventually(lambda: in_flight(connection, FRESH) == 1)
+        texts.release(2)  # the text in the model, and the next
+        await_embedded(connection, [1])
+        assert in_flight(connection, BACKFILL) == 16, "no backfill claim was finished meanwhile"
+        texts.release(2000)
+
+
+# Waits until it gets a lock, for longer than any lock_timeout.
+WAIT = "while not pg_try_advisory_xact_lock_shared(1) loop perform pg_sleep(0.01); end loop;"
+
+
+@pytest.mark.parametrize("stage", ["read", "store"])
+def test_a_fresh_row_waits_for_no_read_and_no_store_of_a_backfill(
+    database: Database, connection: psycopg.Connection, model: Session, stage: str
+) -> None:
+    """The content function, or a trigger, of the other pipeline takes for ever."""
+    make_documents(connection)
+    connection.execute(
+        f"create table slow (id int primary key, body text); create function slow_content(slow) returns text "
+        f"language plpgsql stable as $$ begin {WAIT} return 'slow'; end $$; "
+        f"create function slow_store() returns trigger language plpgsql as $$ begin {WAIT} return new; end $$"
+    )
+    content = {"content_function": "slow_content"} if stage == "read" else {"content_columns": ["body"]}
+    call(connection, "create_pipeline", name="slow", source="slow", model=MODEL, **content)
+    if stage == "store":
+        connection.execute("create trigger slow before update on slow for each row execute function slow_store()")
+    bulk(connection, "slow")
+    with database.connect() as user:
+        user.execute("select pg_advisory_lock(1)")
+        with worker_thread(database, only(model), claim_size=8):
+            eventually(lambda: backends(connection, f"wait_event = 'PgSleep' and query like '%pgembedd.{stage}%'") == 1)
+            insert(connection, [1], text="fresh")
+            await_embedded(connection, [1])
+            assert missing(connection, "slow") == list(range(100, 1101))
+            user.execute("select pg_advisory_unlock(1)")
+            await_embedded(connection, [100], table="slow")
+            connection.execute("truncate pgmq.q_pgembedd_backfill")
+
+
+def test_a_suspect_is_alone_in_both_lanes(database: Database, connection: psycopg.Connection, model: Session) -> None:
+    """It waits for the backfill's claims that are in the model, and these are followed by none before it has ended."""
+    make_documents(connection)
+    bulk(connection)
+    gate, beside = Gate(), list[int]()
+
+    def check(texts: Sequence[str]) -> None:
+        if texts[0].startswith("suspect"):
+            beside.append(len(worker._in_flight._started))
+        else:
+            gate(texts)
+
+    with worker_thread(database, only(Wrapped(model, on_result=check)), claim_size=8) as worker:
+        assert gate.reached.wait(PATIENCE_S)
+        with connection.transaction():
+            insert(connection, [1, 2], text="suspect")
+            connection.execute("update pgmq.q_pgembedd_jobs set read_ct = 2")
+        eventually(lambda: len(worker._in_flight._suspects) == 1)
+        gate.open()
+        await_embedded(connection, [1, 2])
         await_quiet(connection)
-    assert sorted(claims) == ["fresh"] * 6 + ["old"] * 10
-    assert claims[0] == "fresh"
-    assert claims[-2:] == ["old", "old"]
-    assert missing(connection) == []
+    assert beside == [0, 0]
+    assert stale(connection, model) == []
 
 
 def test_a_bulk_load_goes_to_the_backfill_lane(
@@ -44,7 +143,7 @@ def test_a_bulk_load_goes_to_the_backfill_lane(
 ) -> None:
     """So a fresh write that comes after it is embedded long before its end."""
     make_documents(connection)
-    insert(connection, range(10, 1011), text="bulk")
+    bulk(connection)
     gate = Gate()
     with worker_thread(database, only(Wrapped(model, on_result=gate)), claim_size=8):
         assert gate.reached.wait(PATIENCE_S)

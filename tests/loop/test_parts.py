@@ -91,6 +91,53 @@ def test_waiting_for_what_is_in_flight_ends_with_it() -> None:
     assert held.wait_for(lambda keys: not keys, 30)
 
 
+def never() -> bool:
+    return False
+
+
+def test_a_suspect_starts_after_what_is_in_progress_and_before_anything_else() -> None:
+    """Also one of another thread: they take turns, and neither waits for the other's that has not started."""
+    held = InFlight()
+    held.add([job(1), job(2), job(3), job(4)])
+    assert held.start([job(1)], never)
+    order: list[str] = []
+
+    def alone(number: int) -> None:
+        assert held.start_alone(job(number), never)
+        order.append(f"{number} begins")
+        assert held._started == set()
+        order.append(f"{number} ends")
+        held.remove([job(number)])
+
+    def together() -> None:
+        assert held.start([job(4)], never)
+        order.append("4 begins")
+
+    threads = [threading.Thread(target=alone, args=[2]), threading.Thread(target=alone, args=[3])]
+    for number, thread in enumerate(threads, 1):
+        thread.start()
+        assert held.wait_for(lambda _keys, number=number: len(held._suspects) == number, 30)  # type: ignore[misc]
+    threads.append(threading.Thread(target=together))
+    threads[-1].start()
+    assert not held.wait_for_room(set(), 0, 0.01)
+    held.remove([job(1)])
+    for thread in threads:
+        thread.join(30)
+    assert order == ["2 begins", "2 ends", "3 begins", "3 ends", "4 begins"]
+    assert held.wait_for_room(set(), 0, 30)
+
+
+def test_waiting_for_a_turn_ends_when_the_worker_stops_or_the_job_is_gone() -> None:
+    held = InFlight()
+    held.add([job(1), job(2)])
+    assert held.start([job(1)], never)
+    assert not held.start_alone(job(2), lambda: True)
+    assert not held.start([job(1)], lambda: True)
+    held.remove([job(2)])
+    assert held.start_alone(job(2), never), "its lease was lost, which its mark will tell"
+    assert held.start([job(1)], never)
+
+
 @pytest.mark.parametrize(
     "error",
     [

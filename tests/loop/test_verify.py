@@ -14,6 +14,7 @@ import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError, ModelMismatchError, RowFailure
+from pgembedd.model.scheduler import Lane
 from pgembedd.text.chunker import Chunk
 from pgembedd.verify.report import FOREIGN_ROWS, Report
 from pgembedd.verify.verifier import PAGE_ROWS, Options, pipelines_to_verify, verify
@@ -48,7 +49,7 @@ class MadeUp:
         texts: Sequence[str | tuple[int, ...]],
         *,
         kind: Literal["document", "query"] = "document",
-        urgent: bool | None = None,  # noqa: ARG002
+        lane: Lane | None = None,  # noqa: ARG002
     ) -> Any:
         assert kind == "document"
         self.hook(texts)

@@ -79,9 +79,9 @@ def test_what_is_urgent_goes_ahead_whatever_its_kind(minilm: Session) -> None:
     with Session("all-MiniLM-L6-v2", threads=1, offline=True) as session:
         long = text_of(250, session)
         documents = session.start([f"{i} {long}" for i in range(20)])
-        session.start(["a short one"], kind="document", urgent=True).result()
+        session.start(["a short one"], kind="document", lane="query").result()
         assert not all(future.done() for _, future in documents._runs), "twenty long documents were waited for"
-        queries = session.start(["a question"], kind="query", urgent=False)
+        queries = session.start(["a question"], kind="query", lane="fresh")
         queries.result()
         assert all(future.done() for _, future in documents._runs), "a query that can wait went ahead"
 

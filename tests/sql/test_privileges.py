@@ -22,7 +22,7 @@ WORKER_FUNCTIONS = {
     "claim_pushed(jsonb,integer)",
     "decline_question(uuid,text)",
     "diagnose(integer)",
-    "due(text[],double precision,integer[])",
+    "due(text[],double precision,integer[],text)",
     "extend(text,bigint[],integer[],integer)",
     "fail(text,bigint,integer,text,text,boolean)",
     "hear_questions()",

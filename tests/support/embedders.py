@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pgembedd.errors import ModelUnavailableError
 from pgembedd.model import Embeddings, RunFutures, Session, Text
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.scheduler import Lane
 from pgembedd.text.chunker import Chunk
 
 MODEL = "all-MiniLM-L6-v2"
@@ -48,11 +49,11 @@ class Wrapped:
         texts: Sequence[Text],
         *,
         kind: Literal["document", "query"] = "document",
-        urgent: bool | None = None,
+        lane: Lane | None = None,
     ) -> WrappedPending:
         """Texts on their way through the real model."""
         self._on_start(texts)
-        return WrappedPending(self._session.start(texts, kind=kind, urgent=urgent), texts, self._on_result)
+        return WrappedPending(self._session.start(texts, kind=kind, lane=lane), texts, self._on_result)
 
     def split(
         self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""

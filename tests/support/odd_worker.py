@@ -74,7 +74,7 @@ def busy(session: Session, work: Callable[[], object]) -> Hook:
 
     def hook(texts: Sequence[str]) -> None:
         for _ in range(session.threads):
-            session._scheduler.submit("document", work)
+            session._scheduler.submit("fresh", work)
 
     return hook
 

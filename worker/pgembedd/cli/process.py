@@ -34,8 +34,8 @@ def run_process(
     from pgembedd.database.migrate import check_schema
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader
-    from pgembedd.loop.shutdown import close_with_timeout
-    from pgembedd.loop.worker import Worker, stop_on_signals
+    from pgembedd.loop.shutdown import close_with_timeout, stop_on_signals
+    from pgembedd.loop.worker import Worker
     from pgembedd.model.registry import ModelRegistry
     from pgembedd.telemetry.setup import observer_of
 

@@ -22,13 +22,15 @@ class JobRepository:
 
     connection: Connection
 
-    def due(self, names: Sequence[str] = (), poll_s: float = 0.0, unserved: Sequence[int] = ()) -> list[Due]:
+    def due(
+        self, queue: str, names: Sequence[str] = (), poll_s: float = 0.0, unserved: Sequence[int] = ()
+    ) -> list[Due]:
         """Returns the running pipelines (of `names`, if any) with jobs due; waits up to `poll_s` s for the first.
 
         Leaves out the pipelines that are `unserved`.
         """
-        rows = self.connection.rows("due", names=list(names) or None, poll_s=poll_s, unserved=list(unserved))
-        return [Due(*row) for row in rows]
+        values = {"names": list(names) or None, "poll_s": poll_s, "unserved": list(unserved), "queue": queue}
+        return [Due(*row) for row in self.connection.rows("due", **values)]
 
     def claim(self, due: Due, claim_size: int, lease_s: int) -> list[Job]:
         """Claims up to `claim_size` jobs for `lease_s` seconds."""

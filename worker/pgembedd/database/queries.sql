@@ -1,8 +1,8 @@
 -- Every statement the worker and the command line run, by name. Loaded by queries.py.
 
 -- name: due
--- The running pipelines that have jobs due and can be served, and in which queue; waits a while for the first.
-select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s)
+-- The running pipelines that have jobs due in one queue and can be served; waits a while for the first.
+select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s, %(queue)s)
 
 -- name: clean_session
 -- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of functions.

@@ -39,8 +39,8 @@ class Pipeline:
 
 
 FRESH, BACKFILL = "pgembedd_jobs", "pgembedd_backfill"
-LANES = {FRESH: "fresh", BACKFILL: "backfill"}
-"""The queues of pgembedd, and the name of each in metrics, logs and traces."""
+LANES: dict[str, Literal["fresh", "backfill"]] = {FRESH: "fresh", BACKFILL: "backfill"}
+"""The queues of pgembedd, and the name of each in the model, metrics, logs and traces."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pgembedd.model.cpu import usable_cores
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Kind, Text
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.model.scheduler import Lane
 
 MAX_BATCH_TOKENS = 8_192
 MAX_WAITING = 4_096
@@ -63,7 +64,7 @@ class RequestBatcher:
 
     A request goes to the model at once while one of the runners is free, so an idle batcher adds no delay. While all
     are busy, requests are collected; the next free runner takes a batch of them. Queries and small requests go ahead
-    of everything else in the model; bulk requests take their turn with the worker's documents.
+    of everything else in the model; bulk requests take their turn with changed rows.
     """
 
     def __init__(
@@ -132,21 +133,21 @@ class RequestBatcher:
             self._waiting -= sum(len(request.texts) for request in batch)
         pending = [request for request in batch if request.future.set_running_or_notify_cancel()]
         if pending:
-            self._embed(pending, urgent=queue is self._urgent)
+            self._embed(pending, "query" if queue is self._urgent else "fresh")
 
-    def _embed(self, batch: list[_Request], *, urgent: bool) -> None:
+    def _embed(self, batch: list[_Request], lane: Lane) -> None:
         """Embeds all requests together; after an error each alone, so that a text fails its own request only."""
         texts = [text for request in batch for text in request.texts]
         try:
             model = batch[0].model
             embedder = self._models.get(model) if isinstance(model, str) else model
-            found = embedder.start(texts, kind=batch[0].kind, urgent=urgent).result()
+            found = embedder.start(texts, kind=batch[0].kind, lane=lane).result()
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
                 return
             for request in batch:
-                self._embed([request], urgent=urgent)
+                self._embed([request], lane)
             return
         _distribute(batch, found)
 

@@ -1,14 +1,14 @@
-"""The first stage: claims jobs and has their rows read, one claim ahead of the model."""
+"""The first stage of a lane: claims jobs and has their rows read, one claim ahead of the model."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from queue import Queue
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.notifications import JobNotifications, wait_readable
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import LANES, Due, Job, by_pipeline
+from pgembedd.database.records import FRESH, LANES, Due, Job, by_pipeline
 from pgembedd.errors import Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.deadline import STOP_CHECK_S
@@ -38,12 +38,13 @@ class Claimer:
         stopping: Callable[[], bool],
         *,
         share: FairShare,
+        queue: str = FRESH,
         pipelines: Sequence[str] = (),
         pulls: bool = True,
         pushed: PushedJobs | None = None,
         observer: Observer = SILENT,
     ) -> None:
-        """`pipelines` restricts it to these; without `pulls` it claims only what is pushed.
+        """`pipelines` restricts it to these of `queue`; without `pulls` it claims only what is pushed.
 
         `reader` and `outcomes` use the same connection.
         """
@@ -52,12 +53,15 @@ class Claimer:
         self._models, self._pipelines = reader.models, PipelineRepository(connection)
         self._reader, self._outcomes, self._share = reader, outcomes, share
         self._in_flight, self._batches, self._stopping = in_flight, batches, stopping
-        self._names, self._pulls, self._pushed = pipelines, pulls, pushed
+        self._queue, self._names, self._pulls, self._pushed = queue, pipelines, pulls, pushed
         self._wakers = [] if pushed is None else [pushed]
         self._listens = pulls and settings.wait == "listen"
+        self._asks_for_notify = self._listens and queue == FRESH  # a bulk load always notifies
         self._due: list[Due] = []
         self._due_until = 0.0
+        self._mine: set[Key] = set()  # jobs that it claimed, as far as they are still held
         self._last_claim = 0  # jobs of the last claim
+        self._gained = 0
         self._pause_s = FIRST_PAUSE_S
 
     def run(self) -> None:
@@ -70,14 +74,11 @@ class Claimer:
         claims = [self.claim_pushed, self.claim_due]
         while not self._stopping():
             self._models.look(self._pipelines)
-            if self._in_flight.wait_for(self._has_room, STOP_CHECK_S):
+            # At most the last claim is held.
+            if self._in_flight.wait_for_room(self._mine, self._last_claim, STOP_CHECK_S):
                 if not any(claim() for claim in claims):
                     self._wait_for_jobs()
                 claims.reverse()
-
-    def _has_room(self, held: Collection[Key]) -> bool:
-        """Returns True while at most the last claim is held."""
-        return len(held) <= self._last_claim
 
     def claim_due(self, poll_s: float = 0.0) -> bool:
         """Claims jobs of one pipeline; False when nothing is due, or all of it is claimed or locked by others."""
@@ -93,7 +94,7 @@ class Claimer:
                 self._due.remove(chosen)
             if jobs:
                 self._in_flight.add(jobs)
-                if self._listens and not self._names and len(jobs) >= size:  # else others sleep for other pipelines
+                if self._asks_for_notify and not self._names and len(jobs) >= size:  # else others sleep for others
                     self._notifications.set_idle(False)
                 self._pause_s = FIRST_PAUSE_S
                 self._process(jobs, began)
@@ -104,7 +105,7 @@ class Claimer:
         """Returns what is due and can be served, looked up again unless that was a moment ago."""
         began = time.monotonic()
         if not self._due or began >= self._due_until:
-            due = self._jobs.due(self._names, poll_s, self._models.unserved())
+            due = self._jobs.due(self._queue, self._names, poll_s, self._models.unserved())
             if not all(self._models.serves(each.pipeline_id) for each in due):
                 self._models.look(self._pipelines, now=True)
             self._due = [each for each in due if self._models.serves(each.pipeline_id)]
@@ -125,24 +126,22 @@ class Claimer:
     def _process(self, jobs: Sequence[Job], began: float) -> None:
         """Passes jobs that are in flight on to the model; suspects one by one, after all others."""
         self._last_claim = len(jobs)
+        self._mine = {job.key for job in self._in_flight.jobs() if job.key in self._mine} | {job.key for job in jobs}
         for queue, lane in LANES.items():
             if mine := [job for job in jobs if job.queue == queue]:
                 self._observer.claimed(lane, mine, time.monotonic() - began)
                 for batch in by_pipeline(job for job in mine if not job.suspect):
-                    self._read_batch(batch)
-        suspects = [job for job in jobs if job.suspect]
-        for job in suspects:
-            self._process_suspect(job, {suspect.key for suspect in suspects})
+                    if self._in_flight.start(batch, self._stopping):
+                        self._read_batch(batch)
+                    else:
+                        self._outcomes.release(batch, Deferred("shutdown", 0.0))
+        for job in jobs:
+            if job.suspect:
+                self._process_suspect(job)
 
-    def _process_suspect(self, job: Job, suspects: set[Key]) -> None:
-        """Processes a job that may have killed workers while no other job is in progress here.
-
-        The other suspects of the claim stay in flight but wait until it has ended.
-        """
-        while not self._in_flight.wait_for(lambda held: suspects.issuperset(held), STOP_CHECK_S):
-            if self._stopping():
-                break
-        if self._stopping():
+    def _process_suspect(self, job: Job) -> None:
+        """Processes a job that may have killed workers while no other job is in progress here."""
+        if not self._in_flight.start_alone(job, self._stopping):
             self._outcomes.release([job], Deferred("shutdown", 0.0))
             return
         if not self._jobs.mark_alone(job):
@@ -166,8 +165,11 @@ class Claimer:
     def _wait_for_jobs(self) -> None:
         """Requests a NOTIFY, looks once more and waits for it; without LISTEN it waits inside the database."""
         if self._listens:
-            self._notifications.set_idle(True)
-            if not self.claim_due() and not self._wait_for_notification(self._pause_s):
+            if self._asks_for_notify:
+                self._notifications.set_idle(True)
+                if self.claim_due():
+                    return
+            if not self._wait_for_notification(self._pause_s):
                 self._pause_s = min(self._pause_s * 2, self._settings.poll_max_s)
         elif self._wakers or not self._pulls:  # not inside the database, where pushed jobs could not end the wait
             wait_readable(STOP_CHECK_S, *self._wakers)
@@ -178,6 +180,12 @@ class Claimer:
     def _wait_for_notification(self, pause_s: float) -> bool:
         deadline = time.monotonic() + pause_s
         while not self._stopping() and (left := deadline - time.monotonic()) > 0:
-            if self._models.look(self._pipelines) or self._notifications.wait(min(left, STOP_CHECK_S), *self._wakers):
+            if self._more_is_served() or self._notifications.wait(min(left, STOP_CHECK_S), *self._wakers):
                 return True
         return False
+
+    def _more_is_served(self) -> bool:
+        """Returns True when pipelines can be served that could not be at its last call."""
+        self._models.look(self._pipelines)
+        before, self._gained = self._gained, self._models.gained
+        return self._gained != before

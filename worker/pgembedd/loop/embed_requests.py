@@ -89,7 +89,7 @@ class EmbedRequests:
             return None
         try:
             return embedder.start(
-                [request.text], kind=request.kind, urgent=True
+                [request.text], kind=request.kind, lane="query"
             )  # a caller waits: an error is an answer
         except Exception as error:
             return FailedFuture(error)

@@ -1,10 +1,11 @@
-"""The jobs that a worker holds: the heartbeat extends their leases, a shutdown releases them."""
+"""The jobs that a worker holds: the heartbeat extends their leases, a shutdown releases them, suspects go alone."""
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from pgembedd.database.records import Job
+from pgembedd.loop.deadline import STOP_CHECK_S
 
 Key = tuple[str, int, int]
 
@@ -14,6 +15,8 @@ class InFlight:
 
     def __init__(self) -> None:
         self._jobs: dict[Key, tuple[Job, float]] = {}
+        self._started: set[Key] = set()
+        self._suspects: dict[Key, None] = {}  # in the order of their turns
         self._changed = threading.Condition()
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -26,7 +29,35 @@ class InFlight:
         with self._changed:
             for job in jobs:
                 self._jobs.pop(job.key, None)
+                self._started.discard(job.key)
+                self._suspects.pop(job.key, None)
             self._changed.notify_all()
+
+    def start(self, jobs: Sequence[Job], stopping: Callable[[], bool]) -> bool:
+        """Waits until no suspect wants to be alone, and marks the jobs as in progress; False when stopping."""
+        with self._changed:
+            if ready := self._wait_unless(stopping, lambda: not self._suspects):
+                self._started.update(job.key for job in jobs if job.key in self._jobs)
+            return ready
+
+    def start_alone(self, job: Job, stopping: Callable[[], bool]) -> bool:
+        """Waits until no job is in progress, and keeps others from it until this one is removed; False when stopping.
+
+        Jobs that have not started stay held. Suspects of several threads take turns.
+        """
+        with self._changed:
+            if job.key in self._jobs:
+                self._suspects[job.key] = None
+            return self._wait_unless(
+                stopping,
+                lambda: job.key not in self._jobs or (not self._started and next(iter(self._suspects)) == job.key),
+            )
+
+    def _wait_unless(self, stopping: Callable[[], bool], condition: Callable[[], bool]) -> bool:
+        while not self._changed.wait_for(condition, STOP_CHECK_S):
+            if stopping():
+                return False
+        return not stopping()
 
     def jobs(self) -> list[Job]:
         """Returns all jobs held."""
@@ -47,7 +78,11 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def wait_for(self, condition: Callable[[Collection[Key]], bool], timeout_s: float) -> bool:
+    def wait_for_room(self, mine: Set[Key], most: int, timeout_s: float) -> bool:
+        """Waits until at most `most` of `mine` are held and no suspect wants to be alone; False after the timeout."""
+        return self.wait_for(lambda held: len(mine & held) <= most and not self._suspects, timeout_s)
+
+    def wait_for(self, condition: Callable[[Set[Key]], bool], timeout_s: float) -> bool:
         """Waits until `condition` is true of the keys held; False after the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self._jobs.keys()), timeout_s)

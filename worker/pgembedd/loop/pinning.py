@@ -30,7 +30,7 @@ class _Refusal:
 class PinnedModels:
     """Knows which pipelines this worker can serve, and with which models.
 
-    One thread calls `look`, others may call `serving`.
+    Several threads call `look` and `serving`; a look is made by one of them at a time.
     """
 
     def __init__(self, models: ModelRegistry, names: Collection[str] = (), *, pulls: bool = True) -> None:
@@ -41,6 +41,8 @@ class PinnedModels:
         self._refused: dict[int, _Refusal] = {}
         self._look_at, self._pause_s = 0.0, FIRST_LOOK_S
         self._ready = threading.Event()
+        self._looking = threading.Lock()
+        self.gained = 0  # looks after which more could be served than before
 
     def wait_until_ready(self, stopping: threading.Event) -> None:
         """Waits until a pipeline can be served or every one was tried, or `stopping`, at most for half a minute."""
@@ -67,14 +69,17 @@ class PinnedModels:
         self._accept(pipeline)
         return embedder
 
-    def look(self, pipelines: PipelineRepository, *, now: bool = False) -> bool:
-        """Has missing models loaded, and finds out what can be served; True when there is more of that.
+    def look(self, pipelines: PipelineRepository, *, now: bool = False) -> None:
+        """Has missing models loaded, and finds out what can be served.
 
         Does nothing until the next look is due, unless it is asked for `now`. Never waits for a model.
         """
-        began = time.monotonic()
-        if (not now and began < self._look_at) or not (self._pulls or self._served or self._refused):
-            return False
+        with self._looking:
+            began = time.monotonic()
+            if (now or began >= self._look_at) and (self._pulls or self._served or self._refused):
+                self._look(pipelines, began, now=now)
+
+    def _look(self, pipelines: PipelineRepository, began: float, *, now: bool) -> None:
         known, loading = self._served.copy(), set[int]()
         running = [(one, noted) for one, noted in pipelines.running() if self._concerns(one)]
         for pipeline, noted in running:
@@ -86,7 +91,7 @@ class PinnedModels:
         self._look_at = began + (self._pause_s if loading else LOOK_EVERY_S)
         if self._served or not loading:
             self._ready.set()
-        return not self._served <= known
+        self.gained += not self._served <= known
 
     def _concerns(self, pipeline: Pipeline) -> bool:
         if self._pulls:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Content, Job
+from pgembedd.database.records import LANES, Content, Job
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.chunk_rows import chunk_row
@@ -64,4 +64,4 @@ class Reader:
         jobs, contents = zip(*readable, strict=True)
         self._observer.read(jobs, time.monotonic() - began)
         texts = [text for content in contents for text in content.texts]
-        return EmbeddingBatch(jobs, contents, start(model, texts) if texts else None)
+        return EmbeddingBatch(jobs, contents, start(model, texts, LANES[batch[0].queue]) if texts else None)

@@ -7,7 +7,7 @@ from queue import Queue
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Due, Result, Vector
+from pgembedd.database.records import LANES, Due, Result, Vector
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.bisect import bisect
@@ -98,7 +98,7 @@ class Storer:
         model = self._models.serving(batch.jobs[0].pipeline, self._pipelines)
         results: list[Result] = []
         for job, content in zip(batch.jobs, batch.contents, strict=True):
-            pending = start(model, content.texts) if content.texts else None
+            pending = start(model, content.texts, LANES[job.queue]) if content.texts else None
             try:
                 results += _results(EmbeddingBatch([job], [content], pending))
             except Exception as error:

@@ -1,21 +1,19 @@
-"""A worker: starts, watches and drains up to six threads around one model."""
+"""A worker: starts, watches and drains up to eight threads around one model."""
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Queue
-from types import FrameType
 
 import psycopg
 
 from pgembedd.database.connection import Connection, is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Job
+from pgembedd.database.records import BACKFILL, FRESH, LANES, Job
 from pgembedd.errors import DatabaseUnavailableError, Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.claimer import Claimer
@@ -80,10 +78,9 @@ class Worker:
         self._finished = threading.Event()  # no job is in flight, or the grace period is over
         self._failure: BaseException | None = None
         self._in_flight = InFlight() if self._role.pushed is None else self._role.pushed.in_flight
-        self._batches: Queue[EmbeddingBatch | None] = Queue()
+        self._batches: list[Queue[EmbeddingBatch | None]] = []
         self._connections: list[Connection] = []
         self._pinned = PinnedModels(models, self._role.pipelines, pulls=self._role.pulls)
-        self._share = FairShare(settings.claim_size)
         self._outcomes = self._outcomes_over(self._connection("release", self._finished))
         self._threads = {name: self._thread(name, work) for name, work in self._work().items()}
 
@@ -91,12 +88,12 @@ class Worker:
         """Returns what each thread does."""
         settings, role, stopping = self._settings, self._role, self._stopping
         leases = JobRepository(self._connection("heartbeat", self._finished))
-        work = {
-            "fetch": self._claimer().run,
-            "deliver": self._storer().run,
+        work: dict[str, Callable[[], None]] = {
             "heartbeat": lambda: extend_leases(settings, leases, self._in_flight, self._finished, self._observer),
         }
+        work |= self._lane(FRESH)
         if role.pulls:
+            work |= self._lane(BACKFILL)
             upkeep = PipelineRepository(self._connection("upkeep", stopping))
             work["upkeep"] = lambda: run_maintenance(settings, upkeep, stopping)
         if settings.wait == "listen":  # what a pooler does not keep: LISTEN, and the lock and settings of a build
@@ -107,28 +104,34 @@ class Worker:
                 work["index"] = lambda: run_index_builder(settings, builds, stopping)
         return work
 
-    def _claimer(self) -> Claimer:
-        connection = self._connection("claim" if self._role.pulls else "push", self._stopping)
-        outcomes = self._outcomes_over(connection)
-        return Claimer(
-            self._settings,
-            connection,
-            Reader(connection, self._pinned, outcomes, self._observer),
-            outcomes,
+    def _lane(self, queue: str) -> dict[str, Callable[[], None]]:
+        """Returns the two threads of a lane. They share nothing but the model with those of the other lane.
+
+        Pushed jobs of both queues go through the fresh lane's.
+        """
+        settings, role, suffix = self._settings, self._role, "" if queue == FRESH else f" {LANES[queue]}"
+        batches, share = Queue[EmbeddingBatch | None](), FairShare(settings.claim_size)
+        self._batches.append(batches)
+        claims = self._connection(("claim" if role.pulls else "push") + suffix, self._stopping)
+        stores = self._connection("store" + suffix, self._finished)
+        claiming, storing = self._outcomes_over(claims), self._outcomes_over(stores)
+        claimer = Claimer(
+            settings,
+            claims,
+            Reader(claims, self._pinned, claiming, self._observer),
+            claiming,
             self._in_flight,
-            self._batches,
+            batches,
             self._stopping.is_set,
-            share=self._share,
-            pipelines=self._role.pipelines,
-            pulls=self._role.pulls,
-            pushed=self._role.pushed,
+            share=share,
+            queue=queue,
+            pipelines=role.pipelines,
+            pulls=role.pulls,
+            pushed=role.pushed if queue == FRESH else None,
             observer=self._observer,
         )
-
-    def _storer(self) -> Storer:
-        connection = self._connection("store", self._finished)
-        outcomes = self._outcomes_over(connection)
-        return Storer(connection, self._pinned, outcomes, self._batches, self._share, self._observer)
+        storer = Storer(stores, self._pinned, storing, batches, share, self._observer)
+        return {"fetch" + suffix: claimer.run, "deliver" + suffix: storer.run}
 
     def _outcomes_over(self, connection: Connection) -> JobOutcomes:
         return JobOutcomes(JobRepository(connection), self._in_flight, self._role.pushed, self._observer)
@@ -209,7 +212,9 @@ class Worker:
         self._role.draining.set()
         get_logger().info("draining", in_flight=len(self._in_flight), grace_s=self._settings.grace_s)
         deadline = time.monotonic() + self._settings.grace_s
-        self._threads["fetch"].join(self._settings.grace_s)
+        for name, thread in self._threads.items():
+            if name.startswith("fetch"):
+                thread.join(max(0.0, deadline - time.monotonic()))
         drained = self._failure is None and self._in_flight.wait_for(
             lambda held: not held, max(0.0, deadline - time.monotonic())
         )
@@ -219,7 +224,8 @@ class Worker:
             released = close_with_timeout(partial(self._release, left), within_s=RELEASE_S)
             if not released:
                 get_logger().warning("not_handed_back", jobs=len(left), error="TimeoutError")
-        self._batches.put(None)
+        for batches in self._batches:
+            batches.put(None)
         deadline = time.monotonic() + LAST_S
         for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -233,18 +239,3 @@ class Worker:
             self._outcomes.release(left, Deferred("shutdown", 0.0))
         except (psycopg.Error, DatabaseUnavailableError) as error:
             get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
-
-
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Calls `stop` on SIGTERM or SIGINT; a second signal ends the process at once, and the leases expire."""
-    seen: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if seen:
-            os._exit(128 + number)
-        seen.append(number)
-        # In a thread: the interrupted main thread may hold the lock that stop() takes.
-        threading.Thread(target=stop, name="stop").start()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)

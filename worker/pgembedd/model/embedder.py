@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembedd.model.futures import Embeddings
+from pgembedd.model.scheduler import Lane
 from pgembedd.text.chunker import Chunk
 
 
@@ -32,7 +33,7 @@ class Embedder(Protocol):
         texts: Sequence[str | tuple[int, ...]],
         *,
         kind: Literal["document", "query"] = "document",
-        urgent: bool | None = None,
+        lane: Lane | None = None,
     ) -> EmbeddingsFuture: ...
     def split(
         self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
@@ -59,9 +60,9 @@ class FailedFuture:
         raise self._error
 
 
-def start(embedder: Embedder, texts: Sequence[str]) -> EmbeddingsFuture:
-    """Hands texts to the model. Never raises; the result does."""
+def start(embedder: Embedder, texts: Sequence[str], lane: Lane) -> EmbeddingsFuture:
+    """Hands texts of rows to the model. Never raises; the result does."""
     try:
-        return embedder.start(texts)
+        return embedder.start(texts, lane=lane)
     except Exception as error:
         return FailedFuture(error)

@@ -1,4 +1,4 @@
-"""The threads of a session: queries go ahead of documents, and documents are never starved."""
+"""The threads of a session: queries before changed rows before a backfill, and none of them is starved."""
 
 import threading
 import time
@@ -9,44 +9,46 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 Result = TypeVar("Result")
-Lane = Literal["query", "document"]
-Turn = Literal["query", "document", "owed"]
-"""The next task of a shared thread; `owed` is a document that goes ahead of queries."""
+Lane = Literal["query", "fresh", "backfill"]
+Turn = Literal["first", "second", "owed"]
+"""The next task of a shared thread; `owed` is one of the second kind that goes ahead of the first."""
 
 Clock = Callable[[], float]
 
 DOCUMENTS_SHARE = 0.1
 """The documents' share of the shared threads' time while queries come without end."""
+BACKFILL_SHARE = 0.25
+"""The share of a backfill in the documents' time while changes of rows come without end."""
 
 
 class FairShare:
-    """Shares threads between queries and documents while both wait.
+    """Shares threads between two kinds of tasks while both wait.
 
-    Queries go first, but each second that one takes while documents wait earns these their share of a second, and a
-    document may go ahead as soon as anything is owed. Time is counted, not runs: a run of documents may take
-    twenty times as long as a query's, or as long, and the share holds either way. Nothing is saved up: the balance is
-    zero again when either lane is empty.
+    The first kind goes first, but each second that one takes while the second kind waits earns this its share of a
+    second, and one of it may go ahead as soon as anything is owed. Time is counted, not runs: a run of documents may
+    take twenty times as long as a query's, or as long, and the share holds either way. Nothing is saved up: the balance
+    is zero again when either kind has none waiting.
     """
 
-    def __init__(self, share: float = DOCUMENTS_SHARE) -> None:
-        """`share` of the time, between 0 and 1."""
+    def __init__(self, share: float) -> None:
+        """`share` of the second kind in the time, between 0 and 1."""
         self._earned_per_s = share / (1 - share)
         self._owed_s = 0.0
         self._paying = False
 
-    def choose(self, queries: int, documents: int) -> Turn | None:
-        """Returns what to take next, given how many wait in each lane; None where none do."""
-        if queries == 0 or documents == 0:
+    def choose(self, first: int, second: int) -> Turn | None:
+        """Returns what to take next, given how many of each kind wait; None where none do."""
+        if first == 0 or second == 0:
             self._owed_s = 0.0
-            return "query" if queries else "document" if documents else None
+            return "first" if first else "second" if second else None
         if self._owed_s <= 0 or self._paying:
-            return "query"
+            return "first"
         self._paying = True  # one at a time: what it costs is not known before it is done
         return "owed"
 
-    def record(self, turn: Turn, seconds: float, *, documents: int) -> None:
-        """Records the seconds that a shared thread spent on a turn; `documents` wait now."""
-        if turn == "query" and documents:
+    def record(self, turn: Turn, seconds: float, *, second: int) -> None:
+        """Records the seconds that a shared thread spent on a turn; `second` of the second kind wait now."""
+        if turn == "first" and second:
             self._owed_s += seconds * self._earned_per_s
         elif turn == "owed":
             self._paying = False
@@ -71,7 +73,7 @@ class _Task:
 
 
 class Scheduler:
-    """`threads` threads for both lanes, queries first, and one more for queries alone.
+    """`threads` threads for all lanes, in the order of `Lane`, and one more for queries alone.
 
     So a query waits for no running document, and queries have all cores where there is nothing else
     to do. Each submission sends one call to the shared threads (a query one to its own thread as well), and a
@@ -81,9 +83,9 @@ class Scheduler:
     def __init__(self, threads: int, clock: Clock = time.monotonic) -> None:
         """`clock` gives seconds."""
         self._clock = clock
-        self._fair_share = FairShare()
+        self._documents, self._backfills = FairShare(DOCUMENTS_SHARE), FairShare(BACKFILL_SHARE)
         self._lock = threading.Lock()
-        self._waiting: dict[Lane, deque[_Task]] = {"query": deque(), "document": deque()}
+        self._waiting: dict[Lane, deque[_Task]] = {"query": deque(), "fresh": deque(), "backfill": deque()}
         self._shared = ThreadPoolExecutor(threads, thread_name_prefix="model")
         self._for_queries = ThreadPoolExecutor(1, thread_name_prefix="queries")
 
@@ -112,7 +114,7 @@ class Scheduler:
 
     def _cancel(self) -> None:
         with self._lock:
-            left = [*self._waiting["query"], *self._waiting["document"]]
+            left = [task for lane in self._waiting.values() for task in lane]
             for lane in self._waiting.values():
                 lane.clear()
         for task in left:
@@ -126,10 +128,17 @@ class Scheduler:
 
     def _take_any(self) -> None:
         with self._lock:
-            turn = self._fair_share.choose(len(self._waiting["query"]), len(self._waiting["document"]))
-            task = self._waiting["query" if turn == "query" else "document"].popleft() if turn else None
+            queries, fresh, backfill = map(len, self._waiting.values())
+            turn = self._documents.choose(queries, fresh + backfill)
+            document = self._backfills.choose(fresh, backfill) if turn in ("second", "owed") else None
+            lane: Lane = "query" if document is None else "fresh" if document == "first" else "backfill"
+            task = self._waiting[lane].popleft() if turn else None
         if turn and task:
             started = self._clock()
             task.run()
+            took_s = self._clock() - started
             with self._lock:
-                self._fair_share.record(turn, self._clock() - started, documents=len(self._waiting["document"]))
+                _, fresh, backfill = map(len, self._waiting.values())
+                self._documents.record(turn, took_s, second=fresh + backfill)
+                if document is not None:
+                    self._backfills.record(document, took_s, second=backfill)

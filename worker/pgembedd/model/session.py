@@ -22,7 +22,7 @@ from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text
 from pgembedd.model.graph_cache import ensure_graph
 from pgembedd.model.onnx.runtime import BuiltEncoder, Encoder, OnnxFileEncoder, as_ids
 from pgembedd.model.pooling import Float32Array, normalize, pool
-from pgembedd.model.scheduler import Scheduler
+from pgembedd.model.scheduler import Lane, Scheduler
 from pgembedd.model.specs import READY_MADE, TOKENIZER, ModelSpec, Precision
 from pgembedd.model.tokenizer import Tokenizer, Tokens
 from pgembedd.text.chunker import Chunk
@@ -84,18 +84,18 @@ class Session:
         self._run_tokens = MAX_RUN_TOKENS if self._encoder.supports_batching else 1
         self._scheduler = Scheduler(self.threads)
 
-    def start(self, texts: Sequence[Text], *, kind: Kind = "document", urgent: bool | None = None) -> RunFutures:
+    def start(self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None) -> RunFutures:
         """Tokenise in the calling thread, hand the runs to the session's threads, return when all are handed over.
 
-        Equal texts are embedded once. `kind` chooses the prefix of models that were trained with one. What is
-        `urgent` goes ahead of what is not; that is queries, unless said otherwise. UnknownTokenError for token ids
-        that are not this model's.
+        Equal texts are embedded once. `kind` chooses the prefix of models that were trained with one. `lane`
+        decides what goes ahead of what: by default a query has its own and a document is `fresh`. UnknownTokenError for
+        token ids that are not this model's.
         """
         distinct: dict[Text, int] = {}
         positions = [distinct.setdefault(text, len(distinct)) for text in texts]
         unique = list(distinct)
         dropped, total = [0] * len(unique), [0] * len(unique)
-        lane: Kind = kind if urgent is None else "query" if urgent else "document"
+        lane = lane or _lane_of(kind)
         started: list[Run] = []
         for portion in plan_portions(unique):
             encoded = [self._encode(unique[position], kind) for position in portion]
@@ -148,7 +148,7 @@ class Session:
             vectors = self.embed(texts, kind=kind).vectors
             return vectors[0] if one else vectors
         work = [partial(self._raw, text, kind, mean_pool, normalize) for text in texts]
-        parts = [future.result() for future in [self._scheduler.submit(kind, each) for each in work]]
+        parts = [future.result() for future in [self._scheduler.submit(_lane_of(kind), each) for each in work]]
         if one:
             return parts[0]
         return np.reshape(parts, (len(parts), self.dims)) if mean_pool else parts
@@ -215,6 +215,10 @@ def _load(spec: ModelSpec, fetcher: Fetcher, cache_dir: Path | None, notify: Not
         return OnnxFileEncoder(obtain(spec, fetcher, READY_MADE)), ""
     built = ensure_graph(spec, fetcher, cache_root(cache_dir), notify)
     return BuiltEncoder(built.path), built.quantised
+
+
+def _lane_of(kind: Kind) -> Lane:
+    return "query" if kind == "query" else "fresh"
 
 
 def _is_ids(given: object) -> bool:
