@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from functools import partial
 
 import psycopg
+from psycopg import connect
 
 from bench.corpus import load_corpus, sample
 from bench.pipeline import MODEL, make_table
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import PATIENCE_S, fleet, private_server
-from pgembedd.database.connect import connect
 from pgembedd.loop.fair_share import LARGEST
 
 ROWS = 100

@@ -18,10 +18,10 @@ import numpy as np
 import psycopg
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
+from psycopg import connect
 
 from bench.report import Result, compare, interleave, publish, timed, versions
 from bench.vectors import Vectors, filled_up, real_vectors
-from pgembedd.database.connect import connect
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.loop.index_builder import Limits, Size, build_index, memory_mb

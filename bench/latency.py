@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
+from psycopg import connect
 
 from bench.corpus import load_corpus, sample
 from bench.pipeline import MODEL, make_table
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import PATIENCE_S, Fleet, WorkerProcess, fleet, private_server
-from pgembedd.database.connect import connect
 from pgembedd.model import Session
 
 TEXTS = 60

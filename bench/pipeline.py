@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from functools import partial
 
 import psycopg
+from psycopg import connect
 
 from bench.corpus import load_corpus, sample
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import Fleet, fleet, private_server
-from pgembedd.database.connect import connect
 from pgembedd.model import Session
 
 MODEL = "all-MiniLM-L6-v2"

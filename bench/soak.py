@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import psycopg
+from psycopg import connect
 
 from bench.corpus import load_corpus
 from bench.pipeline import MODEL, make_table
 from bench.report import Result, publish, versions
 from bench.workers import Fleet, fleet, private_server
-from pgembedd.database.connect import connect
 
 PRECISIONS = ("fp32", "int8")
 TABLE = "plain"

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
+from psycopg import connect
 
 from bench.corpus import load_corpus, sample
 from bench.latency import percentiles
 from bench.pipeline import MODEL, make_table
 from bench.report import Result, arguments, compare, publish, timed, versions
 from bench.workers import PATIENCE_S, fleet, private_server
-from pgembedd.database.connect import connect
 from pgembedd.model import Session
 
 TEXTS = 200

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 
 import psycopg
+from psycopg import connect
 
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import private_server
-from pgembedd.database.connect import connect
 
 BULK_ROWS = 100_000
 ROWS = 20_000

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import psycopg
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
+from psycopg import connect
 from psycopg.adapt import Dumper, PyFormat
 from psycopg.pq import Format
 
 from bench.report import Result, arguments, compare, interleave, publish, timed, versions
 from bench.workers import private_server
-from pgembedd.database.connect import connect
 from pgembedd.database.vector_codec import Vectors, register_vectors
 from pgembedd.loop.fair_share import LARGEST
 
