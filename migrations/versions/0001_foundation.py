@@ -70,6 +70,7 @@ create table pgembedd.pipeline (
     shape             text,
     sweep_due_at      timestamptz not null default '-infinity',
     sweep_error       text,
+    problem_since     timestamptz,
     content_shape     jsonb,
     requeued_reason   text,
     requeued_at       timestamptz,

@@ -12,7 +12,8 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    update pipeline p set state = 'stopped', state_reason = reason, state_since = clock_timestamp()
+    update pipeline p
+    set state = 'stopped', state_reason = reason, state_since = clock_timestamp(), problem_since = null
     where p.id = _stop.pipeline_id and p.state = 'running';
     if found then
         perform _notify('stopped', pipeline_id, jsonb_build_object('reason', told_reason));

@@ -9,7 +9,6 @@ as $$
 declare
     one pgembedd.pipeline;
     problem text;
-    told text;
     queue text;
 begin
     foreach queue in array _queues() loop
@@ -18,17 +17,16 @@ begin
     for one in select p.* from pipeline p order by p.id loop
         begin
             problem := _problem(one);
-            told := problem;
             if problem is null then
                 perform _regenerate(one);
+            else
+                perform _stop_until_mended(one.id, problem);
             end if;
         exception when others then
-            problem := format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name);
-            told := 'The repair failed; pgembedd.status says of what.';
+            perform _stop(one.id,
+                format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
+                'The repair failed; pgembedd.status says of what.');
         end;
-        if problem is not null then
-            perform _stop(one.id, problem, told);
-        end if;
     end loop;
     return sweep();
 end $$;

@@ -16,7 +16,7 @@ begin
         perform _refuse(format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')),
             'at_most is 0 or more.');
     end if;
-    perform _mirror_all_rights();
+    perform _mirror_all_rights(), _resume_mended();
     for one in
         select p.* from pipeline p
         where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
@@ -53,11 +53,10 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     began timestamptz := clock_timestamp();
-    problem text := _follow(one);
+    problem text := _judge(one, _follow(one));
     swept bigint := 0;
 begin
     if problem is not null and problem <> 'followed' then
-        perform stop_pipeline(one.id, problem);
         return 0;
     end if;
     select p.* into one from pipeline p where p.id = one.id;

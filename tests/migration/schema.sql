@@ -69,6 +69,7 @@ CREATE TABLE pgembedd.pipeline (
     shape text,
     sweep_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     sweep_error text,
+    problem_since timestamp with time zone,
     content_shape jsonb,
     requeued_reason text,
     requeued_at timestamp with time zone,

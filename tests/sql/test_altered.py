@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.support.sql import BACKFILL, call, column, create_pipeline, queued, rows, value, work
+from tests.support.sql import BACKFILL, call, column, create_pipeline, look_twice, queued, rows, value, work
 
 TABLE = """
     create type mood as enum ('happy', 'sad');
@@ -75,7 +75,7 @@ def test_rows_whose_content_was_altered_are_queued(documents: psycopg.Connection
 def test_another_expression_of_a_generated_column_is_noticed(documents: psycopg.Connection) -> None:
     if documents.info.server_version < 170000:
         documents.execute("alter table documents drop loud")  # older ones cannot change it, and this stops the pipeline
-        sweep(documents)
+        look_twice(documents)
         assert value(documents, "select state from pgembedd.status") == "stopped"
         return
     documents.execute("alter table documents alter loud set expression as (lower(title))")

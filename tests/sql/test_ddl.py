@@ -19,6 +19,7 @@ from tests.support.sql import (
     connected,
     create_pipeline,
     let_leases_run_out,
+    look_twice,
     make_documents,
     queued,
     read,
@@ -172,7 +173,7 @@ def test_no_writer_fails_and_the_pipeline_follows_or_stops(connection: psycopg.C
                 write(connection, case)
             except psycopg.Error as error:
                 raise AssertionError(f"a writer fails after: {name}") from error
-            connection.execute("select pgembedd.sweep()")
+            look_twice(connection)
             stops = case.stops or (" still " if case.retyped and "table" in destination else None)
             assert state(connection) == ("stopped" if stops else "running"), (name, reason(connection))
             assert not stops or stops in reason(connection), name
@@ -269,7 +270,7 @@ def test_an_owner_who_may_not_be_acted_for_stops_the_pipeline(roles: Roles, data
         for kind in ("tables", "functions", "sequences"):
             connection.execute(f"grant all on all {kind} in schema pgembedd, pgmq to {installer}")
         connection.execute(f"grant all on documents to {installer}; alter table documents owner to {stranger}")
-        connection.execute("select pgembedd.sweep()")
+        look_twice(connection)
         assert f"The table public.documents is now public.documents of {stranger}" in reason(connection)
         assert "Call pgembedd.resume('documents') as a role that may act for" in reason(connection)
         connection.execute("insert into documents values (2, 'x')")
@@ -319,7 +320,7 @@ def test_a_schema_that_is_dropped(connection: psycopg.Connection) -> None:
     connection.execute("create schema app; create table app.documents (id int primary key, title text, content text)")
     create_pipeline(connection, source="app.documents")
     connection.execute("set client_min_messages = error; drop schema app cascade")
-    connection.execute("select pgembedd.sweep()")
+    look_twice(connection)
     assert reason(connection).startswith("The table app.documents was dropped.")
 
 

@@ -20,6 +20,7 @@ from tests.support.sql import (
     connected,
     create_pipeline,
     empty,
+    look_twice,
     made_up,
     queued,
     read,
@@ -384,7 +385,7 @@ def test_writers_go_on_when_the_embedding_table_is_not_there(chunked: psycopg.Co
     chunked.execute("update documents set id = 3 where id = 2")
     chunked.execute("delete from documents where id = 3")
     chunked.execute("truncate documents")
-    call(chunked, "sweep")
+    look_twice(chunked)
     assert state(chunked) == "stopped"
     assert "The embedding table chunks" in reason(chunked).replace("public.", "")
 

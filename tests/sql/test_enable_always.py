@@ -10,7 +10,7 @@ import pytest
 
 from pgembedd.database.migrate import migrate
 from tests.support.databases import fresh_database, running_server
-from tests.support.sql import connected, create_pipeline, make_documents, queued, rows, state, value, work
+from tests.support.sql import connected, create_pipeline, look_twice, make_documents, queued, rows, state, value, work
 from tests.support.waiting import eventually
 
 
@@ -106,7 +106,7 @@ def test_an_altered_table_does_not_stop_the_replication(documents: psycopg.Conne
         documents.execute("insert into documents select 10")
         documents.execute("update documents set content = 'x', other = 5")
         documents.execute("delete from documents")
-    documents.execute("select pgembedd.sweep()")
+    look_twice(documents)
     assert state(documents) == "stopped"
 
 

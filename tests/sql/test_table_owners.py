@@ -11,6 +11,7 @@ from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     column,
     create_pipeline,
+    look_twice,
     make_documents,
     queued,
     rows,
@@ -72,7 +73,7 @@ def test_forced_row_security_that_binds_the_owner_is_refused(roles: Roles, conne
     connection.execute("alter table documents force row level security")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):  # an error, not a silent "gone"
         work(connection)
-    assert value(connection, "select pgembedd.diagnose(1)") == sentence
+    assert look_twice(connection, "diagnose(1)") == sentence
     assert queued(connection) == [1]
 
 

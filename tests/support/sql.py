@@ -119,6 +119,14 @@ def call(connection: psycopg.Connection, function: str, **options: Any) -> Any:
     return rows[0][0]
 
 
+def look_twice(connection: psycopg.Connection, look: str = "sweep()") -> Any:
+    """The result of the second of two looks, the first of which was two seconds ago, and stopped nothing."""
+    value(connection, f"select pgembedd.{look}")
+    assert column(connection, "select name from pgembedd.pipeline where state = 'stopped'") == []
+    connection.execute("update pgembedd.pipeline set problem_since = problem_since - interval '2 s'")
+    return value(connection, f"select pgembedd.{look}")
+
+
 def queued(connection: psycopg.Connection, queue: str = FRESH) -> list[Any]:
     """The ids in a queue, in order of arrival."""
     return column(connection, f"select message -> 'id' from pgmq.q_{queue} order by msg_id")
@@ -183,7 +191,7 @@ def claim(
 
 def due(connection: psycopg.Connection, queue: str = FRESH) -> list[int]:
     """The pipelines that have jobs due in a queue."""
-    found = connection.execute(query("due"), {"names": None, "poll_s": 0, "unserved": []}).fetchall()
+    found = connection.execute(query("due"), {"names": None, "poll_s": 0, "unserved": [], "queue": None}).fetchall()
     return sorted(pipeline_id for pipeline_id, of in found if of == queue)
 
 

@@ -6,7 +6,6 @@ import psycopg
 
 from tests.faults.fault import Fault
 from tests.faults.scene import Scene
-from tests.support.sql import column
 
 STORM = (
     ("alter table notes rename body to corpus", "alter table notes rename corpus to body"),
@@ -31,7 +30,7 @@ STORM = (
 class Storm(Fault):
     """Columns and tables that are renamed back and forth, columns that come and go, indexes, types."""
 
-    name = "DDL storm (what stopped is resumed)"
+    name = "DDL storm"
     hits = (12, 60)
     weight = 2
 
@@ -47,13 +46,6 @@ class Storm(Fault):
                     while not _altered(connection, back):
                         pass
         return done
-
-    def heal(self, scene: Scene) -> None:
-        """A pipeline whose column has another name stops, as documented; the column is back, and it goes on."""
-        with scene.admin() as connection:
-            stopped = "select name from pgembedd.pipeline where state = 'stopped'"
-            for name in column(connection, stopped):
-                connection.execute("select pgembedd.resume(%s)", (name,))
 
 
 class LockedTable(Fault):

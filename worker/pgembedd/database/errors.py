@@ -13,6 +13,8 @@ CONTENTION_DELAY_S = 1.0
 
 # The result of `diagnose` when the pipeline's code was outdated and has been regenerated.
 FOLLOWED = "followed"
+# The result when the table has a problem that may be over in a moment.
+ALTERED = "altered"
 
 
 class translate_errors:  # noqa: N801  reads as a clause of `with`
@@ -36,6 +38,8 @@ class translate_errors:  # noqa: N801  reads as a clause of `with`
                 raise
             # The table is being altered while its code is made anew. What lasts, the sweep stops the pipeline for.
             raise Deferred(f"{self._reason}: the table is being altered", CONTENTION_DELAY_S) from unclear
+        if problem == ALTERED:
+            raise Deferred(f"{self._reason}: the table is being altered", CONTENTION_DELAY_S) from error
         if problem == FOLLOWED:
             raise Deferred("the table was altered", 0.0) from error
         if problem is not None:

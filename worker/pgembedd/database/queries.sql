@@ -2,7 +2,7 @@
 
 -- name: due
 -- The running pipelines that have jobs due in one queue and can be served; waits a while for the first.
-select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s, %(queue)s)
+select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s, %(queue)s::text)
 
 -- name: clean_session
 -- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of functions.
