@@ -46,6 +46,9 @@ create table pgembedd.pipeline (
     chunk_overlap     integer not null default 0 check (chunk_overlap >= 0),
     splitter          text not null default 'text' check (splitter in ('text', 'markdown')),
     formatting        text,
+    text_config       text,
+    text_config_column text,
+    words_table       regclass unique,
     model             text not null,
     fingerprint       text,
     dimensions        integer not null check (dimensions between 1 and 16000),
@@ -91,6 +94,13 @@ comment on column pgembedd.pipeline.search_path is
     'The creator''s search_path: the content function and the triggers of the source run under it.';
 comment on column pgembedd.pipeline.embedding_table is
     'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
+comment on column pgembedd.pipeline.text_config is
+    'The text search configuration for the rows'' words, with its schema; null where there is no search by words. Text, '
+    'because pg_upgrade refuses a regconfig.';
+comment on column pgembedd.pipeline.text_config_column is
+    'The column of the source that names the configuration of each row; text_config is for rows where it names none.';
+comment on column pgembedd.pipeline.words_table is
+    'Our table with a tsvector for each row or chunk.';
 comment on column pgembedd.pipeline.triggers is
     'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 comment on column pgembedd.pipeline.shape is
@@ -119,6 +129,31 @@ create unique index row_state_key_idx on pgembedd.row_state
     (pipeline_id, jsonb_hash_extended(key, 0), jsonb_hash_extended(key, 1));
 comment on table pgembedd.row_state is
     'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
+
+create table pgembedd.word_statistics (
+    pipeline_id       integer primary key references pgembedd.pipeline on delete cascade,
+    documents         double precision not null default 0,
+    average_length    double precision not null default 1,
+    configs           text[] not null default '{}',
+    changes           bigint not null default -1,
+    filled            boolean not null default false,
+    due_at            timestamptz not null default '-infinity'
+);
+comment on table pgembedd.word_statistics is
+    'Of a sample of the words of a pipeline: how many rows or chunks there are, how many words they have on average.';
+comment on column pgembedd.word_statistics.filled is
+    'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
+comment on column pgembedd.word_statistics.changes is
+    'What the server had counted of changes to the words at that time; nothing is done until it counts more.';
+
+create table pgembedd.word_frequency (
+    pipeline_id       integer not null references pgembedd.pipeline on delete cascade,
+    word              text not null,
+    share             real not null,
+    primary key (pipeline_id, word)
+);
+comment on table pgembedd.word_frequency is
+    'The share of rows or chunks that hold a word, of the commonest words of a sample.';
 
 create table pgembedd.dead_letter (
     id                bigint generated always as identity primary key,
@@ -324,7 +359,7 @@ begin
 end $$;
 drop table pgembedd.question, pgembedd.loopback, pgembedd.event;
 drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.missed;
-drop table pgembedd.dead_letter, pgembedd.row_state;
+drop table pgembedd.dead_letter, pgembedd.row_state, pgembedd.word_statistics, pgembedd.word_frequency;
 drop table pgembedd.pipeline, pgembedd.installation;
 drop type pgembedd.job, pgembedd.message;
 drop sequence pgembedd.worker_idle;

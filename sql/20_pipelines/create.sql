@@ -27,7 +27,8 @@ create or replace function pgembedd.create_pipeline(
     formatting text default null,
     adopt boolean default null,
     enable_always boolean default false,
-    triggers boolean default true
+    triggers boolean default true,
+    text_config text default pg_catalog.current_setting('default_text_search_config')
 ) returns bigint
 language plpgsql
 as $$
@@ -56,6 +57,7 @@ begin
     made.formatting := formatting;
     made.enable_always := coalesce(enable_always, false);
     made.triggers := coalesce(triggers, true);
+    made.text_config := pgembedd._text_config(text_config);
     made.model := model;
     made.dimensions := dimensions;
     made.vector_type := vector_type;
@@ -89,6 +91,7 @@ begin
         made.embedding_table := coalesce(_adopt_table(made, adopt), _ensure_table(made));
         made.embedding_table_name := made.embedding_table::text;
     end if;
+    made.words_table := _ensure_words(made, index_when is not null);
     if index_when is not null then
         perform _check_when(index_when, index_within);
         made := _ensure_indexes(made, index_when, index_within);
@@ -115,10 +118,11 @@ begin
     perform _check_options(made);
     perform _check_columns(made, made.content_columns, 'content_columns');
     perform _check_columns(made, made.watch_columns, 'watch_columns');
+    made := _with_text_config(made);
     made.watch_columns := _written_columns(made.source, coalesce(
         made.watch_columns,
         case when made.content_function is null
-             then made.content_columns || _formatting_columns(made.formatting) end,
+             then made.content_columns || _formatting_columns(made.formatting) || made.text_config_column end,
         _watchable_columns(made.source)));
     perform _check_table_options(made);
     return made;
@@ -132,14 +136,16 @@ begin
     insert into pipeline (
         name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
         embedding_table, embedding_table_name, chunk_tokens, chunk_overlap, splitter, formatting,
-        model, dimensions, vector_type, distance, on_update, max_attempts, search_path,
+        text_config, text_config_column, words_table, model, dimensions, vector_type, distance, on_update,
+        max_attempts, search_path,
         m, ef_construction, index_name, index_due_at, created_indexes, enable_always, triggers,
         content_shape)
     values (
         made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
         made.watch_columns, made.embedding_column, made.embedding_table, made.embedding_table_name,
-        made.chunk_tokens, coalesce(made.chunk_overlap, 0), made.splitter, made.formatting, made.model,
-        made.dimensions, made.vector_type, made.distance, made.on_update,
+        made.chunk_tokens, coalesce(made.chunk_overlap, 0), made.splitter, made.formatting, made.text_config,
+        made.text_config_column, made.words_table, made.model, made.dimensions, made.vector_type, made.distance,
+        made.on_update,
         made.max_attempts, made.search_path, made.m, made.ef_construction, made.index_name, made.index_due_at,
         coalesce(made.created_indexes, '{}'), made.enable_always,
         coalesce(made.triggers, true), _content_shape(made))

@@ -14,7 +14,7 @@ begin
         perform _abandon_index(gone);
     end if;
     perform _return_messages(gone);  -- before the functions go that it reads keys with
-    perform _drop_generated(gone), _drop_waiting_index(gone);
+    perform _drop_generated(gone), _drop_waiting_index(gone), _drop_words(gone);
     if drop_vectors then
         perform _drop_vectors(gone);
     end if;

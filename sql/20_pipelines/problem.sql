@@ -27,7 +27,7 @@ begin
     end if;
     select string_agg(distinct format('"%s"', c), ', ') into missing
     from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
-                || _formatting_columns(pipeline.formatting)) as c
+                || _formatting_columns(pipeline.formatting) || pipeline.text_config_column) as c
     where c is not null
       and not exists (select from pg_attribute a
                       where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped);

@@ -65,12 +65,14 @@ as $$
 declare
     one pgembedd.pipeline;
 begin
-    for one in select p.* from pipeline p where p.embedding_table is not null order by p.id loop
-        continue when not _exists(one.source) or not _exists(one.embedding_table);
+    for one in select p.* from pipeline p order by p.id loop
+        continue when not _exists(one.source);
         begin
-            perform set_config('lock_timeout', '100ms', true), _mirror_rights(one);
+            perform set_config('lock_timeout', '100ms', true);
+            if _exists(one.embedding_table) then perform _mirror_rights(one); end if;
+            if _exists(one.words_table) then perform _mirror_words_rights(one); end if;
         exception when others then
-            raise warning 'the rights on % are left as they are: %', one.embedding_table, sqlerrm;
+            raise warning 'the rights on the tables of the pipeline "%" are left as they are: %', one.name, sqlerrm;
         end;
     end loop;
     perform set_config('lock_timeout', '2s', true);

@@ -28,7 +28,7 @@ begin
     perform _check_change(current);
     next.name := current.name || '.next';
     next.id := null; next.fingerprint := null; next.index_name := null; next.index_due_at := null;
-    next.created_indexes := null; next.embedding_table := null;
+    next.created_indexes := null; next.embedding_table := null; next.words_table := null;
     next.model := coalesce(change_model.model, current.model);
     next.dimensions := coalesce(change_model.dimensions, current.dimensions);
     next.vector_type := coalesce(change_model.vector_type, current.vector_type);

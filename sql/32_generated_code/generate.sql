@@ -10,6 +10,10 @@
 --                                      created the pipeline: the user's content function and triggers run here,
 --                                      with no more rights than the table's owner has
 --
+-- With a search by words, also:
+--
+--   pipeline_N_words                   writes the words of rows, in the transaction that stores their vectors
+--
 -- With an embedding table, also:
 --
 --   pipeline_N_forget                  deletes the chunks of the keys given
@@ -44,6 +48,9 @@ begin
     else
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
+    end if;
+    if pipeline.words_table is not null then
+        perform _generate_words(pipeline), _mirror_words_rights(pipeline);
     end if;
     if pipeline.triggers then
         perform _generate_triggers(pipeline);

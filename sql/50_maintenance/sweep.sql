@@ -64,6 +64,7 @@ begin
     perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
     perform _note_triggers(one);
     swept := _enqueue_altered(one) + _enqueue_missed(one) + _backfill(one, false, at_most);
+    perform _fill_words(one, at_most);
     if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
         update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began)
         where p.id = one.id;

@@ -25,6 +25,7 @@ begin
         swept := sweep(only_due => true);
         update installation set swept_at = clock_timestamp();
     end if;
+    perform _sample_words();
     indexes_due := state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
         or state.indexes_at < (select max(p.created_at) from pipeline p);
     if indexes_due then

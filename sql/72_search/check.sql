@@ -11,9 +11,6 @@ begin
     if k is null or k not between 1 and 1000 then
         perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
             'It is how many hits are wanted, 1 to 1000.');
-    elsif mode is distinct from 'semantic' then
-        perform _refuse(format('The mode %s is not known.', coalesce(quote_literal(mode), 'NULL')),
-            'There is semantic.');
     elsif per is null or per not in ('row', 'chunk') then
         perform _refuse(format('per %s is not known.', coalesce(quote_literal(per), 'NULL')),
             'row gives each row once, with its best chunk; chunk gives every chunk.');
@@ -22,7 +19,7 @@ begin
     elsif snippet_length is null or snippet_length not between 0 and 10000 then
         perform _refuse(format('snippet_length %s is out of range.', coalesce(snippet_length::text, 'NULL')),
             'It is in characters, 0 (no snippet) to 10000.');
-    elsif embedding is null and (query is null or _blank(query)) then
+    elsif (embedding is null or mode = 'text') and (query is null or _blank(query)) then
         perform _refuse('The query is empty.', 'Say in some words what is searched, or give its vector as embedding.');
     end if;
     if embedding is not null then
@@ -127,4 +124,41 @@ begin
         select from pgmq.q_pgembedd_backfill q
         -- As in _is_for(), so that the queue's index serves.
         where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);
+end $$;
+
+create or replace function pgembedd._check_search_ranking(
+    mode text, min_similarity double precision, weights double precision[], rrf_k integer, after integer, marks text[]
+) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if mode = 'text' and min_similarity is not null then
+        perform _refuse('min_similarity needs the query''s vector, and the mode text asks for none.',
+            'Take mode => ''hybrid'' with weights => ''{0,1}''.');
+    elsif weights is null or array_ndims(weights) <> 1 or cardinality(weights) <> 2 or array_position(weights, null) > 0
+       or not (weights[1] >= 0 and weights[2] >= 0 and weights[1] + weights[2] between 1e-6 and 1e6) then
+        perform _refuse(format('The weights %s are not known.', coalesce(quote_literal(weights), 'NULL')),
+            'They are two numbers from 0 on, not both 0: of the order by meaning and of that by words. Say ''{1,1}''.');
+    elsif rrf_k is null or rrf_k not between 1 and 10000 then
+        perform _refuse(format('rrf_k %s is out of range.', coalesce(rrf_k::text, 'NULL')),
+            'It goes from 1 to 10000; the larger, the less the first places count.');
+    elsif after not between 0 and 1000 then
+        perform _refuse(format('after %s is out of range.', after),
+            'It is how many hits to leave out, of a window of 1000: 0 for the first page.');
+    elsif marks is null or cardinality(marks) <> 2 or array_position(marks, null) > 0 then
+        perform _refuse(format('The marks %s are not known.', coalesce(quote_literal(marks), 'NULL')),
+            'They are two texts, put before and after a word: for example ''{**,**}''.');
+    end if;
+end $$;
+
+create or replace function pgembedd._check_search_asked(asked jsonb) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if _blank(asked ->> 'plain') then
+        perform _refuse('The query only says which words must not occur.', 'Say what is searched, too.');
+    end if;
+    return asked;
 end $$;

@@ -1,15 +1,27 @@
+-- The similarity of a row or chunk to the vector $n, as an SQL expression.
+create or replace function pgembedd._search_similarity(target jsonb, alias text, nth integer) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format(case target ->> 'distance' when 'cosine' then '(1 operator(pg_catalog.-) (%s.%s %s $%s::%s))'
+                      when 'ip' then '(operator(pg_catalog.-) (%s.%s %s $%s::%s))'
+                      else '(1 operator(pg_catalog./) (1 operator(pg_catalog.+) (%s.%s %s $%s::%s)))' end,
+        alias, target ->> 'embedding', target ->> 'operator', nth, target ->> 'vector_type')
+$$;
+
 -- The hits with what is shown of each; `row_expression` is the row as JSON or as the table's own type.
 create or replace function pgembedd._search_rows_statement(target jsonb, row_expression text, snippet text) returns text
 language plpgsql immutable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     return format(
-        'select i.key, i.chunk_no, i.similarity as score, i.similarity, i.nth::pg_catalog.int4, '
-        'null::pg_catalog.int4, %s, %s '
-        'from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) with ordinality '
-        'as i(key, chunk_no, similarity, nth) '
+        'select i.key, i.chunk_no, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s '
+        'from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), '
+        'pg_catalog.unnest($5), pg_catalog.unnest($6)) with ordinality '
+        'as i(key, chunk_no, similarity, score, semantic_rank, text_rank, nth) '
         'cross join lateral %s join %s s on %s %s order by i.nth',
+        _search_similarity(target, case when (target -> 'chunked')::boolean then 'v' else 's' end, 7),
         snippet, row_expression, target ->> 'key_record', target ->> 'source', target ->> 'is_source_row',
         case when (target -> 'chunked')::boolean
              then format('join %s v on %s and v.chunk_no operator(pg_catalog.=) i.chunk_no',
@@ -40,7 +52,8 @@ begin
         snippet := 'v.chunk';
     end if;
     snippet := case when snippet is null then 'null::pg_catalog.text'
-                    else format('pgembedd._beginning(%s, %s)', snippet, snippet_length) end;
+                    else format('pgembedd._search_snippet(%s, %s, $8, $9, %s)', snippet, snippet_length,
+                                coalesce(target -> 'text_configs' ->> 0, 'null')) end;
 end $$;
 
 -- The beginning of a text, cut at a word.

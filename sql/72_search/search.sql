@@ -6,11 +6,15 @@ create or replace function pgembedd.search(
     query text,
     k integer default 10,
     filter jsonb default null,
-    mode text default 'semantic',
+    mode text default 'hybrid',
     per text default 'row',
     min_similarity double precision default null,
     snippet_length integer default 200,
-    embedding vector default null
+    embedding vector default null,
+    weights double precision[] default '{1,1}',
+    rrf_k integer default 60,
+    after integer default null,
+    marks text[] default '{**,**}'
 ) returns table (
     key jsonb, chunk_no integer, score double precision, similarity double precision, semantic_rank integer,
     text_rank integer, snippet text, "row" jsonb)
@@ -21,21 +25,22 @@ as $$
 #variable_conflict use_variable
 declare
     target jsonb := _search_target(pipeline, null);
-    condition text;
     hits record;
     shown record;
 begin
-    perform _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding);
-    condition := _search_filter((target ->> 'source_oid')::oid, filter);
-    embedding := coalesce(embedding, embed(query, pipeline => target ->> 'name'));
-    hits := _search_nearest(target, embedding, k, condition, per = 'row', min_similarity);
+    perform _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding),
+        _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
+    hits := _search_hits(
+        target, query, k, filter, mode, per, min_similarity, embedding, weights, rrf_k, after);
     shown := _search_shown(target, snippet_length);
     return query execute _search_rows_statement(target, shown.row_expression, shown.snippet)
-    using hits.keys, hits.chunk_nos, hits.similarities;
+    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, hits.vector,
+          hits.marked, marks;
     perform _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
-    text, text, integer, jsonb, text, text, double precision, integer, vector) is
+    text, text, integer, jsonb, text, text, double precision, integer, vector, double precision[], integer, integer,
+    text[]) is
     'Search a pipeline by its name: the k best rows or chunks that pass the filter, with their scores, as the caller.';
 
 create or replace function pgembedd.search(
@@ -43,12 +48,16 @@ create or replace function pgembedd.search(
     query text,
     k integer default 10,
     filter jsonb default null,
-    mode text default 'semantic',
+    mode text default 'hybrid',
     per text default 'row',
     min_similarity double precision default null,
     snippet_length integer default 200,
     embedding vector default null,
-    pipeline text default null
+    pipeline text default null,
+    weights double precision[] default '{1,1}',
+    rrf_k integer default 60,
+    after integer default null,
+    marks text[] default '{**,**}'
 ) returns table (
     key jsonb, chunk_no integer, score double precision, similarity double precision, semantic_rank integer,
     text_rank integer, snippet text, "row" anyelement)
@@ -59,20 +68,21 @@ as $$
 #variable_conflict use_variable
 declare
     target jsonb := _search_target(pipeline, _searched_table(pg_typeof(source)));
-    condition text;
     hits record;
     shown record;
 begin
-    perform _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding);
+    perform _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding),
+        _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
     perform _check_whole_row(target);
-    condition := _search_filter((target ->> 'source_oid')::oid, filter);
-    embedding := coalesce(embedding, embed(query, pipeline => target ->> 'name'));
-    hits := _search_nearest(target, embedding, k, condition, per = 'row', min_similarity);
+    hits := _search_hits(
+        target, query, k, filter, mode, per, min_similarity, embedding, weights, rrf_k, after);
     shown := _search_shown(target, snippet_length);
     return query execute _search_rows_statement(target, format('(s.*)::%s', target ->> 'source'), shown.snippet)
-    using hits.keys, hits.chunk_nos, hits.similarities;
+    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, hits.vector,
+          hits.marked, marks;
     perform _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
-    anyelement, text, integer, jsonb, text, text, double precision, integer, vector, text) is
+    anyelement, text, integer, jsonb, text, text, double precision, integer, vector, text, double precision[], integer,
+    integer, text[]) is
     'Search a table, given as null::some_table: as search() by name, with each hit''s row in the table''s own type.';

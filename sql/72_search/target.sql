@@ -30,7 +30,7 @@ begin
         'embedding', quote_ident(embedding), 'operator', format('operator(%I.%s)', vector_schema, operator),
         'vector_type', format('%I.%I', vector_schema, one.vector_type), 'vector_schema', vector_schema,
         'text_columns', to_jsonb(coalesce(one.content_columns, one.watch_columns)))
-        || _search_key(one.source);
+        || _search_key(one.source) || _search_words_target(one);
 end $$;
 
 -- The pipeline of that name, of that table, or both.

@@ -45,6 +45,9 @@ CREATE TABLE pgembedd.pipeline (
     chunk_overlap integer DEFAULT 0 NOT NULL,
     splitter text DEFAULT 'text'::text NOT NULL,
     formatting text,
+    text_config text,
+    text_config_column text,
+    words_table regclass,
     model text NOT NULL,
     fingerprint text,
     dimensions integer NOT NULL,
@@ -94,6 +97,9 @@ CREATE TABLE pgembedd.pipeline (
 );
 COMMENT ON TABLE pgembedd.pipeline IS 'What is embedded from where to where. Written by create_pipeline() and its like, not by hand.';
 COMMENT ON COLUMN pgembedd.pipeline.embedding_table IS 'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
+COMMENT ON COLUMN pgembedd.pipeline.text_config IS 'The text search configuration for the rows'' words, with its schema; null where there is no search by words. Text, because pg_upgrade refuses a regconfig.';
+COMMENT ON COLUMN pgembedd.pipeline.text_config_column IS 'The column of the source that names the configuration of each row; text_config is for rows where it names none.';
+COMMENT ON COLUMN pgembedd.pipeline.words_table IS 'Our table with a tsvector for each row or chunk.';
 COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is pinned to; set by the first worker that serves it.';
 COMMENT ON COLUMN pgembedd.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
 COMMENT ON COLUMN pgembedd.pipeline.unserved_reason IS 'Why a worker cannot serve the pipeline; believed while a worker repeats it (unserved_at).';
@@ -251,6 +257,24 @@ COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
+CREATE TABLE pgembedd.word_frequency (
+    pipeline_id integer NOT NULL,
+    word text NOT NULL,
+    share real NOT NULL
+);
+COMMENT ON TABLE pgembedd.word_frequency IS 'The share of rows or chunks that hold a word, of the commonest words of a sample.';
+CREATE TABLE pgembedd.word_statistics (
+    pipeline_id integer NOT NULL,
+    documents double precision DEFAULT 0 NOT NULL,
+    average_length double precision DEFAULT 1 NOT NULL,
+    configs text[] DEFAULT '{}'::text[] NOT NULL,
+    changes bigint DEFAULT '-1'::integer NOT NULL,
+    filled boolean DEFAULT false NOT NULL,
+    due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+);
+COMMENT ON TABLE pgembedd.word_statistics IS 'Of a sample of the words of a pipeline: how many rows or chunks there are, how many words they have on average.';
+COMMENT ON COLUMN pgembedd.word_statistics.changes IS 'What the server had counted of changes to the words at that time; nothing is done until it counts more.';
+COMMENT ON COLUMN pgembedd.word_statistics.filled IS 'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
 CREATE SEQUENCE pgembedd.worker_idle
     START WITH 0
     INCREMENT BY 1
@@ -278,12 +302,18 @@ ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_shadow_of_key UNIQUE (shadow_of);
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_source_embedding_column_key UNIQUE (source, embedding_column);
+ALTER TABLE ONLY pgembedd.pipeline
+    ADD CONSTRAINT pipeline_words_table_key UNIQUE (words_table);
 ALTER TABLE ONLY pgembedd.push
     ADD CONSTRAINT push_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.question
     ADD CONSTRAINT question_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.schema_revision
     ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
+ALTER TABLE ONLY pgembedd.word_frequency
+    ADD CONSTRAINT word_frequency_pkey PRIMARY KEY (pipeline_id, word);
+ALTER TABLE ONLY pgembedd.word_statistics
+    ADD CONSTRAINT word_statistics_pkey PRIMARY KEY (pipeline_id);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
 CREATE UNIQUE INDEX dead_letter_key_idx ON pgembedd.dead_letter USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX missed_pipeline_id_idx ON pgembedd.missed USING btree (pipeline_id);
@@ -302,6 +332,10 @@ ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.sample
     ADD CONSTRAINT sample_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.word_frequency
+    ADD CONSTRAINT word_frequency_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.word_statistics
+    ADD CONSTRAINT word_statistics_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;

@@ -24,13 +24,13 @@ def reader(roles: Roles, connection: psycopg.Connection) -> str:
     return name
 
 
-def test_only_the_two_that_read_our_own_tables_are_definers(connection: psycopg.Connection) -> None:
+def test_only_those_that_read_our_own_tables_are_definers(connection: psycopg.Connection) -> None:
     definers = column(
         connection,
         "select proname from pg_proc where oid in (select f from pgembedd._search_functions() f) and prosecdef"
         " order by 1",
     )
-    assert definers == ["_check_search_target", "_search_target", "_search_waiting"]
+    assert definers == ["_check_search_target", "_search_shares", "_search_target", "_search_waiting"]
 
 
 def test_nothing_is_granted_beyond_a_search(roles: Roles, connection: psycopg.Connection, reader: str) -> None:

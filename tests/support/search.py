@@ -69,8 +69,8 @@ def fill(connection: psycopg.Connection, count: int, table: str | None = None) -
 
 
 def search(connection: psycopg.Connection, pipeline: str = "documents", **options: Any) -> list[Hit]:
-    """Searches by name with the vector `QUERY` unless told otherwise."""
-    values = {"query": None, "embedding": QUERY, **options}
+    """Searches by name and by meaning, with the vector `QUERY`, unless told otherwise."""
+    values = {"query": None, "embedding": QUERY, "mode": "semantic", **options}
     if isinstance(values.get("filter"), dict | list):
         values["filter"] = Jsonb(values["filter"])
     arguments = "".join(f", {name} => %({name})s" + ("::vector" if name == "embedding" else "") for name in values)

@@ -1,0 +1,70 @@
+-- The name of a text search configuration with its schema, where the caller's search_path finds one; else what was
+-- given. Not pinned to a search_path for that reason.
+create or replace function pgembedd._text_config(name text) returns text
+language plpgsql stable
+as $$
+begin
+    return coalesce(
+        (select pg_catalog.format('%I.%I', n.nspname, c.cfgname)
+         from pg_catalog.parse_ident(name) as parts, pg_catalog.pg_ts_config c
+         join pg_catalog.pg_namespace n on n.oid = c.cfgnamespace
+         where case pg_catalog.cardinality(parts)
+               when 1 then c.cfgname = parts[1] and pg_catalog.pg_ts_config_is_visible(c.oid)
+               else c.cfgname = parts[2] and n.nspname = parts[1] end),
+        name);
+exception when invalid_parameter_value then
+    return name;
+end $$;
+
+create or replace function pgembedd._text_config_oid(name text) returns oid
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select c.oid from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
+    where format('%I.%I', n.nspname, c.cfgname) = name
+$$;
+
+-- The pipeline with the configuration of its words, both fields null where there is to be no search by words. The
+-- option names a configuration, or a column of the source that names that of each row.
+create or replace function pgembedd._with_text_config(made pgembedd.pipeline) returns pgembedd.pipeline
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if made.text_config is null or made.text_config = 'none' then
+        made.text_config := null;
+        return made;
+    end if;
+    if _text_config_oid(made.text_config) is null then
+        if not exists (
+            select from pg_attribute a join pg_type t on t.oid = _base_type(a.atttypid)
+            where a.attrelid = made.source and a.attname = made.text_config and a.attnum > 0 and not a.attisdropped
+              and (t.typcategory = 'S' or t.oid = 'regconfig'::regtype))
+        then
+            perform _refuse(format('There is no text search configuration %s.', quote_literal(made.text_config)),
+                format('Take one of \dF, a column of %s that names one for each row, or none, for no search by words.',
+                       made.source));
+        end if;
+        made.text_config_column := made.text_config;
+        made.text_config := _text_config(current_setting('default_text_search_config'));
+    end if;
+    if 'tsv' = any (made.key_columns) then
+        perform _refuse(format('The key column "tsv" of %s is called like a column of its words'' table.', made.source),
+            'Rename it, or say text_config => ''none'', for no search by words.');
+    end if;
+    return made;
+end $$;
+
+-- The configuration of a row of the source, as an SQL expression of the row `alias`.
+create or replace function pgembedd._row_config(made pgembedd.pipeline, alias text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when made.text_config_column is null then format('%L::pg_catalog.regconfig', made.text_config)
+                else format(
+        'coalesce((select c.oid::pg_catalog.regconfig from pg_catalog.pg_ts_config c '
+        'join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace '
+        'where %1$s.%2$I::pg_catalog.text in (c.cfgname, pg_catalog.format(''%%I.%%I'', n.nspname, c.cfgname)) '
+        'order by pg_catalog.pg_ts_config_is_visible(c.oid) desc, c.oid limit 1), %3$L::pg_catalog.regconfig)',
+        alias, made.text_config_column, made.text_config) end
+$$;

@@ -1,0 +1,69 @@
+-- The words of a pipeline: a table of ours beside the source with a tsvector for each row, or for each chunk. It
+-- belongs to the owner of the source. Vectors and words are apart, so that a scan of one does not read the other, and
+-- because a chunk that gets its words later would be put into the HNSW index twice.
+
+create or replace function pgembedd._ensure_words(made pgembedd.pipeline, indexed boolean) returns regclass
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    named text;
+    owner constant regrole := _owner(made.source);
+begin
+    if made.text_config is null then return null; end if;
+    named := format('%I.%I', _schema_of(made.source), _free_name(made.source,
+        (select _truncate_name(c.relname, 50) from pg_class c where c.oid = made.source) || '_words'));
+    execute format('create table %s (%s, %s tsv tsvector not null, primary key (%s%s))', named,
+        _key_definitions(made.source), case when made.embedding_table is not null then 'chunk_no integer not null,' end,
+        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k),
+        case when made.embedding_table is not null then ', chunk_no' end);
+    execute format('comment on table %s is %L', named,
+        format('Words of %s for searches, kept in step by the pipeline "%s".', made.source, made.name));
+    if indexed then
+        execute format('create index on %s using gin (tsv)', named);
+    end if;
+    if owner <> current_user::regrole then
+        execute format('alter table %s owner to %s', named, owner);
+    end if;
+    return named::regclass;
+end $$;
+
+create or replace function pgembedd._drop_words(gone pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if _exists(gone.words_table) then
+        execute format('drop table %s', gone.words_table);
+    end if;
+end $$;
+
+-- Brings the table in step with a source that was altered, and makes it anew where it was dropped; the sweep fills it.
+create or replace function pgembedd._follow_words(pipeline pgembedd.pipeline) returns pgembedd.pipeline
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item record;
+begin
+    if pipeline.text_config is null then return pipeline; end if;
+    if not _exists(pipeline.words_table) then
+        pipeline.words_table := _ensure_words(pipeline, true);
+        update pipeline p set words_table = _follow_words.pipeline.words_table where p.id = _follow_words.pipeline.id;
+    end if;
+    if _owner(pipeline.words_table) <> _owner(pipeline.source) then
+        execute format('alter table %s owner to %s', pipeline.words_table, _owner(pipeline.source));
+    end if;
+    for item in
+        select k.name, format_type(s.atttypid, s.atttypmod) as type from _key_columns(pipeline.source) k
+        join pg_attribute s on s.attrelid = pipeline.source and s.attname = k.name
+        join pg_attribute w on w.attrelid = pipeline.words_table and w.attname = k.name
+        where (s.atttypid, s.atttypmod) is distinct from (w.atttypid, w.atttypmod)
+    loop
+        execute format('drop policy if exists pgembedd_source on %s', pipeline.words_table);
+        execute format('alter table %s alter column %I type %s', pipeline.words_table, item.name, item.type);
+    end loop;
+    insert into word_statistics (pipeline_id) values (pipeline.id)
+    on conflict (pipeline_id) do update set filled = false;
+    return pipeline;
+end $$;

@@ -1,0 +1,121 @@
+-- Writes the words of rows that have a vector, and deletes those of rows and chunks that have none any more. What
+-- to_tsvector does not take (a tsvector holds a megabyte) is tried again row by row with less of the text, so that no
+-- vector is lost to it. With `renew` false the words that are there stay.
+create or replace function pgembedd._generate_words(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    signature constant text := format('%s(pg_catalog.jsonb[], pg_catalog.bool)',
+        _pipeline_function(pipeline.id, 'words'));
+begin
+    execute format($q$
+        create or replace function %s(ids jsonb[], renew boolean) returns void
+        language plpgsql security definer
+        set row_security = off set lock_timeout = '2s' set client_min_messages = 'error' as %L$q$,
+        _pipeline_function(pipeline.id, 'words'), format($body$
+declare
+    one jsonb;
+    most integer;
+begin
+    begin
+        execute %1$L using ids;
+        execute %2$L using ids, renew, 250000;
+        set constraints all immediate;
+        return;
+    exception
+        when lock_not_available or transaction_rollback or insufficient_resources then raise;
+        when others then null;
+    end;
+    foreach one in array ids loop
+        foreach most in array '{250000,20000,-1}'::pg_catalog.int4[] loop
+            begin
+                execute %1$L using array[one];
+                if most operator(pg_catalog.<) 0 then execute %3$L using array[one];
+                else execute %2$L using array[one], renew, most; end if;
+                set constraints all immediate;
+                exit;
+            exception
+                when lock_not_available or transaction_rollback or insufficient_resources then raise;
+                when others then null;
+            end;
+        end loop;
+    end loop;
+end $body$, _words_delete(pipeline), _words_put(pipeline), _words_delete(pipeline, 'true')));
+    perform _run_as_owner(pipeline, signature);
+end $$;
+
+create or replace function pgembedd._words_delete(pipeline pgembedd.pipeline, condition text default null) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('delete from %s w using pg_catalog.unnest($1) i(id) cross join lateral %s where %s and %s',
+        pipeline.words_table, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'w', 'k'),
+        coalesce(condition, format('not exists (select from %s v where %s and %s)', _target(pipeline),
+            _key_match(pipeline.source, 'v', 'w'),
+            case when pipeline.embedding_table is null then format('v.%I is not null', pipeline.embedding_column)
+                 else 'v.chunk_no operator(pg_catalog.=) w.chunk_no' end)))
+$$;
+
+create or replace function pgembedd._words_put(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select _render($q$
+        insert into {words} as w ({keys}, tsv)
+        select {values}, {tsv}
+        from pg_catalog.unnest($1) as i(id) cross join lateral {key_record}
+        join {source} s on {is_source_row} {chunks}
+        where {has_vector}
+        on conflict ({keys}) do update set tsv = excluded.tsv
+        where $2 and w.tsv operator(pg_catalog.<>) excluded.tsv $q$, jsonb_build_object(
+        'words', pipeline.words_table, 'source', pipeline.source, 'tsv', _words_of(pipeline),
+        'keys', (select string_agg(quote_ident(c), ', ') from unnest(t.columns) as c),
+        'values', (select string_agg(format('%s.%I', t.alias, c), ', ') from unnest(t.columns) as c),
+        'key_record', _key_record(pipeline.source, 'i.id'), 'is_source_row', _key_match(pipeline.source, 's', 'k'),
+        'chunks', case when pipeline.embedding_table is not null then
+            format('join %s v on %s', pipeline.embedding_table, _key_match(pipeline.source, 'v', 's')) end,
+        'has_vector', case when pipeline.embedding_table is null
+                           then format('s.%I is not null', pipeline.embedding_column) else 'true' end))
+    from (select case when pipeline.embedding_table is null then pipeline.key_columns
+                      else pipeline.key_columns || 'chunk_no'::text end,
+                 case when pipeline.embedding_table is null then 's' else 'v' end) as t(columns, alias)
+$$;
+
+-- The words as an SQL expression of the source row `s` and its chunk `v`: those of the first of several columns, and of
+-- what the formatting puts around a chunk, have the weight A, like a title; the others have B. $3 bounds each text.
+create or replace function pgembedd._words_of(pipeline pgembedd.pipeline) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select string_agg(format(
+        'pg_catalog.setweight(pg_catalog.to_tsvector(%s, pg_catalog.left(%s, $3)), %L)',
+        _row_config(pipeline, 's'), p.expression, p.weight), ' operator(pg_catalog.||) ' order by p.nth)
+    from (
+        select 1 as nth, format('pg_catalog.concat(%s, '' '', %s)', _around(pipeline.formatting, 's', false),
+                                _around(pipeline.formatting, 's', true)) as expression, 'A' as weight
+        where pipeline.formatting is not null
+        union all select 2, 'v.chunk', 'B' where pipeline.embedding_table is not null
+        union all select 2, _content(pipeline, 's'), 'B'
+        where pipeline.embedding_table is null and pipeline.content_function is not null
+        union all select c.nth, format('pg_catalog.concat(s.%I)', c.name),
+                         case when c.nth = 1 and cardinality(pipeline.content_columns) > 1 then 'A' else 'B' end
+        from unnest(pipeline.content_columns) with ordinality as c(name, nth)
+        where pipeline.embedding_table is null) p
+$$;
+
+-- Called by a store, in whose transaction the rows are locked.
+create or replace function pgembedd._store_words(pipeline_id integer, keys jsonb[], outcomes text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    ids constant jsonb[] := array(select t.key from unnest(keys, outcomes) as t(key, outcome)
+                                  where t.outcome in ('written', 'unchanged', 'cleared', 'gone'));
+begin
+    if ids <> '{}' and exists (
+        select from pipeline p where p.id = _store_words.pipeline_id and p.words_table is not null)
+    then
+        execute format('select %s($1, true)', _pipeline_function(pipeline_id, 'words')) using ids;
+    end if;
+end $$;

@@ -1,0 +1,120 @@
+-- The upkeep of the words: those that a vector lacks, and the statistics that the ranking needs.
+
+-- Adds words of rows that have a vector and no words, as after adopt => true. Nothing to do once all have them.
+create or replace function pgembedd._fill_words(one pgembedd.pipeline, at_most bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    keys jsonb[];
+begin
+    if one.words_table is null
+       or not exists (select from word_statistics w where w.pipeline_id = one.id and not w.filled)
+    then return; end if;
+    execute format('select array(select jsonb_array_elements(a)) from %s($1) as a',
+        _pipeline_function(one.id, 'as_owner')) into keys using _render($q$
+        select coalesce(pg_catalog.jsonb_agg(l.id), '[]') from (
+            select {key} as id from {vectors} v
+            where {has_vector} and not exists (select from {words} w where {is_same} {same_chunk})
+            limit {most}) l $q$, jsonb_build_object(
+        'key', _key_json(one.source, 'v'), 'vectors', _target(one), 'words', one.words_table, 'most', at_most,
+        'has_vector', format('v.%I is not null', _vector_column(one)), 'is_same', _key_match(one.source, 'w', 'v'),
+        'same_chunk', case when one.embedding_table is not null
+                           then 'and w.chunk_no operator(pg_catalog.=) v.chunk_no' end));
+    if keys <> '{}' then
+        execute format('select %s(array(select distinct k from unnest($1) k), false)',
+            _pipeline_function(one.id, 'words')) using keys;
+    end if;
+    perform pgembedd._check_session();
+    if cardinality(keys) < at_most then
+        update word_statistics w set filled = true where w.pipeline_id = one.id;
+    end if;
+end $$;
+
+-- Takes the samples that are due. An error does not stop the rest of the upkeep.
+create or replace function pgembedd._sample_words() returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    one pgembedd.pipeline;
+begin
+    for one in
+        select p.* from pipeline p join word_statistics w on w.pipeline_id = p.id
+        where w.due_at <= clock_timestamp() and _exists(p.words_table) and _exists(p.source)
+          and w.changes <> _word_changes(p.words_table)
+        order by p.id
+    loop
+        begin
+            perform _note_words(one);
+        exception
+            when lock_not_available or transaction_rollback or insufficient_resources then null;
+            when others then raise warning 'no sample of the words of "%" was taken: %', one.name, sqlerrm;
+                update word_statistics w set due_at = clock_timestamp() + interval '10 minutes'
+                where w.pipeline_id = one.id;
+        end;
+    end loop;
+end $$;
+
+create or replace function pgembedd._word_changes(words regclass) returns bigint
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select pg_stat_get_tuples_inserted(words) + pg_stat_get_tuples_updated(words) + pg_stat_get_tuples_deleted(words)
+$$;
+
+-- Counts words in a sample of at most 5000 rows or chunks. The next one is due in a minute, or after a thousand times
+-- as long as this one took. A word of less than five of them counts as rare, however often it occurs: a search shows
+-- something of these numbers to roles from whom policies hide rows.
+create or replace function pgembedd._note_words(one pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    began_at constant timestamptz := clock_timestamp();
+    counted constant bigint := _word_changes(one.words_table);
+    total constant double precision := greatest(pg_stat_get_live_tuples(one.words_table),
+        (select c.reltuples from pg_class c where c.oid = one.words_table));
+    percent constant double precision := least(100, 600000 / greatest(total, 1));
+    noted jsonb;
+begin
+    noted := _ask(one, _words_sample(one, percent));
+    delete from word_frequency f where f.pipeline_id = one.id;
+    insert into word_frequency (pipeline_id, word, share)
+    select one.id, w.word, w.ndoc / (noted ->> 'documents')::real
+    from jsonb_to_recordset(noted -> 'words') as w(word text, ndoc integer);
+    update word_statistics w
+    set documents = greatest((noted ->> 'documents')::double precision, case when percent < 100 then total end),
+        average_length = greatest((noted ->> 'length')::double precision, 1),
+        configs = array(select jsonb_array_elements_text(noted -> 'configs')), changes = counted,
+        due_at = clock_timestamp() + greatest(interval '50 s', 1000 * (clock_timestamp() - began_at))
+    where w.pipeline_id = one.id;
+end $$;
+
+create or replace function pgembedd._words_sample(one pgembedd.pipeline, percent double precision) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select _render($q$
+        select pg_catalog.jsonb_build_object('documents', d.documents, 'length', d.length, 'configs', {configs},
+            'words', (select coalesce(pg_catalog.jsonb_agg(
+                          pg_catalog.jsonb_build_object('word', o.word, 'ndoc', o.ndoc)), '[]')
+                      from (select t.word, t.ndoc from pg_catalog.ts_stat({sample}) t
+                            where t.ndoc operator(pg_catalog.>=) 5
+                            order by t.ndoc using operator(pg_catalog.>) limit 20000) o))
+        from (select pg_catalog.count(*) as documents, pg_catalog.avg(pg_catalog.length(r.tsv)) as length
+              from ({rows}) r) d $q$, jsonb_build_object(
+        'rows', s.rows, 'sample', quote_literal(s.rows),
+        'configs', case when one.text_config_column is null then '''[]''::pg_catalog.jsonb' else format(
+            '(select coalesce(pg_catalog.jsonb_agg(distinct pg_catalog.format(
+                          ''%%I.%%I'', n.nspname, c.cfgname)), ''[]'')
+              from (select %s as config from %s s limit 5000) r
+              join pg_catalog.pg_ts_config c on c.oid operator(pg_catalog.=) r.config
+              join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace)',
+            _row_config(one, 's'), one.source) end))
+    from (select format('select w.tsv from %s w %s limit 5000', one.words_table,
+                        case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent,
+                                                            extract(epoch from now())::integer) end) as rows) s
+$$;

@@ -1,0 +1,93 @@
+-- The words of a query, in the syntax of web searches: "these words" must stand together, -word must not occur, `or`
+-- between two says that one of them is enough. All other words are alternatives; the ranking prefers rows with many.
+-- Returns {"words": lexemes, the rarest first, "shares": of rows that hold each, "required": a tsquery or null,
+-- "plain": the query without the operators, for the model}.
+create or replace function pgembedd._search_asked(target jsonb, query text) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    configs constant oid[] := array(select c::oid from jsonb_array_elements_text(target -> 'text_configs') c);
+    token record;
+    term tsquery;
+    either tsquery;  -- terms joined by `or`
+    is_required boolean := false;
+    is_alternative boolean := false;
+    required tsquery;
+    plain text := '';
+begin
+    for token in
+        select coalesce(m.parts[2], m.parts[4]) as content, m.parts[2] is not null as phrase,
+               '-' in (m.parts[1], m.parts[3]) as excluded
+        from regexp_matches(left(query, 10000), '(-?)"([^"]*)"|(-?)([^\s"]+)', 'g') with ordinality as m(parts, nth)
+        order by m.nth
+    loop
+        if not token.phrase and not token.excluded and lower(token.content) = 'or' and either is not null then
+            is_alternative := true;
+            continue;
+        end if;
+        term := _search_term(configs, token.content);
+        if token.excluded then
+            required := case when numnode(term) = 0 then required else coalesce(required && !!term, !!term) end;
+        else
+            plain := concat_ws(' ', nullif(plain, ''), token.content);
+            continue when numnode(term) = 0;
+            if is_alternative then
+                either := either || term;
+                is_required := is_required or token.phrase;
+            else
+                if is_required then required := coalesce(required && either, either); end if;
+                either := term;
+                is_required := token.phrase;
+            end if;
+        end if;
+        is_alternative := false;
+    end loop;
+    if is_required then required := coalesce(required && either, either); end if;
+    return jsonb_build_object('required', required, 'plain', case when required is null then query else plain end)
+        || _search_lexemes(target, configs, plain);
+end $$;
+
+-- A word or a phrase as any of the configurations reads it.
+create or replace function pgembedd._search_term(configs oid[], content text) returns tsquery
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    config oid;
+    term tsquery := '';
+begin
+    foreach config in array configs loop
+        term := term || phraseto_tsquery(config::regconfig, content);
+    end loop;
+    return term;
+end $$;
+
+-- The rarest 32 lexemes of a text, with the share of rows that hold each.
+create or replace function pgembedd._search_lexemes(target jsonb, configs oid[], content text) returns jsonb
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select jsonb_build_object('words', coalesce(jsonb_agg(r.word order by r.share, r.word), '[]'),
+                              'shares', coalesce(jsonb_agg(r.share order by r.share, r.word), '[]'))
+    from (select l.word, s.share
+          from (select array_agg(distinct u.lexeme) as words
+                from unnest(configs) c, unnest(to_tsvector(c::regconfig, content)) u) a,
+               unnest(a.words, _search_shares((target ->> 'id')::integer, a.words)) as s(word, share),
+               lateral (select s.word) l
+          order by s.share, l.word limit 32) r
+$$;
+
+-- The share of a pipeline's rows that hold each word, as of the last sample; rare words have one value, so that this
+-- says of no word whether it occurs in less than five of the sampled rows.
+create or replace function pgembedd._search_shares(pipeline_id integer, words text[]) returns double precision[]
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select array(
+        select coalesce(f.share, 2.5 / greatest(least(s.documents, 5000), 5))
+        from unnest(words) with ordinality as w(word, nth)
+        left join word_statistics s on s.pipeline_id = $1
+        left join word_frequency f on f.pipeline_id = $1 and f.word = w.word
+        order by w.nth)
+$$;

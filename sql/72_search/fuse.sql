@@ -1,0 +1,92 @@
+-- The hits of a search by one leg or both. Both lists are fused by reciprocal rank: a hit counts the sum of
+-- weight / (rrf_k + rank) over the lists that have it. The lists are longer than k, so that a hit that both have counts
+-- twice; with `after` they are as long as the window, so that each page is cut from the same order.
+
+create or replace function pgembedd._search_hits(
+    target jsonb, query text, k integer, filter jsonb, mode text, per text, min_similarity double precision,
+    embedding vector, weights double precision[], rrf_k integer, after integer,
+    out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out scores double precision[],
+    out semantic_ranks integer[], out text_ranks integer[], out vector vector, out marked tsquery
+)
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    condition constant text := _search_filter((target ->> 'source_oid')::oid, filter);
+    per_row constant boolean := per = 'row';
+    wanted integer := case when after is not null then 1000 else k end;
+    asked jsonb;
+    near record;
+    by_words record;
+begin
+    mode := _search_mode(target, mode, query);
+    if mode <> 'semantic' then
+        asked := _check_search_asked(_search_asked(target, query));
+        marked := _search_any(array(select jsonb_array_elements_text(asked -> 'words')));
+    end if;
+    if mode = 'hybrid' then
+        wanted := greatest(wanted, least(1000, greatest(60, 4 * k)));
+    end if;
+    if mode <> 'text' then
+        vector := coalesce(embedding, embed(coalesce(asked ->> 'plain', query), pipeline => target ->> 'name'));
+        near := _search_nearest(target, vector, wanted, _search_required(target, asked, condition), per_row,
+                                min_similarity);
+    end if;
+    if mode = 'semantic' then
+        keys := near.keys; chunk_nos := near.chunk_nos; similarities := near.similarities; scores := near.similarities;
+        semantic_ranks := array(select generate_subscripts(keys, 1));
+    else
+        by_words := _search_words(target, asked, wanted, condition, per_row, vector, min_similarity);
+        keys := by_words.keys; chunk_nos := by_words.chunk_nos; scores := by_words.scores;
+        text_ranks := array(select generate_subscripts(keys, 1));
+    end if;
+    if mode = 'hybrid' then
+        select f.* into keys, chunk_nos, similarities, scores, semantic_ranks, text_ranks
+        from _search_fused(near.keys, near.chunk_nos, near.similarities, by_words.keys, by_words.chunk_nos, per_row,
+                           weights, rrf_k) f;
+    end if;
+    after := coalesce(after, 0);
+    keys := keys[after + 1:after + k]; chunk_nos := chunk_nos[after + 1:after + k];
+    similarities := similarities[after + 1:after + k]; scores := scores[after + 1:after + k];
+    semantic_ranks := semantic_ranks[after + 1:after + k]; text_ranks := text_ranks[after + 1:after + k];
+end $$;
+
+create or replace function pgembedd._search_fused(
+    near_keys jsonb[], near_chunks integer[], near_similarities double precision[], word_keys jsonb[],
+    word_chunks integer[], per_row boolean, weights double precision[], rrf_k integer,
+    out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out scores double precision[],
+    out semantic_ranks integer[], out text_ranks integer[]
+)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(array_agg(h.key order by h.nth), '{}'), array_agg(h.chunk_no order by h.nth),
+           array_agg(h.similarity order by h.nth), array_agg(h.score order by h.nth),
+           array_agg(h.semantic_rank order by h.nth), array_agg(h.text_rank order by h.nth)
+    from (
+        select f.*, row_number() over (order by f.score desc, least(f.semantic_rank, f.text_rank), f.semantic_rank,
+                                       f.key, f.chunk_no) as nth
+        from (
+            select coalesce(n.key, w.key) as key, n.similarity, n.nth::integer as semantic_rank,
+                   w.nth::integer as text_rank,
+                   -- Of a row that both found, the chunk that stands higher.
+                   case when n.nth is null or w.nth < n.nth then w.chunk_no else n.chunk_no end as chunk_no,
+                   coalesce(weights[1] / (rrf_k + n.nth), 0) + coalesce(weights[2] / (rrf_k + w.nth), 0) as score
+            from unnest(near_keys, near_chunks, near_similarities) with ordinality as n(key, chunk_no, similarity, nth)
+            full join unnest(word_keys, word_chunks) with ordinality as w(key, chunk_no, nth)
+            on n.key = w.key and coalesce(n.chunk_no, -1) = case when per_row then coalesce(n.chunk_no, -1)
+                                                                 else coalesce(w.chunk_no, -1) end) f) h
+$$;
+
+-- The filter with what the query requires or excludes, which then holds for rows that are found by meaning, too.
+create or replace function pgembedd._search_required(target jsonb, asked jsonb, condition text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when asked ->> 'required' is null then condition else format(
+        '(%s) and exists (select from %s w where %s %s and w.tsv operator(pg_catalog.@@) %L::pg_catalog.tsquery)',
+        condition, target ->> 'words', target ->> 'words_of_source',
+        case when (target -> 'chunked')::boolean then 'and w.chunk_no operator(pg_catalog.=) v.chunk_no' end,
+        asked ->> 'required') end
+$$;

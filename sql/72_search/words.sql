@@ -1,0 +1,106 @@
+-- The text leg: the rows or chunks that hold a word of the query and pass the filter, the best first. Each counts
+-- sum of idf * ts_rank(word) / (0.7 + 0.3 * length / average length). The candidates are those with the rarest words,
+-- as many words as keep them few; where these are less than wanted, all words are asked for.
+
+create or replace function pgembedd._search_words(
+    target jsonb, asked jsonb, wanted integer, filter text, per_row boolean, embedding vector,
+    min_similarity double precision,
+    out keys jsonb[], out chunk_nos integer[], out scores double precision[], out path text, out candidates bigint
+)
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    most integer := 5000;
+    words constant text[] := array(select jsonb_array_elements_text(asked -> 'words'));
+    shares constant double precision[] := array(select jsonb_array_elements_text(asked -> 'shares')::float8);
+    taken integer;
+    statement text;
+begin
+    keys := '{}'; chunk_nos := '{}'; scores := '{}'; candidates := 0; path := 'none';
+    if words = '{}' then return; end if;
+    taken := greatest(1, (
+        select count(*) from (
+            select sum(s.share) over (order by s.nth) * (target ->> 'documents')::float8 as expected
+            from unnest(shares) with ordinality as s(share, nth)) e where e.expected <= 2000));
+    path := case when row_security_active((target ->> 'source_oid')::oid) then 'scan' else 'index' end;
+    statement := _search_words_statement(target, filter, cardinality(words), per_row, min_similarity is not null);
+    loop
+        execute statement into keys, chunk_nos, scores, candidates
+        using _search_any(words[:taken]), (asked ->> 'required')::tsquery, most, wanted,
+              array(select _search_any(array[w]) from unnest(words) w), array(select -ln(s) from unnest(shares) s),
+              embedding, min_similarity;
+        exit when cardinality(keys) >= wanted;
+        if taken < cardinality(words) then
+            taken := cardinality(words);
+        elsif candidates < most then
+            exit;
+        else
+            most := 8 * most;
+        end if;
+    end loop;
+end $$;
+
+-- Any of these lexemes, as a tsquery.
+create or replace function pgembedd._search_any(words text[]) returns tsquery
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select string_agg('''' || replace(replace(w, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery
+    from unnest(words) as w
+$$;
+
+-- $1 is a tsquery of the words, $2 that of what is required, $3 bounds the candidates, $4 the hits; $5 has each word as
+-- a tsquery, $6 its weight; $7 is the query's vector, $8 the least similarity. The words' table is `v`, as in the
+-- comparisons of the target. OPERATOR() has one precedence, so every term has its parentheses.
+create or replace function pgembedd._search_words_statement(
+    target jsonb, filter text, words integer, per_row boolean, with_similarity boolean
+) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    chunked constant boolean := target -> 'chunked';
+    ranked text := '(select f.* from found f) r';
+begin
+    if per_row and chunked then
+        ranked := '(select distinct on (f.key) f.* from found f order by f.key, f.score desc, f.chunk_no) r';
+    end if;
+    return _render($q$
+        with candidates as materialized (select {columns}, v.tsv as "pgembedd tsv" from {words} v {joins}
+            where v.tsv operator(pg_catalog.@@) $1 and ($2 is null or v.tsv operator(pg_catalog.@@) $2)
+              and ({filter}) {similar} limit $3),
+        found as materialized (select {key} as key, {chunk_no} as chunk_no, ({ranks}) operator(pg_catalog./) (
+                0.7::float8 operator(pg_catalog.+) (0.3::float8
+                operator(pg_catalog.*) (pg_catalog.length(v."pgembedd tsv") operator(pg_catalog./) {length}::float8))
+            ) as score
+            from (select {columns}, v."pgembedd tsv" operator(pg_catalog.||) ''::pg_catalog.tsvector as "pgembedd tsv"
+                  from candidates v offset 0) v)
+        select coalesce(pg_catalog.array_agg(o.key), '{}'), pg_catalog.array_agg(o.chunk_no),
+               pg_catalog.array_agg(o.score), (select pg_catalog.count(*) from candidates)
+        from (select r.* from {ranked} order by r.score desc, r.key, r.chunk_no limit $4) o $q$, jsonb_build_object(
+        'columns', (target ->> 'chunk_columns') || case when chunked then ', v.chunk_no' else '' end,
+        'words', target ->> 'words', 'filter', filter, 'ranked', ranked, 'length', target ->> 'average_length',
+        'joins', _search_words_joins(target), 'similar', case when with_similarity then format('and %s '
+            'operator(pg_catalog.>=) $8', _search_similarity(target, case when chunked then 'c' else 's' end, 7)) end,
+        'key', target ->> 'chunk_key', 'chunk_no', case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end,
+        'ranks', (select string_agg(format(
+                      '($6[%1$s] operator(pg_catalog.*) '
+                      'pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', v."pgembedd tsv", $5[%1$s]))', n),
+                      ' operator(pg_catalog.+) ') from generate_series(1, words) n)));
+end $$;
+
+-- The words belong to rows and chunks that are there and have a vector: what is stale goes with the vector.
+create or replace function pgembedd._search_words_joins(target jsonb) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (target -> 'chunked')::boolean then
+        return format('join %s s on %s join %s c on %s and c.chunk_no operator(pg_catalog.=) v.chunk_no',
+            target ->> 'source', target ->> 'chunk_is_of_source', target ->> 'vectors', target ->> 'words_of_chunk');
+    end if;
+    return format('join %s s on %s and s.%s is not null', target ->> 'source', target ->> 'chunk_is_of_source',
+        target ->> 'embedding');
+end $$;

@@ -1,0 +1,52 @@
+-- What a search by words has to know of a pipeline; `words` is null where there is none.
+create or replace function pgembedd._search_words_target(one pgembedd.pipeline) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    noted pgembedd.word_statistics;
+    configs oid[];
+begin
+    select w.* into noted from word_statistics w where w.pipeline_id = one.id;
+    configs := array(
+        select distinct _text_config_oid(c) from unnest(one.text_config || noted.configs) c
+        where _text_config_oid(c) is not null);
+    if not coalesce(_exists(one.words_table), false) or configs = '{}' then
+        return jsonb_build_object('words', null, 'no_words', case
+            when one.text_config is null then format('The pipeline "%s" was made without a search by words.', one.name)
+            when configs = '{}' then format('The text search configuration %s of "%s" is gone.', one.text_config,
+                                            one.name)
+            else format('The words'' table of "%s" was dropped; the next sweep makes it anew.', one.name) end);
+    end if;
+    return jsonb_build_object(
+        'words', (select format('%I.%I', n.nspname, c.relname) from pg_class c
+                  join pg_namespace n on n.oid = c.relnamespace where c.oid = one.words_table),
+        'words_oid', one.words_table::oid, 'text_configs', to_jsonb(configs),
+        'documents', coalesce(noted.documents, 0), 'average_length', coalesce(noted.average_length, 1),
+        'words_of_chunk', _key_match(one.source, 'c', 'v'), 'words_of_source', _key_match(one.source, 'w', 's'));
+end $$;
+
+-- The mode as it can be done: hybrid becomes semantic without words of the pipeline or of the query.
+create or replace function pgembedd._search_mode(target jsonb, mode text, query text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    readable constant boolean := coalesce(has_table_privilege((target ->> 'words_oid')::oid, 'select'), false);
+begin
+    if mode is null or mode not in ('hybrid', 'semantic', 'text') then
+        perform _refuse(format('The mode %s is not known.', coalesce(quote_literal(mode), 'NULL')),
+            'There are hybrid, semantic and text.');
+    elsif mode = 'text' and target ->> 'words' is null then
+        perform _refuse(target ->> 'no_words',
+            'Search with mode => ''semantic'', or create the pipeline again with a text_config; the vectors stay with '
+            'adopt => true.');
+    elsif mode = 'text' and not readable then
+        raise exception 'The role % may not read %, without which it cannot search by words.',
+            quote_ident(current_user), target ->> 'words' using errcode = 'insufficient_privilege',
+            hint = format('Roles with SELECT on the whole of %s get it with the next sweep.', target ->> 'source');
+    elsif mode = 'hybrid' and (not readable or query is null or _blank(query)) then
+        return 'semantic';
+    end if;
+    return mode;
+end $$;
