@@ -34,6 +34,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if _exists(gone.words_table) then
+        perform _drop_words_view(gone.words_table);
         execute format('drop table %s', gone.words_table);
     end if;
 end $$;
@@ -52,6 +53,7 @@ begin
         update pipeline p set words_table = _follow_words.pipeline.words_table where p.id = _follow_words.pipeline.id;
     end if;
     if _owner(pipeline.words_table) <> _owner(pipeline.source) then
+        perform _drop_words_view(pipeline.words_table);
         execute format('alter table %s owner to %s', pipeline.words_table, _owner(pipeline.source));
     end if;
     for item in
@@ -61,6 +63,7 @@ begin
         where (s.atttypid, s.atttypmod) is distinct from (w.atttypid, w.atttypmod)
     loop
         execute format('drop policy if exists pgembedd_source on %s', pipeline.words_table);
+        perform _drop_words_view(pipeline.words_table);
         execute format('alter table %s alter column %I type %s', pipeline.words_table, item.name, item.type);
     end loop;
     insert into word_statistics (pipeline_id) values (pipeline.id)

@@ -1,30 +1,79 @@
--- Gives the readers of the source the right to read its words. As with an embedding table, a policy hides at once what
--- is revoked or hidden in the source. Where the source has row level security it looks each row up, which leaves the
--- GIN index unused: @@ is not leakproof. Elsewhere it is a condition of no column, checked once a query; it is false
--- from the moment that the source gets row level security, until the sweep changes the policy.
+-- The readers of the source read its words in two ways, as @@ is not leakproof and a policy keeps the GIN index from
+-- being used. Where the source has row level security it is the table, with a policy that looks each row up in the
+-- source; elsewhere a view of all words, whose condition is of no row and is checked once a query. What is revoked from
+-- a reader, or hidden by a first policy, is out of the view at once.
+
+create or replace function pgembedd._words_view_name(words regclass) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('%I.%I', n.nspname, _truncate_name(c.relname, 58) || '_view')
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = words
+$$;
+
+create or replace function pgembedd._drop_words_view(words regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if _words_view(words) is not null then execute format('drop view %s', _words_view(words)); end if;
+end $$;
+
+-- The view of that name, if it is one over the words.
+create or replace function pgembedd._words_view(words regclass) returns regclass
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select c.oid::regclass from pg_class c
+    where c.oid = to_regclass(_words_view_name(words)) and c.relkind = 'v' and exists (
+        select from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+        where r.ev_class = c.oid and d.refobjid = words)
+$$;
+
 create or replace function pgembedd._mirror_words_rights(pipeline pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     secured constant boolean := (select relrowsecurity from pg_class where oid = pipeline.source);
+    has_policy constant boolean := exists (select from pg_policy where polrelid = pipeline.words_table
+                                           and polname = 'pgembedd_source');
     named constant text := (select quote_ident(relname) from pg_class where oid = pipeline.words_table);
     alias constant text := case when named = 's' then 't' else 's' end;
-    -- By its name as a text: on a constant of regclass the table would depend, and could not be dropped.
-    wanted constant text := case when secured
-        then format('exists (select from %s %s where %s offset 0)', pipeline.source, alias,
-                    _key_match(pipeline.source, alias, named))
-        else format('pg_catalog.has_table_privilege(pg_catalog.to_regclass(%1$L), ''select'') '
-                    'and not pg_catalog.row_security_active(pg_catalog.to_regclass(%1$L))', pipeline.source) end;
 begin
-    if wanted is distinct from (select obj_description(oid, 'pg_policy') from pg_policy
-                                where polrelid = pipeline.words_table and polname = 'pgembedd_source') then
-        execute format('drop policy if exists pgembedd_source on %s', pipeline.words_table);
-        execute format('create policy pgembedd_source on %s for select using (%s)', pipeline.words_table, wanted);
-        execute format('comment on policy pgembedd_source on %s is %L', pipeline.words_table, wanted);
-    end if;
+    perform _ensure_words_view(pipeline);
     if not (select relrowsecurity from pg_class where oid = pipeline.words_table) then
         execute format('alter table %s enable row level security', pipeline.words_table);
     end if;
-    perform _mirror_grants(pipeline.source, pipeline.words_table);
+    if secured and not has_policy then
+        execute format('create policy pgembedd_source on %s for select using ('
+                       'exists (select from %s %s where %s offset 0))', pipeline.words_table, pipeline.source, alias,
+            _key_match(pipeline.source, alias, named));
+    elsif has_policy and not secured then  -- the source could not be dropped because of it
+        execute format('drop policy pgembedd_source on %s', pipeline.words_table);
+    end if;
+    perform _mirror_grants(pipeline.source, r)
+    from unnest(array[pipeline.words_table, _words_view(pipeline.words_table)]) as r where r is not null;
+end $$;
+
+-- It names the source by a text, as the source could not be dropped otherwise. The comment holds the condition, to see
+-- whether the name is another one by now.
+create or replace function pgembedd._ensure_words_view(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    view constant text := _words_view_name(pipeline.words_table);
+    condition constant text := format(
+        'pg_catalog.has_table_privilege(pg_catalog.to_regclass(%1$L), ''select'') '
+        'and not pg_catalog.row_security_active(pg_catalog.to_regclass(%1$L))', pipeline.source);
+begin
+    if to_regclass(view) is not null
+       and (_words_view(pipeline.words_table) is null or obj_description(to_regclass(view), 'pg_class') = condition)
+    then return; end if;
+    execute format('create or replace view %s as select v.* from %s v where %s', view, pipeline.words_table, condition);
+    execute format('comment on view %s is %L', view, condition);
+    if _owner(to_regclass(view)) <> _owner(pipeline.source) then
+        execute format('alter view %s owner to %s', view, _owner(pipeline.source));
+    end if;
 end $$;

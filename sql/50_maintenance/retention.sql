@@ -22,6 +22,7 @@ begin
                 execute format('select %s()', _pipeline_function(one.id, 'tidy'));
                 perform pgembedd._check_session();
             end if;
+            perform _tidy_words(one);
             for keys in
                 select array_agg(b.key) from (
                     select r.key, row_number() over () / 10000 as batch from row_state r

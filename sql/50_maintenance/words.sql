@@ -31,6 +31,21 @@ begin
     end if;
 end $$;
 
+-- Deletes the words of rows and chunks that are gone, which no search shows.
+create or replace function pgembedd._tidy_words(one pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if not coalesce(_exists(one.words_table), false) then return; end if;
+    execute format('select a from %s($1) as a', _pipeline_function(one.id, 'as_owner')) using format(
+        'with d as (delete from %s w where not exists (select from %s v where %s %s) returning 1) '
+        'select pg_catalog.to_jsonb(pg_catalog.count(*)) from d',
+        one.words_table, _target(one), _key_match(one.source, 'v', 'w'),
+        case when one.embedding_table is not null then 'and v.chunk_no operator(pg_catalog.=) w.chunk_no' end);
+    perform pgembedd._check_session();
+end $$;
+
 -- Takes the samples that are due. An error does not stop the rest of the upkeep.
 create or replace function pgembedd._sample_words() returns void
 language plpgsql

@@ -18,7 +18,7 @@ declare
 begin
     for token in
         select coalesce(m.parts[2], m.parts[4]) as content, m.parts[2] is not null as phrase,
-               '-' in (m.parts[1], m.parts[3]) as excluded
+               coalesce(m.parts[1], m.parts[3]) = '-' as excluded
         from regexp_matches(left(query, 10000), '(-?)"([^"]*)"|(-?)([^\s"]+)', 'g') with ordinality as m(parts, nth)
         order by m.nth
     loop

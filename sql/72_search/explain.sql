@@ -4,7 +4,7 @@ create or replace function pgembedd.explain_search(
     query text,
     k integer default 10,
     filter jsonb default null,
-    mode text default 'semantic',
+    mode text default 'hybrid',
     per text default 'row',
     min_similarity double precision default null,
     embedding vector default null
@@ -16,14 +16,25 @@ as $$
 declare
     target jsonb := _search_target(pipeline, null);
     condition text;
+    asked jsonb;
+    wanted integer;
 begin
     perform _check_search(target, query, k, mode, per, min_similarity, 0, embedding);
+    mode := _search_mode(target, mode, query);
     condition := _search_filter((target ->> 'source_oid')::oid, filter);
-    embedding := coalesce(embedding, embed(query, pipeline => target ->> 'name'));
+    wanted := _search_window(mode, k, null);
+    if mode <> 'semantic' then asked := _check_search_asked(_search_asked(target, query)); end if;
+    if mode <> 'text' then
+        embedding := coalesce(embedding, embed(coalesce(asked ->> 'plain', query), pipeline => target ->> 'name'));
+    end if;
     return jsonb_build_object('pipeline', target ->> 'name', 'mode', mode, 'k', k, 'per', per, 'filter', condition,
-        'row_security', row_security_active((target ->> 'vectors_oid')::oid),
+        'row_security', row_security_active((target ->> 'source_oid')::oid)
+                        or row_security_active((target ->> 'vectors_oid')::oid),
         'waiting', _search_waiting((target ->> 'id')::integer),
-        'semantic', _explain_nearest(target, embedding, k, condition, per = 'row', min_similarity));
+        'semantic', case when mode <> 'text' then _explain_nearest(
+            target, embedding, wanted, _search_required(target, asked, condition), per = 'row', min_similarity) end,
+        'text', case when mode <> 'semantic' then _explain_words(
+            target, asked, wanted, condition, per = 'row', embedding, min_similarity) end);
 end $$;
 comment on function pgembedd.explain_search is
     'How a search finds what it finds: the path of each leg, the rows it visited, its settings and its list.';
@@ -80,3 +91,40 @@ as $$
                         * (s ->> 'Actual Loops')::numeric), 0)
     from jsonb_array_elements(scans) s
 $$;
+
+create or replace function pgembedd._explain_words(
+    target jsonb, asked jsonb, wanted integer, filter text, per_row boolean, embedding vector,
+    min_similarity double precision
+) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    found_ones record;
+    words constant text[] := array(select jsonb_array_elements_text(asked -> 'words'));
+    plan json;
+    scans jsonb;
+    index jsonb;
+begin
+    found_ones := _search_words(target, asked, wanted, filter, per_row, embedding, min_similarity);
+    if found_ones.any_of is not null then
+        execute 'explain (analyze, format json) '
+            || _search_words_statement(target, filter, cardinality(words), per_row, min_similarity is not null)
+        into plan using found_ones.any_of, (asked ->> 'required')::tsquery, found_ones.most, wanted,
+            _search_each(words), array(select -ln(s::float8) from jsonb_array_elements_text(asked -> 'shares') s),
+            embedding, min_similarity;
+        scans := _scans_of(plan::jsonb, 'v');
+        index := jsonb_path_query_first(scans,
+            '$[*].Plans[*] ? (@."Node Type" == "Bitmap Index Scan")."Index Name"');
+    end if;
+    return jsonb_build_object(
+        'path', case when index is not null then 'index' when scans is not null then 'scan' else 'none' end,
+        'index', index,
+        'words', asked -> 'words', 'candidates_have', found_ones.any_of::text, 'required', asked ->> 'required',
+        'candidates', found_ones.candidates, 'rows_visited', _rows_visited(coalesce(scans, '[]')),
+        'hits', (
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.nth, 'key', h.key, 'chunk_no', h.chunk_no,
+                       'score', h.score) order by h.nth), '[]')
+            from unnest(found_ones.keys, found_ones.chunk_nos, found_ones.scores)
+                with ordinality as h(key, chunk_no, score, nth)));
+end $$;

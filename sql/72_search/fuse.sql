@@ -15,7 +15,7 @@ as $$
 declare
     condition constant text := _search_filter((target ->> 'source_oid')::oid, filter);
     per_row constant boolean := per = 'row';
-    wanted integer := case when after is not null then 1000 else k end;
+    wanted integer;
     asked jsonb;
     near record;
     by_words record;
@@ -25,9 +25,7 @@ begin
         asked := _check_search_asked(_search_asked(target, query));
         marked := _search_any(array(select jsonb_array_elements_text(asked -> 'words')));
     end if;
-    if mode = 'hybrid' then
-        wanted := greatest(wanted, least(1000, greatest(60, 4 * k)));
-    end if;
+    wanted := _search_window(mode, k, after);
     if mode <> 'text' then
         vector := coalesce(embedding, embed(coalesce(asked ->> 'plain', query), pipeline => target ->> 'name'));
         near := _search_nearest(target, vector, wanted, _search_required(target, asked, condition), per_row,
@@ -51,6 +49,14 @@ begin
     similarities := similarities[after + 1:after + k]; scores := scores[after + 1:after + k];
     semantic_ranks := semantic_ranks[after + 1:after + k]; text_ranks := text_ranks[after + 1:after + k];
 end $$;
+
+-- How long the list of each leg is.
+create or replace function pgembedd._search_window(mode text, k integer, after integer) returns integer
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when after is not null then 1000 when mode = 'hybrid' then least(1000, greatest(60, 4 * k)) else k end
+$$;
 
 create or replace function pgembedd._search_fused(
     near_keys jsonb[], near_chunks integer[], near_similarities double precision[], word_keys jsonb[],
@@ -81,12 +87,12 @@ $$;
 
 -- The filter with what the query requires or excludes, which then holds for rows that are found by meaning, too.
 create or replace function pgembedd._search_required(target jsonb, asked jsonb, condition text) returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when asked ->> 'required' is null then condition else format(
         '(%s) and exists (select from %s w where %s %s and w.tsv operator(pg_catalog.@@) %L::pg_catalog.tsquery)',
-        condition, target ->> 'words', target ->> 'words_of_source',
+        condition, _search_words_relation(target), target ->> 'words_of_source',
         case when (target -> 'chunked')::boolean then 'and w.chunk_no operator(pg_catalog.=) v.chunk_no' end,
         asked ->> 'required') end
 $$;

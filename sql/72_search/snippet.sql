@@ -47,7 +47,7 @@ begin
         if position >= first and (cut <> '' or token ~ '^\S') then
             began := coalesce(began, position);
             if position + pg_catalog.length(words) - began > length then
-                ending := case when token ~ '^\S' then ' …' else '' end;
+                ending := ' …';
                 exit;
             end if;
             cut := cut || token;

@@ -5,32 +5,31 @@
 create or replace function pgembedd._search_words(
     target jsonb, asked jsonb, wanted integer, filter text, per_row boolean, embedding vector,
     min_similarity double precision,
-    out keys jsonb[], out chunk_nos integer[], out scores double precision[], out path text, out candidates bigint
+    out keys jsonb[], out chunk_nos integer[], out scores double precision[], out candidates bigint, out any_of tsquery,
+    out most integer
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    most integer := 5000;
     words constant text[] := array(select jsonb_array_elements_text(asked -> 'words'));
     shares constant double precision[] := array(select jsonb_array_elements_text(asked -> 'shares')::float8);
     taken integer;
     statement text;
 begin
-    keys := '{}'; chunk_nos := '{}'; scores := '{}'; candidates := 0; path := 'none';
+    keys := '{}'; candidates := 0; most := 5000;
     if words = '{}' then return; end if;
     taken := greatest(1, (
         select count(*) from (
             select sum(s.share) over (order by s.nth) * (target ->> 'documents')::float8 as expected
             from unnest(shares) with ordinality as s(share, nth)) e where e.expected <= 2000));
-    path := case when row_security_active((target ->> 'source_oid')::oid) then 'scan' else 'index' end;
     statement := _search_words_statement(target, filter, cardinality(words), per_row, min_similarity is not null);
     loop
+        any_of := _search_any(words[:taken]);
         execute statement into keys, chunk_nos, scores, candidates
-        using _search_any(words[:taken]), (asked ->> 'required')::tsquery, most, wanted,
-              array(select _search_any(array[w]) from unnest(words) w), array(select -ln(s) from unnest(shares) s),
-              embedding, min_similarity;
+        using any_of, (asked ->> 'required')::tsquery, most, wanted, _search_each(words),
+              array(select -ln(s) from unnest(shares) s), embedding, min_similarity;
         exit when cardinality(keys) >= wanted;
         if taken < cardinality(words) then
             taken := cardinality(words);
@@ -51,13 +50,18 @@ as $$
     from unnest(words) as w
 $$;
 
+create or replace function pgembedd._search_each(words text[]) returns tsquery[]
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select array(select _search_any(array[w]) from unnest(words) with ordinality as u(w, nth) order by nth) $$;
+
 -- $1 is a tsquery of the words, $2 that of what is required, $3 bounds the candidates, $4 the hits; $5 has each word as
 -- a tsquery, $6 its weight; $7 is the query's vector, $8 the least similarity. The words' table is `v`, as in the
 -- comparisons of the target. OPERATOR() has one precedence, so every term has its parentheses.
 create or replace function pgembedd._search_words_statement(
     target jsonb, filter text, words integer, per_row boolean, with_similarity boolean
 ) returns text
-language plpgsql immutable
+language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
@@ -81,7 +85,8 @@ begin
                pg_catalog.array_agg(o.score), (select pg_catalog.count(*) from candidates)
         from (select r.* from {ranked} order by r.score desc, r.key, r.chunk_no limit $4) o $q$, jsonb_build_object(
         'columns', (target ->> 'chunk_columns') || case when chunked then ', v.chunk_no' else '' end,
-        'words', target ->> 'words', 'filter', filter, 'ranked', ranked, 'length', target ->> 'average_length',
+        'words', _search_words_relation(target), 'filter', filter, 'ranked', ranked,
+        'length', target ->> 'average_length',
         'joins', _search_words_joins(target), 'similar', case when with_similarity then format('and %s '
             'operator(pg_catalog.>=) $8', _search_similarity(target, case when chunked then 'c' else 's' end, 7)) end,
         'key', target ->> 'chunk_key', 'chunk_no', case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end,

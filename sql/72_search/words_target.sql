@@ -21,10 +21,19 @@ begin
     return jsonb_build_object(
         'words', (select format('%I.%I', n.nspname, c.relname) from pg_class c
                   join pg_namespace n on n.oid = c.relnamespace where c.oid = one.words_table),
-        'words_oid', one.words_table::oid, 'text_configs', to_jsonb(configs),
+        'words_oid', one.words_table::oid,
+        'words_view', coalesce(_words_view(one.words_table), one.words_table)::text, 'text_configs', to_jsonb(configs),
         'documents', coalesce(noted.documents, 0), 'average_length', coalesce(noted.average_length, 1),
         'words_of_chunk', _key_match(one.source, 'c', 'v'), 'words_of_source', _key_match(one.source, 'w', 's'));
 end $$;
+
+-- The view of the words, or, where policies hide rows of the source from the caller, the table itself.
+create or replace function pgembedd._search_words_relation(target jsonb) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select target ->> case when row_security_active((target ->> 'source_oid')::oid) then 'words' else 'words_view' end
+$$;
 
 -- The mode as it can be done: hybrid becomes semantic without words of the pipeline or of the query.
 create or replace function pgembedd._search_mode(target jsonb, mode text, query text) returns text

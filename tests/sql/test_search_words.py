@@ -1,0 +1,261 @@
+"""Search by words, and both legs fused: what is found, in which order, and that it is complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.refusals import refused
+from tests.support.search import Hit, search
+from tests.support.sql import call, create_pipeline, rows, value, work
+
+TEXTS = {
+    1: ("Passwords", "how to reset a forgotten password of yours"),
+    2: ("Invoices", "an invoice can be paid by card"),
+    3: ("Cards", "a lost card is blocked at once, and its password with it"),
+    4: ("Blocked", "how to have an account blocked"),
+}
+
+
+def make_texts(connection: psycopg.Connection, texts: dict[int, tuple[str, str]] = TEXTS, **options: Any) -> None:
+    """`documents` with a pipeline, embedded and counted; the vectors are made up."""
+    connection.execute("create table documents (id int primary key, title text, content text, language text)")
+    create_pipeline(connection, **{"text_config": "english", **options})
+    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.cursor().executemany(
+        "insert into documents values (%s, %s, %s, 'english')", [(key, *text) for key, text in texts.items()]
+    )
+    work(connection)
+    sample(connection)
+
+
+def sample(connection: psycopg.Connection) -> None:
+    connection.execute("select pgembedd._note_words(p) from pgembedd.pipeline p where words_table is not null")
+
+
+def by_words(connection: psycopg.Connection, query: str, **options: Any) -> list[Any]:
+    return [hit.key for hit in search(connection, query=query, **{"mode": "text", **options})]
+
+
+def hybrid(connection: psycopg.Connection, query: str, **options: Any) -> list[Hit]:
+    return search(connection, query=query, mode="hybrid", **options)
+
+
+def test_rows_with_a_word_of_the_query_are_found_by_their_stems(connection: psycopg.Connection) -> None:
+    make_texts(connection)
+    assert by_words(connection, "resetting passwords") == [1, 3]
+    assert by_words(connection, "the unknown") == by_words(connection, "of the") == []
+    first = search(connection, query="invoice", mode="text")[0]
+    assert (first.key, first.semantic_rank, first.text_rank, first.similarity) == (2, None, 1, None)
+    assert first.score > 0
+
+
+def test_words_that_must_be_or_must_not(connection: psycopg.Connection) -> None:
+    make_texts(connection)
+    assert set(by_words(connection, "card password")) == {1, 2, 3}
+    assert by_words(connection, "card password -invoice -forgotten") == [3]
+    assert by_words(connection, '"account blocked" card') == [4]
+    assert by_words(connection, 'card -"lost card"') == [2]
+    assert set(by_words(connection, '"account blocked" or "lost card"')) == {3, 4}
+    assert set(by_words(connection, '"account blocked" OR invoice')) == {2, 4}
+    assert by_words(connection, "it's \\ ' & | ! ( : *a card' \" <-> ") == by_words(connection, "card")
+    with refused("The query only says which words must not occur."):
+        by_words(connection, '-card -"account blocked"')
+
+
+@pytest.mark.parametrize("table", [None, "chunks"])
+def test_what_a_query_requires_holds_for_hits_by_meaning(connection: psycopg.Connection, table: str | None) -> None:
+    make_texts(connection, embedding_table=table)
+    assert {hit.key for hit in hybrid(connection, "card")} == {1, 2, 3, 4}
+    assert {hit.key for hit in hybrid(connection, "card -invoice")} == {1, 3, 4}
+    assert {hit.key for hit in hybrid(connection, 'card "account blocked"')} == {4}
+
+
+def test_a_word_in_the_title_counts_more(connection: psycopg.Connection) -> None:
+    make_texts(connection, {1: ("Other", "shipping of things"), 2: ("Shipping", "other of things")})
+    assert by_words(connection, "shipping") == [2, 1]
+
+
+def test_rare_words_count_more_than_common_ones(connection: psycopg.Connection) -> None:
+    texts = {i: ("", f"common text number{i}") for i in range(1, 40)} | {40: ("", "rare text here")}
+    make_texts(connection, texts)
+    assert by_words(connection, "common rare", k=2) == [40, 1]
+
+
+def test_hybrid_is_the_default_and_says_both_ranks(connection: psycopg.Connection) -> None:
+    make_texts(connection)
+    statement = "select key, semantic_rank, text_rank, score, similarity from pgembedd.search('documents', 'invoice'"
+    found = {row[0]: row[1:] for row in rows(connection, f"{statement}, embedding => '[1,0.5,0.25]')")}
+    assert set(found) == {1, 2, 3, 4}
+    semantic_rank, text_rank, score, similarity = found[2]
+    assert text_rank == 1
+    assert score == pytest.approx(1 / (60 + semantic_rank) + 1 / 61)
+    assert 0 < similarity < 1
+    assert [row[1] for row in found.values()].count(None) == 3
+    (weighted,) = rows(
+        connection, f"{statement}, embedding => '[1,0.5,0.25]', weights => '{{0,2}}', rrf_k => 1, k => 1)"
+    )
+    assert weighted[0] == 2
+    assert weighted[3] == pytest.approx(1)
+
+
+def test_a_hit_by_words_has_its_similarity_too(connection: psycopg.Connection) -> None:
+    texts = {i: ("", f"text {i}") for i in range(1, 100)} | {100: ("", "needle")}
+    make_texts(connection, texts)
+    connection.execute("update documents set embedding = '[-1,-1,-1]' where id = 100")
+    hit = next(hit for hit in hybrid(connection, "needle") if hit.key == 100)
+    assert hit.semantic_rank is None
+    assert hit.similarity == pytest.approx(-0.882, abs=0.001)
+    assert 100 not in {hit.key for hit in hybrid(connection, "needle", min_similarity=0, k=1000)}
+
+
+@pytest.mark.parametrize("table", [None, "chunks"])
+@pytest.mark.parametrize("mode", ["text", "hybrid"])
+def test_as_many_are_found_as_match(connection: psycopg.Connection, table: str | None, mode: str) -> None:
+    texts = {i: ("", f"common {'seldom' if i % 100 == 0 else 'often'} text\n\ncommon twice") for i in range(1, 7001)}
+    make_texts(connection, texts, embedding_table=table)
+    for wanted in (10, 200, 1000):
+        assert len(search(connection, query="common", mode=mode, k=wanted)) == wanted
+    assert len(by_words(connection, "common", k=1000, filter={"id": {"$gt": 6900}})) == 100
+    assert by_words(connection, "common seldom", k=20, filter={"id": {"$lte": 15}}, per="row") != []
+    assert len(by_words(connection, "common seldom", k=20, filter={"id": {"$lte": 15}})) == 15
+    assert {key % 100 for key in by_words(connection, "common seldom", k=70)} == {0}
+    assert len(search(connection, query="seldom", mode=mode, k=1000)) == (70 if mode == "text" else 1000)
+
+
+def test_chunks_and_rows(connection: psycopg.Connection) -> None:
+    texts = {1: ("One", "apple\n\nbanana\n\napple banana"), 2: ("Two", "cherry")}
+    make_texts(connection, texts, embedding_table="chunks", content_columns=["content"])
+    found = search(connection, query="apple", mode="text", per="chunk")
+    assert [(hit.key, hit.chunk_no, hit.snippet) for hit in found] == [
+        (1, 0, "**apple**"),
+        (1, 2, "**apple** banana"),
+    ]
+    assert [(hit.key, hit.chunk_no) for hit in search(connection, query="apple", mode="text")] == [(1, 0)]
+    assert [hit.key for hit in hybrid(connection, "banana", k=5)] == [1, 2]
+    assert len(hybrid(connection, "banana", k=9, per="chunk")) == 4
+
+
+def test_pages_of_one_search(connection: psycopg.Connection) -> None:
+    texts = {i: ("", f"text {'word ' * (i % 7)}") for i in range(1, 301)}
+    make_texts(connection, texts)
+    for mode in ("hybrid", "text", "semantic"):
+        pages = [search(connection, query="word", mode=mode, k=40, after=after) for after in range(0, 400, 40)]
+        whole = search(connection, query="word", mode=mode, k=1000, after=0)
+        assert [hit for page in pages for hit in page] == whole
+        assert len({hit.key for hit in whole}) == len(whole) > 250
+        assert search(connection, query="word", mode=mode, after=1000) == []
+
+
+def test_the_typed_form(connection: psycopg.Connection) -> None:
+    make_texts(connection)
+    statement = (
+        "select s.id, s.title, hit.text_rank, hit.snippet from pgembedd.search(null::documents, 'invoice', mode => "
+        "'text', marks => '{<b>,</b>}') hit, unnest(array[hit.\"row\"]) s"
+    )
+    assert rows(connection, statement) == [
+        (2, "Invoices", 1, "<b>Invoices</b>\n\nan <b>invoice</b> can be paid by card")
+    ]
+
+
+def test_a_snippet_shows_where_the_words_are(connection: psycopg.Connection) -> None:
+    body = "filler words here " * 200 + "then comes the needle in it " + "more filler words " * 200
+    make_texts(connection, {1: ("Title", body), 2: ("Title", "x" * 500 + " needle")}, content_columns=["content"])
+    snippets = {
+        hit.key: hit.snippet or "" for hit in search(connection, query="needle", mode="text", snippet_length=60)
+    }
+    assert snippets[1].startswith("… ")
+    assert snippets[1].endswith(" …")
+    assert "comes the **needle** in it" in snippets[1]
+    assert len(snippets[1].replace("**", "")) <= 64
+    assert snippets[2] == "… **needle**"
+    assert search(connection, query="needle", mode="text", snippet_length=0)[0].snippet is None
+
+
+def test_without_a_search_by_words(connection: psycopg.Connection) -> None:
+    make_texts(connection, text_config="none")
+    assert value(connection, "select words_table from pgembedd.pipeline") is None
+    assert hybrid(connection, "invoice") == search(connection, query="invoice")
+    with refused('The pipeline "documents" was made without a search by words.', "mode => 'semantic'"):
+        by_words(connection, "invoice")
+
+
+def test_null_is_no_search_by_words(connection: psycopg.Connection) -> None:
+    make_texts(connection, text_config=None)
+    assert value(connection, "select text_config from pgembedd.pipeline") is None
+
+
+def test_the_configuration_of_the_database_is_recorded(connection: psycopg.Connection) -> None:
+    connection.execute("set default_text_search_config = 'pg_catalog.german'")
+    connection.execute("create table documents (id int primary key, title text, content text)")
+    create_pipeline(connection)
+    connection.execute("set default_text_search_config = 'pg_catalog.english'")
+    connection.execute("insert into documents values (1, '', 'zwei Häuser')")
+    work(connection)
+    assert value(connection, "select text_config from pgembedd.pipeline") == "pg_catalog.german"
+    assert by_words(connection, "Haus") == [1]
+
+
+def test_a_configuration_that_is_not_there_is_refused(connection: psycopg.Connection) -> None:
+    with refused("There is no text search configuration 'klingon'.", "none, for no search by words"):
+        make_texts(connection, text_config="klingon")
+
+
+def test_a_column_names_the_configuration_of_each_row(connection: psycopg.Connection) -> None:
+    connection.execute("create table documents (id int primary key, title text, content text, language text)")
+    create_pipeline(connection, text_config="language")
+    connection.execute(
+        "insert into documents values (1, '', 'zwei Häuser', 'german'), (2, '', 'the houses', 'english')"
+    )
+    connection.execute("insert into documents values (3, '', 'houses', 'klingon'), (4, '', 'houses', null)")
+    assert set(work(connection).values()) == {"written"}
+    sample(connection)
+    assert by_words(connection, "Haus") == [1]
+    assert set(by_words(connection, "house")) == {2, 3, 4}
+    connection.execute("update documents set language = 'simple' where id = 2")
+    assert work(connection) == {2: "unchanged"}
+    assert set(by_words(connection, "house")) == {3, 4}
+    connection.execute("alter table documents rename language to tongue")
+    call(connection, "sweep")
+    assert value(connection, "select state from pgembedd.pipeline") == "stopped"
+
+
+def test_a_configuration_of_one_s_own_that_goes(connection: psycopg.Connection) -> None:
+    connection.execute("create schema mine; create text search configuration mine.words (copy = english)")
+    make_texts(connection, text_config="mine.words")
+    assert by_words(connection, "invoices") == [2]
+    connection.execute("drop text search configuration mine.words")
+    connection.execute("update documents set content = 'an invoice again' where id = 1")
+    assert work(connection) == {1: "written"}
+    assert len(hybrid(connection, "invoices")) == 4
+    with refused('The text search configuration mine.words of "documents" is gone.'):
+        by_words(connection, "invoices")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "words"}, "The mode 'words' is not known."),
+        ({"mode": None}, "The mode NULL is not known."),
+        ({"mode": "text", "min_similarity": 0.5}, "min_similarity needs the query's vector, and the mode text asks"),
+        ({"mode": "text", "query": " "}, "The query is empty."),
+        ({"weights": [1]}, "The weights '{1}' are not known."),
+        ({"weights": [-1, 2]}, "The weights '{-1,2}' are not known."),
+        ({"weights": [0, 0]}, "The weights '{0,0}' are not known."),
+        ({"weights": [float("nan"), 1.0]}, "The weights '{NaN,1}' are not known."),
+        ({"rrf_k": 0}, "rrf_k 0 is out of range."),
+        ({"after": -1}, "after -1 is out of range."),
+        ({"after": 1001}, "after 1001 is out of range."),
+        ({"marks": ["x"]}, "The marks '{x}' are not known."),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(
+    connection: psycopg.Connection, options: dict[str, Any], message: str
+) -> None:
+    make_texts(connection)
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match="^" + message.replace("(", r"\(").replace("{", r"\{")
+    ):
+        search(connection, **{"query": "card", **options})
