@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from tests.support.sql import create_pipeline
+from tests.support.sql import create_pipeline, rows
 
 QUERY = "[1,0.5,0.25]"
 
@@ -23,6 +23,13 @@ _VECTOR = (
 _SOURCE = """
     create table documents (id int primary key, title text, content text, share int);
     insert into documents select i, 'title ' || i, 'content ' || i, hashint4(i) & 1023 from generate_series(1, {n}) i
+"""
+
+# Built at once after the rows are there: to insert a vector into an index takes four times as long.
+_HNSW = """
+    select c.oid::regclass::text, pg_get_indexdef(c.oid)
+    from pg_index x join pg_class c on c.oid = indexrelid join pg_am a on a.oid = relam
+    where indrelid = %s::regclass and amname = 'hnsw' and relkind = 'i'
 """
 
 
@@ -55,6 +62,9 @@ def fill(connection: psycopg.Connection, count: int, table: str | None = None) -
     """Gives every row of `documents` its vector, or its chunks, and queues nothing."""
     with connection.transaction():
         connection.execute("set local session_replication_role = replica")
+        indexes = rows(connection, _HNSW, table or "documents")
+        for name, _ in indexes:
+            connection.execute(f"drop index {name}")
         if table is None:
             vector = _VECTOR.format(n=count)
             connection.execute(
@@ -65,6 +75,8 @@ def fill(connection: psycopg.Connection, count: int, table: str | None = None) -
                 f"insert into {table} select (i - 1) / 3 + 1, (i - 1) % 3, 'chunk ' || i, 0, 1,"
                 f" {_VECTOR.format(n=3 * count)}, '', 'x', 1, 1 from generate_series(1, 3 * {count}) i"
             )
+        for _, definition in indexes:
+            connection.execute(definition)
     connection.execute("analyze documents" if table is None else f"analyze documents, {table}")
 
 

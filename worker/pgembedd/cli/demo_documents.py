@@ -4,6 +4,7 @@ Read with `ast`, never imported: importing all of it would open browsers and win
 """
 
 import ast
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -40,11 +41,18 @@ def standard_library() -> list[Document]:
 
 
 def _modules(root: Path) -> Iterator[tuple[str, Path]]:
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(_files(root)):
         parts = path.relative_to(root).with_suffix("").parts
         private = any(part.startswith("_") and part != "__init__" for part in parts)
         if not private and parts[0] in sys.stdlib_module_names and not LEFT_OUT.intersection(parts):
             yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yields the Python files below `root`, without reading the folders that are left out: site-packages is large."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in LEFT_OUT]
+        yield from (Path(folder, name) for name in names if name.endswith(".py"))
 
 
 def _documents(module: str, tree: ast.Module) -> Iterator[Document]:
