@@ -17,7 +17,7 @@ import pytest
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
-from tests.support.databases import Database, fresh_database, open_directory
+from tests.support.databases import Database, fresh_database, initialized, open_directory
 from tests.support.documents import await_quiet, make_documents, stale, waiting
 from tests.support.sql import rows, value
 from tests.support.waiting import eventually
@@ -168,7 +168,7 @@ def kill_workers(
 
 def test_workers_survive_a_server_crash(model: Session) -> None:
     with open_directory() as directory:
-        server = EmbeddedPostgres(directory / "data")
+        server = EmbeddedPostgres(initialized(directory / "data"))
         server.start()
         try:
             with fresh_database(server) as database:

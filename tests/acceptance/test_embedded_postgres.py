@@ -11,7 +11,7 @@ import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError
-from tests.support.databases import open_directory
+from tests.support.databases import initialized, open_directory
 from tests.support.owners import begin, other_process
 
 
@@ -88,7 +88,7 @@ def test_the_variables_of_another_server_do_not_matter(directory: Path) -> None:
 
 
 def test_the_port_is_remembered_while_it_is_free(directory: Path) -> None:
-    server = EmbeddedPostgres(directory / "data", fsync=False)
+    server = EmbeddedPostgres(initialized(directory / "data"), fsync=False)
     with server:
         port = server.port
     with server:
@@ -101,7 +101,7 @@ def test_a_port_asked_for_is_kept_or_refused(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(ConfigurationError, match=rf"cannot listen on 127\.0\.0\.1:{port}, which is in"):
-            EmbeddedPostgres(directory / "data", port=port, fsync=False).start()
+            EmbeddedPostgres(initialized(directory / "data"), port=port, fsync=False).start()
     with EmbeddedPostgres(directory / "data", port=port, fsync=False) as server:
         assert server.port == port
 
@@ -142,7 +142,7 @@ def test_remove_leaves_nothing(directory: Path) -> None:
 
 
 def test_stop_by_force_ends_somebody_elses(directory: Path) -> None:
-    with other_process(directory / "data"):
+    with other_process(initialized(directory / "data")):
         server = EmbeddedPostgres(directory / "data")
         server.stop()
         assert server.running()

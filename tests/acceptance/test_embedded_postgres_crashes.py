@@ -14,7 +14,7 @@ import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.embedded_postgres.account import account_for
-from tests.support.databases import open_directory
+from tests.support.databases import initialized, open_directory
 from tests.support.owners import other_process
 from tests.support.waiting import eventually
 
@@ -41,7 +41,7 @@ def processes_of(data_dir: Path) -> list[int]:
 
 
 def test_the_server_ends_with_an_owner_that_was_killed(directory: Path) -> None:
-    server = EmbeddedPostgres(directory / "data", fsync=False)
+    server = EmbeddedPostgres(initialized(directory / "data"), fsync=False)
     with other_process(server.data_dir) as other:
         assert server.running()
         other.process.kill()
@@ -53,7 +53,7 @@ def test_the_server_ends_with_an_owner_that_was_killed(directory: Path) -> None:
 
 
 def test_a_child_that_outlives_its_owner_does_not_keep_the_server(directory: Path) -> None:
-    server = EmbeddedPostgres(directory / "data", fsync=False)
+    server = EmbeddedPostgres(initialized(directory / "data"), fsync=False)
     with other_process(server.data_dir, "fork") as other:
         group = other.process.pid
         other.process.kill()
@@ -78,7 +78,7 @@ def _children_called(module: str, data_dir: Path) -> list[int]:
 
 @on_linux
 def test_the_server_ends_with_its_supervisor(directory: Path) -> None:
-    with EmbeddedPostgres(directory / "data", fsync=False) as server:
+    with EmbeddedPostgres(initialized(directory / "data"), fsync=False) as server:
         assert server.pid is not None
         status = Path(f"/proc/{server.pid}/stat").read_text()
         os.kill(int(status.rpartition(")")[2].split()[1]), signal.SIGKILL)
@@ -93,14 +93,14 @@ def test_an_interrupt_at_the_terminal_is_the_owners_alone(directory: Path) -> No
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     ignoring: dict[str, Any] = {"start_new_session": True, "preexec_fn": ignore}
-    with other_process(directory / "data", **ignoring) as other:
+    with other_process(initialized(directory / "data"), **ignoring) as other:
         os.killpg(other.process.pid, signal.SIGINT)
         with psycopg.connect(other.facts["conninfo"]) as connection:
             assert connection.execute("select 1").fetchone() == (1,)
 
 
 def test_what_was_committed_survives_a_kill(directory: Path) -> None:
-    with EmbeddedPostgres(directory / "data", fsync=False) as server:
+    with EmbeddedPostgres(initialized(directory / "data"), fsync=False) as server:
         connection = psycopg.connect(server.conninfo(), autocommit=True)
         connection.execute("create table kept (id int)")
         connection.execute("insert into kept select generate_series(1, 1000)")
@@ -120,7 +120,7 @@ def test_what_was_committed_survives_a_kill(directory: Path) -> None:
 
 
 def test_a_postmaster_that_dies_by_itself_is_started_again(directory: Path) -> None:
-    with EmbeddedPostgres(directory / "data", fsync=False) as server:
+    with EmbeddedPostgres(initialized(directory / "data"), fsync=False) as server:
         busy = psycopg.connect(server.conninfo())  # a backend that has to notice
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
@@ -132,7 +132,7 @@ def test_a_postmaster_that_dies_by_itself_is_started_again(directory: Path) -> N
 
 
 def test_a_stale_pid_file_is_no_obstacle(directory: Path) -> None:
-    server = EmbeddedPostgres(directory / "data", fsync=False)
+    server = EmbeddedPostgres(initialized(directory / "data"), fsync=False)
     pid_file = directory / "data" / "cluster" / "postmaster.pid"
     # Postgres itself fears only a living process of its own user; the kernel gives no process the last number.
     same_user = account_for(directory / "none").popen_options

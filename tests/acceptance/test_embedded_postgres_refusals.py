@@ -15,7 +15,7 @@ from pgembedd.embedded_postgres import EmbeddedPostgres, endpoint, home, install
 from pgembedd.embedded_postgres.account import account_for
 from pgembedd.embedded_postgres.installation import run_program
 from pgembedd.errors import ConfigurationError
-from tests.support.databases import open_directory
+from tests.support.databases import initialized, open_directory
 from tests.support.owners import OTHER_USER, as_root, other_process
 
 
@@ -67,7 +67,7 @@ def test_an_ordinary_user_starts_one_of_its_own(directory: Path) -> None:
 @as_root
 def test_roots_server_is_refused_to_others(directory: Path) -> None:
     with (
-        EmbeddedPostgres(directory / "data", fsync=False),
+        EmbeddedPostgres(initialized(directory / "data"), fsync=False),
         other_process(directory / "data", **OTHER_USER) as other,
     ):
         assert "Permission denied" in other.facts["error"]
@@ -112,12 +112,12 @@ def test_a_server_tree_that_is_closed_is_copied(directory: Path, shared: Path, m
         assert f" {found.major}." in run_program([found.program(program), "--version"], account).stdout
     assert installation.find_installation(account) == found  # and copied once
     assert len(list(shared.iterdir())) == 1
-    with EmbeddedPostgres(directory / "data", fsync=False) as server:
+    with EmbeddedPostgres(initialized(directory / "data"), fsync=False) as server:
         assert os.fsencode(shared) in Path(f"/proc/{server.pid}/cmdline").read_bytes()
 
 
 def test_another_major_version_is_refused(directory: Path) -> None:
-    with EmbeddedPostgres(directory / "data", fsync=False):
+    with EmbeddedPostgres(initialized(directory / "data"), fsync=False):
         pass
     (directory / "data" / "cluster" / "PG_VERSION").write_text("15\n")
     message = refusal(directory / "data")
@@ -162,7 +162,7 @@ def test_a_full_disk_is_told(directory: Path) -> None:
 
 
 def test_why_the_server_did_not_start_is_quoted_from_its_log(directory: Path) -> None:
-    message = refusal(directory / "data", settings={"shared_buffers": "17 elephants"})
+    message = refusal(initialized(directory / "data"), settings={"shared_buffers": "17 elephants"})
     assert "did not start: " in message
     assert "FATAL:  configuration file" in message
     assert str(directory / "data" / "server.log") in message
@@ -171,7 +171,7 @@ def test_why_the_server_did_not_start_is_quoted_from_its_log(directory: Path) ->
 
 def test_a_server_that_no_longer_knows_the_password_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "REFUSING_TIMEOUT_S", 0.0)
-    with EmbeddedPostgres(directory / "data", fsync=False) as server:
+    with EmbeddedPostgres(initialized(directory / "data"), fsync=False) as server:
         with psycopg.connect(server.conninfo(), autocommit=True) as connection:
             connection.execute("alter role postgres password 'another'")
         assert "takes no connections" in refusal(directory / "data")

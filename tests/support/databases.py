@@ -6,12 +6,15 @@ a name of its own and drops it again, after its database.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,10 @@ import psycopg
 from psycopg import sql
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.embedded_postgres.account import account_for
+from pgembedd.embedded_postgres.cluster import ensure_cluster
+from pgembedd.embedded_postgres.home import Home
+from pgembedd.embedded_postgres.installation import find_installation
 
 SHARED_MEMORY, ENOUGH_BYTES = "/dev/shm", 4 << 30
 
@@ -50,6 +57,26 @@ def open_directory() -> Iterator[Path]:
         yield directory
 
 
+def initialized(data_dir: Path) -> Path:
+    """Puts a cluster where the server of `data_dir` looks for its own: a copy, which takes a tenth of what initdb does.
+
+    Its owner is that of root's servers, or this user. Settings, port and log are made by the first start.
+    """
+    subprocess.run(["cp", "-a", str(_initialized_once()), str(data_dir)], check=True)
+    return data_dir
+
+
+@cache
+def _initialized_once() -> Path:
+    ended = ExitStack()
+    atexit.register(ended.close)
+    home = Home(ended.enter_context(open_directory()) / "data")
+    home.make()
+    account = account_for(home.cluster)
+    ensure_cluster(home, account, find_installation(account), fsync=False)
+    return home.root
+
+
 def _memory() -> str | None:
     """Memory to put files in, where there is plenty and TMPDIR says nothing: a new cluster is 40 MB of writes."""
     try:
@@ -66,7 +93,7 @@ def running_server(**kwargs: Any) -> Iterator[EmbeddedPostgres]:
     kwargs["settings"] = {**CHEAP, **kwargs.get("settings", {})}
     with (
         open_directory() as directory,
-        EmbeddedPostgres(directory / "postgres", fsync=False, **kwargs) as server,
+        EmbeddedPostgres(initialized(directory / "postgres"), fsync=False, **kwargs) as server,
         psycopg.connect(server.conninfo(), autocommit=True) as admin,
     ):
         _ease_logging_in(server, admin)
