@@ -46,7 +46,8 @@ insert into articles (title, body, section, year, metadata, tags)
 values ('Passwords', 'How to reset a forgotten password', 'faq', 2024, '{"lang": "en"}', '{new}');
 set session_replication_role = replica;
 update articles set embedding = array_fill(0.5, array[384])::vector;
-set session_replication_role = origin
+set session_replication_role = origin;
+select pgembedd.sweep()  -- which adds the words
 """
 
 
