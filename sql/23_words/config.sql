@@ -7,10 +7,12 @@ begin
     return coalesce(
         (select pg_catalog.format('%I.%I', n.nspname, c.cfgname)
          from pg_catalog.parse_ident(name) as parts, pg_catalog.pg_ts_config c
-         join pg_catalog.pg_namespace n on n.oid = c.cfgnamespace
+         join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace
          where case pg_catalog.cardinality(parts)
-               when 1 then c.cfgname = parts[1] and pg_catalog.pg_ts_config_is_visible(c.oid)
-               else c.cfgname = parts[2] and n.nspname = parts[1] end),
+               when 1 then c.cfgname operator(pg_catalog.=) parts[1]::pg_catalog.name
+                    and pg_catalog.pg_ts_config_is_visible(c.oid)
+               else c.cfgname operator(pg_catalog.=) parts[2]::pg_catalog.name
+                    and n.nspname operator(pg_catalog.=) parts[1]::pg_catalog.name end),
         name);
 exception when invalid_parameter_value then
     return name;
@@ -48,10 +50,6 @@ begin
         made.text_config_column := made.text_config;
         made.text_config := _text_config(current_setting('default_text_search_config'));
     end if;
-    if 'tsv' = any (made.key_columns) then
-        perform _refuse(format('The key column "tsv" of %s is called like a column of its words'' table.', made.source),
-            'Rename it, or say text_config => ''none'', for no search by words.');
-    end if;
     return made;
 end $$;
 
@@ -64,7 +62,8 @@ as $$
                 else format(
         'coalesce((select c.oid::pg_catalog.regconfig from pg_catalog.pg_ts_config c '
         'join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace '
-        'where %1$s.%2$I::pg_catalog.text in (c.cfgname, pg_catalog.format(''%%I.%%I'', n.nspname, c.cfgname)) '
+        'where %1$s.%2$I::pg_catalog.text operator(pg_catalog.=) any (array[c.cfgname::pg_catalog.text, '
+        'pg_catalog.format(''%%I.%%I'', n.nspname, c.cfgname)]) '
         'order by pg_catalog.pg_ts_config_is_visible(c.oid) desc, c.oid limit 1), %3$L::pg_catalog.regconfig)',
         alias, made.text_config_column, made.text_config) end
 $$;

@@ -13,14 +13,14 @@ begin
     if made.text_config is null then return null; end if;
     named := format('%I.%I', _schema_of(made.source), _free_name(made.source,
         (select _truncate_name(c.relname, 50) from pg_class c where c.oid = made.source) || '_words'));
-    execute format('create table %s (%s, %s tsv tsvector not null, primary key (%s%s))', named,
+    execute format('create table %s (%s, %s pgembedd_words tsvector not null, primary key (%s%s))', named,
         _key_definitions(made.source), case when made.embedding_table is not null then 'chunk_no integer not null,' end,
         (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k),
         case when made.embedding_table is not null then ', chunk_no' end);
     execute format('comment on table %s is %L', named,
         format('Words of %s for searches, kept in step by the pipeline "%s".', made.source, made.name));
     if indexed then
-        execute format('create index on %s using gin (tsv)', named);
+        execute format('create index on %s using gin (pgembedd_words)', named);
     end if;
     if owner <> current_user::regrole then
         execute format('alter table %s owner to %s', named, owner);

@@ -62,14 +62,14 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select _render($q$
-        insert into {words} as w ({keys}, tsv)
-        select {values}, {tsv}
+        insert into {words} as w ({keys}, pgembedd_words)
+        select {values}, {new_words}
         from pg_catalog.unnest($1) as i(id) cross join lateral {key_record}
         join {source} s on {is_source_row} {chunks}
         where {has_vector}
-        on conflict ({keys}) do update set tsv = excluded.tsv
-        where $2 and w.tsv operator(pg_catalog.<>) excluded.tsv $q$, jsonb_build_object(
-        'words', pipeline.words_table, 'source', pipeline.source, 'tsv', _words_of(pipeline),
+        on conflict ({keys}) do update set pgembedd_words = excluded.pgembedd_words
+        where $2 and w.pgembedd_words operator(pg_catalog.<>) excluded.pgembedd_words $q$, jsonb_build_object(
+        'words', pipeline.words_table, 'source', pipeline.source, 'new_words', _words_of(pipeline),
         'keys', (select string_agg(quote_ident(c), ', ') from unnest(t.columns) as c),
         'values', (select string_agg(format('%s.%I', t.alias, c), ', ') from unnest(t.columns) as c),
         'key_record', _key_record(pipeline.source, 'i.id'), 'is_source_row', _key_match(pipeline.source, 's', 'k'),

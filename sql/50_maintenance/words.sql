@@ -119,7 +119,7 @@ as $$
                       from (select t.word, t.ndoc from pg_catalog.ts_stat({sample}) t
                             where t.ndoc operator(pg_catalog.>=) 5
                             order by t.ndoc using operator(pg_catalog.>) limit 20000) o))
-        from (select pg_catalog.count(*) as documents, pg_catalog.avg(pg_catalog.length(r.tsv)) as length
+        from (select pg_catalog.count(*) as documents, pg_catalog.avg(pg_catalog.length(r.pgembedd_words)) as length
               from ({rows}) r) d $q$, jsonb_build_object(
         'rows', s.rows, 'sample', quote_literal(s.rows),
         'configs', case when one.text_config_column is null then '''[]''::pg_catalog.jsonb' else format(
@@ -129,7 +129,7 @@ as $$
               join pg_catalog.pg_ts_config c on c.oid operator(pg_catalog.=) r.config
               join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace)',
             _row_config(one, 's'), one.source) end))
-    from (select format('select w.tsv from %s w %s limit 5000', one.words_table,
+    from (select format('select w.pgembedd_words from %s w %s limit 5000', one.words_table,
                         case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent,
                                                             extract(epoch from now())::integer) end) as rows) s
 $$;

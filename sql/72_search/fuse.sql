@@ -13,7 +13,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    condition constant text := _search_filter((target ->> 'source_oid')::oid, filter);
+    condition constant text := concat_ws(' and ', _search_filter((target ->> 'source_oid')::oid, filter),
+                                         target ->> 'except');
     per_row constant boolean := per = 'row';
     wanted integer;
     asked jsonb;
@@ -91,7 +92,8 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when asked ->> 'required' is null then condition else format(
-        '(%s) and exists (select from %s w where %s %s and w.tsv operator(pg_catalog.@@) %L::pg_catalog.tsquery)',
+        '(%s) and exists (select from %s w where %s %s '
+        'and w.pgembedd_words operator(pg_catalog.@@) %L::pg_catalog.tsquery)',
         condition, _search_words_relation(target), target ->> 'words_of_source',
         case when (target -> 'chunked')::boolean then 'and w.chunk_no operator(pg_catalog.=) v.chunk_no' end,
         asked ->> 'required') end

@@ -22,6 +22,7 @@ as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
       and (f.proname ~ '^_?(check_|explain_)?search' or f.proname in (
+          'similar',
           '_refuse', '_render', '_blank', '_base_type', '_qualified_type', '_shortened', '_array_text',
           '_beginning', '_check_whole_row', '_explain_nearest', '_explain_words', '_scans_of', '_rows_visited'))
 $$;

@@ -24,7 +24,7 @@ begin
         perform _refuse(coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)));
     end if;
     return jsonb_build_object(
-        'id', one.id, 'name', one.name, 'distance', one.distance, 'dimensions', one.dimensions,
+        'id', one.id, 'name', one.name, 'model', one.model, 'distance', one.distance, 'dimensions', one.dimensions,
         'chunked', one.embedding_table is not null, 'source_oid', one.source::oid, 'vectors_oid', vectors::oid,
         'source', qualified[1], 'vectors', qualified[2], 'embedding_no', embedding_no,
         'embedding', quote_ident(embedding), 'operator', format('operator(%I.%s)', vector_schema, operator),

@@ -72,14 +72,14 @@ begin
         ranked := '(select distinct on (f.key) f.* from found f order by f.key, f.score desc, f.chunk_no) r';
     end if;
     return _render($q$
-        with candidates as materialized (select {columns}, v.tsv as "pgembedd tsv" from {words} v {joins}
-            where v.tsv operator(pg_catalog.@@) $1 and ($2 is null or v.tsv operator(pg_catalog.@@) $2)
-              and ({filter}) {similar} limit $3),
+        with candidates as materialized (select {columns}, v.pgembedd_words from {words} v {joins}
+            where v.pgembedd_words operator(pg_catalog.@@) $1
+              and ($2 is null or v.pgembedd_words operator(pg_catalog.@@) $2) and ({filter}) {similar} limit $3),
         found as materialized (select {key} as key, {chunk_no} as chunk_no, ({ranks}) operator(pg_catalog./) (
                 0.7::float8 operator(pg_catalog.+) (0.3::float8
-                operator(pg_catalog.*) (pg_catalog.length(v."pgembedd tsv") operator(pg_catalog./) {length}::float8))
+                operator(pg_catalog.*) (pg_catalog.length(v.pgembedd_words) operator(pg_catalog./) {length}::float8))
             ) as score
-            from (select {columns}, v."pgembedd tsv" operator(pg_catalog.||) ''::pg_catalog.tsvector as "pgembedd tsv"
+            from (select {columns}, v.pgembedd_words operator(pg_catalog.||) ''::pg_catalog.tsvector as pgembedd_words
                   from candidates v offset 0) v)
         select coalesce(pg_catalog.array_agg(o.key), '{}'), pg_catalog.array_agg(o.chunk_no),
                pg_catalog.array_agg(o.score), (select pg_catalog.count(*) from candidates)
@@ -92,7 +92,7 @@ begin
         'key', target ->> 'chunk_key', 'chunk_no', case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end,
         'ranks', (select string_agg(format(
                       '($6[%1$s] operator(pg_catalog.*) '
-                      'pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', v."pgembedd tsv", $5[%1$s]))', n),
+                      'pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', v.pgembedd_words, $5[%1$s]))', n),
                       ' operator(pg_catalog.+) ') from generate_series(1, words) n)));
 end $$;
 

@@ -128,6 +128,7 @@ def test_what_is_the_owners_runs_as_the_owner(roles: Roles, connection: psycopg.
         ("pipeline_1_on_insert", "postgres"),
         ("pipeline_1_on_update", "postgres"),
         ("pipeline_1_read", owner),
+        ("pipeline_1_words", owner),
         ("pipeline_1_write", owner),
     ]
     for privilege in ("create", "usage"):

@@ -193,13 +193,6 @@ def test_a_key_of_another_type_and_another_name_are_followed(connection: psycopg
     assert by_words(connection, "invoice") == [2]
 
 
-def test_a_key_called_tsv_is_refused(connection: psycopg.Connection) -> None:
-    connection.execute("create table documents (tsv int primary key, title text, content text)")
-    with refused('The key column "tsv" of public.documents is called like a column of its words\' table.', "'none'"):
-        create_pipeline(connection)
-    create_pipeline(connection, text_config="none")
-
-
 def test_stores_of_one_row_at_once(connection: psycopg.Connection, other: psycopg.Connection) -> None:
     make_texts(connection)
     connection.execute("update documents set content = 'a bird' where id = 1")
@@ -234,7 +227,7 @@ def test_a_reader_uses_the_index_where_no_policy_hides_rows(
         asking.execute(f"set role {reader}")
         assert sorted(by_words(asking, "needle")) == [400, 800, 1200, 1600, 2000]
         plan = explained(asking, "needle")
-        assert (plan["path"], plan["index"], plan["rows_visited"]) == ("index", "documents_words_tsv_idx", 5)
+        assert (plan["path"], plan["index"], plan["rows_visited"]) == ("index", "documents_words_pgembedd_words_idx", 5)
         assert [hit["rank"] for hit in plan["hits"]] == [1, 2, 3, 4, 5]
 
 

@@ -21,6 +21,7 @@ INFO = "pgembedd"  # info={"pgembedd": True} on a model says that its table is m
 EMBEDDING_TABLE_COLUMNS = frozenset(
     {"chunk_no", "chunk", "start_offset", "end_offset", "content_hash", "tokens_kept", "embedded_at"}
 )
+WORDS_COLUMN = "pgembedd_words"
 
 
 def include_name(name: str | None, type_: str, parent_names: Mapping[str, str | None]) -> bool:
@@ -38,8 +39,8 @@ def include_object(
 ) -> bool:
     """Excludes pgembedd's objects from the comparison.
 
-    Excluded are vector columns and their indexes that only the database has, and embedding tables, whether they exist
-    or the metadata marks them as such. All other objects of the metadata are compared.
+    Excluded are vector columns and their indexes that only the database has, the tables of words, and embedding tables,
+    whether they exist or the metadata marks them as such. All other objects of the metadata are compared.
     """
     table = object_ if isinstance(object_, Table) else getattr(object_, "table", None)
     if getattr(object_, "schema", None) in OUR_SCHEMAS or getattr(table, "schema", None) in OUR_SCHEMAS:
@@ -47,12 +48,15 @@ def include_object(
     if table is not None and table.info.get(INFO):
         return False
     if isinstance(object_, Table):
-        return not _is_embedding_table(object_ if reflected else compare_to)
+        return not _is_our_table(object_ if reflected else compare_to)
     return not reflected or compare_to is not None or not _is_ours(object_, table)
 
 
-def _is_embedding_table(reflected: Table | None) -> bool:
-    return reflected is not None and EMBEDDING_TABLE_COLUMNS.issubset(reflected.columns.keys())
+def _is_our_table(reflected: Table | None) -> bool:
+    if reflected is None:
+        return False
+    columns = reflected.columns.keys()
+    return EMBEDDING_TABLE_COLUMNS.issubset(columns) or WORDS_COLUMN in columns
 
 
 def _is_ours(reflected: Any, table: Table | None) -> bool:

@@ -1,0 +1,60 @@
+-- One search over several pipelines. The k best of each are put in one order by reciprocal rank: by meaning, in the
+-- order of the similarities where all have the same model and distance, else each in its own order, as words are.
+create or replace function pgembedd.search_many(
+    pipelines text[],
+    query text,
+    k integer default 10,
+    filter jsonb default null,
+    mode text default 'hybrid',
+    per text default 'row',
+    min_similarity double precision default null,
+    snippet_length integer default 200,
+    weights double precision[] default '{1,1}',
+    rrf_k integer default 60,
+    marks text[] default '{**,**}'
+) returns table (
+    pipeline text, key jsonb, chunk_no integer, score double precision, similarity double precision,
+    semantic_rank integer, text_rank integer, snippet text, "row" jsonb)
+language plpgsql stable rows 10
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    alike boolean := _check_search_many(pipelines);
+begin
+    return query
+        with found as materialized (
+            select p.name, h.*, h.score as own_score,
+                   case when alike and h.semantic_rank is not null then row_number() over (
+                            partition by h.semantic_rank is null order by h.similarity desc, p.nth, h.semantic_rank)
+                        else h.semantic_rank end as meaning
+            from unnest(pipelines) with ordinality as p(name, nth)
+            cross join lateral search(
+                p.name, query, k, filter, mode, per, min_similarity, snippet_length, null, weights, rrf_k,
+                marks => marks) h)
+        select f.name, f.key, f.chunk_no,
+               coalesce(weights[1] / (rrf_k + f.meaning), 0) + coalesce(weights[2] / (rrf_k + f.text_rank), 0) as sum,
+               f.similarity, f.semantic_rank, f.text_rank, f.snippet, f."row"
+        from found f
+        order by sum desc, f.similarity desc nulls last, array_position(pipelines, f.name), f.own_score desc limit k;
+end $$;
+comment on function pgembedd.search_many is
+    'Search several pipelines at once: the k best hits of all, each with the name of its pipeline, as the caller.';
+
+-- True if all the pipelines compare vectors of one model by one distance.
+create or replace function pgembedd._check_search_many(pipelines text[]) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    targets jsonb[];
+begin
+    if pipelines is null or cardinality(pipelines) not between 1 and 20 or array_ndims(pipelines) <> 1
+       or (select count(distinct p) from unnest(pipelines) p) <> cardinality(pipelines) then
+        perform _refuse(format('The pipelines %s cannot be searched at once.',
+                coalesce(quote_literal(pipelines), 'NULL')),
+            'Name one to twenty different ones: for example array[''articles'', ''tickets''].');
+    end if;
+    targets := array(select _search_target(p, null) from unnest(pipelines) p);
+    return (select count(distinct (t -> 'model', t -> 'distance')) = 1 from unnest(targets) t);
+end $$;
