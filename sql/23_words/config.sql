@@ -8,8 +8,8 @@ begin
         (select pg_catalog.format('%I.%I', n.nspname, c.cfgname)
          from pg_catalog.parse_ident(name) as parts, pg_catalog.pg_ts_config c
          join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace
-         where case pg_catalog.cardinality(parts)
-               when 1 then c.cfgname operator(pg_catalog.=) parts[1]::pg_catalog.name
+         where case when pg_catalog.cardinality(parts) operator(pg_catalog.=) 1 then
+                    c.cfgname operator(pg_catalog.=) parts[1]::pg_catalog.name
                     and pg_catalog.pg_ts_config_is_visible(c.oid)
                else c.cfgname operator(pg_catalog.=) parts[2]::pg_catalog.name
                     and n.nspname operator(pg_catalog.=) parts[1]::pg_catalog.name end),

@@ -43,4 +43,4 @@ begin
     end loop;
 end $$;
 comment on function pgembedd.expose_search is
-    'Make search(), similar() and search_many() in a schema that PostgREST serves: its rpc() calls them, as the caller.';
+    'Make search(), similar() and search_many() in a schema that PostgREST serves; they run as the caller.';

@@ -17,15 +17,16 @@ as $$
 #variable_conflict use_variable
 declare
     target jsonb := _search_target(pipeline, null);
+    liked record;
     hits record;
     shown record;
 begin
     perform _check_search_rights(target);
     target := target || jsonb_build_object('except', _search_except(target, like_key));
-    hits := _search_like(target, like_key);
-    perform _check_search(target, null, k, 'semantic', per, min_similarity, snippet_length, hits.vector);
+    liked := _search_like(target, like_key);
+    perform _check_search(target, null, k, 'semantic', per, min_similarity, snippet_length, liked.embedding);
     hits := _search_hits(
-        target, null, k, filter, 'semantic', per, min_similarity, hits.vector, '{1,1}', 60, null);
+        target, null, k, filter, 'semantic', per, min_similarity, liked.embedding, '{1,1}', 60, null);
     shown := _search_shown(target, snippet_length);
     return query execute _search_rows_statement(target, shown.row_expression, shown.snippet)
     using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, hits.vector,
@@ -44,7 +45,8 @@ as $$
         like_key, target ->> 'key_record', target ->> 'is_source_row')
 $$;
 
-create or replace function pgembedd._search_like(target jsonb, like_key jsonb, out vector vector)
+-- The vector, and of how many it is the mean.
+create or replace function pgembedd._search_like(target jsonb, like_key jsonb, out embedding vector, out parts bigint)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -52,15 +54,15 @@ declare
     chunked constant boolean := target -> 'chunked';
 begin
     begin
-        execute format('select %1$I.avg(%2$s.%3$s::%1$I.vector) from (select $1 as key) i cross join lateral %4$s '
+        execute format('select %1$I.avg(%2$s.%3$s::%1$I.vector), pg_catalog.count(*) from (select $1 as key) i cross join lateral %4$s '
                        'join %5$s s on %6$s %7$s',
             target ->> 'vector_schema', case when chunked then 'v' else 's' end, target ->> 'embedding',
             target ->> 'key_record', target ->> 'source', target ->> 'is_source_row',
             case when chunked then format('join %s v on %s', target ->> 'vectors', target ->> 'is_chunk') end)
-        into vector using like_key;
+        into embedding, parts using like_key;
     exception when data_exception then null;  -- no value of the key's type
     end;
-    if vector is null then
+    if embedding is null then
         perform _refuse(
             format('No row of "%s" has the key %s and a vector.', target ->> 'name',
                    coalesce(_shortened(like_key), 'NULL')),

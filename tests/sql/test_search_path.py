@@ -91,7 +91,7 @@ def test_what_shadows_ours_is_not_called(
 
 
 def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -> None:
-    """But create_pipeline, _text_config and wait_for, which say why; what checks the path; and what runs a user's code."""
+    """But create_pipeline, _text_config and wait_for, which say why; what checks the path; what runs a user's code."""
     unpinned = column(
         documents,
         """select distinct proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and not exists (
