@@ -95,8 +95,8 @@ comment on column pgembedd.pipeline.search_path is
 comment on column pgembedd.pipeline.embedding_table is
     'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
 comment on column pgembedd.pipeline.text_config is
-    'The text search configuration for the rows'' words, with its schema; null where there is no search by words. Text, '
-    'because pg_upgrade refuses a regconfig.';
+    'The text search configuration for the rows'' words, with its schema; null where there is no search by words. '
+    'It is text because pg_upgrade refuses a regconfig.';
 comment on column pgembedd.pipeline.text_config_column is
     'The column of the source that names the configuration of each row; text_config is for rows where it names none.';
 comment on column pgembedd.pipeline.words_table is
@@ -341,6 +341,24 @@ begin
         where f.pronamespace = 'pgembedd_code'::regnamespace and not t.tgisinternal and t.tgparentid = 0
     loop
         execute format('drop trigger %I on %s', item.tgname, item.source);
+    end loop;
+    for item in  -- the words are ours alone, wherever they stand; so are the functions for PostgREST
+        select w.oid::regclass as words, v.view from pgembedd.pipeline p
+        join pg_catalog.pg_class w on w.oid = p.words_table
+        left join lateral (
+            select distinct r.ev_class::regclass as view from pg_catalog.pg_rewrite r
+            join pg_catalog.pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+            where d.refobjid = w.oid
+              and obj_description(r.ev_class, 'pg_class') like 'pg_catalog.has_table_privilege(%') v on true
+    loop
+        if item.view is not null then execute format('drop view %s', item.view); end if;
+        execute format('drop table %s', item.words);
+    end loop;
+    for item in
+        select p.oid::regprocedure as function from pg_catalog.pg_proc p
+        where obj_description(p.oid, 'pg_proc') = 'Made by pgembedd.expose_search().'
+    loop
+        execute format('drop function %s', item.function);
     end loop;
     for item in  -- what returns the rows of a view goes before it
         select p.oid::regprocedure as function from pg_catalog.pg_proc p

@@ -97,7 +97,7 @@ CREATE TABLE pgembedd.pipeline (
 );
 COMMENT ON TABLE pgembedd.pipeline IS 'What is embedded from where to where. Written by create_pipeline() and its like, not by hand.';
 COMMENT ON COLUMN pgembedd.pipeline.embedding_table IS 'Where the vectors go, one row a chunk; null when they go to embedding_column of the source.';
-COMMENT ON COLUMN pgembedd.pipeline.text_config IS 'The text search configuration for the rows'' words, with its schema; null where there is no search by words. Text, because pg_upgrade refuses a regconfig.';
+COMMENT ON COLUMN pgembedd.pipeline.text_config IS 'The text search configuration for the rows'' words, with its schema; null where there is no search by words. It is text because pg_upgrade refuses a regconfig.';
 COMMENT ON COLUMN pgembedd.pipeline.text_config_column IS 'The column of the source that names the configuration of each row; text_config is for rows where it names none.';
 COMMENT ON COLUMN pgembedd.pipeline.words_table IS 'Our table with a tsvector for each row or chunk.';
 COMMENT ON COLUMN pgembedd.pipeline.fingerprint IS 'The model this pipeline is pinned to; set by the first worker that serves it.';

@@ -194,3 +194,15 @@ def test_queues_of_others_stay_as_they_were(database: Database, connection: psyc
     assert "btree (vt)" not in column(connection, indexes, "q_pgembedd_jobs")
     downgrade(database.conninfo)
     assert column(connection, indexes, "q_pgembedd_jobs") == ["btree (vt)", "btree (msg_id)"]
+
+
+def test_words_and_functions_for_postgrest_go(database: Database, connection: psycopg.Connection) -> None:
+    make_documents(connection, 2)
+    create_pipeline(connection)
+    work(connection)
+    connection.execute("select pgembedd.expose_search()")
+    downgrade(database.conninfo)
+    assert column(
+        connection, "select to_regclass(t)::text from unnest('{documents_words,documents_words_view}'::text[]) t"
+    ) == [None, None]
+    assert value(connection, "select count(*) from pg_proc where proname = 'search_many'") == 0

@@ -10,6 +10,7 @@ import pytest
 
 from pgembedd.database.migrate import check_schema, migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
+from tests.sql.test_search_words import by_words, make_texts
 from tests.support.databases import Database, fresh_database
 from tests.support.pgmq_extension import PgmqServer
 from tests.support.roles import Roles, conninfo_as
@@ -202,3 +203,19 @@ def test_a_row_that_changed_while_its_queue_was_missing_is_embedded_again(databa
         (vector,) = rows(connection, "select embedding::text from documents where id = 2")
         assert vector == (str(made_up("then\n\ncontent 2")).replace(" ", ""),)
         assert value(connection, "select count(*) from pgembedd.missed") == 0
+
+
+@pytest.mark.parametrize("table", [None, "chunks"])
+def test_words_are_restored_and_kept_in_step(
+    server: EmbeddedPostgres, empty_database: Database, table: str | None
+) -> None:
+    migrate(empty_database.conninfo)
+    with connected(empty_database) as connection:
+        make_texts(connection, embedding_table=table, create_index=True)
+    with restored(server, empty_database, "custom") as copy:
+        migrate(copy.conninfo)
+        with connected(copy) as connection:
+            assert by_words(connection, "invoice") == [2]
+            connection.execute("update documents set content = 'a bird' where id = 1")
+            work(connection)
+            assert by_words(connection, "bird") == [1]
