@@ -23,7 +23,7 @@ begin
     taken := greatest(1, (
         select count(*) from (
             select sum(s.share) over (order by s.nth) * (target ->> 'documents')::float8 as expected
-            from unnest(shares) with ordinality as s(share, nth)) e where e.expected <= 2000));
+            from unnest(shares) with ordinality as s(share, nth)) e where e.expected <= 1000));
     statement := _search_words_statement(target, filter, cardinality(words), per_row, min_similarity is not null);
     loop
         any_of := _search_any(words[:taken]);
@@ -57,7 +57,8 @@ as $$ select array(select _search_any(array[w]) from unnest(words) with ordinali
 
 -- $1 is a tsquery of the words, $2 that of what is required, $3 bounds the candidates, $4 the hits; $5 has each word as
 -- a tsquery, $6 its weight; $7 is the query's vector, $8 the least similarity. The words' table is `v`, as in the
--- comparisons of the target. OPERATOR() has one precedence, so every term has its parentheses.
+-- comparisons of the target. A long tsvector is copied, lest it be read out of line for each word. OPERATOR() has one
+-- precedence, so every term has its parentheses.
 create or replace function pgembedd._search_words_statement(
     target jsonb, filter text, words integer, per_row boolean, with_similarity boolean
 ) returns text
@@ -79,7 +80,9 @@ begin
                 0.7::float8 operator(pg_catalog.+) (0.3::float8
                 operator(pg_catalog.*) (pg_catalog.length(v.pgembedd_words) operator(pg_catalog./) {length}::float8))
             ) as score
-            from (select {columns}, v.pgembedd_words operator(pg_catalog.||) ''::pg_catalog.tsvector as pgembedd_words
+            from (select {columns}, case when pg_catalog.pg_column_size(v.pgembedd_words) operator(pg_catalog.>) 1000
+                                         then v.pgembedd_words operator(pg_catalog.||) ''::pg_catalog.tsvector
+                                         else v.pgembedd_words end as pgembedd_words
                   from candidates v offset 0) v)
         select coalesce(pg_catalog.array_agg(o.key), '{}'), pg_catalog.array_agg(o.chunk_no),
                pg_catalog.array_agg(o.score), (select pg_catalog.count(*) from candidates)
