@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.model.specs import ALL_MINILM_L6_V2, GTE_SMALL, REGISTRY, TOKENIZER, ModelFile, resolve
+from pgembedd.model.specs import ALL_MINILM_L6_V2, GTE_SMALL, REGISTRY, RERANKERS, TOKENIZER, ModelFile, resolve
 
 
-@pytest.mark.parametrize("spec", REGISTRY.values(), ids=REGISTRY)
+@pytest.mark.parametrize("spec", [*REGISTRY.values(), *RERANKERS.values()], ids=[*REGISTRY, *RERANKERS])
 def test_every_model_pins_all_its_files(spec: Any) -> None:
     assert all(len(file.sha256) == 64 and file.size_bytes > 0 for file in spec.files)
     assert spec.file(TOKENIZER)

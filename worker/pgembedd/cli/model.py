@@ -25,9 +25,9 @@ def list_models() -> None:
     for info in describe_models():
         size = f"{info.download_bytes / 1e6:.0f} MB"
         here = "yes" if info.cached else "no"
-        table.add_row(
-            info.name, here, size, str(info.dims), str(info.max_tokens), info.licence, info.fingerprint.split("@")[-1]
-        )
+        dims = str(info.dims or "reranks")
+        fingerprint = info.fingerprint.split("@")[-1]
+        table.add_row(info.name, here, size, dims, str(info.max_tokens), info.licence, fingerprint)
     Console().print(table)
 
 
@@ -48,15 +48,19 @@ def pull_model(name: str) -> None:
 )
 def verify_model(name: str, model_dir: Path | None) -> None:
     """Compare what the model computes on this machine with what is known of it."""
-    from pgembedd.model import Session, verify
+    from pgembedd.model import RERANKERS, Reranker, Session, verify, verify_reranker
 
-    with Session(name, model_dir=model_dir, notify=_say) as session:
-        checks = verify(session)
+    if name.casefold() in RERANKERS:
+        with Reranker(name, model_dir=model_dir, notify=_say) as reranker:
+            checks = verify_reranker(reranker)
+    else:
+        with Session(name, model_dir=model_dir, notify=_say) as session:
+            checks = verify(session)
     for check in checks:
         mark = click.style("ok  ", fg="green") if check.ok else click.style("BAD ", fg="red")
         click.echo(f"{mark} {check.name}: {check.got} (expected {check.expected})")
     if not all(check.ok for check in checks):
-        raise ModelError(f"{session.name} does not compute on this machine what it should: do not use it here.")
+        raise ModelError(f"{name} does not compute on this machine what it should: do not use it here.")
 
 
 def _say(line: str) -> None:

@@ -1,23 +1,27 @@
-"""Text to vectors: models as data, their files, the graph, the session.
+"""Text to vectors, and pairs of texts to scores: models as data, their files, the graph, the session.
 
 Of the rest of the package it imports the errors, and how texts are cut.
 """
 
 from pgembedd.model.catalogue import DefaultModel, ModelInfo, default_model, describe_models, pull
 from pgembedd.model.futures import Embeddings, Kind, RunFutures, Text
-from pgembedd.model.known_outputs import Check, verify
+from pgembedd.model.known_outputs import Check, verify, verify_reranker
+from pgembedd.model.reranker import Reranker, Scores
 from pgembedd.model.session import Session
-from pgembedd.model.specs import REGISTRY, ModelSpec, resolve
+from pgembedd.model.specs import REGISTRY, RERANKERS, ModelSpec, resolve
 
 __all__ = [
     "REGISTRY",
+    "RERANKERS",
     "Check",
     "DefaultModel",
     "Embeddings",
     "Kind",
     "ModelInfo",
     "ModelSpec",
+    "Reranker",
     "RunFutures",
+    "Scores",
     "Session",
     "Text",
     "default_model",
@@ -25,4 +29,5 @@ __all__ = [
     "pull",
     "resolve",
     "verify",
+    "verify_reranker",
 ]

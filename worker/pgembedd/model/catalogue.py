@@ -11,14 +11,17 @@ from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import Notify, is_pinned, obtain, silent
 from pgembedd.model.graph_cache import ensure_graph
 from pgembedd.model.session import Session
-from pgembedd.model.specs import REGISTRY, ModelSpec, resolve
+from pgembedd.model.specs import REGISTRY, RERANKERS, ModelSpec, resolve
 
 FALLBACK_MODEL = "all-MiniLM-L6-v2"
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One line of `pgembedd model list`. `cached`: all files are on this machine (not yet checked)."""
+    """One line of `pgembedd model list`. `cached`: all files are on this machine (not yet checked).
+
+    `dims` is 0 for a reranker.
+    """
 
     name: str
     cached: bool
@@ -37,8 +40,8 @@ class DefaultModel(NamedTuple):
 
 
 def describe_models(cache_dir: Path | None = None) -> list[ModelInfo]:
-    """Every registered model; touches no network."""
-    return [_describe(spec, cache_dir) for spec in REGISTRY.values()]
+    """Every registered model, rerankers last; touches no network."""
+    return [_describe(spec, cache_dir) for spec in (*REGISTRY.values(), *RERANKERS.values())]
 
 
 def _describe(spec: ModelSpec, cache_dir: Path | None) -> ModelInfo:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pgembedd.model.reranker import Reranker
 from pgembedd.model.session import Session
 
 
@@ -46,6 +47,42 @@ KNOWN: dict[str, tuple[KnownVector | KnownCosine, ...]] = {
         KnownVector("This is an example sentence", (0.0676569, 0.0634959, 0.0487131), 1e-6),
     ),
 }
+
+
+@dataclass(frozen=True)
+class KnownScore:
+    """The score of a query and a text, with its tolerance."""
+
+    query: str
+    text: str
+    score: float
+    tolerance: float
+
+
+_BERLIN = "How many people live in Berlin?"
+KNOWN_SCORES: dict[str, tuple[KnownScore, ...]] = {
+    "ms-marco-minilm-l12": (
+        # Published for the weights in single precision; the file here is quantised to int8.
+        KnownScore(
+            _BERLIN,
+            "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
+            9.218911,
+            0.5,
+        ),
+        KnownScore(_BERLIN, "Berlin is well known for its museums.", -4.0780287, 0.5),
+    ),
+}
+
+
+def verify_reranker(reranker: Reranker) -> list[Check]:
+    """Runs every check of this reranker; `ok` is False where the machine computes something else."""
+    checks = []
+    for known in KNOWN_SCORES.get(reranker.name, ()):
+        got = float(reranker.score(known.query, [known.text])[0])
+        ok = abs(got - known.score) <= known.tolerance
+        name, expected = f"score of {known.text[:40]!r}", f"{known.score:.5f} +- {known.tolerance:g}"
+        checks.append(Check(name, expected, f"{got:.5f}", ok))
+    return checks
 
 
 def verify(session: Session) -> list[Check]:

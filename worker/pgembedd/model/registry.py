@@ -4,11 +4,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from pgembedd.errors import ModelError
 from pgembedd.model.embedder import Embedder
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 2.0, 60.0
+
+
+class Closeable(Protocol):
+    """A loaded model of any kind."""
+
+    def close(self) -> None: ...
+
+
+Model = TypeVar("Model", bound=Closeable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,25 +30,25 @@ class _Failure:
     delay_s: float
 
 
-class ModelRegistry:
+class LoadedModels(Generic[Model]):
     """Loaded models by name. One that cannot be loaded, or takes long, keeps nothing else waiting."""
 
-    def __init__(self, load: Callable[[str], Embedder]) -> None:
-        """`load` makes an Embedder; it is called until it succeeds, after an error with delays that grow."""
+    def __init__(self, load: Callable[[str], Model]) -> None:
+        """`load` makes a model; it is called until it succeeds, after an error with delays that grow."""
         self._load = load
-        self._loaded: dict[str, Embedder] = {}
+        self._loaded: dict[str, Model] = {}
         self._failed: dict[str, _Failure] = {}
         self._loading: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
 
-    def get(self, name: str) -> Embedder:
+    def get(self, name: str) -> Model:
         """Returns the model, after its first attempt to load. ModelError, also while a later attempt is being made."""
         while (found := self.poll(name)) is None:
             if (attempt := self._loading.get(name)) is not None:
                 attempt.join()
         return found
 
-    def poll(self, name: str) -> Embedder | None:
+    def poll(self, name: str) -> Model | None:
         """Returns the model; None while the first attempt to load it is being made. ModelError as in `get`.
 
         Never waits.
@@ -59,7 +69,7 @@ class ModelRegistry:
 
     def _try(self, name: str) -> None:
         try:
-            embedder, error = self._load(name), None
+            model, error = self._load(name), None
         except ModelError as refused:
             error = refused
         except Exception as unexpected:  # of a library below: as any other reason, or its callers would wait for ever
@@ -67,7 +77,7 @@ class ModelRegistry:
             error.__cause__ = unexpected
         with self._lock:
             if error is None:
-                self._loaded[name] = embedder
+                self._loaded[name] = model
                 self._failed.pop(name, None)
             else:
                 last = self._failed.get(name)
@@ -75,7 +85,7 @@ class ModelRegistry:
                 self._failed[name] = _Failure(error, time.monotonic() + delay_s, delay_s)
             del self._loading[name]
 
-    def get_if_loaded(self, name: str) -> Embedder | None:
+    def get_if_loaded(self, name: str) -> Model | None:
         """The model of that name if it is loaded; never waits."""
         return self._loaded.get(name)
 
@@ -95,5 +105,9 @@ class ModelRegistry:
         """Closes every model. Waits for one that is being loaded: a process must not end under libraries at work."""
         for attempt in list(self._loading.values()):
             attempt.join()
-        for embedder in list(self._loaded.values()):
-            embedder.close()
+        for model in list(self._loaded.values()):
+            model.close()
+
+
+class ModelRegistry(LoadedModels[Embedder]):
+    """The embedding models of a process."""

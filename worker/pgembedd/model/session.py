@@ -23,7 +23,7 @@ from pgembedd.model.graph_cache import ensure_graph
 from pgembedd.model.onnx.runtime import BuiltEncoder, Encoder, OnnxFileEncoder, as_ids
 from pgembedd.model.pooling import Float32Array, normalize, pool
 from pgembedd.model.scheduler import Lane, Scheduler
-from pgembedd.model.specs import READY_MADE, TOKENIZER, ModelSpec, Precision
+from pgembedd.model.specs import READY_MADE, REGISTRY, TOKENIZER, ModelSpec, Precision
 from pgembedd.model.tokenizer import Tokenizer, Tokens
 from pgembedd.text.chunker import Chunk
 
@@ -66,6 +66,9 @@ class Session:
         if threads is not None and threads < 1:
             raise ConfigurationError(f"A model cannot run on {threads} threads; give 1 or more.")
         spec = describe(name, model_dir)
+        if spec.reranks:
+            others = ", ".join(REGISTRY)
+            raise ConfigurationError(f"{spec.name} reranks texts and has no vectors; choose one of {others}.")
         if not spec.ready_made:
             spec = replace(spec, precision=precision)
         fetcher = select_fetcher(spec, model_dir=model_dir, cache_dir=cache_dir, offline=offline, notify=notify)

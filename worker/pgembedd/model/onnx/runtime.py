@@ -129,13 +129,17 @@ class OnnxFileEncoder:
         shape = self._shape(texts, tokens)
         return shape[0] * shape[1]
 
-    def run(self, ids: Int64Array) -> Float32Array:
-        """(texts, tokens) to (texts, tokens, dims), or (texts, dims) where the file pools by itself."""
+    def run(self, ids: Int64Array, types: Int64Array | None = None) -> Float32Array:
+        """(texts, tokens) to (texts, tokens, dims), or (texts, dims) where the file pools by itself.
+
+        `types` are the tokens' types, of the shape of `ids`; all 0 without them.
+        """
         texts, tokens = ids.shape
         shape = self._shape(texts, tokens)
-        padded, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        padded[:texts, :tokens], mask[:texts, :tokens] = ids, 1
-        values = {"ids": padded, "mask": mask, "types": np.zeros(shape, np.int64)}
+        values = {meaning: np.zeros(shape, np.int64) for meaning in ("ids", "mask", "types")}
+        values["ids"][:texts, :tokens], values["mask"][:texts, :tokens] = ids, 1
+        if types is not None:
+            values["types"][:texts, :tokens] = types
         feed = {each.name: values[meaning].astype(_dtype(each.type)) for meaning, each in self._inputs.items()}
         out: NDArray[Any] = self._session.run([self._output], feed)[0]
         vectors = out.astype(np.float32, copy=False)
