@@ -80,6 +80,8 @@ OPERATIONS = [
     ("/v1/embeddings", "post"),
     ("/v1/models", "get"),
     ("/v1/models/{model}", "get"),
+    ("/v1/rerank", "post"),
+    ("/v2/rerank", "post"),
     ("/webhooks/database", "post"),
     ("/events", "get"),
     ("/metrics", "get"),

@@ -89,6 +89,11 @@ class HttpSettings:
         "PGEMBEDD_HTTP_MODELS",
         "Models served besides those of the pipelines, by comma; the first answers requests that name none.",
     )
+    http_reranker: str = setting(
+        "ms-marco-minilm-l12",
+        "PGEMBEDD_HTTP_RERANKER",
+        "The reranker, loaded when it is first asked for: its name, or the folder with its files; empty: none.",
+    )
     http_max_body_kb: int = setting(4096, "PGEMBEDD_HTTP_MAX_BODY_KB", "Largest request body, in KB.")
     http_max_inputs: int = setting(2048, "PGEMBEDD_HTTP_MAX_INPUTS", "Most texts in one request.")
     http_max_tokens: int = setting(

@@ -15,6 +15,8 @@ from pgembedd.http.auth import Authenticator, load_tokens
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
 from pgembedd.http.request_batcher import RequestBatcher
+from pgembedd.http.reranking import Reranking
+from pgembedd.loop.model_loader import reranker_loader
 from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.model.embedder import Embedder
@@ -50,6 +52,7 @@ class ServiceContext:
         self.observer = observer
         self.authenticator = Authenticator(load_tokens(http), http.http_host)
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
+        self.reranking = Reranking(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"
         self.database = None if conninfo is None else Database(conninfo, pooled=pooled)
         self.started = threading.Event()  # the worker has loaded a model, or tried them all
@@ -172,10 +175,12 @@ class ServiceContext:
         return False
 
     def close(self) -> None:
-        """Closes everything but the models, which belong to the caller. Sets `finished`."""
+        """Closes everything but the embedding models, which belong to the caller. Sets `finished`."""
         self.stopping.set()
         if self.pushed is not None:
             self.pushed.close()
         if self.database is not None:
             self.database.close()
-        self.finished = close_with_timeout(self.batcher.close, partial(self.unpooled.shutdown, cancel_futures=True))
+        self.finished = close_with_timeout(
+            self.batcher.close, self.reranking.close, partial(self.unpooled.shutdown, cancel_futures=True)
+        )

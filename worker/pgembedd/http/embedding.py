@@ -66,8 +66,13 @@ async def vectors_of(
     return await wait_for_result(service, service.batcher.ask(embedder, texts, kind=kind), request)
 
 
-async def wait_for_result(service: ServiceContext, asked: Future[Result], request: Request) -> Result:
-    """Returns the future's result. Refusal 504 after the timeout, 499 when the client left; both cancel it."""
+async def wait_for_result(
+    service: ServiceContext, asked: Future[Result], request: Request, awaited: str = "vectors"
+) -> Result:
+    """Returns the future's result. Refusal 504 after the timeout, 499 when the client left; both cancel it.
+
+    `awaited` is the plural noun for it in the refusal's sentence.
+    """
     timeout_s = service.http.http_timeout_s
     vectors = asyncio.wrap_future(asked)
     try:
@@ -79,7 +84,7 @@ async def wait_for_result(service: ServiceContext, asked: Future[Result], reques
             return vectors.result()
     finally:
         vectors.cancel()
-    raise Refusal(504, f"The vectors were not there after {timeout_s:g} seconds: send fewer texts.")
+    raise Refusal(504, f"The {awaited} were not there after {timeout_s:g} seconds: send fewer texts.")
 
 
 async def _wait_while_connected(vectors: asyncio.Future[Result], request: Request, timeout_s: float) -> None:
@@ -89,7 +94,7 @@ async def _wait_while_connected(vectors: asyncio.Future[Result], request: Reques
     try:
         await asyncio.wait(waited_for, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED)
         if disconnect.done() and not vectors.done():
-            raise Refusal(CLIENT_CLOSED_REQUEST, "The client left before its vectors were there.", "client_left")
+            raise Refusal(CLIENT_CLOSED_REQUEST, "The client left before its answer was there.", "client_left")
     finally:
         disconnect.cancel()
 

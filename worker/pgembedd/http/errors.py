@@ -57,6 +57,11 @@ class Problem(BaseModel):
     message: str = Field(description="One sentence for people.")
 
 
+def _speaks_openai(path: str) -> bool:
+    """Tells whether the path's clients expect errors of OpenAI's shape; those of /v1/rerank do not."""
+    return path.startswith("/v1/") and path != "/v1/rerank"
+
+
 class Refusal(Exception):  # noqa: N818  named after its meaning to the client
     """The answer to a request that is not served."""
 
@@ -75,8 +80,8 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def refusal_response(path: str, refusal: Refusal) -> Response:
-    """Returns the refusal as JSON, on /v1 in the shape of OpenAI's API."""
-    if path.startswith("/v1/"):
+    """Returns the refusal as JSON, on OpenAI's paths in the shape of its API."""
+    if _speaks_openai(path):
         kind = "invalid_request_error" if refusal.status < 500 else "server_error"
         body: dict[str, Any] = {
             "error": {"message": refusal.sentence, "type": kind, "param": refusal.param, "code": refusal.code}
@@ -129,7 +134,7 @@ def _validation(path: str, error: RequestValidationError) -> Refusal:
     if first["type"] == "json_invalid":
         return Refusal(400, "The body is not valid JSON.", "invalid_json")
     message = _SENTENCES_OF_PYDANTIC.get(first["type"]) or str(first["msg"]).removeprefix("Value error, ").rstrip(".")
-    status = 400 if path.startswith("/v1/") else 422
+    status = 400 if _speaks_openai(path) else 422
     return Refusal(status, f"{where or first['loc'][0]}: {message}.", "wrong_shape", param=param)
 
 

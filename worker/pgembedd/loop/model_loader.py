@@ -1,4 +1,4 @@
-"""Loads embedders: the only module of the loop that imports pgembedd.model's Session."""
+"""Loads embedders and rerankers: the only module of the loop that imports pgembedd.model's Session."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,18 +11,14 @@ from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, InferenceStats, Observer
 
 if TYPE_CHECKING:
+    from pgembedd.model import Reranker
     from pgembedd.model.specs import Precision
 
 
 def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
     """Returns a function that loads the Embedder of a model. ConfigurationError for an unknown precision."""
     precisions = parse_precision(settings.precision)
-    told: set[str] = set()
-
-    def tell(line: str) -> None:
-        if line not in told:  # a model that cannot be fetched is tried again and again
-            told.add(line)
-            get_logger().info("model", doing=line)
+    tell = _log_once()
 
     def load(name: str) -> Embedder:
         from pgembedd.model import Session
@@ -40,6 +36,37 @@ def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], E
         return session
 
     return load
+
+
+def reranker_loader(settings: Settings, observer: Observer = SILENT) -> "Callable[[str], Reranker]":
+    """Returns a function that loads a reranker. PGEMBEDD_MODEL_DIR is not for it: its name may be its own folder."""
+    tell = _log_once()
+
+    def load(name: str) -> "Reranker":
+        from pgembedd.model import Reranker
+
+        reranker = Reranker(
+            name,
+            threads=settings.threads or None,
+            notify=tell,
+            on_run=lambda *run: observer.model_ran(InferenceStats(reranker.name, *run)),
+        )
+        get_logger().info("model_loaded", model=reranker.name, fingerprint=reranker.fingerprint)
+        return reranker
+
+    return load
+
+
+def _log_once() -> Callable[[str], None]:
+    """Returns a function that logs each line once: a model that cannot be fetched is tried again and again."""
+    told: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            get_logger().info("model", doing=line)
+
+    return tell
 
 
 def precision_of(embedder: Embedder) -> str:

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Semaphore
 from types import TracebackType
 from typing import Self
 
@@ -54,6 +55,24 @@ class ScoreFutures:
             raise
         asked = np.asarray(self._asked, np.intp)
         return Scores(distinct[asked], np.asarray(self._tokens, np.int32)[asked])
+
+    def as_future(self) -> Future[Scores]:
+        """Returns a future of the result; cancelling it drops the pairs that have not begun."""
+        whole: Future[Scores] = Future()
+        left = Semaphore(max(0, len(self._runs) - 1))
+
+        def finish(_run: Future[float]) -> None:
+            if left.acquire(blocking=False) or not whole.set_running_or_notify_cancel():
+                return  # others are left, or no one waits
+            try:
+                whole.set_result(self.result())
+            except BaseException as error:
+                whole.set_exception(error)
+
+        whole.add_done_callback(lambda future: self.cancel() if future.cancelled() else None)
+        for run in self._runs:
+            run.add_done_callback(finish)
+        return whole
 
     def cancel(self) -> None:
         """Drops what has not begun."""
