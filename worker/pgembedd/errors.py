@@ -58,6 +58,12 @@ class WrongVectorsError(PgembeddError):
     exit_code = 6
 
 
+class WorseSearchError(PgembeddError):
+    """`pgembedd eval` measured less than its baseline."""
+
+    exit_code = 7
+
+
 class RowFailure(Exception):  # noqa: N818  named after its decision: this row failed an attempt
     """Processing a row failed for a reason in the row or in the user's own code; counts as an attempt."""
 

@@ -2,7 +2,8 @@
 
 Exit codes: 0 done · 1 something failed · 2 a setting, an argument or a missing right · 3 the database cannot be
 reached · 4 the schema is missing, older or newer · 5 the model is missing, damaged or another ·
-6 verify found wrong vectors · 130 interrupted.
+6 verify found wrong vectors ·
+7 eval found a worse search than its baseline · 130 interrupted.
 """
 
 import io
@@ -28,6 +29,7 @@ COMMANDS = {
     "events": "events",
     "truncated": "truncated",
     "search": "search",
+    "eval": "eval",
     "backfill": "backfill",
     "retry": "retry",
     "verify": "verify",
@@ -59,7 +61,7 @@ def cli() -> None:
 
     The database is the one of DATABASE_URL, or of libpq's own variables (PGHOST, PGDATABASE, ...); without any,
     a private Postgres in ./.pgembedd. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 database not
-    reached, 4 schema, 5 model, 6 wrong vectors found.
+    reached, 4 schema, 5 model, 6 wrong vectors found, 7 worse search than the baseline.
     """
 
 

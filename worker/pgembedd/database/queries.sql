@@ -502,6 +502,12 @@ from {source} s where {embedding} is not null
   and exists (select from pgembedd.pipeline p where p.id = %(pipeline_id)s and p.name = %(name)s)
 order by {distance} limit %(limit)s
 
+-- name: evaluated_search
+-- The best rows of a pipeline in one mode, with their texts; as the caller.
+select key, snippet from pgembedd.search(
+    %(pipeline)s::text, %(query)s::text, k => %(k)s, mode => %(mode)s, snippet_length => %(length)s,
+    embedding => %(embedding)s, marks => array['', ''])
+
 -- name: search_breadth
 -- How far HNSW looks, for this transaction.
 select set_config('hnsw.ef_search', %(breadth)s, true)

@@ -1,0 +1,147 @@
+"""`pgembedd eval`"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pgembedd.cli.options import database_option, open_connection, settings_options
+from pgembedd.errors import WorseSearchError
+from pgembedd.evaluation.baseline import falls, load, save, to_json, write
+from pgembedd.evaluation.evaluate import Measured, available_modes, check_model, evaluate, model_of
+from pgembedd.evaluation.metrics import METRICS
+from pgembedd.evaluation.questions import Question, read_questions, read_topics
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from pgembedd.evaluation.baseline import Values
+    from pgembedd.settings import Settings
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+TOLERANCE = 0.01
+
+
+@click.command("eval")
+@click.argument("pipeline")
+@click.argument("questions", type=FILE)
+@database_option
+@click.option("--qrels", type=FILE, help="Judgements of TREC or BEIR; QUESTIONS then holds the topics.")
+@click.option("--rerank", metavar="MODEL", help="Measure each mode with this reranker, too: ms-marco-minilm-l12.")
+@click.option("--plot", type=FILE, help="Write the results as bars to this SVG file.")
+@click.option("--save", "saved", type=FILE, help="Write the results to this file, for --baseline.")
+@click.option("--baseline", type=FILE, help="Compare with a file of --save; exit code 7 where a metric fell.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=TOLERANCE,
+    show_default=True,
+    help="By how much a metric may fall.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
+@settings_options("model_dir", "precision", "threads")
+def command(
+    pipeline: str,
+    questions: Path,
+    database: str | None,
+    qrels: Path | None,
+    rerank: str | None,
+    plot: Path | None,
+    saved: Path | None,
+    baseline: Path | None,
+    tolerance: float,
+    as_json: bool,
+    settings: "Settings",
+) -> None:
+    """Measure how well PIPELINE finds what answers the QUESTIONS.
+
+    QUESTIONS has a JSON object a line: {"query": "words", "relevant": [1, 2]}, the keys of the rows that answer it, or
+    {"1": 2, "2": 1} with grades. Prints nDCG@10, recall@10 and MRR@10 of each mode of search.
+    """
+    from pgembedd.log import configure_logging
+
+    configure_logging(log_level="warning")
+    if plot is not None and plot.suffix.lower() != ".svg":
+        raise click.UsageError("A plot is an SVG file: give it a name that ends with .svg.")
+    asked = read_topics(questions, qrels) if qrels else read_questions(questions)
+    before = load(baseline, asked) if baseline else None
+    with open_connection(database) as connection:
+        model, results, left_out = _measure(connection, pipeline, asked, rerank, settings)
+    stored = to_json(pipeline, model, asked, results) | {"left_out": left_out}
+    if as_json:
+        click.echo(json.dumps(stored))
+    else:
+        _print(pipeline, asked, results, before)
+        for mode, sentence in left_out.items():
+            click.echo(f"{mode} is left out: {sentence}")
+    _write(f"{pipeline}: {len(asked)} questions, {model}", stored, results, plot, saved)
+    if before is not None and (fallen := falls(before, results, tolerance)):
+        raise WorseSearchError(f"The search is worse than in {baseline}: {'; '.join(fallen)}.")
+
+
+def _measure(
+    connection: "psycopg.Connection", pipeline: str, asked: list[Question], rerank: str | None, settings: "Settings"
+) -> tuple[str, list[Measured], dict[str, str]]:
+    """Returns the pipeline's fingerprint, the results, and a sentence for each mode that it does not have."""
+    from pgembedd.loop.model_loader import loader, reranker_loader
+
+    name, fingerprint = model_of(connection, pipeline)
+    with nullcontext() if rerank is None else reranker_loader(settings)(rerank) as reranker:
+        embedder = loader(settings)(name)
+        try:
+            check_model(pipeline, fingerprint, embedder)
+            found = embedder.start([each.query for each in asked], kind="query").result().vectors
+        finally:
+            embedder.close()
+        vectors = [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
+        refused = available_modes(connection, pipeline, asked[0], vectors[0])
+        modes = [mode for mode, sentence in refused.items() if not sentence]
+        with _progress(asked) as show:
+            results = evaluate(connection, pipeline, asked, vectors, modes, reranker, show)
+    return embedder.fingerprint, results, {mode: sentence for mode, sentence in refused.items() if sentence}
+
+
+@contextmanager
+def _progress(asked: Sequence[Question]) -> Iterator[Callable[[int], None]]:
+    """Shows a bar on standard error if that is a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("questions", total=len(asked))
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _print(pipeline: str, asked: Sequence[Question], results: Sequence[Measured], before: "Values | None") -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), title=f"{pipeline}: {len(asked)} questions", title_justify="left")
+    table.add_column("search", no_wrap=True)
+    for name in METRICS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in results:
+        old = (before or {}).get(each.name, {})
+        table.add_row(each.name, *(_cell(value, old.get(name)) for name, value in each.values.items()))
+    Console().print(table)
+
+
+def _cell(value: float, before: float | None) -> str:
+    """Returns the value, and its distance to the baseline."""
+    return f"{value:.3f}" if before is None else f"{value:.3f} ({value - before:+.3f})"
+
+
+def _write(
+    title: str, stored: dict[str, Any], results: Sequence[Measured], plot: Path | None, saved: Path | None
+) -> None:
+    if plot is not None:
+        from pgembedd.evaluation.plot import svg
+
+        write(plot, svg(title, results))
+    if saved is not None:
+        save(saved, stored)

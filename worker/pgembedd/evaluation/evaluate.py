@@ -1,0 +1,124 @@
+"""Asks a pipeline every question in each mode of search, and measures what it finds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from pgembedd.database.queries import query
+from pgembedd.errors import ConfigurationError, ModelMismatchError
+from pgembedd.evaluation.metrics import METRICS
+from pgembedd.evaluation.questions import Question, key_text
+from pgembedd.model.embedder import Embedder
+from pgembedd.model.reranker import Reranker
+from pgembedd.search.rerank import MAX_CANDIDATES, rerank
+
+MODES = ("semantic", "text", "hybrid")
+RERANKED_CHARACTERS = 2_000
+"""Of a hit's text for the reranker, which reads 512 tokens of query and text together."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The metrics of one way to search: a mode, with or without reranking. Means over all questions, 0 to 1."""
+
+    mode: str
+    reranked: bool
+    values: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """How it is printed and stored."""
+        return f"{self.mode}, reranked" if self.reranked else self.mode
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search returned, best first: keys, and the texts for the reranker."""
+
+    keys: list[str]
+    texts: list[str]
+
+
+def model_of(connection: psycopg.Connection, pipeline: str) -> tuple[str, str | None]:
+    """Returns model and fingerprint of a pipeline. ConfigurationError where none has the name."""
+    known = {name: (model, fingerprint) for _, name, model, fingerprint, *_ in connection.execute(query("models"))}
+    if pipeline not in known:
+        there = ", ".join(known) or "none"
+        raise ConfigurationError(f'There is no running pipeline "{pipeline}"; there are: {there}.')
+    return known[pipeline]
+
+
+def check_model(pipeline: str, fingerprint: str | None, embedder: Embedder) -> None:
+    """Raises ModelMismatchError unless the embedder is the model of the pipeline's vectors."""
+    if fingerprint not in (None, embedder.fingerprint):
+        raise ModelMismatchError(
+            f'The pipeline "{pipeline}" holds vectors of {fingerprint}, but {embedder.name} here is '
+            f"{embedder.fingerprint}: evaluate with the worker's precision and model files (--precision, --model-dir)."
+        )
+
+
+def available_modes(connection: psycopg.Connection, pipeline: str, asked: Question, vector: str) -> dict[str, str]:
+    """Returns the sentence that refuses each mode, "" for a mode that this pipeline can be searched in.
+
+    Raises the database's own error for what is refused in every mode.
+    """
+    refused: dict[str, str] = {}
+    for mode in MODES:
+        try:
+            search(connection, pipeline, asked.query, mode, vector, k=1)
+            refused[mode] = ""
+        except psycopg.errors.InvalidParameterValue as error:
+            if mode == MODES[0]:
+                raise
+            refused[mode] = error.diag.message_primary or str(error)
+    return refused
+
+
+def search(
+    connection: psycopg.Connection, pipeline: str, text: str, mode: str, vector: str | None, k: int = MAX_CANDIDATES
+) -> Found:
+    """Returns the best `k` rows; `vector` is the query's, in pgvector's text form."""
+    values: dict[str, Any] = {"pipeline": pipeline, "query": text, "mode": mode, "k": k, "length": RERANKED_CHARACTERS}
+    rows = connection.execute(query("evaluated_search"), {**values, "embedding": vector}).fetchall()
+    return Found([key_text(key) for key, _ in rows], [snippet or "" for _, snippet in rows])
+
+
+def evaluate(
+    connection: psycopg.Connection,
+    pipeline: str,
+    questions: Sequence[Question],
+    vectors: Sequence[str],
+    modes: Sequence[str],
+    reranker: Reranker | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Measured]:
+    """Measures each mode, and each with reranking where there is a reranker; `progress` gets the questions done.
+
+    A query that a mode refuses, such as one that only excludes words, finds nothing in it.
+    """
+    ways = [(mode, reranked) for mode in modes for reranked in ((False, True) if reranker else (False,))]
+    results: dict[tuple[str, bool], list[dict[str, float]]] = {way: [] for way in ways}
+    for number, (question, vector) in enumerate(zip(questions, vectors, strict=True), start=1):
+        for mode in modes:
+            try:
+                found = search(connection, pipeline, question.query, mode, vector)
+            except psycopg.errors.InvalidParameterValue:
+                found = Found([], [])
+            results[mode, False].append(measure(found.keys, question))
+            if reranker:
+                order = rerank(reranker, question.query, found.texts)
+                results[mode, True].append(measure([found.keys[hit.position] for hit in order], question))
+        progress(number)
+    return [Measured(mode, reranked, means(results[mode, reranked])) for mode, reranked in ways]
+
+
+def measure(keys: Sequence[str], question: Question) -> dict[str, float]:
+    """Returns every metric of one result."""
+    return {name: metric(keys, question.relevant) for name, metric in METRICS.items()}
+
+
+def means(values: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Returns the mean of each metric over the questions."""
+    return {name: sum(each[name] for each in values) / len(values) for name in METRICS}
