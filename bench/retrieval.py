@@ -1,0 +1,113 @@
+"""Retrieval quality: each mode of pgembedd's search beside the peers' SQL, on collections that you bring.
+
+A folder for each collection (bench/retrieval_collections.py says in which layouts). Its documents go into a table of a
+private Postgres, a worker embeds them, and every query is asked each way: nDCG@10, recall@10 and MRR@10 as
+`pgembedd eval` has them. With --rerank also with the first 20 hits reranked, some seconds a query.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+
+from bench.report import Result, publish, versions
+from bench.retrieval_collections import Collection, read_collection
+from bench.retrieval_peers import PEERS
+from bench.workers import fleet, private_server
+from pgembedd.database.connect import connect
+from pgembedd.evaluation.evaluate import Measured, available_modes, evaluate, means, measure
+from pgembedd.model import Reranker, Session
+
+MODEL = "all-MiniLM-L6-v2"
+PORTION = 500  # documents awaited at a time
+
+TABLE = """
+    create table documents (
+        id text primary key, title text, body text,
+        fts tsvector generated always as
+            (to_tsvector('english', coalesce(title, '') || ' ' || coalesce(body, ''))) stored)
+"""
+
+
+def fill(connection: psycopg.Connection, conninfo: str, collection: Collection, model: str) -> None:
+    """Makes the table and its pipeline, and has a worker embed all documents."""
+    connection.execute(TABLE)
+    connection.execute(
+        "select pgembedd.create_pipeline('documents', 'documents', array['title', 'body'], model => %s)", (model,)
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into documents values (%s, nullif(%s, ''), %s) on conflict do nothing",
+            [(each.id, each.title, each.text) for each in collection.documents],
+        )
+    connection.execute("create index on documents using gin (fts)")
+    with fleet(conninfo) as workers:
+        while waiting := _waiting(connection):
+            workers.await_done(workers.done + min(PORTION, waiting))
+    connection.execute("vacuum analyze")
+
+
+def _waiting(connection: psycopg.Connection) -> int:
+    counted = connection.execute(
+        "select count(*) from documents where embedding is null and concat(title, body) ~ '\\S'"
+    ).fetchall()
+    return int(counted[0][0])
+
+
+def run(
+    connection: psycopg.Connection, collection: Collection, vectors: Sequence[str], reranker: Reranker | None
+) -> list[Measured]:
+    """Every mode that the pipeline has, with and without reranking, then the peers."""
+    refused = available_modes(connection, "documents", collection.questions[0], vectors[0])
+    modes = [mode for mode, sentence in refused.items() if not sentence]
+    ours = evaluate(connection, "documents", collection.questions, vectors, modes, reranker)
+    found = [Measured(f"pgembedd {each.mode}", each.reranked, each.values) for each in ours]
+    for name, ask in PEERS.items():
+        asked = zip(collection.questions, vectors, strict=True)
+        values = [measure(ask(connection, question.query, vector), question) for question, vector in asked]
+        found.append(Measured(name, False, means(values)))
+    return found
+
+
+def results(collection: str, found: Sequence[Measured]) -> list[Result]:
+    """A line for each way and metric, compared with the first way, which is search by meaning alone."""
+    lines = []
+    for metric, base in found[0].values.items():
+        for each in found:
+            value, case = each.values[metric], f"{collection}, {each.name}"
+            first = each is found[0]
+            to = None if first else f"{collection}, {found[0].name}"
+            ratio = None if first or base == 0 else value / base
+            lines.append(Result("retrieval", case, value, metric, (value, value), to, ratio))
+    return lines
+
+
+def main() -> None:
+    """Run it on every folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a collection")
+    parser.add_argument("--json", action="store_true", help="JSON lines alone")
+    parser.add_argument("--model", default=MODEL, help="the model of the vectors")
+    parser.add_argument("--rerank", metavar="MODEL", help="with this reranker, too: ms-marco-minilm-l12")
+    parser.add_argument("--sample", type=int, metavar="N", help="at most N queries of each collection")
+    options = parser.parse_args()
+    used = versions("pgembedd", "onnxruntime") | {"model": options.model}
+    reranker = Reranker(options.rerank) if options.rerank else None
+    for folder in options.folders:
+        collection = read_collection(folder).sample(options.sample)
+        with Session(options.model) as session:
+            found = session.embed([each.query for each in collection.questions], kind="query").vectors
+        vectors = [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
+        with private_server() as server, connect(server.conninfo(), autocommit=True) as connection:
+            fill(connection, server.conninfo(), collection, options.model)
+            publish(
+                results(collection.name, run(connection, collection, vectors, reranker)), used, as_json=options.json
+            )
+        print(f"{collection.name}: {len(collection.documents)} documents, {len(collection.questions)} queries.")
+    if reranker:
+        reranker.close()
+
+
+if __name__ == "__main__":
+    main()
