@@ -6,6 +6,7 @@ private Postgres, a worker embeds them, and every query is asked each way: nDCG@
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,12 +100,13 @@ def main() -> None:
         with Session(options.model) as session:
             found = session.embed([each.query for each in collection.questions], kind="query").vectors
         vectors = [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
-        with private_server() as server, connect(server.conninfo(), autocommit=True) as connection:
+        with private_server() as server, connect(server.conninfo(), pinned=False, autocommit=True) as connection:
             fill(connection, server.conninfo(), collection, options.model)
             publish(
                 results(collection.name, run(connection, collection, vectors, reranker)), used, as_json=options.json
             )
-        print(f"{collection.name}: {len(collection.documents)} documents, {len(collection.questions)} queries.")
+        counted = f"{len(collection.documents)} documents, {len(collection.questions)} queries"
+        print(f"{collection.name}: {counted}.", file=sys.stderr)
     if reranker:
         reranker.close()
 
