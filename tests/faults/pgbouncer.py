@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 
 WHAT = "PgBouncer"
 ADMINISTRATOR = "faults_admin"
-POOL = 24
+POOL = 36
 """Connections to the server for each role."""
 
 

@@ -6,10 +6,9 @@ from contextlib import ExitStack
 
 import psycopg
 
-from tests.faults.fault import Fault, sessions
+from tests.faults.fault import Fault, await_effect, sessions
 from tests.faults.scene import Scene
 from tests.faults.subjects import APPLICATION, WORKER
-from tests.support.waiting import eventually
 
 
 class MaxConnections(Fault):
@@ -25,7 +24,7 @@ class MaxConnections(Fault):
             for pid in sessions(connection, f"usename = '{WORKER}'"):
                 connection.execute("select pg_terminate_backend(%s)", (pid,))
             _take_all(scene, taken)
-            eventually(lambda: scene.times_away() > away + len(scene.workers))
+            await_effect(lambda: scene.times_away() > away + len(scene.workers))
         scene.writers.await_commits(5)
 
 
@@ -42,7 +41,7 @@ class RoleLimit(Fault):
             connection.execute(f"alter role {WORKER} connection limit {number % 3}".encode())
             for pid in sessions(connection, f"usename = '{WORKER}'"):
                 connection.execute("select pg_terminate_backend(%s)", (pid,))
-            eventually(lambda: scene.times_away() > away + len(scene.workers))
+            await_effect(lambda: scene.times_away() > away + len(scene.workers))
         scene.writers.await_commits(5)
         self.heal(scene)
 

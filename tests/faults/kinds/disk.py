@@ -8,9 +8,8 @@ from pathlib import Path
 
 import psycopg
 
-from tests.faults.fault import Fault, why_not
+from tests.faults.fault import Fault, await_effect, why_not
 from tests.faults.scene import Scene
-from tests.support.waiting import eventually
 
 BLOCK = bytes(1 << 20)
 ERRORS = 12
@@ -39,7 +38,7 @@ class Full(Fault):
             # Tables may have room within their files for long; a new segment of the log has none.
             with suppress(psycopg.Error), scene.admin() as connection:
                 connection.execute("select pg_switch_wal()")
-        eventually(lambda: _hurt(scene, errors))
+        await_effect(lambda: _hurt(scene, errors))
 
     def heal(self, scene: Scene) -> None:
         ballast(scene).unlink(missing_ok=True)

@@ -7,11 +7,10 @@ from contextlib import ExitStack
 import psycopg
 
 from tests.faults import pgbouncer
-from tests.faults.fault import Fault, sessions
+from tests.faults.fault import Fault, await_effect, sessions
 from tests.faults.pgbouncer import Bouncer
 from tests.faults.scene import Scene
 from tests.faults.subjects import WORKER
-from tests.support.waiting import eventually
 
 PATIENCE = 3
 """Clients that wait in vain before a pool counts as exhausted."""
@@ -70,7 +69,7 @@ class ExhaustPool(Pooled):
                     taken.enter_context(opened).execute("begin")
                 except psycopg.OperationalError:
                     in_vain += 1
-            eventually(lambda: scene.times_away() > away + len(scene.workers))
+            await_effect(lambda: scene.times_away() > away + len(scene.workers))
         scene.writers.await_commits(5)
 
 
