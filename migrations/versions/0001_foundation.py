@@ -300,6 +300,22 @@ comment on table pgembedd.question is
 comment on column pgembedd.question.taken_by is
     'The process id of the session of the worker that answers it.';
 
+create table pgembedd.listener (
+    pid               integer primary key,
+    backend_start     timestamptz
+);
+comment on table pgembedd.listener is
+    'The sessions of workers that answer embed(). A row counts as long as its session lives.';
+
+create table pgembedd.index_build (
+    only_row          boolean constraint index_build_pkey primary key default true check (only_row),
+    pid               integer,
+    backend_start     timestamptz
+);
+insert into pgembedd.index_build default values;
+comment on table pgembedd.index_build is
+    'One row: the session that builds an index, null where none does. It counts as long as that session lives.';
+
 create table pgembedd.loopback (
     only_row          boolean constraint loopback_pkey primary key default true check (only_row),
     host              text,
@@ -375,7 +391,7 @@ begin
     from pg_catalog.pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_code'::regnamespace);
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
-drop table pgembedd.question, pgembedd.loopback, pgembedd.event;
+drop table pgembedd.question, pgembedd.listener, pgembedd.index_build, pgembedd.loopback, pgembedd.event;
 drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.missed;
 drop table pgembedd.dead_letter, pgembedd.row_state, pgembedd.word_statistics, pgembedd.word_frequency;
 drop table pgembedd.pipeline, pgembedd.installation;

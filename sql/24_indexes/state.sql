@@ -36,18 +36,15 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    key bigint := hashtextextended('pgembedd.index', 0);
     unfinished boolean := exists (select from _unfinished_indexes(made));
 begin
     if not _exists(_target(made)) then
         return null;
     elsif exists (select from _fitting_indexes(made, _target(made)) f where f.valid) then
         return 'valid';
-    -- The lock as well, because other roles' activity is hidden from most roles.
-    elsif unfinished and (exists (select from _builders(made)) or exists (
-        select from pg_locks l join pg_database d on d.oid = l.database
-        where d.datname = current_database() and l.locktype = 'advisory' and l.granted
-          and (l.classid::bigint << 32 | l.objid::bigint) = key and l.objsubid = 1))
+    -- The note as well, because other roles' activity is hidden from most roles.
+    elsif unfinished and (exists (select from _builders(made))
+                          or exists (select from index_build b where _alive(b.pid, b.backend_start)))
     then
         return 'building';
     elsif unfinished then

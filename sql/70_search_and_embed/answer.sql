@@ -1,13 +1,15 @@
 -- The functions with which a worker answers questions.
 
 -- From now on this session answers questions, and hears of each by NOTIFY.
-create or replace function pgembedd.hear_questions() returns boolean
+create or replace function pgembedd.hear_questions() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     listen pgembedd_questions;
-    return pg_try_advisory_lock_shared(1885824356, 0);
+    delete from listener l where not _alive(l.pid, l.backend_start);
+    insert into listener select a.pid, a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid()
+    on conflict (pid) do update set backend_start = excluded.backend_start;
 end $$;
 comment on function pgembedd.hear_questions is 'Answer questions in this session from now on.';
 
@@ -90,13 +92,12 @@ comment on function pgembedd.decline_question is
     'Leave a question to another worker; the '
     'reason is the answer when all have declined.';
 
--- Every worker that answers holds this advisory lock, shared; it ends with the worker, however that ends. Returns the
--- process ids of their sessions, null where there are none. Locks are visible at once, independent of the snapshot.
+-- The process ids of the sessions that answer, null where there are none. The view of other sessions is one of the whole
+-- transaction, unless it is cleared.
 create or replace function pgembedd._listeners() returns integer[]
 language sql volatile
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select array_agg(l.pid) from pg_locks l
-    where l.locktype = 'advisory' and l.classid = 1885824356 and l.objid = 0 and l.objsubid = 2 and l.granted
-      and l.mode = 'ShareLock' and l.database = (select d.oid from pg_database d where d.datname = current_database())
+    select pg_stat_clear_snapshot();
+    select array_agg(l.pid) from listener l where _alive(l.pid, l.backend_start)
 $$;

@@ -1,4 +1,5 @@
 CREATE SCHEMA pgembedd;
+COMMENT ON SCHEMA pgembedd IS 'Pipelines whose rows have vectors, and the functions of pgembedd.';
 CREATE SCHEMA pgembedd_code;
 COMMENT ON SCHEMA pgembedd_code IS 'The generated code of pipelines. For nobody but pgembedd: grant nothing on it.';
 CREATE TYPE pgembedd.job AS (
@@ -197,6 +198,13 @@ CREATE TABLE pgembedd.imported_trigger (
     imported_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 COMMENT ON TABLE pgembedd.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
+CREATE TABLE pgembedd.index_build (
+    only_row boolean DEFAULT true NOT NULL,
+    pid integer,
+    backend_start timestamp with time zone,
+    CONSTRAINT index_build_only_row_check CHECK (only_row)
+);
+COMMENT ON TABLE pgembedd.index_build IS 'One row: the session that builds an index, null where none does. It counts as long as that session lives.';
 CREATE TABLE pgembedd.installation (
     only_row boolean DEFAULT true NOT NULL,
     pgmq_install text NOT NULL,
@@ -212,6 +220,11 @@ CREATE TABLE pgembedd.installation (
     CONSTRAINT installation_pgmq_install_check CHECK ((pgmq_install = ANY (ARRAY['found'::text, 'extension'::text, 'sql'::text])))
 );
 COMMENT ON TABLE pgembedd.installation IS 'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';
+CREATE TABLE pgembedd.listener (
+    pid integer NOT NULL,
+    backend_start timestamp with time zone
+);
+COMMENT ON TABLE pgembedd.listener IS 'The sessions of workers that answer embed(). A row counts as long as its session lives.';
 CREATE TABLE pgembedd.missed (
     pipeline_id integer NOT NULL,
     key jsonb NOT NULL
@@ -288,8 +301,12 @@ ALTER TABLE ONLY pgembedd.event
     ADD CONSTRAINT event_pkey PRIMARY KEY (nth);
 ALTER TABLE ONLY pgembedd.imported_trigger
     ADD CONSTRAINT imported_trigger_pkey PRIMARY KEY (source, name);
+ALTER TABLE ONLY pgembedd.index_build
+    ADD CONSTRAINT index_build_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
+ALTER TABLE ONLY pgembedd.listener
+    ADD CONSTRAINT listener_pkey PRIMARY KEY (pid);
 ALTER TABLE ONLY pgembedd.loopback
     ADD CONSTRAINT loopback_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.pipeline

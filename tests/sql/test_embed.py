@@ -35,7 +35,8 @@ class Hand:
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self.connection = connection
-        assert value(connection, "select pgembedd.hear_questions()") is True
+        connection.execute("select pgembedd.hear_questions()")
+        assert value(connection, "select pg_backend_pid() = any (pgembedd._listeners())")
 
     def take(self, at_most: int = 8) -> list[str]:
         """The ids of the questions taken."""
@@ -215,16 +216,14 @@ def test_a_session_with_old_rules_for_strings_may_ask(database: Database, hand: 
     assert (one.error, one.answer) == (None, VECTOR)
 
 
-def test_a_worker_that_could_not_hear_at_first_tries_again(database: Database, asker: psycopg.Connection) -> None:
-    line = EmbedRequestRepository(Connection(database.conninfo, threading.Event(), "questions"))
-    try:
-        with connected(database) as spoiler:
-            spoiler.execute("select pg_advisory_lock(1885824356, 0)")
-            line.take(1)
-            assert value(asker, "select pgembedd._listeners()") is None
-        eventually(lambda: line.take(1) == [] and value(asker, "select pgembedd._listeners()") is not None)
-    finally:
-        line.close()
+def test_a_worker_that_disconnected_is_no_listener(database: Database, asker: psycopg.Connection) -> None:
+    """Also within a transaction that has seen it."""
+    line = EmbedRequestRepository(connection := Connection(database.conninfo, threading.Event(), "questions"))
+    line.take(1)
+    with asker.transaction():
+        assert value(asker, "select cardinality(pgembedd._listeners())") == 1
+        connection.close()
+        eventually(lambda: value(asker, "select pgembedd._listeners()") is None)
 
 
 def test_a_transaction_asks_once_and_another_one_anew(asker: psycopg.Connection, hand: Hand) -> None:

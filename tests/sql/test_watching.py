@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import migrate
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
@@ -59,12 +60,17 @@ def test_locks_that_any_role_can_take_stop_nothing(
     create_pipeline(connection)
     stranger = roles.make("stranger")
     with connect_as(database, stranger) as theirs:
-        for name in ("tick", "swap", "rights"):
+        theirs.execute("select pg_advisory_lock(1885824356, 0)")
+        for name in ("tick", "swap", "rights", "index", "migrate"):
             theirs.execute(
                 "select pg_advisory_lock(hashtextextended('pgembedd.' || %s, n)) from generate_series(0, 2) n", [name]
             )
         assert work(connection) == {1: "written"}
         assert value(connection, "select pgembedd.tick(0, 0)") == 0
+        assert value(connection, "select pgembedd._start_index_build()")
+        connection.execute("select pgembedd.hear_questions()")
+        assert value(connection, "select pgembedd._listeners()") == [connection.info.backend_pid]
+        migrate(database.conninfo)
 
 
 def test_with_on_update_keep_it_stays(connection: psycopg.Connection) -> None:

@@ -49,10 +49,8 @@ class EmbedRequestRepository:
     def _listen(self, connection: psycopg.Connection) -> None:
         if self._listening_on is connection:
             return
-        listening = connection.execute(query("hear_questions")).fetchone()
-        # Not while another session holds the lock exclusively, as any role may: then the next call tries again.
-        if listening and listening[0]:
-            self._listening_on = connection
+        connection.execute(query("hear_questions"))
+        self._listening_on = connection
 
     def take(self, at_most: int) -> list[VectorRequest]:
         """Returns requests that this worker is to answer, in the order of arrival."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 HEAD = "0001"
 REVISION_TABLE = "schema_revision"
-_LOCK = "select pg_advisory_xact_lock(hashtextextended('pgembedd.migrate', 0))"
+# A comment locks the schema until the end of the transaction, and only for the schema's owner.
+_LOCK = "comment on schema pgembedd is 'Pipelines whose rows have vectors, and the functions of pgembedd.'"
 
 
 def _folder(name: str) -> Path:
@@ -84,9 +85,8 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
     with engine.connect() as connection, connection.begin(), _explain_errors():
         driver = raw(connection)
         pin_path(driver, in_transaction=True)
-        driver.execute(_LOCK)
+        _lock_schema(driver)
         _refuse_newer(driver)
-        driver.execute("create schema if not exists pgembedd")
         context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
         if _destination(context) is None and _has_imports(driver):
             driver.execute("select pgembedd._undo_imports()")  # by the functions that are there before the downgrade
@@ -96,6 +96,19 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
             driver.execute("drop schema pgembedd")
         else:
             apply_sql(driver)
+
+
+def _lock_schema(connection: psycopg.Connection) -> None:
+    """Makes the schema where it is missing, and waits until no other migrator is at work on it."""
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute("create schema if not exists pgembedd")
+                connection.execute(_LOCK)
+        except (psycopg.errors.UniqueViolation, psycopg.errors.InvalidSchemaName):
+            continue  # another migrator has just made it, or dropped it
+        else:
+            return
 
 
 def _destination(context: Any) -> Any:

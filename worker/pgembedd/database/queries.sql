@@ -168,11 +168,11 @@ select pgembedd._index_state(pgembedd._pipeline(%(name)s))
 
 -- name: index_lock
 -- Whether this session is now the only one that builds an index here.
-select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('pgembedd.index', 0))
+select pgembedd._start_index_build()
 
 -- name: index_unlock
 -- Let others build.
-select pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('pgembedd.index', 0))
+select pgembedd._end_index_build()
 
 -- name: index_size
 -- What the memory of a build depends on.

@@ -1,0 +1,26 @@
+-- One session at a time builds an index. A row says which, and not an advisory lock, which any role could hold.
+
+-- Makes this session the one that builds; false where another one does. Never waits: the other build would wait for
+-- the snapshot of this statement.
+create or replace function pgembedd._start_index_build() returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    other pgembedd.index_build;
+begin
+    select b.* into other from index_build b for update skip locked;
+    if not found or (other.pid <> pg_backend_pid() and _alive(other.pid, other.backend_start)) then
+        return false;
+    end if;
+    update index_build b set pid = pg_backend_pid(), backend_start = (
+        select a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid());
+    return true;
+end $$;
+
+create or replace function pgembedd._end_index_build() returns void
+language sql volatile security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    update index_build b set pid = null, backend_start = null where b.pid = pg_backend_pid()
+$$;
