@@ -238,6 +238,30 @@ def test_a_table_that_is_renamed_while_its_code_is_made(
     assert work(connection) == {1: "written"}
 
 
+@pytest.mark.parametrize("change", ["rename id to no", "rename to papers"])
+def test_a_name_that_is_back_before_the_code_is_there(
+    database: Database, connection: psycopg.Connection, other: psycopg.Connection, change: str
+) -> None:
+    """The code is made for a name of a moment, and the next look does not take it for that of the old one."""
+    make_documents(connection)
+    create_pipeline(connection, embedding_table="chunks")
+    connection.execute("insert into documents values (1, 'x')")
+    table = "papers" if "papers" in change else "documents"
+    with ThreadPoolExecutor() as pool, connected(database) as third:
+        with other.transaction(force_rollback=True):
+            other.execute("alter function pgembedd_code.pipeline_1_as_owner(text) cost 99")  # comes first
+            made = pool.submit(third.execute, "select pgembedd._generate(p) from pgembedd.pipeline p")
+            eventually(lambda: value(connection, "select count(*) from pg_locks where not granted") == 1)
+            connection.execute(f"alter table documents {change}".encode())
+        made.result(PATIENCE_S)
+        back = "rename no to id" if table == "documents" else "rename to documents"
+        connection.execute(f"alter table {table} {back}".encode())
+    job = claim_one(connection)
+    with pytest.raises(psycopg.errors.UndefinedTable if table == "papers" else psycopg.errors.UndefinedColumn):
+        read(connection, [job])
+    assert value(connection, "select pgembedd.diagnose(1)") == "followed"
+
+
 def test_a_new_owner_is_followed(roles: Roles, database: Database) -> None:
     """The pipeline's code runs with the rights of the current owner of the table."""
     owner = roles.make("owner")
