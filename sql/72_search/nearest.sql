@@ -1,10 +1,11 @@
 -- The semantic leg: the `wanted` nearest rows (of each its nearest chunk) or chunks that pass the filter, complete. It
--- begins with the index, or with an exact scan where the planner expects so few matches that this visits less. What the
--- index does not find within its bounds an exact scan does.
+-- begins with the index, or with an exact scan where the planner expects so few matches that this costs less. An index
+-- scan that visits more rows than it was allowed is followed by an exact one.
 
 create or replace function pgembedd._search_nearest(
     target jsonb, embedding vector, wanted integer, filter text, per_row boolean, min_similarity double precision,
-    out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out path text, out breadth integer
+    out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out path text, out breadth integer,
+    out visits integer
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -16,22 +17,24 @@ declare
 begin
     per_row := per_row and (target -> 'chunked')::boolean;
     -- The chunks of one row come together; and what an index scan finds first under a filter is not quite the nearest.
-    -- It finds 40, the least that ef_search is, for the price of one.
     breadth := case when per_row then 4 * wanted else greatest(wanted, least(2 * wanted, 1000)) end;
     plan := _search_path(target, filter, breadth);
     path := plan.path;
+    visits := plan.visits;
     scanned := path;
     loop
-        scan := _search_scan(target, embedding, breadth, plan.visits, filter, scanned, per_row);
-        exit when cardinality(scan.keys) >= wanted;
-        if scan.seen = breadth then
-            breadth := 4 * breadth;
-            plan.visits := 4 * plan.visits;
-        else
-            exit when scanned = 'exact';
-            scanned := 'exact';
-            path := 'index, then exact';
+        scan := _search_scan(target, embedding, breadth, visits, filter, scanned, per_row);
+        -- The end of an index scan that went further is what it had met by the way: its recall is poor.
+        if scanned = 'exact' or coalesce(scan.visited <= visits, true) then
+            exit when cardinality(scan.keys) >= wanted or scanned = 'exact' and scan.seen < breadth;
+            if scan.seen = breadth then
+                breadth := 4 * breadth;
+                plan.visits := least(4 * visits, 50000000);
+                continue;
+            end if;
         end if;
+        scanned := 'exact';
+        path := 'index, then exact';
     end loop;
     if min_similarity is not null then
         wanted := least(wanted, (select count(*) from unnest(scan.similarities) as s where s >= min_similarity));
@@ -41,44 +44,65 @@ begin
     similarities := scan.similarities[:wanted];
 end $$;
 
--- One scan: the `breadth` nearest, of which `seen` were there; with per_row one chunk of each row remains.
+-- One scan: the `breadth` nearest, of which `seen` were there; with per_row one chunk of each row remains. `visited` is
+-- how many rows the index led to, where `visits` bounds them.
 create or replace function pgembedd._search_scan(
-    target jsonb, embedding vector, breadth integer, visits double precision, filter text, path text, per_row boolean,
-    out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out seen integer
+    target jsonb, embedding vector, breadth integer, visits integer, filter text, path text, per_row boolean,
+    out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out seen integer,
+    out visited bigint
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     before constant text[] := _search_settings(breadth, visits);
+    visited_before bigint;
 begin
+    if visits is not null then visited_before := _search_visited((target ->> 'vectors_oid')::oid); end if;
     execute _search_statement(target, filter, path, per_row) into keys, chunk_nos, similarities, seen
     using embedding, breadth;
+    if visits is not null then visited := _search_visited((target ->> 'vectors_oid')::oid) - visited_before; end if;
     perform _search_restore(before);
 end $$;
 
--- pgvector's settings for a scan; one that visits four times the rows that were expected leaves the rest to the exact
--- scan, since the matches are not near the query. Returns the settings of the caller, which are theirs again afterwards
--- (an error resets them, too). Null before pgvector is loaded, and before 0.8, which has no iterative scan.
-create or replace function pgembedd._search_settings(breadth integer, visits double precision) returns text[]
+-- The rows that scans of a table's indexes have led to in this transaction, from the server's own counters
+-- (track_counts): a query cannot count the rows that a policy or a filter drops within the scan.
+create or replace function pgembedd._search_visited(vectors oid) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (select sum(pg_stat_get_xact_tuples_returned(i.indexrelid)) from pg_index i
+            where i.indrelid in (select vectors union select p.relid from pg_partition_tree(vectors) p));
+end $$;
+
+-- pgvector's settings for a scan. With `visits`, the scan may come to ten times as many distances, which suffices for
+-- those rows, and to the memory for them; beyond, pgvector returns what it has met, without a look further. Returns
+-- the settings of the caller, which are theirs again afterwards (an error resets them, too). Null before pgvector is
+-- loaded, and before 0.8, which has no iterative scan.
+create or replace function pgembedd._search_settings(breadth integer, visits integer) returns text[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     ef_search constant text := current_setting('hnsw.ef_search', true);
+    -- Under a filter the matches are a part of what is near.
+    wanted constant integer := least(1000, case when visits is null then breadth else 4 * breadth end);
     iterative_scan constant text := current_setting('hnsw.iterative_scan', true);
     max_scan_tuples constant text := current_setting('hnsw.max_scan_tuples', true);
+    scan_memory constant text := current_setting('hnsw.scan_mem_multiplier', true);
     ignored text;
 begin
-    if ef_search::integer < breadth then
-        ignored := set_config('hnsw.ef_search', least(1000, breadth)::text, true);
+    if ef_search::integer < wanted then
+        ignored := set_config('hnsw.ef_search', wanted::text, true);
     end if;
     if iterative_scan is not null then
         ignored := set_config('hnsw.iterative_scan', 'relaxed_order', true);
-        ignored := set_config('hnsw.max_scan_tuples',
-            least(max_scan_tuples::integer, greatest(1000, coalesce(4 * visits, 1e9)))::integer::text, true);
+        ignored := set_config('hnsw.max_scan_tuples', (10 * coalesce(visits, 1000000))::text, true);
+        ignored := set_config('hnsw.scan_mem_multiplier', greatest(scan_memory::float8, least(1000,
+            128 * 1024 ^ 2 / pg_size_bytes(current_setting('work_mem'))))::text, true);
     end if;
-    return array[ef_search, iterative_scan, max_scan_tuples];
+    return array[ef_search, iterative_scan, max_scan_tuples, scan_memory];
 end $$;
 
 create or replace function pgembedd._search_restore(before text[]) returns void
@@ -92,6 +116,7 @@ begin
     if before[2] is not null then
         ignored := set_config('hnsw.iterative_scan', before[2], true);
         ignored := set_config('hnsw.max_scan_tuples', before[3], true);
+        ignored := set_config('hnsw.scan_mem_multiplier', before[4], true);
     end if;
 end $$;
 
@@ -146,30 +171,35 @@ begin
         target ->> 'chunk_is_of_source', filter);
 end $$;
 
--- Which scan costs less: one of the index visits about breadth * rows / matches rows, each at the cost of a page
--- somewhere. `visits` is null where nothing filters. Volatile, as only such may EXPLAIN.
+-- Which scan costs less. The index visits about breadth * rows / matches rows. `visits` bounds them: twice as many, or
+-- more where an exact scan would cost more; null where nothing filters. Volatile, as only such may EXPLAIN.
 create or replace function pgembedd._search_path(
-    target jsonb, filter text, breadth integer, out path text, out visits double precision
+    target jsonb, filter text, breadth integer, out path text, out visits integer
 )
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    page_cost constant double precision := 4;  -- the planner's default for a random page
+    visit_cost constant double precision := 8;  -- in the planner's units: ten distances, to rows that lie anywhere
+    most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
     plan json;
     matches double precision;
     total double precision;
+    expected double precision;
+    exact_cost double precision;
 begin
     path := 'index';
     if filter = 'true' and not row_security_active((target ->> 'vectors_oid')::oid) then return; end if;
     execute 'explain (format json) select from ' || _search_from(target, filter, 'exact') into plan;
     matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition it is 0
+    exact_cost := plan -> 0 -> 'Plan' ->> 'Total Cost';
     select sum(greatest(c.reltuples, 0)) into total
     from (select target ->> 'vectors_oid' union select t.relid::oid::text
           from pg_partition_tree((target ->> 'vectors_oid')::oid) t) as r(oid)
     join pg_class c on c.oid = r.oid::oid and c.relkind = 'r';
-    visits := breadth * greatest(total, matches) / matches;
-    if (plan -> 0 -> 'Plan' ->> 'Total Cost')::double precision <= page_cost * visits then
+    expected := breadth * greatest(total, matches) / matches;
+    visits := least(most, greatest(2 * expected, exact_cost / visit_cost));
+    if exact_cost <= visit_cost * expected or 2 * expected > most then
         path := 'exact';
     end if;
 end $$;

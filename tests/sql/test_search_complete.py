@@ -43,8 +43,8 @@ def test_every_filter_is_complete(source: psycopg.Connection) -> None:
 
 def test_a_filter_far_from_the_query_is_complete(connection: psycopg.Connection) -> None:
     """The index meets what is near the query first; what passes the filter lies on the other side of the sphere."""
-    make_source(connection, 6000)
-    far = column(connection, f"select id from documents order by (embedding <=> '{QUERY}') + 0 offset 3000")
+    make_source(connection, 12000)
+    far = column(connection, f"select id from documents order by (embedding <=> '{QUERY}') + 0 offset 6000")
     connection.execute("alter table documents disable trigger user")
     connection.execute("update documents set share = -1 where id = any(%s)", [far])
     connection.execute("analyze documents")
