@@ -31,19 +31,23 @@ begin
         || _search_comparison(found_one.name, found_one.base);
 end $$;
 
--- The columns that the caller may read, vectors excepted; `base` is the type, or what a domain is made of.
+-- The columns that the caller may read, vectors excepted; `base` is the type, or what a domain is made of. In plpgsql,
+-- which keeps the plan.
 create or replace function pgembedd._search_columns(source oid)
 returns table (number smallint, name text, type oid, base oid, category "char", element oid)
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select a.attnum, a.attname::text, t.oid, b.oid, b.typcategory, b.typelem
-    from pg_attribute a join pg_type t on t.oid = a.atttypid
-    join pg_type b on b.oid = case when t.typtype = 'd' then _base_type(t.oid) else t.oid end
-    where a.attrelid = source and a.attnum > 0 and not a.attisdropped
-      and has_column_privilege(source, a.attnum, 'select')
-      and b.typname not in ('vector', 'halfvec', 'sparsevec', '_vector', '_halfvec', '_sparsevec')
-$$;
+#variable_conflict use_column
+begin
+    return query
+        select a.attnum, a.attname::text, t.oid, b.oid, b.typcategory, b.typelem
+        from pg_attribute a join pg_type t on t.oid = a.atttypid
+        join pg_type b on b.oid = case when t.typtype = 'd' then _base_type(t.oid) else t.oid end
+        where a.attrelid = source and a.attnum > 0 and not a.attisdropped
+          and has_column_privilege(source, a.attnum, 'select')
+          and b.typname not in ('vector', 'halfvec', 'sparsevec', '_vector', '_halfvec', '_sparsevec');
+end $$;
 
 -- A column as its btree operator class compares it: the expression, the type of literals and the operators from < to >.
 -- The class is that of the type, of all types of its kind, or of one that it can be taken as without a change.

@@ -11,22 +11,19 @@ declare
     vectors regclass := coalesce(one.embedding_table, one.source);
     operator text := case one.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end;
     embedding text := coalesce(one.embedding_column, 'embedding');
-    embedding_no smallint := (
-        select a.attnum from pg_attribute a where a.attrelid = vectors and a.attname = embedding and not attisdropped);
-    vector_schema text := (
-        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
-    qualified text[] := array(
-        select format('%I.%I', n.nspname, c.relname)
-        from unnest(array[one.source::oid, vectors::oid]) with ordinality as r(oid, nth)
-        join pg_class c on c.oid = r.oid join pg_namespace n on n.oid = c.relnamespace order by r.nth);
+    embedding_no smallint;
+    vector_schema text;  -- where the extension is
 begin
-    if embedding_no is null or cardinality(qualified) < 2 then
+    select a.attnum, n.nspname into embedding_no, vector_schema
+    from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
+    where a.attrelid = vectors and a.attname = embedding and not a.attisdropped;
+    if embedding_no is null or not exists (select from pg_class c where c.oid = one.source) then
         perform _refuse(coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)));
     end if;
-    return jsonb_build_object(
+    return jsonb_build_object(  -- a regclass as text has its schema, as no user's is in the path
         'id', one.id, 'name', one.name, 'model', one.model, 'distance', one.distance, 'dimensions', one.dimensions,
         'chunked', one.embedding_table is not null, 'source_oid', one.source::oid, 'vectors_oid', vectors::oid,
-        'source', qualified[1], 'vectors', qualified[2], 'embedding_no', embedding_no,
+        'source', one.source::text, 'vectors', vectors::text, 'embedding_no', embedding_no,
         'embedding', quote_ident(embedding), 'operator', format('operator(%I.%s)', vector_schema, operator),
         'vector_type', format('%I.%I', vector_schema, one.vector_type), 'vector_schema', vector_schema,
         'text_columns', to_jsonb(coalesce(one.content_columns, one.watch_columns)))
