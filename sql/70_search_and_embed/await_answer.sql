@@ -12,10 +12,18 @@ begin
     perform pg_notify('pgembedd_questions', '');
 end $$;
 
+-- How many connections of the server's the sessions keep open between their questions, at most.
+create or replace function pgembedd._most_kept() returns integer
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select 16 $$;
+
 -- Waits up to `patience` for the answer, and deletes the question then; nulls when there is none yet. It polls more
 -- seldom the longer it takes: polling adds a twentieth to the time at most, and fifty callers that wait for one worker
--- leave it its processor.
-create or replace function pgembedd._await_answer(id uuid, patience interval, out embedding text, out refusal text)
+-- leave it its processor. `crowded`: more connections are open than are to be kept.
+create or replace function pgembedd._await_answer(
+    id uuid, patience interval, out embedding text, out refusal text, out crowded boolean
+)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set extra_float_digits = 1  -- all digits, independent of the defaults of database and role
@@ -25,6 +33,8 @@ declare
     hearers integer[];
     found_one record;
 begin
+    crowded := (select count(*) > _most_kept() from pg_stat_get_activity(null) a
+                where a.usesysid = to_regrole(quote_ident(session_user)));
     loop
         select translate(q.embedding::text, '{}', '[]') as embedding, q.refusal, q.asked_at, q.taken_by
         into found_one from question q where q.id = $1;

@@ -44,18 +44,39 @@ exception when others then
         hint = 'pgembedd.embed_through() says where and as whom it connects; `pgembedd doctor` tries it.';
 end $$;
 
--- Also for a caller who cancels again and again: as long as the connection is there, it is tried once more.
-create or replace function pgembedd._disconnect(line text) returns void
+-- The name of the connection that a session keeps open between its questions; another one after embed_through(). Null
+-- where every role may call dblink's functions, and so use a connection that is open in its session.
+create or replace function pgembedd._kept_line() returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    home oid := (select e.extnamespace from pg_extension e where e.extname = 'dblink');
+begin
+    if has_schema_privilege('public', home, 'usage') then return null; end if;
+    return 'pgembedd ' || left(encode(sha256(uuid_send((select l.secret from loopback l)) || 'line'), 'hex'), 40);
+end $$;
+
+create or replace function pgembedd._is_connected(line text) returns boolean
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     open text[];
 begin
+    execute format('select %s.dblink_get_connections()', _dblink()) into open;
+    return coalesce(line = any (open), false);
+end $$;
+
+-- Also for a caller who cancels again and again: as long as the connection is there, it is tried once more.
+create or replace function pgembedd._disconnect(line text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
     loop
         begin
-            execute format('select %s.dblink_get_connections()', _dblink()) into open;
-            if line = any (open) then
+            if _is_connected(line) then
                 execute format('select %s.dblink_disconnect($1)', _dblink()) using line;
             end if;
             return;
@@ -96,7 +117,7 @@ as $$
         -- Not the defaults of role or database: every query must see what was committed before it.
         ('options', '-c default_transaction_isolation=read\ committed -c '
                     'default_transaction_read_only=off -c statement_timeout=0 '
-            -- However a line was left open (its caller cancelled twice, say), it does not stay.
+            -- The server closes what a session keeps, and what a caller left who cancelled twice.
             '-c idle_session_timeout=10s')
     ) as o(name, value) where o.value is not null
 $$;

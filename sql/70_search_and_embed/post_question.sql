@@ -30,24 +30,31 @@ begin
     end if;
 end $$;
 
--- Asks over a connection of its own and returns the vector as text. The connection is closed in any case: as long as it
--- has a name, a role that may call dblink's functions in this session could use it.
+-- Asks over the session's second connection and returns the vector as text. It stays open for the next question, unless
+-- there was an error, or many sessions have one.
 create or replace function pgembedd._put_question(question pgembedd.question, timeout interval) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     deadline timestamptz := clock_timestamp() + timeout;
-    line text := 'pgembedd ' || gen_random_uuid();
+    kept text := _kept_line();
+    line text := coalesce(kept, 'pgembedd ' || gen_random_uuid());
     posted boolean := false;
     answer record;
 begin
     question.id := gen_random_uuid();
     begin
-        perform _connect(line);
-        posted := true;
-        select a.* into answer from _ask_worker(line, question, timeout, deadline) a;
-        perform _disconnect(line);
+        posted := _post_over_kept(kept, question, timeout);
+        if not posted then
+            question.id := gen_random_uuid();  -- the other may have been posted nevertheless
+            perform _disconnect(line);
+            perform _connect(line);
+            posted := true;
+            perform _post(line, question, timeout);
+        end if;
+        select a.* into answer from _await(line, question.id, deadline) a;
+        if kept is null or answer.crowded then perform _disconnect(line); end if;
     exception when query_canceled or others then
         perform _disconnect(line);
         if posted then
@@ -68,28 +75,49 @@ begin
     return answer.embedding;
 end $$;
 
--- Posts the question over the connection `line` and waits for its answer. Both null after `deadline`.
-create or replace function pgembedd._ask_worker(
-    line text, question pgembedd.question, timeout interval, deadline timestamptz, out embedding text, out refusal text
+create or replace function pgembedd._post(line text, question pgembedd.question, timeout interval) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    execute format('select from %s.dblink($1, $2) as t(posted text)', _dblink())
+    using line, _hide_statement(format('select pgembedd._post_question(%L, %L, %L, %L, %L, %L)',
+        question.id, question.model, question.fingerprint, question.kind, question.content, timeout));
+end $$;
+
+-- False if the session has kept no connection, or the server has closed it meanwhile.
+create or replace function pgembedd._post_over_kept(kept text, question pgembedd.question, timeout interval)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if kept is null or not _is_connected(kept) then return false; end if;
+    perform _post(kept, question, timeout);
+    return true;
+exception when others then
+    return false;
+end $$;
+
+-- Waits for the answer of a question. Embedding and refusal are null after `deadline`.
+create or replace function pgembedd._await(
+    line text, id uuid, deadline timestamptz, out embedding text, out refusal text, out crowded boolean
 )
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    execute format('select * from %s.dblink($1, $2) as t(posted text)', _dblink())
-    using line, _hide_statement(format('select pgembedd._post_question(%L, %L, %L, %L, %L, %L)',
-        question.id, question.model, question.fingerprint, question.kind, question.content, timeout));
     loop
         -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink ignores signals.
-        execute format('select * from %s.dblink($1, $2) as t(embedding text, refusal text)', _dblink())
-        into embedding, refusal
-        using line, _hide_statement(format('select embedding, refusal from pgembedd._await_answer(%L, %L)',
-            question.id, least(interval '200 ms', deadline - clock_timestamp())));
+        execute format('select * from %s.dblink($1, $2) as t(embedding text, refusal text, crowded boolean)', _dblink())
+        into embedding, refusal, crowded
+        using line, _hide_statement(format('select embedding, refusal, crowded from pgembedd._await_answer(%L, %L)',
+            id, least(interval '200 ms', deadline - clock_timestamp())));
         exit when num_nonnulls(embedding, refusal) > 0 or clock_timestamp() >= deadline;
     end loop;
     if num_nonnulls(embedding, refusal) = 0 then
-        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, _hide_statement(format('select pgembedd._forget_question(%L)', question.id));
+        execute format('select from %s.dblink($1, $2) as t(forgotten text)', _dblink())
+        using line, _hide_statement(format('select pgembedd._forget_question(%L)', id));
     end if;
 end $$;
 

@@ -276,6 +276,63 @@ def test_the_text_goes_as_soon_as_it_is_answered(asker: psycopg.Connection, hand
     assert rows(asker, "select content, embedding is not null from pgembedd.question") == [(None, True)]
 
 
+# -- The connection that a session keeps ---------------------------------------------------------------------
+
+
+def lines(connection: psycopg.Connection) -> list[int]:
+    """The processes behind the callers' second connections."""
+    where = "application_name = 'pgembedd ask' and datname = current_database()"
+    return [int(pid) for pid in column(connection, f"select pid from pg_stat_activity where {where} order by pid")]
+
+
+def ask_once(asker: psycopg.Connection, hand: Hand, text: str) -> None:
+    with asking(asker, f"'{text}', timeout => '1 min'") as one:
+        hand.answer(hand.take_one())
+    assert one.answer == VECTOR
+
+
+def test_a_session_keeps_its_connection(asker: psycopg.Connection, hand: Hand) -> None:
+    ask_once(asker, hand, "one")
+    (first,) = lines(asker)
+    ask_once(asker, hand, "two")
+    assert lines(asker) == [first]
+
+
+def test_a_connection_that_the_server_closed_is_opened_again(asker: psycopg.Connection, hand: Hand) -> None:
+    ask_once(asker, hand, "one")
+    (first,) = lines(asker)
+    value(asker, "select pg_terminate_backend(%s)", first)
+    eventually(lambda: lines(asker) == [])
+    ask_once(asker, hand, "two")
+    assert kept(asker) == 0
+    (second,) = lines(asker)
+    assert second != first
+
+
+def test_the_next_question_goes_as_whom_it_is_told(asker: psycopg.Connection, hand: Hand) -> None:
+    ask_once(asker, hand, "one")
+    asker.execute("select pgembedd.embed_through()")
+    asker.execute("update pgembedd.loopback set password = 'wrong'")
+    with pytest.raises(psycopg.Error, match="cannot connect to its own database as .*password"):
+        asker.execute("select pgembedd.embed('two')")
+
+
+def test_where_every_role_may_call_dblink_no_connection_is_kept(asker: psycopg.Connection, hand: Hand) -> None:
+    asker.execute("create schema open; grant usage on schema open to public; alter extension dblink set schema open")
+    ask_once(asker, hand, "one")
+    assert value(asker, "select open.dblink_get_connections()") is None
+
+
+def test_no_more_than_a_few_are_kept(asker: psycopg.Connection, hand: Hand) -> None:
+    assert value(asker, "select pgembedd._most_kept()") == 16
+    asker.execute(
+        "create or replace function pgembedd._most_kept() returns integer language sql immutable"
+        " set search_path = pg_catalog, pg_temp as 'select 0'"
+    )
+    ask_once(asker, hand, "one")
+    assert value(asker, "select pgembedd_code.dblink_get_connections()") is None
+
+
 # -- Workers that do not answer ------------------------------------------------------------------------------
 
 
