@@ -50,7 +50,7 @@ begin
     elsif unfinished then
         return 'invalid';
     elsif made.index_due_at is null then
-        return 'none';
+        return case when made.index_name is null then 'none' else 'dropped' end;
     end if;
     return case when made.index_due_at <= clock_timestamp() then 'due' else 'deferred' end;
 end $$;

@@ -42,6 +42,18 @@ def test_the_index_is_built_by_hand(database: Database, built_up: psycopg.Connec
     assert "its index" not in pgembedd("status", database=database.conninfo).out
 
 
+def test_an_index_that_was_dropped_is_told_of_and_built_again(
+    database: Database, built_up: psycopg.Connection
+) -> None:
+    assert pgembedd("index", "documents", database=database.conninfo).code == 0
+    built_up.execute(f"drop index {NAME}".encode())
+    assert "documents: its index is dropped" in pgembedd("status", database=database.conninfo).out
+    said = pgembedd("doctor", database=database.conninfo).out
+    assert "its index was dropped; every search reads the whole table" in " ".join(said.split())
+    assert "built in" in pgembedd("index", "documents", database=database.conninfo).out
+    assert hnsw_indexes(built_up) == {NAME: True}
+
+
 def test_without_a_name_all_that_is_outstanding_is_built(database: Database, loaded: psycopg.Connection) -> None:
     assert "documents: built in" in pgembedd("index", database=database.conninfo).out
     assert index_state(loaded) == "valid"

@@ -161,7 +161,7 @@ def test_asking_for_it_makes_it_due(connection: psycopg.Connection) -> None:
     assert hnsw_indexes(connection) == {NAME: True}
     connection.execute(TICK)
     connection.execute(f"drop index {NAME}")
-    assert index_state(connection) == "none"
+    assert index_state(connection) == "dropped"
     run_statements(connection, "documents")
     assert index_state(connection) == "valid"
 

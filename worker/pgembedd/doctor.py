@@ -189,6 +189,10 @@ def _index(about: str, name: str, state: str | None, due_s: float | None) -> Ite
         level: Level = "note" if due_s < OVERDUE_S else "bad"
         text = f"its index is due since {due_s:.0f} s; until it is built every search reads the whole table"
         yield Finding(level, about, text, f"pgembedd index {name}")
+    elif state == "dropped":
+        yield Finding(
+            "bad", about, "its index was dropped; every search reads the whole table", f"pgembedd index {name}"
+        )
     elif state in ("deferred", "building"):
         yield Finding("note", about, f"its index is {state}; until it is built every search reads the whole table")
 

@@ -17,7 +17,7 @@ from pgembedd.cli.options import database_option, open_connection
 from pgembedd.database.queries import query
 from pgembedd.text.quantities import age, share
 
-OUTSTANDING = ("deferred", "due", "building", "invalid")
+OUTSTANDING = ("deferred", "due", "building", "invalid", "dropped")
 COLUMNS = ("done", "queued", "backfill", "oldest", "failing", "dead", "blank", "cut", "rows/min", "lag")
 DISPENSABLE = ("cut", "blank", "rows/min", "lag", "backfill")  # the first goes first where a terminal is narrow
 NAME = 16  # characters of a pipeline that stay on one line
