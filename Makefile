@@ -7,7 +7,7 @@ LOCK   := requirements.lock requirements-dev.lock
 PEERS  := .venv-bench
 
 # What `make bench` and `make bench-full` run, and how.
-BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw
+BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw search
 SHORT_embed    := --short --rounds 2 --texts 128
 SHORT_quality  := --sample 200
 SHORT_roofline := --rounds 1
@@ -20,6 +20,7 @@ SHORT_fairness := --rounds 1
 SHORT_triggers := --rounds 2
 FULL_pipeline  := --full
 FULL_hnsw      := --full
+FULL_search    := --full
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test test-slow faults lint format bench bench-full bench-setup bench-report lock wheel clean

