@@ -436,9 +436,25 @@ end $$;
 # Roles belong to the whole cluster: another database may use this one, so it is never dropped.
 REVOKE = """
 do $$
+declare
+    item record;
 begin
     if exists (select from pg_catalog.pg_roles where rolname = 'pgembedd_worker') then
         revoke all on schema pgembedd from pgembedd_worker;
+    end if;
+    if exists (select from pg_catalog.pg_roles where rolname = 'pgembedd') then
+        revoke all on schema pgembedd from pgembedd;
+        for item in
+            select 'schema ' || n.oid::regnamespace as granted from pg_catalog.pg_namespace n
+            where n.nspname = 'pgmq' or n.oid in (select e.extnamespace from pg_catalog.pg_extension e
+                                                  where e.extname = 'vector')
+            union all
+            select c.oid::regclass::text from pg_catalog.pg_class c
+            join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+            where n.nspname = 'pgmq' and c.relname in ('q_pgembedd_jobs', 'q_pgembedd_backfill')
+        loop
+            execute format('revoke all on %s from pgembedd', item.granted);
+        end loop;
     end if;
 end $$;
 """

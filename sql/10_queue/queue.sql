@@ -38,6 +38,7 @@ begin
                     'Have an administrator run: select pgmq.create(%L); alter table pgmq.q_%s owner to %I;',
                     queue, queue, current_user);
         end;
+        perform _grant_queues(_runner());
         update installation set created_queues = created_queues || queue where not queue = any (created_queues);
     end if;
     select string_agg(c.name, ', ') into missing

@@ -18,9 +18,8 @@ set row_security = off
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 as $$
 declare
-    keys text := format('%s(%L) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'as_owner'), format(
-        'select %s from %s s where %s', _key_json(pipeline.source, 's'), pipeline.source,
-        case when force then 'true' else _lacks_vector(pipeline) end));
+    keys text := format('%s(%L, null) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'everyday'),
+        case when force then 'all' else 'lacking' end);
     queued bigint;
 begin
     if force then

@@ -33,8 +33,8 @@ as $$
                || _formatting_columns(pipeline.formatting)))))))
 $$;
 
--- Brings the generated code of a pipeline up to date. Returns null when that was not needed, 'followed' when it was
--- done, else a sentence about the problem.
+-- Brings the generated code of a pipeline up to date; runs no code of the table's owner. Returns null when that was not
+-- needed, 'followed' when it was done, else a sentence about the problem.
 create or replace function pgembedd._follow(pipeline pgembedd.pipeline) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -53,7 +53,7 @@ begin
     select p.shape into known from pipeline p where p.id = _follow.pipeline.id for no key update;
     if known is distinct from _shape(pipeline) then
         -- Writers queue behind a session that waits to create a trigger, so that must not be long.
-        perform set_config('lock_timeout', '100ms', true), _regenerate(pipeline),
+        perform set_config('lock_timeout', '100ms', true), _remake(pipeline),
             set_config('lock_timeout', '2s', true);
     end if;
     return 'followed';
@@ -66,6 +66,23 @@ end $$;
 
 -- Everything that is generated, for tables that may have been altered, or filled without our triggers.
 create or replace function pgembedd._regenerate(pipeline pgembedd.pipeline) returns void
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select _remake(pipeline), _tidy(pipeline) $$;
+
+-- Deletes the chunks of rows that are gone.
+create or replace function pgembedd._tidy(pipeline pgembedd.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if pipeline.embedding_table is not null then
+        execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
+        perform pgembedd._check_session();
+    end if;
+end $$;
+
+create or replace function pgembedd._remake(pipeline pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -93,8 +110,4 @@ begin
     end if;
     pipeline := _follow_words(pipeline);
     perform _generate(pipeline);
-    if pipeline.embedding_table is not null then
-        execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
-        perform pgembedd._check_session();
-    end if;
 end $$;

@@ -48,7 +48,7 @@ begin
         select p.* from pipeline p where p.state = 'stopped' and p.problem_since is not null order by p.id
     loop
         begin
-            if _problem(one) is null then
+            if _remake_mended(one.id) then
                 perform _resume(one.id);
             end if;
         exception

@@ -9,10 +9,11 @@ begin
     if problem is not null then
         perform _refuse(format('The pipeline "%s" cannot resume: %s', name, problem));
     end if;
-    perform _resume(found_one.id);
+    perform _remake(found_one), _resume(found_one.id);
 end $$;
 comment on function pgembedd.resume is 'Go on after a pause or after what stopped the pipeline has been mended.';
 
+-- Of a pipeline whose code was made anew.
 create or replace function pgembedd._resume(pipeline_id integer) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -23,7 +24,7 @@ begin
     update pipeline p set state = 'running', state_reason = null, sweep_error = null, state_since = clock_timestamp(),
         problem_since = null, unserved_reason = null, unserved_since = null, unserved_at = null
     where p.id = _resume.pipeline_id returning * into resumed;
-    perform _regenerate(resumed), _wake('pgembedd_jobs'), _notify('resumed', pipeline_id);
+    perform _tidy(resumed), _wake('pgembedd_jobs'), _notify('resumed', pipeline_id);
 end $$;
 
 -- The pipeline with the width and the vector type that its column was given by hand. Whether they are its model's is

@@ -25,8 +25,5 @@ begin
     if warning is not distinct from pipeline.state_reason then return; end if;
     update pipeline p set state_reason = warning where p.id = _note_triggers.pipeline.id and p.state = 'running';
     -- rows were deleted, perhaps, and their chunks were not
-    if warning is null and pipeline.embedding_table is not null then
-        execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
-        perform pgembedd._check_session();
-    end if;
+    if warning is null then perform _tidy(pipeline); end if;
 end $$;

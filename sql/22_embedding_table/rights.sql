@@ -59,7 +59,7 @@ end $$;
 
 -- Of every pipeline, whether it runs or not: a right that was taken away is to be gone.
 create or replace function pgembedd._mirror_all_rights() returns void
-language plpgsql
+language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare

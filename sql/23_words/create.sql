@@ -39,15 +39,24 @@ begin
     end if;
 end $$;
 
--- Brings the table in step with a source that was altered, and makes it anew where it was dropped; the sweep fills it.
+-- Brings the table in step with a source that was altered, and makes it anew where it was dropped or the key has
+-- another type; the sweep fills it.
 create or replace function pgembedd._follow_words(pipeline pgembedd.pipeline) returns pgembedd.pipeline
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    item record;
 begin
     if pipeline.text_config is null then return pipeline; end if;
+    -- A column that was given another type would run the owner's casts and checks, with the rights of the caller.
+    if exists (
+        select from _key_columns(pipeline.source) k
+        join pg_attribute s on s.attrelid = pipeline.source and s.attname = k.name
+        join pg_attribute w on w.attrelid = pipeline.words_table and w.attname = k.name
+        where (s.atttypid, s.atttypmod) is distinct from (w.atttypid, w.atttypmod))
+    then
+        perform _drop_words(pipeline);
+    end if;
     if not _exists(pipeline.words_table) then
         pipeline.words_table := _ensure_words(pipeline, true);
         update pipeline p set words_table = _follow_words.pipeline.words_table where p.id = _follow_words.pipeline.id;
@@ -56,16 +65,6 @@ begin
         perform _drop_words_view(pipeline.words_table);
         execute format('alter table %s owner to %s', pipeline.words_table, _owner(pipeline.source));
     end if;
-    for item in
-        select k.name, format_type(s.atttypid, s.atttypmod) as type from _key_columns(pipeline.source) k
-        join pg_attribute s on s.attrelid = pipeline.source and s.attname = k.name
-        join pg_attribute w on w.attrelid = pipeline.words_table and w.attname = k.name
-        where (s.atttypid, s.atttypmod) is distinct from (w.atttypid, w.atttypmod)
-    loop
-        execute format('drop policy if exists pgembedd_source on %s', pipeline.words_table);
-        perform _drop_words_view(pipeline.words_table);
-        execute format('alter table %s alter column %I type %s', pipeline.words_table, item.name, item.type);
-    end loop;
     insert into word_statistics (pipeline_id) values (pipeline.id)
     on conflict (pipeline_id) do update set filled = false;
     return pipeline;

@@ -9,7 +9,7 @@ declare
     one pgembedd.pipeline;
 begin
     for one in
-        select p.* from pipeline p where p.index_due_at is not null and has_table_privilege(_target(p), 'select')
+        select p.* from pipeline p where p.index_due_at is not null and _exists(_target(p))
         order by p.id for update skip locked
     loop
         begin
@@ -21,8 +21,8 @@ begin
                     update pipeline p set index_due_at = clock_timestamp() where p.id = one.id;
                 end if;
             -- A worker that may is quicker, and asks the server for more memory.
-            elsif one.index_due_at < clock_timestamp() - interval '5 minutes' and _problem(one) is null then
-                perform _schedule_index(one);
+            elsif one.index_due_at < clock_timestamp() - interval '5 minutes' then
+                perform _schedule_index(one.id);
             end if;
         exception
             when lock_not_available or transaction_rollback then null;  -- it is being built
@@ -42,21 +42,22 @@ declare
     done boolean;
 begin
     execute format('select not exists (select from pgmq.q_pgembedd_backfill q where %s)', _is_for(made.id)) into done;
-    return done and _ask(made, format('select pg_catalog.to_jsonb(exists (select from %s s where s.%I is not null))',
-                                      _target(made), _vector_column(made)))::boolean;
+    return done and _everyday(made, 'has vectors')::boolean;
 end $$;
 
 -- pg_cron runs one statement at a time, as the role that schedules it; what needs no CONCURRENTLY is done here.
-create or replace function pgembedd._schedule_index(made pgembedd.pipeline) returns void
-language plpgsql
+create or replace function pgembedd._schedule_index(pipeline_id integer) returns void
+language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set lock_timeout = '100ms'
 as $$
 declare
     me oid := current_user::regrole;
+    made pgembedd.pipeline;
     statement text;
 begin
-    if not _has_cron(me) or not _may_index(me, _target(made)) then return; end if;
+    select p.* into made from pipeline p where p.id = pipeline_id;
+    if not _has_cron(me) or not _may_index(me, _target(made)) or _problem(made) is not null then return; end if;
     for statement in select _index_statements(made) loop
         if statement like 'create index concurrently %' then
             execute 'select cron.schedule($1, $2, $3)'
@@ -68,7 +69,7 @@ begin
 end $$;
 
 create or replace function pgembedd._unschedule_indexes() returns void
-language plpgsql
+language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin

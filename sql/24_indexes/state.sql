@@ -31,6 +31,12 @@ as $$
     select b.pid from pg_stat_progress_create_index b where b.index_relid in (select i from _unfinished_indexes(made) i)
 $$;
 
+-- Only a role that may see what others do sees them.
+create or replace function pgembedd._is_being_built(pipeline_id integer) returns boolean
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select exists (select from pipeline p, _builders(p) where p.id = pipeline_id) $$;
+
 create or replace function pgembedd._index_state(made pgembedd.pipeline) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -43,7 +49,7 @@ begin
     elsif exists (select from _fitting_indexes(made, _target(made)) f where f.valid) then
         return 'valid';
     -- The note as well, because other roles' activity is hidden from most roles.
-    elsif unfinished and (exists (select from _builders(made))
+    elsif unfinished and (_is_being_built(made.id)
                           or exists (select from index_build b where _alive(b.pid, b.backend_start)))
     then
         return 'building';

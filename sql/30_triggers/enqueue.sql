@@ -47,8 +47,8 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     with named as (
-        -- Not of a domain, whose check would run for the null, and with our rights.
-        select d.c as name, coalesce('::' || _qualified_type(k.base), '') as type
+        -- Not of a domain, whose check would run for the null, nor of another type of a user's: see _trigger_key_match.
+        select d.c as name, case when k.base < 16384 then '::' || _qualified_type(k.base) else '' end as type
         from (select distinct c
               from unnest(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column) as c) d
         left join _key_columns(pipeline.source) k on k.name = d.c

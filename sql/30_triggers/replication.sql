@@ -49,11 +49,13 @@ begin
         return null;
     end;
     {forget}
-    if changed_key is not null and to_regclass({queue_table}) is null then
-        {note_missed};
-    elsif changed_key is not null then
+    if changed_key is null then
+        return null;
+    elsif has_table_privilege(to_regclass({queue_table}), 'insert') then
         {enqueue};
         if (select last_value from pgembedd.worker_idle) = 1 then perform pg_notify('pgembedd', {queue}); end if;
+    else
+        {note_missed};
     end if;
     return null;
 end $body$

@@ -1,15 +1,20 @@
--- True if the key has types with operators or casts of their own: after a change of type those may not fit any more.
-create or replace function pgembedd._has_custom_key_operators(source regclass) returns boolean
+-- The condition that two rows have one key, for triggers: they name no type, operator or schema of a user's, which the
+-- role that they run as need not be allowed to use. So values of such types are compared by their images.
+create or replace function pgembedd._trigger_key_match(source regclass, a text, b text) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select coalesce(bool_or(not starts_with(equals, 'operator(pg_catalog.') or compared <> ''), false)
-    from _key_columns(source)
+    select string_agg(format(
+        case when k.base < 16384 and starts_with(k.equals, 'operator(pg_catalog.')
+             then '%1$s.%3$I%5$s %4$s %2$s.%3$I%5$s'
+             else 'row(%1$s.%3$I)::pg_catalog.record operator(pg_catalog.*=) row(%2$s.%3$I)::pg_catalog.record' end,
+        a, b, k.name, k.equals, k.compared), ' and ')
+    from _key_columns(source) k
 $$;
 
 -- An exception clause, so that a writer's statement does not fail because the table was altered and our code does not
 -- fit it any more. It makes a subtransaction, which costs a transaction of many small statements time: so it is used
--- only where nothing cheaper does.
+-- for chunks only, and the other triggers do without.
 create or replace function pgembedd._ignore_schema_errors(pipeline pgembedd.pipeline) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -38,11 +43,11 @@ begin
     {before}
     large := exists (select from new_rows offset 1000);
     something := false;
-    -- A database restored without its queues must still take writes.
-    if large and to_regclass('pgmq.q_pgembedd_backfill') is not null then
+    -- A database restored without its queues, or with queues that were made anew by hand, must still take writes.
+    if large and has_table_privilege(to_regclass('pgmq.q_pgembedd_backfill'), 'insert') then
         {enqueue_backfill};
         something := found;
-    elsif not large and to_regclass('pgmq.q_pgembedd_jobs') is not null then
+    elsif not large and has_table_privilege(to_regclass('pgmq.q_pgembedd_jobs'), 'insert') then
         {enqueue};
         something := found;
     else
@@ -52,14 +57,12 @@ begin
     if something and (large or (select last_value from pgembedd.worker_idle) = 1) then
         perform pg_notify('pgembedd', case when large then 'pgembedd_backfill' else 'pgembedd_jobs' end);
     end if;
-    return null;{exception}
+    return null;
 end $body$, jsonb_build_object(
         'before', before, 'after', after,
         'enqueue_backfill', _enqueue(pipeline, 'pgembedd_backfill', key, rows),
         'enqueue', _enqueue(pipeline, 'pgembedd_jobs', key, rows),
-        'note_missed', _note_missed(pipeline, key, rows),
-        'exception', case when _has_custom_key_operators(pipeline.source)
-                          then _ignore_schema_errors(pipeline) || ' return null;' end))
+        'note_missed', _note_missed(pipeline, key, rows)))
 $$;
 
 create or replace function pgembedd._generate_triggers(pipeline pgembedd.pipeline) returns void
@@ -91,7 +94,11 @@ declare
 begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', function, _key_settings(pipeline.source), body);
-    perform _set_owner(function || '()', _owner_of_schema());
+    perform _set_owner(function || '()', _runner());
+    -- Who makes a trigger must be able to call its function.
+    if _runner() <> _owner_of_schema() then
+        execute format('grant execute on function %s() to %s', function, _owner_of_schema());
+    end if;
 end $$;
 
 create or replace function pgembedd._update_body(pipeline pgembedd.pipeline) returns text
@@ -121,7 +128,7 @@ begin
         _key_json(pipeline.source, 'n'),
         -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
         format('%s n left join %s o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s', new_rows, old_rows,
-            _key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
+            _trigger_key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
         case when pipeline.embedding_table is not null
              then _forget_old_rows(pipeline, first_key, compared) else '' end
         || 'perform set_config(''enable_nestloop'', nestloop, true);');
@@ -138,7 +145,7 @@ as $$
     select array_agg(%s) into gone from %s o left join %s n on %s where n.%I is null%s;
     if gone is not null then perform %s(gone); perform pgembedd._check_path('pg_catalog, pg_temp'); end if;
     $q$, _key_json(pipeline.source, 'o'), _transition_rows(pipeline, 'old_rows'),
-        _transition_rows(pipeline, 'new_rows'), _key_match(pipeline.source, 'n', 'o'), first_key,
+        _transition_rows(pipeline, 'new_rows'), _trigger_key_match(pipeline.source, 'n', 'o'), first_key,
         case when pipeline.on_update = 'clear'
              then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) end,
         _pipeline_function(pipeline.id, 'forget'))

@@ -1,45 +1,54 @@
+-- Gives a function to a role, which needs CREATE on the schema at that moment, and only then; not if a superuser gives.
 create or replace function pgembedd._set_owner(signature text, owner regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    function record;
 begin
     execute format('revoke all on function %s from public', signature);
-    if (select proowner from pg_proc where oid = signature::regprocedure) <> owner then
+    select p.proowner as owner, p.pronamespace::regnamespace as schema into function from pg_proc p
+    where p.oid = signature::regprocedure;
+    if function.owner = owner then
+        return;
+    elsif has_schema_privilege(owner, function.schema, 'create')
+        or (select r.rolsuper from pg_roles r where r.rolname = current_user)
+    then
         execute format('alter function %s owner to %s', signature, owner);
+    else
+        execute format('grant create on schema %s to %s', function.schema, owner);
+        execute format('alter function %s owner to %s', signature, owner);
+        execute format('revoke create on schema %s from %s', function.schema, owner);
     end if;
 end $$;
 
--- Hands a generated function to the owner of the source table. The new owner of a function needs CREATE on its schema
--- at that moment, and only then. No other role stands in for the owner: the owner's content function and triggers would
--- run with that role's rights.
-create or replace function pgembedd._run_as_owner(pipeline pgembedd.pipeline, signature text) returns void
+-- Hands a generated function to the owner of the source table. No other role stands in for the owner: the owner's
+-- content function and triggers would run with that role's rights. The installer may call it, and _runner() where its
+-- statements are `fixed`: one that takes a statement would give that role all that the owner may.
+create or replace function pgembedd._run_as_owner(
+    pipeline pgembedd.pipeline, signature text, fixed boolean default true
+) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    installer regrole := (select nspowner from pg_namespace where nspname = 'pgembedd');
-    source_owner regrole := (select relowner from pg_class where oid = pipeline.source);
+    caller regrole;
 begin
     -- What search_path may hold is not always what SET takes: a connection's options need no quotes.
     perform set_config('search_path', pipeline.search_path, true);
     execute pg_catalog.format('alter function %s set search_path from current', signature);
     perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', true);
-    if source_owner = installer then
-        perform _set_owner(signature, installer);
-        return;
-    end if;
-    -- Our rows carry no content, but these functions do: only the installer's own functions may call them.
-    if not has_schema_privilege(source_owner, 'pgembedd_code', 'create') then
-        execute format('grant create on schema pgembedd_code to %s', source_owner);
-        perform _set_owner(signature, source_owner);
-        execute format('revoke create on schema pgembedd_code from %s', source_owner);
-    else
-        perform _set_owner(signature, source_owner);
-    end if;
-    execute format('grant execute on function %s to %s', signature, installer);
+    perform _set_owner(signature, _owner(pipeline.source));
+    -- Our rows carry no content, but these functions do: no other role may call them.
+    foreach caller in array array[_owner_of_schema(), case when fixed then _runner() end] loop
+        if caller <> _owner(pipeline.source) then
+            execute format('grant execute on function %s to %s', signature, caller);
+        end if;
+    end loop;
 end $$;
 
--- Statements of ours over a user's tables, with the rights of their owner and no more.
+-- Statements of ours over a user's tables, with the rights of their owner and no more: any statement, for the installer
+-- alone, and those of every day.
 create or replace function pgembedd._generate_as_owner(pipeline pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -72,8 +81,8 @@ begin
 end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join '
                    'lateral %s where not exists (select from %s s where %s)',
             _key_record(pipeline.source, 'i.id'), pipeline.source, _key_match(pipeline.source, 's', 'k'))));
-    perform _run_as_owner(pipeline, as_owner || '(pg_catalog.text)'),
-        _run_as_owner(pipeline, gone || '(pg_catalog.jsonb[])');
+    perform _run_as_owner(pipeline, as_owner || '(pg_catalog.text)', fixed => false),
+        _run_as_owner(pipeline, gone || '(pg_catalog.jsonb[])'), _generate_everyday(pipeline);
 end $$;
 
 -- Code of a table's owner, called below a function of ours, could set search_path for the session: that overrides the
@@ -191,6 +200,6 @@ begin
         signature,
         format('declare answer pg_catalog.jsonb;
                 begin execute %L %s; set constraints all immediate; return answer; end', statement, destination));
-    perform _run_as_owner(made, signature);
+    perform _run_as_owner(made, signature, fixed => false);
     return signature;
 end $$;

@@ -71,16 +71,24 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    execute format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner')) using _render($q$
+    execute format('select a from %s(%L, $1) as a', _pipeline_function(pipeline.id, 'everyday'), 'invalidate')
+    using to_jsonb(ids);
+    perform pgembedd._check_session();
+end $$;
+
+create or replace function pgembedd._invalidate_statement(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select _render($q$
         with source as (select from {source}), held as materialized (
-            select c.ctid as place from {chunks} c where c.content_hash operator(pg_catalog.<>) '' and {wanted}
+            select c.ctid as place from {chunks} c where c.content_hash operator(pg_catalog.<>) '' and ($1 is null
+                or exists (select from pg_catalog.jsonb_array_elements($1) as i(id) cross join lateral {key_record}
+                           where {is_chunk}))
             for update of c skip locked),
         u as (update {chunks} e set content_hash = '' from held h
               where e.ctid operator(pg_catalog.=) h.place returning 1)
         select pg_catalog.to_jsonb(pg_catalog.count(*)) from u $q$, jsonb_build_object(
         'source', pipeline.source, 'chunks', pipeline.embedding_table,
-        'wanted', case when ids is null then 'true' else format(
-            'exists (select from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as i(id) cross join lateral %s where %s)',
-            ids, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'c', 'k')) end));
-    perform pgembedd._check_session();
-end $$;
+        'key_record', _key_record(pipeline.source, 'i.id'), 'is_chunk', _key_match(pipeline.source, 'c', 'k')))
+$$;

@@ -1,11 +1,12 @@
 -- The code of a pipeline is generated: it names the pipeline's own columns and types, so a writer's transaction runs no
 -- dynamic SQL.
 --
---   pipeline_N_on_insert, _on_update   triggers; run as the owner of this schema, because writers have no right
---                                      on the queue; they call nothing of the user's
+--   pipeline_N_on_insert, _on_update   triggers; run as _runner(), because writers have no right on the queue; they
+--                                      call nothing of the user's
 --   pipeline_N_on_row                  trigger, with enable_always only
 --   pipeline_N_clear                   trigger, with on_update => 'clear' only
---   pipeline_N_as_owner, _gone         our queries on the source, run as its owner
+--   pipeline_N_everyday, _gone         our queries on the source, run as its owner
+--   pipeline_N_as_owner                any other query of the installer's, run as the owner of the source
 --   pipeline_N_read, pipeline_N_write  run as the owner of the source table, under the search_path of the role that
 --                                      created the pipeline: the user's content function and triggers run here,
 --                                      with no more rights than the table's owner has
@@ -23,10 +24,10 @@
 --
 -- Our own names in them are qualified, so that no search_path affects them.
 --
--- They stand in a schema of their own, pgembedd_code, on which no role is granted USAGE: the owner of a function may
--- alter it, and one made SECURITY INVOKER would run the table owner's code with our rights. For the same reason our
--- functions read a user's table through these functions only: Postgres runs code of a table's owner (a domain's CHECK,
--- a function in an index's WHERE) already while planning.
+-- They stand in a schema of their own, pgembedd_code, on which no role but _runner() is granted USAGE: the owner of a
+-- function may alter it, and one made SECURITY INVOKER would run the table owner's code with our rights. For the same
+-- reason our functions read a user's table through these functions only: Postgres runs code of a table's owner (a
+-- domain's CHECK, a function in an index's WHERE) already while planning.
 
 create or replace function pgembedd._pipeline_function(id integer, verb text) returns text
 language sql immutable

@@ -10,5 +10,5 @@ declare
 begin
     select p.* into one from pipeline p where p.id = diagnose.pipeline_id;
     if one.id is null then return 'The pipeline was dropped.'; end if;
-    return _judge(one, _follow(one));
+    return _judge(one, _brought_up_to_date(pipeline_id));
 end $$;

@@ -66,10 +66,5 @@ create or replace function pgembedd._row_version(pipeline pgembedd.pipeline, key
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select _ask(pipeline, format(
-        'select pg_catalog.to_jsonb(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(%s::pg_catalog.text, '
-        '''UTF8'')), ''hex'')) from %s join %s s on %s',
-        _record(coalesce(nullif(pipeline.watch_columns, '{}'), _watchable_columns(pipeline.source)), 's'),
-        _key_record(pipeline.source, quote_literal(key) || '::pg_catalog.jsonb'), pipeline.source,
-        _key_match(pipeline.source, 's', 'k'))) #>> '{}'
+    select _everyday(pipeline, 'version', key) #>> '{}'
 $$;

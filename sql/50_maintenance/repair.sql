@@ -1,5 +1,5 @@
--- After an upgrade or a restore: creates missing queues, generates the code of all pipelines again, and queues rows
--- that lost their jobs. A pipeline that cannot be repaired is stopped with its reason; the others go on.
+-- After an upgrade or a restore: generates the code of all pipelines again, and queues rows that lost their jobs. A
+-- pipeline that cannot be repaired is stopped with its reason; the others go on.
 
 create or replace function pgembedd._repair() returns bigint
 language plpgsql
@@ -9,11 +9,7 @@ as $$
 declare
     one pgembedd.pipeline;
     problem text;
-    queue text;
 begin
-    foreach queue in array _queues() loop
-        perform _ensure_queue(queue);
-    end loop;
     for one in select p.* from pipeline p order by p.id loop
         begin
             problem := _problem(one);

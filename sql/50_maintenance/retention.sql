@@ -17,12 +17,8 @@ begin
     delete from sample s where s.at < clock_timestamp() - interval '1 day';
     for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
         begin
-            if one.embedding_table is not null then
-                -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
-                execute format('select %s()', _pipeline_function(one.id, 'tidy'));
-                perform pgembedd._check_session();
-            end if;
-            perform _tidy_words(one);
+            -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
+            perform _tidy(one), _tidy_words(one);
             for keys in
                 select array_agg(b.key) from (
                     select r.key, row_number() over () / 10000 as batch from row_state r

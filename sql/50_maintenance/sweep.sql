@@ -16,7 +16,7 @@ begin
         perform _refuse(format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')),
             'at_most is 0 or more.');
     end if;
-    perform _mirror_all_rights(), _resume_mended();
+    perform _open_queues(), _mirror_all_rights(), _resume_mended();
     for one in
         select p.* from pipeline p
         where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
@@ -53,7 +53,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     began timestamptz := clock_timestamp();
-    problem text := _judge(one, _follow(one));
+    problem text := _judge(one, _brought_up_to_date(one.id));
     swept bigint := 0;
 begin
     if problem is not null and problem <> 'followed' then
@@ -61,7 +61,8 @@ begin
     end if;
     select p.* into one from pipeline p where p.id = one.id;
     -- Writers queue behind a session that waits to create a trigger, so that must not be long.
-    perform set_config('lock_timeout', '100ms', true), _attach(one), set_config('lock_timeout', '2s', true);
+    perform set_config('lock_timeout', '100ms', true), _attach_triggers(one.id),
+        set_config('lock_timeout', '2s', true);
     perform _note_triggers(one);
     swept := _enqueue_altered(one) + _enqueue_missed(one) + _backfill(one, false, at_most);
     perform _fill_words(one, at_most);

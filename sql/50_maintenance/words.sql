@@ -11,16 +11,8 @@ begin
     if one.words_table is null
        or not exists (select from word_statistics w where w.pipeline_id = one.id and not w.filled)
     then return; end if;
-    execute format('select array(select jsonb_array_elements(a)) from %s($1) as a',
-        _pipeline_function(one.id, 'as_owner')) into keys using _render($q$
-        select coalesce(pg_catalog.jsonb_agg(l.id), '[]') from (
-            select {key} as id from {vectors} v
-            where {has_vector} and not exists (select from {words} w where {is_same} {same_chunk})
-            limit {most}) l $q$, jsonb_build_object(
-        'key', _key_json(one.source, 'v'), 'vectors', _target(one), 'words', one.words_table, 'most', at_most,
-        'has_vector', format('v.%I is not null', _vector_column(one)), 'is_same', _key_match(one.source, 'w', 'v'),
-        'same_chunk', case when one.embedding_table is not null
-                           then 'and w.chunk_no operator(pg_catalog.=) v.chunk_no' end));
+    execute format('select array(select jsonb_array_elements(a)) from %s(%L, $1) as a',
+        _pipeline_function(one.id, 'everyday'), 'lacking words') into keys using to_jsonb(at_most);
     if keys <> '{}' then
         execute format('select %s(array(select distinct k from unnest($1) k), false)',
             _pipeline_function(one.id, 'words')) using keys;
@@ -38,11 +30,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if not coalesce(_exists(one.words_table), false) then return; end if;
-    execute format('select a from %s($1) as a', _pipeline_function(one.id, 'as_owner')) using format(
-        'with d as (delete from %s w where not exists (select from %s v where %s %s) returning 1) '
-        'select pg_catalog.to_jsonb(pg_catalog.count(*)) from d',
-        one.words_table, _target(one), _key_match(one.source, 'v', 'w'),
-        case when one.embedding_table is not null then 'and v.chunk_no operator(pg_catalog.=) w.chunk_no' end);
+    execute format('select a from %s(%L, null) as a', _pipeline_function(one.id, 'everyday'), 'tidy words');
     perform pgembedd._check_session();
 end $$;
 
@@ -95,7 +83,8 @@ declare
     percent constant double precision := least(100, 600000 / greatest(total, 1));
     noted jsonb;
 begin
-    noted := _ask(one, _words_sample(one, percent));
+    noted := _everyday(one, case when percent < 100 then 'words sampled' else 'words' end,
+        jsonb_build_object('percent', percent, 'seed', extract(epoch from now())::integer));
     delete from word_frequency f where f.pipeline_id = one.id;
     insert into word_frequency (pipeline_id, word, share)
     select one.id, w.word, w.ndoc / (noted ->> 'documents')::real
@@ -108,7 +97,7 @@ begin
     where w.pipeline_id = one.id;
 end $$;
 
-create or replace function pgembedd._words_sample(one pgembedd.pipeline, percent double precision) returns text
+create or replace function pgembedd._words_sample(one pgembedd.pipeline, sampled boolean) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -121,7 +110,8 @@ as $$
                             order by t.ndoc using operator(pg_catalog.>) limit 20000) o))
         from (select pg_catalog.count(*) as documents, pg_catalog.avg(pg_catalog.length(r.pgembedd_words)) as length
               from ({rows}) r) d $q$, jsonb_build_object(
-        'rows', s.rows, 'sample', quote_literal(s.rows),
+        'rows', r.words || s.clause || ' limit 5000',
+        'sample', quote_literal(r.words) || s.between_texts || quote_literal(' limit 5000'),
         'configs', case when one.text_config_column is null then '''[]''::pg_catalog.jsonb' else format(
             '(select coalesce(pg_catalog.jsonb_agg(distinct pg_catalog.format(
                           ''%%I.%%I'', n.nspname, c.cfgname)), ''[]'')
@@ -129,7 +119,48 @@ as $$
               join pg_catalog.pg_ts_config c on c.oid operator(pg_catalog.=) r.config
               join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace)',
             _row_config(one, 's'), one.source) end))
-    from (select format('select w.pgembedd_words from %s w %s limit 5000', one.words_table,
-                        case when percent < 100 then format('tablesample system (%s) repeatable (%s)', percent,
-                                                            extract(epoch from now())::integer) end) as rows) s
+    from (select format('select w.pgembedd_words from %s w ', one.words_table) as words) r, _words_part(sampled) s
+$$;
+
+-- The clause that takes that part of the words, and the same as an expression between two texts, for ts_stat().
+create or replace function pgembedd._words_part(sampled boolean, out clause text, out between_texts text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when sampled then format('tablesample pg_catalog.system (%s) repeatable (%s)', n.percent, n.seed)
+                else '' end,
+           case when sampled then format($q$ operator(pg_catalog.||) 'tablesample system (' operator(pg_catalog.||)
+               (%s)::pg_catalog.text operator(pg_catalog.||) ') repeatable (' operator(pg_catalog.||)
+               (%s)::pg_catalog.text operator(pg_catalog.||) ')' operator(pg_catalog.||) $q$, n.percent, n.seed)
+                else ' operator(pg_catalog.||) ' end
+    from (select '($1 operator(pg_catalog.->>) ''percent'')::real' as percent,
+                 '($1 operator(pg_catalog.->>) ''seed'')::pg_catalog.int4' as seed) n
+$$;
+
+-- The statements of every day over the words of a pipeline that has them.
+create or replace function pgembedd._words_statements(one pgembedd.pipeline)
+returns table (question text, statement text)
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select q.question, _render(q.template, jsonb_build_object(
+        'key', _key_json(one.source, 'v'), 'vectors', _target(one), 'words', one.words_table,
+        'has_vector', format('v.%I is not null', _vector_column(one)),
+        'is_same', _key_match(one.source, 'w', 'v'), 'is_vector', _key_match(one.source, 'v', 'w'),
+        'same_chunk', case when one.embedding_table is not null
+                           then 'and w.chunk_no operator(pg_catalog.=) v.chunk_no' end))
+    from (values
+        ('lacking words', $q$
+            select coalesce(pg_catalog.jsonb_agg(l.id), '[]') from (
+                select {key} as id from {vectors} v
+                where {has_vector} and not exists (select from {words} w where {is_same} {same_chunk})
+                limit $1::pg_catalog.int8) l $q$),
+        ('tidy words', $q$
+            with d as (delete from {words} w
+                       where not exists (select from {vectors} v where {is_vector} {same_chunk}) returning 1)
+            select pg_catalog.to_jsonb(pg_catalog.count(*)) from d $q$)) as q(question, template)
+    where one.words_table is not null
+    union all
+    select w.question, _words_sample(one, w.sampled)
+    from (values ('words', false), ('words sampled', true)) as w(question, sampled) where one.words_table is not null
 $$;

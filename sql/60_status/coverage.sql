@@ -98,11 +98,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     blanks boolean := exists (select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank');
-    answer jsonb := _ask(pipeline, format(
-        'select pg_catalog.jsonb_build_array(pg_catalog.count(*), pg_catalog.count(*) filter (where %1$s), %2$s)
-         from %3$s s %4$s', _lacks_vector(pipeline), case when blanks then format(
-            'pg_catalog.jsonb_agg(%s) filter (where %s)', _key_json(pipeline.source, 's'), _lacks_vector(pipeline))
-            else 'null' end, pipeline.source, _sample(percent)));
+    answer jsonb := _everyday(pipeline, case when percent < 100 then 'count sampled' else 'count' end,
+        jsonb_build_object('percent', percent, 'keys', blanks));
 begin
     seen := answer -> 0;
     lacking := answer -> 1;

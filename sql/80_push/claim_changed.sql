@@ -124,9 +124,7 @@ begin
             'Have the webhook send the whole row.');
     end if;
     begin
-        key := _ask(pipeline, format('select %s from pg_catalog.jsonb_to_record(%L::pg_catalog.jsonb) as k(%s)',
-            _key_json(pipeline.source, 'k'), given,
-            (select string_agg(format('%I %s', k.name, k.type), ', ') from _key_columns(pipeline.source) k)));
+        key := _everyday(pipeline, 'key', given);
     exception when data_exception or integrity_constraint_violation or plpgsql_error then key := null;
     end;
     if key is null then

@@ -20,6 +20,14 @@ begin
     if exists (select from pg_roles where rolname = 'pgembedd_worker') then
         perform pgembedd.grant_worker('pgembedd_worker');
     end if;
+    -- With the tables of which the same is true.
+    for role in
+        select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'overview'
+          and a.grantee not in (0, f.proowner, pgembedd._owner_of_schema())
+    loop
+        perform pgembedd.grant_operator(role);
+    end loop;
     -- A search calls its functions as the caller, and this version may have more of them.
     for role in
         select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+import psycopg
 import pytest
 from pgmq.install import get_embedded_install_sql
 
 from pgembedd.database.migrate import check_schema, downgrade, migrate
+from pgembedd.doctor import examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError
 from tests.support.databases import Database, fresh_database, running_server
 from tests.support.pgmq_extension import CURRENT, OLD, PgmqServer, pgmq_database, pgmq_server
 from tests.support.refusals import sentence
 from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
-from tests.support.sql import call, create_pipeline, learn_vector, make_documents, value, work
+from tests.support.sql import call, column, create_pipeline, learn_vector, make_documents, value, work
 
 __all__ = ["pgmq_database", "pgmq_server"]
 
@@ -78,10 +81,72 @@ def test_with_vector_everything_works(own_roles: Roles, bare: Database) -> None:
     use(bare, owner)
     with bare.connect() as connection:
         assert value(connection, "select count(*) from pg_roles where rolname = 'pgembedd_worker'") == 1
+        assert owners_of_functions(connection) == {"pgembedd"}
         migrate(conninfo_as(bare, owner))
         downgrade(conninfo_as(bare, owner))
         assert value(connection, "select count(embedding) from documents") == 3
-        connection.execute("drop role pgembedd_worker")
+        connection.execute("drop role pgembedd_worker; drop role pgembedd")
+
+
+def test_without_createrole_an_administrator_can_make_the_role(own_roles: Roles, bare: Database) -> None:
+    owner = own_roles.make("owner")
+    conninfo = give(bare, owner, "create extension vector")
+    migrate(conninfo)
+    with bare.connect() as connection, connect_as(bare, owner) as theirs:
+        assert owners_of_functions(connection) == {owner}
+        (finding,) = [finding for finding in examine(theirs, Path("/")) if finding.text.startswith("our functions run")]
+        assert finding.level == "note"
+        administrators, _, then = finding.remedy.removeprefix("As an administrator: ").partition(" Then ")
+        assert then == "pgembedd migrate"
+        connection.execute(administrators.encode())
+        migrate(conninfo)
+        assert owners_of_functions(connection) == {"pgembedd"}
+        assert "our functions run" not in str(list(examine(theirs, Path("/"))))
+    use(bare, owner)
+    with bare.connect() as connection:
+        downgrade(conninfo)
+        connection.execute("drop role pgembedd")
+
+
+def owners_of_functions(connection: psycopg.Connection) -> set[str]:
+    """The owners of what workers call."""
+    return set(
+        column(
+            connection,
+            """select proowner::regrole::text from pg_proc where pronamespace = 'pgembedd'::regnamespace
+               and proname in ('claim', 'read', 'store', 'tick', 'overview')""",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend", "told"),
+    [
+        ("alter role pgembedd login", "alter role pgembedd nologin", "it may log in"),
+        ("alter role pgembedd createdb", "alter role pgembedd nocreatedb", "it has attributes"),
+        ("grant pg_monitor to pgembedd", "revoke pg_monitor from pgembedd", "it is a member of pg_monitor"),
+        ("grant pgembedd to {other}", "revoke pgembedd from {other}", "it has the member {other}"),
+    ],
+)
+def test_a_role_of_that_name_that_has_more_is_refused(
+    own_roles: Roles, bare: Database, spoil: str, mend: str, told: str
+) -> None:
+    other = own_roles.make("other")
+    with bare.connect() as admin:
+        admin.execute("create role pgembedd")
+        admin.execute(spoil.format(other=other).encode())
+        with sentence(
+            ConfigurationError,
+            f"The migration stopped: There is a role pgembedd already, and {told.format(other=other)}. Rename it "
+            "(ALTER ROLE pgembedd RENAME TO ...) or take that from it: pgembedd makes a role of this name that can do "
+            "nothing else.",
+        ):
+            migrate(bare.conninfo)
+        admin.execute(mend.format(other=other).encode())
+        migrate(bare.conninfo)
+        assert owners_of_functions(admin) == {"pgembedd"}
+        downgrade(bare.conninfo)
+        admin.execute("drop role pgembedd")
 
 
 def test_without_createrole_another_role_can_be_granted(own_roles: Roles, bare: Database) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pgembedd.database.migrate import check_schema, migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.sql.test_search_words import by_words, make_texts
-from tests.support.databases import Database, fresh_database
+from tests.support.databases import Database, administrator, fresh_database
 from tests.support.pgmq_extension import PgmqServer
 from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import (
@@ -117,6 +117,37 @@ def test_with_pgmq_as_sql(server: EmbeddedPostgres, empty_database: Database, fo
             waiting = value(connection, "select queued + backfill from pgembedd.status where pipeline = 'documents'")
             assert waiting == ROWS - 11 + 6, "queues travel"
         check(copy)
+
+
+def test_where_the_role_is_missing(server: EmbeddedPostgres, empty_database: Database) -> None:
+    """As on another server: a restore goes on after errors about it, and `migrate` makes the role and gives it all."""
+    fill(empty_database)
+    with administrator(server) as admin:
+        admin.execute("alter role pgembedd rename to elsewhere")
+    try:
+        with fresh_database(server) as copy:
+            renamed_role(server, empty_database, copy)
+            check(copy)
+            with connected(copy) as connection:
+                assert value(connection, "select pgembedd._runner()::text") == "pgembedd"
+                owners = column(
+                    connection, "select distinct proowner::regrole::text from pg_proc where proname ~ '_on_(in|up)'"
+                )
+                assert owners == ["pgembedd"]
+        with administrator(server) as admin:
+            admin.execute("drop role pgembedd")
+    finally:
+        with administrator(server) as admin:
+            admin.execute("alter role elsewhere rename to pgembedd")
+
+
+def renamed_role(server: EmbeddedPostgres, original: Database, copy: Database) -> None:
+    """Restores a dump that names a role `pgembedd` where there is none."""
+    dump = [str(server.bin_dir / "pg_dump"), original.conninfo]
+    dumped = subprocess.run(dump, capture_output=True, check=True).stdout.replace(b"elsewhere", b"pgembedd")
+    psql = [str(server.bin_dir / "psql"), "-q", "-o", "/dev/null", "-d", copy.conninfo]
+    done = subprocess.run(psql, input=dumped, capture_output=True, check=True)
+    assert b'role "pgembedd" does not exist' in done.stderr
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -282,8 +282,8 @@ def test_a_queue_of_another_role_needs_its_index_from_it(
         admin.execute(f"drop index pgmq.q_{FRESH}_by_pipeline; alter table pgmq.q_{FRESH} owner to postgres")
         admin.execute(f"grant select, insert, update, delete on pgmq.q_{FRESH} to {role}")
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="belongs to another role") as refused:
-            owner.execute("select pgembedd._repair()")
+            owner.execute("select pgembedd._ensure_queue(%s)", [FRESH])
         remedy = str(refused.value.diag.message_hint)
         assert remedy.startswith("Have an administrator run: create index q_pgembedd_jobs_by_pipeline on pgmq.")
         admin.execute(remedy.partition(": ")[2].rstrip("."))
-        owner.execute("select pgembedd._repair()")
+        owner.execute("select pgembedd._ensure_queue(%s)", [FRESH])

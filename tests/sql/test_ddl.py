@@ -289,7 +289,7 @@ def test_an_owner_who_may_not_be_acted_for_stops_the_pipeline(roles: Roles, data
     with connected(database) as connection:
         make_documents(connection, 1)
         create_pipeline(connection)
-        connection.execute(f"alter function pgembedd.sweep(bigint, boolean) owner to {installer}")
+        connection.execute(f"alter function pgembedd._follow_as_installer owner to {installer}")
         connection.execute(f"grant all on schema pgembedd, pgmq, public to {installer}")
         for kind in ("tables", "functions", "sequences"):
             connection.execute(f"grant all on all {kind} in schema pgembedd, pgmq to {installer}")

@@ -196,7 +196,8 @@ def test_a_sweep_that_fails_does_not_tell_what_postgres_said(connection: psycopg
     connection.execute("insert into documents values (1, 'a')")
     empty(connection)
     connection.execute("""
-        create or replace function pgembedd_code.pipeline_1_as_owner(statement text) returns setof jsonb
+        create or replace function pgembedd_code.pipeline_1_everyday(question text, given jsonb)
+            returns setof jsonb
         language plpgsql as $$ begin raise exception 'the row (1, secret)'; end $$""")
     connection.execute("select pgembedd.sweep()")
     connection.execute("select pgembedd.sweep()")  # what it meets twice stops the pipeline

@@ -125,6 +125,11 @@ def _rights(connection: psycopg.Connection) -> Iterator[Finding]:
         if not (usage and create and tables):
             lacking = f"{owner}, as whom our functions run, lacks rights on pgmq"
             yield Finding("bad", "rights", lacking, f"As an administrator: {pgmq_grants(owner)}")
+    for runner, installer, missing in _rows(connection, "doctor_role"):
+        if missing or runner == installer:
+            text = f"our functions run with the rights of {runner}, and not of a role without any"
+            remedy = f"As an administrator: {missing} Then pgembedd migrate" if missing else "pgembedd migrate"
+            yield Finding("note", "rights", text, remedy)
     for (queue,) in _rows(connection, "doctor_queues"):
         yield Finding("bad", "queue", f"{queue} does not exist", "pgembedd migrate")
 

@@ -331,6 +331,11 @@ select n.nspowner::regrole::text,
                    and c.relname in ('meta', 'q_pgembedd_jobs', 'q_pgembedd_backfill')), true)
 from pg_catalog.pg_namespace n where n.nspname = 'pgembedd'
 
+-- name: doctor_role
+-- Who owns what runs beside code of tables' owners, the installer, and what is missing for the role without attributes.
+select pgembedd._runner()::text, pgembedd._owner_of_schema()::text, pgembedd._role_remedy()
+where pg_catalog.has_function_privilege('pgembedd._role_remedy()', 'execute')
+
 -- name: doctor_queues
 -- Queues that should be there and are not.
 select q.name from unnest(array['pgembedd_jobs', 'pgembedd_backfill']) as q(name)

@@ -1,0 +1,16 @@
+-- Gives our SECURITY DEFINER functions to the role `pgembedd`, where it is to be had, which depends on the queues, too.
+-- Triggers follow with the repair.
+do $$
+begin
+    perform pgembedd._ensure_queue(q) from unnest(pgembedd._queues()) q;
+    perform pgembedd._ensure_role();
+    if pgembedd._is_member_of_role(pgembedd._owner_of_schema()) then
+        perform pgembedd._grant_role();
+    end if;
+    if pgembedd._role_remedy() is null then
+        perform pgembedd._give_functions();
+    else
+        raise notice 'pgembedd''s functions run with the rights of %, because the role pgembedd is not to be had here: '
+                     '`pgembedd doctor` says what an administrator can do', pgembedd._owner_of_schema();
+    end if;
+end $$;
