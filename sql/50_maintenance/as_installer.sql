@@ -1,5 +1,5 @@
--- What the upkeep needs more rights for than _runner() has: it makes code, triggers and grants. These three, and
--- the others that 90_rights/role.sql names, belong to the installer. They run no code of a table's owner, call nothing that
+-- What the upkeep needs more rights for than _runner() has: it makes code, triggers and grants. These three, and the
+-- others that 90_rights/role.sql names, belong to the installer. They run no code of a table's owner, call nothing that
 -- belongs to _runner(), and take the number of a pipeline: the rest of it could be made up.
 
 create or replace function pgembedd._follow_as_installer(pipeline_id integer) returns text

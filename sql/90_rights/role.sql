@@ -28,7 +28,8 @@ as $$
 $$;
 
 -- Makes the role where it is missing, and the installer a member: the installer, and roles that act for it, give the
--- role its functions. Does what the caller may do, and refuses a role of that name that others have or that can do more.
+-- role its functions. Does what the caller may do, and refuses a role of that name that others have, or that can do
+-- more.
 create or replace function pgembedd._ensure_role() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -104,7 +105,8 @@ begin
         word_statistics, word_frequency to pgembedd;
     grant select on pipeline, installation, schema_revision, status to pgembedd;
     grant update (fingerprint, state, state_reason, state_since, unserved_reason, unserved_since, unserved_at,
-        problem_since, index_due_at, sweep_due_at, sweep_error, content_shape, requeued_reason, requeued_at) on pipeline to pgembedd;
+        problem_since, index_due_at, sweep_due_at, sweep_error, content_shape, requeued_reason, requeued_at)
+        on pipeline to pgembedd;
     grant update (swept_at, retained_at, indexes_at, sample_due_at) on installation to pgembedd;
     grant select, update on sequence worker_idle to pgembedd;
     for item in select s.schema from _schemas_of_role() s
