@@ -146,7 +146,7 @@ def test_a_role_of_that_name_that_has_more_is_refused(
         migrate(bare.conninfo)
         assert owners_of_functions(admin) == {"pgembedd"}
         downgrade(bare.conninfo)
-        admin.execute("drop role pgembedd")
+        admin.execute("drop role pgembedd; drop role pgembedd_worker")
 
 
 def test_without_createrole_another_role_can_be_granted(own_roles: Roles, bare: Database) -> None:
