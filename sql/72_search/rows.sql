@@ -37,7 +37,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    select format('(select pg_catalog.to_jsonb(r) from (select %s) r)', string_agg(
+    select format('(select pg_catalog.to_jsonb(r.*) from (select %s) r)', string_agg(
                case when c.base < 16384 then format('s.%I', c.name)
                     else format('pg_catalog.format(''%%s'', s.%1$I) as %1$I', c.name) end, ', ' order by c.number)),
            format('pg_catalog.concat_ws(E''\n\n'', %s)', string_agg(format('s.%I::pg_catalog.text', c.name), ', '

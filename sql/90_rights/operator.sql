@@ -6,7 +6,7 @@ declare
     function regprocedure;
 begin
     execute format('grant usage on schema pgembedd to %s', role);
-    -- A search asks `pipeline` where a pipeline's rows and vectors are; the rest is to look at.
+    perform grant_search(role);  -- what it finds is what it may read
     execute format('grant select on pgembedd.pipeline, pgembedd.failures, pgembedd.truncated to %s', role);
     for function in
         select f.oid::regprocedure from pg_proc f
@@ -17,4 +17,4 @@ begin
     end loop;
 end $$;
 comment on function pgembedd.grant_operator is
-    'Let a role see status, history and failures, and put dead letters back. Failures may hold content.';
+    'Let a role see status, history and failures, search, and put dead letters back. Failures may hold content.';

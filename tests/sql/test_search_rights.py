@@ -30,7 +30,13 @@ def test_only_those_that_read_our_own_tables_are_definers(connection: psycopg.Co
         "select proname from pg_proc where oid in (select f from pgembedd._search_functions() f) and prosecdef"
         " order by 1",
     )
-    assert definers == ["_check_search_target", "_search_shares", "_search_target", "_search_waiting"]
+    assert definers == [
+        "_check_search_target",
+        "_search_shares",
+        "_search_target",
+        "_search_waiting",
+        "_searched_pipelines",
+    ]
 
 
 def test_nothing_is_granted_beyond_a_search(roles: Roles, connection: psycopg.Connection, reader: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from pgembedd.search.semantic import _statement, target
 from tests.support.roles import Roles
+from tests.support.search import search
 from tests.support.sql import claim, column, create_pipeline, read, work
 
 SOURCE = """
@@ -31,13 +31,12 @@ def test_the_content_function_gets_the_row(connection: psycopg.Connection, optio
 
 def test_a_search_shows_the_row(connection: psycopg.Connection) -> None:
     connection.execute(SOURCE)
-    create_pipeline(connection, content_function="inp")
+    create_pipeline(connection, content_function="inp", watch_columns=["body"])
     work(connection)
-    where = target(connection, None)
-    found = connection.execute(
-        _statement(where), {"vector": "[1,2,3]", "pipeline_id": 1, "name": where.name, "limit": 1}
-    )
-    assert found.fetchall()[0][2] == "the body"
+    (hit,) = search(connection, embedding="[1,2,3]")
+    assert (hit.snippet, hit.row["s"]) == ("the body", "another column")
+    (row,) = column(connection, "select pgembedd.search_row('documents', '1')")
+    assert (row["id"], row["k"], row["s"]) == (1, None, "another column")
 
 
 @pytest.mark.parametrize("table", ["s", "t", "chunks"])

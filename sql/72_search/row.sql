@@ -1,0 +1,26 @@
+create or replace function pgembedd.search_row(pipeline text, key jsonb) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set extra_float_digits = '1'  -- a key goes through JSON
+as $$
+declare
+    target jsonb := _search_target(pipeline, null);
+    several constant boolean := jsonb_array_length(target -> 'key_names') > 1;
+    shown record;
+    found_row jsonb;
+begin
+    if key is null or key = 'null' or several <> (jsonb_typeof(key) = 'object') then
+        perform _refuse(format('%s is no key of "%s".', coalesce(_shortened(key), 'NULL'), target ->> 'name'),
+            case when several
+                 then format('It is an object of %s.', (select string_agg(n, ', ')
+                                                        from jsonb_array_elements_text(target -> 'key_names') n))
+                 else 'It is the value that a search returns as key.' end);
+    end if;
+    perform _check_search_rights(target);
+    shown := _search_shown(target, 0);
+    execute format('select %s from (select $1 as key) i cross join lateral %s join %s s on %s', shown.row_expression,
+        target ->> 'key_record', target ->> 'source', target ->> 'is_source_row') into found_row using key;
+    return found_row;
+end $$;
+comment on function pgembedd.search_row is
+    'The row of a key, with the columns that the caller may read and without vectors; NULL where there is none.';
