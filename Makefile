@@ -92,9 +92,9 @@ bench-report: $(STAMP) $(PEERS)/.installed ## Make docs/reference/performance.md
 
 lock: ## Write the lock files again from pyproject.toml (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	    --no-header --extra http --extra otel pyproject.toml -o requirements.lock
+	    --no-header --extra http --extra mcp --extra otel pyproject.toml -o requirements.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	    --no-header --extra embedded --extra http --extra otel --group dev --constraint requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
+	    --no-header --extra embedded --extra http --extra mcp --extra otel --group dev --constraint requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .

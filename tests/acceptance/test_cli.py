@@ -16,7 +16,7 @@ from pgmq.install import get_embedded_install_sql
 from pgembedd.cli import COMMANDS
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
-from pgembedd.search.semantic import search, target
+from pgembedd.search.run import search
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database
 from tests.support.forking import start
@@ -65,30 +65,52 @@ def test_search_finds_by_meaning(documents: Database) -> None:
 
 
 def test_search_honours_the_limit_and_the_pipeline(documents: Database) -> None:
-    found = pgembedd("search", "baking", "-n", "1", "-p", "docs", database=documents.conninfo)
-    assert [line.split()[1] for line in found.out.splitlines()] == ["bread"]
+    for pipeline in (["-p", "docs"], ["docs"]):
+        found = pgembedd("search", "baking", "-n", "1", *pipeline, database=documents.conninfo)
+        assert [line.split()[1] for line in found.out.splitlines()] == ["bread"]
+
+
+def test_search_takes_what_search_in_sql_takes(documents: Database) -> None:
+    options = ["--mode", "semantic", "--per", "row", "--k", "2", "--filter", '{"id": {"$ne": "bread"}}', "--json"]
+    found = pgembedd("search", "baking", "docs", *options, database=documents.conninfo)
+    assert [json.loads(line)["key"] for line in found.out.splitlines()] == ["car", "cat's"]
+    assert json.loads(found.out.splitlines()[0])["row"] == {"id": "car", "body": "The engine needs new oil"}
+    close = pgembedd("search", "The cat sleeps on the sofa", "--min-similarity", "0.9", database=documents.conninfo)
+    assert [line.split()[1] for line in close.out.splitlines()] == ["cat's"]
+    told = json.loads(pgembedd("search", "baking", "--explain", database=documents.conninfo).out)
+    assert (told["pipeline"], told["semantic"]["hits"][0]["key"]) == ("docs", "bread")
 
 
 def test_search_refuses_what_it_cannot_do(documents: Database) -> None:
     assert "docs" in pgembedd("search", "x", "-p", "nope", database=documents.conninfo).refused(2)
-    assert "empty" in pgembedd("search", "  ", database=documents.conninfo).err
+    assert "empty" in pgembedd("search", "  ", database=documents.conninfo).refused(2)
+    assert "k 1001 is out of range." in pgembedd("search", "x", "--k", "1001", database=documents.conninfo).refused(2)
+    assert "no JSON" in pgembedd("search", "x", "--filter", "{", database=documents.conninfo).err
+    unknown = pgembedd("search", "x", "--filter", '{"nope": 1}', database=documents.conninfo).refused(2)
+    assert 'has no column "nope" that you may filter by. There are: id, body.' in unknown
     with documents.connect() as connection:
         connection.execute("update pgembedd.pipeline set fingerprint = 'all-MiniLM-L6-v2@0000000000000000'")
     assert "would mean nothing" in pgembedd("search", "x", database=documents.conninfo).refused(5)
 
 
+def test_search_asks_a_worker_where_the_model_is_not_here(documents: Database, tmp_path: Path) -> None:
+    refusal = pgembedd("search", "x", database=documents.conninfo, PGEMBEDD_CACHE_DIR=str(tmp_path)).refused(1)
+    assert "No worker" in refusal
+
+
 def test_search_runs_as_the_caller_under_row_level_security(documents: Database, model: Session) -> None:
     role = f"reader_{documents.name}"
+    vector = model.run("a pet takes a nap", kind="query").tolist()
     with documents.connect() as connection:
         connection.execute(f"create role {role}".encode())
         try:
-            connection.execute(f'grant select on "My docs", pgembedd.pipeline to {role}'.encode())
-            connection.execute(f"grant usage on schema pgembedd to {role}".encode())
+            connection.execute(f"select pgembedd.grant_search('{role}')".encode())
+            connection.execute(f'grant select on "My docs" to {role}'.encode())
             connection.execute('alter table "My docs" enable row level security')
             connection.execute(f"""create policy p on "My docs" for select to {role} using (id <> 'cat''s')""".encode())
             connection.execute(f"set role {role}".encode())
-            hits = search(connection, target(connection, "docs"), model, "a pet takes a nap", 5)
-            assert {hit.key["id"] for hit in hits} == {"car", "bread"}
+            hits = search(connection, "docs", "a pet takes a nap", embedding=vector)
+            assert {hit.key for hit in hits} == {"car", "bread"}
         finally:
             connection.execute("reset role")
             connection.execute(f"drop owned by {role}".encode())

@@ -120,10 +120,10 @@ def test_a_search_shows_hits_in_order(browser: Browser, address: str, complaints
     page.get_by_label("Pipeline").select_option("documents")
     page.keyboard.press("Tab")
     page.get_by_role("button", name="Search").click()
-    expect(page.get_by_role("row").nth(1)).to_contain_text(TEXTS[1])
-    distances = [float(text) for text in page.locator("td[data-label=Distance]").all_inner_texts()]
-    assert len(distances) == len(TEXTS)
-    assert distances == sorted(distances)
+    expect(page.get_by_role("main").get_by_role("listitem").first).to_contain_text(TEXTS[1])
+    scores = [float(text) for text in page.locator(".ranks b").all_inner_texts()]
+    assert len(scores) == len(TEXTS)
+    assert scores == sorted(scores, reverse=True)
     expect(page.get_by_label("What to look for")).to_have_value("I cannot remember my passphrase")
 
 

@@ -18,7 +18,7 @@ from tests.support.page import Visitor, text_of
 
 EMBED_ONLY = "only-for-embedding-01"
 PAGES = ("/", "/failures", "/search")
-FORMS = ("/retry", "/search")
+FORMS = ("/retry", "/hits")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,15 @@ def test_a_bearer_token_opens_the_page_too(visitor: Visitor) -> None:
     assert [status(TOKEN), status(EMBED_ONLY), status("x")] == [200, 403, 401]
 
 
-@pytest.mark.parametrize("path", ["/api/status", "/embed?input=x", "/events", "/metrics", "/v1/models"])
+def test_the_search_of_programs_takes_no_password(visitor: Visitor) -> None:
+    visitor.log_in(TOKEN)
+    answer = visitor.client.post("/search", json={"pipeline": "documents", "query": "x"})
+
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert visitor.get("/hits").headers["location"] == "/search"
+
+
+@pytest.mark.parametrize("path", ["/api/status", "/api/search", "/embed?input=x", "/events", "/metrics", "/v1/models"])
 def test_programs_paths_take_no_password(visitor: Visitor, path: str) -> None:
     """A browser would send it along with any page's request."""
     visitor.log_in(TOKEN)

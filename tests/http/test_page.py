@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import unescape
 
 import httpx
 import psycopg
 import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.http.dashboard import search_hits
 from pgembedd.model import Session
+from pgembedd.search.calls import pipelines_call
+from pgembedd.search.hits import Hits
+from pgembedd.search.run import run
+from pgembedd.search.run import search as search_sql
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import serving
 from tests.support.page import HOSTILE, TEXTS, Visitor, give_up, make_library, text_of
 from tests.support.roles import Roles, conninfo_as
+from tests.support.search import make_source
 from tests.support.sql import rows, value
 
 
@@ -75,7 +82,7 @@ def test_every_value_is_escaped(visitor: Visitor) -> None:
     pages = [
         visitor.get(),
         visitor.get("/failures"),
-        visitor.post("/search", pipeline="documents", text="<b>", limit="5"),
+        visitor.post("/hits", pipeline="documents", text="<b>", limit="5"),
     ]
     for page in pages:
         assert page.status_code == 200
@@ -191,28 +198,36 @@ def test_what_is_no_form(visitor: Visitor, body: bytes, kind: str, status: int) 
 
 
 def test_a_search_shows_the_nearest_first(visitor: Visitor, model: Session) -> None:
-    page = visitor.post("/search", pipeline="documents", text="I cannot remember my passphrase", limit="5")
+    page = visitor.post("/hits", pipeline="documents", text="I cannot remember my passphrase", limit="5")
     seen = text_of(page)
 
     assert seen.index(TEXTS[1]) < min(seen.index(TEXTS[key]) for key in (2, 3, 4))
     query, *documents = model.embed(["I cannot remember my passphrase", *TEXTS.values()]).vectors
-    assert f"1 {1 - float(query @ documents[0]):.3f}" in seen  # halfvec keeps so much of it
+    similarity = float(seen.split(" similarity ")[1].split()[0])
+    assert similarity == pytest.approx(float(query @ documents[0]), abs=1e-3)  # halfvec keeps so much of it
     assert 'value="I cannot remember my passphrase"' in page.text
 
 
 @pytest.mark.parametrize(
     ("fields", "status", "sentence"),
     [
-        ({"pipeline": "documents", "text": " ", "limit": "5"}, 422, "The input is empty"),
-        ({"pipeline": "gone", "text": "x", "limit": "5"}, 404, "There is no pipeline of this name."),
+        ({"pipeline": "documents", "text": " ", "limit": "5"}, 422, "The query is empty."),
+        (
+            {"pipeline": "gone", "text": "x", "limit": "5"},
+            422,
+            'There is no pipeline "gone".',
+        ),
         ({"pipeline": "documents", "text": "x", "limit": "1000000"}, 422, "A search shows"),
         ({"pipeline": "documents", "text": "x"}, 422, "A search shows"),
+        ({"pipeline": "documents", "text": "x", "limit": "5", "filter": "{"}, 422, "is no JSON object"),
+        ({"pipeline": "documents", "text": "x", "limit": "5", "filter": '{"no": 1}'}, 422, "There are: id, body."),
+        ({"pipeline": "documents", "text": "x", "limit": "5", "mode": "guess"}, 422, "is not known"),
     ],
 )
 def test_a_search_that_is_refused_keeps_its_form(
     visitor: Visitor, fields: dict[str, str], status: int, sentence: str
 ) -> None:
-    page = visitor.post("/search", headers=None, **fields)
+    page = visitor.post("/hits", headers=None, **fields)
 
     assert page.status_code == status
     assert sentence in text_of(page)
@@ -222,21 +237,73 @@ def test_a_search_that_is_refused_keeps_its_form(
 
 def test_a_pipeline_of_another_model_is_not_searched(visitor: Visitor, connection: psycopg.Connection) -> None:
     connection.execute("update pgembedd.pipeline set fingerprint = 'other@1' where name = 'broken'")
-    page = visitor.post("/search", pipeline="broken", text="x", limit="5")
+    page = visitor.post("/hits", pipeline="broken", text="x", limit="5")
 
     assert page.status_code == 409
     assert "holds vectors of other@1" in text_of(page)
 
 
-def test_what_fails_in_the_database_is_not_repeated(visitor: Visitor, connection: psycopg.Connection) -> None:
-    connection.execute("alter table documents rename column body to text")
-    try:
-        page = visitor.post("/search", pipeline="documents", text="x", limit="5")
-    finally:
-        connection.execute("alter table documents rename column text to body")
+def test_an_error_of_a_policys_code_is_not_repeated(roles: Roles, database: Database, model: Session) -> None:
+    role = roles.make("service")
+    with database.connect() as owner:
+        make_library(owner, model)
+        owner.execute(f"select pgembedd.grant_operator('{role}'); grant select on documents to {role}")
+        owner.execute(
+            "create function spoil(text) returns bool language plpgsql as "
+            "$$ begin raise exception 'it says %', $1; end $$;"
+            "alter table documents enable row level security;"
+            f"create policy p on documents to {role} using (spoil(body))"
+        )
+        with serving(only(model), conninfo_as(database, role)) as client, Visitor(client.base_url) as visitor:
+            page = visitor.post("/hits", pipeline="documents", text="x", limit="5")
 
     assert page.status_code == 409
-    assert 'The table or column that "documents" searches is gone' in text_of(page)
+    assert "The search failed in the database (SQLSTATE P0001)." in text_of(page)
+    assert "it says" not in page.text
+
+
+def test_a_hit_has_a_title_marks_and_the_statement(visitor: Visitor, connection: psycopg.Connection) -> None:
+    fields = {"text": "password o'clock", "limit": "10", "filter": '{"id": {"$lt": 4}}', "mode": "semantic"}
+    page = visitor.post("/hits", headers=None, pipeline="documents", **fields)
+
+    assert "<h3>How to reset a forgotten password</h3>" in page.text
+    assert "forgotten <mark>password</mark>" in page.text
+    assert "by meaning 1" in text_of(page)
+    assert "3 rows of documents" in text_of(page)
+    statement = unescape(page.text.split("<code>select ")[1].split("</code>")[0])
+    assert "'password o''clock'" in statement
+    vector = "'[" + ",".join(["0.1"] * 384) + "]'"
+    assert len(rows(connection, "select " + statement.replace(");", f", embedding => {vector})"))) == 3
+
+
+def test_the_chunks_of_a_row_are_shown_together(database: Database, model: Session) -> None:
+    with database.connect() as connection:
+        make_source(connection, 4, embedding_table="chunks", model="all-MiniLM-L6-v2", dimensions=3)
+        connection.execute("update pgembedd.pipeline set fingerprint = %s", [model.fingerprint])
+        hits = Hits(search_sql(connection, "documents", None, embedding=[1.0, 0.5, 0.25], per="chunk", k=12))
+        (pipeline,) = run(connection, pipelines_call())
+    found = search_hits.grouped(hits, pipeline, 2)
+
+    assert len(found) == 2
+    assert found[0].key == str(hits[0].key)
+    assert all(str(hit.key) == row.key for row in found for hit in row.hits)
+    assert found[0].title == f"title {found[0].key}"
+
+
+@pytest.mark.parametrize(
+    ("snippet", "text", "words"),
+    [
+        ("Resetting passwords, and a Password", "reset a password", ["Resetting", "passwords", "Password"]),
+        ("a.b (c", "a.b (c", []),
+        ("Straße und Weg", "STRASSE weg", ["Weg"]),
+        ("", "x", []),
+    ],
+)
+def test_words_of_the_query_are_marked(snippet: str, text: str, words: list[str]) -> None:
+    parts = search_hits.marked(snippet, text)
+
+    assert "".join(part for part, _ in parts) == snippet
+    assert [part for part, is_word in parts if is_word] == words
 
 
 # -- Rights --------------------------------------------------------------------------------------------------
@@ -258,15 +325,15 @@ def test_a_role_is_told_what_it_lacks(roles: Roles, database: Database, model: S
             assert "3 given up" in text_of(visitor.get())
             assert "failed" in text_of(visitor.get("/failures"))
             assert visitor.post("/retry").headers["location"] == "/?retried=3"
-            refused = visitor.post("/search", pipeline="documents", text="x", limit="5")
+            refused = visitor.post("/hits", pipeline="documents", text="x", limit="5")
             assert refused.status_code == 403
-            assert f'The role "{role}"' in text_of(refused)
-            assert 'SELECT on "public"."documents"' in text_of(refused)
+            assert f"The role {role} may not read" in text_of(refused)
+            assert f"GRANT SELECT (id, embedding) ON public.documents TO {role}" in text_of(refused)
 
             owner.execute(f"grant select on documents to {role}")
             owner.execute("alter table documents enable row level security")
             owner.execute(f"create policy own on documents to {role} using (id = 2)")
-            found = text_of(visitor.post("/search", pipeline="documents", text="x", limit="5"))
+            found = text_of(visitor.post("/hits", pipeline="documents", text="x", limit="5"))
             assert "1 row of documents" in found
             assert TEXTS[2] in found
 
@@ -285,29 +352,3 @@ def test_a_database_without_our_schema_says_so(empty_database: Database, model: 
 
     assert page.status_code == 503
     assert "pgembedd migrate" in text_of(page)
-
-
-@pytest.mark.parametrize(
-    "key", ["id bigint primary key", "id bigint, at timestamptz default now(), primary key (id, at)"]
-)
-def test_a_content_function_runs_with_the_rights_of_the_tables_owner(
-    roles: Roles, database: Database, model: Session, key: str
-) -> None:
-    owner = roles.make("author")
-    with database.connect() as connection:
-        connection.execute(f"create table notes ({key}, body text, embedding halfvec(384))")
-        connection.execute(f"alter table notes owner to {owner}")
-        connection.execute(
-            "create function note(notes) returns text language sql stable as $$select current_user || ' ' || $1.body$$"
-        )
-        connection.execute(
-            "select pgembedd.create_pipeline('notes', 'notes', content_function => 'note', model => 'all-MiniLM-L6-v2')"
-        )
-        connection.execute("insert into notes (id, body) values (1, 'wrote this')")
-        vector = model.run("wrote this").tolist()
-        connection.execute("update notes set embedding = %s::text::halfvec", [str(vector)])
-    with serving(only(model), database.conninfo) as client, Visitor(client.base_url) as visitor:
-        visitor.get()
-        found = text_of(visitor.post("/search", pipeline="notes", text="wrote this", limit="5"))
-
-    assert f"{owner} wrote this" in found

@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.auth import Authenticator, load_tokens
+from pgembedd.http.auth import Authenticator
 from pgembedd.http.origin import is_loopback
 from pgembedd.http.throttle import MAX_FAILURES, WINDOW_S
+from pgembedd.http.tokens import load_tokens
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.embedders import only

@@ -15,7 +15,9 @@ import pytest
 
 from pgembedd.errors import ModelMismatchError
 from pgembedd.model import Session
-from pgembedd.search.semantic import search, target
+from pgembedd.search.calls import pipelines_call
+from pgembedd.search.local_models import check_unchanged
+from pgembedd.search.run import run, search
 from tests.support.databases import Database
 from tests.support.documents import await_quiet
 from tests.support.embedders import MODEL, Wrapped, only
@@ -100,24 +102,27 @@ def test_a_search_finds_the_chunk(database: Database, documents: psycopg.Connect
             " giraffes, far from any computer.\\n\\n' || right(body, 1500) where id = 1"
         )
         await_quiet(documents)
-    hit, *_ = search(documents, target(documents, None), model, "African animals in the grassland", 3)
-    assert hit.key == {"id": 1}
-    assert "Zebras" in hit.content
+    words = "African animals in the grassland"
+    vector = model.run(words, kind="query").tolist()
+    hit, *_ = search(documents, "documents", words, k=3, embedding=vector)
+    assert hit.key == 1
+    assert "Zebras" in str(hit.snippet)
     assert hit.chunk_no == value(documents, "select chunk_no from chunks where chunk like '%Zebras%'")
 
 
-def test_a_search_that_a_switch_overtook_says_so(
+def test_a_search_that_a_change_of_model_overtook_says_so(
     database: Database, documents: psycopg.Connection, model: Session
 ) -> None:
     with worker_thread(database, only(Wrapped(model))):
         documents.execute("insert into documents values (1, 'title', 'body')")
         call(documents, "change_model", name="documents", chunk_tokens=32)
         await_quiet(documents)
-    before = target(documents, "documents")
+    (before,) = run(documents, pipelines_call("documents"))
     call(documents, "switch", name="documents")
+    check_unchanged(documents, before)  # other chunks, the same model
+    documents.execute("update pgembedd.pipeline set fingerprint = 'another@1' where name = 'documents'")
     with pytest.raises(ModelMismatchError, match="was changed at this moment: search again"):
-        search(documents, before, model, "title", 3)
-    assert [hit.key for hit in search(documents, target(documents, "documents"), model, "title", 3)] == [{"id": 1}]
+        check_unchanged(documents, before)
 
 
 def test_a_title_that_leaves_no_room_is_a_dead_letter(

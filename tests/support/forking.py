@@ -32,7 +32,7 @@ from tests.support.owners import IMPORTABLE
 
 IMPORTED = (
     *("pgembedd.cli.http_service", "pgembedd.database.migrate", "pgembedd.http.app", "pgembedd.http.server"),
-    *("pgembedd.loop.model_loader", "pgembedd.loop.worker", "pgembedd.model.session", "pgembedd.search.semantic"),
+    *("pgembedd.loop.model_loader", "pgembedd.loop.worker", "pgembedd.model.session", "pgembedd.search.local_models"),
     *("pgembedd.telemetry.setup", "pgembedd.verify", "tests.support.embedders"),
     *("alembic.command", "httpx", "onnxruntime", "pgvector.psycopg", "tokenizers"),
 )

@@ -1,21 +1,32 @@
 """The embedding daemon for Postgres.
 
-`from pgembedd import Session` gives a model without a database, `from pgembedd import Reranker` one that scores texts
-against a query. Importing the package itself loads nothing else.
+`from pgembedd import Database` searches, `from pgembedd import Session` gives a model without a database, and
+`from pgembedd import Reranker` one that scores texts against a query. Importing the package itself loads nothing else.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pgembedd.errors import SearchError
     from pgembedd.model import Reranker, Session
+    from pgembedd.search.database import AsyncDatabase, Database
+    from pgembedd.search.hits import Hit
 
-__all__ = ["Reranker", "Session"]
+__all__ = ["AsyncDatabase", "Database", "Hit", "Reranker", "SearchError", "Session"]
+
+_MODULES = {
+    "AsyncDatabase": "pgembedd.search.database",
+    "Database": "pgembedd.search.database",
+    "Hit": "pgembedd.search.hits",
+    "Reranker": "pgembedd.model",
+    "SearchError": "pgembedd.errors",
+    "Session": "pgembedd.model",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the models, and with them onnxruntime, when one is asked for."""
-    if name in __all__:
-        from pgembedd import model
-
-        return getattr(model, name)
+    """Imports the model, and with it onnxruntime, or psycopg when it is asked for."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -52,6 +52,22 @@ class OverloadedError(PgembeddError):
     """Too many texts wait for the model, or it is being closed. Transient: the caller retries later."""
 
 
+class SearchError(PgembeddError):
+    """A search that was refused or failed in the database: one sentence, and a hint where Postgres gave one."""
+
+    def __init__(self, sentence: str, hint: str | None = None, sqlstate: str | None = None) -> None:
+        """`sqlstate` is Postgres's code, None for a lost connection and for arguments that never reached Postgres."""
+        super().__init__(f"{sentence} {hint}" if hint else sentence)
+        self.sentence, self.hint, self.sqlstate = sentence, hint, sqlstate
+        if self.is_refusal:
+            self.exit_code = ConfigurationError.exit_code
+
+    @property
+    def is_refusal(self) -> bool:
+        """True where the arguments or the rights of the caller are at fault (SQLSTATE class 22, 42501)."""
+        return self.sqlstate is not None and (self.sqlstate.startswith("22") or self.sqlstate == "42501")
+
+
 class WrongVectorsError(PgembeddError):
     """`pgembedd verify` found wrong vectors and was not asked to queue their rows."""
 

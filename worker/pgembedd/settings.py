@@ -82,7 +82,22 @@ class HttpSettings:
     http_token_file: str = setting(
         "",
         "PGEMBEDD_HTTP_TOKEN_FILE",
-        "File of bearer tokens, one a line: the token, and what it may do (embed, jobs, admin; nothing: everything).",
+        "File of bearer tokens, one a line: the token, and its scopes (embed, search, jobs, admin; nothing: all).",
+    )
+    http_search_url: str = setting(
+        "",
+        "PGEMBEDD_HTTP_SEARCH_URL",
+        "Connection string of the role that searches by HTTP have the rights of; none: there are no such searches.",
+        secret=True,
+    )
+    http_jwt_secret: str = setting(
+        "", "PGEMBEDD_HTTP_JWT_SECRET", "Secret that users' JWTs are signed with (HS256), as Supabase's.", secret=True
+    )
+    http_jwks: str = setting(
+        "", "PGEMBEDD_HTTP_JWKS", "URL or file of the public keys (JWKS) that users' JWTs are signed with."
+    )
+    http_jwt_audience: str = setting(
+        "", "PGEMBEDD_HTTP_JWT_AUDIENCE", "What a user's JWT must have in `aud`; none: anything."
     )
     http_models: str = setting(
         "",
@@ -147,7 +162,11 @@ class HttpSettings:
     )
 
 
-SECRETS = {"http_token"}  # never options: every user of the machine can read a command line
+SECRETS = {
+    "http_token",
+    "http_search_url",
+    "http_jwt_secret",
+}  # never options: every user of the machine can read a command line
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "wait": ("listen", "poll"),

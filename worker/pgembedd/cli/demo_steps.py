@@ -14,14 +14,14 @@ from rich.console import Console
 
 from pgembedd.cli.demo_documents import Document, standard_library
 from pgembedd.cli.progress_bar import watch_queue
-from pgembedd.cli.search import print_hits
+from pgembedd.cli.search import chosen_pipeline, print_hits
 from pgembedd.database.connect import connect
 from pgembedd.database.migrate import migrate
 from pgembedd.errors import PgembeddError
 from pgembedd.loop.model_loader import loader
 from pgembedd.model import default_model
 from pgembedd.model.embedder import Embedder
-from pgembedd.search.semantic import search, target
+from pgembedd.search.run import search
 from pgembedd.settings import Settings
 
 PIPELINE = "demo"
@@ -146,7 +146,10 @@ def _embedded(connection: psycopg.Connection) -> int:
 
 def _ask(connection: psycopg.Connection, embedder: Embedder, question: str, console: Console) -> None:
     console.print(f"\n  [italic]{question}[/]")
-    print_hits(console, search(connection, target(connection, PIPELINE), embedder, question, 3))
+    vector = embedder.start([question], kind="query").result().vectors[0].tolist()
+    print_hits(
+        console, search(connection, PIPELINE, question, k=3, embedding=vector), chosen_pipeline(connection, PIPELINE)
+    )
 
 
 def _change(connection: psycopg.Connection, console: Console, check_worker: WorkerCheck) -> None:

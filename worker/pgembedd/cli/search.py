@@ -1,57 +1,147 @@
 """`pgembedd search`"""
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.console import Console
 from rich.text import Text
 
 from pgembedd.cli.options import database_option, open_connection, settings_options
-from pgembedd.search.semantic import MAX_LIMIT, Hit
+from pgembedd.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import psycopg
+
+    from pgembedd.search.calls import SearchOptions
+    from pgembedd.search.hits import Hit, Pipeline
+    from pgembedd.search.local_models import LocalModels
     from pgembedd.settings import Settings
+
+MODES = ("hybrid", "semantic", "text")
 
 
 @click.command("search")
 @click.argument("text")
+@click.argument("pipeline", required=False)
 @database_option
-@click.option("--pipeline", "-p", help="Which pipeline's rows; needed when there are several.")
-@click.option("--limit", "-n", type=click.IntRange(1, MAX_LIMIT), default=5, show_default=True, help="How many hits.")
+@click.option("--pipeline", "-p", "named", help="Which pipeline, as the second argument.")
+@click.option("--k", "--limit", "-n", "k", type=int, default=5, show_default=True, help="How many hits.")
+@click.option("--mode", type=click.Choice(MODES), help="How to search; default: that of search() in SQL.")
+@click.option("--filter", "condition", metavar="JSON", help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
+@click.option("--per", type=click.Choice(("row", "chunk")), help="Each row once with its best chunk, or every chunk.")
+@click.option("--min-similarity", type=float, help="Leave out what is less similar.")
+@click.option("--explain", is_flag=True, help="Print how the hits are found, as JSON, instead of the hits.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each hit.")
 @settings_options("model_dir", "precision")
-def command(text: str, database: str | None, pipeline: str | None, limit: int, settings: "Settings") -> None:
-    """Find rows by meaning: embeds TEXT with the pipeline's own model and prints the nearest rows."""
+def command(
+    text: str,
+    pipeline: str | None,
+    database: str | None,
+    named: str | None,
+    condition: str | None,
+    explain: bool,
+    as_json: bool,
+    settings: "Settings",
+    **given: Any,
+) -> None:
+    """Find rows by meaning, by words or both: search() in SQL, as the role of the connection.
+
+    TEXT is embedded here where the model's files are on this machine, else by a worker.
+    """
     from pgembedd.log import configure_logging
-    from pgembedd.loop.model_loader import loader
-    from pgembedd.search.semantic import search, target
+    from pgembedd.loop.model_loader import offline_loader
+    from pgembedd.search.local_models import LocalModels
 
     configure_logging(log_level="warning")
-    if not text.strip():
-        raise click.UsageError("The text to search for is empty.")
+    if pipeline is not None and named is not None:
+        raise click.UsageError("Name the pipeline once.")
+    options = cast("SearchOptions", {name: value for name, value in given.items() if value is not None})
+    if condition is not None:
+        options["filter"] = _filter(condition)
+    models = LocalModels(offline_loader(settings))
     with open_connection(database) as connection:
-        where = target(connection, pipeline)
-        embedder = loader(settings)(where.model)
-        hits = search(connection, where, embedder, text, limit)
-        embedder.close()
-    print_hits(Console(), hits)
+        try:
+            _search(connection, models, named or pipeline, text, options, explain=explain, as_json=as_json)
+        finally:
+            models.close()
 
 
-def print_hits(console: Console, hits: list[Hit]) -> None:
-    """Prints a line per hit: distance, key, the number of a chunk, the beginning of the content."""
+def _search(
+    connection: "psycopg.Connection",
+    models: "LocalModels",
+    name: str | None,
+    text: str,
+    options: "SearchOptions",
+    *,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    from pgembedd.search.calls import explain_call
+    from pgembedd.search.local_models import check_unchanged
+    from pgembedd.search.run import run, search
+
+    where = chosen_pipeline(connection, name)
+    if options.get("mode") != "text" and (vector := models.vector(where, text)) is not None:
+        options["embedding"] = vector
+    if explain:
+        click.echo(json.dumps(run(connection, explain_call(where.name, text, options)), indent=2))
+        return
+    with connection.transaction():
+        hits = search(connection, where.name, text, **options)
+        check_unchanged(connection, where)
+    for notice in hits.notices:
+        click.echo(notice, err=True)
+    if as_json:
+        for hit in hits:
+            click.echo(json.dumps(asdict(hit), ensure_ascii=False))
+    else:
+        print_hits(Console(), hits, where)
+
+
+def chosen_pipeline(connection: "psycopg.Connection", name: str | None) -> "Pipeline":
+    """Returns the pipeline of that name, or the only one there is. ConfigurationError otherwise."""
+    from pgembedd.search.calls import pipelines_call
+    from pgembedd.search.run import run
+
+    found = run(connection, pipelines_call())
+    names = ", ".join(one.name for one in found)
+    chosen = [one for one in found if name in (None, one.name)]
+    if not found:
+        raise ConfigurationError(
+            "There is no pipeline to search: pgembedd.create_pipeline() makes one, and its source must be readable."
+        )
+    if not chosen:
+        raise ConfigurationError(f'There is no pipeline "{name}"; there are: {names}.')
+    if len(chosen) > 1:
+        raise ConfigurationError(f"There are several pipelines, so name one: {names}.")
+    return chosen[0]
+
+
+def print_hits(console: Console, hits: "Sequence[Hit]", where: "Pipeline") -> None:
+    """Prints a line per hit: score, key, the number of a chunk, title and snippet."""
+    from pgembedd.search.hits import title_of
+
     if not hits:
-        console.print("No row has a vector yet; `pgembedd status` shows what is queued.")
+        console.print("Nothing was found; `pgembedd status` shows what is still queued.")
     for hit in hits:
-        key = ", ".join(str(value) for value in hit.key.values())
+        key = ", ".join(map(str, hit.key.values())) if isinstance(hit.key, dict) else str(hit.key)
         if hit.chunk_no is not None:
             key += f" #{hit.chunk_no}"
-        line = Text(f"{hit.distance:7.4f}  ", style="cyan")
-        line.append(key, style="bold").append("  " + _beginning(hit), style="default")
+        line = Text(f"{hit.score:7.4f}  ", style="cyan")
+        snippet = " ".join((hit.snippet or "").split())
+        title = title_of(hit, where.text_columns)
+        shown = snippet if not title or snippet.startswith(title) else f"{title}  {snippet}"
+        line.append(key, style="bold").append(f"  {shown.removeprefix(key).lstrip()}", style="default")
         console.print(line, no_wrap=True, overflow="ellipsis")
 
 
-def _beginning(hit: Hit) -> str:
-    """Returns the content on one line, without the key where it starts with that."""
-    content = " ".join(hit.content.split())
-    for value in hit.key.values():
-        content = content.removeprefix(str(value)).lstrip()
-    return content
+def _filter(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(
+            f"""--filter is no JSON ({error}); for example --filter '{{"year": {{"$gte": 2020}}}}'."""
+        ) from error

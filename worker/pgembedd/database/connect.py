@@ -33,6 +33,32 @@ def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Co
 
     Unless `pinned`, the session has the search_path of its role.
     """
+    given = _read(conninfo)
+    try:
+        return (PinnedConnection if pinned else psycopg.Connection).connect(conninfo, **_with_defaults(given, options))
+    except psycopg.OperationalError as error:
+        raise _explain(error, given) from error
+
+
+async def connect_async(conninfo: str, **options: Any) -> psycopg.AsyncConnection:
+    """Opens one connection for asyncio, with the search_path of its role. Errors as of connect()."""
+    given = _read(conninfo)
+    try:
+        return await psycopg.AsyncConnection.connect(conninfo, **_with_defaults(given, options))
+    except psycopg.OperationalError as error:
+        raise _explain(error, given) from error
+
+
+def _read(conninfo: str) -> dict[str, Any]:
+    try:
+        return psycopg.conninfo.conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError as error:
+        raise ConfigurationError(
+            "The connection string cannot be read: write postgresql://user@host:5432/database, or key=value pairs."
+        ) from error
+
+
+def _with_defaults(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     defaults: dict[str, Any] = {
         "connect_timeout": 10,
         "application_name": "pgembedd",
@@ -44,16 +70,7 @@ def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Co
         # Code of a user's could put another statement under the name of a prepared one.
         "prepare_threshold": None,
     }
-    try:
-        given = psycopg.conninfo.conninfo_to_dict(conninfo)
-        chosen = {name: value for name, value in defaults.items() if name not in given} | options
-        return (PinnedConnection if pinned else psycopg.Connection).connect(conninfo, **chosen)
-    except psycopg.OperationalError as error:
-        raise _explain(error, given) from error
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError(
-            "The connection string cannot be read: write postgresql://user@host:5432/database, or key=value pairs."
-        ) from error
+    return {name: value for name, value in defaults.items() if name not in given} | options
 
 
 def pin_path(connection: psycopg.Connection, *, in_transaction: bool) -> None:

@@ -239,20 +239,6 @@ select pgembedd.backfill(%(name)s, %(force)s)
 -- Put dead letters back.
 select pgembedd.retry_failed(%(name)s, %(reason)s)
 
--- name: targets
--- What a search needs of each pipeline.
-select p.id, p.name, n.nspname as schema, c.relname as "table", p.key_columns, p.content_columns, p.content_function,
-       coalesce(p.embedding_column, 'embedding') as embedding_column, e.relname as embedding_table,
-       x.nspname as embedding_schema, p.model, p.fingerprint, p.vector_type, p.distance,
-       (select v.nspname from pg_catalog.pg_extension i join pg_catalog.pg_namespace v on v.oid = i.extnamespace
-        where i.extname = 'vector') as vector_schema
-from pgembedd.pipeline p
-join pg_catalog.pg_class c on c.oid = p.source
-join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-left join pg_catalog.pg_class e on e.oid = p.embedding_table
-left join pg_catalog.pg_namespace x on x.oid = e.relnamespace
-order by p.name
-
 -- name: verify_rights
 -- Whether this role may verify at all: the owner of pgembedd, or a member.
 select pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
@@ -500,12 +486,8 @@ select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) is not 
 select exists (select from pgembedd.pipeline p where p.name = %(name)s)
 
 -- name: search
--- The rows nearest to a vector, nearest first; as the caller, so that row level security holds.
-select {keys}, {distance}, left({content}, {length}), {chunk_no}
-from {source} s where {embedding} is not null
-  -- A change of model renames; what was looked up before it is not there any more.
-  and exists (select from pgembedd.pipeline p where p.id = %(pipeline_id)s and p.name = %(name)s)
-order by {distance} limit %(limit)s
+-- Searches; the arguments are those that the caller gave.
+select s.* from pgembedd.search({arguments}) s
 
 -- name: evaluated_search
 -- The best rows of a pipeline in one mode, with their texts; as the caller.
@@ -513,9 +495,37 @@ select key, snippet from pgembedd.search(
     %(pipeline)s::text, %(query)s::text, k => %(k)s, mode => %(mode)s, snippet_length => %(length)s,
     embedding => %(embedding)s, marks => array['', ''])
 
--- name: search_breadth
--- How far HNSW looks, for this transaction.
-select set_config('hnsw.ef_search', %(breadth)s, true)
+-- name: similar
+-- The rows like one of the rows.
+select s.* from pgembedd.similar({arguments}) s
+
+-- name: explain_search
+-- How a search finds what it finds.
+select e from pgembedd.explain_search({arguments}) e
+
+-- name: search_session
+-- For this transaction: the claims that policies ask for and the limit of time. And what is wrong with the role.
+select r.rolname,
+       case when r.rolsuper then 'is a superuser' when r.rolbypassrls then 'has BYPASSRLS'
+            when r.rolcreaterole then 'has CREATEROLE' when r.rolreplication then 'has REPLICATION'
+            when r.rolinherit then 'has INHERIT'
+            when exists (select from pg_catalog.pg_auth_members m where m.member operator(pg_catalog.=) r.oid)
+            then 'is a member of another role'
+            when exists (select from pg_catalog.pg_shdepend d
+                         where d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass
+                           and d.refobjid operator(pg_catalog.=) r.oid and d.deptype operator(pg_catalog.=) 'o')
+            then 'owns tables or other objects' end,
+       pg_catalog.set_config('request.jwt.claims', %(claims)s, true),
+       pg_catalog.set_config('statement_timeout', %(milliseconds)s, true)
+from pg_catalog.pg_roles r where r.rolname operator(pg_catalog.=) session_user
+
+-- name: search_row
+-- The row of a key, as far as the caller may read it.
+select r from pgembedd.search_row({arguments}) r
+
+-- name: search_pipelines
+-- What the caller may search.
+select p.* from pgembedd.search_pipelines({arguments}) p
 
 -- name: overview
 -- What the page shows of each pipeline: status, for operators, too. What does not run or is not served comes first.

@@ -14,7 +14,7 @@ from pgembedd.http.middleware.body_limit import BodyLimit
 from pgembedd.http.middleware.request_metrics import RequestMetrics
 from pgembedd.http.middleware.security_headers import SecurityHeaders
 from pgembedd.http.origin import parse_origins
-from pgembedd.http.routes import embed, events, health, metrics, openai, operate, rerank, supabase, webhooks
+from pgembedd.http.routes import embed, events, health, metrics, openai, operate, rerank, search, supabase, webhooks
 from pgembedd.http.routes.supabase_dispatch import SupabaseDispatch
 
 
@@ -29,7 +29,7 @@ def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda
         openapi_url="/openapi.json",
     )
     app.include_router(health.router(service, worker_health))
-    for part in (embed, openai, rerank, supabase, webhooks, events, metrics, operate, dashboard):
+    for part in (embed, search, openai, rerank, supabase, webhooks, events, metrics, operate, dashboard):
         app.include_router(part.router(service))
     add_handlers(app)
     http = service.http
@@ -42,7 +42,7 @@ def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type"],
+            allow_headers=["authorization", "content-type", "apikey", "x-client-info"],
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestsInProgress)

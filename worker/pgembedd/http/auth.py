@@ -4,14 +4,9 @@ import base64
 import binascii
 import hashlib
 import hmac
-import shlex
-import stat
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -20,36 +15,38 @@ from pgembedd.errors import ConfigurationError
 from pgembedd.http.errors import Refusal
 from pgembedd.http.origin import check_local, is_loopback
 from pgembedd.http.throttle import Throttle
-from pgembedd.log import get_logger
-from pgembedd.settings import HttpSettings, read_secret
+from pgembedd.http.tokens import SCOPES, Caller, Scope, Token
+from pgembedd.http.user_tokens import UserTokens
 
-Scope = Literal["embed", "jobs", "admin"]
-SCOPES: frozenset[str] = frozenset(get_args(Scope))
-MIN_TOKEN_CHARACTERS = 16
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json"})
-PAGE_PATHS = frozenset({"/", "/failures", "/retry", "/search"})
-"""Only here HTTP Basic is accepted: a browser repeats the password by itself, so programs' paths must not take it."""
+PAGE_PATHS = frozenset({"/", "/failures", "/retry", "/hits"})
+"""Only here, and for GET /search, HTTP Basic is accepted: a browser repeats the password by itself, so programs' paths
+must not take it."""
 
-_BEARER = HTTPBearer(auto_error=False, description="A token of PGEMBEDD_HTTP_TOKEN or PGEMBEDD_HTTP_TOKEN_FILE.")
+_BEARER = HTTPBearer(auto_error=False, description="A token; the header `apikey` takes one, too.")
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """The digest of a token, and its scopes."""
-
-    digest: bytes
-    scopes: frozenset[str]
+def is_page(request: Request) -> bool:
+    """Tells that the request is of the page, for a person with a browser; POST /search is for programs."""
+    path = request.scope["path"]
+    return path in PAGE_PATHS or (path == "/search" and request.method != "POST")
 
 
 class Authenticator:
     """Checks the token and the scope of every request that is not about health."""
 
-    def __init__(self, tokens: Sequence[Token], host: str) -> None:
-        """Without tokens everything is allowed to this machine; ConfigurationError when others could reach `host`."""
-        self._tokens = tuple(tokens)
+    def __init__(
+        self, tokens: Sequence[Token], host: str, users: UserTokens | None = None, search_url: str = ""
+    ) -> None:
+        """Without tokens everything is allowed to this machine; ConfigurationError when others could reach `host`.
+
+        `users` verifies JWTs, and `search_url` is the role that they, and requests without a token, search as.
+        """
+        self._tokens, self._users = tuple(tokens), users
+        self._local = Caller(SCOPES, search_url)
         # Apart: a program with a wrong token keeps no one from the page.
         self._passwords, self._bearers = Throttle(), Throttle()
-        if not tokens and not is_loopback(host):
+        if not self.has_tokens and not is_loopback(host):
             raise ConfigurationError(
                 f"The service would listen on {host}, where other machines reach it, so it needs a token: set "
                 "PGEMBEDD_HTTP_TOKEN or PGEMBEDD_HTTP_TOKEN_FILE (openssl rand -hex 32), or listen on 127.0.0.1."
@@ -58,61 +55,67 @@ class Authenticator:
     @property
     def has_tokens(self) -> bool:
         """False for a service that is open to this machine."""
-        return bool(self._tokens)
+        return bool(self._tokens) or self._users is not None
 
     def may_send_body(self, request: Request) -> bool:
         """Returns true for a request with a valid token, of any scope, or a local one where no token is needed."""
         try:
             if self.has_tokens:
-                return self._scopes(request) is not None
+                return self._caller(request) is not None
             check_local(request)
         except Refusal:
             return False
         return True
 
     def require(self, scope: Scope) -> Any:
-        """Returns a route's dependency: Refusal 401 or 403 for a request without this scope."""
+        """Returns a route's dependency, a Caller: Refusal 401 or 403 for a request without this scope."""
 
         async def check(
             request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None
-        ) -> None:
-            self.check(request, scope)
+        ) -> Caller:
+            return self.check(request, scope)
 
         return Depends(check)
 
-    def check(self, request: Request, scope: Scope) -> None:
-        """Raises Refusal 401, 403 or 429 unless the request's token has this scope."""
+    def check(self, request: Request, scope: Scope) -> Caller:
+        """Returns the caller. Refusal 401, 403 or 429 unless the request's token has this scope."""
         if not self.has_tokens:
             check_local(request)
-            return
-        scopes = self._scopes(request)
-        if scopes is None:
+            return self._local
+        caller = self._caller(request)
+        if caller is None:
             raise self._unauthorized(request)
-        if scope not in scopes:
+        if scope not in caller.scopes:
             raise Refusal(403, f"This token may not do this: it needs the scope {scope}.", "scope_missing")
+        return caller
 
-    def _scopes(self, request: Request) -> frozenset[str] | None:
-        """Returns the scopes of the request's token, None without a valid one. Refusal 429 for an address to wait.
+    def _caller(self, request: Request) -> Caller | None:
+        """Returns whose token the request has, None without a valid one. Refusal 429 for an address to wait.
 
         A right bearer token is never made to wait: programs behind one address do not lock each other out.
         """
         if (password := _password(request)) is None:
             given = _bearer_token(request)
-            scopes = self._scopes_of(given)
-            if scopes is None and given:
+            caller = self._caller_of(given) or self._user_of(given)
+            if caller is None and given:
                 _refuse_throttled(self._bearers, request)
-            return scopes
+            return caller
         _refuse_throttled(self._passwords, request)
-        return self._scopes_of(password)
+        return self._caller_of(password)
 
-    def _scopes_of(self, given: str) -> frozenset[str] | None:
+    def _caller_of(self, given: str) -> Caller | None:
         """Returns None for a wrong token, after as long as for a right one."""
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
-        found: frozenset[str] | None = None
+        found: Caller | None = None
         for token in self._tokens:
             if hmac.compare_digest(digest, token.digest):
-                found = token.scopes
+                found = token.caller
         return found
+
+    def _user_of(self, given: str) -> Caller | None:
+        """Returns the caller of a verified JWT, who may search and nothing else."""
+        claims = self._users.claims(given) if self._users is not None and given else None
+        return None if claims is None else Caller(frozenset({"search"}), self._local.search_url, claims)
 
     def _unauthorized(self, request: Request) -> Refusal:
         if _password(request) is not None:
@@ -120,7 +123,7 @@ class Authenticator:
         elif _bearer_token(request):
             self._bearers.record_failure(_address(request))
         else:
-            on_page = request.scope["path"] in PAGE_PATHS
+            on_page = is_page(request)
             return Refusal(
                 401,
                 "Log in with a token of the scope admin as the password; any user name will do."
@@ -138,14 +141,18 @@ def _refuse_throttled(throttle: Throttle, request: Request) -> None:
 
 
 def _bearer_token(request: Request) -> str:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return given.strip() if scheme.casefold() == "bearer" else ""
+    """Returns the token of the header authorization, else that of apikey, as supabase-js sends it."""
+    given = request.headers.get("authorization")
+    if given is None:
+        return request.headers.get("apikey", "").strip()
+    scheme, _, token = given.partition(" ")
+    return token.strip() if scheme.casefold() == "bearer" else ""
 
 
 def _password(request: Request) -> str | None:
     """Returns the password of HTTP Basic where it is accepted, "" for one that cannot be decoded."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.casefold() != "basic" or request.scope["path"] not in PAGE_PATHS:
+    if scheme.casefold() != "basic" or not is_page(request):
         return None
     try:
         return base64.b64decode(given.strip(), validate=True).decode().partition(":")[2].strip()
@@ -155,39 +162,3 @@ def _password(request: Request) -> str | None:
 
 def _address(request: Request) -> str:
     return request.client.host if request.client else ""
-
-
-def load_tokens(settings: HttpSettings) -> list[Token]:
-    """Returns the tokens of the settings. ConfigurationError for a token or a file that is not well formed."""
-    tokens = [_token(settings.http_token, SCOPES, "PGEMBEDD_HTTP_TOKEN")] if settings.http_token else []
-    if settings.http_token_file:
-        _warn_if_readable(Path(settings.http_token_file))
-        lines = read_secret(settings.http_token_file, "PGEMBEDD_HTTP_TOKEN_FILE").splitlines()
-        for number, line in enumerate(lines, 1):
-            if line.strip() and not line.lstrip().startswith("#"):
-                tokens.append(_parse(line, f"line {number} of {settings.http_token_file}"))
-        if not tokens:
-            raise ConfigurationError(f"The file {settings.http_token_file} names no token, only comments.")
-    return tokens
-
-
-def _warn_if_readable(path: Path) -> None:
-    with suppress(OSError):  # reading it says what is wrong
-        if path.stat().st_mode & stat.S_IROTH:
-            get_logger().warning("token_file_readable", path=str(path), remedy=f"chmod o-r {shlex.quote(str(path))}")
-
-
-def _parse(line: str, where: str) -> Token:
-    secret, *words = line.replace(",", " ").split()
-    if unknown := sorted(set(words) - SCOPES):
-        raise ConfigurationError(f"There is no scope {unknown[0]!r} ({where}); there are embed, jobs and admin.")
-    return _token(secret, frozenset(words) or SCOPES, where)
-
-
-def _token(secret: str, scopes: frozenset[str], where: str) -> Token:
-    if len(secret) < MIN_TOKEN_CHARACTERS or not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise ConfigurationError(
-            f"A token must be {MIN_TOKEN_CHARACTERS} or more letters, digits and signs ({where}): "
-            "openssl rand -hex 32 makes one."
-        )
-    return Token(hashlib.sha256(secret.encode()).digest(), scopes)

@@ -11,6 +11,8 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequest
 
 from pgembedd.database.connect import PinnedConnection
 from pgembedd.database.connection import is_connection_error
+from pgembedd.database.queries import query
+from pgembedd.errors import SearchError
 from pgembedd.http.errors import Refusal
 
 MAX_CONNECTIONS = 4
@@ -22,10 +24,14 @@ _UNAVAILABLE = "The database cannot be reached at the moment; try again."
 class Database:
     """A pool of connections in autocommit, each used by one request at a time."""
 
-    def __init__(self, conninfo: str, *, pooled: bool = False) -> None:
-        """Connects on first use. `pooled` says that a pooler hands every transaction to another server process."""
+    def __init__(self, conninfo: str, *, pooled: bool = False, name: str = "http", cleaned: bool = False) -> None:
+        """Connects on first use. `pooled` says that a pooler hands every transaction to another server process.
+
+        `cleaned`: what a request left in its session is removed before the next one.
+        """
         # No prepared statements: a user's code, which a look at the tables runs, could replace them.
-        options: dict[str, Any] = {"autocommit": True, "application_name": "pgembedd http", "prepare_threshold": None}
+        options: dict[str, Any] = {"autocommit": True, "application_name": f"pgembedd {name}"}
+        options["prepare_threshold"] = None
         self._pool = ConnectionPool(
             conninfo,
             kwargs=options,
@@ -37,7 +43,8 @@ class Database:
             reconnect_timeout=WAIT_S,
             check=ConnectionPool.check_connection,
             open=False,
-            name="http",
+            name=name,
+            reset=_clean if cleaned else None,
         )
         # Its warnings would be lines of text between our events; Refusal and /readyz report the same.
         logging.getLogger("psycopg.pool").propagate = False
@@ -56,8 +63,8 @@ class Database:
             raise Refusal(503, _UNAVAILABLE, "database_unavailable") from error
         except TooManyRequests as error:
             raise Refusal(503, "Too many requests want the database at once; try again.", "busy") from error
-        except psycopg.Error as error:
-            if is_connection_error(error):
+        except (psycopg.Error, SearchError) as error:
+            if is_connection_error(error.__cause__ or error if isinstance(error, SearchError) else error):
                 raise Refusal(503, _UNAVAILABLE, "database_unavailable") from error
             raise
 
@@ -70,3 +77,8 @@ class Database:
     def close(self) -> None:
         """Closes the connections."""
         self._pool.close()
+
+
+def _clean(connection: psycopg.Connection) -> None:
+    """Removes settings and the like: policies and functions of users ran in this session."""
+    connection.execute(query("clean_session"))

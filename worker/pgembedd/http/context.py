@@ -11,11 +11,14 @@ import psycopg
 
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError, ModelError
-from pgembedd.http.auth import Authenticator, load_tokens
+from pgembedd.http.auth import Authenticator
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
 from pgembedd.http.request_batcher import RequestBatcher
 from pgembedd.http.reranking import Reranking
+from pgembedd.http.search_roles import SearchRoles
+from pgembedd.http.tokens import check_search_url, load_tokens
+from pgembedd.http.user_tokens import user_tokens
 from pgembedd.loop.model_loader import reranker_loader
 from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.shutdown import close_with_timeout
@@ -50,11 +53,14 @@ class ServiceContext:
         """
         self.settings, self.http, self.models, self.conninfo = settings, http, models, conninfo
         self.observer = observer
-        self.authenticator = Authenticator(load_tokens(http), http.http_host)
+        if http.http_search_url:
+            check_search_url(http.http_search_url, "PGEMBEDD_HTTP_SEARCH_URL")
+        self.authenticator = Authenticator(load_tokens(http), http.http_host, user_tokens(http), http.http_search_url)
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
         self.reranking = Reranking(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"
         self.database = None if conninfo is None else Database(conninfo, pooled=pooled)
+        self.search_roles = SearchRoles(pooled=pooled, timeout_s=http.http_timeout_s)
         self.started = threading.Event()  # the worker has loaded a model, or tried them all
         self.unpooled = ThreadPoolExecutor(UNPOOLED_THREADS, "unpooled")  # requests that the batcher does not take
         self.stopping = threading.Event()
@@ -181,6 +187,7 @@ class ServiceContext:
             self.pushed.close()
         if self.database is not None:
             self.database.close()
+        self.search_roles.close()
         self.finished = close_with_timeout(
             self.batcher.close, self.reranking.close, partial(self.unpooled.shutdown, cancel_futures=True)
         )

@@ -18,6 +18,7 @@ from pgembedd.errors import (
     ModelMismatchError,
     ModelUnavailableError,
     OverloadedError,
+    SearchError,
     UnknownTokenError,
 )
 from pgembedd.log import get_logger
@@ -38,6 +39,7 @@ CODES = {
     431: "headers_too_large",
     429: "too_many_requests",
     500: "internal_error",
+    501: "not_configured",
     503: "unavailable",
     504: "timeout",
 }
@@ -115,6 +117,8 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(500, str(error), "model_error")
         case DatabaseUnavailableError():
             return Refusal(503, "The database cannot be reached at the moment; try again.", "database_unavailable")
+        case SearchError():
+            return _search_refusal(error)
         case OverloadedError():
             return Refusal(503, str(error), "overloaded", retry_after_s=1)
         case UnknownTokenError():
@@ -123,6 +127,29 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(400, str(error), "bad_request")
         case _:
             return None
+
+
+# By SQLSTATE, or its class: status, and one word for programs.
+_SEARCH_ERRORS = {
+    "22": (422, "search_refused"),
+    "42501": (403, "rights_missing"),
+    "42883": (503, "schema_missing"),
+    "3F000": (503, "schema_missing"),
+    "55000": (503, "no_worker"),
+    "55P03": (503, "busy"),
+    "40": (503, "busy"),
+    "53": (503, "busy"),
+    "57014": (504, "timeout"),
+}
+
+
+def _search_refusal(error: SearchError) -> Refusal:
+    """Returns Postgres's sentence where it is about the search; an error of a user's code may hold a row's text."""
+    state = error.sqlstate or ""
+    status, code = _SEARCH_ERRORS.get(state) or _SEARCH_ERRORS.get(state[:2]) or (409, "search_failed")
+    if status == 409:
+        return Refusal(409, f"The search failed in the database (SQLSTATE {state or 'unknown'}).", code)
+    return Refusal(status, str(error), code)
 
 
 def _validation(path: str, error: RequestValidationError) -> Refusal:
@@ -146,7 +173,15 @@ def add_handlers(app: FastAPI) -> None:
         assert refusal is not None
         return refusal_response(request.url.path, refusal)
 
-    for kind in (Refusal, ModelError, DatabaseUnavailableError, ConfigurationError, OverloadedError, UnknownTokenError):
+    for kind in (
+        Refusal,
+        ModelError,
+        DatabaseUnavailableError,
+        ConfigurationError,
+        OverloadedError,
+        SearchError,
+        UnknownTokenError,
+    ):
         app.add_exception_handler(kind, refused)
 
     @app.exception_handler(RequestValidationError)

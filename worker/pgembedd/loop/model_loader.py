@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
     """Returns a function that loads the Embedder of a model. ConfigurationError for an unknown precision."""
+    return _loader(settings, observer, offline=False)
+
+
+def offline_loader(settings: Settings) -> Callable[[str], Embedder]:
+    """Returns the same without fetching: ModelUnavailableError for a model whose files are not on this machine."""
+    return _loader(settings, SILENT, offline=True)
+
+
+def _loader(settings: Settings, observer: Observer, *, offline: bool) -> Callable[[str], Embedder]:
     precisions = parse_precision(settings.precision)
     tell = _log_once()
 
@@ -28,6 +37,7 @@ def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], E
             precision=precisions.get(name.casefold(), precisions[""]),
             model_dir=Path(settings.model_dir) if settings.model_dir else None,
             threads=settings.threads or None,
+            offline=offline,
             notify=tell,
             on_run=lambda *run: observer.model_ran(InferenceStats(session.name, *run)),
         )

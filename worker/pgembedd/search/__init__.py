@@ -1,1 +1,1 @@
-"""Searches the rows of a pipeline by meaning."""
+"""Searches as the caller of the database: one call for programs, the command line, HTTP and MCP."""

@@ -14,10 +14,13 @@ from pgembedd.http.dashboard.forms import form_fields
 from pgembedd.http.dashboard.render import PageRoute, Renderer, asset
 from pgembedd.http.errors import Refusal, refusal_of
 from pgembedd.http.origin import require_own_origin
-from pgembedd.search.semantic import Target
+from pgembedd.http.searching import parse_filter
+from pgembedd.search.calls import SearchOptions
+from pgembedd.search.hits import Pipeline
 
 PIPELINES_PER_PAGE = 40
 LIMITS = (5, 10, 20, 50)
+MODES = ("hybrid", "semantic", "text")
 MAX_PAGE = 2000  # of the failures
 
 Fields = Annotated[dict[str, str], Depends(form_fields)]
@@ -49,7 +52,7 @@ def _add_views(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
         values = {"statuses": statuses, "shown": shown, "page": min(page, pages), "pages": pages, "curves": curves}
         values |= {"reasons": reasons, "workers": workers, "retried": retried, "now": datetime.now(UTC)}
         names = sorted(status.pipeline for status in statuses)
-        return renderer.page("overview.html", values | _search_form(names))
+        return renderer.page("overview.html", values | _search_form({name: [] for name in names}))
 
     @routes.get("/failures", dependencies=checks)
     def failures(pipeline: str | None = None, reason: str | None = None, page: PageNumber = 1) -> Response:
@@ -63,8 +66,12 @@ def _add_views(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
 
     @routes.get("/search", dependencies=checks)
     def empty_search() -> Response:
-        names = [target.name for target in search_hits.search_targets(service)]
-        return renderer.page("search.html", _search_form(names))
+        return renderer.page("search.html", _search_form(_columns(search_hits.searchable_pipelines(service))))
+
+    # The page of a search is reloaded by its address, too.
+    @routes.get("/hits", dependencies=checks)
+    def empty_hits() -> Response:
+        return RedirectResponse("/search", 303)
 
 
 def _add_forms(routes: APIRouter, service: ServiceContext, renderer: Renderer, checks: list[Any]) -> None:
@@ -77,35 +84,47 @@ def _add_forms(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
         return RedirectResponse(f"/?retried={jobs}", 303)
 
     # By POST: the text of a search belongs into no log of addresses.
-    @routes.post("/search", dependencies=checks)
+    @routes.post("/hits", dependencies=checks)
     def search(fields: Fields) -> Response:
-        targets = search_hits.search_targets(service)
-        form = _search_form([target.name for target in targets], fields)
+        pipelines = search_hits.searchable_pipelines(service)
+        form = _search_form(_columns(pipelines), fields)
         try:
-            target, limit = _target(targets, fields.get("pipeline", "")), _limit(fields.get("limit", ""))
-            hits = search_hits.find(service, target, fields.get("text", ""), limit)
+            where, limit = (
+                search_hits.chosen(service, pipelines, fields.get("pipeline", "")),
+                _limit(fields.get("limit", "")),
+            )
+            text, options = fields.get("text", ""), _options(fields)
+            hits = search_hits.find(service, where, text, limit, options)
         except Exception as error:
             if (refusal := refusal_of(error)) is None:
                 raise
             return renderer.page("search.html", form | {"refusal": refusal}, refusal.status)
-        return renderer.page("search.html", form | {"hits": hits, "target": target})
+        values = {"found": search_hits.grouped(hits, where, limit), "where": where, "notices": hits.notices}
+        values |= {"statement": search_hits.as_sql(where, text, options, limit), "marked": search_hits.marked}
+        return renderer.page("search.html", form | values)
 
 
-def _search_form(names: list[str], fields: dict[str, str] | None = None) -> dict[str, Any]:
-    """Returns what the form of a search shows: the fields sent before, or empty ones."""
+def _columns(pipelines: list[Pipeline]) -> dict[str, list[str]]:
+    return {one.name: list(one.columns) for one in pipelines}
+
+
+def _search_form(columns: dict[str, list[str]], fields: dict[str, str] | None = None) -> dict[str, Any]:
+    """Returns what the form of a search shows: pipelines with columns, and the fields sent before, or empty ones."""
     given = fields or {}
-    asked = {"pipeline": given.get("pipeline", ""), "text": given.get("text", ""), "limit": given.get("limit", "")}
-    return {"names": names, "limits": LIMITS, "asked": asked}
-
-
-def _target(targets: list[Target], name: str) -> Target:
-    for target in targets:
-        if target.name == name:
-            return target
-    raise Refusal(404, "There is no pipeline of this name.", "pipeline_not_found")
+    asked = {name: given.get(name, "") for name in ("pipeline", "text", "limit", "mode", "filter")}
+    return {"pipelines": columns, "limits": LIMITS, "modes": MODES, "asked": asked}
 
 
 def _limit(given: str) -> int:
     if given not in map(str, LIMITS):
         raise Refusal(422, f"A search shows {', '.join(map(str, LIMITS))} rows.", "wrong_shape")
     return int(given)
+
+
+def _options(fields: dict[str, str]) -> SearchOptions:
+    options: SearchOptions = {}
+    if mode := fields.get("mode"):
+        options["mode"] = mode
+    if condition := fields.get("filter", "").strip():
+        options["filter"] = parse_filter(condition)
+    return options

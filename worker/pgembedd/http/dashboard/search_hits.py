@@ -1,83 +1,101 @@
-"""The page's search: `pgembedd search` with the service's own model, connection and rights."""
+"""The page's search: search() in SQL with the service's own model, connection and rights."""
 
-from concurrent.futures import TimeoutError as FutureTimeoutError
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import psycopg
+from psycopg import sql
 
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.queries import connection_for_page
-from pgembedd.http.embedding import check_inputs
 from pgembedd.http.errors import Refusal
-from pgembedd.search.semantic import Hit, Target, check_model, nearest, targets
+from pgembedd.http.searching import query_vector, search_with
+from pgembedd.search.calls import SearchOptions, pipelines_call
+from pgembedd.search.hits import Hit, Hits, Pipeline, title_of
+from pgembedd.search.run import run, search
+
+CHUNKS_PER_ROW = 3
+_MIN_WORD = 3
+_ENDINGS = re.compile(r"(ing|ed|es|s)$")
 
 
-def search_targets(service: ServiceContext) -> list[Target]:
-    """Returns the pipelines that can be searched, sorted by name."""
+@dataclass(frozen=True)
+class FoundRow:
+    """A row with its hits, best first: itself, or some of its chunks."""
+
+    key: str
+    title: str
+    hits: list[Hit]
+
+
+def searchable_pipelines(service: ServiceContext) -> list[Pipeline]:
+    """Returns the pipelines that the service's role may search, by name. SearchError, Refusal 503."""
     with connection_for_page(service) as connection:
-        return targets(connection)
+        return run(connection, pipelines_call())
 
 
-def find(service: ServiceContext, target: Target, text: str, limit: int) -> list[Hit]:
-    """Returns the `limit` rows nearest to `text`, nearest first. No transaction is open while the model runs.
+def chosen(service: ServiceContext, pipelines: list[Pipeline], name: str) -> Pipeline:
+    """Returns the pipeline of that name. SearchError for one that the role may not search, or that is not there."""
+    for one in pipelines:
+        if one.name == name:
+            return one
+    with connection_for_page(service) as connection:
+        search(connection, name, "why not", k=1)  # Postgres says why
+    raise Refusal(404, "There is no pipeline of this name.", "pipeline_not_found")
 
-    Refusal for a text that is empty (422) or too long (413), for rows that the service's role may not read (403), and
-    for a search that fails or takes too long in the database. ModelMismatchError when the vectors are another model's.
+
+def find(service: ServiceContext, where: Pipeline, text: str, limit: int, options: SearchOptions) -> Hits:
+    """Returns the hits of `limit` rows at most. No transaction is open while the model runs.
+
+    Of a pipeline with chunks each row has several. SearchError, Refusal, ModelMismatchError.
     """
-    vector = _vector(service, target, text)
+    vector = None if options.get("mode") == "text" else query_vector(service, where, text)
+    asked: SearchOptions = {**options, "k": min(limit * CHUNKS_PER_ROW, 1000) if where.chunked else limit}
+    if where.chunked:
+        asked["per"] = "chunk"
     timeout_ms = str(int(service.http.http_timeout_s * 1000))
-    with connection_for_page(service) as connection:
-        try:
-            with connection.transaction():
-                connection.execute(query("statement_timeout"), {"milliseconds": timeout_ms})
-                return nearest(connection, target, vector, limit, as_owner=True)
-        except psycopg.Error as error:
-            if (refusal := _refusal(error, target, connection.info.user)) is None:
-                raise
-            raise refusal from error
+    with connection_for_page(service) as connection, connection.transaction():
+        connection.execute(query("statement_timeout"), {"milliseconds": timeout_ms})
+        return search_with(connection, where, text, asked, vector)
 
 
-def _vector(service: ServiceContext, target: Target, text: str) -> npt.NDArray[np.float32]:
-    embedder = service.models.get(target.model)
-    check_model(target, embedder.fingerprint)
-    check_inputs(service, embedder, [text])
-    asked = service.batcher.ask(embedder.name, [text], kind="query")
-    try:
-        vector: npt.NDArray[np.float32] = asked.result(service.http.http_timeout_s).vectors[0]
-    except FutureTimeoutError:
-        asked.cancel()
-        raise Refusal(
-            504, f"The text had no vector after {service.http.http_timeout_s:g} seconds: try again."
-        ) from None
-    return vector
+def grouped(hits: Iterable[Hit], where: Pipeline, limit: int) -> list[FoundRow]:
+    """Returns the rows in the order of their best hits, each with its hits; `limit` of them."""
+    rows: dict[str, list[Hit]] = {}
+    for hit in hits:
+        rows.setdefault(_written(hit.key), []).append(hit)
+    return [FoundRow(key, title_of(found[0], where.text_columns), found) for key, found in islice(rows.items(), limit)]
 
 
-def _refusal(error: psycopg.Error, target: Target, role: str) -> Refusal | None:
-    """Returns the refusal for a database error, without its message, which may hold a row's text.
+def _written(key: Any) -> str:
+    return ", ".join(map(str, key.values())) if isinstance(key, dict) else str(key)
 
-    None for a lost connection.
-    """
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return Refusal(
-            403,
-            f'The role "{role}", as which this service searches, may not read what "{target.name}" searches: '
-            f"grant it SELECT on {_tables(target)}, and what its content function needs.",
-            "rights_missing",
-        )
-    if isinstance(error, psycopg.errors.QueryCanceled):
-        return Refusal(504, "The search took too long in the database: has the pipeline an index?")
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        return Refusal(409, f'The table or column that "{target.name}" searches is gone: see its state.', "gone")
-    if error.sqlstate is None or error.sqlstate[:2] in ("08", "57"):
-        return None
-    return Refusal(
-        500,
-        f'The search of "{target.name}" failed in the database (SQLSTATE {error.sqlstate}): '
-        f"`pgembedd search` with the same words says how.",
+
+def marked(snippet: str, text: str) -> list[tuple[str, bool]]:
+    """Splits a snippet into parts, and tells which are words of the text, or have its words' beginnings."""
+    stems = [_ENDINGS.sub("", word) for word in re.findall(r"\w+", text.casefold()) if len(word) >= _MIN_WORD]
+    if not stems:
+        return [(snippet, False)]
+    beginnings = "|".join(re.escape(stem) for stem in sorted(set(stems), key=len, reverse=True))
+    parts = re.split(rf"(?i)\b((?:{beginnings})\w*)", snippet)
+    return [(part, nth % 2 == 1) for nth, part in enumerate(parts) if part]
+
+
+def as_sql(where: Pipeline, text: str, options: SearchOptions, limit: int) -> str:
+    """Returns the search as a statement for psql."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if isinstance(given.get("filter"), dict):
+        given["filter"] = json.dumps(given["filter"], ensure_ascii=False)
+    named = "".join(f", {name} => {_literal(value)}" for name, value in {"k": limit, **given}.items())
+    return (
+        'select key, chunk_no, score, snippet, "row"\n'
+        f"from pgembedd.search({_literal(where.name)}, {_literal(text)}{named});"
     )
 
 
-def _tables(target: Target) -> str:
-    return f'"{target.embedding_schema or target.schema}"."{target.embedding_table or target.table}"'
+def _literal(value: Any) -> str:
+    return sql.Literal(value).as_string(None).strip()

@@ -5,7 +5,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pgembedd.http.auth import PAGE_PATHS, PUBLIC_PATHS, Authenticator
+from pgembedd.http.auth import PUBLIC_PATHS, Authenticator, is_page
 from pgembedd.http.errors import Refusal, refusal_response
 from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
 
@@ -56,7 +56,7 @@ class BodyLimit:
             raise Refusal(408, f"The body did not arrive within {self._timeout_s:g} seconds.") from None
         if body and headers.get("content-encoding", "identity").strip().casefold() != "identity":
             raise Refusal(415, "Send the body as it is: no Content-Encoding is understood here.")
-        if body and path not in PAGE_PATHS:
+        if body and not is_page(request):
             _require_json(headers.get("content-type", ""))
         return body
 

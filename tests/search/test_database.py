@@ -1,0 +1,230 @@
+"""Searches from Python: what they take, what they return, and what they say when they cannot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgembedd import AsyncDatabase, Hit, SearchError
+from pgembedd import Database as Searches
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.search.hits import title_of
+from tests.support.databases import Database, fresh_database
+from tests.support.roles import Roles, conninfo_as, temporary_roles
+from tests.support.search import make_source
+
+NEAR = [1.0, 0.5, 0.25]
+
+
+@pytest.fixture(scope="module")
+def source(server: EmbeddedPostgres, template: Database) -> Iterator[Database]:
+    """`documents` with 20 rows, each with a made-up vector of three dimensions."""
+    with fresh_database(server, template.name) as database:
+        with database.connect() as connection:
+            make_source(connection, 20)
+        yield database
+
+
+@pytest.fixture
+def searches(source: Database) -> Iterator[Searches]:
+    with Searches(source.conninfo) as searches:
+        yield searches
+
+
+@pytest.fixture
+def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
+    with temporary_roles(server) as roles:
+        yield roles
+
+
+def test_hits_are_typed_and_in_order(searches: Searches) -> None:
+    hits = searches.search("documents", None, embedding=NEAR, k=3, filter={"id": {"$gt": 5}})
+
+    assert [type(hit) for hit in hits] == [Hit] * 3
+    assert [hit.semantic_rank for hit in hits] == [1, 2, 3]
+    assert all(hit.key == hit.row["id"] > 5 for hit in hits)
+    assert set(hits[0].row) == {"id", "title", "content", "share"}
+    assert hits[0].score >= hits[1].score >= hits[2].score
+    assert (hits[0].chunk_no, hits.notices) == (None, ())
+
+
+def test_only_what_is_given_is_passed_on(searches: Searches) -> None:
+    assert len(searches.search("documents", None, embedding=NEAR)) == 10
+    assert searches.search("documents", None, embedding=NEAR, snippet_length=0)[0].snippet is None
+    assert searches.search("documents", None, embedding=NEAR, min_similarity=2.0) == []
+    assert searches.explain("documents", None, embedding=NEAR, k=2)["semantic"]["hits"][1]["rank"] == 2
+
+
+def test_a_row_by_its_key(searches: Searches) -> None:
+    row = searches.row("documents", 7)
+
+    assert row is not None
+    assert (row["id"], row["title"]) == (7, "title 7")
+    assert "embedding" not in row
+    assert searches.row("documents", 700) is None
+
+
+def test_pipelines_name_the_columns_that_a_filter_takes(searches: Searches) -> None:
+    (pipeline,) = searches.pipelines()
+
+    assert (pipeline.name, pipeline.source, pipeline.chunked) == ("documents", "public.documents", False)
+    assert (pipeline.key_columns, pipeline.fingerprint) == (["id"], "x")
+    assert pipeline.columns == {"id": "integer", "title": "text", "content": "text", "share": "integer"}
+
+
+def test_they_are_those_of_the_role(roles: Roles, database: Database) -> None:
+    reader = roles.make("reader")
+    with database.connect() as connection, Searches(conninfo_as(database, reader)) as theirs:
+        make_source(connection, 3)
+        with pytest.raises(SearchError) as denied:
+            theirs.pipelines()
+        assert (denied.value.sqlstate, "grant_search()" in str(denied.value.hint)) == ("42501", True)
+        connection.execute("select pgembedd.grant_search(%s)", [reader])
+        assert theirs.pipelines() == []
+        connection.execute(f"grant select (id, title, embedding) on documents to {reader}")
+        assert list(theirs.pipelines()[0].columns) == ["id", "title"]
+        assert theirs.row("documents", 2) == {"id": 2, "title": "title 2"}
+        connection.execute(f"revoke select (id) on documents from {reader}")
+        with pytest.raises(SearchError, match=r"may not read id of public\.documents"):
+            theirs.row("documents", 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence", "hint"),
+    [
+        ({"query": " "}, "The query is empty.", "Say in some words"),
+        ({"query": "\0"}, "The query holds a character that no text in Postgres can.", ""),
+        ({"query": "\ud800"}, "The query holds a character that no text in Postgres can.", ""),
+        ({"k": 0}, "k 0 is out of range.", "1 to 1000"),
+        ({"k": 10**30}, "k is out of range.", ""),
+        ({"pipeline": "gone"}, 'There is no pipeline "gone".', "There are: documents."),
+        ({"mode": "guess"}, "The mode 'guess' is not known.", ""),
+        ({"filter": {"nope": 1}}, 'public.documents has no column "nope" that you may filter by.', "id, title"),
+        ({"filter": {"share": "x"}}, 'The filter compares "share", which is integer, with "x".', ""),
+        ({"filter": {"title": "a\0b"}}, "unsupported Unicode escape sequence.", ""),
+        ({"filter": {"share": float("nan")}}, "The filter cannot be written as JSON.", ""),
+        ({"filter": [1]}, "The filter [1] is no object.", ""),
+        ({"embedding": [1.0]}, "The vector has 1 dimensions", "the pipeline's model"),
+    ],
+)
+def test_a_refusal_is_a_sentence_and_a_hint(
+    searches: Searches, values: dict[str, Any], sentence: str, hint: str
+) -> None:
+    given = {"pipeline": "documents", "query": "words", **values}
+    if "query" not in values:
+        given.setdefault("embedding", NEAR)
+    with pytest.raises(SearchError) as refused:
+        searches.search(**given)
+
+    assert refused.value.sentence.startswith(sentence)
+    assert hint in (refused.value.hint or "")
+    assert (refused.value.is_refusal, refused.value.exit_code) == (True, 2)
+    assert len(searches.search("documents", None, embedding=NEAR, k=1)) == 1, "the connection is good for the next"
+
+
+def test_an_unknown_argument_is_a_mistake_of_the_program(searches: Searches) -> None:
+    with pytest.raises(TypeError, match="no argument 'limit'"):
+        searches.search("documents", "words", limit=3)  # type: ignore[call-arg]
+
+
+def test_keys_that_are_none(searches: Searches) -> None:
+    for key in (None, {"id": 1}):
+        with pytest.raises(SearchError, match='is no key of "documents"'):
+            searches.row("documents", key)
+    with pytest.raises(SearchError, match="integer"):
+        searches.row("documents", "seven")
+
+
+def test_a_key_of_several_columns(database: Database) -> None:
+    with database.connect() as connection, Searches(database.conninfo) as searches:
+        connection.execute("create table places (town text, no int, body text, primary key (town, no))")
+        connection.execute("select pgembedd.create_pipeline('places', 'places', array['body'], dimensions => 3)")
+        connection.execute("insert into places values ('Ulm', 1, 'a house')")
+        assert searches.row("places", {"town": "Ulm", "no": 1}) == {"town": "Ulm", "no": 1, "body": "a house"}
+        assert searches.row("places", {"town": "Ulm"}) is None
+        with pytest.raises(SearchError, match=r"It is an object of town, no\."):
+            searches.row("places", "Ulm")
+
+
+def test_a_database_that_is_away_is_the_same_exception() -> None:
+    for url in ("host=127.0.0.1 port=1", "postgres://[", "nonsense"):
+        with pytest.raises(SearchError) as away:
+            Searches(url).pipelines()
+        assert away.value.exit_code == 1
+
+
+def test_a_lost_connection_is_opened_again(source: Database, searches: Searches) -> None:
+    assert len(searches.pipelines()) == 1
+    with source.connect() as other:
+        other.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgembedd'")
+    assert len(searches.pipelines()) == 1
+
+
+def test_it_ends_with_its_block_and_can_be_used_again(source: Database) -> None:
+    with Searches(source.conninfo) as searches:
+        searches.pipelines()
+        connection = searches._connection
+    assert isinstance(connection, psycopg.Connection)
+    assert connection.closed
+    assert len(searches.pipelines()) == 1
+    searches.close()
+    searches.close()
+
+
+def test_numbers_of_any_length_arrive(database: Database) -> None:
+    with database.connect() as connection, Searches(database.conninfo) as searches:
+        make_source(connection, 1)
+        connection.execute("alter table documents add n numeric default repeat('9', 5000)::numeric")
+        (hit,) = searches.search("documents", None, embedding=NEAR)
+        assert hit.row["n"] == "9" * 5000
+
+
+def test_what_waits_is_noted(database: Database) -> None:
+    with database.connect() as connection, Searches(database.conninfo) as searches:
+        make_source(connection, 3)
+        connection.execute("select pgembedd.backfill('documents', force => true)")
+        hits = searches.search("documents", None, embedding=NEAR)
+        assert len(hits) == 3
+        assert '3 rows of "documents" wait for their vectors' in hits.notices[0]
+
+
+def test_the_same_for_asyncio(source: Database) -> None:
+    async def everything() -> None:
+        async with AsyncDatabase(source.conninfo) as searches:
+            first, second = await asyncio.gather(
+                searches.search("documents", None, embedding=NEAR, k=2), searches.row("documents", 3)
+            )
+            assert [hit.semantic_rank for hit in first] == [1, 2]
+            assert second is not None
+            assert second["id"] == 3
+            assert [one.name for one in await searches.pipelines()] == ["documents"]
+            assert (await searches.explain("documents", None, embedding=NEAR))["k"] == 10
+            with pytest.raises(SearchError, match=r"k 0 is out of range\. "):
+                await searches.search("documents", "words", k=0)
+            with source.connect() as other:
+                other.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where application_name='pgembedd'"
+                )
+            assert len(await searches.search("documents", None, embedding=NEAR, k=1)) == 1
+        with pytest.raises(SearchError, match="cannot be reached"):
+            await AsyncDatabase("host=127.0.0.1 port=1").pipelines()
+
+    asyncio.run(everything())
+
+
+@pytest.mark.parametrize(
+    ("row", "snippet", "title"),
+    [
+        ({"title": "One\nTwo", "body": "x"}, "y", "One"),
+        ({"title": " \n", "body": "\n the body"}, "y", "the body"),
+        ({"title": None}, " a snippet ", "a snippet"),
+        ({"title": 7}, None, ""),
+        ({"title": "x" * 200}, None, "x" * 119 + "…"),
+    ],
+)
+def test_the_title_of_a_hit(row: dict[str, Any], snippet: str | None, title: str) -> None:
+    assert title_of(Hit(1, 1.0, row, snippet=snippet), ["title", "body"]) == title

@@ -1,0 +1,102 @@
+"""`/search`: one search in SQL, as the role of the caller's token."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from pgembedd.http.context import ServiceContext
+from pgembedd.http.errors import responses
+from pgembedd.http.searching import Searcher, parse_filter
+from pgembedd.http.strict_model import StrictModel
+from pgembedd.http.tokens import Caller
+from pgembedd.search.calls import SearchOptions
+from pgembedd.search.hits import Hits
+
+_ERRORS = responses(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504)
+
+
+class SearchRequest(StrictModel):
+    """What to search, as the arguments of pgembedd.search() in SQL; what is left out has the defaults of that."""
+
+    model_config = ConfigDict(strict=True)
+
+    pipeline: str = Field(description="The name of a pipeline.")
+    query: str = Field(description="Some words.")
+    k: int = Field(default=10, ge=1, le=1000, description="How many hits.")
+    filter: dict[str, Any] | None = Field(
+        default=None, description="Conditions on columns of the source, as docs/how-to/search.md has them."
+    )
+    mode: str = Field(default="semantic", description="How to search, as in SQL.")
+    per: str = Field(default="row", description="`row`: each row once, with its best chunk; `chunk`: every chunk.")
+    min_similarity: float | None = Field(default=None, description="Leaves out what is less similar.")
+    snippet_length: int = Field(default=200, ge=0, le=10_000, description="In characters; 0: no snippet.")
+
+
+class FoundRow(BaseModel):
+    """A hit."""
+
+    key: Any = Field(description="The value, or an object of a key of several columns.")
+    chunk_no: int | None
+    score: float
+    similarity: float | None
+    semantic_rank: int | None
+    text_rank: int | None
+    rerank_score: float | None
+    snippet: str | None
+    row: dict[str, Any] = Field(description="The columns that the role may read, without vectors.")
+
+
+class SearchAnswer(BaseModel):
+    """The hits, best first, and sentences about the search."""
+
+    hits: list[FoundRow]
+    notices: list[str] = Field(description="For example how many rows wait for their vectors.")
+
+
+def router(service: ServiceContext) -> APIRouter:
+    """POST /search and /functions/v1/search, GET /api/search."""
+    routes = APIRouter(tags=["search"])
+    searcher = Searcher(service)
+    allowed = service.authenticator.require("search")
+
+    @routes.post("/functions/v1/search", responses={200: {"model": SearchAnswer}, **_ERRORS})
+    @routes.post("/search", responses={200: {"model": SearchAnswer}, **_ERRORS})
+    def search(asked: SearchRequest, caller: Caller = allowed) -> Response:
+        """The best rows or chunks for a query, as the role of the token may see them."""
+        options = asked.model_dump(exclude_unset=True, exclude={"pipeline", "query"})
+        return _answer(searcher, caller, asked.pipeline, asked.query, options)
+
+    @routes.get("/api/search", responses={200: {"model": SearchAnswer}, **_ERRORS})
+    def search_by_address(
+        pipeline: Annotated[str, Query(description="The name of a pipeline.")],
+        query: Annotated[str, Query(description="Some words.")],
+        k: Annotated[int | None, Query(ge=1, le=1000, description="How many hits; 10.")] = None,
+        filter: Annotated[str | None, Query(description="As in the body, as JSON.")] = None,
+        mode: Annotated[str | None, Query(description="How to search.")] = None,
+        per: Annotated[str | None, Query(description="`row` or `chunk`.")] = None,
+        min_similarity: Annotated[float | None, Query(description="Leaves out what is less similar.")] = None,
+        snippet_length: Annotated[int | None, Query(ge=0, le=10_000, description="In characters; 200.")] = None,
+        caller: Caller = allowed,
+    ) -> Response:
+        """The same with the arguments in the address, which logs may keep."""
+        options = {"k": k, "mode": mode, "per": per, "min_similarity": min_similarity, "snippet_length": snippet_length}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        if filter is not None:
+            given["filter"] = parse_filter(filter)
+        return _answer(searcher, caller, pipeline, query, given)
+
+    return routes
+
+
+def _answer(searcher: Searcher, caller: Caller, pipeline: str, query: str, options: dict[str, Any]) -> Response:
+    hits = searcher.search(caller, pipeline, query, cast("SearchOptions", options))
+    return Response(hits_as_json(hits), media_type="application/json")
+
+
+def hits_as_json(hits: Hits) -> str:
+    """Returns the hits as JSON; a similarity that is no number, of a vector of length 0, as null."""
+    found = [{name: None if value != value else value for name, value in asdict(hit).items()} for hit in hits]
+    return json.dumps({"hits": found, "notices": hits.notices}, separators=(",", ":"))

@@ -1,0 +1,139 @@
+"""The calls of the functions that search in SQL: a statement with the arguments that were given, and its result."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Generic, LiteralString, TypedDict, TypeVar
+
+from psycopg import sql
+
+from pgembedd.database.queries import query
+from pgembedd.errors import SearchError
+from pgembedd.search.hits import Hit, Pipeline
+
+Result = TypeVar("Result")
+Row = dict[str, Any]
+
+_ARGUMENTS: dict[str, LiteralString] = {
+    "pipeline": "pipeline => %(pipeline)s::pg_catalog.text",
+    "query": "query => %(query)s::pg_catalog.text",
+    "key": "key => %(key)s::pg_catalog.jsonb",
+    "name": "name => %(name)s::pg_catalog.text",
+    "k": "k => %(k)s::pg_catalog.int4",
+    "filter": "filter => %(filter)s::pg_catalog.jsonb",
+    "mode": "mode => %(mode)s::pg_catalog.text",
+    "per": "per => %(per)s::pg_catalog.text",
+    "min_similarity": "min_similarity => %(min_similarity)s::pg_catalog.float8",
+    "snippet_length": "snippet_length => %(snippet_length)s::pg_catalog.int4",
+    # Without a cast: pgvector may be installed in any schema.
+    "embedding": "embedding => %(embedding)s",
+}
+_AS_JSON = ("filter", "key")
+_HIT = tuple(field.name for field in fields(Hit))
+_INT4 = 2**31
+
+
+class SearchOptions(TypedDict, total=False):
+    """The options of a search; those that are left out have the defaults of `pgembedd.search()` in SQL."""
+
+    k: int
+    filter: Mapping[str, Any] | None
+    mode: str
+    per: str
+    min_similarity: float | None
+    snippet_length: int
+    embedding: Sequence[float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Result]):
+    """A statement, its values, and what makes the result of its rows."""
+
+    statement: sql.Composed
+    values: dict[str, Any]
+    read: Callable[[list[Row]], Result]
+
+
+def search_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[list[Hit]]:
+    """Returns the call of search()."""
+    return _call("search", {"pipeline": pipeline, "query": text, **options}, _hits)
+
+
+def similar_call(pipeline: str, key: Any, options: SearchOptions) -> Call[list[Hit]]:
+    """Returns the call of similar()."""
+    return _call("similar", {"pipeline": pipeline, "key": key, **options}, _hits)
+
+
+def explain_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[dict[str, Any]]:
+    """Returns the call of explain_search(), which takes no snippet_length."""
+    given = {name: value for name, value in options.items() if name != "snippet_length"}
+    return _call("explain_search", {"pipeline": pipeline, "query": text, **given}, lambda rows: dict(rows[0]["e"]))
+
+
+def row_call(pipeline: str, key: Any) -> Call[dict[str, Any] | None]:
+    """Returns the call of search_row(); its result is None without such a row."""
+    return _call("search_row", {"pipeline": pipeline, "key": key}, lambda rows: rows[0]["r"])
+
+
+def pipelines_call(name: str | None = None) -> Call[list[Pipeline]]:
+    """Returns the call of search_pipelines(): of all, or of one."""
+    return _call("search_pipelines", {} if name is None else {"name": name}, _pipelines)
+
+
+def _call(name: str, given: Mapping[str, Any], read: Callable[[list[Row]], Result]) -> Call[Result]:
+    if unknown := sorted(given.keys() - _ARGUMENTS.keys()):
+        raise TypeError(f"A search has no argument {unknown[0]!r}; there are {', '.join(_ARGUMENTS)}.")
+    arguments = sql.SQL(", ").join(sql.SQL(_ARGUMENTS[name]) for name in given)
+    values = {name: _value(name, value) for name, value in given.items()}
+    return Call(sql.SQL(query(name)).format(arguments=arguments), values, read)
+
+
+def _value(name: str, value: Any) -> Any:
+    """Returns the value as Postgres takes it. SearchError for one that it cannot be told."""
+    if value is None and name != "key":
+        return None
+    if name in _AS_JSON:
+        return _json(name, value)
+    if name == "embedding":
+        return f"[{','.join(map(str, map(float, value)))}]"
+    if isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
+        raise SearchError(
+            f"The {name} holds a character that no text in Postgres can.",
+            "It is of code zero, or half a pair.",
+            "22021",
+        )
+    if isinstance(value, int) and not -_INT4 <= value < _INT4:
+        raise SearchError(f"{name} is out of range.", "docs/reference/sql.md lists the ranges.", "22003")
+    return value
+
+
+def _json(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value, default=str, allow_nan=False)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise SearchError(
+            f"The {name} cannot be written as JSON.", "Give text, numbers, lists, dicts.", "22023"
+        ) from error
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _hits(rows: list[Row]) -> list[Hit]:
+    return [Hit(**{name: row[name] for name in _HIT if name in row}) for row in rows]
+
+
+def _pipelines(rows: list[Row]) -> list[Pipeline]:
+    return [
+        Pipeline(
+            name=row["pipeline"],
+            columns={column["name"]: column["type"] for column in row["columns"]},
+            **{name: row[name] for name in Pipeline.__slots__ if name in row and name != "columns"},
+        )
+        for row in rows
+    ]

@@ -1,0 +1,167 @@
+"""`from pgembedd import Database`: searches from a program, over a connection that is opened when it is needed."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import psycopg
+
+from pgembedd.database.connect import connect, connect_async
+from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, SearchError
+from pgembedd.search.calls import Call, SearchOptions, explain_call, pipelines_call, row_call, search_call, similar_call
+from pgembedd.search.hits import Hits, Pipeline
+from pgembedd.search.run import collect_notices, run, run_async
+from pgembedd.settings import conninfo_from_environment
+
+Result = TypeVar("Result")
+Work = Callable[[psycopg.Connection], Result]
+AsyncWork = Callable[[psycopg.AsyncConnection], Awaitable[Result]]
+
+
+class Database:
+    """Searches a database as the role of its URL. One connection, which threads use by turns.
+
+    Every method raises SearchError: for what Postgres refuses, and for a database that cannot be reached. A connection
+    that was lost in the meantime is opened again.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        """Connects on first use; `url` defaults to DATABASE_URL or libpq's own variables. SearchError without any."""
+        self._url = _url(url)
+        self._lock = threading.Lock()
+        self._connection: psycopg.Connection | None = None
+
+    def search(self, pipeline: str, query: str | None, **options: Unpack[SearchOptions]) -> Hits:
+        """Returns the best hits of the query, best first; `query` may be None where `embedding` is given."""
+        return self._hits(search_call(pipeline, query, options))
+
+    def similar(self, pipeline: str, key: Any, **options: Unpack[SearchOptions]) -> Hits:
+        """Returns the rows that are most like the row of that key, without it."""
+        return self._hits(similar_call(pipeline, key, options))
+
+    def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
+        """Returns the columns that the role may read of the row of that key, without vectors; None for no row."""
+        return self._call(lambda connection: run(connection, row_call(pipeline, key)))
+
+    def pipelines(self) -> list[Pipeline]:
+        """Returns the pipelines that the role may search, by name."""
+        return self._call(lambda connection: run(connection, pipelines_call()))
+
+    def explain(self, pipeline: str, query: str | None, **options: Unpack[SearchOptions]) -> dict[str, Any]:
+        """Returns how this search finds what it finds, as explain_search() in SQL."""
+        return self._call(lambda connection: run(connection, explain_call(pipeline, query, options)))
+
+    def close(self) -> None:
+        """Closes the connection, if there is one; the next call opens another."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _hits(self, call: Call[Any]) -> Hits:
+        def work(connection: psycopg.Connection) -> Hits:
+            with collect_notices(connection) as notices:
+                return Hits(run(connection, call), notices)
+
+        return self._call(work)
+
+    def _call(self, work: Work[Result]) -> Result:
+        with self._lock:
+            if self._connection is not None and not self._connection.closed:
+                try:
+                    return work(self._connection)
+                except SearchError:
+                    if not self._connection.closed:
+                        raise  # else it was lost before: searches may be repeated
+            self._connection = self._open()
+            return work(self._connection)
+
+    def _open(self) -> psycopg.Connection:
+        try:
+            return connect(self._url, autocommit=True)
+        except (DatabaseUnavailableError, ConfigurationError) as error:
+            raise SearchError(str(error)) from error
+
+
+class AsyncDatabase:
+    """As Database, for asyncio: `async with AsyncDatabase(url) as database: await database.search(…)`."""
+
+    def __init__(self, url: str | None = None) -> None:
+        """Connects on first use; `url` defaults to DATABASE_URL or libpq's own variables. SearchError without any."""
+        self._url = _url(url)
+        self._lock = asyncio.Lock()
+        self._connection: psycopg.AsyncConnection | None = None
+
+    async def search(self, pipeline: str, query: str | None, **options: Unpack[SearchOptions]) -> Hits:
+        """Returns the best hits of the query, best first; `query` may be None where `embedding` is given."""
+        return await self._hits(search_call(pipeline, query, options))
+
+    async def similar(self, pipeline: str, key: Any, **options: Unpack[SearchOptions]) -> Hits:
+        """Returns the rows that are most like the row of that key, without it."""
+        return await self._hits(similar_call(pipeline, key, options))
+
+    async def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
+        """Returns the columns that the role may read of the row of that key, without vectors; None for no row."""
+        return await self._call(lambda connection: run_async(connection, row_call(pipeline, key)))
+
+    async def pipelines(self) -> list[Pipeline]:
+        """Returns the pipelines that the role may search, by name."""
+        return await self._call(lambda connection: run_async(connection, pipelines_call()))
+
+    async def explain(self, pipeline: str, query: str | None, **options: Unpack[SearchOptions]) -> dict[str, Any]:
+        """Returns how this search finds what it finds, as explain_search() in SQL."""
+        return await self._call(lambda connection: run_async(connection, explain_call(pipeline, query, options)))
+
+    async def close(self) -> None:
+        """Closes the connection, if there is one; the next call opens another."""
+        async with self._lock:
+            if self._connection is not None:
+                await self._connection.close()
+                self._connection = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _hits(self, call: Call[Any]) -> Hits:
+        async def work(connection: psycopg.AsyncConnection) -> Hits:
+            with collect_notices(connection) as notices:
+                return Hits(await run_async(connection, call), notices)
+
+        return await self._call(work)
+
+    async def _call(self, work: AsyncWork[Result]) -> Result:
+        async with self._lock:
+            if self._connection is not None and not self._connection.closed:
+                try:
+                    return await work(self._connection)
+                except SearchError:
+                    if not self._connection.closed:
+                        raise  # else it was lost before: searches may be repeated
+            self._connection = await self._open()
+            return await work(self._connection)
+
+    async def _open(self) -> psycopg.AsyncConnection:
+        try:
+            return await connect_async(self._url, autocommit=True)
+        except (DatabaseUnavailableError, ConfigurationError) as error:
+            raise SearchError(str(error)) from error
+
+
+def _url(given: str | None) -> str:
+    url = given if given is not None else conninfo_from_environment()
+    if url is None:
+        raise SearchError("No database is named.", "Give a URL, or set DATABASE_URL.")
+    return url

@@ -1,0 +1,59 @@
+"""What a search returns."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+TITLE_CHARACTERS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A row, or a chunk of one, that a search found.
+
+    `key` is the bare value, or a dict by column where the key has several. `similarity` and `semantic_rank` are None
+    for a hit that was found by its words alone, `text_rank` for one that was found by its meaning alone. `row` has the
+    columns that the caller may read, without vectors.
+    """
+
+    key: Any
+    score: float
+    row: dict[str, Any]
+    similarity: float | None = None
+    semantic_rank: int | None = None
+    text_rank: int | None = None
+    rerank_score: float | None = None
+    snippet: str | None = None
+    chunk_no: int | None = None
+
+
+class Hits(list[Hit]):
+    """The hits, best first. `notices` are sentences about the search, such as how many rows wait for their vectors."""
+
+    def __init__(self, hits: Iterable[Hit] = (), notices: Iterable[str] = ()) -> None:
+        super().__init__(hits)
+        self.notices = tuple(notices)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline that the caller may search. `columns` are the types of what a filter may name, by name."""
+
+    name: str
+    source: str
+    model: str
+    fingerprint: str | None
+    distance: str
+    chunked: bool
+    key_columns: list[str]
+    text_columns: list[str]
+    columns: dict[str, str]
+
+
+def title_of(hit: Hit, text_columns: Iterable[str]) -> str:
+    """Returns the first line of the first text column that has one, else of the snippet; "" without any."""
+    for text in (*(hit.row.get(name) for name in text_columns), hit.snippet):
+        line = next((line.strip() for line in text.splitlines() if line.strip()), "") if isinstance(text, str) else ""
+        if line:
+            return line if len(line) <= TITLE_CHARACTERS else f"{line[: TITLE_CHARACTERS - 1].rstrip()}…"
+    return ""

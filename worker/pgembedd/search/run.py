@@ -1,0 +1,89 @@
+"""Runs the calls on a connection of the caller's, and makes one exception of what Postgres says."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, Unpack
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
+
+from pgembedd.errors import SearchError
+from pgembedd.search.calls import Call, Result, SearchOptions, search_call, similar_call
+from pgembedd.search.hits import Hits
+
+MAX_DIGITS = 4000  # Python converts no longer text to a number
+Connection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+
+
+def search(
+    connection: psycopg.Connection[Any], pipeline: str, query: str | None, **options: Unpack[SearchOptions]
+) -> Hits:
+    """Searches over a connection of the caller's, within its transaction if there is one. SearchError."""
+    return _with_notices(connection, search_call(pipeline, query, options))
+
+
+def similar(connection: psycopg.Connection[Any], pipeline: str, key: Any, **options: Unpack[SearchOptions]) -> Hits:
+    """Returns the rows that are most like the one of that key. SearchError."""
+    return _with_notices(connection, similar_call(pipeline, key, options))
+
+
+def _with_notices(connection: psycopg.Connection[Any], call: Call[Any]) -> Hits:
+    with collect_notices(connection) as notices:
+        return Hits(run(connection, call), notices)
+
+
+def run(connection: psycopg.Connection[Any], call: Call[Result]) -> Result:
+    """Returns the call's result. SearchError for all that Postgres refuses or cannot do."""
+    try:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            set_json_loads(_loads, cursor)
+            return call.read(cursor.execute(call.statement, call.values).fetchall())
+    except psycopg.Error as error:
+        raise_search_error(error)
+
+
+async def run_async(connection: psycopg.AsyncConnection[Any], call: Call[Result]) -> Result:
+    """Returns the call's result. SearchError for all that Postgres refuses or cannot do."""
+    try:
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            set_json_loads(_loads, cursor)
+            return call.read(await (await cursor.execute(call.statement, call.values)).fetchall())
+    except psycopg.Error as error:
+        raise_search_error(error)
+
+
+@contextmanager
+def collect_notices(connection: Connection) -> Iterator[list[str]]:
+    """Yields a list that gets what Postgres notes meanwhile."""
+    notices: list[str] = []
+
+    def note(diagnostic: psycopg.errors.Diagnostic) -> None:
+        notices.append(diagnostic.message_primary or "")
+
+    connection.add_notice_handler(note)
+    try:
+        yield notices
+    finally:
+        connection.remove_notice_handler(note)
+
+
+def raise_search_error(error: psycopg.Error) -> NoReturn:
+    """Raises the error as SearchError, in Postgres's words."""
+    sentence = error.diag.message_primary or next(iter(str(error).strip().splitlines()), type(error).__name__)
+    hint = error.diag.message_hint
+    if isinstance(error, psycopg.errors.UndefinedFunction | psycopg.errors.InvalidSchemaName) and hint is None:
+        hint = "Is this version's schema there (`pgembedd migrate`), and may the role search (grant_search())?"
+    if isinstance(error, psycopg.errors.InsufficientPrivilege) and hint is None:
+        hint = "A role that searches needs pgembedd.grant_search() and SELECT on the source."
+    ended = sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
+    raise SearchError(ended, hint, error.sqlstate) from error
+
+
+def _integer(text: str) -> int | str:
+    return int(text) if len(text) < MAX_DIGITS else text
+
+
+def _loads(text: str | bytes) -> Any:
+    return json.loads(text, parse_int=_integer)
