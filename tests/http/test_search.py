@@ -72,7 +72,7 @@ def searched(
                 database.conninfo,
                 http_token=TOKEN,
                 http_token_file=str(tokens),
-                http_search_url=conninfo_as(database, role),
+                search_url=conninfo_as(database, role),
                 http_jwt_secret=SECRET,
                 http_cors_origins=ORIGIN,
             ) as client,
@@ -250,7 +250,7 @@ def test_without_a_role_there_is_no_search(database: Database, model: Session) -
     with serving(only(model), database.conninfo, http_token=TOKEN) as client:
         answer = client.post("/search", json=ASKED)
     assert (answer.status_code, answer.json()["error"]) == (501, "no_search_role")
-    assert "PGEMBEDD_HTTP_SEARCH_URL" in answer.json()["message"]
+    assert "PGEMBEDD_SEARCH_URL" in answer.json()["message"]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_a_role_with_more_rights_does_not_search(
     roles: Roles, database: Database, model: Session, options: str, fault: str
 ) -> None:
     role = roles.make("mighty", options)
-    with serving(only(model), database.conninfo, http_search_url=conninfo_as(database, role)) as client:
+    with serving(only(model), database.conninfo, search_url=conninfo_as(database, role)) as client:
         answer = client.post("/search", json=ASKED)
     assert (answer.status_code, answer.json()["error"]) == (501, "search_role_refused")
     assert f'The role "{role}" that searches {fault}' in answer.json()["message"]
@@ -277,7 +277,7 @@ def test_a_role_that_owns_tables_does_not_search(roles: Roles, database: Databas
     role = roles.make("owner", "noinherit")
     with database.connect() as connection:
         connection.execute(f"create table theirs (id int); alter table theirs owner to {role}")
-    with serving(only(model), database.conninfo, http_search_url=conninfo_as(database, role)) as client:
+    with serving(only(model), database.conninfo, search_url=conninfo_as(database, role)) as client:
         assert "owns tables" in client.post("/search", json=ASKED).json()["message"]
 
 
@@ -294,7 +294,7 @@ def test_what_a_policy_leaves_in_the_session_ends_with_the_request(
         connection.execute("alter table documents enable row level security")
         connection.execute(f"create policy p on documents to {role} using (tamper())")
         connection.execute(f"select pgembedd.grant_search('{role}'); grant select on documents to {role}")
-        with serving(only(model), database.conninfo, http_search_url=conninfo_as(database, role)) as client:
+        with serving(only(model), database.conninfo, search_url=conninfo_as(database, role)) as client:
             assert keys(client.post("/search", json=ASKED)) == [1, 2, 3, 4]
             connection.execute(
                 f"drop policy p on documents; create policy p on documents to {role} using"
@@ -304,7 +304,7 @@ def test_what_a_policy_leaves_in_the_session_ends_with_the_request(
 
 
 def test_a_database_that_is_away_is_no_failure_of_the_service(database: Database, model: Session) -> None:
-    with serving(only(model), database.conninfo, http_search_url="postgresql://app@127.0.0.1:1/x") as client:
+    with serving(only(model), database.conninfo, search_url="postgresql://app@127.0.0.1:1/x") as client:
         answer = client.post("/search", json=ASKED)
     assert (answer.status_code, answer.json()["error"]) == (503, "database_unavailable")
 
@@ -321,7 +321,7 @@ def test_users_tokens_of_an_issuer_with_public_keys(searched: Searched, model: S
     with serving(
         only(model),
         searched.database.conninfo,
-        http_search_url=conninfo_as(searched.database, searched.role),
+        search_url=conninfo_as(searched.database, searched.role),
         http_jwks=str(jwks),
         http_jwt_audience="authenticated",
     ) as client:

@@ -16,6 +16,10 @@ class ConfigurationError(PgembeddError):
     exit_code = 2
 
 
+class SearchRoleError(ConfigurationError):
+    """The role that searches on behalf of others has more rights than a search should have."""
+
+
 class DatabaseUnavailableError(PgembeddError):
     """The database cannot be reached. Transient: a worker waits and reconnects, a command ends."""
 

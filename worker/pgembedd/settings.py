@@ -84,10 +84,10 @@ class HttpSettings:
         "PGEMBEDD_HTTP_TOKEN_FILE",
         "File of bearer tokens, one a line: the token, and its scopes (embed, search, jobs, admin; nothing: all).",
     )
-    http_search_url: str = setting(
+    search_url: str = setting(
         "",
-        "PGEMBEDD_HTTP_SEARCH_URL",
-        "Connection string of the role that searches by HTTP have the rights of; none: there are no such searches.",
+        "PGEMBEDD_SEARCH_URL",
+        "Connection string of the role that searches by HTTP and MCP have the rights of; none: there are none.",
         secret=True,
     )
     http_jwt_secret: str = setting(
@@ -164,7 +164,7 @@ class HttpSettings:
 
 SECRETS = {
     "http_token",
-    "http_search_url",
+    "search_url",
     "http_jwt_secret",
 }  # never options: every user of the machine can read a command line
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "truncated": "truncated",
     "search": "search",
     "eval": "eval",
+    "mcp": "mcp",
     "backfill": "backfill",
     "retry": "retry",
     "verify": "verify",

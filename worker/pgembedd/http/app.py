@@ -15,11 +15,13 @@ from pgembedd.http.middleware.request_metrics import RequestMetrics
 from pgembedd.http.middleware.security_headers import SecurityHeaders
 from pgembedd.http.origin import parse_origins
 from pgembedd.http.routes import embed, events, health, metrics, openai, operate, rerank, search, supabase, webhooks
+from pgembedd.http.routes.mcp import McpEndpoint
 from pgembedd.http.routes.supabase_dispatch import SupabaseDispatch
 
 
 def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda: "ok") -> FastAPI:
     """Returns the ASGI application of a service; `worker_health` is asked by the probes."""
+    assistants = McpEndpoint(service)
     app = FastAPI(
         title="pgembedd",
         version=version("pgembedd"),
@@ -27,10 +29,12 @@ def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda
         docs_url=None,  # its page loads scripts from a CDN
         redoc_url=None,
         openapi_url="/openapi.json",
+        lifespan=assistants.running,
     )
     app.include_router(health.router(service, worker_health))
     for part in (embed, search, openai, rerank, supabase, webhooks, events, metrics, operate, dashboard):
         app.include_router(part.router(service))
+    app.include_router(assistants.router())
     add_handlers(app)
     http = service.http
     app.add_middleware(SupabaseDispatch)

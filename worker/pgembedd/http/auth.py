@@ -57,6 +57,11 @@ class Authenticator:
         """False for a service that is open to this machine."""
         return bool(self._tokens) or self._users is not None
 
+    @property
+    def has_search_role(self) -> bool:
+        """False where no caller could search, for want of a role."""
+        return any(caller.search_url for caller in (self._local, *(token.caller for token in self._tokens)))
+
     def may_send_body(self, request: Request) -> bool:
         """Returns true for a request with a valid token, of any scope, or a local one where no token is needed."""
         try:

@@ -53,9 +53,9 @@ class ServiceContext:
         """
         self.settings, self.http, self.models, self.conninfo = settings, http, models, conninfo
         self.observer = observer
-        if http.http_search_url:
-            check_search_url(http.http_search_url, "PGEMBEDD_HTTP_SEARCH_URL")
-        self.authenticator = Authenticator(load_tokens(http), http.http_host, user_tokens(http), http.http_search_url)
+        if http.search_url:
+            check_search_url(http.search_url, "PGEMBEDD_SEARCH_URL")
+        self.authenticator = Authenticator(load_tokens(http), http.http_host, user_tokens(http), http.search_url)
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
         self.reranking = Reranking(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"

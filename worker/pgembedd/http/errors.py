@@ -19,6 +19,7 @@ from pgembedd.errors import (
     ModelUnavailableError,
     OverloadedError,
     SearchError,
+    SearchRoleError,
     UnknownTokenError,
 )
 from pgembedd.log import get_logger
@@ -123,6 +124,8 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(503, str(error), "overloaded", retry_after_s=1)
         case UnknownTokenError():
             return Refusal(400, str(error), "unknown_token", param="input")
+        case SearchRoleError():
+            return Refusal(501, str(error), "search_role_refused")
         case ConfigurationError():
             return Refusal(400, str(error), "bad_request")
         case _:

@@ -1,6 +1,5 @@
 """The roles whose rights searches have: a pool of connections for each, and what is checked of a role."""
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +7,13 @@ from contextlib import contextmanager
 import psycopg
 
 from pgembedd.database.connect import pin_path
-from pgembedd.database.queries import query
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
 from pgembedd.http.tokens import Caller
+from pgembedd.search.role import begin_search
 
 NO_ROLE = (
-    "This service has no role to search as: set PGEMBEDD_HTTP_SEARCH_URL to the URL of a login role of its own, "
+    "This service has no role to search as: set PGEMBEDD_SEARCH_URL to the URL of a login role of its own, "
     "or give the token one with search=URL in the file of tokens."
 )
 
@@ -24,7 +23,7 @@ class SearchRoles:
 
     def __init__(self, *, pooled: bool, timeout_s: float) -> None:
         """`pooled` says that a pooler hands every transaction to another server process."""
-        self._pooled, self._timeout_ms = pooled, str(round(timeout_s * 1000))
+        self._pooled, self._timeout_s = pooled, timeout_s
         self._pools: dict[str, Database] = {}
         self._lock = threading.Lock()
 
@@ -32,23 +31,14 @@ class SearchRoles:
     def transaction(self, caller: Caller) -> Iterator[psycopg.Connection]:
         """Yields a connection in a transaction that has the claims of the caller.
 
-        Refusal 501 where the caller has no role, or one with more rights than a search should have; 503.
+        Refusal 501 where the caller has no role; 503. SearchRoleError for one with more rights than a search needs.
         """
         if not caller.search_url:
             raise Refusal(501, NO_ROLE, "no_search_role")
-        claims = "" if caller.claims is None else json.dumps(caller.claims)
         with self._pool(caller.search_url).connection() as connection, connection.transaction():
             if self._pooled:
                 pin_path(connection, in_transaction=True)
-            row = connection.execute(query("search_session"), {"claims": claims, "milliseconds": self._timeout_ms})
-            role, fault = (row.fetchone() or ("?", "is unknown"))[:2]
-            if fault is not None:
-                raise Refusal(
-                    501,
-                    f'The role "{role}" that searches {fault}: it has to be a login role of its own (CREATE ROLE … '
-                    "LOGIN NOINHERIT), in no other role, that owns nothing.",
-                    "search_role_refused",
-                )
+            begin_search(connection, caller.claims, self._timeout_s)
             yield connection
 
     def _pool(self, url: str) -> Database:

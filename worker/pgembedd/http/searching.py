@@ -63,6 +63,25 @@ class Searcher:
             return work(connection)
 
 
+class CallersSearches:
+    """The searches of one caller."""
+
+    def __init__(self, searcher: Searcher, caller: Caller) -> None:
+        self._searcher, self._caller = searcher, caller
+
+    def pipelines(self) -> list[Pipeline]:
+        """Returns what the caller may search."""
+        return self._searcher.pipelines(self._caller)
+
+    def find(self, pipeline: str, text: str, options: SearchOptions) -> Hits:
+        """Returns the best hits."""
+        return self._searcher.search(self._caller, pipeline, text, options)
+
+    def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
+        """Returns the row of a key."""
+        return self._searcher.row(self._caller, pipeline, key)
+
+
 def search_with(
     connection: psycopg.Connection, where: Pipeline, text: str, options: SearchOptions, vector: list[float] | None
 ) -> Hits:

@@ -1,0 +1,206 @@
+"""The tools for assistants, as the official client sees them: over HTTP, and over a process's standard streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult, TextContent
+
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.mcp.tools import MAX_CHARACTERS
+from pgembedd.model import Session
+from tests.support.command import pgembedd
+from tests.support.databases import Database, fresh_database
+from tests.support.embedders import only
+from tests.support.http import TOKEN, serving
+from tests.support.page import TEXTS, make_library
+from tests.support.roles import Roles, conninfo_as, temporary_roles
+
+FOR_SEARCHES, FOR_VECTORS = "a-token-for-searches", "a-token-for-vectors"
+ASKED = {"pipeline": "documents", "query": "I cannot remember my passphrase"}
+Use = Callable[[Client], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """A service, and the role that its tools search as."""
+
+    url: str
+    database: Database
+    role: str
+
+    def over_http(self, use: Use, token: str = FOR_SEARCHES) -> Any:
+        """What a client over HTTP gets."""
+
+        async def connected() -> Any:
+            async with self._http(token) as client:
+                return await use(client)
+
+        return asyncio.run(connected())
+
+    @asynccontextmanager
+    async def _http(self, token: str) -> AsyncIterator[Client]:
+        headers = {"authorization": f"Bearer {token}"}
+        async with (
+            httpx2.AsyncClient(headers=headers, trust_env=False) as http,
+            Client(streamable_http_client(f"{self.url}/mcp", http_client=http)) as client,
+        ):
+            yield client
+
+    def over_stdio(self, use: Use, **environment: str) -> Any:
+        """What a client of `pgembedd mcp` gets."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
+        kept |= {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
+        env = kept | {"PGEMBEDD_SEARCH_URL": conninfo_as(self.database, self.role)} | environment
+        process = StdioServerParameters(command=sys.executable, args=["-m", "pgembedd", "mcp"], env=env)
+
+        async def connected() -> Any:
+            async with Client(process) as client:
+                return await use(client)
+
+        return asyncio.run(connected())
+
+
+@pytest.fixture(scope="module")
+def tools(
+    server: EmbeddedPostgres, template: Database, model: Session, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tools]:
+    with temporary_roles(server) as roles, fresh_database(server, template.name) as database:
+        role = roles.make("assistant", "noinherit")
+        with database.connect() as connection:
+            make_library(connection, model)
+            connection.execute(f"select pgembedd.grant_search('{role}')")
+            connection.execute(f"grant select (id, body, embedding) on documents to {role}")
+        tokens = tmp_path_factory.mktemp("tokens") / "tokens"
+        tokens.write_text(f"{FOR_SEARCHES} search\n{FOR_VECTORS} embed\n")
+        with serving(
+            only(model),
+            database.conninfo,
+            http_token=TOKEN,
+            http_token_file=str(tokens),
+            search_url=conninfo_as(database, role),
+        ) as client:
+            yield Tools(str(client.base_url).rstrip("/"), database, role)
+
+
+@pytest.fixture(params=["http", "stdio"])
+def ask(request: pytest.FixtureRequest, tools: Tools) -> Callable[[Use], Any]:
+    """Either way of asking."""
+    return tools.over_http if request.param == "http" else tools.over_stdio
+
+
+def text_of(result: CallToolResult) -> str:
+    """The text of a result."""
+    (content,) = result.content
+    assert isinstance(content, TextContent)
+    return content.text
+
+
+def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -> None:
+    async def use(client: Client) -> None:
+        told = (await client.list_tools()).tools
+        assert [tool.name for tool in told] == ["list_pipelines", "search", "get_row"]
+        assert all(tool.annotations is not None and tool.annotations.read_only_hint for tool in told)
+        assert told[1].input_schema["required"] == ["pipeline", "query"]
+
+        (pipeline,) = json.loads(text_of(await client.call_tool("list_pipelines", {})))["pipelines"]
+        assert (pipeline["name"], pipeline["key_columns"]) == ("documents", ["id"])
+        assert [column for column in pipeline["columns"] if column != "embedding"] == ["id", "body"]
+
+        asked = ASKED | {"k": 2, "filter": {"id": {"$lte": 3}}}
+        found = json.loads(text_of(await client.call_tool("search", asked)))["hits"]
+        assert [len(found), found[0]["key"], found[0]["row"]] == [2, 1, {"id": 1, "body": TEXTS[1]}]
+
+        row = await client.call_tool("get_row", {"pipeline": "documents", "key": found[0]["key"]})
+        assert json.loads(text_of(row)) == {"row": {"id": 1, "body": TEXTS[1]}}
+        none = await client.call_tool("get_row", {"pipeline": "documents", "key": 99})
+        assert json.loads(text_of(none)) == {"row": None}
+
+    ask(use)
+
+
+def test_a_mistake_is_told_in_a_sentence(ask: Callable[[Use], Any]) -> None:
+    mistakes: list[tuple[str, dict[str, Any], str]] = [
+        ("search", ASKED | {"filter": {"nope": 1}}, 'has no column "nope" that you may filter by'),
+        ("search", ASKED | {"pipeline": "gone"}, 'There is no pipeline "gone".'),
+        ("search", ASKED | {"query": " "}, "The query is empty."),
+        ("search", ASKED | {"k": 51}, "k: Input should be less than or equal to 50."),
+        ("search", ASKED | {"sql": "x"}, "sql: Extra inputs are not permitted."),
+        ("search", {"pipeline": "documents"}, "query: Field required."),
+        ("get_row", {"pipeline": "documents", "key": {"id": 1}}, "is no key of"),
+        ("drop_table", {}, "There is no tool of this name; there are list_pipelines"),
+    ]
+
+    async def use(client: Client) -> None:
+        for tool, arguments, sentence in mistakes:
+            result = await client.call_tool(tool, arguments)
+            assert result.is_error
+            assert sentence in text_of(result)
+
+    ask(use)
+
+
+def test_a_result_has_a_bounded_length(tools: Tools) -> None:
+    with tools.database.connect() as connection:
+        connection.execute("update documents set body = repeat('long ', 200000) where id = 4")
+
+    async def use(client: Client) -> None:
+        found = await client.call_tool("search", ASKED | {"k": 50, "mode": "semantic"})
+        assert len(text_of(found)) < 10_000
+        row = text_of(await client.call_tool("get_row", {"pipeline": "documents", "key": 4}))
+        assert 20_000 < len(row) < MAX_CHARACTERS
+        assert row.endswith('…"}}')
+
+    try:
+        tools.over_http(use)
+    finally:
+        with tools.database.connect() as connection:
+            connection.execute("update documents set body = %s where id = 4", (TEXTS[4],))
+
+
+def test_only_a_token_that_may_search_has_tools(tools: Tools) -> None:
+    def answer(headers: dict[str, str]) -> httpx2.Response:
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        accepts = {"accept": "application/json, text/event-stream"}
+        with httpx2.Client(trust_env=False) as http:
+            return http.post(f"{tools.url}/mcp", json=call, headers=accepts | headers)
+
+    assert answer({}).status_code == 401
+    assert refused_as(answer({"authorization": f"Bearer {FOR_VECTORS}"})) == (403, "scope_missing")
+    assert answer({"authorization": f"Bearer {FOR_SEARCHES}"}).status_code == 200
+    with httpx2.Client(trust_env=False) as http:
+        assert http.get(f"{tools.url}/mcp", headers={"authorization": f"Bearer {FOR_SEARCHES}"}).status_code == 405
+
+
+def refused_as(answer: httpx2.Response) -> tuple[int, str]:
+    """Status and code of a refusal."""
+    return answer.status_code, answer.json()["error"]
+
+
+def test_without_a_role_there_are_no_tools(model: Session) -> None:
+    with serving(only(model)) as client:
+        answer = client.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    assert (answer.status_code, answer.json()["error"]) == (501, "no_search_role")
+    assert "PGEMBEDD_SEARCH_URL" in pgembedd("mcp").refused(2)
+
+
+def test_a_role_with_more_rights_has_no_tools(tools: Tools, roles: Roles) -> None:
+    role = roles.make("mighty", "superuser noinherit")
+
+    async def use(client: Client) -> None:
+        refused = await client.call_tool("list_pipelines", {})
+        assert refused.is_error
+        assert f'The role "{role}" that searches is a superuser' in text_of(refused)
+
+    tools.over_stdio(use, PGEMBEDD_SEARCH_URL=conninfo_as(tools.database, role))

@@ -1,0 +1,41 @@
+"""`pgembedd mcp`"""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pgembedd.cli.options import http_options, settings_options
+from pgembedd.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pgembedd.settings import HttpSettings, Settings
+
+
+@click.command("mcp")
+@http_options("search_url")
+@settings_options("model_dir", "precision", "threads", "log_format", "log_level")
+def command(http: "HttpSettings", settings: "Settings") -> None:
+    """Serve tools that search to an assistant: the Model Context Protocol on standard input and output.
+
+    The role of PGEMBEDD_SEARCH_URL searches: a login role of its own, in no other role. The service has the same tools
+    at /mcp.
+    """
+    from pgembedd.log import configure_logging
+    from pgembedd.loop.model_loader import offline_loader
+    from pgembedd.search.local_models import LocalModels
+
+    configure_logging(settings.log_format, settings.log_level)
+    if not http.search_url:
+        raise ConfigurationError(
+            "There is no role to search as: set PGEMBEDD_SEARCH_URL to the URL of a login role of its own "
+            "(docs/how-to/mcp.md makes one)."
+        )
+    try:
+        from pgembedd.mcp.local import serve_stdio
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"The package {error.name} is missing: pip install 'pgembedd[mcp]'.") from error
+    models = LocalModels(offline_loader(settings))
+    try:
+        serve_stdio(http.search_url, models)
+    finally:
+        models.close()

@@ -1,0 +1,53 @@
+"""The arguments of the tools: what a client may send, and the JSON schema that tells it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pgembedd.errors import ConfigurationError
+
+MAX_HITS = 50
+_PIPELINE = "The name of a pipeline, as list_pipelines has it."
+_FILTER = (
+    'Conditions on columns of the pipeline, all of which must hold, as {"section": "faq", "year": {"$gte": 2020}}. '
+    "Operators: $ne, $gt, $gte, $lt, $lte, $in, $nin, $between, $like, $ilike, $exists, $contains, and $and, $or, $not."
+)
+
+
+class Arguments(BaseModel):
+    """No argument."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class RowArguments(Arguments):
+    """Which row."""
+
+    pipeline: str = Field(description=_PIPELINE)
+    key: Any = Field(description="The key of a hit: a value, or an object of the key's columns.")
+
+
+class SearchArguments(Arguments):
+    """What to search. What is left out has the defaults of search() in SQL."""
+
+    pipeline: str = Field(description=_PIPELINE)
+    query: str = Field(description="What to look for, in plain words.")
+    k: int = Field(default=10, ge=1, le=MAX_HITS, description="How many hits at most.")
+    filter: dict[str, Any] | None = Field(default=None, description=_FILTER)
+    mode: Literal["hybrid", "semantic", "text"] | None = Field(
+        default=None, description="By meaning and words, by meaning alone, or by words alone."
+    )
+    per: Literal["row", "chunk"] = Field(
+        default="row", description="Each row once, with its best chunk; or every chunk of long rows."
+    )
+    min_similarity: float | None = Field(default=None, description="Leaves out what is less similar; at most 1.")
+
+
+def read(kind: type[Arguments], given: dict[str, Any] | None) -> dict[str, Any]:
+    """Returns the arguments that were given. ConfigurationError, without their values, where they do not fit."""
+    try:
+        return kind.model_validate(given or {}).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the arguments"
+        raise ConfigurationError(f"{where}: {first['msg']}.") from error

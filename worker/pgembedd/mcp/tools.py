@@ -1,0 +1,110 @@
+"""The tools: they read, and their results have a bounded length."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, cast
+
+from pgembedd.mcp.arguments import Arguments, RowArguments, SearchArguments, read
+from pgembedd.search.calls import SearchOptions
+from pgembedd.search.hits import Hits, Pipeline
+
+MAX_CHARACTERS = 60_000  # of a result, as JSON
+MAX_VALUE = 1_000  # characters of a value in a hit's row
+MAX_ROW_VALUE = 20_000  # and in a row that was asked for by its key
+
+
+class Searches(Protocol):
+    """What the tools call, with the rights of one role."""
+
+    def pipelines(self) -> list[Pipeline]:
+        """Returns what the role may search."""
+
+    def find(self, pipeline: str, text: str, options: SearchOptions) -> Hits:
+        """Returns the best hits."""
+
+    def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
+        """Returns the row of a key."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool: what a client is told of it, its arguments, and what it does."""
+
+    name: str
+    description: str
+    arguments: type[Arguments]
+    work: Callable[[Searches, dict[str, Any]], dict[str, Any]]
+
+    def run(self, searches: Searches, given: dict[str, Any] | None) -> str:
+        """Returns the result as JSON. ConfigurationError, SearchError and what the searches raise."""
+        return _bounded(self.work(searches, read(self.arguments, given)))
+
+
+def _list_pipelines(searches: Searches, _: dict[str, Any]) -> dict[str, Any]:
+    shown = ("name", "source", "key_columns", "text_columns", "columns")
+    return {"pipelines": [{name: getattr(one, name) for name in shown} for one in searches.pipelines()]}
+
+
+def _search(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
+    options = {name: value for name, value in given.items() if name not in ("pipeline", "query") and value is not None}
+    hits = searches.find(given["pipeline"], given["query"], cast("SearchOptions", options))
+    found = [{name: value for name, value in asdict(hit).items() if value is not None} for hit in hits]
+    for hit in found:
+        hit["row"] = _cut(hit["row"], MAX_VALUE)
+    return {"hits": found, "notices": hits.notices}
+
+
+def _get_row(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
+    row = searches.row(given["pipeline"], given["key"])
+    return {"row": None if row is None else _cut(row, MAX_ROW_VALUE)}
+
+
+TOOLS = {
+    tool.name: tool
+    for tool in (
+        Tool(
+            "list_pipelines",
+            "Lists what can be searched: each pipeline with its table, key, texts, and the columns, with their types, "
+            "that a filter may name.",
+            Arguments,
+            _list_pipelines,
+        ),
+        Tool(
+            "search",
+            "Searches the rows of a pipeline by meaning and words, with an optional filter. Returns the best hits "
+            f"first: key, score, snippet and row, whose long values are cut at {MAX_VALUE} characters; get_row has "
+            "them in full.",
+            SearchArguments,
+            _search,
+        ),
+        Tool("get_row", "Returns the row of a key: null for none.", RowArguments, _get_row),
+    )
+}
+
+
+def _cut(row: dict[str, Any], most: int) -> dict[str, Any]:
+    """Returns the row with long values cut; one that is no text becomes its beginning as JSON."""
+    return {name: _cut_value(value, most) for name, value in row.items()}
+
+
+def _cut_value(value: Any, most: int) -> Any:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _bounded(result: dict[str, Any]) -> str:
+    """Returns the result as JSON of MAX_CHARACTERS at most: of a list the last ones are left out, and it is said."""
+    left_out = 0
+    while len(text := _as_json(result)) > MAX_CHARACTERS:
+        entries = next((value for value in result.values() if isinstance(value, list)), None)
+        if not entries:
+            return _as_json({"left_out": "The row is too long for an answer."})
+        entries.pop()
+        left_out += 1
+        result["left_out"] = left_out
+    return text
+
+
+def _as_json(result: dict[str, Any]) -> str:
+    return json.dumps(result, ensure_ascii=False, separators=(",", ":"))

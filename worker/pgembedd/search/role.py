@@ -1,0 +1,25 @@
+"""The role that searches on behalf of others: what is checked of it, and what holds in its transaction."""
+
+import json
+from typing import Any
+
+import psycopg
+
+from pgembedd.database.queries import query
+from pgembedd.errors import SearchRoleError
+
+TIMEOUT_S = 60.0
+
+
+def begin_search(connection: psycopg.Connection, claims: dict[str, Any] | None, timeout_s: float = TIMEOUT_S) -> None:
+    """Sets the claims, which policies ask for, and the limit of time in the open transaction.
+
+    SearchRoleError for a role with more rights than a search should have.
+    """
+    values = {"claims": "" if claims is None else json.dumps(claims), "milliseconds": str(round(timeout_s * 1000))}
+    role, fault = (connection.execute(query("search_session"), values).fetchone() or ("?", "is unknown"))[:2]
+    if fault is not None:
+        raise SearchRoleError(
+            f'The role "{role}" that searches {fault}: it has to be a login role of its own (CREATE ROLE … LOGIN '
+            "NOINHERIT), in no other role, that owns nothing."
+        )
