@@ -20,6 +20,7 @@ from pgembedd.settings import HttpSettings
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
+from tests.support.roles import conninfo_as, temporary_roles
 from tests.support.worker import brisk
 
 if TYPE_CHECKING:  # half a second of every process
@@ -32,7 +33,8 @@ FREE = {"/livez", "/readyz", "/startupz"}
 @pytest.fixture(scope="module")
 def service(server: EmbeddedPostgres, template: Database, model: Session) -> Iterator[httpx.Client]:
     """All there is: a token, the real model, a migrated database with a pipeline."""
-    with fresh_database(server, template.name) as database:
+    with temporary_roles(server) as roles, fresh_database(server, template.name) as database:
+        role = roles.make("app", "noinherit")
         with database.connect() as connection:
             connection.execute("create table documents (id bigint generated always as identity primary key, body text)")
             connection.execute(
@@ -40,9 +42,10 @@ def service(server: EmbeddedPostgres, template: Database, model: Session) -> Ite
                 "embedding_column => 'embedding', model => 'all-MiniLM-L6-v2')"
             )
             connection.execute("insert into documents (body) values ('hello world'), ('How do I reset my password?')")
+            connection.execute(f"select pgembedd.grant_search('{role}'); grant select on documents to {role}".encode())
         with (
             pytest.MonkeyPatch.context() as unlimited,
-            serving(only(model), database.conninfo, http_token=TOKEN) as client,
+            serving(only(model), database.conninfo, http_token=TOKEN, search_url=conninfo_as(database, role)) as client,
         ):
             unlimited.setattr("pgembedd.http.throttle.MAX_FAILURES", 1_000_000)  # of wrong tokens
             assert client.post("/embed", json={"input": "x"}).status_code == 200
@@ -74,6 +77,9 @@ OPERATIONS = [
     ("/readyz", "get"),
     ("/startupz", "get"),
     ("/embed", "post"),
+    ("/search", "post"),
+    ("/api/search", "get"),
+    ("/functions/v1/search", "post"),
     ("/embed", "get"),
     ("/functions/v1/embed", "get"),
     ("/functions/v1/embed", "post"),

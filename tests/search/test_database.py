@@ -14,7 +14,7 @@ from pgembedd import Database as Searches
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.search.hits import title_of
 from tests.support.databases import Database, fresh_database
-from tests.support.roles import Roles, conninfo_as, temporary_roles
+from tests.support.roles import Roles, conninfo_as
 from tests.support.search import make_source
 
 NEAR = [1.0, 0.5, 0.25]
@@ -33,12 +33,6 @@ def source(server: EmbeddedPostgres, template: Database) -> Iterator[Database]:
 def searches(source: Database) -> Iterator[Searches]:
     with Searches(source.conninfo) as searches:
         yield searches
-
-
-@pytest.fixture
-def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
-    with temporary_roles(server) as roles:
-        yield roles
 
 
 def test_hits_are_typed_and_in_order(searches: Searches) -> None:
