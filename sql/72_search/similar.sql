@@ -54,7 +54,8 @@ declare
     chunked constant boolean := target -> 'chunked';
 begin
     begin
-        execute format('select %1$I.avg(%2$s.%3$s::%1$I.vector), pg_catalog.count(*) from (select $1 as key) i cross join lateral %4$s '
+        execute format('select %1$I.avg(%2$s.%3$s::%1$I.vector), pg_catalog.count(*) from (select $1 as key) i '
+                       'cross join lateral %4$s '
                        'join %5$s s on %6$s %7$s',
             target ->> 'vector_schema', case when chunked then 'v' else 's' end, target ->> 'embedding',
             target ->> 'key_record', target ->> 'source', target ->> 'is_source_row',

@@ -219,6 +219,8 @@ def test_a_column_names_the_configuration_of_each_row(connection: psycopg.Connec
     assert set(by_words(connection, "house")) == {3, 4}
     connection.execute("alter table documents rename language to tongue")
     call(connection, "sweep")
+    connection.execute("update pgembedd.pipeline set problem_since = '-infinity'")  # it has been so for a while
+    call(connection, "sweep")
     assert value(connection, "select state from pgembedd.pipeline") == "stopped"
 
 
