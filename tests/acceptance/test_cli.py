@@ -81,6 +81,16 @@ def test_search_takes_what_search_in_sql_takes(documents: Database) -> None:
     assert (told["pipeline"], told["semantic"]["hits"][0]["key"]) == ("docs", "bread")
 
 
+def test_search_reranks(documents: Database) -> None:
+    options = ["--mode", "semantic", "--rerank", "ms-marco-minilm-l12", "--json"]
+    found = pgembedd("search", "oil for the engine of a car", "docs", *options, database=documents.conninfo)
+    hits = [json.loads(line) for line in found.out.splitlines()]
+    assert hits[0]["key"] == "car"
+    assert hits[0]["rerank_score"] == max(hit["rerank_score"] for hit in hits)
+    wrong = pgembedd("search", "x", "docs", "--rerank", "nope", database=documents.conninfo)
+    assert "choose ms-marco-minilm-l12" in wrong.err
+
+
 def test_search_refuses_what_it_cannot_do(documents: Database) -> None:
     assert "docs" in pgembedd("search", "x", "-p", "nope", database=documents.conninfo).refused(2)
     assert "empty" in pgembedd("search", "  ", database=documents.conninfo).refused(2)

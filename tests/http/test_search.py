@@ -117,6 +117,22 @@ def test_a_search_by_each_address(searched: Searched) -> None:
     assert keys(by_get) == [2, 3, 4]
 
 
+def test_a_search_is_reranked_where_it_is_asked_for(searched: Searched) -> None:
+    asked = ASKED | {"query": "reset a password", "k": 3, "mode": "semantic", "rerank": "ms-marco-minilm-l12"}
+    hits = searched.post(asked).json()["hits"]
+
+    assert len(hits) == 3
+    assert hits[0]["key"] == 1
+    assert hits[0]["rerank_score"] > hits[1]["rerank_score"]
+    assert hits[0]["score"] == pytest.approx(2 / 61), "both orders have it first"
+    address = {name: str(value) for name, value in asked.items()}
+    by_get = searched.client.get("/api/search", params=address, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
+    assert by_get.json()["hits"] == hits
+    assert searched.post(ASKED).json()["hits"][0]["rerank_score"] is None
+    refused = searched.post(ASKED | {"rerank": "rerank-v3.5"})
+    assert (refused.status_code, refused.json()["error"]) == (404, "model_not_found")
+
+
 def test_a_token_searches_as_its_own_role(searched: Searched) -> None:
     with searched.database.connect() as connection:
         connection.execute(f"revoke select on documents from {searched.other}")

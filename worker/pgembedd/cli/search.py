@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from pgembedd.search.calls import SearchOptions
-    from pgembedd.search.hits import Hit, Pipeline
-    from pgembedd.search.local_models import LocalModels
+    from pgembedd.search.hits import Hit, Hits, Pipeline
     from pgembedd.settings import Settings
 
 MODES = ("hybrid", "semantic", "text")
@@ -33,6 +33,7 @@ MODES = ("hybrid", "semantic", "text")
 @click.option("--filter", "condition", metavar="JSON", help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
 @click.option("--per", type=click.Choice(("row", "chunk")), help="Each row once with its best chunk, or every chunk.")
 @click.option("--min-similarity", type=float, help="Leave out what is less similar.")
+@click.option("--rerank", metavar="MODEL", help="Rerank the first 20 hits: ms-marco-minilm-l12.")
 @click.option("--explain", is_flag=True, help="Print how the hits are found, as JSON, instead of the hits.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each hit.")
 @settings_options("model_dir", "precision")
@@ -42,6 +43,7 @@ def command(
     database: str | None,
     named: str | None,
     condition: str | None,
+    rerank: str | None,
     explain: bool,
     as_json: bool,
     settings: "Settings",
@@ -53,7 +55,9 @@ def command(
     """
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import offline_loader
+    from pgembedd.search.calls import explain_call
     from pgembedd.search.local_models import LocalModels
+    from pgembedd.search.run import run
 
     configure_logging(log_level="warning")
     if pipeline is not None and named is not None:
@@ -64,34 +68,15 @@ def command(
     models = LocalModels(offline_loader(settings))
     with open_connection(database) as connection:
         try:
-            _search(connection, models, named or pipeline, text, options, explain=explain, as_json=as_json)
+            where = chosen_pipeline(connection, named or pipeline)
+            if options.get("mode") != "text" and (vector := models.vector(where, text)) is not None:
+                options["embedding"] = vector
+            if explain:
+                click.echo(json.dumps(run(connection, explain_call(where.name, text, options)), indent=2))
+                return
+            hits = _search(connection, where, text, options, rerank)
         finally:
             models.close()
-
-
-def _search(
-    connection: "psycopg.Connection",
-    models: "LocalModels",
-    name: str | None,
-    text: str,
-    options: "SearchOptions",
-    *,
-    explain: bool,
-    as_json: bool,
-) -> None:
-    from pgembedd.search.calls import explain_call
-    from pgembedd.search.local_models import check_unchanged
-    from pgembedd.search.run import run, search
-
-    where = chosen_pipeline(connection, name)
-    if options.get("mode") != "text" and (vector := models.vector(where, text)) is not None:
-        options["embedding"] = vector
-    if explain:
-        click.echo(json.dumps(run(connection, explain_call(where.name, text, options)), indent=2))
-        return
-    with connection.transaction():
-        hits = search(connection, where.name, text, **options)
-        check_unchanged(connection, where)
     for notice in hits.notices:
         click.echo(notice, err=True)
     if as_json:
@@ -99,6 +84,24 @@ def _search(
             click.echo(json.dumps(asdict(hit), ensure_ascii=False))
     else:
         print_hits(Console(), hits, where)
+
+
+def _search(
+    connection: "psycopg.Connection", where: "Pipeline", text: str, options: "SearchOptions", rerank: str | None
+) -> "Hits":
+    """Returns the hits; no transaction is open while a reranker works."""
+    from pgembedd.search.local_models import check_unchanged
+    from pgembedd.search.reranked import DEFAULT_K, Rerankers, widened, with_texts
+    from pgembedd.search.run import search
+
+    with connection.transaction():
+        hits = search(connection, where.name, text, **(options if rerank is None else widened(options)))
+        read = [] if rerank is None else search(connection, where.name, text, **with_texts(options))
+        check_unchanged(connection, where)
+    if rerank is None:
+        return hits
+    with closing(Rerankers()) as rerankers:
+        return rerankers.rerank(rerank, text, hits, read, options.get("k", DEFAULT_K))
 
 
 def chosen_pipeline(connection: "psycopg.Connection", name: str | None) -> "Pipeline":

@@ -15,6 +15,7 @@ from pgembedd.http.tokens import Caller
 from pgembedd.search.calls import SearchOptions, pipelines_call, row_call
 from pgembedd.search.hits import Hits, Pipeline
 from pgembedd.search.local_models import check_fingerprint, check_unchanged
+from pgembedd.search.reranked import DEFAULT_K, passages, reordered, widened, with_texts
 from pgembedd.search.run import run, search, similar
 
 Result = TypeVar("Result")
@@ -26,6 +27,21 @@ class Searcher:
     def __init__(self, service: ServiceContext) -> None:
         self._service = service
         self._known: dict[tuple[str, str], Pipeline] = {}
+
+    def search_reranked(self, caller: Caller, pipeline: str, text: str, options: SearchOptions, rerank: str) -> Hits:
+        """Returns the hits in the order fused with the reranker's. Refusal 404, 504; else as `search`."""
+        reranking = self._service.reranking
+        reranker = reranking.get(rerank)
+        hits = self.search(caller, pipeline, text, widened(options))
+        read = self.search(caller, pipeline, text, with_texts(options))
+        asked = reranking.start(reranker, text, passages(hits, read))
+        try:
+            scores = asked.result(self._service.http.http_timeout_s).scores
+        except FutureTimeoutError:
+            asked.cancel()
+            timeout_s = self._service.http.http_timeout_s
+            raise Refusal(504, f"The hits were not reranked after {timeout_s:g} seconds: try again.") from None
+        return Hits(reordered(hits, scores.tolist(), options.get("k", DEFAULT_K)), hits.notices)
 
     def search(self, caller: Caller, pipeline: str, text: str, options: SearchOptions) -> Hits:
         """Returns the hits. SearchError for what Postgres refuses; Refusal; ModelMismatchError."""

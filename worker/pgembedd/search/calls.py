@@ -25,6 +25,7 @@ _ARGUMENTS: dict[str, LiteralString] = {
     "per": "per => %(per)s::pg_catalog.text",
     "min_similarity": "min_similarity => %(min_similarity)s::pg_catalog.float8",
     "snippet_length": "snippet_length => %(snippet_length)s::pg_catalog.int4",
+    "marks": "marks => %(marks)s::pg_catalog.text[]",
     # Without a cast: pgvector may be installed in any schema.
     "embedding": "embedding => %(embedding)s",
 }
@@ -42,6 +43,7 @@ class SearchOptions(TypedDict, total=False):
     per: str
     min_similarity: float | None
     snippet_length: int
+    marks: list[str]
     embedding: Sequence[float] | None
 
 
@@ -65,8 +67,8 @@ def similar_call(pipeline: str, key: Any, options: SearchOptions) -> Call[list[H
 
 
 def explain_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[dict[str, Any]]:
-    """Returns the call of explain_search(), which takes no snippet_length."""
-    given = {name: value for name, value in options.items() if name != "snippet_length"}
+    """Returns the call of explain_search(), which takes neither snippet_length nor marks."""
+    given = {name: value for name, value in options.items() if name not in ("snippet_length", "marks")}
     return _call("explain_search", {"pipeline": pipeline, "query": text, **given}, lambda rows: dict(rows[0]["e"]))
 
 

@@ -12,6 +12,7 @@ from pgembedd.database.connect import connect, connect_async
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, SearchError
 from pgembedd.search.calls import Call, SearchOptions, explain_call, pipelines_call, row_call, search_call, similar_call
 from pgembedd.search.hits import Hits, Pipeline
+from pgembedd.search.reranked import DEFAULT_K, Rerankers, widened, with_texts
 from pgembedd.search.run import collect_notices, run, run_async
 from pgembedd.settings import conninfo_from_environment
 
@@ -32,10 +33,20 @@ class Database:
         self._url = _url(url)
         self._lock = threading.Lock()
         self._connection: psycopg.Connection | None = None
+        self._rerankers = Rerankers()
 
-    def search(self, pipeline: str, query: str | None, **options: Unpack[SearchOptions]) -> Hits:
-        """Returns the best hits of the query, best first; `query` may be None where `embedding` is given."""
-        return self._hits(search_call(pipeline, query, options))
+    def search(
+        self, pipeline: str, query: str | None, *, rerank: str | None = None, **options: Unpack[SearchOptions]
+    ) -> Hits:
+        """Returns the best hits of the query, best first; `query` may be None where `embedding` is given.
+
+        `rerank` names a reranker, which reads the first 20 hits in this process, and whose order is fused with theirs.
+        """
+        if rerank is None:
+            return self._hits(search_call(pipeline, query, options))
+        hits = self._hits(search_call(pipeline, query, widened(options)))
+        read = self._hits(search_call(pipeline, query, with_texts(options)))
+        return self._rerankers.rerank(rerank, query, hits, read, options.get("k", DEFAULT_K))
 
     def similar(self, pipeline: str, key: Any, **options: Unpack[SearchOptions]) -> Hits:
         """Returns the rows that are most like the row of that key, without it."""
@@ -54,7 +65,8 @@ class Database:
         return self._call(lambda connection: run(connection, explain_call(pipeline, query, options)))
 
     def close(self) -> None:
-        """Closes the connection, if there is one; the next call opens another."""
+        """Closes the connection and the rerankers, if there are any; the next call opens another connection."""
+        self._rerankers.close()
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -99,10 +111,20 @@ class AsyncDatabase:
         self._url = _url(url)
         self._lock = asyncio.Lock()
         self._connection: psycopg.AsyncConnection | None = None
+        self._rerankers = Rerankers()
 
-    async def search(self, pipeline: str, query: str | None, **options: Unpack[SearchOptions]) -> Hits:
-        """Returns the best hits of the query, best first; `query` may be None where `embedding` is given."""
-        return await self._hits(search_call(pipeline, query, options))
+    async def search(
+        self, pipeline: str, query: str | None, *, rerank: str | None = None, **options: Unpack[SearchOptions]
+    ) -> Hits:
+        """Returns the best hits of the query, best first; `query` may be None where `embedding` is given.
+
+        `rerank` names a reranker, which reads the first 20 hits in this process, and whose order is fused with theirs.
+        """
+        if rerank is None:
+            return await self._hits(search_call(pipeline, query, options))
+        hits = await self._hits(search_call(pipeline, query, widened(options)))
+        read = await self._hits(search_call(pipeline, query, with_texts(options)))
+        return await asyncio.to_thread(self._rerankers.rerank, rerank, query, hits, read, options.get("k", DEFAULT_K))
 
     async def similar(self, pipeline: str, key: Any, **options: Unpack[SearchOptions]) -> Hits:
         """Returns the rows that are most like the row of that key, without it."""
@@ -121,7 +143,8 @@ class AsyncDatabase:
         return await self._call(lambda connection: run_async(connection, explain_call(pipeline, query, options)))
 
     async def close(self) -> None:
-        """Closes the connection, if there is one; the next call opens another."""
+        """Closes the connection and the rerankers, if there are any; the next call opens another connection."""
+        await asyncio.to_thread(self._rerankers.close)
         async with self._lock:
             if self._connection is not None:
                 await self._connection.close()

@@ -15,7 +15,7 @@ from pgembedd.http.tokens import Caller
 from pgembedd.search.calls import SearchOptions
 from pgembedd.search.hits import Hits
 
-_ERRORS = responses(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504)
+_ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504)
 
 
 class SearchRequest(StrictModel):
@@ -33,6 +33,9 @@ class SearchRequest(StrictModel):
     per: str = Field(default="row", description="`row`: each row once, with its best chunk; `chunk`: every chunk.")
     min_similarity: float | None = Field(default=None, description="Leaves out what is less similar.")
     snippet_length: int = Field(default=200, ge=0, le=10_000, description="In characters; 0: no snippet.")
+    rerank: str | None = Field(
+        default=None, description="The reranker served, for the first 20 hits; none: no reranking."
+    )
 
 
 class FoundRow(BaseModel):
@@ -66,8 +69,8 @@ def router(service: ServiceContext) -> APIRouter:
     @routes.post("/search", responses={200: {"model": SearchAnswer}, **_ERRORS})
     def search(asked: SearchRequest, caller: Caller = allowed) -> Response:
         """The best rows or chunks for a query, as the role of the token may see them."""
-        options = asked.model_dump(exclude_unset=True, exclude={"pipeline", "query"})
-        return _answer(searcher, caller, asked.pipeline, asked.query, options)
+        options = asked.model_dump(exclude_unset=True, exclude={"pipeline", "query", "rerank"})
+        return _answer(searcher, caller, asked.pipeline, asked.query, options, asked.rerank)
 
     @routes.get("/api/search", responses={200: {"model": SearchAnswer}, **_ERRORS})
     def search_by_address(
@@ -79,6 +82,7 @@ def router(service: ServiceContext) -> APIRouter:
         per: Annotated[str | None, Query(description="`row` or `chunk`.")] = None,
         min_similarity: Annotated[float | None, Query(description="Leaves out what is less similar.")] = None,
         snippet_length: Annotated[int | None, Query(ge=0, le=10_000, description="In characters; 200.")] = None,
+        rerank: Annotated[str | None, Query(description="The reranker served.")] = None,
         caller: Caller = allowed,
     ) -> Response:
         """The same with the arguments in the address, which logs may keep."""
@@ -86,13 +90,19 @@ def router(service: ServiceContext) -> APIRouter:
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if filter is not None:
             given["filter"] = parse_filter(filter)
-        return _answer(searcher, caller, pipeline, query, given)
+        return _answer(searcher, caller, pipeline, query, given, rerank)
 
     return routes
 
 
-def _answer(searcher: Searcher, caller: Caller, pipeline: str, query: str, options: dict[str, Any]) -> Response:
-    hits = searcher.search(caller, pipeline, query, cast("SearchOptions", options))
+def _answer(
+    searcher: Searcher, caller: Caller, pipeline: str, query: str, given: dict[str, Any], rerank: str | None
+) -> Response:
+    options = cast("SearchOptions", given)
+    if rerank is None:
+        hits = searcher.search(caller, pipeline, query, options)
+    else:
+        hits = searcher.search_reranked(caller, pipeline, query, options, rerank)
     return Response(hits_as_json(hits), media_type="application/json")
 
 
