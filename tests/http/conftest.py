@@ -11,7 +11,12 @@ from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
+from tests.support.llama_server import llama
 from tests.support.roles import Roles, temporary_roles
+from tests.support.stand_in_huggingface import huggingface
+from tests.support.stand_in_ollama import ollama
+
+__all__ = ["huggingface", "llama", "ollama"]
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.roles import conninfo_as, temporary_roles
+from tests.support.stand_in_huggingface import StandInHuggingFace
+from tests.support.stand_in_ollama import StandInOllama
 from tests.support.worker import brisk
 
 if TYPE_CHECKING:  # half a second of every process
@@ -45,7 +47,16 @@ def service(server: EmbeddedPostgres, template: Database, model: Session) -> Ite
             connection.execute(f"select pgembedd.grant_search('{role}'); grant select on documents to {role}".encode())
         with (
             pytest.MonkeyPatch.context() as unlimited,
-            serving(only(model), database.conninfo, http_token=TOKEN, search_url=conninfo_as(database, role)) as client,
+            StandInOllama().running() as ollama,
+            StandInHuggingFace().running() as huggingface,
+            serving(
+                only(model),
+                database.conninfo,
+                http_token=TOKEN,
+                language_host=ollama.url,
+                tasks_host=huggingface.url,
+                search_url=conninfo_as(database, role),
+            ) as client,
         ):
             unlimited.setattr("pgembedd.http.throttle.MAX_FAILURES", 1_000_000)  # of wrong tokens
             assert client.post("/embed", json={"input": "x"}).status_code == 200
@@ -88,6 +99,13 @@ OPERATIONS = [
     ("/v1/models/{model}", "get"),
     ("/v1/rerank", "post"),
     ("/v2/rerank", "post"),
+    ("/v1/chat/completions", "post"),
+    ("/generate", "get"),
+    ("/generate", "post"),
+    ("/functions/v1/generate", "get"),
+    ("/functions/v1/generate", "post"),
+    ("/functions/v1/text-to-image", "post"),
+    ("/tasks/{task}", "post"),
     ("/webhooks/database", "post"),
     ("/events", "get"),
     ("/metrics", "get"),

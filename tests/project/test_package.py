@@ -28,7 +28,7 @@ def test_importing_it_loads_no_model(module: str) -> None:
 
 def test_the_session_is_one_import_away() -> None:
     import pgembedd
-    from pgembedd.model import Session
+    from pgembedd.sessions import Session
 
     assert pgembedd.Session is Session
     with pytest.raises(AttributeError, match="has no attribute 'Sesion'"):

@@ -1,7 +1,8 @@
 """The embedding daemon for Postgres.
 
-`from pgembedd import Database` searches, `from pgembedd import Session` gives a model without a database, and
-`from pgembedd import Reranker` one that scores texts against a query. Importing the package itself loads nothing else.
+`from pgembedd import Database` searches, `from pgembedd import Session` gives an embedding or a language model without
+a database, and `from pgembedd import Reranker` one that scores texts against a query. Importing the package itself
+loads nothing else.
 """
 
 from importlib import import_module
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pgembedd.errors import SearchError
-    from pgembedd.model import Reranker, Session
+    from pgembedd.model import Reranker
     from pgembedd.search.database import AsyncDatabase, Database
     from pgembedd.search.hits import Hit
+    from pgembedd.sessions import Session
 
 __all__ = ["AsyncDatabase", "Database", "Hit", "Reranker", "SearchError", "Session"]
 
@@ -21,12 +23,12 @@ _MODULES = {
     "Hit": "pgembedd.search.hits",
     "Reranker": "pgembedd.model",
     "SearchError": "pgembedd.errors",
-    "Session": "pgembedd.model",
+    "Session": "pgembedd.sessions",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the model, and with it onnxruntime, or psycopg when it is asked for."""
+    """Imports the models, and with them onnxruntime, or psycopg when one is asked for."""
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

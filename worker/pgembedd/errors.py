@@ -72,6 +72,41 @@ class SearchError(PgembeddError):
         return self.sqlstate is not None and (self.sqlstate.startswith("22") or self.sqlstate == "42501")
 
 
+class GenerationError(PgembeddError):
+    """A language model's server refused a request, or broke off its answer. Permanent for this request."""
+
+    def __init__(self, sentence: str, *, status: int | None = None) -> None:
+        """`status` is the server's own, where it answered with one."""
+        super().__init__(sentence)
+        self.status = status
+
+
+class GenerationUnavailableError(GenerationError):
+    """The server cannot be reached, is loading its model, or has too much to do. Transient."""
+
+    def __init__(self, sentence: str, *, status: int | None = None, retry_after_s: int | None = None) -> None:
+        """`retry_after_s` is the delay that the server asks for."""
+        super().__init__(sentence, status=status)
+        self.retry_after_s = retry_after_s
+
+
+class GenerationTimeoutError(GenerationError):
+    """The server sent nothing for too long, or its answer took too long as a whole."""
+
+
+class GenerationCancelledError(GenerationError):
+    """The caller closed the generation, or its session, before it was complete."""
+
+
+class ContextTooLongError(GenerationError):
+    """The prompt has more tokens than the language model reads."""
+
+    def __init__(self, sentence: str, *, status: int | None, prompt_tokens: int, context_tokens: int) -> None:
+        """Both numbers are the server's."""
+        super().__init__(sentence, status=status)
+        self.prompt_tokens, self.context_tokens = prompt_tokens, context_tokens
+
+
 class WrongVectorsError(PgembeddError):
     """`pgembedd verify` found wrong vectors and was not asked to queue their rows."""
 

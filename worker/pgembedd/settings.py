@@ -1,16 +1,12 @@
 """Settings: each is defined and documented here, with its environment variable."""
 
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from pgembedd.errors import ConfigurationError
-
-
-def setting(default: Any, variable: str, help_text: str, *, secret: bool = False) -> Any:
-    """Returns a field of Settings with its environment variable and the help of the command line."""
-    return field(default=default, repr=not secret, metadata={"variable": variable, "help": help_text})
+from pgembedd.language_settings import LANGUAGE_CHOICES, LANGUAGE_MAXIMUM, LANGUAGE_MINIMUM, LanguageSettings
+from pgembedd.setting_field import setting
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class HttpSettings:
+class HttpSettings(LanguageSettings):
     """The settings of the HTTP service. Every field is an option of `pgembedd serve` and an environment variable."""
 
     http_host: str = setting(
@@ -82,7 +78,7 @@ class HttpSettings:
     http_token_file: str = setting(
         "",
         "PGEMBEDD_HTTP_TOKEN_FILE",
-        "File of bearer tokens, one a line: the token, and its scopes (embed, search, jobs, admin; nothing: all).",
+        "File of bearer tokens, one a line: the token, and its scopes (none: it may do everything).",
     )
     search_url: str = setting(
         "",
@@ -156,9 +152,7 @@ class HttpSettings:
         "Addresses of proxies whose X-Forwarded-For is believed, by comma, or `*`; none: no header is.",
     )
     http_token_ids: str = setting(
-        "refuse",
-        "PGEMBEDD_HTTP_TOKEN_IDS",
-        "Token ids sent to /v1/embeddings: `refuse` them, or take them as the served model's `own`.",
+        "refuse", "PGEMBEDD_HTTP_TOKEN_IDS", "Token ids sent to /v1/embeddings: `refuse` them, or take them as `own`."
     )
 
 
@@ -173,6 +167,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "log_format": ("auto", "text", "json"),
     "log_level": ("debug", "info", "warning", "error"),
     "http_token_ids": ("refuse", "own"),
+    **LANGUAGE_CHOICES,
 }
 
 MINIMUM: dict[str, float] = {
@@ -195,6 +190,7 @@ MINIMUM: dict[str, float] = {
     "http_push_timeout_s": 0.1,
     "http_max_listeners": 0,
     "http_heartbeat_s": 0.5,
+    **LANGUAGE_MINIMUM,
 }
 
 MAXIMUM: dict[str, float] = {
@@ -217,6 +213,7 @@ MAXIMUM: dict[str, float] = {
     "http_push_timeout_s": 3_600,
     "http_max_listeners": 10_000,
     "http_heartbeat_s": 3_600,
+    **LANGUAGE_MAXIMUM,
 }
 
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")

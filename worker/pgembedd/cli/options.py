@@ -33,7 +33,9 @@ def settings_options(*only: str) -> Callable[[Command], Command]:
 
 def http_options(*only: str) -> Callable[[Command], Command]:
     """Adds fields of HttpSettings likewise, but secrets as variables alone; the command gets `http`."""
-    return _options(HttpSettings, "http", [field for field in fields(HttpSettings) if not only or field.name in only])
+    chosen = [field for field in fields(HttpSettings) if not only or field.name in only]
+    # Those of language models, which HttpSettings inherits, come last.
+    return _options(HttpSettings, "http", sorted(chosen, key=lambda field: not field.name.startswith("http_")))
 
 
 def _options(

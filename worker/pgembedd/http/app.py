@@ -14,7 +14,21 @@ from pgembedd.http.middleware.body_limit import BodyLimit
 from pgembedd.http.middleware.request_metrics import RequestMetrics
 from pgembedd.http.middleware.security_headers import SecurityHeaders
 from pgembedd.http.origin import parse_origins
-from pgembedd.http.routes import embed, events, health, metrics, openai, operate, rerank, search, supabase, webhooks
+from pgembedd.http.routes import (
+    chat,
+    embed,
+    events,
+    generate,
+    health,
+    metrics,
+    openai,
+    operate,
+    rerank,
+    search,
+    supabase,
+    tasks,
+    webhooks,
+)
 from pgembedd.http.routes.mcp import McpEndpoint
 from pgembedd.http.routes.supabase_dispatch import SupabaseDispatch
 
@@ -32,7 +46,8 @@ def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda
         lifespan=assistants.running,
     )
     app.include_router(health.router(service, worker_health))
-    for part in (embed, search, openai, rerank, supabase, webhooks, events, metrics, operate, dashboard):
+    language = (generate, chat, tasks)
+    for part in (embed, search, openai, rerank, supabase, webhooks, events, metrics, operate, dashboard, *language):
         app.include_router(part.router(service))
     app.include_router(assistants.router())
     add_handlers(app)

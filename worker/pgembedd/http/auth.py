@@ -72,26 +72,27 @@ class Authenticator:
             return False
         return True
 
-    def require(self, scope: Scope) -> Any:
-        """Returns a route's dependency, a Caller: Refusal 401 or 403 for a request without this scope."""
+    def require(self, *scopes: Scope) -> Any:
+        """Returns a route's dependency, a Caller: Refusal 401 or 403 for a request with none of these scopes."""
 
         async def check(
             request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None
         ) -> Caller:
-            return self.check(request, scope)
+            return self.check(request, *scopes)
 
         return Depends(check)
 
-    def check(self, request: Request, scope: Scope) -> Caller:
-        """Returns the caller. Refusal 401, 403 or 429 unless the request's token has this scope."""
+    def check(self, request: Request, *scopes: Scope) -> Caller:
+        """Returns the caller. Refusal 401, 403 or 429 unless the request's token has one of these scopes."""
         if not self.has_tokens:
             check_local(request)
             return self._local
         caller = self._caller(request)
         if caller is None:
             raise self._unauthorized(request)
-        if scope not in caller.scopes:
-            raise Refusal(403, f"This token may not do this: it needs the scope {scope}.", "scope_missing")
+        if caller.scopes.isdisjoint(scopes):
+            needed = " or ".join(scopes)
+            raise Refusal(403, f"This token may not do this: it needs the scope {needed}.", "scope_missing")
         return caller
 
     def _caller(self, request: Request) -> Caller | None:

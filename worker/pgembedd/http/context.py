@@ -14,6 +14,7 @@ from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.http.auth import Authenticator
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
+from pgembedd.http.language_gateway import LanguageGateway
 from pgembedd.http.request_batcher import RequestBatcher
 from pgembedd.http.reranking import Reranking
 from pgembedd.http.search_roles import SearchRoles
@@ -56,6 +57,7 @@ class ServiceContext:
         if http.search_url:
             check_search_url(http.search_url, "PGEMBEDD_SEARCH_URL")
         self.authenticator = Authenticator(load_tokens(http), http.http_host, user_tokens(http), http.search_url)
+        self.language = LanguageGateway(http)
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
         self.reranking = Reranking(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"

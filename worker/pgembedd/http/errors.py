@@ -13,7 +13,11 @@ from starlette.routing import Match
 
 from pgembedd.errors import (
     ConfigurationError,
+    ContextTooLongError,
     DatabaseUnavailableError,
+    GenerationError,
+    GenerationTimeoutError,
+    GenerationUnavailableError,
     ModelError,
     ModelMismatchError,
     ModelUnavailableError,
@@ -41,6 +45,7 @@ CODES = {
     429: "too_many_requests",
     500: "internal_error",
     501: "not_configured",
+    502: "bad_gateway",
     503: "unavailable",
     504: "timeout",
 }
@@ -122,6 +127,8 @@ def refusal_of(error: Exception) -> Refusal | None:
             return _search_refusal(error)
         case OverloadedError():
             return Refusal(503, str(error), "overloaded", retry_after_s=1)
+        case GenerationError():
+            return _refusal_of_generation(error)
         case UnknownTokenError():
             return Refusal(400, str(error), "unknown_token", param="input")
         case SearchRoleError():
@@ -155,6 +162,21 @@ def _search_refusal(error: SearchError) -> Refusal:
     return Refusal(status, str(error), code)
 
 
+def _refusal_of_generation(error: GenerationError) -> Refusal:
+    """Returns the refusal for what the server of a language model or of a task answered."""
+    match error:
+        case ContextTooLongError():
+            return Refusal(400, str(error), "context_length_exceeded")
+        case GenerationTimeoutError():
+            return Refusal(504, str(error))
+        case GenerationUnavailableError():
+            return Refusal(503, str(error), "language_model_unavailable", retry_after_s=error.retry_after_s)
+    if error.status == 404:
+        return Refusal(404, str(error), "model_not_found", param="model")
+    # For other statuses: the key is the operator's, and so is the address.
+    return Refusal(400 if error.status in (400, 413, 422) else 502, str(error))
+
+
 def _validation(path: str, error: RequestValidationError) -> Refusal:
     """Returns the refusal for the first error, without the value, which may be a user's text."""
     first = error.errors()[0]
@@ -176,15 +198,8 @@ def add_handlers(app: FastAPI) -> None:
         assert refusal is not None
         return refusal_response(request.url.path, refusal)
 
-    for kind in (
-        Refusal,
-        ModelError,
-        DatabaseUnavailableError,
-        ConfigurationError,
-        OverloadedError,
-        SearchError,
-        UnknownTokenError,
-    ):
+    ours = (ModelError, DatabaseUnavailableError, ConfigurationError, OverloadedError, SearchError, UnknownTokenError)
+    for kind in (Refusal, GenerationError, *ours):
         app.add_exception_handler(kind, refused)
 
     @app.exception_handler(RequestValidationError)

@@ -14,7 +14,7 @@ from pgembedd.errors import ConfigurationError
 from pgembedd.log import get_logger
 from pgembedd.settings import HttpSettings, read_secret
 
-Scope = Literal["embed", "search", "jobs", "admin"]
+Scope = Literal["embed", "search", "jobs", "generate", "tasks", "answers", "admin"]
 SCOPES: frozenset[str] = frozenset(get_args(Scope))
 MIN_TOKEN_CHARACTERS = 16
 _SEARCH_AS = "search="
@@ -74,8 +74,9 @@ def _parse(line: str, search_url: str, where: str) -> Token:
         check_search_url(urls[0], where)
         words.add("search")
     if unknown := sorted(words - SCOPES):
+        *known, last = get_args(Scope)
         raise ConfigurationError(
-            f"There is no scope {unknown[0]!r} ({where}); there are embed, search, jobs and admin."
+            f"There is no scope {unknown[0]!r} ({where}); there are {', '.join(known)} and {last}."
         )
     return _token(secret, Caller(frozenset(words) or SCOPES, urls[0] if urls else search_url), where)
 

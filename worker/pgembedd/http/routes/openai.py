@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
-from pgembedd.errors import UnknownTokenError
+from pgembedd.errors import GenerationError, UnknownTokenError
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
@@ -97,20 +98,23 @@ class OpenAIErrorAnswer(BaseModel):
     error: OpenAIError
 
 
-def _openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Returns the errors that a route of /v1 declares in the OpenAPI document."""
     return {status: {"model": OpenAIErrorAnswer} for status in statuses}
 
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /v1/embeddings, GET /v1/models and /v1/models/{model}."""
-    routes = APIRouter(prefix="/v1", tags=["openai"], dependencies=[service.authenticator.require("embed")])
+    routes = APIRouter(prefix="/v1", tags=["openai"])
+    embed_only, either = service.authenticator.require("embed"), service.authenticator.require("embed", "generate")
     started = int(time.time())
 
     @routes.post(
         "/embeddings",
+        dependencies=[embed_only],
         responses={
             200: {"model": EmbeddingsAnswer},
-            **_openai_errors(400, 401, 403, 404, 408, 413, 415, 429, 500, 503, 504),
+            **openai_errors(400, 401, 403, 404, 408, 413, 415, 429, 500, 503, 504),
         },
     )
     async def embeddings(asked: EmbeddingsRequest, request: Request) -> Response:
@@ -126,15 +130,22 @@ def router(service: ServiceContext) -> APIRouter:
             raise _too_long(texts, embedded, embedder)
         return Response(_answer(embedded, embedder.name, asked.encoding_format), media_type="application/json")
 
-    @routes.get("/models", responses=_openai_errors(401, 403, 429, 500))
-    def models() -> ModelList:
-        """The models served."""
-        return ModelList(data=[_described(service, name, started) for name in service.served()])
+    @routes.get("/models", dependencies=[either], responses=openai_errors(401, 403, 429, 500))
+    async def models() -> ModelList:
+        """The models served, embedding models first; language models while their server can be asked."""
+        served = await run_in_threadpool(service.served)
+        listed = [_described(service, name, started) for name in served]
+        return ModelList(data=[*listed, *(_of_server(name, started) for name in await _language_models(service))])
 
-    @routes.get("/models/{model:path}", responses=_openai_errors(401, 403, 404, 429, 500))
-    def model(model: str) -> ModelObject:
+    @routes.get("/models/{model:path}", dependencies=[either], responses=openai_errors(401, 403, 404, 429, 500))
+    async def model(model: str) -> ModelObject:
         """One of them."""
-        return _described(service, service.model_name(model), started)
+        try:
+            return _described(service, await run_in_threadpool(service.model_name, model), started)
+        except Refusal:
+            if model in await _language_models(service):
+                return _of_server(model, started)
+            raise
 
     return routes
 
@@ -202,6 +213,18 @@ def _answer(embedded: Embeddings, model: str, encoding: str | None) -> bytes:
         },
         option=orjson.OPT_SERIALIZE_NUMPY,
     )
+
+
+async def _language_models(service: ServiceContext) -> list[str]:
+    """Returns the names of the language models, none where their server cannot be asked."""
+    try:
+        return await service.language.models()
+    except GenerationError:
+        return []
+
+
+def _of_server(name: str, created: int) -> ModelObject:
+    return ModelObject(id=name, created=created, owned_by="language-model-server")
 
 
 def _described(service: ServiceContext, name: str, created: int) -> ModelObject:

@@ -1,0 +1,26 @@
+"""Servers that tests of language models ask: a real one, and stand-ins for those that cannot be had."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgembedd import Session
+from pgembedd.language import LanguageSession
+from tests.support.llama_server import llama
+from tests.support.stand_in_huggingface import huggingface
+from tests.support.stand_in_ollama import StandInOllama, ollama
+
+__all__ = ["huggingface", "llama", "ollama"]
+
+
+@pytest.fixture(autouse=True)
+def no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AI_INFERENCE_API_HOST", "PGEMBEDD_LANGUAGE_KEY_FILE", "HUGGING_FACE_ACCESS_TOKEN", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def session(ollama: StandInOllama, monkeypatch: pytest.MonkeyPatch) -> LanguageSession:
+    monkeypatch.setenv("AI_INFERENCE_API_HOST", ollama.url)
+    made: LanguageSession = Session("mistral")
+    return made

@@ -1,0 +1,126 @@
+"""Sends requests on to the language model and to Hugging Face, within the limits of the settings."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import Request
+
+from pgembedd.http.errors import Refusal
+from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
+from pgembedd.language import Endpoint, Generation, Mode
+from pgembedd.language.endpoint import KEY_FILE_VARIABLE, Prompt
+from pgembedd.language.failures import failure_of, translate_errors
+from pgembedd.language.generation import Bounds, bounded
+from pgembedd.language.huggingface import HuggingFace, parse_models
+from pgembedd.settings import HttpSettings, read_secret
+
+LIST_TIMEOUT_S = 3.0
+MAX_LIST_BYTES = 1_000_000
+Result = TypeVar("Result")
+
+
+class LanguageGateway:
+    """The servers of the settings, and how many requests to them are in progress. Used in the event loop only."""
+
+    def __init__(self, http: HttpSettings) -> None:
+        """ConfigurationError for a host that is no URL, and for a key file that cannot be read."""
+        self._http, self._in_progress = http, 0
+        self._bounds = Bounds(http.language_timeout_s, http.language_total_s, http.language_max_answer_kb * 1000)
+        key = read_secret(http.language_key_file, KEY_FILE_VARIABLE) if http.language_key_file else None
+        mode: Mode = "ollama" if http.language_mode == "ollama" else "openaicompatible"
+        self._endpoint = (
+            Endpoint(http.language_host, mode, key, "The language model's server") if http.language_host else None
+        )
+        self._tasks = (
+            HuggingFace(http.tasks_host, parse_models(http.tasks_models), self._bounds) if http.tasks_host else None
+        )
+
+    @property
+    def tasks(self) -> HuggingFace:
+        """The server of tasks. Refusal 503 where none is set."""
+        if self._tasks is None:
+            raise Refusal(503, "No server of tasks is set here (PGEMBEDD_TASKS_HOST).", "no_tasks")
+        return self._tasks
+
+    def endpoint(self) -> Endpoint:
+        """The language model's server. Refusal 503 where none is set."""
+        if self._endpoint is None:
+            raise Refusal(503, "No language model's server is set here (AI_INFERENCE_API_HOST).", "no_language_model")
+        return self._endpoint
+
+    def check_size(self, size: int) -> None:
+        """Raises Refusal 413 for a prompt, or the inputs of a task, of so many bytes."""
+        if size > self._http.language_max_prompt_kb * 1000:
+            limit = self._http.language_max_prompt_kb
+            raise Refusal(413, f"The prompt is larger than {limit} KB (PGEMBEDD_LANGUAGE_MAX_PROMPT_KB): shorten it.")
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Counts a request that is in progress. Refusal 503 when there are too many."""
+        if self._in_progress >= self._http.language_at_once:
+            raise Refusal(
+                503,
+                "Too many answers are in progress (PGEMBEDD_LANGUAGE_AT_ONCE); try again.",
+                "busy",
+                retry_after_s=1,
+            )
+        self._in_progress += 1
+        try:
+            yield
+        finally:
+            self._in_progress -= 1
+
+    def generation(self, model: str | None, prompt: Prompt, *, stream: bool, mode: Mode | None = None) -> Generation:
+        """Returns a generation that is not started. Refusal 503 without a server."""
+        endpoint = self.endpoint() if mode is None else self.endpoint().with_mode(mode)
+        name = model or self._http.language_model
+        return Generation(endpoint, name, prompt, stream=stream, bounds=self._bounds)
+
+    async def models(self) -> list[str]:
+        """Returns the names of the server's models; GenerationError where they cannot be had, [] without a server."""
+        if self._endpoint is None:
+            return []
+        where = self._endpoint.named
+        with translate_errors(where, LIST_TIMEOUT_S):
+            async with (
+                self._endpoint.client(LIST_TIMEOUT_S) as client,
+                client.stream("GET", f"{self._endpoint.base}/v1/models") as response,
+            ):
+                if response.status_code != 200:
+                    raise await failure_of(response, where)
+                body = b"".join([part async for part in bounded(response.aiter_bytes(), MAX_LIST_BYTES)])
+        return _names(body)
+
+
+def _names(body: bytes) -> list[str]:
+    """Returns the ids of a list in OpenAI's form, which Ollama answers with, too."""
+    try:
+        value = orjson.loads(body)
+    except ValueError:
+        value = None
+    listed = value.get("data") if isinstance(value, dict) else None
+    found = [one.get("id") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return [name for name in found if isinstance(name, str)]
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Returns the result of a coroutine. Cancels it, with Refusal 499, when the client disconnects."""
+    working = asyncio.ensure_future(work)
+    disconnected = asyncio.ensure_future(_disconnected(request))
+    waited_for: list[asyncio.Future[Any]] = [working, disconnected]
+    try:
+        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Refusal(CLIENT_CLOSED_REQUEST, "The client left before its answer began.", "client_left")
+        return working.result()
+    finally:
+        disconnected.cancel()
+        working.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":  # a GET's body, empty, comes before
+        pass

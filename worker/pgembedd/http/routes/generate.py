@@ -1,0 +1,60 @@
+"""`/generate` and `/functions/v1/generate`: the text of a language model, as it is made."""
+
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from pgembedd.http.context import ServiceContext
+from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.generation_response import Frames, GenerationResponse, events, raw_text
+from pgembedd.http.language_gateway import while_connected
+from pgembedd.http.raw_json import Body, parse_json
+
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The answer, until it is complete.", "content": {"text/event-stream": {}}}
+}
+ERRORS = responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
+
+Prompt = Annotated[str, Query(description='The prompt; a POST may have it in its body, as `{"prompt": …}`.')]
+Model = Annotated[str | None, Query(description="A language model; without it, the default one.")]
+
+
+def router(service: ServiceContext) -> APIRouter:
+    """GET and POST /generate and /functions/v1/generate."""
+    routes = APIRouter(tags=["generate"], dependencies=[service.authenticator.require("generate")])
+
+    @routes.get("/functions/v1/generate", response_class=Response, responses={**STREAM, **ERRORS})
+    @routes.post("/functions/v1/generate", response_class=Response, responses={**STREAM, **ERRORS})
+    async def generate_text(request: Request, body: Body, prompt: Prompt = "", model: Model = None) -> Response:
+        """The text alone, in parts, as the Edge Function of Supabase's guide sends it."""
+        return await _answer(service, request, prompt or _prompt_of(body), model, raw_text)
+
+    @routes.get("/generate", response_class=Response, responses={**STREAM, **ERRORS})
+    @routes.post("/generate", response_class=Response, responses={**STREAM, **ERRORS})
+    async def generate(request: Request, body: Body, prompt: Prompt = "", model: Model = None) -> Response:
+        """The text as events: `delta`, then `done` or `error`."""
+        return await _answer(service, request, prompt or _prompt_of(body), model, events)
+
+    return routes
+
+
+def _prompt_of(body: bytes) -> str:
+    """Returns the prompt of a body, "" for one without. Refusal 400 for invalid JSON."""
+    value = parse_json(body)[1] if body else None
+    prompt = value.get("prompt") if isinstance(value, dict) else None
+    return prompt if isinstance(prompt, str) else ""
+
+
+async def _answer(
+    service: ServiceContext, request: Request, prompt: str, model: str | None, frames: Frames
+) -> Response:
+    if not prompt.strip():
+        raise Refusal(422, "The prompt is empty: send it as ?prompt=.", "empty_prompt", param="prompt")
+    gateway = service.language
+    gateway.check_size(len(prompt.encode("utf-8", "replace")))
+    generation = gateway.generation(model, prompt, stream=True)
+    with ExitStack() as held:
+        held.enter_context(gateway.slot())
+        await while_connected(request, generation.start())
+        return GenerationResponse(generation, frames, held.pop_all())

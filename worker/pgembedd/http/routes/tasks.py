@@ -1,0 +1,78 @@
+"""`/tasks/{task}`: tasks of Hugging Face's inference API, and the image function of Supabase's guide."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import ConfigDict, Field
+
+from pgembedd.http.context import ServiceContext
+from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.language_gateway import while_connected
+from pgembedd.http.strict_model import StrictModel
+from pgembedd.language.huggingface import TASKS
+
+GUIDES_IMAGE_MODEL = "stabilityai/stable-diffusion-2"
+ERRORS = responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
+ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer: JSON, or the bytes of an image or a sound with their type.",
+        "content": {"application/json": {}, "image/*": {}, "audio/*": {}, "application/octet-stream": {}},
+    }
+}
+
+
+class TaskRequest(StrictModel):
+    """What a task is to work on."""
+
+    model_config = ConfigDict(strict=True)
+
+    inputs: Any = Field(description="A text, a list of texts, or what else the task takes; files in base64.")
+    parameters: dict[str, Any] | None = Field(default=None, description="The task's own, passed on as they are.")
+    model: str | None = Field(default=None, description="A model of the Hub; without it, that of the settings.")
+    use_cache: bool = Field(default=True, description="False: an equal request is worked on again.")
+
+
+class ImageRequest(StrictModel):
+    """A description of an image."""
+
+    model_config = ConfigDict(strict=True)
+
+    prompt: str = Field(description="The description.")
+
+
+def router(service: ServiceContext) -> APIRouter:
+    """POST /tasks/{task} and /functions/v1/text-to-image."""
+    routes = APIRouter(tags=["tasks"], dependencies=[service.authenticator.require("tasks")])
+
+    @routes.post("/tasks/{task}", response_class=Response, responses={**ANSWER, **ERRORS})
+    async def run_task(
+        task: Annotated[str, Path(description="A task, as the Hub names it.")], asked: TaskRequest, request: Request
+    ) -> Response:
+        """The answer of a model to a task."""
+        if task not in TASKS:
+            raise Refusal(404, f"There is no such task; there are {', '.join(sorted(TASKS))}.", "unknown_task")
+        model = asked.model or service.language.tasks.model_for(task)
+        if model is None:
+            raise Refusal(422, "model: Name one, as no default one is set (PGEMBEDD_TASKS_MODELS).", "no_model")
+        return await _run(service, request, task, asked, model)
+
+    @routes.post("/functions/v1/text-to-image", response_class=Response, responses={**ANSWER, **ERRORS})
+    async def text_to_image(asked: ImageRequest, request: Request) -> Response:
+        """An image of what the prompt describes, as the Edge Function of Supabase's guide answers."""
+        model = service.language.tasks.model_for("text-to-image") or GUIDES_IMAGE_MODEL
+        task = TaskRequest(inputs=asked.prompt, use_cache=False)
+        return await _run(service, request, "text-to-image", task, model)
+
+    return routes
+
+
+async def _run(service: ServiceContext, request: Request, task: str, asked: TaskRequest, model: str) -> Response:
+    gateway = service.language
+    if asked.inputs in ("", [], {}, None):
+        raise Refusal(422, "The input is empty.", "empty_input", param="inputs")
+    gateway.check_size(len(orjson.dumps([asked.inputs, asked.parameters])))
+    with gateway.slot():
+        work = gateway.tasks.run(task, asked.inputs, asked.parameters, model, use_cache=asked.use_cache)
+        answer = await while_connected(request, work)
+    return Response(answer.content, headers={"content-type": answer.content_type})

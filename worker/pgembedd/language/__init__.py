@@ -1,0 +1,11 @@
+"""Language models: a session over a server that speaks Ollama's or OpenAI's protocol; Hugging Face's tasks.
+
+Of the rest of the package it imports the errors, the settings and the log. No model runs in this process.
+"""
+
+from pgembedd.language.chunks import Chunk
+from pgembedd.language.endpoint import Endpoint, Mode
+from pgembedd.language.generation import Generation
+from pgembedd.language.session import LanguageSession, Stream
+
+__all__ = ["Chunk", "Endpoint", "Generation", "LanguageSession", "Mode", "Stream"]

@@ -1,0 +1,147 @@
+"""The objects that a language model's server sends: lines of JSON (Ollama), or server-sent events (OpenAI)."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pgembedd.errors import GenerationError
+
+DONE = "[DONE]"
+
+
+class Chunk(dict[str, Any]):
+    """One whole object as the server sent it: a part of a streamed answer, or an answer that was not streamed."""
+
+    @property
+    def response(self) -> str:
+        """The text: Ollama's `response` or `message.content`, OpenAI's delta or message; "" where there is none."""
+        choice = self._choice()
+        for found in (
+            self.get("response"),
+            _member(self.get("message"), "content"),
+            _member(choice.get("delta"), "content"),
+            _member(choice.get("message"), "content"),
+            choice.get("text"),
+        ):
+            if isinstance(found, str):
+                return found
+        return ""
+
+    @property
+    def done(self) -> bool:
+        """True for the object that completes the answer. OpenAI's servers may send token counts after it."""
+        return self.get("done") is True or self._choice().get("finish_reason") is not None
+
+    @property
+    def done_reason(self) -> str | None:
+        """`stop`, `length` and the like, on the object that completes the answer."""
+        found = self.get("done_reason") or self._choice().get("finish_reason")
+        return found if isinstance(found, str) else None
+
+    def _choice(self) -> Mapping[str, Any]:
+        choices = self.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        return first if isinstance(first, dict) else {}
+
+
+def _member(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+class Lines:
+    """Cuts a stream of bytes into lines, without their ends. GenerationError for one that is too long."""
+
+    MAX_BYTES = 16_000_000  # the last line of Ollama's lists the ids of a whole context
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def add(self, data: bytes) -> Iterator[bytes]:
+        """Yields the lines that are now complete."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > self.MAX_BYTES:
+            raise GenerationError("The language model's server sent a line without an end.")
+        for line in lines:
+            yield line.removesuffix(b"\r")
+
+    def end(self) -> bytes:
+        """Returns the last line, which has no end."""
+        return self._rest
+
+
+class NdjsonParser:
+    """Ollama's: a JSON object a line, the last one with `done: true`."""
+
+    def __init__(self) -> None:
+        self.complete = False
+
+    def add(self, line: bytes) -> Iterator[Chunk]:
+        """Yields the object of a line. GenerationError for one that is none, or reports an error."""
+        if line.strip():
+            chunk = parse_object(line)
+            self.complete = chunk.done
+            yield chunk
+
+
+class SseParser:
+    """OpenAI's: server-sent events with an object each, then `[DONE]`, which some servers leave out."""
+
+    def __init__(self) -> None:
+        self.complete = False  # an object said that it completes the answer, or [DONE] came
+        self._data: list[bytes] = []
+
+    def add(self, line: bytes) -> Iterator[Chunk]:
+        """Yields the object of an event that this line ends. GenerationError for one that reports an error."""
+        name, _, value = line.partition(b":")
+        if name in (b"data", b"error"):  # llama.cpp has sent errors in a field of their own
+            self._data.append(value.removeprefix(b" "))
+        elif not line and self._data:
+            data, self._data = b"\n".join(self._data), []
+            if data.strip() == DONE.encode():
+                self.complete = True
+                return
+            chunk = parse_object(data)
+            self.complete = self.complete or chunk.done
+            yield chunk
+
+
+def parse_object(data: bytes) -> Chunk:
+    """Returns the object. GenerationError for anything else, and for one that reports an error."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise GenerationError("The language model's server sent something that is no JSON object.")
+    if (error := value.get("error")) is not None:
+        raise GenerationError(f"The language model's server broke off: {sentence_of(error)}")
+    return Chunk(value)
+
+
+def parse_answer(body: bytes) -> Chunk:
+    """Returns the object of an answer that was not streamed.
+
+    A server that streams its lines all the same has their texts joined in the last one, as `response`.
+    """
+    try:
+        return parse_object(body)
+    except GenerationError:
+        lines = [line for line in body.splitlines() if line.strip()]
+        if len(lines) < 2:
+            raise
+        chunks = [parse_object(line) for line in lines]
+        if not chunks[-1].done:
+            raise ended_early() from None
+        return Chunk({**chunks[-1], "response": "".join(chunk.response for chunk in chunks)})
+
+
+def ended_early() -> GenerationError:
+    """Returns the error of an answer whose last part is missing."""
+    return GenerationError("The language model's server ended the answer before it was complete; ask again.")
+
+
+def sentence_of(error: object) -> str:
+    """Returns what an error object says, as one sentence of at most 300 characters."""
+    message = error.get("message", error) if isinstance(error, dict) else error
+    text = " ".join(str(message).split())[:300].rstrip(".")
+    return f"{text or 'no reason given'}."

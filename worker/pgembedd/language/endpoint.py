@@ -1,0 +1,144 @@
+"""A language model's server: its address, its protocol, its key, and the requests that it understands."""
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pgembedd.errors import ConfigurationError
+from pgembedd.settings import read_secret
+
+if TYPE_CHECKING:
+    import httpx2
+
+Mode = Literal["ollama", "openaicompatible"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+HOST_VARIABLE = "AI_INFERENCE_API_HOST"
+KEY_FILE_VARIABLE = "PGEMBEDD_LANGUAGE_KEY_FILE"
+
+Prompt = str | Mapping[str, Any]
+"""A text, or the members of the request's body, as `{"messages": [...]}`."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server. `host` may have a path of its own, which is kept; `/v1` at its end is not repeated."""
+
+    host: str
+    mode: Mode = "ollama"
+    key: str | None = None
+    title: str = ""
+    """How errors name the server; by its address, unless given."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError for a host that is no URL, and for an unknown mode."""
+        if self.mode not in MODES:
+            raise ConfigurationError(
+                f"There is no mode {self.mode!r} of a language model; choose {' or '.join(MODES)}."
+            )
+        try:
+            parts = urlsplit(self.host)
+            named = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+        except ValueError:  # a port or an address that is none
+            named = False
+        if not named or parts.query or parts.fragment:
+            raise ConfigurationError(
+                f"A language model's server is named by its URL, as http://127.0.0.1:11434 ({HOST_VARIABLE})."
+            )
+        if parts.username is not None:
+            raise ConfigurationError(
+                f"A key does not belong into the URL of {HOST_VARIABLE}: put it into the file that "
+                f"{KEY_FILE_VARIABLE} names."
+            )
+
+    @property
+    def base(self) -> str:
+        """The host without `/v1` and without a slash at its end."""
+        return self.host.rstrip("/").removesuffix("/v1").rstrip("/")
+
+    @property
+    def named(self) -> str:
+        """Its name in errors."""
+        return self.title or f"The language model's server at {self.base}"
+
+    def with_mode(self, mode: Mode) -> "Endpoint":
+        """Returns the same server, asked in another protocol."""
+        return replace(self, mode=mode)
+
+    def path(self, prompt: Prompt) -> str:
+        """Returns where this prompt is posted to."""
+        if self.mode == "openaicompatible":
+            return "/v1/chat/completions"
+        return "/api/chat" if not isinstance(prompt, str) and "messages" in prompt else "/api/generate"
+
+    def body(self, model: str, prompt: Prompt, *, stream: bool, options: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Returns the body of the request; members of an object override `model`, but not `stream`.
+
+        `options` are Ollama's (`num_ctx`, …). ConfigurationError where they are given to another server.
+        """
+        if isinstance(prompt, str):
+            members: dict[str, Any] = (
+                {"prompt": prompt} if self.mode == "ollama" else {"messages": [{"role": "user", "content": prompt}]}
+            )
+        else:
+            members = dict(prompt)
+        if options:
+            if self.mode != "ollama":
+                raise ConfigurationError(
+                    "options are Ollama's: give the parameters of a compatible server as members of the prompt, "
+                    'as {"messages": [...], "temperature": 0}.'
+                )
+            members["options"] = {**members.get("options", {}), **options}
+        return {"model": model, **members, "stream": stream}
+
+    def client(self, timeout_s: float) -> "httpx2.AsyncClient":
+        """Returns an HTTP client for one request; `timeout_s` is for the connection, and between two parts."""
+        return http_client(self.host, {"authorization": f"Bearer {self.key}"} if self.key else {}, timeout_s)
+
+
+def http_client(host: str, headers: Mapping[str, str], timeout_s: float) -> "httpx2.AsyncClient":
+    """Returns an HTTP client for requests to this host alone: it follows no redirect."""
+    import httpx2
+
+    return httpx2.AsyncClient(
+        headers=dict(headers),
+        timeout=httpx2.Timeout(timeout_s),
+        follow_redirects=False,  # another host would get the content and the key
+        verify=_certificates() if host.startswith("https:") else _no_certificates(),
+        trust_env=not is_loopback(host),  # no proxy reaches this machine's own servers
+    )
+
+
+def endpoint_from_environment(mode: Mode = "ollama") -> Endpoint | None:
+    """Returns the server that AI_INFERENCE_API_HOST names, with the key of PGEMBEDD_LANGUAGE_KEY_FILE; else None."""
+    host = os.environ.get(HOST_VARIABLE)
+    if not host:
+        return None
+    path = os.environ.get(KEY_FILE_VARIABLE)
+    return Endpoint(host, mode, read_secret(path, KEY_FILE_VARIABLE) if path else None)
+
+
+def is_loopback(host: str) -> bool:
+    """Tells that a URL names this machine."""
+    name = urlsplit(host).hostname or ""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Returns the system's certificates, which take 30 ms to read."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
+
+
+@cache
+def _no_certificates() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

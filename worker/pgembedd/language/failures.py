@@ -1,0 +1,94 @@
+"""What a failed request to a language model's server means: an error whose type says what can be done about it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pgembedd.errors import (
+    ContextTooLongError,
+    GenerationError,
+    GenerationTimeoutError,
+    GenerationUnavailableError,
+)
+from pgembedd.language.chunks import sentence_of
+from pgembedd.language.endpoint import KEY_FILE_VARIABLE
+
+if TYPE_CHECKING:
+    import httpx2
+
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+MAX_ERROR_BYTES = 65_536
+MAX_RETRY_AFTER_S = 3_600
+REMEDY = "start it, or set AI_INFERENCE_API_HOST to where it runs"
+
+
+@contextmanager
+def translate_errors(where: str, timeout_s: float, *, remedy: str = REMEDY) -> Iterator[None]:
+    """Translates errors of the HTTP client, for the server named by `where`, to those of generations."""
+    import httpx2
+
+    try:
+        yield
+    except httpx2.ConnectTimeout as error:
+        raise GenerationTimeoutError(f"{where} did not answer within {timeout_s:g} seconds.") from error
+    except httpx2.TimeoutException as error:
+        raise GenerationTimeoutError(f"{where} sent nothing for {timeout_s:g} seconds.") from error
+    except httpx2.ConnectError as error:
+        raise GenerationUnavailableError(f"{where} cannot be reached: {remedy}.") from error
+    except httpx2.HTTPError as error:
+        raise GenerationUnavailableError(
+            f"The connection to {where} broke before the answer was complete; ask again."
+        ) from error
+
+
+async def failure_of(response: "httpx2.Response", where: str) -> GenerationError:
+    """Returns the error for an answer whose status is not 200, with the reason that its body gives."""
+    body = b""
+    async for part in response.aiter_bytes():
+        body += part
+        if len(body) > MAX_ERROR_BYTES:
+            break
+    return failure(response.status_code, response.headers, body, where)
+
+
+def failure(
+    status: int, headers: Mapping[str, str], body: bytes, where: str, *, key: str = KEY_FILE_VARIABLE
+) -> GenerationError:
+    """Returns the error for a status, its headers and the body's reason; `key` is the variable of the key."""
+    error = _error_object(body)
+    sentence = f"{where} answered with status {status}: {_remedied(status, error, key)}"
+    if status in TRANSIENT:
+        return GenerationUnavailableError(sentence, status=status, retry_after_s=_retry_after_s(headers))
+    if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
+        prompt, context = error.get("n_prompt_tokens"), error.get("n_ctx")
+        if isinstance(prompt, int) and isinstance(context, int):
+            return ContextTooLongError(
+                f"The prompt has {prompt} tokens, but the language model reads {context}: shorten it.",
+                status=status,
+                prompt_tokens=prompt,
+                context_tokens=context,
+            )
+    return GenerationError(sentence, status=status)
+
+
+def _error_object(body: bytes) -> Any:
+    """Returns the member `error` of a JSON body; for any other the start of its text."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return body[:300].decode("utf-8", "replace")
+    return value.get("error", value) if isinstance(value, dict) else value
+
+
+def _remedied(status: int, error: object, key: str) -> str:
+    if status in (401, 403):
+        return f"the key is missing or wrong; see {key}."
+    if status in (301, 302, 303, 307, 308):
+        return "it is a redirect, which is not followed; name its destination as the host."
+    return sentence_of(error)
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> int | None:
+    given = headers.get("retry-after", "")
+    return min(int(given), MAX_RETRY_AFTER_S) if given.isdecimal() and len(given) < 9 else None

@@ -1,0 +1,170 @@
+"""One answer of a language model while it is made: an iterator of chunks that can be closed from anywhere."""
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, Self
+
+import anyio
+
+from pgembedd.errors import GenerationCancelledError, GenerationError, GenerationTimeoutError
+from pgembedd.language.chunks import Chunk, Lines, NdjsonParser, SseParser, ended_early, parse_answer
+from pgembedd.language.endpoint import Endpoint, Mode, Prompt
+from pgembedd.language.failures import failure_of, translate_errors
+
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits of one answer. `timeout_s` is for the connection, and for the wait between two parts of the answer."""
+
+    timeout_s: float = TIMEOUT_S
+    total_s: float = math.inf
+    max_bytes: float = math.inf
+    """Of what the server sends for the answer."""
+
+
+class Generation:
+    """An answer: `start()`, then iterate. Bound to the event loop that starts it, except for `cancel()`."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        model: str,
+        prompt: Prompt,
+        *,
+        stream: bool,
+        bounds: Bounds | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Sends nothing yet. ConfigurationError for options that the server does not take."""
+        self._scope: anyio.CancelScope | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = self._ended = False
+        self._deadline = math.inf
+        self._first: Chunk | None = None
+        self._bounds = bounds or Bounds()
+        body = endpoint.body(model, prompt, stream=stream, options=options)
+        # Closed by the event loop when this object is left. A reference to it would be a cycle, whose generators the
+        # interpreter closes all at once.
+        self._parts = _read(endpoint, endpoint.path(prompt), body, self._bounds)
+
+    async def start(self) -> Self:
+        """Sends the request, and returns when the first part of the answer is there. GenerationError for a refusal."""
+        self._loop = asyncio.get_running_loop()
+        self._deadline = anyio.current_time() + self._bounds.total_s
+        self._first = await self._next()
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        """Returns the next part. GenerationError if the answer breaks off; StopAsyncIteration when it is complete."""
+        if self._loop is None:
+            await self.start()
+        chunk, self._first = self._first, None
+        if chunk is None:
+            chunk = await self._next()
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    async def answer(self) -> Chunk:
+        """Returns the whole answer of a generation that is not streamed."""
+        try:
+            return await anext(self)
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Ends the request, and with it the server's work. A task that waits for a part gets the error at once."""
+        self._closed = True
+        if self._scope is not None:
+            self._scope.cancel()
+        else:
+            await self._parts.aclose()
+
+    def cancel(self) -> None:
+        """Closes the generation, from any thread; does not wait for it."""
+        self._closed = True
+        if self._loop is not None and not self._ended:
+            with suppress(RuntimeError):  # the loop is closed, and the connection with it
+                self._loop.call_soon_threadsafe(self._close_soon)
+
+    def _close_soon(self) -> None:
+        self._closing = asyncio.ensure_future(self.aclose())  # kept, as a loop refers to its tasks weakly
+
+    async def _next(self) -> Chunk | None:
+        """Returns the next part, None at the end."""
+        if self._closed and not self._ended:
+            raise _cancelled()
+        with anyio.CancelScope(deadline=self._deadline) as self._scope:
+            try:
+                return await anext(self._parts)
+            except StopAsyncIteration:
+                self._ended = True
+                return None
+            finally:
+                self._scope = None
+        if self._closed:
+            raise _cancelled()
+        raise GenerationTimeoutError(f"The answer was not complete after {self._bounds.total_s:g} seconds.")
+
+
+async def _read(endpoint: Endpoint, path: str, body: dict[str, Any], bounds: Bounds) -> AsyncGenerator[Chunk, None]:
+    """Sends the request and yields the objects of the answer."""
+    headers = {"content-type": "application/json", "accept-encoding": "identity"}
+    content = json.dumps(body).encode()
+    with translate_errors(endpoint.named, bounds.timeout_s):
+        async with (
+            endpoint.client(bounds.timeout_s) as client,
+            client.stream("POST", endpoint.base + path, content=content, headers=headers) as response,
+        ):
+            if response.status_code != 200:
+                raise await failure_of(response, endpoint.named)
+            async with (
+                aclosing(response.aiter_bytes()) as received,
+                aclosing(bounded(received, bounds.max_bytes)) as data,
+                aclosing(_streamed(data, endpoint.mode) if body["stream"] else _whole(data)) as chunks,
+            ):
+                async for chunk in chunks:
+                    yield chunk
+
+
+async def _streamed(data: AsyncIterator[bytes], mode: Mode) -> AsyncGenerator[Chunk, None]:
+    """Yields the objects of a stream. GenerationError for one that ends before its answer is complete."""
+    lines, parser = Lines(), NdjsonParser() if mode == "ollama" else SseParser()
+    async for part in data:
+        for line in lines.add(part):
+            for chunk in parser.add(line):
+                yield chunk
+            if mode == "ollama" and parser.complete:
+                return
+    for line in (lines.end(), b""):
+        for chunk in parser.add(line):
+            yield chunk
+    if not parser.complete:
+        raise ended_early()
+
+
+async def bounded(parts: AsyncIterator[bytes], max_bytes: float) -> AsyncGenerator[bytes, None]:
+    """Yields the bytes of an answer. GenerationError when there are more than `max_bytes`."""
+    received = 0
+    async for part in parts:
+        received += len(part)
+        if received > max_bytes:
+            raise GenerationError(f"The answer has more than {max_bytes / 1000:g} KB and was cut off.")
+        yield part
+
+
+async def _whole(data: AsyncIterator[bytes]) -> AsyncGenerator[Chunk, None]:
+    yield parse_answer(b"".join([part async for part in data]))
+
+
+def _cancelled() -> GenerationCancelledError:
+    return GenerationCancelledError("The generation was cancelled before its answer was complete.")
