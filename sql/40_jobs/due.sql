@@ -1,6 +1,6 @@
 -- The running pipelines that have jobs due, and the queues they have them in, each at most once. With `names` only
--- those pipelines, of `lane` only that queue, and none that the caller cannot serve. Waits up to `poll_s` seconds for the first, for poolers that
--- do not pass LISTEN.
+-- those pipelines, of `lane` only that queue, and none that the caller cannot serve. Waits up to `poll_s` seconds for
+-- the first, for poolers that do not pass LISTEN.
 create or replace function pgembedd.due(
     names text[] default null, poll_s double precision default 0, unserved integer[] default '{}',
     lane text default null

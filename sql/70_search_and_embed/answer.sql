@@ -92,8 +92,8 @@ comment on function pgembedd.decline_question is
     'Leave a question to another worker; the '
     'reason is the answer when all have declined.';
 
--- The process ids of the sessions that answer, null where there are none. The view of other sessions is one of the whole
--- transaction, unless it is cleared.
+-- The process ids of the sessions that answer, null where there are none. The view of other sessions is one of the
+-- whole transaction, unless it is cleared.
 create or replace function pgembedd._listeners() returns integer[]
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -29,13 +29,13 @@ class Measured:
 
     @property
     def name(self) -> str:
-        """How it is printed and stored."""
+        """Its name in the table and in stored results."""
         return f"{self.mode}, reranked" if self.reranked else self.mode
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search returned, best first: keys, and the texts for the reranker."""
+    """The answer to one question, best first: keys, and the texts for the reranker."""
 
     keys: list[str]
     texts: list[str]

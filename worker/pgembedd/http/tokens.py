@@ -22,7 +22,7 @@ _SEARCH_AS = "search="
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a request may do.
+    """The rights of a request.
 
     `search_url` is the connection string of the role whose rights its searches have, "" for none; `claims` are those
     of a verified JWT.

@@ -32,7 +32,7 @@ class Endpoint:
     mode: Mode = "ollama"
     key: str | None = None
     title: str = ""
-    """How errors name the server; by its address, unless given."""
+    """The server's name in errors; its address, unless given."""
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError for a host that is no URL, and for an unknown mode."""

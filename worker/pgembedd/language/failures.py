@@ -1,4 +1,4 @@
-"""What a failed request to a language model's server means: an error whose type says what can be done about it."""
+"""Failed requests to a language model's server as errors, whose type says what can be done about them."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -21,14 +21,14 @@ class Arguments(BaseModel):
 
 
 class RowArguments(Arguments):
-    """Which row."""
+    """A row: its pipeline and its key."""
 
     pipeline: str = Field(description=_PIPELINE)
     key: Any = Field(description="The key of a hit: a value, or an object of the key's columns.")
 
 
 class SearchArguments(Arguments):
-    """What to search. What is left out has the defaults of search() in SQL."""
+    """The arguments of search() in SQL; those left out have its defaults."""
 
     pipeline: str = Field(description=_PIPELINE)
     query: str = Field(description="What to look for, in plain words.")

@@ -15,7 +15,7 @@ MAX_ROW_VALUE = 20_000  # and in a row that was asked for by its key
 
 
 class Searches(Protocol):
-    """What the tools call, with the rights of one role."""
+    """Searches for the tools, with the rights of one role."""
 
     def pipelines(self) -> list[Pipeline]:
         """Returns what the role may search."""

@@ -19,7 +19,7 @@ _ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 
 
 
 class SearchRequest(StrictModel):
-    """What to search, as the arguments of pgembedd.search() in SQL; what is left out has the defaults of that."""
+    """The arguments of pgembedd.search() in SQL; those left out have its defaults."""
 
     model_config = ConfigDict(strict=True)
 

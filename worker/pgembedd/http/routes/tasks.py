@@ -23,7 +23,7 @@ ANSWER: dict[int | str, dict[str, Any]] = {
 
 
 class TaskRequest(StrictModel):
-    """What a task is to work on."""
+    """The input and parameters of a task."""
 
     model_config = ConfigDict(strict=True)
 
