@@ -403,11 +403,13 @@ GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_ev
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.activity TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.dead_letter TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.event TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.index_build TO pgembedd;
 GRANT SELECT ON TABLE pgembedd.installation TO pgembedd;
 GRANT UPDATE(swept_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT UPDATE(retained_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT UPDATE(indexes_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT UPDATE(sample_due_at) ON TABLE pgembedd.installation TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.listener TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.missed TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.row_state TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.sample TO pgembedd;
