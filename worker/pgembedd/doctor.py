@@ -48,6 +48,7 @@ def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding
     else:
         yield Finding("ok", "schema", "current")
         yield from _rights(connection)
+        yield from _role(connection)
         yield from _embed(connection)
         yield from _pipelines(connection)
     yield from _disk(cache_dir)
@@ -125,13 +126,19 @@ def _rights(connection: psycopg.Connection) -> Iterator[Finding]:
         if not (usage and create and tables):
             lacking = f"{owner}, as whom our functions run, lacks rights on pgmq"
             yield Finding("bad", "rights", lacking, f"As an administrator: {pgmq_grants(owner)}")
-    for runner, installer, missing in _rows(connection, "doctor_role"):
-        if missing or runner == installer:
-            text = f"our functions run with the rights of {runner}, and not of a role without any"
-            remedy = f"As an administrator: {missing} Then pgembedd migrate" if missing else "pgembedd migrate"
-            yield Finding("note", "rights", text, remedy)
     for (queue,) in _rows(connection, "doctor_queues"):
         yield Finding("bad", "queue", f"{queue} does not exist", "pgembedd migrate")
+
+
+def _role(connection: psycopg.Connection) -> Iterator[Finding]:
+    """Reports where the installer's rights are used, as the role without attributes is not to be had; owner only."""
+    if _rows(connection, "doctor_may_embed") != [(True,)]:
+        return
+    ((runner, installer, missing),) = _rows(connection, "doctor_role")
+    if missing or runner == installer:
+        text = f"our functions run with the rights of {runner}, and not of a role without any"
+        remedy = f"As an administrator: {missing} Then pgembedd migrate" if missing else "pgembedd migrate"
+        yield Finding("note", "rights", text, remedy)
 
 
 def _embed(connection: psycopg.Connection) -> Iterator[Finding]:

@@ -320,7 +320,6 @@ from pg_catalog.pg_namespace n where n.nspname = 'pgembedd'
 -- name: doctor_role
 -- Who owns what runs beside code of tables' owners, the installer, and what is missing for the role without attributes.
 select pgembedd._runner()::text, pgembedd._owner_of_schema()::text, pgembedd._role_remedy()
-where pg_catalog.has_function_privilege('pgembedd._role_remedy()', 'execute')
 
 -- name: doctor_queues
 -- Queues that should be there and are not.
