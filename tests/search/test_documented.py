@@ -46,7 +46,7 @@ def test_the_programs_of_the_how_to_find_the_row(articles: Database) -> None:
 
     with answering(articles):
         database, asyncio, sqlalchemy = (printed_by(program, DATABASE_URL=articles.conninfo) for program in programs)
-    assert "1 Passwords Passwords" in database
+    assert "1 Passwords **Passwords**" in database
     assert 'no column "yeer"' in database
     assert asyncio == "[1]\n"
     assert "Passwords" in sqlalchemy

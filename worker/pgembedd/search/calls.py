@@ -17,6 +17,7 @@ Row = dict[str, Any]
 _ARGUMENTS: dict[str, LiteralString] = {
     "pipeline": "pipeline => %(pipeline)s::pg_catalog.text",
     "query": "query => %(query)s::pg_catalog.text",
+    "like_key": "like_key => %(like_key)s::pg_catalog.jsonb",
     "key": "key => %(key)s::pg_catalog.jsonb",
     "name": "name => %(name)s::pg_catalog.text",
     "k": "k => %(k)s::pg_catalog.int4",
@@ -25,11 +26,14 @@ _ARGUMENTS: dict[str, LiteralString] = {
     "per": "per => %(per)s::pg_catalog.text",
     "min_similarity": "min_similarity => %(min_similarity)s::pg_catalog.float8",
     "snippet_length": "snippet_length => %(snippet_length)s::pg_catalog.int4",
+    "weights": "weights => %(weights)s::pg_catalog.float8[]",
+    "rrf_k": "rrf_k => %(rrf_k)s::pg_catalog.int4",
+    "after": "after => %(after)s::pg_catalog.int4",
     "marks": "marks => %(marks)s::pg_catalog.text[]",
     # Without a cast: pgvector may be installed in any schema.
     "embedding": "embedding => %(embedding)s",
 }
-_AS_JSON = ("filter", "key")
+_AS_JSON = ("filter", "key", "like_key")
 _HIT = tuple(field.name for field in fields(Hit))
 _INT4 = 2**31
 
@@ -43,8 +47,11 @@ class SearchOptions(TypedDict, total=False):
     per: str
     min_similarity: float | None
     snippet_length: int
-    marks: list[str]
     embedding: Sequence[float] | None
+    weights: Sequence[float]
+    rrf_k: int
+    after: int | None
+    marks: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +70,13 @@ def search_call(pipeline: str, text: str | None, options: SearchOptions) -> Call
 
 def similar_call(pipeline: str, key: Any, options: SearchOptions) -> Call[list[Hit]]:
     """Returns the call of similar()."""
-    return _call("similar", {"pipeline": pipeline, "key": key, **options}, _hits)
+    return _call("similar", {"pipeline": pipeline, "like_key": key, **options}, _hits)
 
 
 def explain_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[dict[str, Any]]:
-    """Returns the call of explain_search(), which takes neither snippet_length nor marks."""
-    given = {name: value for name, value in options.items() if name not in ("snippet_length", "marks")}
+    """Returns the call of explain_search(), which takes no options of snippets, fusion and pages."""
+    without = ("snippet_length", "weights", "rrf_k", "after", "marks")
+    given = {name: value for name, value in options.items() if name not in without}
     return _call("explain_search", {"pipeline": pipeline, "query": text, **given}, lambda rows: dict(rows[0]["e"]))
 
 
@@ -92,12 +100,14 @@ def _call(name: str, given: Mapping[str, Any], read: Callable[[list[Row]], Resul
 
 def _value(name: str, value: Any) -> Any:
     """Returns the value as Postgres takes it. SearchError for one that it cannot be told."""
-    if value is None and name != "key":
+    if value is None and name not in ("key", "like_key"):
         return None
     if name in _AS_JSON:
         return _json(name, value)
     if name == "embedding":
         return f"[{','.join(map(str, map(float, value)))}]"
+    if name in ("weights", "marks"):
+        return [_value(f"member of {name}", member) for member in value]
     if isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
         raise SearchError(
             f"The {name} holds a character that no text in Postgres can.",

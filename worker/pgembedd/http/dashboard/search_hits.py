@@ -1,7 +1,6 @@
 """The page's search: search() in SQL with the service's own model, connection and rights."""
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -19,8 +18,7 @@ from pgembedd.search.hits import Hit, Hits, Pipeline, title_of
 from pgembedd.search.run import run, search
 
 CHUNKS_PER_ROW = 3
-_MIN_WORD = 3
-_ENDINGS = re.compile(r"(ing|ed|es|s)$")
+_MARKS = ("\x0e", "\x0f")  # in no text that is to be read
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ def find(service: ServiceContext, where: Pipeline, text: str, limit: int, option
     """
     vector = None if options.get("mode") == "text" else query_vector(service, where, text)
     asked: SearchOptions = {**options, "k": min(limit * CHUNKS_PER_ROW, 1000) if where.chunked else limit}
+    asked["marks"] = _MARKS
     if where.chunked:
         asked["per"] = "chunk"
     timeout_ms = str(int(service.http.http_timeout_s * 1000))
@@ -75,14 +74,14 @@ def _written(key: Any) -> str:
     return ", ".join(map(str, key.values())) if isinstance(key, dict) else str(key)
 
 
-def marked(snippet: str, text: str) -> list[tuple[str, bool]]:
-    """Splits a snippet into parts, and tells which are words of the text, or have its words' beginnings."""
-    stems = [_ENDINGS.sub("", word) for word in re.findall(r"\w+", text.casefold()) if len(word) >= _MIN_WORD]
-    if not stems:
-        return [(snippet, False)]
-    beginnings = "|".join(re.escape(stem) for stem in sorted(set(stems), key=len, reverse=True))
-    parts = re.split(rf"(?i)\b((?:{beginnings})\w*)", snippet)
-    return [(part, nth % 2 == 1) for nth, part in enumerate(parts) if part]
+def marked(snippet: str) -> list[tuple[str, bool]]:
+    """Splits a snippet into parts, and tells which of them Postgres marked as words of the query."""
+    before, *marked_parts = snippet.split(_MARKS[0])
+    parts = [(before, False)]
+    for part in marked_parts:
+        word, _, rest = part.partition(_MARKS[1])
+        parts += [(word, True), (rest, False)]
+    return [part for part in parts if part[0]]
 
 
 def as_sql(where: Pipeline, text: str, options: SearchOptions, limit: int) -> str:

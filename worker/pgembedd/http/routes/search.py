@@ -29,13 +29,17 @@ class SearchRequest(StrictModel):
     filter: dict[str, Any] | None = Field(
         default=None, description="Conditions on columns of the source, as docs/how-to/search.md has them."
     )
-    mode: str = Field(default="semantic", description="How to search, as in SQL.")
+    mode: str = Field(default="hybrid", description="By meaning and words: `hybrid`; `semantic`, `text`: by one.")
     per: str = Field(default="row", description="`row`: each row once, with its best chunk; `chunk`: every chunk.")
     min_similarity: float | None = Field(default=None, description="Leaves out what is less similar.")
     snippet_length: int = Field(default=200, ge=0, le=10_000, description="In characters; 0: no snippet.")
     rerank: str | None = Field(
         default=None, description="The reranker served, for the first 20 hits; none: no reranking."
     )
+    weights: list[float] = Field(default=[1, 1], max_length=2, description="Of the lists by meaning and by words.")
+    rrf_k: int = Field(default=60, ge=1, le=10_000, description="How little the first places of a list count.")
+    after: int | None = Field(default=None, ge=0, le=1000, description="How many hits to leave out: the next page.")
+    marks: list[str] = Field(default=["**", "**"], max_length=2, description="Around the words of the query.")
 
 
 class FoundRow(BaseModel):
