@@ -110,7 +110,7 @@ def text_of(result: CallToolResult) -> str:
 def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -> None:
     async def use(client: Client) -> None:
         told = (await client.list_tools()).tools
-        assert [tool.name for tool in told] == ["list_pipelines", "search", "get_row"]
+        assert [tool.name for tool in told] == ["list_pipelines", "search", "similar", "get_row"]
         assert all(tool.annotations is not None and tool.annotations.read_only_hint for tool in told)
         assert told[1].input_schema["required"] == ["pipeline", "query"]
 
@@ -121,6 +121,9 @@ def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -
         asked = ASKED | {"k": 2, "filter": {"id": {"$lte": 3}}}
         found = json.loads(text_of(await client.call_tool("search", asked)))["hits"]
         assert [len(found), found[0]["key"], found[0]["row"]] == [2, 1, {"id": 1, "body": TEXTS[1]}]
+
+        like = await client.call_tool("similar", {"pipeline": "documents", "key": 1, "k": 2})
+        assert [hit["key"] != 1 for hit in json.loads(text_of(like))["hits"]] == [True, True]
 
         row = await client.call_tool("get_row", {"pipeline": "documents", "key": found[0]["key"]})
         assert json.loads(text_of(row)) == {"row": {"id": 1, "body": TEXTS[1]}}

@@ -93,6 +93,10 @@ class CallersSearches:
         """Returns the best hits."""
         return self._searcher.search(self._caller, pipeline, text, options)
 
+    def like(self, pipeline: str, key: Any, options: SearchOptions) -> Hits:
+        """Returns the rows most like the row of a key."""
+        return self._searcher.similar(self._caller, pipeline, key, options)
+
     def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
         """Returns the row of a key."""
         return self._searcher.row(self._caller, pipeline, key)

@@ -43,6 +43,13 @@ class SearchArguments(Arguments):
     min_similarity: float | None = Field(default=None, description="Leaves out what is less similar; at most 1.")
 
 
+class SimilarArguments(RowArguments):
+    """Like which row."""
+
+    k: int = Field(default=10, ge=1, le=MAX_HITS, description="How many hits at most.")
+    filter: dict[str, Any] | None = Field(default=None, description=_FILTER)
+
+
 def read(kind: type[Arguments], given: dict[str, Any] | None) -> dict[str, Any]:
     """Returns the arguments that were given. ConfigurationError, without their values, where they do not fit."""
     try:

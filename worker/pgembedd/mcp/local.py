@@ -44,6 +44,10 @@ class RoleSearches(Database):
 
         return self._call(work)
 
+    def like(self, pipeline: str, key: Any, options: SearchOptions) -> Hits:
+        """Returns the rows most like the row of that key."""
+        return self.similar(pipeline, key, **options)
+
     def _call(self, work: Callable[[psycopg.Connection], Result]) -> Result:
         def as_role(connection: psycopg.Connection) -> Result:
             with connection.transaction():

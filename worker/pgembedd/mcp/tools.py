@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
-from pgembedd.mcp.arguments import Arguments, RowArguments, SearchArguments, read
+from pgembedd.mcp.arguments import Arguments, RowArguments, SearchArguments, SimilarArguments, read
 from pgembedd.search.calls import SearchOptions
 from pgembedd.search.hits import Hits, Pipeline
 
@@ -22,6 +22,9 @@ class Searches(Protocol):
 
     def find(self, pipeline: str, text: str, options: SearchOptions) -> Hits:
         """Returns the best hits."""
+
+    def like(self, pipeline: str, key: Any, options: SearchOptions) -> Hits:
+        """Returns the rows most like the row of a key."""
 
     def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
         """Returns the row of a key."""
@@ -48,7 +51,15 @@ def _list_pipelines(searches: Searches, _: dict[str, Any]) -> dict[str, Any]:
 
 def _search(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in given.items() if name not in ("pipeline", "query") and value is not None}
-    hits = searches.find(given["pipeline"], given["query"], cast("SearchOptions", options))
+    return _found(searches.find(given["pipeline"], given["query"], cast("SearchOptions", options)))
+
+
+def _similar(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
+    options = {name: value for name, value in given.items() if name not in ("pipeline", "key") and value is not None}
+    return _found(searches.like(given["pipeline"], given["key"], cast("SearchOptions", options)))
+
+
+def _found(hits: Hits) -> dict[str, Any]:
     found = [{name: value for name, value in asdict(hit).items() if value is not None} for hit in hits]
     for hit in found:
         hit["row"] = _cut(hit["row"], MAX_VALUE)
@@ -78,6 +89,7 @@ TOOLS = {
             SearchArguments,
             _search,
         ),
+        Tool("similar", "Returns the rows most like the row of a key, as search does.", SimilarArguments, _similar),
         Tool("get_row", "Returns the row of a key: null for none.", RowArguments, _get_row),
     )
 }
