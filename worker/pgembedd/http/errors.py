@@ -173,8 +173,7 @@ def _refusal_of_generation(error: GenerationError) -> Refusal:
             return Refusal(503, str(error), "language_model_unavailable", retry_after_s=error.retry_after_s)
     if error.status == 404:
         return Refusal(404, str(error), "model_not_found", param="model")
-    # For other statuses: the key is the operator's, and so is the address.
-    return Refusal(400 if error.status in (400, 413, 422) else 502, str(error))
+    return Refusal(400 if error.status in (400, 413, 422) else 502, str(error))  # the key is the operator's
 
 
 def _validation(path: str, error: RequestValidationError) -> Refusal:

@@ -74,10 +74,8 @@ def _parse(line: str, search_url: str, where: str) -> Token:
         check_search_url(urls[0], where)
         words.add("search")
     if unknown := sorted(words - SCOPES):
-        *known, last = get_args(Scope)
-        raise ConfigurationError(
-            f"There is no scope {unknown[0]!r} ({where}); there are {', '.join(known)} and {last}."
-        )
+        known = ", ".join(get_args(Scope))
+        raise ConfigurationError(f"There is no scope {unknown[0]!r} ({where}); there are {known}.")
     return _token(secret, Caller(frozenset(words) or SCOPES, urls[0] if urls else search_url), where)
 
 
