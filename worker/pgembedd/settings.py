@@ -147,9 +147,7 @@ class HttpSettings(LanguageSettings):
         "Origins whose pages may call the service from a browser, by comma; none: no page may.",
     )
     http_trusted_proxies: str = setting(
-        "",
-        "PGEMBEDD_HTTP_TRUSTED_PROXIES",
-        "Addresses of proxies whose X-Forwarded-For is believed, by comma, or `*`; none: no header is.",
+        "", "PGEMBEDD_HTTP_TRUSTED_PROXIES", "Addresses of proxies whose X-Forwarded-For is believed, by comma, or `*`."
     )
     http_token_ids: str = setting(
         "refuse", "PGEMBEDD_HTTP_TOKEN_IDS", "Token ids sent to /v1/embeddings: `refuse` them, or take them as `own`."
