@@ -19,6 +19,7 @@ from tests.support.embedders import Gate, Wrapped, only
 from tests.support.guide import INSERT, follow_guide, guide_table, posted, process_as_the_guide
 from tests.support.http import PLAIN, serving
 from tests.support.pg_net_standin import carry, install
+from tests.support.prepared import prepared
 from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import column, rows, value
 
@@ -26,11 +27,10 @@ PATH = "/functions/v1/embed"
 WITHOUT_VECTOR = "select id from documents where embedding is null order by id"
 
 
-@pytest.fixture
-def guide(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def guide(connection: psycopg.Connection) -> None:
     follow_guide(connection)
     guide_table(connection)
-    return connection
 
 
 @pytest.fixture

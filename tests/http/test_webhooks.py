@@ -15,6 +15,7 @@ from tests.support.databases import Database
 from tests.support.documents import missing, stale, waiting
 from tests.support.embedders import MODEL, Gate, Wrapped, only
 from tests.support.http import posting, serving
+from tests.support.prepared import prepared
 from tests.support.sql import LANES, call, claim, column, queued, value
 from tests.support.waiting import PATIENCE_S
 
@@ -46,12 +47,11 @@ def client(database: Database, model: Session, embedded: list[str]) -> Iterator[
         yield opened
 
 
-@pytest.fixture
-def hooked(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def hooked(connection: psycopg.Connection) -> None:
     """`documents` with a webhook and a pipeline without triggers."""
     connection.execute(POSTED)
     make(connection, "documents", "id int primary key")
-    return connection
 
 
 def make(connection: psycopg.Connection, table: str, key: str, **options: Any) -> None:

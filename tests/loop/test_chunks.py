@@ -21,14 +21,14 @@ from pgembedd.search.run import run, search
 from tests.support.databases import Database
 from tests.support.documents import await_quiet
 from tests.support.embedders import MODEL, Wrapped, only
+from tests.support.prepared import prepared
 from tests.support.sql import call, learn_vector, rows, value
 from tests.support.worker import worker_thread
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def chunked(connection: psycopg.Connection) -> None:
     """`documents` with chunks of at most 64 tokens, each with the title before it."""
-    learn_vector(connection)
     connection.execute("create table documents (id int primary key, title text, body text)")
     call(
         connection,
@@ -41,7 +41,13 @@ def documents(connection: psycopg.Connection) -> psycopg.Connection:
         chunk_tokens=64,
         formatting="$title: $chunk",
     )
-    return connection
+
+
+@pytest.fixture
+def documents(chunked: psycopg.Connection) -> psycopg.Connection:
+    """The same; the session knows vectors."""
+    learn_vector(chunked)
+    return chunked
 
 
 def insert_docs(connection: psycopg.Connection, count: int = 4) -> None:

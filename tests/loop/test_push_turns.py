@@ -15,13 +15,17 @@ from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing
 from tests.support.embedders import Gate, Wrapped
+from tests.support.prepared import prepared
 from tests.support.pushing import EACH, READ, pushing
 from tests.support.sql import call, column, let_leases_run_out, value
 from tests.support.waiting import PATIENCE_S, eventually
 
+pytestmark = pytest.mark.usefixtures("documents")
 
-@pytest.fixture(autouse=True)
+
+@prepared
 def documents(connection: psycopg.Connection) -> None:
+    """A pipeline without rows."""
     make_documents(connection)
 
 

@@ -17,6 +17,7 @@ from pgembedd.settings import HttpSettings
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing, waiting
 from tests.support.embedders import Gate, Wrapped
+from tests.support.prepared import prepared
 from tests.support.pushing import DUE, EACH, READ, pushing
 from tests.support.sql import claim, column, value
 from tests.support.waiting import PATIENCE_S, eventually
@@ -46,8 +47,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-@pytest.fixture(autouse=True)
+pytestmark = pytest.mark.usefixtures("documents")
+
+
+@prepared
 def documents(connection: psycopg.Connection) -> None:
+    """A pipeline without rows."""
     make_documents(connection)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 import sqlalchemy
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import event
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from tests.support.databases import Database
 from tests.support.embedders import MODEL
+from tests.support.prepared import prepared
 from tests.support.sql import value
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "tracing.md"
@@ -26,13 +26,12 @@ def example(language: str, containing: str) -> str:
     return str(found)
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     connection.execute("create table documents (id int generated always as identity primary key, title text)")
     connection.execute(
         "select pgembedd.create_pipeline('documents', 'documents', array['title'], model => %s)", [MODEL]
     )
-    return connection
 
 
 def traceparent(connection: psycopg.Connection) -> Any:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.roles import Roles
 from tests.support.sql import (
@@ -29,13 +30,12 @@ from tests.support.sql import (
 HINT = "Say adopt => true to keep them and embed what is missing, if they are of the model gte-small; or adopt => false"
 
 
-@pytest.fixture
-def filled(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def filled(connection: psycopg.Connection) -> None:
     """Three documents, of which the first two have foreign vectors."""
     make_documents(connection, 3)
     connection.execute("alter table documents add embedding halfvec(3)")
     connection.execute("update documents set embedding = '[1,2,3]' where id < 3")
-    return connection
 
 
 def test_vectors_of_an_unknown_model_ask_for_a_choice(filled: psycopg.Connection) -> None:
@@ -116,8 +116,8 @@ def chunked(connection: psycopg.Connection, **options: Any) -> Any:
     return queued
 
 
-@pytest.fixture
-def left(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def left(connection: psycopg.Connection) -> None:
     """The chunks of a pipeline that was dropped; since then row 1 was deleted, row 2 changed, row 3 came."""
     make_documents(connection, 2)
     chunked(connection)
@@ -126,7 +126,6 @@ def left(connection: psycopg.Connection) -> psycopg.Connection:
     connection.execute("delete from documents where id = 1")
     connection.execute("update documents set content = 'changed' where id = 2")
     connection.execute("insert into documents (id, content) values (3, 'new'), (4, 'content 2')")
-    return connection
 
 
 def chunks(connection: psycopg.Connection) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.sql import BACKFILL, call, column, create_pipeline, look_twice, queued, rows, value, work
 
 TABLE = """
@@ -16,13 +17,12 @@ TABLE = """
 COLUMNS = ["title", "content", "feeling", "named", "loud"]
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """Three embedded rows."""
     connection.execute(TABLE)
     create_pipeline(connection, content_columns=COLUMNS)
     fill(connection)
-    return connection
 
 
 def fill(connection: psycopg.Connection) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.prepared import prepared
 from tests.support.sql import (
     FRESH,
     Job,
@@ -30,13 +31,18 @@ from tests.support.sql import (
 from tests.support.waiting import PATIENCE_S
 
 
-@pytest.fixture
-def job(connection: psycopg.Connection) -> Job:
-    """Row 1, claimed; its pipeline gives up after three attempts."""
+@prepared
+def documents(connection: psycopg.Connection) -> None:
+    """Row 1 waits; its pipeline gives up after three attempts."""
     make_documents(connection)
     create_pipeline(connection, max_attempts=3)
     connection.execute("insert into documents values (1, 'title', 'content')")
-    return claim_one(connection)
+
+
+@pytest.fixture
+def job(documents: psycopg.Connection) -> Job:
+    """The row, claimed."""
+    return claim_one(documents)
 
 
 def next_claim(connection: psycopg.Connection) -> Job:

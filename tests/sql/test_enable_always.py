@@ -10,6 +10,7 @@ import pytest
 
 from pgembedd.database.migrate import migrate
 from tests.support.databases import fresh_database, running_server
+from tests.support.prepared import prepared
 from tests.support.sql import connected, create_pipeline, look_twice, make_documents, queued, rows, state, value, work
 from tests.support.waiting import eventually
 
@@ -21,13 +22,12 @@ def as_replica(connection: psycopg.Connection) -> Iterator[None]:
     connection.execute("reset session_replication_role")
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """Three rows with vectors, and a pipeline with enable_always."""
     make_documents(connection, 3)
     create_pipeline(connection, enable_always=True)
     work(connection)
-    return connection
 
 
 def test_without_it_they_are_not_seen(connection: psycopg.Connection) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.sql import (
     call,
     claim,
@@ -62,11 +63,16 @@ def documented() -> dict[str, set[str]]:
     return {word: fields | {"event", "pipeline", "pipeline_id", "at", "nth"} for word, fields in rows.items()}
 
 
-@pytest.fixture
-def ear(connection: psycopg.Connection, other: psycopg.Connection) -> Ear:
-    """A session that listens since the pipeline `documents` was made."""
+@prepared
+def documents(connection: psycopg.Connection) -> None:
+    """A pipeline without rows."""
     make_documents(connection)
     create_pipeline(connection)
+
+
+@pytest.fixture
+def ear(documents: psycopg.Connection, other: psycopg.Connection) -> Ear:
+    """A session that listens since the pipeline `documents` was made."""
     return Ear(other)
 
 

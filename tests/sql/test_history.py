@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import BACKFILL, call, claim, create_pipeline, empty, fail, make_documents, rows, value, work
 
@@ -19,13 +20,18 @@ SAMPLES = """
 """
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
-    """Three rows in the backfill lane; no upkeep is due but the sample."""
+@prepared
+def three(connection: psycopg.Connection) -> None:
+    """Three rows in the backfill lane."""
     make_documents(connection, 3)
     create_pipeline(connection)
-    connection.execute("update pgembedd.installation set swept_at = now(), retained_at = now(), indexes_at = now()")
-    return connection
+
+
+@pytest.fixture
+def documents(three: psycopg.Connection) -> psycopg.Connection:
+    """The same; no upkeep is due but the sample."""
+    three.execute("update pgembedd.installation set swept_at = now(), retained_at = now(), indexes_at = now()")
+    return three
 
 
 def tick(connection: psycopg.Connection) -> None:

@@ -22,6 +22,7 @@ from tests.support.guide import (
     waiting_messages,
 )
 from tests.support.imports import carried_out, only, triggers, why
+from tests.support.prepared import prepared
 from tests.support.sql import call, claim, column, let_leases_run_out, queued, rows, value, work
 from tests.support.waiting import eventually
 
@@ -46,15 +47,14 @@ def refused_undo(connection: psycopg.Connection) -> str:
     return outcome.why
 
 
-@pytest.fixture
-def guide(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def guide(connection: psycopg.Connection) -> None:
     """Row 1 has a vector, row 2 has a job, row 3 has neither."""
     follow_guide(connection)
     guide_table(connection, clear=True)
     connection.cursor().executemany(INSERT, [(1,), (2,), (3,)])
     connection.execute("update documents set embedding = %s where id = 1", [str(embed("by the guide"))])
     connection.execute("delete from pgmq.q_embedding_jobs where message ->> 'id' <> '2'")
-    return connection
 
 
 def test_the_pipeline_takes_the_place_of_the_triggers(guide: psycopg.Connection) -> None:

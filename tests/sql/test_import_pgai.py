@@ -14,18 +14,18 @@ from pgembedd.model.specs import resolve
 from tests.support.guide import embed
 from tests.support.imports import carried_out, only, triggers, why
 from tests.support.pgai import configuration, create_vectorizer, install_pgai
+from tests.support.prepared import prepared
 from tests.support.sql import BACKFILL, FRESH, claim, column, queued, rows, value, work
 
 VECTOR = "array_fill(0.5::real, array[384])::vector"
 
 
-@pytest.fixture
-def pgai(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def pgai(connection: psycopg.Connection) -> None:
     """pgai's catalogue and a table of two rows."""
     install_pgai(connection)
     connection.execute("create table blog (id int primary key, title text, body text)")
     connection.execute("insert into blog values (1, 'One', 'first text. second text.'), (2, 'Two', 'other text')")
-    return connection
 
 
 def plans(connection: psycopg.Connection, model: str | None = None, **options: Any) -> list[Plan | Refused]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.sql import create_pipeline, make_documents, rows, value
 
 ASKED = {
@@ -16,14 +17,19 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("asked", ASKED)
-@pytest.mark.parametrize("table", ["documents", "chunks"])
-def test_a_pipeline_without_its_table(connection: psycopg.Connection, asked: str, table: str) -> None:
+@prepared
+def chunked(connection: psycopg.Connection) -> None:
+    """A row that waits, and a table for its chunks."""
     make_documents(connection, 1)
     create_pipeline(connection, embedding_table="chunks")
-    connection.execute(f"drop table {table} cascade")
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("table", ["documents", "chunks"])
+def test_a_pipeline_without_its_table(chunked: psycopg.Connection, asked: str, table: str) -> None:
+    chunked.execute(f"drop table {table} cascade")
     with pytest.raises(psycopg.errors.InvalidParameterValue) as refusal:
-        connection.execute(ASKED[asked])
+        chunked.execute(ASKED[asked])
     what = "The table public.documents" if table == "documents" else "The embedding table public.chunks"
     assert (refusal.value.diag.message_primary or "").startswith(f"{what} was dropped. Remove the pipeline with")
 

@@ -9,6 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     BACKFILL,
@@ -27,11 +28,10 @@ def told(connection: psycopg.Connection) -> dict[str | None, dict[str, Any]]:
         return {row["pipeline"]: row for row in cursor.execute("select * from pgembedd.metrics()").fetchall()}
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     make_documents(connection, 3)
     create_pipeline(connection)  # its backfill is queued
-    return connection
 
 
 def test_a_database_without_pipelines_has_nothing_to_tell(connection: psycopg.Connection) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.sql.test_privileges import MAY_EXECUTE, MAY_TOUCH, names
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import BACKFILL, claim, create_pipeline, fail, make_documents, rows, value
 
@@ -21,14 +22,13 @@ FUNCTIONS = {
 RELATIONS = {"pipeline", "failures", "truncated"}
 
 
-@pytest.fixture
-def documents(roles: Roles, connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """Two rows, both given up."""
     make_documents(connection, 2)
     create_pipeline(connection)
     for job in claim(connection, BACKFILL):
         fail(connection, job, permanent=True)
-    return connection
 
 
 @pytest.fixture

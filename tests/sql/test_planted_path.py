@@ -13,8 +13,10 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
-from tests.support.roles import Roles, connect_as
+from tests.support.prepared import prepared
+from tests.support.roles import connect_as, temporary_roles
 from tests.support.sql import BACKFILL, call, claim, connected, create_pipeline, make_documents, store, value, work
 
 SHADOWS = """
@@ -137,17 +139,30 @@ WRITES = (
 )
 
 
-@pytest.fixture
-def owner(roles: Roles, database: Database, connection: psycopg.Connection) -> str:
-    """Owns `documents` with three rows, and the schema with the shadows."""
-    owner = roles.make("owner")
+@pytest.fixture(scope="module", autouse=True)
+def planter(server: EmbeddedPostgres) -> Iterator[str]:
+    """The owner in all databases of this file, which are copies of one."""
+    with temporary_roles(server) as roles:
+        yield roles.make("planter")
+
+
+@prepared
+def shadowed(connection: psycopg.Connection) -> None:
+    """`documents` with three rows, and the schema with the shadows."""
+    owner = value(connection, "select rolname from pg_roles where rolname like 'planter\\_%'")
     connection.execute(f"grant create on schema public to {owner}")
-    connection.execute(f"grant create on database {database.name} to {owner}")
-    with connect_as(database, owner) as theirs:
-        make_documents(theirs, 3)
-        theirs.execute("create schema planted; grant usage on schema planted to public")
-        theirs.execute(SHADOWS.format(owner=owner).encode())
-    return owner
+    connection.execute(f"create schema planted authorization {owner}; set role {owner}")
+    make_documents(connection, 3)
+    connection.execute("grant usage on schema planted to public")
+    connection.execute(SHADOWS.format(owner=owner).encode())
+
+
+@pytest.fixture
+def owner(planter: str, shadowed: psycopg.Connection, database: Database) -> str:
+    """The owner of all this, with no other rights whatever a test before has come to."""
+    shadowed.execute(f"alter role {planter} nosuperuser")
+    shadowed.execute(f"grant create on database {database.name} to {planter}")
+    return planter
 
 
 def superuser(connection: psycopg.Connection, role: str) -> bool:
@@ -156,7 +171,7 @@ def superuser(connection: psycopg.Connection, role: str) -> bool:
     )
 
 
-def test_the_trap_is_set(roles: Roles, connection: psycopg.Connection, owner: str) -> None:
+def test_the_trap_is_set(connection: psycopg.Connection, owner: str) -> None:
     with connection.transaction(force_rollback=True):
         connection.execute("set local search_path = planted, pg_catalog, pgembedd, public")
         connection.execute("select lower('A')")
@@ -178,7 +193,6 @@ CASES = [("path", planted, destination) for planted in PLANTED for destination i
 
 @pytest.mark.parametrize(("spoil", "planted", "destination"), CASES)
 def test_what_is_planted_gains_nothing(
-    roles: Roles,
     database: Database,
     connection: psycopg.Connection,
     owner: str,
@@ -219,7 +233,7 @@ def test_what_is_planted_gains_nothing(
 
 
 def test_adopting_a_table_fires_its_triggers_as_its_owner(
-    roles: Roles, database: Database, connection: psycopg.Connection, owner: str
+    database: Database, connection: psycopg.Connection, owner: str
 ) -> None:
     create_pipeline(connection, embedding_table="chunks")
     connection.execute("select pgembedd.pin_model(1, 'made up')")

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     create_pipeline,
@@ -71,12 +72,11 @@ def names(connection: psycopg.Connection, query: str, role: str) -> set[str]:
     return {row[0].removeprefix("pgembedd.") for row in connection.execute(query, {"role": role}).fetchall()}
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """A pipeline, so that there is generated code, too."""
     make_documents(connection, 2)
     create_pipeline(connection, on_update="clear")
-    return connection
 
 
 def test_the_workers_role_may_call_exactly_this(documents: psycopg.Connection) -> None:

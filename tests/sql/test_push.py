@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.databases import Database
 from tests.support.pg_net_standin import install
+from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     BACKFILL,
@@ -33,14 +34,13 @@ POSTED = (
 )
 
 
-@pytest.fixture
-def pushed(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def pushed(connection: psycopg.Connection) -> None:
     """The stand-in of pg_net, a URL to post to, and a pipeline with nothing queued."""
     install(connection)
     call(connection, "set_push", url=URL, token="a-token-of-one's-own")
     make_documents(connection)
     create_pipeline(connection)
-    return connection
 
 
 def posted(connection: psycopg.Connection) -> list[list[dict[str, Any]]]:

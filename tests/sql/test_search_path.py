@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     column,
@@ -18,12 +19,11 @@ from tests.support.sql import (
 )
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """A pipeline, so that there is generated code, too."""
     make_documents(connection, 2)
     create_pipeline(connection, on_update="clear")
-    return connection
 
 
 SHADOWS = """

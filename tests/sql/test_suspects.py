@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.sql import (
     Job,
     claim,
@@ -22,13 +23,18 @@ from tests.support.sql import (
 )
 
 
-@pytest.fixture
-def job(connection: psycopg.Connection) -> Job:
-    """Row 1, claimed; its pipeline gives up after three attempts."""
+@prepared
+def documents(connection: psycopg.Connection) -> None:
+    """Row 1 waits; its pipeline gives up after three attempts."""
     make_documents(connection)
     create_pipeline(connection, max_attempts=3)
     connection.execute("insert into documents values (1, 'title', 'content')")
-    return claim_one(connection)
+
+
+@pytest.fixture
+def job(documents: psycopg.Connection) -> Job:
+    """The row, claimed."""
+    return claim_one(documents)
 
 
 def next_claim(connection: psycopg.Connection) -> Job:

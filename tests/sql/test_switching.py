@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -10,22 +9,21 @@ import pytest
 
 from tests.sql.test_change_model import begin, pin, work_both
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.sql import call, claim, column, connected, create_pipeline, rows, store, value, work
 from tests.support.waiting import eventually
 
 
-@pytest.fixture
-def documents(database: Database) -> Iterator[psycopg.Connection]:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """`documents` with three rows, embedded in `chunks` by the old model and beside them by the new one."""
-    with connected(database) as connection:
-        connection.execute("create table documents (id int primary key, content text)")
-        create_pipeline(connection, content_columns=["content"], embedding_table="chunks")
-        pin(connection, "documents", "old")
-        connection.execute("insert into documents select i, 'text ' || i from generate_series(1, 3) i")
-        work(connection)
-        begin(connection)
-        work_both(connection)
-        yield connection
+    connection.execute("create table documents (id int primary key, content text)")
+    create_pipeline(connection, content_columns=["content"], embedding_table="chunks")
+    pin(connection, "documents", "old")
+    connection.execute("insert into documents select i, 'text ' || i from generate_series(1, 3) i")
+    work(connection)
+    begin(connection)
+    work_both(connection)
 
 
 def blocked(connection: psycopg.Connection) -> bool:

@@ -10,19 +10,19 @@ import pytest
 
 from pgembedd.database.queries import query
 from tests.support.databases import Database
+from tests.support.prepared import prepared
 from tests.support.sql import FRESH, call, create_pipeline, make_documents, rows, value
 from tests.support.waiting import eventually
 
 REASON = "gte-small could not be fetched (no network); check the network."
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """Two rows that wait in the pipeline `documents`."""
     make_documents(connection)
     create_pipeline(connection)
     connection.execute("insert into documents values (1, 'a'), (2, 'b')")
-    return connection
 
 
 @pytest.fixture

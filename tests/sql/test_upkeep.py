@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.sql import (
     BACKFILL,
     call,
@@ -22,12 +23,11 @@ from tests.support.sql import (
 from tests.support.waiting import PATIENCE_S
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """Three rows that are not queued."""
     make_documents(connection, 3)
     create_pipeline(connection, backfill=False)
-    return connection
 
 
 def test_the_sweep_finds_what_triggers_missed(documents: psycopg.Connection) -> None:

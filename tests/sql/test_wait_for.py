@@ -7,17 +7,17 @@ import threading
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.sql import create_pipeline, make_documents, work
 from tests.support.waiting import eventually
 
 
-@pytest.fixture
-def documents(connection: psycopg.Connection) -> psycopg.Connection:
+@prepared
+def documents(connection: psycopg.Connection) -> None:
     """Two rows that wait."""
     make_documents(connection, 2)
     create_pipeline(connection)
-    return connection
 
 
 def test_it_returns_at_once_when_nothing_waits(documents: psycopg.Connection) -> None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared
 from tests.support.sql import call, claim, create_pipeline, make_documents, queued, read, store, value, vectors, work
 
 
-@pytest.fixture
-def impatient(connection: psycopg.Connection, other: psycopg.Connection) -> psycopg.Connection:
-    """Both sessions give up where they would wait for a lock, which the other holds until then."""
+@prepared
+def documents(connection: psycopg.Connection) -> None:
+    """Ten rows that are not queued."""
     make_documents(connection, 10)
     create_pipeline(connection, backfill=False, on_update="clear", create_index=True)
-    for session in (connection, other):
+
+
+@pytest.fixture
+def impatient(documents: psycopg.Connection, other: psycopg.Connection) -> psycopg.Connection:
+    """Both sessions give up where they would wait for a lock, which the other holds until then."""
+    for session in (documents, other):
         session.execute("set lock_timeout = '1min'")
     return other
 
