@@ -15,8 +15,11 @@ from typing import Any
 
 import psycopg
 from pgvector import Vector
-from pgvector.psycopg import register_vector
+from pgvector.psycopg.halfvec import register_halfvec_info
+from pgvector.psycopg.sparsevec import register_sparsevec_info
+from pgvector.psycopg.vector import register_vector_info
 from psycopg import sql
+from psycopg.types import TypeInfo
 
 from pgembedd.database.jobs import job_of
 from pgembedd.database.queries import query
@@ -25,6 +28,12 @@ from pgembedd.database.records import FRESH as FRESH
 from tests.support.databases import Database
 
 LANES = (FRESH, BACKFILL)
+
+VECTOR_TYPES = """
+    select t.typname, t.oid, t.typarray from pg_catalog.pg_extension e
+    join pg_catalog.pg_type t on t.typnamespace = e.extnamespace and t.typname in ('vector', 'halfvec', 'sparsevec')
+    where e.extname = 'vector'
+"""
 
 Embed = Callable[[str], list[float]]
 
@@ -88,11 +97,11 @@ def connected(database: Database) -> Iterator[psycopg.Connection]:
 
 
 def learn_vector(connection: psycopg.Connection) -> None:
-    """Register pgvector's types on a connection to a database that has them."""
-    schema = value(connection, query("vector_schema"))
-    with connection.transaction():
-        connection.execute(sql.SQL("set local search_path to {}").format(sql.Identifier(schema)))
-        register_vector(connection)
+    """Register pgvector's types on a connection to a database that has them: register_vector() with one statement."""
+    infos = {name: TypeInfo(name, oid, array_oid) for name, oid, array_oid in rows(connection, VECTOR_TYPES)}
+    register_vector_info(connection, infos["vector"])
+    register_halfvec_info(connection, infos["halfvec"])
+    register_sparsevec_info(connection, infos["sparsevec"])
 
 
 def make_documents(connection: psycopg.Connection, count: int = 0, key: str = "id int primary key") -> None:
