@@ -10,6 +10,9 @@ from psycopg.types.json import Jsonb
 
 from tests.support.prepared import prepared
 from tests.support.sql import BACKFILL, LANES, call, column, create_pipeline, queued, rows, value, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 # Key columns, and two rows of them.
 KEYS: dict[str, tuple[str, list[str]]] = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.support.prepared import prepared
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from tests.support.databases import Database, fresh_database
 from tests.support.refusals import refused
-from tests.support.sql import call, create_pipeline, make_documents, rows, state
+from tests.support.sql import call, connected, create_pipeline, make_documents, rows, state
 
 EVERYTHING = """
     select 'relation', oid::regclass::text from pg_class where oid > 16384
@@ -130,36 +132,31 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@prepared
-def odd(connection: psycopg.Connection) -> None:
-    """Tables and functions of many kinds, and a pipeline."""
-    make_documents(connection, 1)
-    connection.execute(SETUP)
-    create_pipeline(connection, name="taken", embedding_column="used")
+@pytest.fixture(scope="module")
+def odd(server: EmbeddedPostgres, template: Database) -> Iterator[psycopg.Connection]:
+    """Tables and functions of many kinds, one of this session, and a pipeline: all refusals leave them as they are."""
+    with fresh_database(server, template.name) as database, connected(database) as connection:
+        make_documents(connection, 1)
+        connection.execute(SETUP)
+        create_pipeline(connection, name="taken", embedding_column="used")
+        connection.execute("create temporary table passing (id int primary key, title text, content text)")
+        yield connection
 
 
-def before_it(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """What there is, a table of this session included."""
-    connection.execute("create temporary table passing (id int primary key, title text, content text)")
-    return rows(connection, EVERYTHING)
-
-
-@pytest.mark.usefixtures("odd")
 @pytest.mark.parametrize(("source", "message"), SOURCES)
-def test_a_source_is_refused(connection: psycopg.Connection, source: str | None, message: str) -> None:
-    before = before_it(connection)
+def test_a_source_is_refused(odd: psycopg.Connection, source: str | None, message: str) -> None:
+    before = rows(odd, EVERYTHING)
     with refused(message):
-        create_pipeline(connection, source=source)
-    assert rows(connection, EVERYTHING) == before
+        create_pipeline(odd, source=source)
+    assert rows(odd, EVERYTHING) == before
 
 
-@pytest.mark.usefixtures("odd")
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
-def test_an_option_is_refused(connection: psycopg.Connection, options: dict[str, Any], message: str) -> None:
-    before = before_it(connection)
+def test_an_option_is_refused(odd: psycopg.Connection, options: dict[str, Any], message: str) -> None:
+    before = rows(odd, EVERYTHING)
     with refused(message):
-        create_pipeline(connection, **options)
-    assert rows(connection, EVERYTHING) == before
+        create_pipeline(odd, **options)
+    assert rows(odd, EVERYTHING) == before
 
 
 @pytest.mark.parametrize("function", ["drop_pipeline", "pause", "resume", "backfill", "retry_failed"])

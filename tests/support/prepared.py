@@ -51,6 +51,7 @@ class Templates:
     def __init__(self, server: EmbeddedPostgres, migrated: Database) -> None:
         self._server, self._migrated = server, migrated
         self._made: dict[tuple[str, Any], Database] = {}
+        self._sessions: dict[Database, psycopg.Connection] = {}
         self._ended = ExitStack()
 
     def of(self, request: pytest.FixtureRequest) -> Database:
@@ -60,6 +61,14 @@ class Templates:
             if fill := _fillers.get((module, name)):
                 return self._filled(fill, getattr(request.node, "callspec", None))
         return self._migrated
+
+    def session_of(self, request: pytest.FixtureRequest) -> psycopg.Connection:
+        """A session in such a database, the same for all tests."""
+        source = self.of(request)
+        if source not in self._sessions:
+            database = self._ended.enter_context(fresh_database(self._server, source.name))
+            self._sessions[source] = self._ended.enter_context(connected(database))
+        return self._sessions[source]
 
     def _filled(self, fill: Callable[..., None], callspec: Any) -> Database:
         name = fill.__name__
