@@ -24,6 +24,9 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 KINDS = ["column", "table"]
 
@@ -118,6 +121,7 @@ def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
     assert columns in (["documents.embedding"], ["chunks.embedding"])
 
 
+@pytest.mark.own_database
 def test_a_switch_before_the_shadow_is_complete_is_refused(documents: psycopg.Connection) -> None:
     begin(documents)
     with pytest.raises(
@@ -197,6 +201,7 @@ def test_both_sides_are_compared(documents: psycopg.Connection) -> None:
     assert sides == [(10, 0, "valid", True, True)] * 2
 
 
+@pytest.mark.own_database
 def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
     for function, message in [
         ("switch", 'There is nothing to switch "documents" to'),

@@ -24,6 +24,9 @@ from tests.support.sql import (
     vectors,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 TEXT = "title 1\n\ncontent 1"
 

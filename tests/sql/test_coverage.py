@@ -20,6 +20,9 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 def coverage(connection: psycopg.Connection) -> Decimal | None:
@@ -28,6 +31,7 @@ def coverage(connection: psycopg.Connection) -> Decimal | None:
     return found
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize("destination", [{}, {"embedding_table": "chunks"}])
 def test_from_nothing_to_all(connection: psycopg.Connection, destination: dict[str, str]) -> None:
     make_documents(connection, 4)
@@ -142,6 +146,7 @@ def test_lag_is_how_long_jobs_waited(connection: psycopg.Connection) -> None:
     assert value(connection, lag) is None
 
 
+@pytest.mark.own_database
 def test_lag_of_rows_in_chunks(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     create_pipeline(connection, embedding_table="chunks")

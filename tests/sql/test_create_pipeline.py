@@ -22,6 +22,9 @@ from tests.support.sql import (
     vectors,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 INDEXES = """
     select indexrelid::regclass::text from pg_index

@@ -31,6 +31,9 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 @prepared
@@ -482,6 +485,7 @@ def test_a_sweep_that_takes_long_is_not_due_at_once(chunked: psycopg.Connection)
     assert call(chunked, "sweep") == 1
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize("formatting", ["$title: $chunk", "$chunk $title", "$other $chunk: $title"])
 def test_no_part_of_a_row_passes_for_another(chunked: psycopg.Connection, formatting: str) -> None:
     call(chunked, "drop_pipeline", name="documents", drop_vectors=True)

@@ -28,7 +28,10 @@ from tests.support.sql import (
     store,
     vectors,
 )
+from tests.support.undone import connection
 from tests.support.waiting import PATIENCE_S
+
+__all__ = ["connection"]
 
 TEXT = "title 1\n\ncontent 1"
 

@@ -22,6 +22,9 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 GUIDE = {"schema": "public", "table": "documents", "contentFunction": "embedding_input", "embeddingColumn": "embedding"}
 
@@ -92,6 +95,7 @@ def test_junk_becomes_a_dead_letter(documents: psycopg.Connection, message: Any)
 WRONG_KEYS: list[Any] = ["abc", 1.5, 10**40, True, [1], {"a": 1}, "", 99999999999]
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize("key", WRONG_KEYS, ids=repr)
 def test_a_key_of_a_wrong_type_dies_alone(documents: psycopg.Connection, key: Any) -> None:
     """The read fails for it; the worker splits the claim until the bad one stands alone."""

@@ -23,6 +23,9 @@ from tests.support.sql import (
     vectors,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 @prepared
@@ -65,6 +68,7 @@ def test_a_key_is_written_as_the_triggers_write_it(connection: psycopg.Connectio
     assert requeue(connection, 1.0) == 0
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize("wrong", ["seven", {"id": 7}, [7]])
 def test_what_is_no_key_is_refused(documents: psycopg.Connection, wrong: Any) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="is no key of public"):

@@ -16,6 +16,9 @@ from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.search import QUERY, Hit, make_source, search
 from tests.support.sql import call, column, connected, create_pipeline, made_up, make_documents, rows, value, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 def test_a_hit_has_key_scores_snippet_and_row(connection: psycopg.Connection) -> None:
@@ -126,6 +129,7 @@ ODD = """
 """
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize("options", [{}, {"embedding_table": '"my chunks"'}], ids=["column", "table"])
 def test_odd_names_and_keys(connection: psycopg.Connection, options: dict[str, Any]) -> None:
     connection.execute(ODD.encode())
@@ -214,6 +218,7 @@ def test_refusals(connection: psycopg.Connection, arguments: str, message: str, 
         connection.execute(f"select pgembedd.search({arguments})")
 
 
+@pytest.mark.own_database
 def test_a_table_with_several_pipelines_needs_a_name(connection: psycopg.Connection) -> None:
     make_source(connection, 10)
     create_pipeline(connection, name="second", embedding_column="second", backfill=False)

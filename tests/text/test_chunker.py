@@ -121,7 +121,7 @@ def test_threads_share_a_splitter() -> None:
     splitter = Splitter(TOKENIZER)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda i: splitter.split(content, tokens=20 + i % 4), range(64)))
-    assert found == [SPLITTER.split(content, tokens=20 + i % 4) for i in range(64)]
+    assert found == 16 * [SPLITTER.split(content, tokens=20 + i) for i in range(4)]
 
 
 @pytest.mark.parametrize("overlap", [0, 3])
