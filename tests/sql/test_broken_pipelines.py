@@ -192,7 +192,6 @@ MENDED = {
 }
 
 
-@pytest.mark.own_database
 @pytest.mark.parametrize("change", MENDED.values(), ids=MENDED)
 @pytest.mark.parametrize("look", ["sweep()", "tick(3600, 3600)"])
 def test_a_pipeline_goes_on_by_itself_once_its_table_is_mended(
