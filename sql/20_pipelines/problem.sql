@@ -18,7 +18,9 @@ begin
     if not _exists(pipeline.source) then
         return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L)%s.',
             pipeline.source_name, pipeline.name,
-            case when to_regclass(pipeline.source_name) is not null
+            case when exists (  -- for to_regclass() our role would need USAGE on the schema
+                     select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                     where format('%I.%I', n.nspname, c.relname) = pipeline.source_name)
                  then ', then create it again for the new table of that name' end);
     elsif _inherits(pipeline.source) then
         return format('%s takes part in table inheritance, or is one partition of a table, by now. '

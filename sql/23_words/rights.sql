@@ -19,13 +19,14 @@ begin
     if _words_view(words) is not null then execute format('drop view %s', _words_view(words)); end if;
 end $$;
 
--- The view of that name, if it is one over the words.
+-- The view of that name, if it is one over the words; looked up without to_regclass(), for which the caller would need
+-- USAGE on its schema.
 create or replace function pgembedd._words_view(words regclass) returns regclass
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select c.oid::regclass from pg_class c
-    where c.oid = to_regclass(_words_view_name(words)) and c.relkind = 'v' and exists (
+    select c.oid::regclass from pg_class w join pg_class c on c.relnamespace = w.relnamespace
+    where w.oid = words and c.relname = _truncate_name(w.relname, 58) || '_view' and c.relkind = 'v' and exists (
         select from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
         where r.ev_class = c.oid and d.refobjid = words)
 $$;

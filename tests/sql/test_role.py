@@ -16,7 +16,7 @@ import pytest
 from tests.sql.test_planted_path import PLANT, PLANTED, SHADOWS, SPOILS
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
-from tests.support.sql import BACKFILL, claim, connected, create_pipeline, make_documents, rows, store
+from tests.support.sql import BACKFILL, claim, connected, create_pipeline, look_twice, make_documents, rows, store
 
 INSTALLERS = {
     "embed",
@@ -164,3 +164,17 @@ def trapped(database: Database, action: Callable[[psycopg.Connection], object]) 
         with contextlib.suppress(psycopg.Error, KeyError):  # of an answer that a shadow gave
             action(session)
     return {line.removeprefix("trapped as ") for line in told if line.startswith("trapped as ")}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_table_that_is_gone_is_told_from_a_schema_of_others(connection: psycopg.Connection, again: bool) -> None:
+    connection.execute("create schema apart; create table apart.documents (id bigint primary key, content text)")
+    create_pipeline(connection, source="apart.documents", content_columns=["content"])
+    connection.execute("drop table apart.documents")
+    if again:
+        connection.execute("create table apart.documents (id bigint primary key, content text)")
+    look_twice(connection)
+    ((state, reason),) = rows(connection, "select state, reason from pgembedd.status")
+    assert state == "stopped"
+    assert "was dropped" in reason
+    assert ("new table of that name" in reason) == again
