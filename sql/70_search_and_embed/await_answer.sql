@@ -39,8 +39,10 @@ begin
         select translate(q.embedding::text, '{}', '[]') as embedding, q.refusal, q.asked_at, q.taken_by
         into found_one from question q where q.id = $1;
         embedding := found_one.embedding;
-        refusal := case when not found then 'The question was lost: the server was restarted, or its timeout was over.'
-                        else found_one.refusal end;
+        refusal := case when found then found_one.refusal
+                        -- A worker may have deleted it, as its time was over, before this caller saw that.
+                        when clock_timestamp() < began + patience
+                        then 'The question was lost: the server was restarted.' end;
         if num_nonnulls(embedding, refusal) > 0 then
             delete from question q where q.id = $1;
             exit;

@@ -19,6 +19,8 @@ FUNCTIONS = {
     "schema_version()",
     "events(bigint[],pg_snapshot)",
 }
+SEARCHER = {"schema_version()"}
+"""Those that a role of grant_search() has, too."""
 RELATIONS = {"pipeline", "failures", "truncated"}
 
 
@@ -39,8 +41,10 @@ def operator(roles: Roles, documents: psycopg.Connection) -> str:
     return role
 
 
-def test_an_operator_has_exactly_this(operator: str, documents: psycopg.Connection) -> None:
-    assert names(documents, MAY_EXECUTE, operator) == FUNCTIONS
+def test_an_operator_has_exactly_this(operator: str, roles: Roles, documents: psycopg.Connection) -> None:
+    searcher = roles.make("searcher")
+    documents.execute("select pgembedd.grant_search(%s)", [searcher])
+    assert names(documents, MAY_EXECUTE, operator) - names(documents, MAY_EXECUTE, searcher) == FUNCTIONS - SEARCHER
     assert names(documents, MAY_TOUCH, operator) == RELATIONS
     for right in ("insert", "update", "delete", "truncate"):
         for relation in RELATIONS:

@@ -34,7 +34,7 @@ class InFlight:
             self._changed.notify_all()
 
     def start(self, jobs: Sequence[Job], stopping: Callable[[], bool]) -> bool:
-        """Waits until no suspect wants to be alone, and marks the jobs as in progress; False when stopping."""
+        """Waits until no suspect wants to be alone, and marks the jobs as in progress; False when it stops meanwhile."""
         with self._changed:
             if ready := self._wait_unless(stopping, lambda: not self._suspects):
                 self._started.update(job.key for job in jobs if job.key in self._jobs)
@@ -48,16 +48,17 @@ class InFlight:
         with self._changed:
             if job.key in self._jobs:
                 self._suspects[job.key] = None
-            return self._wait_unless(
+            ready = self._wait_unless(
                 stopping,
                 lambda: job.key not in self._jobs or (not self._started and next(iter(self._suspects)) == job.key),
             )
+            return ready and not stopping()
 
     def _wait_unless(self, stopping: Callable[[], bool], condition: Callable[[], bool]) -> bool:
         while not self._changed.wait_for(condition, STOP_CHECK_S):
             if stopping():
                 return False
-        return not stopping()
+        return True
 
     def jobs(self) -> list[Job]:
         """Returns all jobs held."""
