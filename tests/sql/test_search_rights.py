@@ -67,6 +67,21 @@ def test_a_role_that_may_not_read_the_table_is_told_what_is_missing(
         assert len(search(theirs, k=1000)) == 20
 
 
+def test_a_table_in_a_schema_that_is_closed_to_others_is_searched(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    reader = roles.make("reader")
+    connection.execute("create schema closed; set search_path = closed, public")
+    make_source(connection, 20)
+    connection.execute("reset search_path; select pgembedd.tick(0, 0)")
+    assert value(connection, "select source::text from pgembedd.pipeline") == "closed.documents"
+    assert len(search(connection, k=1000)) == 20
+    connection.execute(f"grant usage on schema closed to {reader}; grant select on closed.documents to {reader}")
+    connection.execute("select pgembedd.tick(0, 0); select pgembedd.grant_search(%s)".replace("%s", f"'{reader}'"))
+    with connect_as(database, reader) as theirs:
+        assert len(search(theirs, k=1000)) == 20
+
+
 def test_the_rights_on_columns_hold(
     roles: Roles, database: Database, connection: psycopg.Connection, reader: str
 ) -> None:
