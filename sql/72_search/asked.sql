@@ -5,6 +5,7 @@
 create or replace function pgembedd._search_asked(target jsonb, query text) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
+set client_min_messages = 'warning'  -- stop words and long words are no news to the caller
 as $$
 declare
     configs constant oid[] := array(select c::oid from jsonb_array_elements_text(target -> 'text_configs') c);

@@ -137,7 +137,8 @@ begin
         perform _refuse('min_similarity needs the query''s vector, and the mode text asks for none.',
             'Take mode => ''hybrid'' with weights => ''{0,1}''.');
     elsif weights is null or array_ndims(weights) <> 1 or cardinality(weights) <> 2 or array_position(weights, null) > 0
-       or not (weights[1] >= 0 and weights[2] >= 0 and weights[1] + weights[2] between 1e-6 and 1e6) then
+       or (least(weights[1], weights[2]) >= 0 and greatest(weights[1], weights[2]) between 1e-6 and 1e6) is not true
+       or array_lower(weights, 1) <> 1 then
         perform _refuse(format('The weights %s are not known.', coalesce(quote_literal(weights), 'NULL')),
             'They are two numbers from 0 on, not both 0: of the order by meaning and of that by words. Say ''{1,1}''.');
     elsif rrf_k is null or rrf_k not between 1 and 10000 then
@@ -146,7 +147,7 @@ begin
     elsif after not between 0 and 1000 then
         perform _refuse(format('after %s is out of range.', after),
             'It is how many hits to leave out, of a window of 1000: 0 for the first page.');
-    elsif marks is null or cardinality(marks) <> 2 or array_position(marks, null) > 0 then
+    elsif marks is null or cardinality(marks) <> 2 or marks[1] is null or marks[2] is null then
         perform _refuse(format('The marks %s are not known.', coalesce(quote_literal(marks), 'NULL')),
             'They are two texts, put before and after a word: for example ''{**,**}''.');
     end if;

@@ -10,8 +10,8 @@ begin
     if jsonb_typeof(filter) <> 'object' then
         perform _refuse(format('The filter %s is no object.', _shortened(filter)),
             'For example {"section": "faq", "year": {"$gte": 2020}}.');
-    elsif filter::text ~ '(\{[^{}]*){65}' then
-        perform _refuse('The filter is nested more than 64 levels deep.');
+    elsif jsonb_path_exists(filter, 'strict $.**{65}') then
+        perform _refuse('The filter is nested more than 64 levels deep.', 'Objects and arrays count.');
     end if;
     return coalesce((
         select string_agg(format('(%s)', case

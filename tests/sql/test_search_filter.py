@@ -121,7 +121,12 @@ REFUSED = [
     ({"id": {"$like": "1%"}}, '$like does not go with "id", which is integer.', "for texts"),
     ({"id": {"$contains": 1}}, '$contains does not go with "id", which is integer.', "for arrays"),
     ({"tags": [["a"]]}, 'The filter compares "tags", which is text[], with [["a"]].', "Arrays within arrays"),
-    (json.loads(99 * '{"$not": ' + "{}" + 99 * "}"), "The filter is nested more than 64 levels deep.", None),
+    (json.loads(99 * '{"$not": ' + "{}" + 99 * "}"), "The filter is nested more than 64 levels deep.", "arrays count"),
+    (
+        json.loads(99 * '{"$or": [{"n": 1}, ' + '{"n": 2}' + 99 * "]}"),
+        "The filter is nested more than 64 levels deep.",
+        "arrays count",
+    ),
     ({"place": "(1,1)"}, '$eq does not go with "place", which is point.', "with an order"),
 ]
 

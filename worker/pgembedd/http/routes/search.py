@@ -87,10 +87,17 @@ def router(service: ServiceContext) -> APIRouter:
         min_similarity: Annotated[float | None, Query(description="Leaves out what is less similar.")] = None,
         snippet_length: Annotated[int | None, Query(ge=0, le=10_000, description="In characters; 200.")] = None,
         rerank: Annotated[str | None, Query(description="The reranker served.")] = None,
+        weights: Annotated[list[float] | None, Query(max_length=2, description="Two numbers: twice.")] = None,
+        rrf_k: Annotated[int | None, Query(ge=1, le=10_000, description="How little the first places count.")] = None,
+        after: Annotated[int | None, Query(ge=0, le=1000, description="How many hits to leave out.")] = None,
+        marks: Annotated[list[str] | None, Query(max_length=2, description="Two texts: twice.")] = None,
         caller: Caller = allowed,
     ) -> Response:
         """The same with the arguments in the address, which logs may keep."""
-        options = {"k": k, "mode": mode, "per": per, "min_similarity": min_similarity, "snippet_length": snippet_length}
+        options = {
+            "k": k, "mode": mode, "per": per, "min_similarity": min_similarity, "snippet_length": snippet_length,
+            "weights": weights, "rrf_k": rrf_k, "after": after, "marks": marks,
+        }  # fmt: skip
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if filter is not None:
             given["filter"] = parse_filter(filter)
