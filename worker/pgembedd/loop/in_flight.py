@@ -34,7 +34,7 @@ class InFlight:
             self._changed.notify_all()
 
     def start(self, jobs: Sequence[Job], stopping: Callable[[], bool]) -> bool:
-        """Waits until no suspect wants to be alone, and marks the jobs as in progress; False when it stops meanwhile."""
+        """Waits until no suspect wants to be alone, and marks the jobs as in progress; False if it stops first."""
         with self._changed:
             if ready := self._wait_unless(stopping, lambda: not self._suspects):
                 self._started.update(job.key for job in jobs if job.key in self._jobs)
