@@ -335,7 +335,8 @@ mixtures of two with a little noise.""",
         "What searches find",
         """How well each mode of search() answers questions whose relevant documents are known, beside the SQL of others
 as they publish it: nDCG@10, recall@10 and MRR@10, on collections that you bring
-(`python -m bench.retrieval FOLDER …`). Every way searches the same table with the same vectors; ratios are to search by meaning alone.""",
+(`python -m bench.retrieval FOLDER …`). Every way searches the same table with the same vectors; ratios are to
+search by meaning alone.""",
         (
             Bars(
                 "ndcg",
