@@ -32,10 +32,11 @@ def test_the_demo_finds_what_it_should_and_can_be_repeated() -> None:
 
 def check_answers(out: str) -> None:
     """Each question's hits are near the top, and the changed row is found by what it says now."""
-    hits = re.split(r"\n  (?=read a csv|wait for several|how do I|looking after)", out)
+    hits = re.split(r"\n  (?=read a csv|wait for several|how do I|find all places|looking after)", out)
     assert "csv.DictReader" in hits[1].splitlines()[1]
     assert "getsize" in hits[3]
-    assert "colorsys" in hits[4].splitlines()[1]
+    assert all("  re." in line for line in hits[4].splitlines()[1:4])
+    assert "colorsys" in hits[5].splitlines()[1]
 
 
 def _lines_stored(log: Path) -> int:

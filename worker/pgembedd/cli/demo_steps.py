@@ -1,5 +1,6 @@
 """The steps of the demo: from an empty Postgres to a search hit."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from rich.console import Console
@@ -35,6 +37,8 @@ CHANGED = Document(
 )
 CHANGED_QUESTION = "looking after vegetables in summer"
 
+FILTERED_QUESTION, FILTER = "find all places where a pattern matches", {"module": "re"}
+
 TABLE = """
 create schema if not exists demo;
 create table if not exists demo.documents (
@@ -58,12 +62,16 @@ def run_demo(conninfo: str, log: Path, console: Console) -> None:
             watch_queue(connection, PIPELINE, console, check_worker)
             console.print(f"  {_embedded(connection)} rows have a vector")
             embedder = loader(Settings(log_level="error"))(model)
-            step("Searching in plain English")
+            step("Searching in plain English, by meaning")
             for question in QUESTIONS:
-                _ask(connection, embedder, question, console)
+                _ask(connection, embedder, question, console, mode="semantic")
+            step("By meaning and by words, with a filter, as one call in SQL")
+            call = f"pgembedd.search('{PIPELINE}', '{FILTERED_QUESTION}', k => 3, filter => '{json.dumps(FILTER)}')"
+            console.print(f"  select * from {call};", soft_wrap=True, markup=False)
+            _ask(connection, embedder, FILTERED_QUESTION, console, filter=FILTER)
             step("Changing a row: its vector follows")
             _change(connection, console, check_worker)
-            _ask(connection, embedder, CHANGED_QUESTION, console)
+            _ask(connection, embedder, CHANGED_QUESTION, console, mode="semantic")
             embedder.close()
 
 
@@ -144,12 +152,17 @@ def _embedded(connection: psycopg.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def _ask(connection: psycopg.Connection, embedder: Embedder, question: str, console: Console) -> None:
+def _ask(
+    connection: psycopg.Connection,
+    embedder: Embedder,
+    question: str,
+    console: Console,
+    **options: Any,
+) -> None:
     console.print(f"\n  [italic]{question}[/]")
     vector = embedder.start([question], kind="query").result().vectors[0].tolist()
-    print_hits(
-        console, search(connection, PIPELINE, question, k=3, embedding=vector), chosen_pipeline(connection, PIPELINE)
-    )
+    hits = search(connection, PIPELINE, question, k=3, embedding=vector, **options)
+    print_hits(console, hits, chosen_pipeline(connection, PIPELINE))
 
 
 def _change(connection: psycopg.Connection, console: Console, check_worker: WorkerCheck) -> None:
