@@ -9,7 +9,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select concat_ws(' ', pipeline.source, _owner(pipeline.source),
                      pipeline.embedding_table, _owner(pipeline.embedding_table),
-                     pipeline.words_table, _owner(pipeline.words_table),
+                     pipeline.words_table, _owner(pipeline.words_table), _has_words(pipeline.words_table),
                      (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth)
                       from _key_columns(pipeline.source) k),
                      (select md5(string_agg(t.relid::oid::text, ' ' order by t.relid))

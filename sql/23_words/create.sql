@@ -39,8 +39,17 @@ begin
     end if;
 end $$;
 
--- Brings the table in step with a source that was altered, and makes it anew where it was dropped or the key has
--- another type; the sweep fills it.
+-- Whether the table still has the column with the words.
+create or replace function pgembedd._has_words(words regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (select from pg_attribute a where a.attrelid = words and a.attname = 'pgembedd_words'
+                   and a.atttypid = 'tsvector'::regtype)
+$$;
+
+-- Brings the table in step with a source that was altered, and makes it anew where it or its words were dropped or the
+-- key has another type; the sweep fills it.
 create or replace function pgembedd._follow_words(pipeline pgembedd.pipeline) returns pgembedd.pipeline
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -49,15 +58,19 @@ declare
 begin
     if pipeline.text_config is null then return pipeline; end if;
     -- A column that was given another type would run the owner's casts and checks, with the rights of the caller.
-    if exists (
+    if not _has_words(pipeline.words_table) or exists (
         select from _key_columns(pipeline.source) k
         join pg_attribute s on s.attrelid = pipeline.source and s.attname = k.name
         join pg_attribute w on w.attrelid = pipeline.words_table and w.attname = k.name
         where (s.atttypid, s.atttypmod) is distinct from (w.atttypid, w.atttypmod))
     then
-        perform _drop_words(pipeline);
+        begin
+            perform _drop_words(pipeline);
+        exception when dependent_objects_still_exist then  -- a view of the owner's: it keeps the old table
+            pipeline.words_table := null;
+        end;
     end if;
-    if not _exists(pipeline.words_table) then
+    if not coalesce(_exists(pipeline.words_table), false) then
         pipeline.words_table := _ensure_words(pipeline, true);
         update pipeline p set words_table = _follow_words.pipeline.words_table where p.id = _follow_words.pipeline.id;
     end if;

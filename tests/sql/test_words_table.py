@@ -119,6 +119,17 @@ def test_a_table_that_was_dropped_is_made_and_filled_again(connection: psycopg.C
     assert len(words(connection)) == len(before)
 
 
+@pytest.mark.parametrize("change", ["drop column pgembedd_words cascade", "rename pgembedd_words to mine"])
+def test_a_table_that_lost_its_words_is_made_and_filled_again(connection: psycopg.Connection, change: str) -> None:
+    make_texts(connection)
+    connection.execute("create view owners as select id from documents_words")
+    connection.execute(f"alter table documents_words {change}")
+    call(connection, "sweep")
+    call(connection, "sweep")
+    assert by_words(connection, "invoice") == [2]
+    assert value(connection, "select state from pgembedd.pipeline") == "running"
+
+
 def test_vectors_that_are_adopted_get_their_words_by_sweeps(connection: psycopg.Connection) -> None:
     make_texts(connection)
     call(connection, "drop_pipeline", name="documents")
