@@ -80,7 +80,8 @@ as $$
 $$;
 
 -- The share of a pipeline's rows that hold each word, as of the last sample; rare words have one value, so that this
--- says of no word whether it occurs in less than five of the sampled rows.
+-- says of no word whether it occurs in less than five of the sampled rows. For a role that may not read the words all
+-- are rare: the role that the session has taken, as a function of another owner hides who called it.
 create or replace function pgembedd._search_shares(pipeline_id integer, words text[]) returns double precision[]
 language sql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -89,6 +90,8 @@ as $$
         select coalesce(f.share, 2.5 / greatest(least(s.documents, 5000), 5))
         from unnest(words) with ordinality as w(word, nth)
         left join word_statistics s on s.pipeline_id = $1
-        left join word_frequency f on f.pipeline_id = $1 and f.word = w.word
+        left join pipeline p on p.id = $1
+        left join word_frequency f on f.pipeline_id = $1 and f.word = w.word and has_table_privilege(
+            coalesce(nullif(current_setting('role'), 'none'), session_user)::name, p.words_table, 'select')
         order by w.nth)
 $$;

@@ -198,8 +198,17 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     with role as (select to_regrole('pgembedd')::oid as oid, _owner_of_schema() as installer,
-                         current_setting('server_version_num')::integer >= 160000 as new)
-    select string_agg(s.statement || ';', ' ' order by s.nth) from (
+                         current_setting('server_version_num')::integer >= 160000 as new,
+                         -- A member could alter our functions in the other database.
+                         exists (select from pg_shdepend d
+                                 where d.refclassid = 'pg_authid'::regclass and d.refobjid = to_regrole('pgembedd')
+                                   and d.deptype = 'o' and d.dbid <> (select b.oid from pg_database b
+                                                                      where b.datname = current_database()))
+                         and not _is_member_of_role(_owner_of_schema()) as is_taken)
+    select case when is_taken then format('let the owner of the other database that uses the role pgembedd install '
+                                          'here, too, as %s would have rights there.', installer)
+                else s.statements end
+    from role, (select string_agg(s.statement || ';', ' ' order by s.nth) as statements from (
         select 1 as nth, 'create role pgembedd nologin' as statement from role where role.oid is null
         union all
         select 2, case when not role.new and not (select o.rolinherit from pg_roles o where o.oid = role.installer)
@@ -217,5 +226,5 @@ as $$
           and not coalesce(_may_use(role.oid::regrole, _queue_table(q)::regclass), false)
         union all
         select 5, 'update pgmq to 1.6 or newer, of whose extension no queue is part' from role
-        where exists (select from unnest(_queues()) q where _in_extension(to_regclass(_queue_table(q))))) s
+        where exists (select from unnest(_queues()) q where _in_extension(to_regclass(_queue_table(q))))) s) s
 $$;

@@ -108,6 +108,24 @@ def test_without_createrole_an_administrator_can_make_the_role(own_roles: Roles,
         connection.execute("drop role pgembedd")
 
 
+def test_a_role_of_another_database_is_not_offered(
+    own_roles: Roles, bare: Database, untouched_server: EmbeddedPostgres
+) -> None:
+    """As a member of it, the owner here could alter its functions there."""
+    first, second = own_roles.make("first", "createrole"), own_roles.make("second")
+    migrate(give(bare, first, "create extension vector"))
+    with fresh_database(untouched_server) as other:
+        migrate(give(other, second, "create extension vector"))
+        with connect_as(other, second) as theirs:
+            (finding,) = [each for each in examine(theirs, Path("/")) if each.text.startswith("our functions run")]
+            assert "grant" not in finding.remedy
+            assert "the owner of the other database that uses the role pgembedd" in finding.remedy
+        downgrade(conninfo_as(other, second))
+    downgrade(conninfo_as(bare, first))
+    with bare.connect() as connection:
+        connection.execute("drop role pgembedd_worker; drop role pgembedd")
+
+
 def owners_of_functions(connection: psycopg.Connection) -> set[str]:
     """The owners of what workers call."""
     return set(

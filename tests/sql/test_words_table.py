@@ -155,6 +155,28 @@ def test_the_upkeep_counts_words(connection: psycopg.Connection) -> None:
     assert rows(connection, "select documents, average_length from pgembedd.word_statistics") == [(10, 2)]
 
 
+def test_how_common_a_word_is_is_told_to_readers_only(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    make_texts(connection, dict.fromkeys(range(1, 10), ("", "common words")))
+    work(connection)
+    connection.execute("update pgembedd.word_statistics set due_at = '-infinity', changes = -1")
+    call(connection, "tick")
+    reader, stranger = roles.make("reader"), roles.make("stranger")
+    connection.execute(f"select pgembedd.grant_search(r) from unnest(array['{reader}', '{stranger}']::regrole[]) r")
+    connection.execute(f"grant select on documents to {reader}")
+    call(connection, "sweep")
+    pipeline_id = value(connection, "select id from pgembedd.pipeline")
+    shares = f"select pgembedd._search_shares({pipeline_id}, array['common', 'uncommon'])"
+    assert value(connection, shares) == pytest.approx([1, 2.5 / 9])
+    connection.execute(f"set role {stranger}")
+    assert value(connection, shares) == pytest.approx([2.5 / 9] * 2)
+    connection.execute("reset role")
+    for role, common in [(reader, 1), (stranger, 2.5 / 9)]:
+        with connect_as(database, role) as theirs:
+            assert value(theirs, shares)[0] == pytest.approx(common)
+
+
 @pytest.mark.parametrize("table", [None, "chunks"])
 def test_a_change_of_the_model_has_words_on_both_sides(connection: psycopg.Connection, table: str | None) -> None:
     make_texts(connection, embedding_table=table)
