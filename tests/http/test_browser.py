@@ -146,8 +146,10 @@ def test_a_phone_scrolls_down_only(browser: Browser, address: str, complaints: C
         page.get_by_label("What to look for").fill("x")
         page.get_by_label("Pipeline").select_option("documents")
         page.get_by_role("button", name="Search").click()
-        expect(page.get_by_role("table")).to_be_visible()
+        expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(len(TEXTS))
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    if path == "/search":
+        return
     # Rows are cards there, and still rows to whoever does not see them.
     assert page.get_by_role("row").count() > 1
     assert page.get_by_role("columnheader").count() > 2

@@ -115,7 +115,7 @@ def test_a_search_by_each_address(searched: Searched) -> None:
     address = {**ASKED, "filter": '{"id": {"$gt": 1}}', "k": "3", "min_similarity": "-1"}
     by_get = searched.client.get("/api/search", params=address, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
     assert keys(by_get) == [2, 3, 4]
-    fused = ASKED | {"k": 2, "after": 1, "weights": [0, 1], "rrf_k": 1, "marks": ["<b>", "</b>"]}
+    fused: dict[str, Any] = ASKED | {"k": 2, "after": 1, "weights": [0, 1], "rrf_k": 1, "marks": ["<b>", "</b>"]}
     by_get = searched.client.get("/api/search", params=fused, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
     assert by_get.json() == searched.post(fused).json() != searched.post(ASKED | {"k": 2}).json()
 
