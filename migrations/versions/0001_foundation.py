@@ -281,7 +281,7 @@ create sequence pgembedd.worker_idle minvalue 0 maxvalue 1 start 0;
 comment on sequence pgembedd.worker_idle is
     '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
 
-create unlogged table pgembedd.question (
+create unlogged table pgembedd.embed_request (
     id                uuid primary key,
     model             text not null,
     fingerprint       text,
@@ -294,18 +294,18 @@ create unlogged table pgembedd.question (
     embedding         real[],
     refusal           text
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
-create index question_expires_at_idx on pgembedd.question (expires_at);
-comment on table pgembedd.question is
-    'Texts that wait in embed() for their vectors, each until its caller has the answer.';
-comment on column pgembedd.question.taken_by is
-    'The process id of the session of the worker that answers it.';
+create index embed_request_expires_at_idx on pgembedd.embed_request (expires_at);
+comment on table pgembedd.embed_request is
+    'Texts that wait in embed() for their vectors, each until its caller has it.';
+comment on column pgembedd.embed_request.taken_by is
+    'The process id of the session of the worker that embeds it.';
 
 create table pgembedd.listener (
     pid               integer primary key,
     backend_start     timestamptz
 );
 comment on table pgembedd.listener is
-    'The sessions of workers that answer embed(). A row counts as long as its session lives.';
+    'The sessions of workers that serve embed(). A row counts as long as its session lives.';
 
 create table pgembedd.index_build (
     only_row          boolean constraint index_build_pkey primary key default true check (only_row),
@@ -391,7 +391,7 @@ begin
     from pg_catalog.pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_code'::regnamespace);
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
-drop table pgembedd.question, pgembedd.listener, pgembedd.index_build, pgembedd.loopback, pgembedd.event;
+drop table pgembedd.embed_request, pgembedd.listener, pgembedd.index_build, pgembedd.loopback, pgembedd.event;
 drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.missed;
 drop table pgembedd.dead_letter, pgembedd.row_state, pgembedd.word_statistics, pgembedd.word_frequency;
 drop table pgembedd.pipeline, pgembedd.installation;
@@ -414,7 +414,7 @@ end $$;
 DROP_ASKER = """
 do $$
 declare
-    asker text := (select l.username from pgembedd.loopback l where l.username like 'pgembedd\\_ask\\_%');
+    asker text := (select l.username from pgembedd.loopback l where l.username like 'pgembedd\\_embed\\_%');
 begin
     if exists (
         select from pg_catalog.pg_extension e

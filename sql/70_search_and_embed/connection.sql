@@ -18,7 +18,7 @@ as $$
 $$;
 
 -- A statement of the second connection as pg_stat_activity does not show it: that keeps only the beginning. All askers
--- have one role, which sees its own sessions there; with the text and the id of a question it could have its answer,
+-- have one role, which sees its own sessions there; with the text and the id of a request it could have its vector,
 -- too.
 create or replace function pgembedd._hide_statement(statement text) returns text
 language sql stable
@@ -44,7 +44,7 @@ exception when others then
         hint = 'pgembedd.embed_through() says where and as whom it connects; `pgembedd doctor` tries it.';
 end $$;
 
--- The name of the connection that a session keeps open between its questions; another one after embed_through(). Null
+-- The name of the connection that a session keeps open between its requests; another one after embed_through(). Null
 -- where every role may call dblink's functions, and so use a connection that is open in its session.
 create or replace function pgembedd._kept_line() returns text
 language plpgsql stable
@@ -109,7 +109,7 @@ as $$
         ('port', coalesce(through.port::text, current_setting('port'))),
         ('user', through.username),
         ('password', through.password),
-        ('application_name', 'pgembedd ask'),
+        ('application_name', 'pgembedd embed'),
         ('connect_timeout', '5'),
         ('gssencmode', 'disable'),
         -- Encrypting what does not leave the machine would be most of what a connection costs.

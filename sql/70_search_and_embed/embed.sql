@@ -1,7 +1,7 @@
 -- embed() returns the vector of a text inside a query. The text has to reach a worker, and its vector has to come back,
 -- while the caller's transaction is open: so embed() opens a second connection to its own database, whose statements
--- commit at once. A question is a row of an unlogged table; a worker is notified of it by NOTIFY. The second
--- connection's role may call the three functions of await_answer.sql and nothing else.
+-- commit at once. A request is a row of an unlogged table; a worker is notified of it by NOTIFY. The second
+-- connection's role may call the three functions of await_vector.sql and nothing else.
 
 create or replace function pgembedd.embed(
     content text, pipeline text default null, model text default null, kind text default 'query',
@@ -12,24 +12,24 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set standard_conforming_strings = on  -- all functions called here have backslashes
 as $$
 declare
-    question pgembedd.question;
+    request pgembedd.embed_request;
     secret uuid := (select l.secret from loopback l);
     key text;
-    answer text;
+    vector_text text;
 begin
     if content is null then return null; end if;
-    select m.wanted_model, m.wanted_fingerprint into question.model, question.fingerprint
+    select m.wanted_model, m.wanted_fingerprint into request.model, request.fingerprint
     from _model_asked(pipeline, model) m;
-    question.kind := kind;
-    question.content := content;
-    key := encode(sha256(convert_to(question::text, getdatabaseencoding())), 'hex');
-    answer := _cached_answer(secret, key);
-    if answer is null then
-        perform _check_question(question, timeout);
-        answer := _put_question(question, timeout);
-        perform set_config('pgembedd.answer', key || _seal(secret, key, answer) || answer, true);
+    request.kind := kind;
+    request.content := content;
+    key := encode(sha256(convert_to(request::text, getdatabaseencoding())), 'hex');
+    vector_text := _cached_vector(secret, key);
+    if vector_text is null then
+        perform _check_embed_request(request, timeout);
+        vector_text := _make_embed_request(request, timeout);
+        perform set_config('pgembedd.vector', key || _seal(secret, key, vector_text) || vector_text, true);
     end if;
-    return answer;
+    return vector_text;
 end $$;
 comment on function pgembedd.embed is
     'The vector of a text, from a running worker: order by embedding <=> pgembedd.embed(''…''). Null for null.';
@@ -76,19 +76,19 @@ begin
     end if;
 end $$;
 
--- A search without an index calls embed() for every row, so the last answer of a transaction is kept in a setting of
--- it. Every role may write settings; the seal, whose secret only the owner knows, proves that the answer is ours.
-create or replace function pgembedd._seal(secret uuid, key text, answer text) returns text
+-- A search without an index calls embed() for every row, so the last vector of a transaction is kept in a setting of
+-- it. Every role may write settings; the seal, whose secret only the owner knows, proves that the vector is ours.
+create or replace function pgembedd._seal(secret uuid, key text, vector_text text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select encode(sha256(convert_to(secret || key || answer || secret, getdatabaseencoding())), 'hex') $$;
+as $$ select encode(sha256(convert_to(secret || key || vector_text || secret, getdatabaseencoding())), 'hex') $$;
 
-create or replace function pgembedd._cached_answer(secret uuid, key text) returns text
+create or replace function pgembedd._cached_vector(secret uuid, key text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    memo text := current_setting('pgembedd.answer', true);  -- key, seal, answer
+    memo text := current_setting('pgembedd.vector', true);  -- key, seal, vector_text
 begin
     if starts_with(memo, key) and substr(memo, 65, 64) = _seal(secret, key, substr(memo, 129)) then
         return substr(memo, 129);

@@ -9,7 +9,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    made text := 'pgembedd_ask_' || (select d.oid from pg_database d where d.datname = current_database());
+    made text := 'pgembedd_embed_' || (select d.oid from pg_database d where d.datname = current_database());
 begin
     if port is not null and port not between 1 and 65535 then
         perform _refuse(format('%s is no port.', port), 'It is a number from 1 to 65535.');
@@ -29,7 +29,7 @@ begin
     on conflict on constraint loopback_pkey do update
     set host = excluded.host, port = excluded.port, username = excluded.username, password = excluded.password,
         options = excluded.options, secret = excluded.secret;
-    perform _grant_ask(coalesce(username, made));
+    perform _grant_embed_role(coalesce(username, made));
 end $$;
 comment on function pgembedd.embed_through is
     'Say where and as whom pgembedd.embed() connects to its own database; without a username a role is made for it.';
@@ -64,14 +64,14 @@ begin
     return sha256(outer_pad || sha256(inner_pad || message));
 end $$;
 
-create or replace function pgembedd._grant_ask(username text) returns void
+create or replace function pgembedd._grant_embed_role(username text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     execute format('grant usage on schema pgembedd to %I', username);
-    execute format('grant execute on function pgembedd._post_question, '
-                   'pgembedd._await_answer, pgembedd._forget_question to %I', username);
+    execute format('grant execute on function pgembedd._post_embed_request, '
+                   'pgembedd._await_vector, pgembedd._forget_embed_request to %I', username);
 end $$;
 
 create or replace function pgembedd.grant_embed(role regrole) returns void
@@ -105,7 +105,7 @@ begin
     begin
         -- The role's purpose: it may call the functions.
         execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, format('select pgembedd._forget_question(%L)', gen_random_uuid());
+        using line, format('select pgembedd._forget_embed_request(%L)', gen_random_uuid());
     exception when others then
         perform _disconnect(line);
         return sqlerrm;

@@ -101,7 +101,7 @@ declare
     item text;
 begin
     grant usage on schema pgembedd, pgembedd_code to pgembedd;
-    grant select, insert, update, delete on row_state, dead_letter, missed, activity, sample, event, question,
+    grant select, insert, update, delete on row_state, dead_letter, missed, activity, sample, event, embed_request,
         listener, index_build, word_statistics, word_frequency to pgembedd;
     grant select on pipeline, installation, schema_revision, status to pgembedd;
     grant update (fingerprint, state, state_reason, state_since, unserved_reason, unserved_since, unserved_at,

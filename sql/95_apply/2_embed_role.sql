@@ -5,8 +5,8 @@ declare
     username text := (select l.username from pgembedd.loopback l);
 begin
     if to_regrole(quote_ident(username)) is not null then
-        perform pgembedd._grant_ask(username);
-    elsif pgembedd._dblink() is not null and (username is null or username like 'pgembedd\_ask\_%') then
+        perform pgembedd._grant_embed_role(username);
+    elsif pgembedd._dblink() is not null and (username is null or username like 'pgembedd\_embed\_%') then
         perform pgembedd.embed_through((select l.host from pgembedd.loopback l),
             (select l.port from pgembedd.loopback l),
             options => (select l.options from pgembedd.loopback l));

@@ -28,7 +28,7 @@ from tests.support.worker import WorkerProcess, brisk, running, worker_thread
 
 TEXTS = ["how do I reset my password", 'it\'s "quoted" \\ and %s $1', "zażółć 猫 🐈\n\ttab", "x"]
 Vector = npt.NDArray[np.float32]
-HEARS = "application_name = 'pgembedd questions'"
+HEARS = "application_name = 'pgembedd embed requests'"
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_fifty_callers_and_two_workers(database: Database, connection: psycopg.C
     ):
         answers = list(crowd.map(ask, texts))
     assert np.array_equal(answers, model.embed(texts, kind="query").vectors)
-    assert value(connection, "select count(*) from pgembedd.question") == 0
+    assert value(connection, "select count(*) from pgembedd.embed_request") == 0
 
 
 def test_a_pipeline_of_another_fingerprint_is_refused(
@@ -154,7 +154,7 @@ def test_the_reason_of_a_model_that_cannot_be_had_is_quoted_while_others_are_ans
     with worker_thread(database, load), hearing(connection):
         with pytest.raises(psycopg.Error, match="The model gte-small cannot be fetched"):
             embed(connection, "x", ", pipeline => 'others'")
-        with pytest.raises(psycopg.Error, match=r"(?s)No answer came within .*still loading the model"):
+        with pytest.raises(psycopg.Error, match=r"(?s)No vector came within .*still loading the model"):
             embed(connection, "x", ", pipeline => 'third', timeout => '1 s'")
         alone = model.embed(["x"], kind="query").vectors[0]
         assert np.array_equal(embed(connection, "x", ", pipeline => 'documents'"), alone)
@@ -176,7 +176,7 @@ def test_what_the_model_cannot_embed_is_an_error_without_the_text(
     ):
         embed(connection, "secret")
     assert "secret" not in str(log)
-    assert [event["error"] for event in log if event["event"] == "question_failed"] == ["ValueError"]
+    assert [event["error"] for event in log if event["event"] == "embed_request_failed"] == ["ValueError"]
 
 
 def test_a_worker_of_least_privilege_answers_a_caller_of_least_privilege(
@@ -230,7 +230,7 @@ def test_a_killed_workers_question_is_answered_by_the_next(
         asked = caller.submit(embed, own, "x", ", timeout => '10 min'")
         assert gate.reached.wait(PATIENCE_S)
         with WorkerProcess(database.conninfo), hearing(connection, 2):
-            value(connection, "select pg_terminate_backend(taken_by, 30000) from pgembedd.question")
+            value(connection, "select pg_terminate_backend(taken_by, 30000) from pgembedd.embed_request")
             vector = asked.result(PATIENCE_S)
         gate.open()
     assert np.array_equal(vector, model.embed(["x"], kind="query").vectors[0])

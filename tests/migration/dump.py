@@ -18,7 +18,7 @@ COMMITTED = Path(__file__).with_name("schema.sql")
 # Versions, session settings, the random key that keeps psql in restricted mode, the role of embed()'s second
 # connection, which is named after the database, and that the role pgembedd may call what it calls, which is much.
 _NOISE = re.compile(
-    r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*|GRANT .* TO pgembedd_ask_\d+;"
+    r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*|GRANT .* TO pgembedd_embed_\d+;"
     r"|GRANT ALL ON FUNCTION .* TO pgembedd;)?\n",
     re.MULTILINE,
 )

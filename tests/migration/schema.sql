@@ -110,7 +110,7 @@ COMMENT ON COLUMN pgembedd.pipeline.shape IS 'What the generated code was made f
 COMMENT ON COLUMN pgembedd.pipeline.sweep_error IS 'What the last sweep failed of; the next one stops the pipeline if it fails, too.';
 COMMENT ON COLUMN pgembedd.pipeline.content_shape IS 'What the catalog said of the columns of the content; the sweep compares it, and queues all rows where an ALTER changed contents (requeued_reason).';
 COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
-CREATE UNLOGGED TABLE pgembedd.question (
+CREATE UNLOGGED TABLE pgembedd.embed_request (
     id uuid NOT NULL,
     model text NOT NULL,
     fingerprint text,
@@ -122,11 +122,11 @@ CREATE UNLOGGED TABLE pgembedd.question (
     declined_by integer[] DEFAULT '{}'::integer[] NOT NULL,
     embedding real[],
     refusal text,
-    CONSTRAINT question_kind_check CHECK ((kind = ANY (ARRAY['query'::text, 'document'::text])))
+    CONSTRAINT embed_request_kind_check CHECK ((kind = ANY (ARRAY['query'::text, 'document'::text])))
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
-COMMENT ON TABLE pgembedd.question IS 'Texts that wait in embed() for their vectors, each until its caller has the answer.';
-COMMENT ON COLUMN pgembedd.question.taken_by IS 'The process id of the session of the worker that answers it.';
+COMMENT ON TABLE pgembedd.embed_request IS 'Texts that wait in embed() for their vectors, each until its caller has it.';
+COMMENT ON COLUMN pgembedd.embed_request.taken_by IS 'The process id of the session of the worker that embeds it.';
 CREATE TABLE pgembedd.loopback (
     only_row boolean DEFAULT true NOT NULL,
     host text,
@@ -224,7 +224,7 @@ CREATE TABLE pgembedd.listener (
     pid integer NOT NULL,
     backend_start timestamp with time zone
 );
-COMMENT ON TABLE pgembedd.listener IS 'The sessions of workers that answer embed(). A row counts as long as its session lives.';
+COMMENT ON TABLE pgembedd.listener IS 'The sessions of workers that serve embed(). A row counts as long as its session lives.';
 CREATE TABLE pgembedd.missed (
     pipeline_id integer NOT NULL,
     key jsonb NOT NULL
@@ -297,6 +297,8 @@ CREATE SEQUENCE pgembedd.worker_idle
 COMMENT ON SEQUENCE pgembedd.worker_idle IS '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
 ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY pgembedd.embed_request
+    ADD CONSTRAINT embed_request_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.event
     ADD CONSTRAINT event_pkey PRIMARY KEY (nth);
 ALTER TABLE ONLY pgembedd.imported_trigger
@@ -323,8 +325,6 @@ ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_words_table_key UNIQUE (words_table);
 ALTER TABLE ONLY pgembedd.push
     ADD CONSTRAINT push_pkey PRIMARY KEY (only_row);
-ALTER TABLE ONLY pgembedd.question
-    ADD CONSTRAINT question_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.schema_revision
     ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
 ALTER TABLE ONLY pgembedd.word_frequency
@@ -333,8 +333,8 @@ ALTER TABLE ONLY pgembedd.word_statistics
     ADD CONSTRAINT word_statistics_pkey PRIMARY KEY (pipeline_id);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
 CREATE UNIQUE INDEX dead_letter_key_idx ON pgembedd.dead_letter USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
+CREATE INDEX embed_request_expires_at_idx ON pgembedd.embed_request USING btree (expires_at);
 CREATE INDEX missed_pipeline_id_idx ON pgembedd.missed USING btree (pipeline_id);
-CREATE INDEX question_expires_at_idx ON pgembedd.question USING btree (expires_at);
 CREATE UNIQUE INDEX row_state_key_idx ON pgembedd.row_state USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX sample_at_idx ON pgembedd.sample USING btree (at);
 ALTER TABLE ONLY pgembedd.activity
@@ -371,18 +371,18 @@ GRANT UPDATE(problem_since) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(content_shape) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(requeued_reason) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(requeued_at) ON TABLE pgembedd.pipeline TO pgembedd;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.question TO pgembedd;
-GRANT ALL ON FUNCTION pgembedd.answer_questions(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.embed_request TO pgembedd;
 GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.decline_question(id uuid, reason text) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.decline_embed_request(id uuid, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.due(names text[], poll_s double precision, unserved integer[], lane text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.events(numbers bigint[], since pg_snapshot) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.hear_questions() TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.hear_embed_requests() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
@@ -398,7 +398,7 @@ GRANT ALL ON FUNCTION pgembedd.set_idle(idle boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.take_questions(at_most integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.take_embed_requests(at_most integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.activity TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.dead_letter TO pgembedd;

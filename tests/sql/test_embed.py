@@ -35,12 +35,12 @@ class Hand:
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self.connection = connection
-        connection.execute("select pgembedd.hear_questions()")
+        connection.execute("select pgembedd.hear_embed_requests()")
         assert value(connection, "select pg_backend_pid() = any (pgembedd._listeners())")
 
     def take(self, at_most: int = 8) -> list[str]:
         """The ids of the questions taken."""
-        return [str(one) for one in column(self.connection, "select id from pgembedd.take_questions(%s)", at_most)]
+        return [str(one) for one in column(self.connection, "select id from pgembedd.take_embed_requests(%s)", at_most)]
 
     def take_one(self) -> str:
         """The id of the only question, once it is there."""
@@ -59,7 +59,7 @@ class Hand:
         return int(
             value(
                 self.connection,
-                "select pgembedd.answer_questions(%s::uuid[], array[%s::vector], %s)",
+                "select pgembedd.finish_embed_requests(%s::uuid[], array[%s::vector], %s)",
                 [one],
                 vector,
                 [refusal],
@@ -106,12 +106,12 @@ def asking(connection: psycopg.Connection, arguments: str = "'hello', timeout =>
 
 def seen(connection: psycopg.Connection, text: str) -> int:
     """Counts the sessions of callers that show it as their statement."""
-    where = "application_name = 'pgembedd ask' and datname = current_database() and strpos(query, %s) > 0"
+    where = "application_name = 'pgembedd embed' and datname = current_database() and strpos(query, %s) > 0"
     return int(value(connection, f"select count(*) from pg_stat_activity where {where}", text))
 
 
 def kept(connection: psycopg.Connection) -> int:
-    return int(value(connection, "select count(*) from pgembedd.question"))
+    return int(value(connection, "select count(*) from pgembedd.embed_request"))
 
 
 # -- EmbedRequests that are none ---------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_of_several_models_one_has_to_be_named(asker: psycopg.Connection, hand: 
         asker.execute("select pgembedd.embed('x')")
     with asking(asker, "'hello', pipeline => 'second'") as one:
         question = hand.take_one()
-        assert column(hand.connection, "select model from pgembedd.question") == ["another"]
+        assert column(hand.connection, "select model from pgembedd.embed_request") == ["another"]
         hand.answer(question)
     assert one.answer == VECTOR
 
@@ -175,7 +175,7 @@ def test_while_a_model_is_being_changed_the_present_one_is_meant(asker: psycopg.
     asker.execute("select pgembedd.change_model('documents', 'another', dimensions => 3)")
     with asking(asker) as one:
         question = hand.take_one()
-        assert rows(hand.connection, "select model, fingerprint from pgembedd.question") == [("gte-small", "old")]
+        assert rows(hand.connection, "select model, fingerprint from pgembedd.embed_request") == [("gte-small", "old")]
         hand.answer(question)
     assert one.answer == VECTOR
 
@@ -218,7 +218,7 @@ def test_a_session_with_old_rules_for_strings_may_ask(database: Database, hand: 
 
 def test_a_worker_that_disconnected_is_no_listener(database: Database, asker: psycopg.Connection) -> None:
     """Also within a transaction that has seen it."""
-    line = EmbedRequestRepository(connection := Connection(database.conninfo, threading.Event(), "questions"))
+    line = EmbedRequestRepository(connection := Connection(database.conninfo, threading.Event(), "embed requests"))
     line.take(1)
     with asker.transaction():
         assert value(asker, "select cardinality(pgembedd._listeners())") == 1
@@ -252,8 +252,8 @@ def test_a_forged_answer_is_not_believed(asker: psycopg.Connection, hand: Hand) 
     asker.execute("begin")
     with asking(asker):
         hand.answer(hand.take_one())
-    genuine = value(asker, "select current_setting('pgembedd.answer')")
-    value(asker, "select set_config('pgembedd.answer', %s, true)", genuine.replace(VECTOR, "[6,6,6]"))
+    genuine = value(asker, "select current_setting('pgembedd.vector')")
+    value(asker, "select set_config('pgembedd.vector', %s, true)", genuine.replace(VECTOR, "[6,6,6]"))
     with asking(asker) as one:
         hand.answer(hand.take_one())
     assert one.answer == VECTOR
@@ -270,10 +270,10 @@ def test_a_workers_refusal_is_the_callers_error(asker: psycopg.Connection, hand:
 
 def test_the_text_goes_as_soon_as_it_is_answered(asker: psycopg.Connection, hand: Hand) -> None:
     question = "00000000-0000-4000-8000-000000000000"
-    asker.execute("select pgembedd._post_question(%s, 'm', null, 'query', 'a secret', '1 min')", [question])
+    asker.execute("select pgembedd._post_embed_request(%s, 'm', null, 'query', 'a secret', '1 min')", [question])
     assert hand.take() == [question]
     hand.answer(question)
-    assert rows(asker, "select content, embedding is not null from pgembedd.question") == [(None, True)]
+    assert rows(asker, "select content, embedding is not null from pgembedd.embed_request") == [(None, True)]
 
 
 # -- The connection that a session keeps ---------------------------------------------------------------------
@@ -281,7 +281,7 @@ def test_the_text_goes_as_soon_as_it_is_answered(asker: psycopg.Connection, hand
 
 def lines(connection: psycopg.Connection) -> list[int]:
     """The processes behind the callers' second connections."""
-    where = "application_name = 'pgembedd ask' and datname = current_database()"
+    where = "application_name = 'pgembedd embed' and datname = current_database()"
     return [int(pid) for pid in column(connection, f"select pid from pg_stat_activity where {where} order by pid")]
 
 
@@ -337,7 +337,7 @@ def test_no_more_than_a_few_are_kept(asker: psycopg.Connection, hand: Hand) -> N
 
 
 def test_no_answer_in_time_is_an_error_and_leaves_nothing(asker: psycopg.Connection, hand: Hand) -> None:
-    with refused("No answer came within 00:00:00.1, though a worker is connected.", "timeout =>"):
+    with refused("No vector came within 00:00:00.1, though a worker is connected.", "timeout =>"):
         asker.execute("select pgembedd.embed('hello', timeout => '100 ms')")
     assert kept(asker) == 0
     assert hand.take() == []
@@ -381,8 +381,8 @@ def test_a_statement_timeout_ends_it_and_no_connection_stays(asker: psycopg.Conn
 
 
 def test_a_question_that_nobody_waits_for_goes_with_the_next_look(asker: psycopg.Connection, hand: Hand) -> None:
-    for tidy in ("select pgembedd.take_questions()", "select pgembedd.tick()"):
-        asker.execute("select pgembedd._post_question(gen_random_uuid(), 'm', null, 'query', 'x', '-1 s')")
+    for tidy in ("select pgembedd.take_embed_requests()", "select pgembedd.tick()"):
+        asker.execute("select pgembedd._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '-1 s')")
         asker.execute(tidy.encode())
         assert kept(asker) == 0
 
@@ -392,7 +392,7 @@ def test_when_the_only_worker_ends_the_caller_is_told_at_once(asker: psycopg.Con
         hand.take_one()
         hand.connection.close()
     assert one.error is not None
-    assert "The worker ended before it answered" in str(one.error.diag.message_primary)
+    assert "The worker ended before it had embedded the text" in str(one.error.diag.message_primary)
 
 
 def test_another_worker_takes_what_a_dead_one_had(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
@@ -408,8 +408,9 @@ def test_another_worker_takes_what_a_dead_one_had(database: Database, asker: psy
 
 
 def test_two_workers_share_what_waits(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
+    post = "select pgembedd._post_embed_request(gen_random_uuid(), 'm', null, 'query', %s, '1 min')"
     for number in range(5):
-        asker.execute(f"select pgembedd._post_question(gen_random_uuid(), 'm', null, 'query', '{number}', '1 min')")
+        asker.execute(post, [str(number)])
     with connected(database) as connection:
         second = Hand(connection)
         first_half, second_half = hand.take(2), second.take(2)
@@ -419,7 +420,7 @@ def test_two_workers_share_what_waits(database: Database, asker: psycopg.Connect
 
 
 def test_what_one_worker_declines_another_gets(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
-    decline = "select pgembedd.decline_question(%s, %s)"
+    decline = "select pgembedd.decline_embed_request(%s, %s)"
     with connected(database) as connection:
         second = Hand(connection)
         with asking(asker) as one:
@@ -445,11 +446,11 @@ def test_who_may_call_it_is_a_grant(roles: Roles, database: Database, asker: psy
             hand.answer(hand.take_one())
         assert one.answer == VECTOR
         for forbidden in (
-            "select * from pgembedd.question",
+            "select * from pgembedd.embed_request",
             "select * from pgembedd.loopback",
             "select pgembedd._connect('mine')",
-            "select pgembedd._post_question(gen_random_uuid(), 'm', null, 'query', 'x', '1 s')",
-            "select pgembedd.take_questions()",
+            "select pgembedd._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '1 s')",
+            "select pgembedd.take_embed_requests()",
             "select pgembedd_code.dblink_get_connections()",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -476,9 +477,9 @@ def test_the_second_connection_may_ask_and_nothing_else(database: Database, aske
             select p.proname from pg_proc p
             where p.pronamespace = 'pgembedd'::regnamespace and has_function_privilege(p.oid, 'execute')
         """
-        assert set(column(theirs, may)) == {"_post_question", "_await_answer", "_forget_question"}
+        assert set(column(theirs, may)) == {"_post_embed_request", "_await_vector", "_forget_embed_request"}
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            theirs.execute("select * from pgembedd.question")
+            theirs.execute("select * from pgembedd.embed_request")
         attributes = "rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolinherit"
         assert rows(theirs, f"select {attributes} from pg_roles where rolname = current_user") == [(False,) * 6]
 

@@ -46,7 +46,7 @@ def verdict(connection: psycopg.Connection) -> Finding:
 
 def no_answer(connection: psycopg.Connection) -> None:
     """The question is posted and no worker takes it: all earlier steps succeeded."""
-    with refused("No answer came within 00:00:00.05, though a worker is connected."):
+    with refused("No vector came within 00:00:00.05, though a worker is connected."):
         connection.execute("select pgembedd.embed('x', timeout => '50 ms')")
 
 
@@ -56,12 +56,12 @@ def test_an_owner_who_may_create_roles_has_it_at_once(roles: Roles, bare: Databa
     with psycopg.connect(conninfo, autocommit=True) as connection:
         database = value(connection, "select oid from pg_database where datname = current_database()")
         assert verdict(connection) == Finding("note", "embed()", "set up, but no worker would answer", "pgembedd run")
-        value(connection, "select pgembedd.hear_questions()")
+        value(connection, "select pgembedd.hear_embed_requests()")
         no_answer(connection)
         assert verdict(connection) == Finding("ok", "embed()", "set up, 1 worker answers")
     downgrade(conninfo)
     with bare.connect() as admin:
-        assert value(admin, "select count(*) from pg_roles where rolname like 'pgembedd_ask_%%' || %s", database) == 0
+        assert value(admin, "select count(*) from pg_roles where rolname like 'pgembedd_embed_%%' || %s", database) == 0
 
 
 def test_an_owner_who_may_not_names_a_role(roles: Roles, bare: Database) -> None:
@@ -72,7 +72,7 @@ def test_an_owner_who_may_not_names_a_role(roles: Roles, bare: Database) -> None
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("select pgembedd.embed_through()")
         connection.execute("select pgembedd.embed_through(username => %s, password => %s)", [asker, PASSWORD])
-        value(connection, "select pgembedd.hear_questions()")
+        value(connection, "select pgembedd.hear_embed_requests()")
         no_answer(connection)
         connection.execute("select pgembedd.embed_through(username => %s, password => 'wrong')", [asker])
         assert verdict(connection).level == "bad"

@@ -17,16 +17,16 @@ from tests.support.sql import (
 )
 
 WORKER_FUNCTIONS = {
-    "answer_questions(uuid[],vector[],text[])",
+    "finish_embed_requests(uuid[],vector[],text[])",
     "claim(integer,text,integer,integer)",
     "claim_changed(jsonb,integer)",
     "claim_pushed(jsonb,integer)",
-    "decline_question(uuid,text)",
+    "decline_embed_request(uuid,text)",
     "diagnose(integer)",
     "due(text[],double precision,integer[],text)",
     "extend(text,bigint[],integer[],integer)",
     "fail(text,bigint,integer,text,text,boolean)",
-    "hear_questions()",
+    "hear_embed_requests()",
     "mark_alone(text,bigint,integer)",
     "metrics()",
     "models()",
@@ -46,7 +46,7 @@ WORKER_FUNCTIONS = {
         "store_chunks(text,integer,bigint[],integer[],bytea[],integer[],integer[],integer[],text[],integer[],integer[],"
         "bytea[],vector[],integer[],integer[])"
     ),
-    "take_questions(integer)",
+    "take_embed_requests(integer)",
     "tick(double precision,double precision)",
 }
 

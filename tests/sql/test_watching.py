@@ -68,7 +68,7 @@ def test_locks_that_any_role_can_take_stop_nothing(
         assert work(connection) == {1: "written"}
         assert value(connection, "select pgembedd.tick(0, 0)") == 0
         assert value(connection, "select pgembedd._start_index_build()")
-        connection.execute("select pgembedd.hear_questions()")
+        connection.execute("select pgembedd.hear_embed_requests()")
         assert value(connection, "select pgembedd._listeners()") == [connection.info.backend_pid]
         migrate(database.conninfo)
 

@@ -30,7 +30,7 @@ class VectorRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EmbedResult:
     """The vector, float32 (dims,), or the sentence of a refusal."""
 
     id: UUID
@@ -39,7 +39,7 @@ class Answer:
 
 
 class EmbedRequestRepository:
-    """Takes, answers and declines requests, over one connection that listens; callers check for such sessions."""
+    """Takes, finishes and declines requests, over one connection that listens; callers check for such sessions."""
 
     def __init__(self, connection: Connection) -> None:
         """The first statement starts to listen."""
@@ -49,16 +49,16 @@ class EmbedRequestRepository:
     def _listen(self, connection: psycopg.Connection) -> None:
         if self._listening_on is connection:
             return
-        connection.execute(query("hear_questions"))
+        connection.execute(query("hear_embed_requests"))
         self._listening_on = connection
 
     def take(self, at_most: int) -> list[VectorRequest]:
-        """Returns requests that this worker is to answer, in the order of arrival."""
+        """Returns requests that this worker is to embed, in the order of arrival."""
         return self._connection.call(lambda connection: self._take(connection, at_most))
 
     def _take(self, connection: psycopg.Connection, at_most: int) -> list[VectorRequest]:
         self._listen(connection)
-        rows = connection.execute(query("take_questions"), {"at_most": at_most}).fetchall()
+        rows = connection.execute(query("take_embed_requests"), {"at_most": at_most}).fetchall()
         return [VectorRequest(*row) for row in rows]
 
     def wait_for_notification(self, timeout_s: float) -> bool:
@@ -69,20 +69,20 @@ class EmbedRequestRepository:
         self._listen(connection)
         return bool(list(connection.notifies(timeout=timeout_s, stop_after=1)))
 
-    def answer(self, answers: Sequence[Answer]) -> None:
-        """Sends the answers to their callers, unless they have stopped waiting."""
+    def finish(self, results: Sequence[EmbedResult]) -> None:
+        """Sends the results to their callers, unless they have stopped waiting."""
         values = {
-            "ids": [answer.id for answer in answers],
-            "embeddings": Vectors([answer.vector for answer in answers]),
-            "refusals": [answer.refusal for answer in answers],
+            "ids": [result.id for result in results],
+            "embeddings": Vectors([result.vector for result in results]),
+            "refusals": [result.refusal for result in results],
         }
         self._connection.call(
-            lambda connection: connection.execute(self._connection.with_vector_type("answer_questions"), values)
+            lambda connection: connection.execute(self._connection.with_vector_type("finish_embed_requests"), values)
         )
 
     def decline(self, request: VectorRequest, reason: str) -> None:
-        """Leaves the request to another worker; `reason` is the answer if there is none."""
-        self._connection.value("decline_question", id=request.id, reason=reason)
+        """Leaves the request to another worker; `reason` is the caller's error if there is none."""
+        self._connection.value("decline_embed_request", id=request.id, reason=reason)
 
     def close(self) -> None:
         """Closes the connection."""

@@ -124,21 +124,21 @@ select pgembedd.set_idle(%(idle)s)
 -- The upkeep, when it is due.
 select pgembedd.tick(%(sweep_every_s)s)
 
--- name: hear_questions
+-- name: hear_embed_requests
 -- Listen for embed requests in this session, visibly for their callers.
-select pgembedd.hear_questions()
+select pgembedd.hear_embed_requests()
 
--- name: take_questions
+-- name: take_embed_requests
 -- Texts that wait in embed() for their vectors.
-select id, model, fingerprint, known, kind, content from pgembedd.take_questions(%(at_most)s)
+select id, model, fingerprint, known, kind, content from pgembedd.take_embed_requests(%(at_most)s)
 
--- name: answer_questions
+-- name: finish_embed_requests
 -- Their vectors, or why there is none.
-select pgembedd.answer_questions(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[])
+select pgembedd.finish_embed_requests(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[])
 
--- name: decline_question
+-- name: decline_embed_request
 -- Leave it to another worker.
-select pgembedd.decline_question(%(id)s, %(reason)s)
+select pgembedd.decline_embed_request(%(id)s, %(reason)s)
 
 -- name: may_index
 -- Whether this role may look after indexes at all: the owner of pgembedd, or a member.
@@ -299,8 +299,8 @@ select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
   and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
                     'note_unserved', 'note_served', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics',
-                    'schema_version', 'events', 'hear_questions', 'take_questions',
-                    'answer_questions', 'decline_question')
+                    'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests',
+                    'finish_embed_requests', 'decline_embed_request')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: doctor_owner

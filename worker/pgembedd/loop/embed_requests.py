@@ -1,4 +1,4 @@
-"""Answers pgembedd.embed(): texts whose callers wait inside a query for their vectors."""
+"""Serves pgembedd.embed(): texts whose callers wait inside a query for their vectors."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import psycopg
 
 from pgembedd.database.connection import Connection, is_connection_error
-from pgembedd.database.embed_requests import Answer, EmbedRequestRepository, VectorRequest
+from pgembedd.database.embed_requests import EmbedRequestRepository, EmbedResult, VectorRequest
 from pgembedd.errors import DatabaseUnavailableError, ModelError, ModelMismatchError
 from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder, EmbeddingsFuture, FailedFuture
@@ -22,7 +22,7 @@ LONGEST_TIMEOUT_S = 600.0  # that embed() takes
 
 
 class EmbedRequests:
-    """Answers requests in a thread of its own."""
+    """Serves requests in a thread of its own."""
 
     def __init__(
         self,
@@ -37,25 +37,25 @@ class EmbedRequests:
         self._loading: list[tuple[VectorRequest, float]] = []  # they wait for their model, until then
 
     def run(self) -> None:
-        """Answers until stopped. A database error is logged; the rest of the process continues."""
+        """Serves until stopped. A database error is logged; the rest of the process continues."""
         try:
             while not self._stopping.is_set():
-                self._answer_or_log()
+                self._serve_or_log()
         finally:
             self._requests.close()
 
-    def _answer_or_log(self) -> None:
+    def _serve_or_log(self) -> None:
         try:
-            self._wait_and_answer()
+            self._wait_and_serve()
         except (psycopg.Error, DatabaseUnavailableError) as error:
             if self._stopping.is_set() and is_connection_error(error):
                 return
             state = error.sqlstate if isinstance(error, psycopg.Error) else None
-            get_logger().error("questions_failed", error=type(error).__name__, sqlstate=state)
+            get_logger().error("embed_requests_failed", error=type(error).__name__, sqlstate=state)
             self._stopping.wait(ERROR_PAUSE_S)
 
-    def _wait_and_answer(self) -> None:
-        while self.answer_waiting() and not self._stopping.is_set():
+    def _wait_and_serve(self) -> None:
+        while self.embed_waiting() and not self._stopping.is_set():
             pass
         waited_s = 0.0
         while waited_s < POLL_EVERY_S and not self._stopping.is_set():
@@ -65,16 +65,16 @@ class EmbedRequests:
             if self._loading:
                 return
 
-    def answer_waiting(self) -> bool:
-        """Answers one batch of waiting requests; False when none waits."""
+    def embed_waiting(self) -> bool:
+        """Embeds one batch of waiting requests; False when none waits."""
         waiting = self._requests.take(BATCH_SIZE)
         now = time.monotonic()
         asked = [(request, now + LONGEST_TIMEOUT_S) for request in waiting]
         asked, self._loading = asked + [one for one in self._loading if now < one[1]], []
         started = [(request, self._start(request, until)) for request, until in asked]
-        answers = [_answer(request, pending) for request, pending in started if pending is not None]
-        if answers:
-            self._requests.answer(answers)
+        results = [_result(request, pending) for request, pending in started if pending is not None]
+        if results:
+            self._requests.finish(results)
         return bool(waiting)
 
     def _start(self, request: VectorRequest, until: float) -> EmbeddingsFuture | None:
@@ -90,12 +90,12 @@ class EmbedRequests:
         try:
             return embedder.start(
                 [request.text], kind=request.kind, lane="query"
-            )  # a caller waits: an error is an answer
+            )  # a caller waits: an error is a result
         except Exception as error:
             return FailedFuture(error)
 
     def _embedder(self, request: VectorRequest) -> Embedder | None:
-        """Returns the model; None while it is being loaded. ModelError when this worker cannot answer."""
+        """Returns the model; None while it is being loaded. ModelError when this worker cannot serve it."""
         if not request.known and request.model not in self._served():
             raise ModelError(f"No pipeline has the model {request.model}, and no worker was told to serve it.")
         embedder = self._models.poll(request.model)
@@ -107,11 +107,11 @@ class EmbedRequests:
         return embedder
 
 
-def _answer(request: VectorRequest, pending: EmbeddingsFuture) -> Answer:
-    """Never raises: an error becomes the answer, without its message, which may hold the text."""
+def _result(request: VectorRequest, pending: EmbeddingsFuture) -> EmbedResult:
+    """Never raises: an error becomes the refusal, without its message, which may hold the text."""
     try:
-        return Answer(request.id, pending.result().vectors[0])
+        return EmbedResult(request.id, pending.result().vectors[0])
     except Exception as error:
         name = type(error).__name__
-        get_logger().warning("question_failed", model=request.model, error=name)
-        return Answer(request.id, None, f"The model {request.model} could not embed the text ({name}).")
+        get_logger().warning("embed_request_failed", model=request.model, error=name)
+        return EmbedResult(request.id, None, f"The model {request.model} could not embed the text ({name}).")

@@ -97,8 +97,8 @@ class Worker:
             upkeep = PipelineRepository(self._connection("upkeep", stopping))
             work["upkeep"] = lambda: run_maintenance(settings, upkeep, stopping)
         if settings.wait == "listen":  # what a pooler does not keep: LISTEN, and the lock and settings of a build
-            questions = self._connection("questions", stopping)
-            work["questions"] = EmbedRequests(questions, self._models, stopping, role.served).run
+            requests = self._connection("embed requests", stopping)
+            work["embed requests"] = EmbedRequests(requests, self._models, stopping, role.served).run
             if role.pulls:
                 builds = self._connection("index", stopping)
                 work["index"] = lambda: run_index_builder(settings, builds, stopping)

@@ -1,27 +1,27 @@
 -- The functions that the second connection of embed() calls.
 
-create or replace function pgembedd._post_question(
+create or replace function pgembedd._post_embed_request(
     id uuid, model text, fingerprint text, kind text, content text, timeout interval
 ) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    insert into question (id, model, fingerprint, kind, content, expires_at)
+    insert into embed_request (id, model, fingerprint, kind, content, expires_at)
     values (id, model, fingerprint, kind, content, clock_timestamp() + timeout);
-    perform pg_notify('pgembedd_questions', '');
+    perform pg_notify('pgembedd_embed_requests', '');
 end $$;
 
--- How many connections of the server's the sessions keep open between their questions, at most.
+-- How many connections of the server's the sessions keep open between their requests, at most.
 create or replace function pgembedd._most_kept() returns integer
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 16 $$;
 
--- Waits up to `patience` for the answer, and deletes the question then; nulls when there is none yet. It polls more
+-- Waits up to `patience` for the vector, and deletes the request then; nulls when there is none yet. It polls more
 -- seldom the longer it takes: polling adds a twentieth to the time at most, and fifty callers that wait for one worker
 -- leave it its processor. `crowded`: more connections are open than are to be kept.
-create or replace function pgembedd._await_answer(
+create or replace function pgembedd._await_vector(
     id uuid, patience interval, out embedding text, out refusal text, out crowded boolean
 )
 language plpgsql security definer
@@ -37,23 +37,23 @@ begin
                 where a.usesysid = to_regrole(quote_ident(session_user)));
     loop
         select translate(q.embedding::text, '{}', '[]') as embedding, q.refusal, q.asked_at, q.taken_by
-        into found_one from question q where q.id = $1;
+        into found_one from embed_request q where q.id = $1;
         embedding := found_one.embedding;
         refusal := case when found then found_one.refusal
                         -- A worker may have deleted it, as its time was over, before this caller saw that.
                         when clock_timestamp() < began + patience
-                        then 'The question was lost: the server was restarted.' end;
+                        then 'The request was lost: the server was restarted.' end;
         if num_nonnulls(embedding, refusal) > 0 then
-            delete from question q where q.id = $1;
+            delete from embed_request q where q.id = $1;
             exit;
         elsif clock_timestamp() >= began + patience then
             hearers := _listeners();
             if hearers is null then
-                refusal := 'The worker ended before it answered, and no other '
+                refusal := 'The worker ended before it had embedded the text, and no other '
                            'one is connected: start one with `pgembedd run`.';
-                delete from question q where q.id = $1;
+                delete from embed_request q where q.id = $1;
             elsif not found_one.taken_by = any (hearers) then
-                perform pg_notify('pgembedd_questions', '');  -- who had it is gone; let another have it
+                perform pg_notify('pgembedd_embed_requests', '');  -- who had it is gone; let another have it
             end if;
             exit;
         end if;
@@ -61,7 +61,7 @@ begin
     end loop;
 end $$;
 
-create or replace function pgembedd._forget_question(id uuid) returns void
+create or replace function pgembedd._forget_embed_request(id uuid) returns void
 language sql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ delete from question q where q.id = $1 $$;
+as $$ delete from embed_request q where q.id = $1 $$;

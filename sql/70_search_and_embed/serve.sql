@@ -1,0 +1,105 @@
+-- The functions with which a worker serves the requests of embed().
+
+-- From now on this session serves requests, and hears of each by NOTIFY.
+create or replace function pgembedd.hear_embed_requests() returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    listen pgembedd_embed_requests;
+    delete from listener l where not _alive(l.pid, l.backend_start);
+    insert into listener select a.pid, a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid()
+    on conflict (pid) do update set backend_start = excluded.backend_start;
+end $$;
+comment on function pgembedd.hear_embed_requests is 'Serve the requests of embed() in this session from now on.';
+
+-- Takes up to `at_most` requests; also those of a worker that is gone, and none that this one has declined. Expired
+-- requests are deleted. `known`: a pipeline has that model.
+create or replace function pgembedd.take_embed_requests(at_most integer default 8)
+returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set enable_seqscan = off  -- an old snapshot somewhere keeps what was deleted: look at none of it
+as $$
+#variable_conflict use_column
+declare
+    at_present timestamptz := clock_timestamp();
+begin
+    perform _forget_embed_requests(at_present - interval '10 s');
+    return query
+        with picked as materialized (
+            select f.id from embed_request f
+            where f.expires_at > at_present and f.embedding is null and f.refusal is null
+              and (f.taken_by is null or not f.taken_by = any (_listeners()))
+              and not pg_backend_pid() = any (f.declined_by)
+            order by f.asked_at limit at_most for update skip locked)
+        update embed_request q set taken_by = pg_backend_pid() from picked where q.id = picked.id
+        returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model),
+                  q.kind, q.content;
+end $$;
+comment on function pgembedd.take_embed_requests is
+    'Texts that wait in pgembedd.embed() '
+    'for their vectors; at most so many.';
+
+-- Deletes the requests that expired after `since`.
+create or replace function pgembedd._forget_embed_requests(since timestamptz default '-infinity') returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    at_present timestamptz := clock_timestamp();
+begin
+    delete from embed_request q using (
+        select f.id from embed_request f
+        where f.expires_at >= since and f.expires_at < at_present for update skip locked) f
+    where q.id = f.id;
+end $$;
+
+-- Stores each request's vector, or a sentence why there is none. Returns how many were still this session's.
+create or replace function pgembedd.finish_embed_requests(ids uuid[], embeddings vector[], refusals text[])
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    stored integer;
+begin
+    update embed_request q set embedding = a.embedding, refusal = a.refusal, content = null
+    from unnest(ids, embeddings, refusals) as a(id, embedding, refusal)
+    where q.id = a.id and q.taken_by = pg_backend_pid();
+    get diagnostics stored = row_count;
+    return stored;
+end $$;
+comment on function pgembedd.finish_embed_requests is 'Give each request its vector, or a sentence why there is none.';
+
+-- This worker cannot serve it, but another might: it has another model, or another precision. When all that are there
+-- have declined, the caller is told the last one's reason.
+create or replace function pgembedd.decline_embed_request(id uuid, reason text) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    declined integer[];
+begin
+    update embed_request q set taken_by = null, declined_by = q.declined_by || pg_backend_pid()
+    where q.id = decline_embed_request.id and q.taken_by = pg_backend_pid() returning q.declined_by into declined;
+    if _listeners() <@ declined then
+        update embed_request q set refusal = reason, content = null where q.id = decline_embed_request.id;
+    else
+        perform pg_notify('pgembedd_embed_requests', '');
+    end if;
+end $$;
+comment on function pgembedd.decline_embed_request is
+    'Leave a request to another worker; the '
+    'reason is the caller''s error when all have declined.';
+
+-- The process ids of the sessions that serve embed(), null where there are none. The view of other sessions is one of
+-- the whole transaction, unless it is cleared.
+create or replace function pgembedd._listeners() returns integer[]
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select pg_stat_clear_snapshot();
+    select array_agg(l.pid) from listener l where _alive(l.pid, l.backend_start)
+$$;
