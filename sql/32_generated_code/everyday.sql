@@ -12,8 +12,9 @@ as $$
                         else format('(pg_catalog.to_jsonb(s.*) operator(pg_catalog.-) %L::pg_catalog.text[])', array(
                             select a.attname from pg_attribute a where a.attrelid = pipeline.source and a.attnum > 0
                             and a.attname <> all (_watchable_columns(pipeline.source)))) end,
-        'key_record', _key_record(pipeline.source, '$1'), 'is_row', _key_match(pipeline.source, 's', 'k'),
-        'given_key', _key_json(pipeline.source, 'k'), 'given_columns', (
+        'key_record', _key_record(pipeline.source, '$1'), 'item_record', _key_record(pipeline.source, 'i.key'),
+        'is_row', _key_match(pipeline.source, 's', 'k'),
+        'row_version', _row_version(), 'given_key', _key_json(pipeline.source, 'k'), 'given_columns', (
             select string_agg(format('%I %s', k.name, k.type), ', ' order by k.nth)
             from _key_columns(pipeline.source) k)))
     from (values
@@ -28,6 +29,13 @@ as $$
         -- A hash of the watched columns of the row of that key, or of all but its vectors.
         ('version', $q$select pg_catalog.to_jsonb(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
             {version}::pg_catalog.text, 'UTF8')), 'hex')) from {key_record} join {source} s on {is_row}$q$),
+        -- The places of those keys whose rows are of the versions given with them (_row_version).
+        ('of version', $q$select pg_catalog.jsonb_agg(i.nth)
+            from rows from (pg_catalog.jsonb_array_elements($1 operator(pg_catalog.->) 'keys'),
+                            pg_catalog.jsonb_array_elements_text($1 operator(pg_catalog.->) 'versions'))
+                with ordinality as i(key, version, nth)
+            cross join lateral {item_record} join {source} s on {is_row}
+            where i.version operator(pg_catalog.=) {row_version}$q$),
         -- The key of a row that was posted, as our jobs have it.
         ('key', 'select {given_key} from pg_catalog.jsonb_to_record($1) as k({given_columns})'))
         as q(question, template)

@@ -15,7 +15,7 @@ comment on function pgembedd.grant_search is
     'Let a role call pgembedd.search() and pgembedd.embed(). What it finds is what it may read.';
 
 -- A search runs as the caller, and so do the functions that it consists of. None of them has more rights than the
--- caller, except two that read our own tables.
+-- caller, except those that read our own tables.
 create or replace function pgembedd._search_functions() returns setof regprocedure
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -23,7 +23,7 @@ as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace
       and (f.proname ~ '^_?(check_|explain_)?search' or f.proname in (
-          'similar',
+          'similar', 'processing_status', '_check_processing_rights', '_processing', '_row_version',
           '_refuse', '_render', '_blank', '_base_type', '_qualified_type', '_shortened', '_array_text',
           '_beginning', '_check_whole_row', '_explain_nearest', '_explain_words', '_scans_of', '_rows_visited'))
 $$;

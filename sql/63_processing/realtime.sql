@@ -1,0 +1,23 @@
+-- Adds the table whose rows get their vectors to a publication, by default that of Supabase's Realtime. As the caller,
+-- who has to own both.
+create or replace function pgembedd.publish_vectors(pipeline text, publication text default 'supabase_realtime')
+returns text
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd.pipeline := _pipeline(pipeline);
+    published regclass := coalesce(one.embedding_table, one.source);
+begin
+    if not exists (select from pg_publication p where p.pubname = publication) then
+        perform _refuse(format('There is no publication "%s".', publication),
+            'Name one; Supabase''s Realtime listens to supabase_realtime.');
+    elsif not exists (select from pg_publication_tables t
+                      where t.pubname = publication
+                        and format('%I.%I', t.schemaname, t.tablename)::regclass = published) then
+        execute format('alter publication %I add table %s', publication, published);
+    end if;
+    return published::text;
+end $$;
+comment on function pgembedd.publish_vectors is
+    'Add the table that gets a pipeline''s vectors to a publication, for subscribers; returns its name.';

@@ -1,0 +1,120 @@
+-- The status of processing of rows, for an application whose users read a table under its policies.
+
+-- As the caller: a row that he may not read is not there. One look costs as much for a page of rows as for one.
+create or replace function pgembedd.processing_status(pipeline text, variadic keys jsonb[])
+returns table (key jsonb, status text, reason text, attempts integer, since timestamptz)
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set extra_float_digits = '1'  -- a key goes through JSON
+as $$
+declare
+    target jsonb := _search_target(pipeline, null);
+    seen record;
+begin
+    perform _check_processing_rights(target);
+    if cardinality(keys) > 1000 then
+        perform _refuse(format('%s keys were given, and at most 1000 are looked at in one call.', cardinality(keys)),
+            'Ask for the rows of one page.');
+    end if;
+    -- In the order given; the version of a row is what only a reader of it knows.
+    execute _render($q$
+        select coalesce(pg_catalog.array_agg({key} order by i.nth), '{}') as keys,
+               pg_catalog.array_agg({lacking} order by i.nth) as lacking,
+               coalesce(pg_catalog.array_agg({version} order by i.nth), '{}') as versions
+        from pg_catalog.unnest($1) with ordinality as i(key, nth) cross join lateral {key_record}
+        join {source} s on {is_source_row}
+        $q$, target || jsonb_build_object('key', target ->> 'source_key', 'version', _row_version(), 'lacking',
+            case when (target -> 'chunked')::boolean
+                 then format('not exists (select from %s v where %s)', target ->> 'vectors',
+                             target ->> 'chunk_is_of_source')
+                 else format('s.%s is null', target ->> 'embedding') end)) into seen using keys;
+    return query
+        select k.key, coalesce(p.status, case when k.lacking then 'queued' else 'embedded' end), p.reason,
+               coalesce(p.attempts, 0), p.since
+        from unnest(seen.keys, seen.lacking) with ordinality as k(key, lacking, nth)
+        left join _processing((target ->> 'id')::integer, seen.keys, seen.versions) p on p.nth = k.nth
+        order by k.nth;
+end $$;
+comment on function pgembedd.processing_status is
+    'Whether rows are queued, embedding, embedded, blank or failed, of those that the caller may read.';
+
+create or replace function pgembedd._check_processing_rights(target jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item text;
+begin
+    foreach item in array array[target ->> 'source', target ->> 'vectors'] loop
+        if not has_table_privilege(item, 'select') then
+            raise exception 'The role % may not read all columns of %, so it is not told the status of its rows.',
+                quote_ident(current_user), item using errcode = 'insufficient_privilege',
+                hint = format('GRANT SELECT ON %s TO %I; policies still say which rows.', item, current_user);
+        end if;
+    end loop;
+end $$;
+
+-- What our tables and the queues say of rows; nothing of a row that is only embedded or waits for its first vector.
+-- By our role, because callers read neither. So a caller says with each key where he has seen the row and which
+-- transaction wrote it: for a row of others he would have to guess both.
+create or replace function pgembedd._processing(pipeline_id integer, keys jsonb[], versions text[])
+returns table (nth bigint, status text, reason text, attempts integer, since timestamptz)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = off
+as $$
+declare
+    one pgembedd.pipeline;
+begin
+    select p.* into one from pipeline p where p.id = $1;
+    return query
+        select distinct on (s.nth) s.nth, s.status, s.reason, s.attempts, s.since
+        from (select e.* from _exceptional_rows(one, keys) e
+              union all select j.* from unnest(_queues()) as q(name), _rows_in_queue(one, q.name, keys) j) s
+        where s.nth in (select jsonb_array_elements(_everyday(one, 'of version',
+            jsonb_build_object('keys', keys, 'versions', versions)))::bigint)
+        order by s.nth, array_position(array['embedding', 'queued', 'failed', 'blank'], s.status), s.since desc;
+end $$;
+
+create or replace function pgembedd._exceptional_rows(pipeline pgembedd.pipeline, keys jsonb[])
+returns table (nth bigint, status text, reason text, attempts integer, since timestamptz)
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select k.nth, case r.state when 'dead' then 'failed' else 'blank' end, d.reason, coalesce(d.attempts, 0),
+           coalesce(d.died_at, r.since)
+    from unnest(keys) with ordinality as k(key, nth)
+    join row_state r on r.pipeline_id = pipeline.id and r.state in ('blank', 'dead') and r.key = k.key
+        and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(k.key, 0)
+    left join dead_letter d on r.state = 'dead' and d.pipeline_id = pipeline.id and d.key = k.key
+        and jsonb_hash_extended(d.key, 0) = jsonb_hash_extended(k.key, 0)
+$$;
+
+-- The rows with a job. Of the backfill only what is under a lease or waits for another attempt, which the index has at
+-- its end: a row of it that is only queued has no vector yet, and is known by that.
+create or replace function pgembedd._rows_in_queue(pipeline pgembedd.pipeline, queue text, keys jsonb[])
+returns table (nth bigint, status text, reason text, attempts integer, since timestamptz)
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    held text := nullif(_shown_state(pipeline), 'running');
+begin
+    if to_regclass(_queue_table(queue)) is null then return; end if;
+    -- Triggers of other programs may write a number as a string, so keys are compared as text.
+    return query execute format($q$
+        select k.nth, case when q.leased then 'embedding' else 'queued' end, case when not q.leased then $2 end,
+               pgembedd._note(q.headers, 'attempts'), q.enqueued_at
+        from (select q.*, q.vt > $3 and q.read_ct <> pgembedd._note(q.headers, 'answered') as leased
+              from %s q where %s and (%s or q.vt > $3)) q
+        join unnest($1) with ordinality as k(key, nth) on k.key #>> '{}' = q.message ->> 'id'
+        $q$, _queue_table(queue), _is_for(pipeline.id),
+        case queue when 'pgembedd_jobs' then 'true' else 'false' end)
+    using keys, held, clock_timestamp();
+end $$;
+
+-- Where a row lies and which transaction wrote it, as an expression over `s`.
+create or replace function pgembedd._row_version() returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select $q$pg_catalog.format('%s %s %s', s.tableoid::pg_catalog.oid, s.ctid, s.xmin)$q$ $$;

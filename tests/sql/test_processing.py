@@ -1,0 +1,88 @@
+"""processing_status(): what an application is told of the rows that it may read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.databases import Database
+from tests.support.refusals import refused
+from tests.support.roles import Roles, connect_as
+from tests.support.sql import claim, connected, create_pipeline, fail, make_documents, rows, store, value, work
+
+ALL = "select key, status, reason, attempts from pgembedd.processing_status('documents', variadic %s::jsonb[])"
+KEYS = [str(key) for key in range(1, 8)]
+
+
+def statuses(connection: psycopg.Connection) -> dict[Any, tuple[Any, ...]]:
+    """By key: status, reason, attempts."""
+    return {key: tuple(rest) for key, *rest in rows(connection, ALL, KEYS)}
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_table": "chunks"}], ids=["column", "table"])
+def test_each_status_and_only_of_rows_that_the_caller_may_read(
+    roles: Roles, database: Database, options: dict[str, str]
+) -> None:
+    reader = roles.make("reader")
+    with connected(database) as connection:
+        make_documents(connection, 6)
+        create_pipeline(connection, max_attempts=1, **options)
+        connection.execute(f"grant select on documents to {reader}; select pgembedd.grant_search('{reader}')")
+        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+        connection.execute("alter table documents enable row level security")
+        connection.execute("create policy mine on documents using (id <> 6)")
+        connection.execute("select pgembedd.tick(0, 0)")
+        with connect_as(database, reader) as theirs:
+            expected: dict[Any, Any] = dict.fromkeys(range(1, 6), ("queued", None, 0))
+            assert statuses(theirs) == expected  # without 6, which is hidden, and 7, which is not there
+            work(connection)
+            assert statuses(theirs) == dict.fromkeys(range(1, 6), ("embedded", None, 0))
+
+            connection.execute("update documents set title = '', content = '' where id = 1")
+            work(connection)
+            connection.execute("update documents set content = 'unlucky' where id = 2")
+            (job,) = claim(connection)
+            fail(connection, job, "write", "a secret of another table", permanent=True)
+            connection.execute("update documents set content = 'new' where id in (3, 6)")
+            (third, *_) = claim(connection, size=1)
+            connection.execute("update documents set content = 'newer' where id in (4, 6)")
+            now = statuses(theirs)
+            assert now[1] == ("blank", None, 0)
+            assert now[2] == ("failed", "write", 1)
+            assert now[3] == ("embedding", None, 0)
+            assert now[4] == ("queued", None, 0)
+            assert now[5] == ("embedded", None, 0)
+            assert 6 not in now
+            connection.execute("select pgembedd.pause('documents')")
+            assert statuses(theirs)[4] == ("queued", "paused", 0)
+            connection.execute("select pgembedd.resume('documents')")
+            store(connection, [third])
+            assert statuses(theirs)[3] == ("embedded", None, 0)
+
+            # The order is the one asked for; a key is what a search returns as key.
+            assert [key for key, *_ in rows(theirs, ALL, ["3", "1"])] == [3, 1]
+            with refused("1001 keys were given, and at most 1000 are looked at in one call."):
+                rows(theirs, ALL, ["1"] * 1001)
+            # Who may not read a row cannot name its version, so our tables tell nothing of it.
+            one = value(connection, "select id from pgembedd.pipeline")
+            guess = "select count(*) from pgembedd._processing(%s, '{6}', array['0 (0,6) 1'])"
+            assert value(theirs, guess, one) == 0
+            connection.execute(f"revoke select on documents from {reader}; grant select (id) on documents to {reader}")
+            missing = f"The role {reader} may not read all columns of public.documents, so it is not told"
+            with refused(f"{missing} the status of its rows.", "GRANT SELECT ON public.documents"):
+                statuses(theirs)
+
+
+def test_the_table_with_the_vectors_is_published(database: Database) -> None:
+    with connected(database) as connection:
+        make_documents(connection)
+        create_pipeline(connection)
+        with refused('There is no publication "supabase_realtime".'):
+            connection.execute("select pgembedd.publish_vectors('documents')")
+        connection.execute("create publication supabase_realtime")
+        for _ in range(2):
+            assert value(connection, "select pgembedd.publish_vectors('documents')") == "public.documents"
+        published = "select tablename from pg_publication_tables where pubname = 'supabase_realtime'"
+        assert rows(connection, published) == [("documents",)]
