@@ -86,7 +86,7 @@ def test_bad_input_is_one_sentence(embedded: Database, questions: Path, tmp_path
     def refused(*arguments: str) -> str:
         return pgembedd("eval", *arguments, database=embedded.conninfo).refused(USAGE)
 
-    assert 'There is no running pipeline "nope"; there are: documents.' in refused("nope", str(questions))
+    assert 'There is no pipeline "nope"; there are: documents.' in refused("nope", str(questions))
     assert "cannot be read: No such file" in refused("documents", str(tmp_path / "none"))
     assert "choose ms-marco-minilm-l12" in refused("documents", str(questions), "--rerank", "nope")
     wrong = pgembedd("eval", "documents", str(questions), "--plot", "plot.png", database=embedded.conninfo)

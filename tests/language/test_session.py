@@ -122,8 +122,9 @@ def test_a_name_of_the_catalogue_is_an_embedding_model(monkeypatch: pytest.Monke
 def test_a_path_is_an_embedding_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AI_INFERENCE_API_HOST", "http://127.0.0.1:9")
     folder = write_tiny_model(tmp_path / "mine")
-    with Session(str(folder), threads=1) as session:
+    with Session(str(folder), threads=1) as session, Session("ours", model_dir=str(folder), threads=1) as named:
         assert isinstance(session, EmbeddingSession)
+        assert isinstance(named, EmbeddingSession)
 
 
 def test_without_a_host_the_error_names_both_remedies() -> None:
@@ -146,6 +147,29 @@ def test_without_a_host_the_error_names_both_remedies() -> None:
 def test_wrong_options_are_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=sentence):
         Session("mistral", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (None, "is a text, as 'gte-small', and not NoneType"),
+        (b"gte-small", "not bytes"),
+        (["gte-small"], "not list"),
+        ("", "is empty"),
+        (" ", "is empty"),
+        ("mistral\n", "the end of a line"),
+        ("gte-small\0", "holds a character that no name has"),
+    ],
+)
+def test_what_is_no_name_is_refused(name: Any, sentence: str) -> None:
+    for options in ({}, {"host": "http://127.0.0.1"}, {"model_dir": "."}):
+        with pytest.raises(ConfigurationError, match=rf"^The name of a model .*{sentence}.*: choose one of gte-small, "):
+            Session(name, **options)
+
+
+def test_a_name_too_long_for_a_path_is_a_name() -> None:
+    with pytest.raises(ConfigurationError, match="There is no embedding model 'xxx"):
+        Session("x" * 5000)
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])

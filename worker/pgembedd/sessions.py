@@ -1,5 +1,6 @@
 """`Session(name)`: an embedding model in this process, or a language model on a server."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -18,7 +19,7 @@ Registered = Literal["gte-small", "all-MiniLM-L6-v2", "e5-small-v2-int8"]
 @overload
 def Session(name: Registered = "gte-small", **options: Any) -> EmbeddingSession: ...
 @overload
-def Session(name: str, *, model_dir: Path, **options: Any) -> EmbeddingSession: ...
+def Session(name: str, *, model_dir: Path | str, **options: Any) -> EmbeddingSession: ...
 @overload
 def Session(name: str, **options: Any) -> Any: ...
 def Session(name: str = "gte-small", **options: Any) -> Any:  # noqa: N802  named as in the Edge Functions API
@@ -28,6 +29,9 @@ def Session(name: str = "gte-small", **options: Any) -> Any:  # noqa: N802  name
     `pgembedd.language.LanguageSession` (`host`, `key`, `mode`, `timeout`) for a language model. ConfigurationError
     for a name that is neither.
     """
+    _check_name(name)
+    if isinstance(options.get("model_dir"), str):
+        options["model_dir"] = Path(options["model_dir"])
     of_language = LANGUAGE_OPTIONS & options.keys()
     if find(name) is not None:
         if of_language:
@@ -37,7 +41,7 @@ def Session(name: str = "gte-small", **options: Any) -> Any:  # noqa: N802  name
         return EmbeddingSession(name, **options)
     if of_language:
         return LanguageSession(name, **options)
-    if options or Path(name).exists():
+    if options or os.path.exists(name):  # noqa: PTH110  which a name that is too long for a path does not fail
         return EmbeddingSession(name, **options)
     if endpoint_from_environment() is None:
         raise ConfigurationError(
@@ -46,3 +50,19 @@ def Session(name: str = "gte-small", **options: Any) -> Any:  # noqa: N802  name
             "as http://127.0.0.1:11434."
         )
     return LanguageSession(name)
+
+
+def _check_name(name: object) -> None:
+    """Raises ConfigurationError for what is no name."""
+    if not isinstance(name, str):
+        fault = f"is a text, as 'gte-small', and not {type(name).__name__}"
+    elif not name.strip():
+        fault = "is empty"
+    elif not name.isprintable():
+        fault = "holds a character that no name has, such as the end of a line"
+    else:
+        return
+    raise ConfigurationError(
+        f"The name of a model {fault}: choose one of {', '.join(REGISTRY)}, the path of a model's files, or a language "
+        "model's name."
+    )

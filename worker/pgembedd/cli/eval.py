@@ -12,9 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pgembedd.cli.options import database_option, open_connection, settings_options
+from pgembedd.cli.search import chosen_pipeline
 from pgembedd.errors import WorseSearchError
 from pgembedd.evaluation.baseline import falls, load, save, to_json, write
-from pgembedd.evaluation.evaluate import Measured, available_modes, check_model, evaluate, model_of
+from pgembedd.evaluation.evaluate import Measured, available_modes, evaluate
 from pgembedd.evaluation.metrics import METRICS
 from pgembedd.evaluation.questions import Question, read_questions, read_topics
 
@@ -90,12 +91,13 @@ def _measure(
 ) -> tuple[str, list[Measured], dict[str, str]]:
     """Returns the pipeline's fingerprint, the results, and a sentence for each mode that it does not have."""
     from pgembedd.loop.model_loader import loader, reranker_loader
+    from pgembedd.search.local_models import check_fingerprint
 
-    name, fingerprint = model_of(connection, pipeline)
+    where = chosen_pipeline(connection, pipeline)
     with nullcontext() if rerank is None else reranker_loader(settings)(rerank) as reranker:
-        embedder = loader(settings)(name)
+        embedder = loader(settings)(where.model)
         try:
-            check_model(pipeline, fingerprint, embedder)
+            check_fingerprint(where, embedder.fingerprint)
             found = embedder.start([each.query for each in asked], kind="query").result().vectors
         finally:
             embedder.close()

@@ -7,10 +7,8 @@ from typing import Any
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.errors import ConfigurationError, ModelMismatchError
 from pgembedd.evaluation.metrics import METRICS
 from pgembedd.evaluation.questions import Question, key_text
-from pgembedd.model.embedder import Embedder
 from pgembedd.model.reranker import Reranker
 from pgembedd.search.rerank import MAX_CANDIDATES, rerank
 
@@ -39,24 +37,6 @@ class Found:
 
     keys: list[str]
     texts: list[str]
-
-
-def model_of(connection: psycopg.Connection, pipeline: str) -> tuple[str, str | None]:
-    """Returns model and fingerprint of a pipeline. ConfigurationError where none has the name."""
-    known = {name: (model, fingerprint) for _, name, model, fingerprint, *_ in connection.execute(query("models"))}
-    if pipeline not in known:
-        there = ", ".join(known) or "none"
-        raise ConfigurationError(f'There is no running pipeline "{pipeline}"; there are: {there}.')
-    return known[pipeline]
-
-
-def check_model(pipeline: str, fingerprint: str | None, embedder: Embedder) -> None:
-    """Raises ModelMismatchError unless the embedder is the model of the pipeline's vectors."""
-    if fingerprint not in (None, embedder.fingerprint):
-        raise ModelMismatchError(
-            f'The pipeline "{pipeline}" holds vectors of {fingerprint}, but {embedder.name} here is '
-            f"{embedder.fingerprint}: evaluate with the worker's precision and model files (--precision, --model-dir)."
-        )
 
 
 def available_modes(connection: psycopg.Connection, pipeline: str, asked: Question, vector: str) -> dict[str, str]:
