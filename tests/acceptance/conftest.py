@@ -7,7 +7,16 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
+from tests.support.roles import Roles, temporary_roles
+
+
+@pytest.fixture
+def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
+    """Makes roles; ask for it before a database, so that they are dropped after it."""
+    with temporary_roles(server) as roles:
+        yield roles
 
 
 @pytest.fixture

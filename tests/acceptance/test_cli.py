@@ -20,7 +20,7 @@ from pgembedd.search.run import search
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database
 from tests.support.forking import start
-from tests.support.roles import conninfo_as, temporary_roles
+from tests.support.roles import Roles, conninfo_as, temporary_roles
 from tests.support.tiny_models import TINY_CONFIG, write_tiny_model
 from tests.support.waiting import PATIENCE_S
 
@@ -125,6 +125,32 @@ def test_search_runs_as_the_caller_under_row_level_security(documents: Database,
             connection.execute("reset role")
             connection.execute(f"drop owned by {role}".encode())
             connection.execute(f"drop role {role}".encode())
+
+
+def test_a_role_that_may_only_search_searches_and_measures(roles: Roles, documents: Database, tmp_path: Path) -> None:
+    role = roles.make("reader", "noinherit")
+    reader = conninfo_as(documents, role)
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"query": "oil for the engine of a car", "relevant": ["car"]}')
+    asked, measured = ("search", "a pet takes a nap", "--json"), ("eval", "docs", str(questions), "--json")
+
+    assert f"""`select pgembedd.grant_search('"{role}"')`""" in pgembedd(*asked, database=reader).refused(2)
+    with documents.connect() as connection:
+        connection.execute(f"select pgembedd.grant_search('{role}')".encode())
+    assert "no pipeline to search" in pgembedd(*measured, database=reader).refused(2)
+    with documents.connect() as connection:
+        connection.execute(f'grant select on "My docs" to {role}'.encode())
+    assert "get it with the next sweep." in pgembedd(*measured, database=reader).refused(2)
+    with documents.connect() as connection:
+        connection.execute("select pgembedd.sweep()")
+    found = pgembedd(*asked, database=reader)
+    assert found.code == 0, found
+    assert json.loads(found.out.splitlines()[0])["key"] == "cat's"
+    results = pgembedd(*measured, database=reader)
+    assert results.code == 0, results
+    assert {mode: values["MRR@10"] for mode, values in json.loads(results.out)["results"].items()} == {
+        "semantic": 1.0, "text": 1.0, "hybrid": 1.0
+    }  # fmt: skip
 
 
 def test_status_as_a_table_and_as_json(documents: Database) -> None:

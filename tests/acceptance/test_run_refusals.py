@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 
 import psycopg
-import pytest
 from psycopg.conninfo import make_conninfo
 
-from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, waiting
-from tests.support.roles import Roles, conninfo_as, temporary_roles
+from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
 CONFIGURATION, UNREACHABLE, SCHEMA = 2, 3, 4
-
-
-@pytest.fixture
-def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
-    with temporary_roles(server) as made:
-        yield made
 
 
 def refusal(database: str, code: int) -> str:

@@ -122,7 +122,7 @@ def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -
         found = json.loads(text_of(await client.call_tool("search", asked)))["hits"]
         assert [len(found), found[0]["key"], found[0]["row"]] == [2, 1, {"id": 1, "body": TEXTS[1]}]
 
-        like = await client.call_tool("similar", {"pipeline": "documents", "key": 1, "k": 2})
+        like = await client.call_tool("similar", {"pipeline": "documents", "key": 1, "k": 2, "per": "chunk"})
         assert [hit["key"] != 1 for hit in json.loads(text_of(like))["hits"]] == [True, True]
 
         row = await client.call_tool("get_row", {"pipeline": "documents", "key": found[0]["key"]})
@@ -141,6 +141,7 @@ def test_a_mistake_is_told_in_a_sentence(ask: Callable[[Use], Any]) -> None:
         ("search", ASKED | {"k": 51}, "k: Input should be less than or equal to 50."),
         ("search", ASKED | {"sql": "x"}, "sql: Extra inputs are not permitted."),
         ("search", {"pipeline": "documents"}, "query: Field required."),
+        ("similar", {"pipeline": "documents", "key": 1, "per": "page"}, "per: Input should be 'row' or 'chunk'."),
         ("get_row", {"pipeline": "documents", "key": {"id": 1}}, "is no key of"),
         ("drop_table", {}, "There is no tool of this name; there are list_pipelines"),
     ]

@@ -163,7 +163,9 @@ def test_wrong_options_are_refused(options: dict[str, Any], sentence: str) -> No
 )
 def test_what_is_no_name_is_refused(name: Any, sentence: str) -> None:
     for options in ({}, {"host": "http://127.0.0.1"}, {"model_dir": "."}):
-        with pytest.raises(ConfigurationError, match=rf"^The name of a model .*{sentence}.*: choose one of gte-small, "):
+        with pytest.raises(
+            ConfigurationError, match=rf"^The name of a model .*{sentence}.*: choose one of gte-small, "
+        ):
             Session(name, **options)
 
 

@@ -188,8 +188,9 @@ def check_schema(connection: psycopg.Connection) -> None:
         raise SchemaError(f"This database has no pgembedd schema: {remedy}") from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigurationError(
-            f'The role "{connection.info.user}" may not use pgembedd: as the role that ran the migrations, '
-            f"run `select pgembedd.grant_worker('\"{connection.info.user}\"')`."
+            f'The role "{connection.info.user}" may not use pgembedd: as the role that ran the migrations, run '
+            f"`select pgembedd.grant_worker('\"{connection.info.user}\"')` for a worker, or "
+            f"`select pgembedd.grant_search('\"{connection.info.user}\"')` for searches."
         ) from error
     revision, digest = row if row else (None, None)
     refuse_newer(revision)

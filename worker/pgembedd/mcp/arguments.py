@@ -27,27 +27,29 @@ class RowArguments(Arguments):
     key: Any = Field(description="The key of a hit: a value, or an object of the key's columns.")
 
 
-class SearchArguments(Arguments):
-    """The arguments of search() in SQL; those left out have its defaults."""
+class HitsArguments(Arguments):
+    """Where to look, how many hits, and which; those left out have the defaults of SQL."""
 
     pipeline: str = Field(description=_PIPELINE)
-    query: str = Field(description="What to look for, in plain words.")
     k: int = Field(default=10, ge=1, le=MAX_HITS, description="How many hits at most.")
     filter: dict[str, Any] | None = Field(default=None, description=_FILTER)
-    mode: Literal["hybrid", "semantic", "text"] | None = Field(
-        default=None, description="By meaning and words, by meaning alone, or by words alone."
-    )
     per: Literal["row", "chunk"] = Field(
         default="row", description="Each row once, with its best chunk; or every chunk of long rows."
     )
     min_similarity: float | None = Field(default=None, description="Leaves out what is less similar; at most 1.")
 
 
-class SimilarArguments(RowArguments):
-    """Like which row."""
+class SearchArguments(HitsArguments):
+    """The arguments of search() in SQL."""
 
-    k: int = Field(default=10, ge=1, le=MAX_HITS, description="How many hits at most.")
-    filter: dict[str, Any] | None = Field(default=None, description=_FILTER)
+    query: str = Field(description="What to look for, in plain words.")
+    mode: Literal["hybrid", "semantic", "text"] | None = Field(
+        default=None, description="By meaning and words, by meaning alone, or by words alone."
+    )
+
+
+class SimilarArguments(RowArguments, HitsArguments):
+    """The arguments of similar() in SQL."""
 
 
 def read(kind: type[Arguments], given: dict[str, Any] | None) -> dict[str, Any]:
