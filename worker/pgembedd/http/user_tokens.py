@@ -14,6 +14,8 @@ from pgembedd.settings import HttpSettings
 
 MIN_SECRET_BYTES = 32
 REFRESH_EVERY_S = 30.0
+MAX_AGE_S = 600.0
+"""Of the keys of a URL: a token after that reads them again, so that a key which was taken away ends."""
 FETCH_TIMEOUT_S = 5.0
 _LEEWAY_S = 10  # between the issuer's clock and ours
 _PUBLIC = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -44,8 +46,8 @@ class UserTokens:
             if header.get("alg") == "HS256":
                 return self._decoded(token, self._secret, ["HS256"]) if self._secret else None
             key = self._keys.get(header.get("kid"))
+            self._refresh(REFRESH_EVERY_S if key is None else MAX_AGE_S)
             if key is None:
-                self._refresh()
                 return None
             return self._decoded(token, key, _PUBLIC)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
@@ -55,10 +57,10 @@ class UserTokens:
         options: Any = {"require": ["exp"], "verify_aud": self._audience is not None}
         return jwt.decode(token, key, algorithms, options=options, audience=self._audience, leeway=_LEEWAY_S)
 
-    def _refresh(self) -> None:
+    def _refresh(self, max_age_s: float = 0.0) -> None:
         """Reads the keys of a URL in a thread, unless that was done a moment ago."""
         with self._lock:
-            if self._url is None or time.monotonic() < self._refreshed_at + REFRESH_EVERY_S:
+            if self._url is None or time.monotonic() < self._refreshed_at + max_age_s:
                 return
             self._refreshed_at = time.monotonic()
         threading.Thread(target=self._fetch, args=[self._url], name="jwks", daemon=True).start()
@@ -66,7 +68,7 @@ class UserTokens:
     def _fetch(self, url: str) -> None:
         try:
             self._keys = _keys(jwt.PyJWKClient(url, timeout=FETCH_TIMEOUT_S).fetch_data())
-        except (jwt.PyJWTError, ConfigurationError, OSError) as error:
+        except (jwt.PyJWTError, ConfigurationError, OSError, ValueError) as error:
             get_logger().warning("jwks_unavailable", url=url, error=str(error))
 
 
