@@ -66,6 +66,10 @@ class Pair:
         """The primary's."""
         return make_conninfo(self._url, port=self._port, dbname=dbname)
 
+    def standby_conninfo(self, dbname: str = "postgres") -> str:
+        """The standby's."""
+        return make_conninfo(self._url, port=self._other_port, dbname=dbname)
+
     def route(self, conninfo: str) -> str:
         """The same for clients: both servers, of which they take the one that can be written to."""
         host = str(conninfo_to_dict(conninfo)["host"])

@@ -45,11 +45,13 @@ def test_the_programs_of_the_how_to_find_the_row(articles: Database) -> None:
     programs = PROGRAM.findall((DOCS / "search.md").read_text(encoding="utf-8"))
 
     with answering(articles):
-        database, asyncio, sqlalchemy = (printed_by(program, DATABASE_URL=articles.conninfo) for program in programs)
+        printed = [printed_by(program, DATABASE_URL=articles.conninfo) for program in programs]
+    database, asyncio, sqlalchemy, django = printed
     assert "1 Passwords **Passwords**" in database
     assert 'no column "yeer"' in database
     assert asyncio == "[1]\n"
     assert "Passwords" in sqlalchemy
+    assert "Passwords" in django
 
 
 def test_the_client_of_the_tools_finds_the_row(articles: Database, roles: Roles, model: Session) -> None:
