@@ -347,4 +347,10 @@ search by meaning alone.""",
             ),
         ),
     ),
+    Chapter(
+        "rerank",
+        "What reranking takes",
+        """The time of a core that the reranker takes for a query and a text, by the tokens that it reads of both. It
+reads each pair by itself, so hits take the sum, shared among the cores.""",
+    ),
 )
