@@ -75,5 +75,6 @@ def pushing(
         finally:
             worker.stop()
             service.pushed._wake()  # where a test has made the waits long
+            connection.execute("notify pgembedd")  # the other lane, which no request wakes
     service.close()
     eventually(lambda: backends(connection) == 0)
