@@ -26,6 +26,9 @@ from tests.support.sql import (
     vectors,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 HINT = "Say adopt => true to keep them and embed what is missing, if they are of the model gte-small; or adopt => false"
 

@@ -28,7 +28,10 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.undone import connection
 from tests.support.waiting import PATIENCE_S
+
+__all__ = ["connection"]
 
 
 @prepared

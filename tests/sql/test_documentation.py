@@ -15,6 +15,9 @@ from tests.sql.test_embed import Hand
 from tests.support.databases import Database
 from tests.support.roles import Roles
 from tests.support.sql import connected
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```sql\n(.*?)^```", re.MULTILINE | re.DOTALL)  # a block with another word needs a worker

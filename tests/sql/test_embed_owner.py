@@ -15,6 +15,9 @@ from tests.support.databases import Database, fresh_database
 from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, conninfo_as
 from tests.support.sql import create_pipeline, learn_vector, make_documents, value
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ from psycopg.types.json import Jsonb
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import call, create_pipeline, make_documents, value, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 # A call by a superuser makes the owner a superuser.
 TRAP = """

@@ -13,6 +13,9 @@ from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import BACKFILL, call, claim, create_pipeline, empty, fail, make_documents, rows, value, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 SAMPLES = """
     select p.name, s.queued, s.backfill, s.failing, s.dead, s.oldest_age is not null, s.backfill_oldest_age is not null

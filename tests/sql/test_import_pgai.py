@@ -16,6 +16,9 @@ from tests.support.imports import carried_out, only, triggers, why
 from tests.support.pgai import configuration, create_vectorizer, install_pgai
 from tests.support.prepared import prepared
 from tests.support.sql import BACKFILL, FRESH, claim, column, queued, rows, value, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 VECTOR = "array_fill(0.5::real, array[384])::vector"
 
@@ -154,6 +157,7 @@ def test_another_model_is_embedded_anew_on_request(pgai: psycopg.Connection) -> 
     assert queued(pgai, FRESH) == []
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize(
     ("parts", "reason"),
     [
@@ -174,6 +178,7 @@ def test_what_has_no_equal(pgai: psycopg.Connection, parts: dict[str, str], reas
     assert why(plans(pgai)).startswith(reason)
 
 
+@pytest.mark.own_database
 def test_a_catalogue_from_before_destinations(pgai: psycopg.Connection) -> None:
     vectorizer = create_vectorizer(pgai, "blog", "body")
     pgai.execute("alter table ai.vectorizer add target_schema name, add target_table name")

@@ -28,6 +28,9 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 MANY = 20_000
 BUILDER = "pgembedd index"  # the connection that a worker holds which may build indexes
@@ -137,6 +140,7 @@ def test_it_is_due_at_the_deadline_whatever_waits(connection: psycopg.Connection
 # -- What is left to do ------------------------------------------------------------------------------------
 
 
+@pytest.mark.own_database
 def test_what_is_left_to_do_makes_the_index(connection: psycopg.Connection) -> None:
     make_documents(connection, 3)
     put_off(connection, m=8, ef_construction=40)
@@ -151,6 +155,7 @@ def test_what_is_left_to_do_makes_the_index(connection: psycopg.Connection) -> N
     assert run_statements(connection, "documents") == []
 
 
+@pytest.mark.own_database
 def test_asking_for_it_makes_it_due(connection: psycopg.Connection) -> None:
     """Also where none was wanted at first, or where it was dropped."""
     make_documents(connection, 1)

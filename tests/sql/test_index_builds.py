@@ -22,7 +22,10 @@ from tests.support.indexes import (
 )
 from tests.support.patience import patience_before
 from tests.support.sql import call, make_documents, rows, value, work
+from tests.support.undone import connection
 from tests.support.waiting import PATIENCE_S
+
+__all__ = ["connection"]
 
 TICK = "select pgembedd.tick(0)"
 
@@ -151,6 +154,7 @@ def parts(connection: psycopg.Connection) -> dict[str, bool]:
     return {name.strip('"').rstrip("0123456789").rstrip("_"): valid for name, valid in hnsw_indexes(connection).items()}
 
 
+@pytest.mark.own_database
 def test_a_partitioned_index_is_a_frame_until_its_parts_are_there(partitioned: psycopg.Connection) -> None:
     assert parts(partitioned) == FRAME
     assert index_state(partitioned) == "deferred"
@@ -173,6 +177,7 @@ def test_a_partition_that_was_being_built_is_built_again(database: Database, par
     assert index_state(partitioned) == "valid"
 
 
+@pytest.mark.own_database
 def test_an_index_that_a_partition_has_already_is_attached(partitioned: psycopg.Connection) -> None:
     partitioned.execute("create index mine on low using hnsw (embedding halfvec_cosine_ops)")
     run_statements(partitioned, "documents")
@@ -180,6 +185,7 @@ def test_an_index_that_a_partition_has_already_is_attached(partitioned: psycopg.
     assert value(partitioned, "select count(*) from pg_inherits where inhrelid = 'mine'::regclass") == 1
 
 
+@pytest.mark.own_database
 def test_dropping_the_pipeline_drops_the_frame(partitioned: psycopg.Connection) -> None:
     first = next(iter(partitioned.execute("select pgembedd.index_statements('documents')")))
     partitioned.execute(first[0])

@@ -7,6 +7,9 @@ import pytest
 
 from tests.support.prepared import prepared
 from tests.support.sql import create_pipeline, make_documents, rows, value
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 ASKED = {
     "backfill": "select pgembedd.backfill('documents')",
@@ -15,6 +18,8 @@ ASKED = {
     "wait_for": "call pgembedd.wait_for('documents', 1, '1 s')",
     "wait_for by text": "call pgembedd.wait_for('documents', '1', '1 s')",
 }
+# wait_for refuses to wait in a transaction that has written.
+CALLS = [pytest.param(name, marks=[pytest.mark.own_database] * name.startswith("wait_for")) for name in ASKED]
 
 
 @prepared
@@ -24,7 +29,7 @@ def chunked(connection: psycopg.Connection) -> None:
     create_pipeline(connection, embedding_table="chunks")
 
 
-@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("asked", CALLS)
 @pytest.mark.parametrize("table", ["documents", "chunks"])
 def test_a_pipeline_without_its_table(chunked: psycopg.Connection, asked: str, table: str) -> None:
     chunked.execute(f"drop table {table} cascade")
@@ -45,7 +50,7 @@ def test_status_names_tables_that_are_gone(connection: psycopg.Connection) -> No
     ]
 
 
-@pytest.mark.parametrize("asked", ["requeue", "wait_for", "wait_for by text"])
+@pytest.mark.parametrize("asked", CALLS[2:])
 @pytest.mark.parametrize("check", ["check (value > 5)", "not null check (value <> 1)"])
 def test_a_key_that_its_domain_does_not_take(connection: psycopg.Connection, asked: str, check: str) -> None:
     connection.execute(f"create domain number as int {check}")
@@ -55,6 +60,7 @@ def test_a_key_that_its_domain_does_not_take(connection: psycopg.Connection, ask
         connection.execute(ASKED[asked])
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize("arguments", ["null::interval", "1, null", "'1', null"])
 def test_nobody_waits_for_ever(connection: psycopg.Connection, arguments: str) -> None:
     make_documents(connection, 1)

@@ -20,6 +20,9 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 # Digits at random, so that no compression makes it fit into the 2,704 bytes of an index entry.
 LONG = "(select string_agg(md5(i::text || random()), '') from generate_series(1, {}) i)"

@@ -20,6 +20,9 @@ from tests.support.sql import (
     make_documents,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 def told(connection: psycopg.Connection) -> dict[str | None, dict[str, Any]]:

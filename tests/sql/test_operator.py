@@ -10,6 +10,9 @@ from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import BACKFILL, claim, create_pipeline, fail, make_documents, rows, value
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 FUNCTIONS = {
     "history(text,interval,interval)",

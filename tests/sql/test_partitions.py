@@ -7,6 +7,9 @@ import pytest
 
 from tests.support.patience import patience_before
 from tests.support.sql import BACKFILL, call, create_pipeline, queued, rows, value, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 @pytest.fixture

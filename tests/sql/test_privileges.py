@@ -15,6 +15,9 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 WORKER_FUNCTIONS = {
     "finish_embed_requests(uuid[],vector[],text[])",

@@ -26,6 +26,9 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 TAKE = "select state, reason, (job).read_ct from pgembedd.claim_pushed(%s::jsonb, 60) order by n"
 URL = "http://127.0.0.1:8432/functions/v1/embed"

@@ -12,6 +12,9 @@ from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database
 from tests.support.refusals import refused
 from tests.support.sql import call, connected, create_pipeline, make_documents, rows, state
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 EVERYTHING = """
     select 'relation', oid::regclass::text from pg_class where oid > 16384

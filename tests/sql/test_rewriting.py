@@ -19,6 +19,9 @@ from tests.support.sql import (
     vectors,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 def touching(column_name: str) -> str:

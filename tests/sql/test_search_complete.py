@@ -9,6 +9,9 @@ from tests.support.prepared import prepared_for
 from tests.support.roles import Roles, connect_as
 from tests.support.search import QUERY, fill, make_source, search
 from tests.support.sql import column, create_pipeline, value
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 ROWS = 4000
 KEPT = {"100 %": 1024, "10 %": 102, "1 %": 10, "0.1 %": 1, "nothing": 0}

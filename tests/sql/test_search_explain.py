@@ -9,6 +9,9 @@ import pytest
 
 from tests.support.search import QUERY, make_source, search
 from tests.support.sql import value
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 EXPLAIN = "select pgembedd.explain_search('documents', null, embedding => %s::vector{})"
 

@@ -11,6 +11,9 @@ import pytest
 from tests.support.refusals import refused
 from tests.support.search import search
 from tests.support.sql import create_pipeline, rows, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 SOURCE = """
     create extension if not exists citext;
@@ -153,6 +156,7 @@ def test_what_makes_no_sense_is_refused(documents: psycopg.Connection) -> None:
             search(documents, filter=json.dumps(filter))
 
 
+@pytest.mark.own_database
 def test_an_index_on_the_column_serves(documents: psycopg.Connection) -> None:
     documents.execute("create index on documents (published); create index on documents using gin (metadata)")
     documents.execute("set enable_seqscan = off")

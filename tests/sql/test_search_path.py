@@ -17,6 +17,9 @@ from tests.support.sql import (
     vectors,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 @prepared

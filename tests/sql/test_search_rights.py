@@ -11,6 +11,9 @@ from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.search import QUERY, make_source, search
 from tests.support.sql import column, rows, value
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 TYPED = 'select (hit."row").id from pgembedd.search(null::documents, null, embedding => %s) hit'
 

@@ -8,9 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.prepared import prepared_for
 from tests.support.refusals import refused
 from tests.support.search import Hit, search
 from tests.support.sql import call, create_pipeline, rows, value, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 TEXTS = {
     1: ("Passwords", "how to reset a forgotten password of yours"),
@@ -120,11 +124,16 @@ def test_a_hit_by_words_has_its_similarity_too(connection: psycopg.Connection) -
     assert 100 not in {hit.key for hit in hybrid(connection, "needle", min_similarity=0, k=1000)}
 
 
-@pytest.mark.parametrize("table", [None, "chunks"])
-@pytest.mark.parametrize("mode", ["text", "hybrid"])
-def test_as_many_are_found_as_match(connection: psycopg.Connection, table: str | None, mode: str) -> None:
+@prepared_for("column", "table")
+def many(connection: psycopg.Connection, destination: str) -> None:
+    """Thousands of texts of two paragraphs."""
     texts = {i: ("", f"common {'seldom' if i % 100 == 0 else 'often'} text\n\ncommon twice") for i in range(1, 7001)}
-    make_texts(connection, texts, embedding_table=table)
+    make_texts(connection, texts, embedding_table="chunks" if destination == "table" else None)
+
+
+@pytest.mark.parametrize("mode", ["text", "hybrid"])
+def test_as_many_are_found_as_match(many: psycopg.Connection, mode: str) -> None:
+    connection = many
     for wanted in (10, 200, 1000):
         assert len(search(connection, query="common", mode=mode, k=wanted)) == wanted
     assert len(by_words(connection, "common", k=1000, filter={"id": {"$gt": 6900}})) == 100

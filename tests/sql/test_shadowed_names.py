@@ -8,6 +8,9 @@ import pytest
 from tests.support.roles import Roles
 from tests.support.search import search
 from tests.support.sql import claim, column, create_pipeline, read, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 SOURCE = """
     create table documents (id int primary key, gone int, body text, s text, n text, r text, i text, e text, k text);

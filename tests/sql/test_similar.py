@@ -13,6 +13,9 @@ from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.search import make_source
 from tests.support.sql import call, column, create_pipeline, rows, value, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 SIMILAR = "select key from pgembedd.similar('documents', %s, k => %s)"
 

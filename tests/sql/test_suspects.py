@@ -21,6 +21,9 @@ from tests.support.sql import (
     store,
     value,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 @prepared

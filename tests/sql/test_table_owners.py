@@ -18,6 +18,9 @@ from tests.support.sql import (
     value,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 def owned_table(connection: psycopg.Connection, owner: str) -> None:

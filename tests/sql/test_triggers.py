@@ -20,6 +20,9 @@ from tests.support.sql import (
     vectors,
     work,
 )
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 MERGE = """
     merge into documents d using (values (1, 'x'), (2, 'title 2'), (9, 'z')) v (id, t) on v.id = d.id

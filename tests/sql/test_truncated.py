@@ -8,6 +8,9 @@ import psycopg
 import pytest
 
 from tests.support.sql import call, claim, create_pipeline, make_documents, rows, store, value
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 def notices(connection: psycopg.Connection, **options: Any) -> list[tuple[str, str]]:
@@ -24,6 +27,7 @@ def notices(connection: psycopg.Connection, **options: Any) -> list[tuple[str, s
     return found
 
 
+@pytest.mark.own_database
 def test_rows_that_were_cut_are_listed(connection: psycopg.Connection) -> None:
     make_documents(connection)
     create_pipeline(connection)

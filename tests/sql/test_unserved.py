@@ -12,7 +12,10 @@ from pgembedd.database.queries import query
 from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.sql import FRESH, call, create_pipeline, make_documents, rows, value
+from tests.support.undone import connection
 from tests.support.waiting import eventually
+
+__all__ = ["connection"]
 
 REASON = "gte-small could not be fetched (no network); check the network."
 
@@ -154,6 +157,7 @@ def test_only_what_runs_is_unserved(documents: psycopg.Connection) -> None:
     assert shown(documents) == ("running", None), "until a worker tells again"
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize(
     "wait", ["call pgembedd.wait_for('documents')", "call pgembedd.wait_for('documents', '1', '1 h')"]
 )

@@ -14,6 +14,9 @@ from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.search import search
 from tests.support.sql import call, claim, column, connected, create_pipeline, rows, store, value, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 
 def words(connection: psycopg.Connection, table: str = "documents_words") -> list[Any]:
