@@ -51,7 +51,7 @@ def test_messages_go_to_the_chat(session: LanguageSession, ollama: StandInOllama
 
 
 @pytest.mark.parametrize("prompt", ["How?", {"messages": [{"role": "user", "content": "How?"}]}])
-@pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
+@pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/", "/api/generate"])
 def test_a_compatible_server(ollama: StandInOllama, prompt: Any, suffix: str) -> None:
     session = Session("mistral", host=ollama.url + suffix, mode="openaicompatible", key="a-key")
 

@@ -180,6 +180,32 @@ def test_no_routine_is_documented_that_is_not_there() -> None:
     assert set(described) == {*routines(), "status", "failures", "truncated"}
 
 
+def test_the_documents_call_no_routine_that_is_not_there() -> None:
+    known = {
+        *routines(),
+        *re.findall(r"pgembedd\.(_\w+)\(", "".join(map(Path.read_text, (ROOT / "sql").rglob("*.sql")))),
+    }
+    for path in PAGES:
+        called = set(re.findall(r"\bpgembedd\.([a-z_]\w*)\(", path.read_text(encoding="utf-8")))
+        assert called <= known, path.name
+
+
+# -- Endpoints ---------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_guides_names_what_there_is() -> None:
+    text = page("how-to/supabase-ai-guides.md")
+    paths = set(re.findall(r"(?:`|POST |GET |:8432)(/[a-z][\w/{}-]*)", text)) - {"/api/generate"}
+    described = page("reference/http.md") + page("how-to/language-models.md")
+    tasks = {path for path in paths if path.startswith("/tasks")}
+
+    assert len(paths - tasks) > 4
+    assert [path for path in paths - tasks if f"{path}`" not in described and f"{path}?" not in described] == []
+    assert {path.removeprefix("/tasks").strip("/") for path in tasks} <= {"", "{task}", "summarization"}
+    mentioned = set(re.findall(r"`(\w+)\(\)`", text)) - {"row_number", "embedding_input"}
+    assert mentioned <= {*routines()}
+
+
 # -- Exit codes and events ---------------------------------------------------------------------------------
 
 

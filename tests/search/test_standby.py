@@ -58,7 +58,7 @@ def test_a_standby_answers_searches_whose_vector_comes_with_them(servers: Pair, 
             assert [hit.key for hit in database.search("documents", QUESTION, mode=mode, embedding=vector)] == [1, 2]
         assert [hit.key for hit in database.search("documents", "bread", mode="text")] == [2]
         assert [hit.key for hit in database.similar("documents", 1)] == [2]
-        with pytest.raises(SearchError, match=r"embed\(\) does not work on a standby, where no question can be posted"):
+        with pytest.raises(SearchError, match=r"embed\(\) does not work on a standby, where no request can be posted"):
             database.search("documents", QUESTION)
 
     found = pgembedd("search", QUESTION, "--json", "-n", "1", database=standby)

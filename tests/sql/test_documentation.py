@@ -91,3 +91,13 @@ def test_the_examples_of_searches_find_something(roles: Roles, database: Databas
             )
             found = connection.execute(statement.encode())
             assert "search(" not in example or found.description is None or found.fetchall() != [], example
+
+
+def test_the_examples_of_the_page_of_guides_run(database: Database) -> None:
+    text = (DOCS / "how-to/supabase-ai-guides.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```sql[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+    assert len(examples) > 4
+    with answering(database), database.connect() as connection:
+        for example in examples:
+            connection.execute(re.sub(r"call pgembedd.wait_for.*", "", example).encode())

@@ -57,8 +57,8 @@ class Endpoint:
 
     @property
     def base(self) -> str:
-        """The host without `/v1` and without a slash at its end."""
-        return self.host.rstrip("/").removesuffix("/v1").rstrip("/")
+        """The host without a slash, `/v1` or, as Supabase's guide has it, `/api/generate` at its end."""
+        return self.host.rstrip("/").removesuffix("/v1").removesuffix("/api/generate").rstrip("/")
 
     @property
     def named(self) -> str:
