@@ -327,6 +327,132 @@ create table pgembedd.loopback (
 );
 comment on table pgembedd.loopback is
     'One row: where and as whom embed() connects to its own database. Written by embed_through().';
+
+create table pgembedd.answer_settings (
+    pipeline          text primary key,
+    model             text,
+    url_template      text,
+    title_column      text,
+    min_similarity    double precision,
+    keep              interval not null default '30 days' check (keep > interval '0')
+);
+comment on table pgembedd.answer_settings is
+    'How questions about a pipeline are answered: see configure_answers(). By name, as a new model makes a new row.';
+
+create table pgembedd.answer_thread (
+    id                uuid primary key,
+    role              name not null,
+    subject           text not null,
+    began_at          timestamptz not null default clock_timestamp()
+);
+comment on table pgembedd.answer_thread is
+    'Conversations: who asked first, as a role and the subject of its JWT claims, empty where there is none.';
+
+create table pgembedd.thread_member (
+    thread            uuid not null references pgembedd.answer_thread on delete cascade,
+    role              name not null,
+    subject           text not null,
+    primary key (thread, role, subject)
+);
+comment on table pgembedd.thread_member is
+    'With whom a thread is shared: see share_thread().';
+
+create table pgembedd.answer (
+    id                uuid primary key,
+    thread            uuid not null references pgembedd.answer_thread on delete cascade,
+    pipeline          text not null,
+    question          text not null check (length(question) <= 8000),
+    model             text check (length(model) <= 200),
+    role              name not null,
+    subject           text not null,
+    status            text not null default 'queued'
+                      check (status in ('queued', 'generating', 'complete', 'refused', 'failed')),
+    attempt           integer not null default 0,
+    failures          integer not null default 0,
+    due_at            timestamptz not null default 'infinity',
+    last_seq          integer not null default 0,
+    answer            text,
+    reason            text,
+    citations         integer[] not null default '{}',
+    usage             jsonb,
+    asked_at          timestamptz not null default clock_timestamp(),
+    finished_at       timestamptz,
+    keep_until        timestamptz not null default clock_timestamp() + interval '1 day'
+);
+create index answer_due_at_idx on pgembedd.answer (due_at) where status in ('queued', 'generating');
+create index answer_thread_idx on pgembedd.answer (thread, asked_at);
+create index answer_pipeline_idx on pgembedd.answer (pipeline);
+create index answer_keep_until_idx on pgembedd.answer (keep_until);
+comment on table pgembedd.answer is
+    'Questions and their answers, each a job of its own: due_at is the end of its lease, attempt its fence.';
+
+create table pgembedd.answer_source (
+    answer            uuid not null references pgembedd.answer on delete cascade,
+    n                 integer not null check (n between 1 and 50),
+    pipeline          text not null,
+    key               jsonb not null,
+    title             text,
+    url               text,
+    excerpt           text not null check (length(excerpt) <= 12000),
+    score             double precision,
+    similarity        double precision,
+    primary key (answer, n)
+);
+create index answer_source_pipeline_idx on pgembedd.answer_source (pipeline);
+comment on table pgembedd.answer_source is
+    'What was found for a question with the rights of the role that asked: all that a language model is shown.';
+
+create table pgembedd.answer_event (
+    answer            uuid not null references pgembedd.answer on delete cascade,
+    seq               integer not null,
+    attempt           integer not null,
+    event             text not null check (event in ('status', 'sources', 'delta', 'citation', 'done', 'error')),
+    data              jsonb not null,
+    at                timestamptz not null default clock_timestamp(),
+    primary key (answer, seq)
+);
+comment on table pgembedd.answer_event is
+    'What the viewers of an answer are shown, in the order of seq; a table for Supabase''s Realtime, too.';
+
+alter table pgembedd.answer_thread enable row level security;
+alter table pgembedd.thread_member enable row level security;
+alter table pgembedd.answer enable row level security;
+alter table pgembedd.answer_source enable row level security;
+alter table pgembedd.answer_event enable row level security;
+-- The role that our functions run with. Not by TO, as it may be missing; no other role of that name is accepted.
+create policy worker on pgembedd.answer_thread using (current_user = 'pgembedd');
+create policy worker on pgembedd.thread_member using (current_user = 'pgembedd');
+create policy worker on pgembedd.answer using (current_user = 'pgembedd');
+create policy worker on pgembedd.answer_source using (current_user = 'pgembedd');
+create policy worker on pgembedd.answer_event using (current_user = 'pgembedd');
+create policy viewer on pgembedd.thread_member for select using (
+    role = current_user
+    and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''));
+create policy viewer on pgembedd.answer_thread for select using (
+    role = current_user
+    and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
+    or exists (select from pgembedd.thread_member m where m.thread = answer_thread.id));
+create policy viewer on pgembedd.answer for select using (
+    exists (select from pgembedd.answer_thread t where t.id = answer.thread));
+create policy viewer on pgembedd.answer_source for select using (
+    exists (select from pgembedd.answer a where a.id = answer_source.answer));
+create policy viewer on pgembedd.answer_event for select using (
+    exists (select from pgembedd.answer a where a.id = answer_event.answer));
+create policy asker on pgembedd.answer_thread for insert with check (
+    role = current_user
+    and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''));
+create policy asker on pgembedd.thread_member for insert with check (
+    exists (select from pgembedd.answer_thread t where t.id = thread_member.thread
+            and t.role = current_user
+            and t.subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')));
+create policy asker on pgembedd.answer for insert with check (
+    role = current_user
+    and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
+    and exists (select from pgembedd.answer_thread t where t.id = answer.thread));
+create policy asker on pgembedd.answer_source for insert with check (
+    exists (select from pgembedd.answer a where a.id = answer_source.answer and a.last_seq = 0
+            and a.role = current_user
+            and a.subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')));
 """
 
 ROLE = """
@@ -391,6 +517,8 @@ begin
     from pg_catalog.pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_code'::regnamespace);
     if list is not null then execute 'drop routine ' || list; end if;
 end $$;
+drop table pgembedd.answer_event, pgembedd.answer_source, pgembedd.answer, pgembedd.thread_member,
+    pgembedd.answer_thread, pgembedd.answer_settings;
 drop table pgembedd.embed_request, pgembedd.listener, pgembedd.index_build, pgembedd.loopback, pgembedd.event;
 drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.missed;
 drop table pgembedd.dead_letter, pgembedd.row_state, pgembedd.word_statistics, pgembedd.word_frequency;

@@ -19,6 +19,8 @@ begin
         perform _drop_vectors(gone);
     end if;
     perform _delete_jobs(gone.id);
+    delete from answer a where a.pipeline = gone.name;
+    delete from answer_settings s where s.pipeline = gone.name;
     delete from pipeline p where p.id = gone.id;
     perform _notify('dropped', gone.id, name => gone.name);
 end $$;

@@ -18,7 +18,7 @@ begin
     for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
         begin
             -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
-            perform _tidy(one), _tidy_words(one);
+            perform _tidy(one), _tidy_words(one), _forget_gone_sources(one);
             for keys in
                 select array_agg(b.key) from (
                     select r.key, row_number() over () / 10000 as batch from row_state r

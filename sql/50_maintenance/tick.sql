@@ -15,7 +15,7 @@ declare
 begin
     select i.* into state from installation i for no key update skip locked;
     if not found then return null; end if;
-    perform _open_queues(), _forget_embed_requests(), _resume_mended();
+    perform _open_queues(), _forget_embed_requests(), _forget_answers(), _resume_mended();
     if state.sample_due_at <= clock_timestamp() then
         perform _take_sample();
         delete from event e where e.at < clock_timestamp() - interval '10 minutes';

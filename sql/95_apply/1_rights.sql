@@ -35,4 +35,10 @@ begin
     loop
         perform pgembedd.grant_search(role);
     end loop;
+    for role in
+        select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'ask' and a.grantee not in (0, f.proowner)
+    loop
+        perform pgembedd.grant_ask(role);
+    end loop;
 end $$;

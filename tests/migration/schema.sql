@@ -138,6 +138,31 @@ CREATE TABLE pgembedd.loopback (
     CONSTRAINT loopback_only_row_check CHECK (only_row)
 );
 COMMENT ON TABLE pgembedd.loopback IS 'One row: where and as whom embed() connects to its own database. Written by embed_through().';
+CREATE TABLE pgembedd.answer (
+    id uuid NOT NULL,
+    thread uuid NOT NULL,
+    pipeline text NOT NULL,
+    question text NOT NULL,
+    model text,
+    role name NOT NULL,
+    subject text NOT NULL,
+    status text DEFAULT 'queued'::text NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    last_seq integer DEFAULT 0 NOT NULL,
+    answer text,
+    reason text,
+    citations integer[] DEFAULT '{}'::integer[] NOT NULL,
+    usage jsonb,
+    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    keep_until timestamp with time zone DEFAULT (clock_timestamp() + '1 day'::interval) NOT NULL,
+    CONSTRAINT answer_model_check CHECK ((length(model) <= 200)),
+    CONSTRAINT answer_question_check CHECK ((length(question) <= 8000)),
+    CONSTRAINT answer_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'generating'::text, 'complete'::text, 'refused'::text, 'failed'::text])))
+);
+COMMENT ON TABLE pgembedd.answer IS 'Questions and their answers, each a job of its own: due_at is the end of its lease, attempt its fence.';
 CREATE TABLE pgembedd.activity (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer NOT NULL,
@@ -149,6 +174,53 @@ CREATE TABLE pgembedd.activity (
 );
 COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
 COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
+CREATE TABLE pgembedd.answer_event (
+    answer uuid NOT NULL,
+    seq integer NOT NULL,
+    attempt integer NOT NULL,
+    event text NOT NULL,
+    data jsonb NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT answer_event_event_check CHECK ((event = ANY (ARRAY['status'::text, 'sources'::text, 'delta'::text, 'citation'::text, 'done'::text, 'error'::text])))
+);
+COMMENT ON TABLE pgembedd.answer_event IS 'What the viewers of an answer are shown, in the order of seq; a table for Supabase''s Realtime, too.';
+CREATE TABLE pgembedd.answer_settings (
+    pipeline text NOT NULL,
+    model text,
+    url_template text,
+    title_column text,
+    min_similarity double precision,
+    keep interval DEFAULT '30 days'::interval NOT NULL,
+    CONSTRAINT answer_settings_keep_check CHECK ((keep > '00:00:00'::interval))
+);
+COMMENT ON TABLE pgembedd.answer_settings IS 'How questions about a pipeline are answered: see configure_answers(). By name, as a new model makes a new row.';
+CREATE TABLE pgembedd.answer_source (
+    answer uuid NOT NULL,
+    n integer NOT NULL,
+    pipeline text NOT NULL,
+    key jsonb NOT NULL,
+    title text,
+    url text,
+    excerpt text NOT NULL,
+    score double precision,
+    similarity double precision,
+    CONSTRAINT answer_source_excerpt_check CHECK ((length(excerpt) <= 12000)),
+    CONSTRAINT answer_source_n_check CHECK (((n >= 1) AND (n <= 50)))
+);
+COMMENT ON TABLE pgembedd.answer_source IS 'What was found for a question with the rights of the role that asked: all that a language model is shown.';
+CREATE TABLE pgembedd.answer_thread (
+    id uuid NOT NULL,
+    role name NOT NULL,
+    subject text NOT NULL,
+    began_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+COMMENT ON TABLE pgembedd.answer_thread IS 'Conversations: who asked first, as a role and the subject of its JWT claims, empty where there is none.';
+CREATE TABLE pgembedd.thread_member (
+    thread uuid NOT NULL,
+    role name NOT NULL,
+    subject text NOT NULL
+);
+COMMENT ON TABLE pgembedd.thread_member IS 'With whom a thread is shared: see share_thread().';
 CREATE TABLE pgembedd.dead_letter (
     id bigint NOT NULL,
     pipeline_id integer,
@@ -295,6 +367,16 @@ CREATE SEQUENCE pgembedd.worker_idle
     MAXVALUE 1
     CACHE 1;
 COMMENT ON SEQUENCE pgembedd.worker_idle IS '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
+ALTER TABLE ONLY pgembedd.answer_event
+    ADD CONSTRAINT answer_event_pkey PRIMARY KEY (answer, seq);
+ALTER TABLE ONLY pgembedd.answer
+    ADD CONSTRAINT answer_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY pgembedd.answer_settings
+    ADD CONSTRAINT answer_settings_pkey PRIMARY KEY (pipeline);
+ALTER TABLE ONLY pgembedd.answer_source
+    ADD CONSTRAINT answer_source_pkey PRIMARY KEY (answer, n);
+ALTER TABLE ONLY pgembedd.answer_thread
+    ADD CONSTRAINT answer_thread_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd.embed_request
@@ -327,11 +409,18 @@ ALTER TABLE ONLY pgembedd.push
     ADD CONSTRAINT push_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.schema_revision
     ADD CONSTRAINT schema_revision_pkc PRIMARY KEY (version_num);
+ALTER TABLE ONLY pgembedd.thread_member
+    ADD CONSTRAINT thread_member_pkey PRIMARY KEY (thread, role, subject);
 ALTER TABLE ONLY pgembedd.word_frequency
     ADD CONSTRAINT word_frequency_pkey PRIMARY KEY (pipeline_id, word);
 ALTER TABLE ONLY pgembedd.word_statistics
     ADD CONSTRAINT word_statistics_pkey PRIMARY KEY (pipeline_id);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
+CREATE INDEX answer_due_at_idx ON pgembedd.answer USING btree (due_at) WHERE (status = ANY (ARRAY['queued'::text, 'generating'::text]));
+CREATE INDEX answer_keep_until_idx ON pgembedd.answer USING btree (keep_until);
+CREATE INDEX answer_pipeline_idx ON pgembedd.answer USING btree (pipeline);
+CREATE INDEX answer_source_pipeline_idx ON pgembedd.answer_source USING btree (pipeline);
+CREATE INDEX answer_thread_idx ON pgembedd.answer USING btree (thread, asked_at);
 CREATE UNIQUE INDEX dead_letter_key_idx ON pgembedd.dead_letter USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX embed_request_expires_at_idx ON pgembedd.embed_request USING btree (expires_at);
 CREATE INDEX missed_pipeline_id_idx ON pgembedd.missed USING btree (pipeline_id);
@@ -339,6 +428,12 @@ CREATE UNIQUE INDEX row_state_key_idx ON pgembedd.row_state USING btree (pipelin
 CREATE INDEX sample_at_idx ON pgembedd.sample USING btree (at);
 ALTER TABLE ONLY pgembedd.activity
     ADD CONSTRAINT activity_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.answer_event
+    ADD CONSTRAINT answer_event_answer_fkey FOREIGN KEY (answer) REFERENCES pgembedd.answer(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.answer_source
+    ADD CONSTRAINT answer_source_answer_fkey FOREIGN KEY (answer) REFERENCES pgembedd.answer(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.answer
+    ADD CONSTRAINT answer_thread_fkey FOREIGN KEY (thread) REFERENCES pgembedd.answer_thread(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.dead_letter
     ADD CONSTRAINT dead_letter_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.missed
@@ -349,10 +444,45 @@ ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.sample
     ADD CONSTRAINT sample_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd.thread_member
+    ADD CONSTRAINT thread_member_thread_fkey FOREIGN KEY (thread) REFERENCES pgembedd.answer_thread(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.word_frequency
     ADD CONSTRAINT word_frequency_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.word_statistics
     ADD CONSTRAINT word_statistics_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE pgembedd.answer ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pgembedd.answer_event ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pgembedd.answer_source ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pgembedd.answer_thread ENABLE ROW LEVEL SECURITY;
+CREATE POLICY asker ON pgembedd.answer FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)) AND (EXISTS ( SELECT
+   FROM pgembedd.answer_thread t
+  WHERE (t.id = answer.thread)))));
+CREATE POLICY asker ON pgembedd.answer_source FOR INSERT WITH CHECK ((EXISTS ( SELECT
+   FROM pgembedd.answer a
+  WHERE ((a.id = answer_source.answer) AND (a.last_seq = 0) AND (a.role = CURRENT_USER) AND (a.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))))));
+CREATE POLICY asker ON pgembedd.answer_thread FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))));
+CREATE POLICY asker ON pgembedd.thread_member FOR INSERT WITH CHECK ((EXISTS ( SELECT
+   FROM pgembedd.answer_thread t
+  WHERE ((t.id = thread_member.thread) AND (t.role = CURRENT_USER) AND (t.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))))));
+ALTER TABLE pgembedd.thread_member ENABLE ROW LEVEL SECURITY;
+CREATE POLICY viewer ON pgembedd.answer FOR SELECT USING ((EXISTS ( SELECT
+   FROM pgembedd.answer_thread t
+  WHERE (t.id = answer.thread))));
+CREATE POLICY viewer ON pgembedd.answer_event FOR SELECT USING ((EXISTS ( SELECT
+   FROM pgembedd.answer a
+  WHERE (a.id = answer_event.answer))));
+CREATE POLICY viewer ON pgembedd.answer_source FOR SELECT USING ((EXISTS ( SELECT
+   FROM pgembedd.answer a
+  WHERE (a.id = answer_source.answer))));
+CREATE POLICY viewer ON pgembedd.answer_thread FOR SELECT USING ((((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))) OR (EXISTS ( SELECT
+   FROM pgembedd.thread_member m
+  WHERE (m.thread = answer_thread.id)))));
+CREATE POLICY viewer ON pgembedd.thread_member FOR SELECT USING (((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))));
+CREATE POLICY worker ON pgembedd.answer USING ((CURRENT_USER = 'pgembedd'::name));
+CREATE POLICY worker ON pgembedd.answer_event USING ((CURRENT_USER = 'pgembedd'::name));
+CREATE POLICY worker ON pgembedd.answer_source USING ((CURRENT_USER = 'pgembedd'::name));
+CREATE POLICY worker ON pgembedd.answer_thread USING ((CURRENT_USER = 'pgembedd'::name));
+CREATE POLICY worker ON pgembedd.thread_member USING ((CURRENT_USER = 'pgembedd'::name));
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd_worker;
 GRANT USAGE ON SCHEMA pgembedd TO pgembedd;
 GRANT USAGE ON SCHEMA pgembedd_code TO pgembedd;
@@ -372,7 +502,9 @@ GRANT UPDATE(content_shape) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(requeued_reason) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(requeued_at) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.embed_request TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer TO pgembedd;
 GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.claim_answers(at_most integer, lease_s double precision, max_attempts integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.decline_embed_request(id uuid, reason text) TO pgembedd_worker;
@@ -380,7 +512,10 @@ GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.due(names text[], poll_s double precision, unserved integer[], lane text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.events(numbers bigint[], since pg_snapshot) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.extend_answers(answers uuid[], attempts integer[], lease_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.fail_answer(answer uuid, attempt integer, message text, permanent boolean, delay_s double precision, max_attempts integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.finish_answer(answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.hear_embed_requests() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
@@ -392,6 +527,7 @@ GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) 
 GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.release_answers(answers uuid[], attempts integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.release_pushed(jobs jsonb, delay_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.schema_version() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.set_idle(idle boolean) TO pgembedd_worker;
@@ -400,7 +536,13 @@ GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bi
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.take_embed_requests(at_most integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.write_answers(answers uuid[], attempts integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.activity TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_event TO pgembedd;
+GRANT SELECT ON TABLE pgembedd.answer_settings TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_source TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_thread TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.thread_member TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.dead_letter TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.event TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.index_build TO pgembedd;

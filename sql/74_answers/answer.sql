@@ -1,0 +1,39 @@
+-- A procedure, because a function would not see its own job answered. It has no SET clause, since such a procedure may
+-- not COMMIT; hence all names are qualified.
+create or replace procedure pgembedd.answer(
+    pipeline text,
+    question text,
+    filter jsonb default null,
+    k integer default 6,
+    model text default null,
+    thread uuid default null,
+    timeout interval default '2 minutes',
+    inout result jsonb default null
+)
+language plpgsql
+as $$
+declare
+    deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
+    asked uuid;
+    state record;
+begin
+    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
+    asked := pgembedd.ask(pipeline, question, filter, k, model, thread);
+    loop
+        select a.* into state from pgembedd.answers a where a.id = asked;
+        exit when state.finished_at is not null;
+        if pg_catalog.clock_timestamp() > deadline then
+            raise exception 'The answer % is still % after %.', asked, state.status, timeout
+                using errcode = 'query_canceled',
+                    hint = 'It is in pgembedd.answers once it is there; is a worker with a language model running?';
+        end if;
+        commit;
+        perform pg_catalog.pg_sleep(0.05);
+    end loop;
+    result := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+        'id', asked, 'thread', state.thread, 'status', state.status, 'answer', state.answer, 'reason', state.reason,
+        'citations', state.citations, 'sources', (
+            select pg_catalog.jsonb_agg(s.* order by s.n) from pgembedd.answer_sources(asked) s)));
+end $$;
+comment on procedure pgembedd.answer(text, text, jsonb, integer, text, uuid, interval, jsonb) is
+    'Ask a question about a pipeline and wait for the answer: its text, sources and citations as one object.';

@@ -1,0 +1,126 @@
+-- Everything that finds runs as the caller, here and now: a worker is given excerpts, and reads no table. What is
+-- written is admitted by the policies of our tables, so that a caller asks under its own name only.
+create or replace function pgembedd.ask(
+    pipeline text,
+    question text,
+    filter jsonb default null,
+    k integer default 6,
+    model text default null,
+    thread uuid default null,
+    embedding vector default null
+) returns uuid
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    one constant uuid := gen_random_uuid();
+    conversation constant uuid := coalesce(thread, gen_random_uuid());
+    subject constant text := _subject();
+    target jsonb;
+    searched text;
+begin
+    perform _check_question(question, k, model, thread);
+    target := _search_target(pipeline, null);
+    if thread is null then
+        insert into answer_thread (id, role, subject) values (conversation, current_user, subject);
+    end if;
+    -- A question that follows others is searched with them.
+    searched := (select string_agg(e.question, E'\n' order by e.asked_at) from (
+        select a.question, a.asked_at from answer a where a.thread = conversation order by a.asked_at desc limit 3) e);
+    insert into answer (id, thread, pipeline, question, model, role, subject)
+    values (one, conversation, pipeline, question,
+            coalesce(model, (select s.model from answer_settings s where s.pipeline = target ->> 'name')),
+            current_user, subject);
+    perform _find_sources(one, target, concat_ws(E'\n', searched, question), filter, k, embedding);
+    perform _begin_answer(one);
+    return one;
+end $$;
+comment on function pgembedd.ask is
+    'Search a pipeline for a question as the caller, and queue an answer from what was found; returns the id.';
+
+create or replace function pgembedd._check_question(question text, k integer, model text, thread uuid) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if question is null or _blank(question) then
+        perform _refuse('The question is empty.', 'Ask something in some words.');
+    elsif length(question) > 8000 then
+        perform _refuse(format('The question has %s characters, and at most 8000 are taken.', length(question)),
+            'Ask in a few sentences; what they are about is searched for.');
+    elsif k is null or k not between 1 and 50 then
+        perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
+            'It is how many sources an answer may have, 1 to 50.');
+    elsif length(model) > 200 then
+        perform _refuse('The name of the model is longer than 200 characters.', 'Name one that the worker offers.');
+    elsif thread is not null and not exists (select from answer_thread t where t.id = thread) then
+        perform _refuse(format('There is no thread %s, or it is of others.', thread),
+            'Leave it out to begin one; share_thread() lets others go on with it.');
+    end if;
+end $$;
+
+-- Who asks within a role: the subject of the JWT that a service has verified, as Supabase's auth.uid() has it.
+create or replace function pgembedd._subject() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '') $$;
+
+-- What is as like the question as it has to be, best first.
+create or replace function pgembedd._find_sources(
+    answer uuid, target jsonb, question text, filter jsonb, k integer, embedding vector
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    settings answer_settings;
+begin
+    select s.* into settings from answer_settings s where s.pipeline = target ->> 'name';
+    insert into answer_source (answer, n, pipeline, key, title, url, excerpt, score, similarity)
+    select $1, row_number() over (order by h.score desc, h.nth), target ->> 'name', h.key,
+           _answer_title(coalesce(h."row" ->> settings.title_column, h.snippet)),
+           _answer_url(settings.url_template, h."row"), h.snippet, h.score, h.similarity
+    from search(target ->> 'name', question, k, filter, per => 'chunk', snippet_length => 2000,
+                embedding => embedding, marks => '{"",""}')
+         with ordinality as h(key, chunk_no, score, similarity, semantic_rank, text_rank, snippet, "row", nth)
+    where h.similarity >= coalesce(settings.min_similarity, _answer_threshold(target ->> 'model'))
+      and not _blank(coalesce(h.snippet, ''));
+end $$;
+
+-- Below this similarity a text says nothing about a question. Models differ in where their similarities lie.
+create or replace function pgembedd._answer_threshold(model text) returns double precision
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when model ilike '%gte-small%' then 0.78
+                when model ilike '%MiniLM%' then 0.25
+                else 0.2 end::double precision
+$$;
+
+create or replace function pgembedd._answer_title(content text) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select _beginning((regexp_match(content, '\S[^\n\r]*'))[1], 120)
+$$;
+
+-- The template with columns of the row for their names in braces, each encoded as a part of a URL.
+create or replace function pgembedd._answer_url(template text, "row" jsonb) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    name text;
+    url text := template;
+begin
+    for name in select distinct m[1] from regexp_matches(template, '\{([^{}]+)\}', 'g') m loop
+        if "row" ->> name is null then return null; end if;
+        url := replace(url, '{' || name || '}', (
+            select string_agg(case when c ~ '^[A-Za-z0-9._~-]$' then c
+                                   else upper(regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', '%\1', 'g'))
+                              end, '' order by nth)
+            from regexp_split_to_table("row" ->> name, '') with ordinality as t(c, nth)));
+    end loop;
+    return url;
+end $$;

@@ -1,0 +1,49 @@
+-- The first events of an answer, and its place in the line. By our role, so that a caller writes no event itself; a
+-- second call does nothing. Without any source it is refused at once, and no model is asked.
+create or replace function pgembedd._begin_answer(answer uuid) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    one pgembedd.answer;
+begin
+    select a.* into one from answer a where a.id = _begin_answer.answer and a.last_seq = 0 and a.attempt = 0 for update;
+    if not found then return; end if;
+    update answer a set keep_until = clock_timestamp() + coalesce(
+        (select s.keep from answer_settings s where s.pipeline = one.pipeline), interval '30 days') where a.id = one.id;
+    perform _add_events(one.id, 0, '{status,sources}',
+        array[jsonb_build_object('status', 'searching', 'attempt', 0), '{}']);
+    if exists (select from answer_source s where s.answer = one.id) then
+        update answer a set due_at = clock_timestamp() where a.id = one.id;
+        perform pg_notify('pgembedd_questions', '');
+    else
+        perform _add_events(one.id, 0, '{delta,done}',
+            array[jsonb_build_object('text', _refusal()), '{"status": "refused", "citations": []}']);
+        update answer a set status = 'refused', answer = _refusal(), finished_at = clock_timestamp()
+        where a.id = one.id;
+    end if;
+end $$;
+
+-- What is said where nothing that was found is about the question.
+create or replace function pgembedd._refusal() returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select 'The sources do not answer this question.'::text $$;
+
+-- Appends events, numbered, and tells the viewers. A NOTIFY for many: it takes a lock of the whole database.
+create or replace function pgembedd._add_events(answer uuid, attempt integer, events text[], data jsonb[]) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    last integer;
+begin
+    update answer a set last_seq = a.last_seq + cardinality(events) where a.id = _add_events.answer
+    returning a.last_seq into last;
+    insert into answer_event (answer, seq, attempt, event, data)
+    select _add_events.answer, last - cardinality(events) + e.nth, _add_events.attempt, e.event, e.data
+    from unnest(events, data) with ordinality as e(event, data, nth);
+    perform pg_notify('pgembedd_answers', _add_events.answer::text);
+end $$;

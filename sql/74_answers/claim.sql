@@ -1,0 +1,74 @@
+-- Answers are jobs as embeddings are: taken with a lease, fenced by the number of the attempt, tried a few times. The
+-- row of an answer is its own job, so there is no message that could be lost or doubled.
+
+-- Takes up to `at_most` answers. One whose lease ran out counts as failed once more: its worker may have died of it.
+create or replace function pgembedd.claim_answers(
+    at_most integer, lease_s double precision, max_attempts integer default 3
+) returns table (id uuid, attempt integer, pipeline text, model text, question text, history jsonb, sources jsonb)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    one pgembedd.answer;
+begin
+    for one in
+        select a.* from answer a
+        where a.status in ('queued', 'generating') and a.due_at <= clock_timestamp()
+        order by a.due_at limit at_most for update skip locked
+    loop
+        if one.status = 'generating' and one.failures + 1 >= max_attempts then
+            perform _end_in_failure(one.id, one.attempt, 'The workers that answered have ended in the midst of it.');
+            continue;
+        end if;
+        update answer a set status = 'generating', attempt = one.attempt + 1,
+            failures = one.failures + (one.status = 'generating')::integer,
+            due_at = clock_timestamp() + make_interval(secs => lease_s)
+        where a.id = one.id;
+        perform _add_events(one.id, one.attempt + 1, '{status}',
+            array[jsonb_build_object('status', 'generating', 'attempt', one.attempt + 1)]);
+        return query select one.id, one.attempt + 1, one.pipeline, one.model, one.question, _history(one), (
+            select jsonb_agg(jsonb_build_object('n', s.n, 'title', s.title, 'excerpt', s.excerpt) order by s.n)
+            from answer_source s where s.answer = one.id);
+    end loop;
+end $$;
+comment on function pgembedd.claim_answers is
+    'Questions that wait for an answer, with their sources and what was said before; at most so many, with a lease.';
+
+-- What was asked and answered before in the thread, oldest first; the last three.
+create or replace function pgembedd._history(one pgembedd.answer) returns jsonb
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object('question', e.question, 'answer', e.answer) order by e.asked_at), '[]')
+    from (select a.question, a.answer, a.asked_at from answer a
+          where a.thread = one.thread and a.asked_at < one.asked_at and a.status = 'complete'
+          order by a.asked_at desc limit 3) e
+$$;
+
+-- Extends leases; returns those that are still this worker's.
+create or replace function pgembedd.extend_answers(
+    answers uuid[], attempts integer[], lease_s double precision
+) returns setof uuid
+language sql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    update answer a set due_at = clock_timestamp() + make_interval(secs => lease_s)
+    from unnest(answers, attempts) as h(id, attempt)
+    where a.id = h.id and a.attempt = h.attempt and a.status = 'generating'
+    returning a.id
+$$;
+comment on function pgembedd.extend_answers is 'Extend the leases of answers; returns those that are still held.';
+
+-- Puts answers back that a worker will not finish; no attempt counts for it.
+create or replace function pgembedd.release_answers(answers uuid[], attempts integer[]) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    update answer a set status = 'queued', due_at = clock_timestamp()
+    from unnest(answers, attempts) as h(id, attempt)
+    where a.id = h.id and a.attempt = h.attempt and a.status = 'generating';
+    perform pg_notify('pgembedd_questions', '');
+end $$;
+comment on function pgembedd.release_answers is 'Put answers back that this worker will not finish.';

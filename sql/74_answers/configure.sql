@@ -1,0 +1,89 @@
+-- All of the settings of a pipeline's answers; what is left out has its default again.
+create or replace function pgembedd.configure_answers(
+    pipeline text,
+    model text default null,
+    url_template text default null,
+    title_column text default null,
+    min_similarity double precision default null,
+    keep interval default '30 days'
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    one pgembedd.pipeline := _pipeline(pipeline);
+    unknown text;
+begin
+    select c.name into unknown
+    from (select title_column union all
+          select m[1] from regexp_matches(url_template, '\{([^{}]+)\}', 'g') m) as c(name)
+    where c.name is not null and not exists (
+        select from pg_attribute a
+        where a.attrelid = one.source and a.attname = c.name and a.attnum > 0 and not a.attisdropped)
+    limit 1;
+    if unknown is not null then
+        perform _refuse(format('%s has no column "%s".', one.source, unknown),
+            'title_column is a column of the table; url_template names some in braces: https://example.com/{id}.');
+    elsif url_template !~ '^https?://' then
+        perform _refuse(format('%s is no URL.', quote_literal(url_template)), 'It begins with https:// or http://.');
+    elsif min_similarity = 'NaN' or keep <= interval '0' or keep is null then
+        perform _refuse('min_similarity is a number, and keep an interval above zero.');
+    end if;
+    insert into answer_settings values (one.name, model, url_template, title_column, min_similarity, keep)
+    on conflict on constraint answer_settings_pkey do update
+        set (model, url_template, title_column, min_similarity, keep) = row (excluded.model, excluded.url_template,
+             excluded.title_column, excluded.min_similarity, excluded.keep);
+end $$;
+comment on function pgembedd.configure_answers is
+    'Set how questions about a pipeline are answered: model, links and titles of sources, threshold, how long kept.';
+
+-- With another role, or with one user of it, as its JWT's subject says. As the caller, who has to have begun it.
+create or replace function pgembedd.share_thread(thread uuid, role regrole, subject text default '') returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if not exists (select from answer_thread t
+                   where t.id = share_thread.thread and t.role = current_user and t.subject = _subject()) then
+        perform _refuse(format('There is no thread %s that you have begun.', thread),
+            'Only its first asker shares it.');
+    end if;
+    insert into thread_member (thread, role, subject)
+    select share_thread.thread, r.rolname, coalesce(share_thread.subject, '')
+    from pg_roles r where r.oid = share_thread.role
+    on conflict do nothing;
+end $$;
+comment on function pgembedd.share_thread is
+    'Let another role, or one user of it, see a thread of yours and go on with it.';
+
+create or replace function pgembedd.grant_ask(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    routine regprocedure;
+begin
+    perform grant_search(role);
+    execute format('grant select on answers, answer_settings, answer_thread, thread_member, answer, answer_source, '
+                   'answer_event to %s', role);
+    execute format('grant insert (id, role, subject) on answer_thread to %s', role);
+    execute format('grant insert on thread_member, answer_source to %s', role);
+    execute format('grant insert (id, thread, pipeline, question, model, role, subject) on answer to %s', role);
+    for routine in select f from _ask_functions() f loop
+        execute format('grant execute on routine %s to %s', routine, role);
+    end loop;
+end $$;
+comment on function pgembedd.grant_ask is
+    'Let a role search and call pgembedd.ask(). It is answered from what it may read, and sees its own answers.';
+
+create or replace function pgembedd._ask_functions() returns setof regprocedure
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select f.oid::regprocedure from pg_proc f
+    where f.pronamespace = 'pgembedd'::regnamespace and f.proname in (
+        'ask', 'answer', 'answer_sources', 'share_thread', '_check_question', '_subject', '_find_sources',
+        '_answer_threshold', '_answer_title', '_answer_url', '_begin_answer', '_refuse_to_wait_unseen',
+        '_refuse_to_wait_for_ever')
+$$;

@@ -1,0 +1,254 @@
+"""Questions and answers in SQL: found with the rights of the asker, seen by it and its members, taken with a fence."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.support.refusals import refused
+from tests.support.roles import Roles
+from tests.support.search import QUERY, make_source
+from tests.support.sql import call, column, rows, value
+from tests.support.undone import connection
+
+__all__ = ["connection"]
+
+pytestmark = pytest.mark.usefixtures("roles")  # first, as what is granted to them has to be undone before they go
+
+ASK = "select pgembedd.ask('documents', %s, k => 3, embedding => %s, thread => %s)"
+
+
+@pytest.fixture
+def asker(roles: Roles, connection: psycopg.Connection) -> str:
+    """A role that may ask and reads `documents`, which has 20 rows; the session's role."""
+    make_source(connection, 20)
+    name = roles.make("asker")
+    connection.execute("select pgembedd.grant_ask(%s)", [name])
+    connection.execute(f"grant select on documents to {name}")
+    connection.execute(
+        "select pgembedd.configure_answers('documents', 'some-model', 'https://example.com/{id}', 'title', -1)"
+    )
+    connection.execute(f"set local role {name}")
+    return name
+
+
+def ask(connection: psycopg.Connection, question: str = "what is it", thread: UUID | None = None) -> UUID:
+    asked: UUID = value(connection, ASK, question, QUERY, thread)
+    return asked
+
+
+def events(connection: psycopg.Connection, answer: UUID) -> list[Any]:
+    return rows(connection, "select seq, event, data from pgembedd.answer_event where answer = %s order by seq", answer)
+
+
+def as_worker(connection: psycopg.Connection, statement: str, *values: Any) -> list[Any]:
+    role = value(connection, "select current_user")
+    connection.execute("set local role pgembedd_worker")
+    found = rows(connection, statement, *values)
+    connection.execute(f"set local role {role}")
+    return found
+
+
+def claim(connection: psycopg.Connection, lease_s: float = 60) -> list[Any]:
+    return as_worker(
+        connection, "select id, attempt, model, question, history, sources from pgembedd.claim_answers(10, %s)", lease_s
+    )
+
+
+def finish(connection: psycopg.Connection, answer: UUID, attempt: int, text: str = "So it is [1].") -> bool:
+    done = Jsonb({"status": "complete", "citations": [1], "tokens": {"answer": 4}})
+    ((finished,),) = as_worker(
+        connection,
+        "select pgembedd.finish_answer(%s, %s, 'complete', %s, '{1}', '{done}', array[%s])",
+        answer,
+        attempt,
+        text,
+        done,
+    )
+    return bool(finished)
+
+
+def test_a_question_is_answered_from_what_the_asker_found(connection: psycopg.Connection, asker: str) -> None:
+    answer = ask(connection)
+    assert [event[1:] for event in events(connection, answer)] == [
+        ("status", {"status": "searching", "attempt": 0}),
+        ("sources", {}),
+    ]
+    ((found, attempt, model, question, history, sources),) = claim(connection)
+    assert (found, attempt, model, question, history) == (answer, 1, "some-model", "what is it", [])
+    assert [source["n"] for source in sources] == [1, 2, 3]
+    assert claim(connection) == []  # it is under a lease
+    delta = Jsonb({"text": "So it"})
+    write = "select pgembedd.write_answers(%s, %s, %s, %s)"
+    assert as_worker(connection, write, [answer], [1], ["delta"], [delta]) == [(answer,)]
+    state = "select status, attempt, answer, citations from pgembedd.answers"
+    assert rows(connection, state) == [("generating", 1, "So it", [])]
+    assert finish(connection, answer, 1)
+    assert rows(connection, state) == [("complete", 1, "So it is [1].", [1])]
+    assert [event for _, event, _ in events(connection, answer)] == ["status", "sources", "status", "delta", "done"]
+    shown = rows(connection, "select n, key, title, url, excerpt from pgembedd.answer_sources(%s)", answer)
+    for _, key, title, url, excerpt in shown:
+        assert (title, url) == (f"title {key}", f"https://example.com/{key}")
+        assert f"content {key}" in excerpt
+    assert [n for n, *_ in shown] == [1, 2, 3]
+    connection.execute("reset role")
+    connection.execute("delete from documents where id = %s", [shown[0][1]])
+    connection.execute(f"set local role {asker}")
+    assert column(connection, "select n from pgembedd.answer_sources(%s)", answer) == [2, 3]
+    connection.execute("reset role; select pgembedd.retention()")
+    assert column(connection, "select n from pgembedd.answer_source order by 1") == [2, 3]
+    connection.execute("update pgembedd.answer set keep_until = 'yesterday'; select pgembedd._forget_answers()")
+    assert value(connection, "select count(*) from pgembedd.answer_event") == 0
+
+
+def test_a_follow_up_knows_what_was_said(connection: psycopg.Connection, asker: str) -> None:
+    first = ask(connection, "what is it")
+    claim(connection)
+    finish(connection, first, 1)
+    thread = value(connection, "select thread from pgembedd.answers")
+    ask(connection, "and why", thread)
+    ((_, _, _, question, history, _),) = claim(connection)
+    assert question == "and why"
+    assert history == [{"question": "what is it", "answer": "So it is [1]."}]
+
+
+def test_nothing_alike_is_refused_without_a_model(connection: psycopg.Connection, asker: str) -> None:
+    connection.execute("reset role; select pgembedd.configure_answers('documents', min_similarity => 1.1)")
+    connection.execute(f"set local role {asker}")
+    answer = ask(connection)
+    assert claim(connection) == []
+    refusal = "The sources do not answer this question."
+    assert rows(connection, "select status, answer from pgembedd.answers") == [("refused", refusal)]
+    assert [event for _, event, _ in events(connection, answer)] == ["status", "sources", "delta", "done"]
+
+
+def test_an_attempt_that_ends_is_followed_by_another_and_cannot_write(
+    connection: psycopg.Connection, asker: str
+) -> None:
+    answer = ask(connection)
+    claim(connection, lease_s=-1)  # a worker that dies
+    ((_, attempt, *_),) = claim(connection)
+    assert attempt == 2
+    assert not finish(connection, answer, 1)
+    assert as_worker(connection, "select pgembedd.write_answers(%s, '{1}', '{delta}', '{\"{}\"}')", [answer]) == []
+    extend = "select pgembedd.extend_answers(%s, %s, 60)"
+    assert as_worker(connection, extend, [answer], [1]) == []
+    assert as_worker(connection, extend, [answer], [2]) == [(answer,)]
+    as_worker(connection, "select pgembedd.release_answers(%s, '{2}')", [answer])
+    ((_, attempt, *_),) = claim(connection)
+    assert attempt == 3
+    fail = "select pgembedd.fail_answer(%s, %s, 'The model is loading.', false, 0)"
+    assert as_worker(connection, fail, answer, 3) == [("retry",)]
+    assert as_worker(connection, fail, answer, 3) == [("lost",)]
+    claim(connection)
+    assert as_worker(connection, fail, answer, 4) == [("dead",)]
+    assert rows(connection, "select status, reason from pgembedd.answers") == [("failed", "The model is loading.")]
+    assert events(connection, answer)[-1][1:] == ("error", {"message": "The model is loading."})
+    assert [seq for seq, *_ in events(connection, answer)] == list(range(1, len(events(connection, answer)) + 1))
+
+
+def test_workers_that_die_of_an_answer_are_not_replaced_for_ever(connection: psycopg.Connection, asker: str) -> None:
+    ask(connection)
+    assert [len(claim(connection, lease_s=-1)) for _ in range(4)] == [1, 1, 1, 0]
+    assert value(connection, "select status from pgembedd.answers") == "failed"
+
+
+def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: psycopg.Connection, asker: str) -> None:
+    other = roles.make("other")
+    connection.execute("reset role")
+    connection.execute("select pgembedd.grant_ask(%s)", [other])
+
+    def become(role: str, subject: str) -> None:
+        connection.execute(f"set local role {role}")
+        claims = f'{{"sub": "{subject}"}}' if subject else ""
+        connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+
+    def seen() -> tuple[int, ...]:
+        return tuple(
+            value(connection, f"select count(*) from pgembedd.{table}")
+            for table in ("answers", "answer", "answer_event", "answer_source", "answer_thread")
+        )
+
+    become(asker, "ada")
+    answer = ask(connection)
+    thread = value(connection, "select thread from pgembedd.answers")
+    assert seen() == (1, 1, 2, 3, 1)
+    for role, subject in ((asker, "bob"), (asker, ""), (other, "ada"), (other, "")):
+        become(role, subject)
+        assert seen() == (0, 0, 0, 0, 0)
+        with refused(
+            f"There is no thread {thread}, or it is of others.",
+            "Leave it out to begin one; share_thread() lets others go on with it.",
+        ):
+            ask(connection, "and why", thread)
+        with refused(f"There is no thread {thread} that you have begun.", "Only its first asker shares it."):
+            connection.execute("select pgembedd.share_thread(%s, %s, %s)", [thread, role, subject])
+        for statement in (
+            "insert into pgembedd.thread_member (thread, role, subject) values (%(thread)s, %(role)s, %(subject)s)",
+            (
+                "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+                " values (gen_random_uuid(), %(thread)s, 'documents', 'x', %(role)s, %(subject)s)"
+            ),
+            (
+                "insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt)"
+                " values (%(answer)s, 9, 'documents', '1', 'x')"
+            ),
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(statement, {"thread": thread, "role": role, "subject": subject, "answer": answer})
+    become(asker, "ada")
+    connection.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, other])
+    become(other, "bob")
+    assert seen() == (1, 1, 2, 3, 1)
+    assert rows(connection, "select * from pgembedd.answer_sources(%s)", answer) == []  # it may not read the table
+    connection.execute("reset role")
+    connection.execute(f"grant select (id, embedding) on documents to {other}")
+    become(other, "bob")
+    assert rows(connection, "select distinct excerpt from pgembedd.answer_sources(%s)", answer) == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        ({"question": " "}, "The question is empty.", "Ask something in some words."),
+        (
+            {"question": "x" * 8001},
+            "The question has 8001 characters, and at most 8000 are taken.",
+            "Ask in a few sentences; what they are about is searched for.",
+        ),
+        ({"k": 51}, "k 51 is out of range.", "It is how many sources an answer may have, 1 to 50."),
+        (
+            {"model": "x" * 201},
+            "The name of the model is longer than 200 characters.",
+            "Name one that the worker offers.",
+        ),
+    ],
+)
+def test_bad_questions(connection: psycopg.Connection, asker: str, arguments: Any, message: str, hint: str) -> None:
+    with refused(message, hint):
+        call(connection, "ask", **{"pipeline": "documents", "question": "what is it", **arguments})
+    assert value(connection, "select count(*) from pgembedd.answer_thread") == 0
+
+
+def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
+    connection.execute("reset role")
+    for settings, message in (
+        ({"title_column": "none"}, 'public.documents has no column "none".'),
+        ({"url_template": "https://example.com/{none}"}, 'public.documents has no column "none".'),
+        ({"url_template": "javascript:{id}"}, "'javascript:{id}' is no URL."),
+    ):
+        with (
+            pytest.raises(psycopg.errors.InvalidParameterValue, match=message.replace("{", r"\{")),
+            connection.transaction(),
+        ):
+            call(connection, "configure_answers", pipeline="documents", **settings)
+    assert value(connection, 'select pgembedd._answer_url(\'https://e.com/{a}?q={b}\', \'{"a": "ü/ b", "b": 1}\')') == (
+        "https://e.com/%C3%BC%2F%20b?q=1"
+    )
+    call(connection, "drop_pipeline", name="documents")
+    assert value(connection, "select count(*) from pgembedd.answer_settings") == 0
+    assert value(connection, "select count(*) from pgembedd.answers where id = %s", uuid4()) == 0
