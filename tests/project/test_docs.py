@@ -165,6 +165,9 @@ def test_every_view_is_documented_with_its_columns() -> None:
             " truncated rows_per_minute coverage lag index index_due_at triggers"
         ),
         "truncated": "pipeline key dropped_tokens since",
+        "answers": (
+            "id thread pipeline question model status attempt answer reason citations usage asked_at finished_at"
+        ),
         "failures": "pipeline key reason error attempts history enqueued_at died_at queue message",
     }
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").rglob("*.sql"))
@@ -177,7 +180,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
 def test_no_routine_is_documented_that_is_not_there() -> None:
     described = re.findall(r"^### (\w+)$", page("reference/sql.md"), re.MULTILINE)
 
-    assert set(described) == {*routines(), "status", "failures", "truncated"}
+    assert set(described) == {*routines(), "status", "failures", "truncated", "answers"}
 
 
 def test_the_documents_call_no_routine_that_is_not_there() -> None:

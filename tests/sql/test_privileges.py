@@ -22,13 +22,17 @@ __all__ = ["connection"]
 WORKER_FUNCTIONS = {
     "finish_embed_requests(uuid[],vector[],text[])",
     "claim(integer,text,integer,integer)",
+    "claim_answers(integer,double precision,integer)",
     "claim_changed(jsonb,integer)",
     "claim_pushed(jsonb,integer)",
     "decline_embed_request(uuid,text)",
     "diagnose(integer)",
     "due(text[],double precision,integer[],text)",
     "extend(text,bigint[],integer[],integer)",
+    "extend_answers(uuid[],integer[],double precision)",
     "fail(text,bigint,integer,text,text,boolean)",
+    "fail_answer(uuid,integer,text,boolean,double precision,integer)",
+    "finish_answer(uuid,integer,text,text,integer[],text[],jsonb[])",
     "hear_embed_requests()",
     "mark_alone(text,bigint,integer)",
     "metrics()",
@@ -39,6 +43,7 @@ WORKER_FUNCTIONS = {
     "read(integer,jsonb[])",
     "read_chunks(integer,jsonb[])",
     "release(text,bigint[],integer[],double precision)",
+    "release_answers(uuid[],integer[])",
     "release_pushed(jsonb,double precision)",
     "schema_version()",
     "events(bigint[],pg_snapshot)",
@@ -51,6 +56,7 @@ WORKER_FUNCTIONS = {
     ),
     "take_embed_requests(integer)",
     "tick(double precision,double precision)",
+    "write_answers(uuid[],integer[],text[],jsonb[])",
 }
 
 

@@ -77,6 +77,7 @@ def fill(connection: psycopg.Connection, count: int, table: str | None = None) -
             )
         for _, definition in indexes:
             connection.execute(definition)
+        connection.execute("set local session_replication_role = origin")  # a test may go on in this transaction
     connection.execute("analyze documents" if table is None else f"analyze documents, {table}")
 
 
