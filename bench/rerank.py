@@ -4,6 +4,7 @@ The time of the processor, which other processes of the machine add little to.
 """
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from bench.report import Result, arguments, compare, interleave, publish, versions
@@ -33,7 +34,9 @@ def measure(rounds: int) -> list[Result]:
         read = reranker.start(QUERY, list(texts.values())).result().tokens.tolist()
         if read != list(LENGTHS):
             raise RuntimeError(f"The pairs have {read} tokens.")
-        cases = {f"pair of {length} tokens": partial(used_s, reranker, text) for length, text in texts.items()}
+        cases: dict[str, Callable[[], float]] = {
+            f"pair of {length} tokens": partial(used_s, reranker, text) for length, text in texts.items()
+        }
         return compare("rerank", "s", interleave(cases, rounds), f"pair of {LENGTHS[0]} tokens")
 
 

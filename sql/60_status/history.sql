@@ -26,11 +26,10 @@ begin
             where s.at >= began_at and (only_id is null or s.pipeline_id is null or s.pipeline_id = only_id)
             group by 1, 2),
         done as (
-            select date_bin(bucket, a.at, 'epoch') as at, a.pipeline_id,
-                   sum(a.written + a.cleared + a.unchanged) as embedded,
-                   sum(a.lag * (a.written + a.cleared + a.unchanged)) as waited,
-                   sum(a.written + a.cleared + a.unchanged) filter (where a.lag is not null) as waiting
-            from activity a where a.at >= began_at and (only_id is null or a.pipeline_id = only_id)
+            select date_bin(bucket, a.at, 'epoch') as at, a.pipeline_id, sum(c.jobs) as embedded,
+                   sum(a.lag * c.jobs) as waited, sum(c.jobs) filter (where a.lag is not null) as waiting
+            from activity a, lateral (select a.written + a.cleared + a.unchanged as jobs) c
+            where a.at >= began_at and (only_id is null or a.pipeline_id = only_id)
             group by 1, 2)
         select p.name, b.at,
                -- Null where no sample was taken, because nothing did the maintenance.

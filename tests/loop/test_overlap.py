@@ -110,35 +110,44 @@ class Counting(psycopg.Cursor[Any]):
         return super().execute(*args, **kwargs)
 
 
+class Stages:
+    """What takes a job from its claim to its acknowledgement, over one connection and without threads."""
+
+    def __init__(self, database: Database, model: Session, share: FairShare) -> None:
+        self.connection = Connection(database.conninfo, threading.Event(), "test")
+        self.in_flight, self.batches = InFlight(), Queue[EmbeddingBatch | None]()
+        registry = ModelRegistry(only(Wrapped(model)))
+        registry.get(MODEL)
+        models = PinnedModels(registry)
+        outcomes = JobOutcomes(JobRepository(self.connection), self.in_flight)
+        reader = Reader(self.connection, models, outcomes)
+        self.claimer = Claimer(
+            brisk(), self.connection, reader, outcomes, self.in_flight, self.batches, lambda: False, share=share
+        )
+        self.storer = Storer(self.connection, models, outcomes, self.batches, share)
+
+
 def test_the_statements_of_a_claim_are_a_constant(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
     """From claim to acknowledgement: a look at what is due, claim, read, store; after the last two a cleaning."""
     make_documents(connection)
-    claims = Connection(database.conninfo, threading.Event(), "test")
-    in_flight, batches, share = InFlight(), Queue[EmbeddingBatch | None](), FairShare(1000)
-    registry = ModelRegistry(only(Wrapped(model)))
-    registry.get(MODEL)
-    models = PinnedModels(registry)
-    outcomes = JobOutcomes(JobRepository(claims), in_flight)
-    reader = Reader(claims, models, outcomes)
-    claimer = Claimer(brisk(), claims, reader, outcomes, in_flight, batches, lambda: False, share=share)
-    storer = Storer(claims, models, outcomes, batches, share)
+    stages = Stages(database, model, FairShare(1000))
     insert(connection, [0])
     counts: list[int] = []
     for size in (1, 1, 300):
         if counts:
             insert(connection, range(size * 1000, size * 1000 + size))
-        claims.current.cursor_factory = Counting
+        stages.connection.current.cursor_factory = Counting
         Counting.executed = 0
-        assert claimer.claim_due()
-        batch = batches.get_nowait()
+        assert stages.claimer.claim_due()
+        batch = stages.batches.get_nowait()
         assert batch is not None
         assert len(batch.jobs) == size
-        storer.store(batch)
+        stages.storer.store(batch)
         counts.append(Counting.executed)
         connection.execute("delete from documents")
-    claims.close()
+    stages.connection.close()
     assert counts[1:] == [6, 6], "the first claim also pins the model"
 
 
@@ -149,27 +158,20 @@ def test_time_that_is_waited_for_a_locked_table_counts(
     """Each of its claims waits two seconds: the other pipelines get as much before the next one."""
     make_documents(connection)
     insert(connection, range(4))
-    claims = Connection(database.conninfo, threading.Event(), "test")
-    in_flight, batches, share = InFlight(), Queue[EmbeddingBatch | None](), FairShare(4)
-    registry = ModelRegistry(only(Wrapped(model)))
-    registry.get(MODEL)
-    models = PinnedModels(registry)
-    outcomes = JobOutcomes(JobRepository(claims), in_flight)
-    reader = Reader(claims, models, outcomes)
-    claimer = Claimer(brisk(), claims, reader, outcomes, in_flight, batches, lambda: False, share=share)
-    storer = Storer(claims, models, outcomes, batches, share)
+    share = FairShare(4)
+    stages = Stages(database, model, share)
     with database.connect(autocommit=False) as user:
         if stage == "read":
             user.execute("lock table documents in access exclusive mode")
-        assert claimer.claim_due()
+        assert stages.claimer.claim_due()
         if stage == "store":
             user.execute("lock table documents in access exclusive mode")
-            batch = batches.get_nowait()
+            batch = stages.batches.get_nowait()
             assert batch is not None
-            storer.store(batch)
+            stages.storer.store(batch)
         user.rollback()
-    claims.close()
-    assert len(in_flight) == 0
+    stages.connection.close()
+    assert len(stages.in_flight) == 0
     locked, other = Due(1, FRESH), Due(2, FRESH)
     for _ in range(4):  # a quarter of a second each
         assert share.next([locked, other]) == other

@@ -30,8 +30,6 @@ def run_process(
     process at once.
     """
     from pgembedd.cli.http_service import build_service, serve_http
-    from pgembedd.database.connect import connect
-    from pgembedd.database.migrate import check_schema
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader
     from pgembedd.loop.shutdown import close_with_timeout, stop_on_signals
@@ -41,9 +39,7 @@ def run_process(
 
     configure_logging(settings.log_format, settings.log_level)
     if conninfo is not None:
-        with connect(conninfo) as connection:
-            check_schema(connection)
-            check_pipelines(connection, pipelines)
+        _check_database(conninfo, pipelines)
     with closing(observer_of(with_metrics=http is not None)) as observer:
         models = ModelRegistry(loader(settings, observer))
         service = None if http is None else build_service(settings, http, models, conninfo, observer)
@@ -62,6 +58,16 @@ def run_process(
             drained = _wait(ended) if worker is None else worker.run()
         drained = drained and (service is None or service.finished)
         return drained and close_with_timeout(models.close)
+
+
+def _check_database(conninfo: str, pipelines: Sequence[str]) -> None:
+    """Raises SchemaError for another version's schema, ConfigurationError for a name that no pipeline has."""
+    from pgembedd.database.connect import connect
+    from pgembedd.database.migrate import check_schema
+
+    with connect(conninfo) as connection:
+        check_schema(connection)
+        check_pipelines(connection, pipelines)
 
 
 def _role(service: "ServiceContext | None", pipelines: Sequence[str], *, pulls: bool) -> "Role":

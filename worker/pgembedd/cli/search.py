@@ -62,9 +62,7 @@ def command(
     configure_logging(log_level="warning")
     if pipeline is not None and named is not None:
         raise click.UsageError("Name the pipeline once.")
-    options = cast("SearchOptions", {name: value for name, value in given.items() if value is not None})
-    if condition is not None:
-        options["filter"] = _filter(condition)
+    options = _options(given, condition)
     models = LocalModels(offline_loader(settings))
     with open_connection(database) as connection:
         try:
@@ -84,6 +82,19 @@ def command(
             click.echo(json.dumps(asdict(hit), ensure_ascii=False))
     else:
         print_hits(Console(), hits, where)
+
+
+def _options(given: dict[str, Any], condition: str | None) -> "SearchOptions":
+    """Returns the options of search() that were given, with the filter, which is JSON. UsageError for other text."""
+    options = cast("SearchOptions", {name: value for name, value in given.items() if value is not None})
+    if condition is not None:
+        try:
+            options["filter"] = json.loads(condition)
+        except ValueError as error:
+            raise click.UsageError(
+                f"""--filter is no JSON ({error}); for example --filter '{{"year": {{"$gte": 2020}}}}'."""
+            ) from error
+    return options
 
 
 def _search(
@@ -139,12 +150,3 @@ def print_hits(console: Console, hits: "Sequence[Hit]", where: "Pipeline") -> No
         shown = snippet if not title or snippet.startswith(title) else f"{title}  {snippet}"
         line.append(key, style="bold").append(f"  {shown.removeprefix(key).lstrip()}", style="default")
         console.print(line, no_wrap=True, overflow="ellipsis")
-
-
-def _filter(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise click.UsageError(
-            f"""--filter is no JSON ({error}); for example --filter '{{"year": {{"$gte": 2020}}}}'."""
-        ) from error

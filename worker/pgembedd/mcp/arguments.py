@@ -28,7 +28,7 @@ class RowArguments(Arguments):
 
 
 class HitsArguments(Arguments):
-    """Where to look, how many hits, and which; those left out have the defaults of SQL."""
+    """The arguments that both searches have; those left out have the defaults of SQL."""
 
     pipeline: str = Field(description=_PIPELINE)
     k: int = Field(default=10, ge=1, le=MAX_HITS, description="How many hits at most.")

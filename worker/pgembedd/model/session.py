@@ -65,12 +65,7 @@ class Session:
         """
         if threads is not None and threads < 1:
             raise ConfigurationError(f"A model cannot run on {threads} threads; give 1 or more.")
-        spec = describe(name, model_dir)
-        if spec.reranks:
-            others = ", ".join(REGISTRY)
-            raise ConfigurationError(f"{spec.name} reranks texts and has no vectors; choose one of {others}.")
-        if not spec.ready_made:
-            spec = replace(spec, precision=precision)
+        spec = _describe(name, model_dir, precision)
         fetcher = select_fetcher(spec, model_dir=model_dir, cache_dir=cache_dir, offline=offline, notify=notify)
         tokenizer_path = obtain(spec, fetcher, TOKENIZER)
         self._encoder, quantised = _load(spec, fetcher, cache_dir, notify)
@@ -210,6 +205,15 @@ class Session:
             raise ModelError(f"{self.name} pools by itself and gives no token vectors; use mean_pool=True.")
         part = pool(output, self.spec.pooling)[0] if mean_pool else output[0]
         return _finite(normalize(part) if unit else part, self.name)
+
+
+def _describe(name: str, model_dir: Path | None, precision: Precision) -> ModelSpec:
+    """Returns the description of a model at this precision. ConfigurationError for a reranker."""
+    spec = describe(name, model_dir)
+    if spec.reranks:
+        others = ", ".join(REGISTRY)
+        raise ConfigurationError(f"{spec.name} reranks texts and has no vectors; choose one of {others}.")
+    return spec if spec.ready_made else replace(spec, precision=precision)
 
 
 def _load(spec: ModelSpec, fetcher: Fetcher, cache_dir: Path | None, notify: Notify) -> tuple[Encoder, str]:

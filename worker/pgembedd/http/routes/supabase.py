@@ -60,15 +60,7 @@ def router(service: ServiceContext) -> APIRouter:
     )
     def embed_jobs(body: Body) -> Response:
         """Work the jobs. The answer lists each; a failed one stays in the queue, with its attempt counted."""
-        text, jobs = parse_json(body, parse_finite_float)
-        if not isinstance(jobs, list):
-            raise Refusal(422, "The body is no array: send the jobs as an array.")
-        if len(jobs) > service.http.http_max_inputs:
-            limit = service.http.http_max_inputs
-            raise Refusal(
-                413, f"{len(jobs)} jobs are more than {limit} (PGEMBEDD_HTTP_MAX_INPUTS): post fewer at a time."
-            )
-        texts = split_array(text)
+        texts, jobs = _posted(body, service.http.http_max_inputs)
         guides = [_is_guides(job) for job in jobs]
         ours = [item for item, guide in zip(texts, guides, strict=True) if not guide]
         of_ours = iter(_process(pushed, ours, database) if ours else [])
@@ -80,6 +72,16 @@ def router(service: ServiceContext) -> APIRouter:
         return _answer(jobs, [next(of_guide if guide else of_ours) for guide in guides])
 
     return routes
+
+
+def _posted(body: Any, limit: int) -> tuple[list[str], list[Any]]:
+    """Returns each job as its text and as its value. Refusal for a body that is no array of at most `limit` jobs."""
+    text, jobs = parse_json(body, parse_finite_float)
+    if not isinstance(jobs, list):
+        raise Refusal(422, "The body is no array: send the jobs as an array.")
+    if len(jobs) > limit:
+        raise Refusal(413, f"{len(jobs)} jobs are more than {limit} (PGEMBEDD_HTTP_MAX_INPUTS): post fewer at a time.")
+    return split_array(text), jobs
 
 
 def _is_guides(job: Any) -> bool:
