@@ -51,13 +51,11 @@ def run_process(
         stop = ended.set if worker is None else worker.stop
         stop_on_signals(stop)
         health = (lambda: "ok") if worker is None else worker.health
-        serving = nullcontext() if service is None else serve_http(service, worker_health=health, on_death=stop)
-        with serving:
+        with nullcontext() if service is None else serve_http(service, worker_health=health, on_death=stop):
             if service is not None and not pulls:
                 service.preload()
             drained = _wait(ended) if worker is None else worker.run()
-        drained = drained and (service is None or service.finished)
-        return drained and close_with_timeout(models.close)
+        return drained and (service is None or service.finished) and close_with_timeout(models.close)
 
 
 def _check_database(conninfo: str, pipelines: Sequence[str]) -> None:

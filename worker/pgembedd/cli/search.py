@@ -63,18 +63,19 @@ def command(
     if pipeline is not None and named is not None:
         raise click.UsageError("Name the pipeline once.")
     options = _options(given, condition)
-    models = LocalModels(offline_loader(settings))
-    with open_connection(database) as connection:
-        try:
-            where = chosen_pipeline(connection, named or pipeline)
-            if options.get("mode") != "text" and (vector := models.vector(where, text)) is not None:
-                options["embedding"] = vector
-            if explain:
-                click.echo(json.dumps(run(connection, explain_call(where.name, text, options)), indent=2))
-                return
-            hits = _search(connection, where, text, options, rerank)
-        finally:
-            models.close()
+    with open_connection(database) as connection, closing(LocalModels(offline_loader(settings))) as models:
+        where = chosen_pipeline(connection, named or pipeline)
+        if options.get("mode") != "text" and (vector := models.vector(where, text)) is not None:
+            options["embedding"] = vector
+        if explain:
+            click.echo(json.dumps(run(connection, explain_call(where.name, text, options)), indent=2))
+            return
+        hits = _search(connection, where, text, options, rerank)
+    _print(hits, where, as_json=as_json)
+
+
+def _print(hits: "Hits", where: "Pipeline", *, as_json: bool) -> None:
+    """Prints the hits, as lines or as JSON objects, and what the search notes to standard error."""
     for notice in hits.notices:
         click.echo(notice, err=True)
     if as_json:

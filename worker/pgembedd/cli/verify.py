@@ -52,10 +52,7 @@ def command(
     from pgembedd.verify.similarity import TOLERANCE
 
     configure_logging(log_level="warning")
-    if sample and everything:
-        raise click.UsageError("--sample and --all contradict each other.")
-    if everything and seed is not None:
-        raise click.UsageError("--all takes every row, so --seed has nothing to draw: leave one of them out.")
+    _check_options(sample, everything, seed)
     wanted = None if everything else sample or SAMPLE
     seed = secrets.randbelow(2**31) if seed is None else seed
     load, loaded = loader(settings), dict[str, "Embedder"]()
@@ -75,6 +72,14 @@ def command(
     for embedder in loaded.values():
         embedder.close()
     _conclude(reports, refused, requeue)
+
+
+def _check_options(sample: int | None, everything: bool, seed: int | None) -> None:
+    """Raises UsageError for options that contradict each other."""
+    if sample and everything:
+        raise click.UsageError("--sample and --all contradict each other.")
+    if everything and seed is not None:
+        raise click.UsageError("--all takes every row, so --seed has nothing to draw: leave one of them out.")
 
 
 def _conclude(reports: list[Report], refused: list[PgembeddError], requeue: bool) -> None:

@@ -97,10 +97,9 @@ def router(service: ServiceContext) -> APIRouter:
         options = {
             "k": k, "mode": mode, "per": per, "min_similarity": min_similarity, "snippet_length": snippet_length,
             "weights": weights, "rrf_k": rrf_k, "after": after, "marks": marks,
+            "filter": None if filter is None else parse_filter(filter),
         }  # fmt: skip
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-        if filter is not None:
-            given["filter"] = parse_filter(filter)
         return _answer(searcher, caller, pipeline, query, given, rerank)
 
     return routes
