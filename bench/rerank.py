@@ -16,7 +16,7 @@ LENGTHS = (32, 64, 128, 256, 512)
 
 def text_of(reranker: Reranker, tokens: int) -> str:
     """Returns a text that has so many tokens together with the query."""
-    (alone,) = reranker.start(QUERY, ["password"]).result().tokens
+    alone = int(reranker.start(QUERY, ["password"]).result().tokens[0])
     return "password " * (tokens - alone + 1)
 
 
