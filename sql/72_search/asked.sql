@@ -33,14 +33,9 @@ begin
         else
             plain := concat_ws(' ', nullif(plain, ''), token.content);
             continue when numnode(term) = 0;
-            if is_alternative then
-                either := either || term;
-                is_required := is_required or token.phrase;
-            else
-                if is_required then required := coalesce(required && either, either); end if;
-                either := term;
-                is_required := token.phrase;
-            end if;
+            if is_required and not is_alternative then required := coalesce(required && either, either); end if;
+            is_required := token.phrase or is_required and is_alternative;
+            either := case when is_alternative then either || term else term end;
         end if;
         is_alternative := false;
     end loop;
