@@ -558,3 +558,25 @@ from pgembedd.metrics()
 -- name: statement_timeout
 -- For this transaction.
 select set_config('statement_timeout', %(milliseconds)s, true)
+
+-- name: claim_answers
+-- Take questions under a lease, with what their prompts are made of.
+select msg_id, read_ct, answer, attempt, model, question, history, sources
+from pgembedd.claim_answers(%(at_most)s, %(lease_s)s)
+
+-- name: write_answers
+-- Append events of answers in progress; the ids that are still ours come back.
+select pgembedd.write_answers(%(msg_ids)s::bigint[], %(read_cts)s::integer[], %(events)s::text[], %(data)s::jsonb[])
+
+-- name: finish_answer
+-- Store a whole answer with its last events and end its job, both or neither.
+select pgembedd.finish_answer(%(msg_id)s, %(read_ct)s, %(status)s, %(answer)s, %(citations)s::integer[],
+                              %(events)s::text[], %(data)s::jsonb[])
+
+-- name: fail_answer
+-- End an attempt: retry later, or fail the answer.
+select pgembedd.fail_answer(%(msg_id)s, %(read_ct)s, %(message)s, %(permanent)s, %(delay_s)s)
+
+-- name: release_answers
+-- Give questions back unanswered; no attempt.
+select pgembedd.release_answers(%(msg_ids)s::bigint[], %(read_cts)s::integer[])

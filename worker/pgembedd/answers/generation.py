@@ -1,0 +1,145 @@
+"""One answer: asks the language model, and tells what viewers are shown of it."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgembedd.answers.citations import Citations, is_refusal, repeats_itself
+from pgembedd.answers.prompt import Prompt, Source, Turn, make_prompt
+from pgembedd.database.answers import AnswerJob, Event
+from pgembedd.errors import ContextTooLongError, GenerationError
+from pgembedd.language import Chunk, Endpoint, Generation
+from pgembedd.language.endpoint import KEY_FILE_VARIABLE
+from pgembedd.language.generation import Bounds
+from pgembedd.language_settings import LanguageSettings
+from pgembedd.settings import read_secret
+
+CUTS = 3  # shorter prompts that are tried where the server says that one is too long; it has not begun to answer then
+CHECK_EVERY = 200  # characters between two looks for a repetition
+
+
+@dataclass
+class Written:
+    """An answer as far as it is there."""
+
+    model: str
+    prompt: Prompt
+    citations: Citations
+    text: str = ""
+    complete: bool = False
+    cut: str | None = None
+    """Why it was cut off: `length` or `repetition`."""
+    usage: dict[str, int] | None = None
+    _checked: int = field(default=0, repr=False)
+
+    def add(self, chunk: Chunk) -> list[Event]:
+        """Takes a part from the server; returns what viewers are shown."""
+        self.usage = _usage(chunk) or self.usage
+        if chunk.done_reason == "length":
+            self.cut = "length"
+        text = _storable(chunk.response)
+        if not text:
+            return []
+        self.text += text
+        if len(self.text) >= self._checked + CHECK_EVERY:
+            self._checked = len(self.text)
+            self.cut = "repetition" if repeats_itself(self.text) else self.cut
+        cited = [Event("citation", {"n": n}) for n in self.citations.add(text)]
+        return [Event("delta", {"text": text}), *cited]
+
+    def done(self) -> tuple[str, Event]:
+        """Returns the status of the whole answer, and its last event."""
+        status = "refused" if is_refusal(self.text) else "complete"
+        data = {
+            "status": status,
+            "citations": self.citations.valid,
+            "invalid": self.citations.invalid,
+            "left_out": list(self.prompt.left_out),
+            "cut": self.cut,
+            "model": self.model,
+            "tokens": self.usage,
+        }
+        return status, Event("done", data)
+
+
+class LanguageModel:
+    """The language model of the settings. Used in one event loop."""
+
+    def __init__(self, settings: LanguageSettings) -> None:
+        """ConfigurationError for a host that is no URL, and for a key file that cannot be read."""
+        key = read_secret(settings.language_key_file, KEY_FILE_VARIABLE) if settings.language_key_file else None
+        mode: Any = settings.language_mode
+        self._settings = settings
+        self._endpoint = Endpoint(settings.language_host, mode, key, "The language model's server")
+        self._bounds = Bounds(
+            settings.language_timeout_s, settings.language_total_s, settings.language_max_answer_kb * 1000
+        )
+        self._context_tokens = settings.language_context_tokens
+
+    async def answer(self, job: AnswerJob, show: Callable[[Event], None]) -> Written:
+        """Returns the whole answer; `show` gets its parts as they come. GenerationError, also in mid-answer.
+
+        A prompt that the server finds too long is cut by whole sources, and what it reads is remembered.
+        """
+        budget = self._budget()
+        for tries_left in reversed(range(CUTS)):
+            written = self._written(job, budget)
+            try:
+                return await self._generate(written, show)
+            except ContextTooLongError as error:
+                if written.text or not tries_left:
+                    raise
+                self._context_tokens = min(self._context_tokens, error.context_tokens)
+                # What the estimate was short of, and as much again for the pieces that differ.
+                room = error.context_tokens - self._settings.language_answer_tokens
+                budget = int(min(budget, self._budget()) * min(0.9, max(room, 1) / error.prompt_tokens))
+        raise AssertionError
+
+    def _budget(self) -> int:
+        return self._context_tokens - self._settings.language_answer_tokens
+
+    def _written(self, job: AnswerJob, budget: int) -> Written:
+        sources = [Source(one["n"], one.get("title"), one.get("url"), one["excerpt"]) for one in job.sources]
+        history = [Turn(one["question"], one["answer"]) for one in job.history]
+        prompt = make_prompt(job.question, sources, history, budget)
+        return Written(job.model or self._settings.language_model, prompt, Citations(prompt.sent))
+
+    async def _generate(self, written: Written, show: Callable[[Event], None]) -> Written:
+        async with aclosing(self._generation(written)) as generation:
+            async for chunk in generation:
+                for event in written.add(chunk):
+                    show(event)
+                if written.cut == "repetition":
+                    return written  # leaving closes the request, and with it the server's work
+        if not written.text.strip():
+            raise GenerationError("The language model's server ended the answer without a word.")
+        return written
+
+    def _generation(self, written: Written) -> Generation:
+        settings = self._settings
+        prompt: dict[str, Any] = {"messages": list(written.prompt.messages)}
+        options = None
+        if self._endpoint.mode == "ollama":
+            # Without num_ctx it would cut the prompt without a word.
+            options = {"num_ctx": self._context_tokens, "num_predict": settings.language_answer_tokens}
+        else:
+            prompt |= {"max_tokens": settings.language_answer_tokens, "stream_options": {"include_usage": True}}
+        return Generation(
+            self._endpoint, written.model, prompt, stream=True, bounds=self._bounds, options=options
+        )
+
+
+def _usage(chunk: Chunk) -> dict[str, int] | None:
+    """Returns the counts of tokens that the server's last object has."""
+    usage = chunk.get("usage") if isinstance(chunk.get("usage"), dict) else {}
+    prompt = usage.get("prompt_tokens", chunk.get("prompt_eval_count"))
+    answer = usage.get("completion_tokens", chunk.get("eval_count"))
+    if not isinstance(prompt, int) or not isinstance(answer, int):
+        return None
+    return {"prompt": prompt, "answer": answer}
+
+
+def _storable(text: str) -> str:
+    """Returns the text without what Postgres cannot store: the null character, halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
