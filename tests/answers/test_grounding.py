@@ -10,7 +10,7 @@ from pgembedd.errors import GenerationError
 
 
 def sources(*excerpts: str) -> list[Source]:
-    return [Source(n, f"title {n}", None, excerpt) for n, excerpt in enumerate(excerpts, 1)]
+    return [Source(n, f"title {n}", excerpt) for n, excerpt in enumerate(excerpts, 1)]
 
 
 def test_sources_stand_between_marks_made_for_the_request() -> None:

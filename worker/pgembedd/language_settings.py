@@ -1,4 +1,4 @@
-"""Settings of language models and of Hugging Face's tasks, which the HTTP service has."""
+"""Settings of language models and of Hugging Face's tasks, which the HTTP service and the worker have."""
 
 from dataclasses import dataclass
 
@@ -36,6 +36,14 @@ class LanguageSettings:
     language_at_once: int = setting(
         8, "PGEMBEDD_LANGUAGE_AT_ONCE", "Answers and tasks in progress at a time; further requests are refused."
     )
+    language_context_tokens: int = setting(
+        4096,
+        "PGEMBEDD_LANGUAGE_CONTEXT_TOKENS",
+        "Tokens that the language model reads, prompt and answer together; where its server says fewer, those.",
+    )
+    language_answer_tokens: int = setting(
+        512, "PGEMBEDD_LANGUAGE_ANSWER_TOKENS", "Most tokens of an answer from a table; it is cut off then."
+    )
     tasks_host: str = setting(
         "",
         "PGEMBEDD_TASKS_HOST",
@@ -56,6 +64,8 @@ LANGUAGE_MINIMUM: dict[str, float] = {
     "language_max_prompt_kb": 1,
     "language_max_answer_kb": 1,
     "language_at_once": 1,
+    "language_context_tokens": 512,
+    "language_answer_tokens": 16,
 }
 
 LANGUAGE_MAXIMUM: dict[str, float] = {
@@ -64,4 +74,6 @@ LANGUAGE_MAXIMUM: dict[str, float] = {
     "language_max_prompt_kb": 1_000_000,
     "language_max_answer_kb": 1_000_000,
     "language_at_once": 10_000,
+    "language_context_tokens": 10_000_000,
+    "language_answer_tokens": 1_000_000,
 }

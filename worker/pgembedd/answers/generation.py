@@ -30,12 +30,12 @@ class Written:
     complete: bool = False
     cut: str | None = None
     """Why it was cut off: `length` or `repetition`."""
-    usage: dict[str, int] | None = None
+    tokens: dict[str, int] | None = None
     _checked: int = field(default=0, repr=False)
 
     def add(self, chunk: Chunk) -> list[Event]:
         """Takes a part from the server; returns what viewers are shown."""
-        self.usage = _usage(chunk) or self.usage
+        self.tokens = _tokens(chunk) or self.tokens
         if chunk.done_reason == "length":
             self.cut = "length"
         text = _storable(chunk.response)
@@ -48,19 +48,16 @@ class Written:
         cited = [Event("citation", {"n": n}) for n in self.citations.add(text)]
         return [Event("delta", {"text": text}), *cited]
 
-    def done(self) -> tuple[str, Event]:
-        """Returns the status of the whole answer, and its last event."""
-        status = "refused" if is_refusal(self.text) else "complete"
-        data = {
-            "status": status,
-            "citations": self.citations.valid,
+    def usage(self) -> dict[str, Any]:
+        """Returns what is known of the whole answer beside its text and citations."""
+        return {
+            "status": "refused" if is_refusal(self.text) else "complete",
             "invalid": self.citations.invalid,
             "left_out": list(self.prompt.left_out),
             "cut": self.cut,
             "model": self.model,
-            "tokens": self.usage,
+            "tokens": self.tokens,
         }
-        return status, Event("done", data)
 
 
 class LanguageModel:
@@ -100,7 +97,7 @@ class LanguageModel:
         return self._context_tokens - self._settings.language_answer_tokens
 
     def _written(self, job: AnswerJob, budget: int) -> Written:
-        sources = [Source(one["n"], one.get("title"), one.get("url"), one["excerpt"]) for one in job.sources]
+        sources = [Source(one["n"], one.get("title"), one["excerpt"]) for one in job.sources]
         history = [Turn(one["question"], one["answer"]) for one in job.history]
         prompt = make_prompt(job.question, sources, history, budget)
         return Written(job.model or self._settings.language_model, prompt, Citations(prompt.sent))
@@ -125,14 +122,13 @@ class LanguageModel:
             options = {"num_ctx": self._context_tokens, "num_predict": settings.language_answer_tokens}
         else:
             prompt |= {"max_tokens": settings.language_answer_tokens, "stream_options": {"include_usage": True}}
-        return Generation(
-            self._endpoint, written.model, prompt, stream=True, bounds=self._bounds, options=options
-        )
+        return Generation(self._endpoint, written.model, prompt, stream=True, bounds=self._bounds, options=options)
 
 
-def _usage(chunk: Chunk) -> dict[str, int] | None:
+def _tokens(chunk: Chunk) -> dict[str, int] | None:
     """Returns the counts of tokens that the server's last object has."""
-    usage = chunk.get("usage") if isinstance(chunk.get("usage"), dict) else {}
+    found = chunk.get("usage")
+    usage = found if isinstance(found, dict) else {}
     prompt = usage.get("prompt_tokens", chunk.get("prompt_eval_count"))
     answer = usage.get("completion_tokens", chunk.get("eval_count"))
     if not isinstance(prompt, int) or not isinstance(answer, int):

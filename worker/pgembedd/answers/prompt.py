@@ -32,7 +32,6 @@ class Source:
 
     n: int
     title: str | None
-    url: str | None
     excerpt: str
 
 

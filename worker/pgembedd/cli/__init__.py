@@ -29,6 +29,7 @@ COMMANDS = {
     "events": "events",
     "truncated": "truncated",
     "search": "search",
+    "ask": "ask",
     "eval": "eval",
     "mcp": "mcp",
     "backfill": "backfill",

@@ -7,6 +7,7 @@ from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from pgembedd.errors import ConfigurationError
+from pgembedd.language_settings import LanguageSettings
 from pgembedd.settings import HttpSettings, Settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def run_process(
     *,
     pipelines: Sequence[str] = (),
     pulls: bool = True,
+    language: LanguageSettings | None = None,
 ) -> bool:
     """Runs a worker, an HTTP service or both until a signal; returns False if unfinished jobs were released.
 
@@ -43,7 +45,7 @@ def run_process(
     with closing(observer_of(with_metrics=http is not None)) as observer:
         models = ModelRegistry(loader(settings, observer))
         service = None if http is None else build_service(settings, http, models, conninfo, observer)
-        role = _role(service, pipelines, pulls=pulls)
+        role = _role(service, pipelines, pulls=pulls, language=language)
         worker = (
             None if conninfo is None else Worker(conninfo, settings, models, role, own_models=False, observer=observer)
         )
@@ -68,13 +70,15 @@ def _check_database(conninfo: str, pipelines: Sequence[str]) -> None:
         check_pipelines(connection, pipelines)
 
 
-def _role(service: "ServiceContext | None", pipelines: Sequence[str], *, pulls: bool) -> "Role":
+def _role(
+    service: "ServiceContext | None", pipelines: Sequence[str], *, pulls: bool, language: LanguageSettings | None
+) -> "Role":
     """Returns what the worker does, and what it shares with the service."""
     from pgembedd.loop.worker import Role
 
     if service is None:
-        return Role(pipelines, pulls)
-    return Role(pipelines, pulls, service.pushed, service.served, service.started, service.stopping)
+        return Role(pipelines, pulls, language=language)
+    return Role(pipelines, pulls, service.pushed, service.served, service.started, service.stopping, language)
 
 
 def _wait(ended: threading.Event) -> bool:

@@ -27,5 +27,5 @@ def command(
 ) -> None:
     """Run a worker until SIGTERM, which drains it; a second SIGTERM ends it at once."""
     with open_database(database, create=True) as conninfo:
-        drained = run_process(conninfo, settings, http if with_http else None, pipelines=pipelines)
+        drained = run_process(conninfo, settings, http if with_http else None, pipelines=pipelines, language=http)
     exit_unless_drained(drained)

@@ -86,15 +86,10 @@ def _print(hits: "Hits", where: "Pipeline", *, as_json: bool) -> None:
 
 
 def _options(given: dict[str, Any], condition: str | None) -> "SearchOptions":
-    """Returns the options of search() that were given, with the filter, which is JSON. UsageError for other text."""
+    """Returns the options of search() that were given, with the filter."""
     options = cast("SearchOptions", {name: value for name, value in given.items() if value is not None})
     if condition is not None:
-        try:
-            options["filter"] = json.loads(condition)
-        except ValueError as error:
-            raise click.UsageError(
-                f"""--filter is no JSON ({error}); for example --filter '{{"year": {{"$gte": 2020}}}}'."""
-            ) from error
+        options["filter"] = parse_filter(condition)
     return options
 
 
@@ -151,3 +146,13 @@ def print_hits(console: Console, hits: "Sequence[Hit]", where: "Pipeline") -> No
         shown = snippet if not title or snippet.startswith(title) else f"{title}  {snippet}"
         line.append(key, style="bold").append(f"  {shown.removeprefix(key).lstrip()}", style="default")
         console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def parse_filter(text: str) -> Any:
+    """Returns the value of --filter. UsageError for what is no JSON."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(
+            f"""--filter is no JSON ({error}); for example --filter '{{"year": {{"$gte": 2020}}}}'."""
+        ) from error

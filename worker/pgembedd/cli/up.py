@@ -36,7 +36,7 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
         if with_http:
             click.echo(f"Look at:  {address(http)}")
         click.echo("Stop with Ctrl-C.")
-        drained = run_process(conninfo, settings, http if with_http else None)
+        drained = run_process(conninfo, settings, http if with_http else None, language=http)
     exit_unless_drained(drained)
 
 

@@ -1,7 +1,7 @@
 """Waits for new jobs: the NOTIFY of the triggers."""
 
 import selectors
-from typing import Protocol
+from typing import LiteralString, Protocol
 
 import psycopg
 
@@ -26,9 +26,9 @@ def wait_readable(timeout_s: float, *files: HasFileno) -> list[HasFileno]:
 class JobNotifications:
     """Listens on a connection and on those that replace it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, channel: LiteralString = "pgembedd") -> None:
         """Call `listen` to start."""
-        self._connection = connection
+        self._connection, self._channel = connection, channel
         self._listening = False
         self._missed = False  # a NOTIFY may have come while the connection was lost
 
@@ -41,7 +41,7 @@ class JobNotifications:
         self._connection.on_open(self._listen)
 
     def _listen(self, connection: psycopg.Connection) -> None:
-        connection.execute("listen pgembedd")
+        connection.execute(f"listen {self._channel}")
         self._missed, self._listening = self._listening, True
 
     def wait(self, timeout_s: float, *wakers: HasFileno) -> bool:

@@ -561,22 +561,46 @@ select set_config('statement_timeout', %(milliseconds)s, true)
 
 -- name: claim_answers
 -- Take questions under a lease, with what their prompts are made of.
-select msg_id, read_ct, answer, attempt, model, question, history, sources
-from pgembedd.claim_answers(%(at_most)s, %(lease_s)s)
+select id, attempt, pipeline, model, question, history, sources from pgembedd.claim_answers(%(at_most)s, %(lease_s)s)
 
--- name: write_answers
--- Append events of answers in progress; the ids that are still ours come back.
-select pgembedd.write_answers(%(msg_ids)s::bigint[], %(read_cts)s::integer[], %(events)s::text[], %(data)s::jsonb[])
+-- name: extend_answers
+-- Keep answers for another lease; the ids that are still ours come back.
+select pgembedd.extend_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(lease_s)s)
+
+-- name: add_answer_events
+-- Append events of any number of answers; the ids that are still ours come back.
+select a.id from (
+    select (w ->> 'answer')::uuid as id, (w ->> 'attempt')::integer as attempt, w -> 'events' as events,
+           w -> 'data' as data
+    from pg_catalog.jsonb_array_elements(%(written)s) w order by id) a
+where pgembedd.add_answer_events(a.id, a.attempt,
+                                 array(select pg_catalog.jsonb_array_elements_text(a.events)),
+                                 array(select pg_catalog.jsonb_array_elements(a.data)), %(lease_s)s)
 
 -- name: finish_answer
--- Store a whole answer with its last events and end its job, both or neither.
-select pgembedd.finish_answer(%(msg_id)s, %(read_ct)s, %(status)s, %(answer)s, %(citations)s::integer[],
-                              %(events)s::text[], %(data)s::jsonb[])
+-- Store a whole answer and tell its viewers, both or neither.
+select pgembedd.finish_answer(%(answer)s, %(attempt)s, %(content)s, %(citations)s::integer[], %(usage)s)
 
 -- name: fail_answer
 -- End an attempt: retry later, or fail the answer.
-select pgembedd.fail_answer(%(msg_id)s, %(read_ct)s, %(message)s, %(permanent)s, %(delay_s)s)
+select pgembedd.fail_answer(%(answer)s, %(attempt)s, %(reason)s, %(again)s)
 
 -- name: release_answers
--- Give questions back unanswered; no attempt.
-select pgembedd.release_answers(%(msg_ids)s::bigint[], %(read_cts)s::integer[])
+-- Give questions back unanswered; no failure.
+select pgembedd.release_answers(%(answers)s::uuid[], %(attempts)s::integer[])
+
+-- name: ask
+-- Queue a question, as the caller.
+select pgembedd.ask(%(pipeline)s, %(question)s, filter => %(filter)s, k => %(k)s, model => %(model)s, thread => %(thread)s)
+
+-- name: hear_answers
+-- Hear when an answer has something new. The payload is its id.
+listen pgembedd_answers
+
+-- name: answer_events
+-- What the viewers of an answer are shown, from a number on.
+select seq, event, data from pgembedd.answer_event where answer = %(answer)s and seq > %(after)s order by seq
+
+-- name: answer_sources
+-- The sources of an answer that the caller may still read.
+select n, pipeline, key, title, url, excerpt, score from pgembedd.answer_sources(%(answer)s) order by n

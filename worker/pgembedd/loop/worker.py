@@ -10,11 +10,13 @@ from queue import Queue
 
 import psycopg
 
+from pgembedd.answers.answerer import Answerer
 from pgembedd.database.connection import Connection, is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import BACKFILL, FRESH, LANES, Job
 from pgembedd.errors import DatabaseUnavailableError, Deferred
+from pgembedd.language_settings import LanguageSettings
 from pgembedd.log import get_logger
 from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.embed_requests import EmbedRequests
@@ -56,6 +58,8 @@ class Role:
     """Set once a model is loaded, or all have been tried."""
     draining: threading.Event = field(default_factory=threading.Event)
     """Set when the worker claims no more."""
+    language: LanguageSettings | None = None
+    """With a server of language models, questions are answered, too."""
 
 
 class Worker:
@@ -96,6 +100,9 @@ class Worker:
             work |= self._lane(BACKFILL)
             upkeep = PipelineRepository(self._connection("upkeep", stopping))
             work["upkeep"] = lambda: run_maintenance(settings, upkeep, stopping)
+            if role.language is not None and role.language.language_host:
+                answerer = Answerer(settings, role.language, self._connection, stopping, self._finished)
+                work["fetch answers"] = answerer.run
         if settings.wait == "listen":  # what a pooler does not keep: LISTEN, and the lock and settings of a build
             requests = self._connection("embed requests", stopping)
             work["embed requests"] = EmbedRequests(requests, self._models, stopping, role.served).run

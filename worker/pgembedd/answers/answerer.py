@@ -1,0 +1,207 @@
+"""Answers questions of the queue, several at once, in a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from uuid import UUID
+
+import psycopg
+
+from pgembedd.answers.generation import LanguageModel, Written
+from pgembedd.answers.outbox import Outbox, Waiting
+from pgembedd.answers.statements import StatementThread
+from pgembedd.database.answers import AnswerJob, AnswerRepository, Event
+from pgembedd.database.connection import Connection, is_connection_error
+from pgembedd.database.notifications import JobNotifications
+from pgembedd.errors import DatabaseUnavailableError, GenerationError, GenerationUnavailableError
+from pgembedd.language_settings import LanguageSettings
+from pgembedd.log import get_logger
+from pgembedd.settings import Settings
+
+FLUSH_S = 0.075  # between two statements with deltas; each takes those of all answers
+STOP_CHECK_S = 0.25
+ERROR_PAUSE_S = 5.0
+RELEASE_S = 0.5  # of the second that the worker gives its threads at the end
+
+
+class Answerer:
+    """Claims questions and answers them until it is told to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        language: LanguageSettings,
+        connect: Callable[[str, threading.Event], Connection],
+        stopping: threading.Event,
+        finished: threading.Event,
+    ) -> None:
+        """`connect(purpose, until)` makes its connections. ConfigurationError for a server that cannot be asked."""
+        self._settings, self._at_once = settings, language.language_at_once
+        self._model = LanguageModel(language)
+        claims = connect("answer claims", stopping)
+        self._notifications = JobNotifications(claims, "pgembedd_asked")
+        self._claims, self._writes = AnswerRepository(claims), AnswerRepository(connect("answers", finished))
+        self._stopping, self._finished = stopping, finished
+        self._listens = False
+        self._outbox = Outbox()
+        self._held: dict[UUID, tuple[AnswerJob, asyncio.Task[None]]] = {}
+        """By id, the answers that are being made."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        """Those and the ones that are being stored."""
+
+    def run(self) -> None:
+        """Claims until stopped, then lets the answers in progress end, or hands them back when time is up."""
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        self._claiming, self._writing = StatementThread("answer claims"), StatementThread("answer writes")
+        self._shown = asyncio.Event()
+        flushing = asyncio.create_task(self._flush())
+        try:
+            while not self._stopping.is_set():
+                await self._logged(self._claim)
+            while self._tasks and not self._finished.is_set():
+                await asyncio.wait(self._tasks, timeout=STOP_CHECK_S)
+            await self._release()
+        finally:
+            flushing.cancel()
+            self._claiming.close()
+            self._writing.close()
+
+    async def _logged(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Awaits `work()`. A database error is logged; the rest of the process continues."""
+        try:
+            await work()
+        except (psycopg.Error, DatabaseUnavailableError) as error:
+            if self._stopping.is_set() and is_connection_error(error):
+                return
+            state = error.sqlstate if isinstance(error, psycopg.Error) else None
+            get_logger().error("answers_failed", error=type(error).__name__, sqlstate=state)
+            await self._pause(ERROR_PAUSE_S)
+
+    async def _pause(self, seconds: float) -> None:
+        while seconds > 0 and not self._stopping.is_set():
+            await asyncio.sleep(min(seconds, STOP_CHECK_S))
+            seconds -= STOP_CHECK_S
+
+    async def _claim(self) -> None:
+        """Claims as many questions as there is room for, and waits where there are none."""
+        room = self._at_once - len(self._tasks)
+        if room <= 0:
+            await asyncio.wait(self._tasks, timeout=STOP_CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+            return
+        lease_s = self._settings.lease_s
+        jobs = await self._claiming.run(lambda: self._claim_at_most(room, lease_s))
+        for job in jobs:
+            task = asyncio.create_task(self._answer(job))
+            self._held[job.id] = job, task
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if not jobs:
+            await self._wait_for_questions()
+
+    def _claim_at_most(self, room: int, lease_s: int) -> list[AnswerJob]:
+        if self._settings.wait == "listen" and not self._listens:
+            self._notifications.listen()
+            self._listens = True
+        return self._claims.claim(room, lease_s)
+
+    async def _wait_for_questions(self) -> None:
+        if self._settings.wait != "listen":
+            await self._pause(self._settings.poll_max_s)
+            return
+        left_s = self._settings.poll_max_s
+        while left_s > 0 and not self._stopping.is_set():
+            if await self._claiming.run(lambda: self._notifications.wait(STOP_CHECK_S)):
+                return
+            left_s -= STOP_CHECK_S
+
+    async def _answer(self, job: AnswerJob) -> None:
+        def show(event: Event) -> None:
+            self._outbox.add(job, event)
+            self._shown.set()
+
+        try:
+            written = await self._model.answer(job, show)
+        except GenerationError as error:
+            await self._logged(partial(self._fail, job, error))
+        except Exception as error:
+            get_logger().error("answer_failed", answer=str(job.id), error=type(error).__name__)
+            sentence = f"The answer could not be made ({type(error).__name__}); the worker's log says more."
+            await self._logged(partial(self._fail, job, GenerationError(sentence)))
+        else:
+            await self._logged(partial(self._finish, job, written))
+        finally:
+            self._let_go(job)
+
+    def _let_go(self, job: AnswerJob) -> Waiting:
+        """Ends the extension of its lease; returns its events that are not written yet."""
+        if self._held.get(job.id, (None,))[0] is job:  # the same worker may have claimed it again
+            del self._held[job.id]
+        return self._outbox.take_of(job)
+
+    async def _finish(self, job: AnswerJob, written: Written) -> None:
+        usage, lease_s = written.usage(), self._settings.lease_s
+        events = self._let_go(job)
+
+        def finish() -> bool:
+            if events:
+                self._writes.write(events, lease_s)
+            return self._writes.finish(job, written.text, written.citations.valid, usage)
+
+        kept = await self._writing.run(finish)
+        get_logger().info("answered" if kept else "answer_lost", answer=str(job.id), attempt=job.attempt)
+
+    async def _fail(self, job: AnswerJob, error: GenerationError) -> None:
+        """Ends the attempt. Only a server that was away or busy is asked again: other errors would cost again."""
+        self._let_go(job)
+        again, reason = isinstance(error, GenerationUnavailableError), str(error).replace("\0", "")
+        await self._writing.run(lambda: self._writes.fail(job, reason, again=again))
+        get_logger().warning("generation_failed", answer=str(job.id), error=type(error).__name__, status=error.status)
+
+    async def _flush(self) -> None:
+        """Writes what was shown, the first part of an answer at once, and extends leases."""
+        loop, lease_s = asyncio.get_running_loop(), self._settings.lease_s
+        extended = loop.time()
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._shown.wait(), lease_s / 3)
+            self._shown.clear()
+            if events := self._outbox.take():
+                await self._logged(partial(self._keep, events))
+            if loop.time() - extended >= lease_s / 3:
+                extended = loop.time()
+                await self._logged(self._extend)
+            await asyncio.sleep(FLUSH_S)
+
+    async def _keep(self, events: Waiting) -> None:
+        kept = await self._writing.run(lambda: self._writes.write(events, self._settings.lease_s))
+        self._stop(events.keys() - kept)
+
+    async def _extend(self) -> None:
+        if jobs := [job for job, _ in self._held.values()]:
+            kept = await self._writing.run(lambda: self._writes.extend(jobs, self._settings.lease_s))
+            self._stop({job.id for job in jobs} - kept)
+
+    def _stop(self, lost: set[UUID]) -> None:
+        """Ends answers that another worker has by now."""
+        for one in lost & self._held.keys():
+            job, task = self._held[one]
+            self._let_go(job)
+            get_logger().warning("answer_lost", answer=str(job.id), attempt=job.attempt)
+            task.cancel()
+
+    async def _release(self) -> None:
+        """Hands back what is not finished."""
+        left = list(self._held.values())
+        for _, task in left:
+            task.cancel()
+        if left:
+            jobs = [job for job, _ in left]
+            with suppress(psycopg.Error, DatabaseUnavailableError, TimeoutError):
+                await asyncio.wait_for(self._writing.run(lambda: self._writes.release(jobs)), RELEASE_S)
+            get_logger().info("answers_released", answers=len(jobs))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=RELEASE_S)

@@ -1,0 +1,122 @@
+"""`pgembedd ask`"""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgembedd.cli.options import database_option, open_connection
+from pgembedd.cli.search import chosen_pipeline, parse_filter
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    import psycopg
+
+    from pgembedd.answers.viewer import Shown
+
+
+@click.command("ask")
+@click.argument("question")
+@click.argument("pipeline", required=False)
+@database_option
+@click.option("--k", "-n", "k", type=click.IntRange(1, 50), default=6, show_default=True, help="Most sources.")
+@click.option("--filter", "condition", metavar="JSON", help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
+@click.option("--model", help="The language model; default: the pipeline's, else the worker's.")
+@click.option("--thread", type=click.UUID, help="Goes on with a conversation: the thread of an earlier answer.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1, 3600),
+    default=120,
+    show_default=True,
+    help="Seconds to wait for a next part.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each event.")
+def command(
+    question: str,
+    pipeline: str | None,
+    database: str | None,
+    k: int,
+    condition: str | None,
+    model: str | None,
+    thread: "UUID | None",
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """Answer QUESTION from a pipeline's table: ask() in SQL, as the role of the connection.
+
+    A worker with a language model writes the answer, which is printed as it comes, with the sources that it cites.
+    """
+    from pgembedd.answers.viewer import follow
+
+    condition_value = None if condition is None else parse_filter(condition)
+    with open_connection(database) as connection:
+        where = chosen_pipeline(connection, pipeline)
+        values = {"pipeline": where.name, "question": question, "filter": condition_value, "k": k}
+        answer = _ask(connection, {**values, "model": model, "thread": thread})
+        events = follow(connection, answer, timeout_s=timeout_s)
+        for shown in events:
+            if as_json:
+                _print_json(connection, answer, shown)
+            else:
+                _print(connection, answer, shown)
+            _raise_error(shown)
+
+
+def _ask(connection: "psycopg.Connection", values: dict[str, Any]) -> "UUID":
+    """Returns the id of the answer."""
+    from psycopg.types.json import Jsonb
+
+    from pgembedd.database.queries import query
+
+    condition = None if values["filter"] is None else Jsonb(values["filter"])
+    text = values["question"].encode("utf-8", "replace").decode().replace("\0", "")
+    row = connection.execute(query("ask"), {**values, "question": text, "filter": condition}).fetchone()
+    assert row is not None
+    answer: UUID = row[0]
+    return answer
+
+
+def _print_json(connection: "psycopg.Connection", answer: "UUID", shown: "Shown") -> None:
+    from pgembedd.answers.viewer import sources_of
+
+    data = {"sources": sources_of(connection, answer)} if shown.event == "sources" else shown.data
+    line = {"answer": str(answer), "seq": shown.seq, "event": shown.event, "data": data}
+    click.echo(json.dumps(line, ensure_ascii=False))
+
+
+def _print(connection: "psycopg.Connection", answer: "UUID", shown: "Shown") -> None:
+    if shown.event == "delta":
+        click.echo(shown.data["text"], nl=False)
+        sys.stdout.flush()
+    elif shown.event == "status" and shown.data.get("attempt", 0) > 1 and shown.data["status"] == "generating":
+        click.echo(f"\nAttempt {shown.data['attempt']}: the answer begins anew.", err=True)
+    elif shown.event == "done":
+        click.echo()
+        _print_sources(connection, answer, shown.data.get("citations") or [])
+        if shown.data.get("cut"):
+            click.echo("The answer was cut off: it was too long, or repeated itself.", err=True)
+        if invalid := shown.data.get("invalid"):
+            click.echo(f"It cites sources that there are not: {', '.join(map(str, invalid))}.", err=True)
+
+
+def _print_sources(connection: "psycopg.Connection", answer: "UUID", cited: Sequence[int]) -> None:
+    """Prints a line for each source, those that are cited first."""
+    from pgembedd.answers.viewer import sources_of
+
+    found = sorted(sources_of(connection, answer), key=lambda one: (one["n"] not in cited, one["n"]))
+    for one in found:
+        place = one["url"] or json.dumps(one["key"], ensure_ascii=False)
+        mark = click.style(f"[{one['n']}]", fg="cyan", bold=one["n"] in cited)
+        click.echo(f"{mark} {one['title'] or ''} ({place})")
+
+
+def _raise_error(shown: "Shown") -> None:
+    from pgembedd.errors import GenerationError
+
+    if shown.event == "error":
+        click.echo(err=True)
+        raise GenerationError(str(shown.data.get("message")))
