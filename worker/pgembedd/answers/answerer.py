@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 
 from pgembedd.answers.generation import LanguageModel, Written
-from pgembedd.answers.outbox import Outbox, Waiting
+from pgembedd.answers.outbox import Outbox
 from pgembedd.answers.statements import StatementThread
 from pgembedd.database.answers import AnswerJob, AnswerRepository, Event
 from pgembedd.database.connection import Connection, is_connection_error
@@ -46,8 +46,8 @@ class Answerer:
         self._stopping, self._finished = stopping, finished
         self._listens = False
         self._outbox = Outbox()
-        self._held: dict[UUID, tuple[AnswerJob, asyncio.Task[None]]] = {}
-        """By id, the answers that are being made."""
+        self._held: dict[AnswerJob, asyncio.Task[None]] = {}
+        """The answers that are being made."""
         self._tasks: set[asyncio.Task[None]] = set()
         """Those and the ones that are being stored."""
 
@@ -96,7 +96,7 @@ class Answerer:
         jobs = await self._claiming.run(lambda: self._claim_at_most(room, lease_s))
         for job in jobs:
             task = asyncio.create_task(self._answer(job))
-            self._held[job.id] = job, task
+            self._held[job] = task
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if not jobs:
@@ -136,30 +136,26 @@ class Answerer:
         finally:
             self._let_go(job)
 
-    def _let_go(self, job: AnswerJob) -> Waiting:
+    def _let_go(self, job: AnswerJob) -> Sequence[Event]:
         """Ends the extension of its lease; returns its events that are not written yet."""
-        if self._held.get(job.id, (None,))[0] is job:  # the same worker may have claimed it again
-            del self._held[job.id]
+        self._held.pop(job, None)
         return self._outbox.take_of(job)
 
     async def _finish(self, job: AnswerJob, written: Written) -> None:
-        usage, lease_s = written.usage(), self._settings.lease_s
-        events = self._let_go(job)
-
-        def finish() -> bool:
-            if events:
-                self._writes.write(events, lease_s)
-            return self._writes.finish(job, written.text, written.citations.valid, usage)
-
-        kept = await self._writing.run(finish)
+        status, done = written.done()
+        last = [*self._let_go(job), done]
+        citations = written.citations.valid
+        kept = await self._writing.run(lambda: self._writes.finish(job, status, written.text, citations, last))
         get_logger().info("answered" if kept else "answer_lost", answer=str(job.id), attempt=job.attempt)
 
     async def _fail(self, job: AnswerJob, error: GenerationError) -> None:
         """Ends the attempt. Only a server that was away or busy is asked again: other errors would cost again."""
         self._let_go(job)
-        again, reason = isinstance(error, GenerationUnavailableError), str(error).replace("\0", "")
-        await self._writing.run(lambda: self._writes.fail(job, reason, again=again))
-        get_logger().warning("generation_failed", answer=str(job.id), error=type(error).__name__, status=error.status)
+        away, message = isinstance(error, GenerationUnavailableError), str(error).replace("\0", "")
+        delay_s = error.retry_after_s if isinstance(error, GenerationUnavailableError) else None
+        outcome = await self._writing.run(lambda: self._writes.fail(job, message, permanent=not away, delay_s=delay_s))
+        failure = {"error": type(error).__name__, "status": error.status, "outcome": outcome}
+        get_logger().warning("generation_failed", answer=str(job.id), **failure)
 
     async def _flush(self) -> None:
         """Writes what was shown, the first part of an answer at once, and extends leases."""
@@ -176,30 +172,29 @@ class Answerer:
                 await self._logged(self._extend)
             await asyncio.sleep(FLUSH_S)
 
-    async def _keep(self, events: Waiting) -> None:
-        kept = await self._writing.run(lambda: self._writes.write(events, self._settings.lease_s))
-        self._stop(events.keys() - kept)
+    async def _keep(self, events: Sequence[tuple[AnswerJob, Event]]) -> None:
+        kept = await self._writing.run(lambda: self._writes.write(events))
+        self._stop({job for job, _ in events}, kept)
 
     async def _extend(self) -> None:
-        if jobs := [job for job, _ in self._held.values()]:
+        if jobs := list(self._held):
             kept = await self._writing.run(lambda: self._writes.extend(jobs, self._settings.lease_s))
-            self._stop({job.id for job in jobs} - kept)
+            self._stop(jobs, kept)
 
-    def _stop(self, lost: set[UUID]) -> None:
-        """Ends answers that another worker has by now."""
-        for one in lost & self._held.keys():
-            job, task = self._held[one]
-            self._let_go(job)
-            get_logger().warning("answer_lost", answer=str(job.id), attempt=job.attempt)
-            task.cancel()
+    def _stop(self, jobs: Iterable[AnswerJob], kept: Collection[UUID]) -> None:
+        """Ends those answers that are not kept: another worker has them by now."""
+        for job in jobs:
+            if job.id not in kept and job in self._held:
+                get_logger().warning("answer_lost", answer=str(job.id), attempt=job.attempt)
+                self._held[job].cancel()
+                self._let_go(job)
 
     async def _release(self) -> None:
         """Hands back what is not finished."""
-        left = list(self._held.values())
-        for _, task in left:
+        jobs = list(self._held)
+        for task in self._held.values():
             task.cancel()
-        if left:
-            jobs = [job for job, _ in left]
+        if jobs:
             with suppress(psycopg.Error, DatabaseUnavailableError, TimeoutError):
                 await asyncio.wait_for(self._writing.run(lambda: self._writes.release(jobs)), RELEASE_S)
             get_logger().info("answers_released", answers=len(jobs))

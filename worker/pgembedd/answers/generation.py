@@ -48,16 +48,19 @@ class Written:
         cited = [Event("citation", {"n": n}) for n in self.citations.add(text)]
         return [Event("delta", {"text": text}), *cited]
 
-    def usage(self) -> dict[str, Any]:
-        """Returns what is known of the whole answer beside its text and citations."""
-        return {
-            "status": "refused" if is_refusal(self.text) else "complete",
+    def done(self) -> tuple[str, Event]:
+        """Returns the status of the whole answer, and its last event."""
+        status = "refused" if is_refusal(self.text) else "complete"
+        data = {
+            "status": status,
+            "citations": self.citations.valid,
             "invalid": self.citations.invalid,
             "left_out": list(self.prompt.left_out),
             "cut": self.cut,
             "model": self.model,
             "tokens": self.tokens,
         }
+        return status, Event("done", data)
 
 
 class LanguageModel:
@@ -88,13 +91,16 @@ class LanguageModel:
                 if written.text or not tries_left:
                     raise
                 self._context_tokens = min(self._context_tokens, error.context_tokens)
-                # What the estimate was short of, and as much again for the pieces that differ.
-                room = error.context_tokens - self._settings.language_answer_tokens
-                budget = int(min(budget, self._budget()) * min(0.9, max(room, 1) / error.prompt_tokens))
+                # The estimate was short by this factor; a bit less, as other pieces may be denser.
+                factor = 0.95 * min(1.0, (self._context_tokens - self._answer_tokens()) / error.prompt_tokens)
+                budget = int(written.prompt.tokens * factor)
         raise AssertionError
 
     def _budget(self) -> int:
-        return self._context_tokens - self._settings.language_answer_tokens
+        return self._context_tokens - self._answer_tokens()
+
+    def _answer_tokens(self) -> int:
+        return min(self._settings.language_answer_tokens, self._context_tokens // 2)
 
     def _written(self, job: AnswerJob, budget: int) -> Written:
         sources = [Source(one["n"], one.get("title"), one["excerpt"]) for one in job.sources]
@@ -114,14 +120,13 @@ class LanguageModel:
         return written
 
     def _generation(self, written: Written) -> Generation:
-        settings = self._settings
         prompt: dict[str, Any] = {"messages": list(written.prompt.messages)}
         options = None
         if self._endpoint.mode == "ollama":
             # Without num_ctx it would cut the prompt without a word.
-            options = {"num_ctx": self._context_tokens, "num_predict": settings.language_answer_tokens}
+            options = {"num_ctx": self._context_tokens, "num_predict": self._answer_tokens()}
         else:
-            prompt |= {"max_tokens": settings.language_answer_tokens, "stream_options": {"include_usage": True}}
+            prompt |= {"max_tokens": self._answer_tokens(), "stream_options": {"include_usage": True}}
         return Generation(self._endpoint, written.model, prompt, stream=True, bounds=self._bounds, options=options)
 
 

@@ -1,34 +1,29 @@
 """Events that wait to be written: deltas that follow each other become one."""
 
-from uuid import UUID
+from collections.abc import Sequence
 
 from pgembedd.database.answers import AnswerJob, Event
-
-Waiting = dict[UUID, tuple[AnswerJob, list[Event]]]
 
 
 class Outbox:
     """Events of any number of answers, each in its order. Used in one event loop."""
 
     def __init__(self) -> None:
-        self._waiting: Waiting = {}
+        self._waiting: dict[AnswerJob, list[Event]] = {}
 
     def add(self, job: AnswerJob, event: Event) -> None:
         """Appends an event; a delta that follows a delta is joined with it."""
-        _, events = self._waiting.setdefault(job.id, (job, []))
+        events = self._waiting.setdefault(job, [])
         if events and event.name == "delta" == events[-1].name:
             events[-1] = Event("delta", {"text": events[-1].data["text"] + event.data["text"]})
         else:
             events.append(event)
 
-    def take(self) -> Waiting:
+    def take(self) -> list[tuple[AnswerJob, Event]]:
         """Returns all events and forgets them."""
         taken, self._waiting = self._waiting, {}
-        return taken
+        return [(job, event) for job, events in taken.items() for event in events]
 
-    def take_of(self, job: AnswerJob) -> Waiting:
+    def take_of(self, job: AnswerJob) -> Sequence[Event]:
         """Returns the events of one answer and forgets them."""
-        found = self._waiting.get(job.id)
-        if found is None or found[0] is not job:  # another attempt's
-            return {}
-        return {job.id: self._waiting.pop(job.id)}
+        return self._waiting.pop(job, ())

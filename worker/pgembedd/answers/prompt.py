@@ -52,6 +52,11 @@ class Prompt:
     left_out: tuple[int, ...]
     """Sources that did not fit. The later ones, as the first are the best."""
 
+    @property
+    def tokens(self) -> int:
+        """About how many tokens it has."""
+        return sum(estimate(message["content"]) for message in self.messages)
+
 
 def make_prompt(
     question: str, sources: Sequence[Source], history: Sequence[Turn], budget_tokens: int, mark: str | None = None

@@ -10,9 +10,9 @@ from psycopg.types.json import Jsonb
 from pgembedd.database.connection import Connection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class AnswerJob:
-    """A question under a lease; `(id, attempt)` is the fence of everything that is written for it."""
+    """A question under a lease, equal to itself alone. `(id, attempt)` is the fence of all that is written for it."""
 
     id: UUID
     attempt: int
@@ -47,29 +47,23 @@ class AnswerRepository:
         """Extends leases; returns the ids of the answers that are still this worker's."""
         return {id for (id,) in self._connection.rows("extend_answers", lease_s=lease_s, **_fences(jobs))}
 
-    def write(self, events: Mapping[UUID, tuple[AnswerJob, Sequence[Event]]], lease_s: int) -> set[UUID]:
+    def write(self, events: Sequence[tuple[AnswerJob, Event]]) -> set[UUID]:
         """Appends events of any number of answers in one statement; returns the ids that are still this worker's."""
-        written = [
-            {
-                "answer": str(job.id),
-                "attempt": job.attempt,
-                "events": [event.name for event in those],
-                "data": [event.data for event in those],
-            }
-            for job, those in events.values()
-        ]
-        return {id for (id,) in self._connection.rows("add_answer_events", written=Jsonb(written), lease_s=lease_s)}
+        values = {**_fences([job for job, _ in events]), **_columns([event for _, event in events])}
+        return {id for (id,) in self._connection.rows("write_answers", **values)}
 
-    def finish(self, job: AnswerJob, content: str, citations: Sequence[int], usage: Mapping[str, Any]) -> bool:
-        """Stores the whole answer, and tells viewers that it is; False where another worker has it."""
-        values = {"answer": job.id, "attempt": job.attempt, "content": content, "citations": list(citations)}
-        return bool(self._connection.value("finish_answer", usage=Jsonb(usage), **values))
+    def finish(
+        self, job: AnswerJob, status: str, content: str, citations: Sequence[int], last: Sequence[Event]
+    ) -> bool:
+        """Stores the whole answer with its last events, both or neither; False where another worker has it."""
+        values = {"answer": job.id, "attempt": job.attempt, "status": status, "content": content, **_columns(last)}
+        return bool(self._connection.value("finish_answer", citations=list(citations), **values))
 
-    def fail(self, job: AnswerJob, reason: str, *, again: bool) -> bool:
-        """Ends the attempt, to be tried again a few times or not; False where another worker has the answer."""
-        return bool(
-            self._connection.value("fail_answer", answer=job.id, attempt=job.attempt, reason=reason, again=again)
-        )
+    def fail(self, job: AnswerJob, message: str, *, permanent: bool, delay_s: float | None) -> str:
+        """Ends the attempt: `retry` after `delay_s` or a while that doubles, `dead`, or `lost` to another worker."""
+        values = {"answer": job.id, "attempt": job.attempt, "message": message}
+        outcome: str = self._connection.value("fail_answer", permanent=permanent, delay_s=delay_s, **values)
+        return outcome
 
     def release(self, jobs: Sequence[AnswerJob]) -> None:
         """Hands the questions back; that is no failure of theirs."""
@@ -78,3 +72,7 @@ class AnswerRepository:
 
 def _fences(jobs: Sequence[AnswerJob]) -> dict[str, list[Any]]:
     return {"answers": [job.id for job in jobs], "attempts": [job.attempt for job in jobs]}
+
+
+def _columns(events: Sequence[Event]) -> dict[str, list[Any]]:
+    return {"events": [event.name for event in events], "data": [Jsonb(event.data) for event in events]}

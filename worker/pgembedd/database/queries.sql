@@ -567,23 +567,18 @@ select id, attempt, pipeline, model, question, history, sources from pgembedd.cl
 -- Keep answers for another lease; the ids that are still ours come back.
 select pgembedd.extend_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(lease_s)s)
 
--- name: add_answer_events
+-- name: write_answers
 -- Append events of any number of answers; the ids that are still ours come back.
-select a.id from (
-    select (w ->> 'answer')::uuid as id, (w ->> 'attempt')::integer as attempt, w -> 'events' as events,
-           w -> 'data' as data
-    from pg_catalog.jsonb_array_elements(%(written)s) w order by id) a
-where pgembedd.add_answer_events(a.id, a.attempt,
-                                 array(select pg_catalog.jsonb_array_elements_text(a.events)),
-                                 array(select pg_catalog.jsonb_array_elements(a.data)), %(lease_s)s)
+select pgembedd.write_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(events)s::text[], %(data)s::jsonb[])
 
 -- name: finish_answer
--- Store a whole answer and tell its viewers, both or neither.
-select pgembedd.finish_answer(%(answer)s, %(attempt)s, %(content)s, %(citations)s::integer[], %(usage)s)
+-- Store a whole answer with its last events, both or neither.
+select pgembedd.finish_answer(%(answer)s, %(attempt)s, %(status)s, %(content)s, %(citations)s::integer[],
+                              %(events)s::text[], %(data)s::jsonb[])
 
 -- name: fail_answer
 -- End an attempt: retry later, or fail the answer.
-select pgembedd.fail_answer(%(answer)s, %(attempt)s, %(reason)s, %(again)s)
+select pgembedd.fail_answer(%(answer)s, %(attempt)s, %(message)s, %(permanent)s, %(delay_s)s)
 
 -- name: release_answers
 -- Give questions back unanswered; no failure.
