@@ -41,7 +41,7 @@ class Answerer:
         self._settings, self._at_once = settings, language.language_at_once
         self._model = LanguageModel(language)
         claims = connect("answer claims", stopping)
-        self._notifications = JobNotifications(claims, "pgembedd_asked")
+        self._notifications = JobNotifications(claims, "pgembedd_questions")
         self._claims, self._writes = AnswerRepository(claims), AnswerRepository(connect("answers", finished))
         self._stopping, self._finished = stopping, finished
         self._listens = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgembedd.cli.options import database_option, open_connection
+from pgembedd.cli.options import database_option, open_connection, settings_options
 from pgembedd.cli.search import chosen_pipeline, parse_filter
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import psycopg
 
     from pgembedd.answers.viewer import Shown
+    from pgembedd.search.hits import Pipeline
+    from pgembedd.settings import Settings
 
 
 @click.command("ask")
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     help="Seconds to wait for a next part.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each event.")
+@settings_options("model_dir", "precision")
 def command(
     question: str,
     pipeline: str | None,
@@ -45,25 +48,39 @@ def command(
     thread: "UUID | None",
     timeout_s: float,
     as_json: bool,
+    settings: "Settings",
 ) -> None:
     """Answer QUESTION from a pipeline's table: ask() in SQL, as the role of the connection.
 
     A worker with a language model writes the answer, which is printed as it comes, with the sources that it cites.
     """
     from pgembedd.answers.viewer import follow
+    from pgembedd.log import configure_logging
 
+    configure_logging(log_level="warning")
     condition_value = None if condition is None else parse_filter(condition)
     with open_connection(database) as connection:
         where = chosen_pipeline(connection, pipeline)
         values = {"pipeline": where.name, "question": question, "filter": condition_value, "k": k}
-        answer = _ask(connection, {**values, "model": model, "thread": thread})
-        events = follow(connection, answer, timeout_s=timeout_s)
-        for shown in events:
+        vector = None if thread is not None else _vector(settings, where, question)
+        answer = _ask(connection, {**values, "model": model, "thread": thread, "embedding": vector and str(vector)})
+        for shown in follow(connection, answer, timeout_s=timeout_s):
             if as_json:
                 _print_json(connection, answer, shown)
             else:
                 _print(connection, answer, shown)
             _raise_error(shown)
+
+
+def _vector(settings: "Settings", where: "Pipeline", question: str) -> list[float] | None:
+    """Returns the question's vector where the model's files are on this machine."""
+    from contextlib import closing
+
+    from pgembedd.loop.model_loader import offline_loader
+    from pgembedd.search.local_models import LocalModels
+
+    with closing(LocalModels(offline_loader(settings))) as models:
+        return models.vector(where, question)
 
 
 def _ask(connection: "psycopg.Connection", values: dict[str, Any]) -> "UUID":

@@ -586,7 +586,8 @@ select pgembedd.release_answers(%(answers)s::uuid[], %(attempts)s::integer[])
 
 -- name: ask
 -- Queue a question, as the caller.
-select pgembedd.ask(%(pipeline)s, %(question)s, filter => %(filter)s, k => %(k)s, model => %(model)s, thread => %(thread)s)
+select pgembedd.ask(%(pipeline)s, %(question)s, filter => %(filter)s, k => %(k)s, model => %(model)s,
+                    thread => %(thread)s, embedding => %(embedding)s)
 
 -- name: hear_answers
 -- Hear when an answer has something new. The payload is its id.

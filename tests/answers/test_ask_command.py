@@ -1,0 +1,64 @@
+"""A question on the command line and in SQL: a worker, a real embedding model, a stand-in for the language model."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+
+from pgembedd.answers.prompt import REFUSAL
+from pgembedd.language_settings import LanguageSettings
+from pgembedd.loop.worker import Role, Worker
+from pgembedd.model import Session
+from pgembedd.model.registry import ModelRegistry
+from tests.answers.test_answerer import DONE, LOADING, in_turn, said, streamed
+from tests.support.command import pgembedd
+from tests.support.databases import Database
+from tests.support.documents import await_quiet, make_documents
+from tests.support.embedders import Wrapped, only
+from tests.support.sql import value
+from tests.support.stand_in_ollama import StandInOllama, ollama
+from tests.support.worker import brisk, running
+
+__all__ = ["ollama"]
+
+QUESTION = "How do I reset my password?"
+
+
+def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
+    database: Database, model: Session, ollama: StandInOllama
+) -> None:
+    ollama.answer = in_turn(streamed(*said("Open the ", "settings [1]."), DONE))
+    language = LanguageSettings(language_host=ollama.url, language_model="small")
+    worker = Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model))), Role(language=language))
+    with database.connect() as connection, running(worker):
+        make_documents(connection)
+        connection.execute("insert into documents values (7, 'To reset your password, open the settings.')")
+        await_quiet(connection)
+        connection.execute("select pgembedd.configure_answers('documents', url_template => 'https://x.test/{id}')")
+
+        asked = pgembedd("ask", QUESTION, database=database.conninfo)
+        assert (asked.code, asked.err) == (0, "")
+        assert asked.out == (
+            "Open the settings [1].\n[1] To reset your password, open the settings. (https://x.test/7)\n"
+        )
+        assert ollama.received[-1].body["model"] == "small"
+
+        other = "Who wrote the opera about the flying Dutchman?"
+        refusal = pgembedd("ask", other, "documents", "--json", database=database.conninfo)
+        events = [json.loads(line) for line in refusal.out.splitlines()]
+        assert [one["event"] for one in events] == ["status", "sources", "delta", "done"]
+        assert (events[1]["data"], events[2]["data"]) == ({"sources": []}, {"text": REFUSAL})
+        assert len(ollama.received) == 1  # the model was not asked
+        _answer_waits(connection)
+
+        ollama.answer = in_turn(LOADING)
+        away = pgembedd("ask", QUESTION, "--model", "other", database=database.conninfo).err.strip().splitlines()
+        assert away[-1] == "pgembedd: The language model's server answered with status 503: loading model."
+        assert ollama.received[-1].body["model"] == "other"
+
+
+def _answer_waits(connection: psycopg.Connection) -> None:
+    result = value(connection, "call pgembedd.answer('documents', %s)", QUESTION)
+    assert (result["status"], result["answer"], result["citations"]) == ("complete", "Open the settings [1].", [1])
+    assert result["sources"][0]["url"] == "https://x.test/7"
