@@ -40,9 +40,9 @@ class Answerer:
         """`connect(purpose, until)` makes its connections. ConfigurationError for a server that cannot be asked."""
         self._settings, self._at_once = settings, language.language_at_once
         self._model = LanguageModel(language)
-        claims = connect("answer claims", stopping)
+        claims = connect("ask claims", stopping)
         self._notifications = JobNotifications(claims, "pgembedd_questions")
-        self._claims, self._writes = AnswerRepository(claims), AnswerRepository(connect("answers", finished))
+        self._claims, self._writes = AnswerRepository(claims), AnswerRepository(connect("ask", finished))
         self._stopping, self._finished = stopping, finished
         self._listens = False
         self._outbox = Outbox()
@@ -126,11 +126,10 @@ class Answerer:
         try:
             written = await self._model.answer(job, show)
         except GenerationError as error:
-            await self._logged(partial(self._fail, job, error))
+            await self._logged(partial(self._fail, job, error, str(error)))
         except Exception as error:
-            get_logger().error("answer_failed", answer=str(job.id), error=type(error).__name__)
-            sentence = f"The answer could not be made ({type(error).__name__}); the worker's log says more."
-            await self._logged(partial(self._fail, job, GenerationError(sentence)))
+            sentence = f"The answer could not be made ({type(error).__name__})."
+            await self._logged(partial(self._fail, job, error, sentence))
         else:
             await self._logged(partial(self._finish, job, written))
         finally:
@@ -146,16 +145,18 @@ class Answerer:
         last = [*self._let_go(job), done]
         citations = written.citations.valid
         kept = await self._writing.run(lambda: self._writes.finish(job, status, written.text, citations, last))
-        get_logger().info("answered" if kept else "answer_lost", answer=str(job.id), attempt=job.attempt)
+        if kept:
+            get_logger().info("answered", answer=str(job.id), status=status)
+        else:
+            get_logger().warning("answer_lost", answer=str(job.id))
 
-    async def _fail(self, job: AnswerJob, error: GenerationError) -> None:
+    async def _fail(self, job: AnswerJob, error: Exception, sentence: str) -> None:
         """Ends the attempt. Only a server that was away or busy is asked again: other errors would cost again."""
         self._let_go(job)
-        away, message = isinstance(error, GenerationUnavailableError), str(error).replace("\0", "")
+        away, message = isinstance(error, GenerationUnavailableError), sentence.replace("\0", "")
         delay_s = error.retry_after_s if isinstance(error, GenerationUnavailableError) else None
         outcome = await self._writing.run(lambda: self._writes.fail(job, message, permanent=not away, delay_s=delay_s))
-        failure = {"error": type(error).__name__, "status": error.status, "outcome": outcome}
-        get_logger().warning("generation_failed", answer=str(job.id), **failure)
+        get_logger().warning("answer_failed", answer=str(job.id), error=type(error).__name__, outcome=outcome)
 
     async def _flush(self) -> None:
         """Writes what was shown, the first part of an answer at once, and extends leases."""
@@ -185,7 +186,7 @@ class Answerer:
         """Ends those answers that are not kept: another worker has them by now."""
         for job in jobs:
             if job.id not in kept and job in self._held:
-                get_logger().warning("answer_lost", answer=str(job.id), attempt=job.attempt)
+                get_logger().warning("answer_lost", answer=str(job.id))
                 self._held[job].cancel()
                 self._let_go(job)
 
