@@ -24,7 +24,7 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow faults lint format bench bench-full bench-setup bench-report lock wheel clean
+.PHONY: help setup demo demo-answers up test test-slow faults lint format bench bench-full bench-setup bench-report lock wheel clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ $(STAMP): requirements-dev.lock pyproject.toml
 
 demo: $(STAMP) ## Embed Python's own documentation on a private Postgres and search it
 	@$(BIN)/pgembedd demo
+
+demo-answers: $(STAMP) ## Have a language model answer questions from it (AI_INFERENCE_API_HOST)
+	@$(BIN)/pgembedd demo --answers
 
 up: $(STAMP) ## Run embedded Postgres, migrations and a worker in the foreground
 	@$(BIN)/pgembedd up

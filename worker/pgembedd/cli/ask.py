@@ -54,22 +54,41 @@ def command(
 
     A worker with a language model writes the answer, which is printed as it comes, with the sources that it cites.
     """
-    from pgembedd.answers.viewer import follow
     from pgembedd.log import configure_logging
 
     configure_logging(log_level="warning")
-    condition_value = None if condition is None else parse_filter(condition)
+    options = {"filter": None if condition is None else parse_filter(condition), "model": model, "thread": thread}
     with open_connection(database) as connection:
         where = chosen_pipeline(connection, pipeline)
-        values = {"pipeline": where.name, "question": question, "filter": condition_value, "k": k}
-        vector = None if thread is not None else _vector(settings, where, question)
-        answer = _ask(connection, {**values, "model": model, "thread": thread, "embedding": vector and str(vector)})
-        for shown in follow(connection, answer, timeout_s=timeout_s):
-            if as_json:
-                _print_json(connection, answer, shown)
-            else:
-                _print(connection, answer, shown)
-            _raise_error(shown)
+        ask_and_print(
+            connection, where, question, settings=settings, timeout_s=timeout_s, as_json=as_json, k=k, **options
+        )
+
+
+def ask_and_print(
+    connection: "psycopg.Connection",
+    where: "Pipeline",
+    question: str,
+    *,
+    settings: "Settings",
+    timeout_s: float,
+    as_json: bool = False,
+    **options: Any,
+) -> None:
+    """Asks with the arguments of ask() in SQL, and prints what comes. GenerationError where the answer fails."""
+    from pgembedd.answers.viewer import follow
+
+    values = {"filter": None, "k": 6, "model": None, "thread": None, **options}
+    # A follow-up is searched with the questions before it, which are known in SQL only.
+    vector = _vector(settings, where, question) if values["thread"] is None else None
+    named = {"pipeline": where.name, "question": question, "embedding": vector and str(vector)}
+    answer = _ask(connection, {**values, **named})
+    for shown in follow(connection, answer, timeout_s=timeout_s):
+        if as_json:
+            _print_json(connection, answer, shown)
+        else:
+            _print(connection, answer, shown)
+        _raise_error(shown)
 
 
 def _vector(settings: "Settings", where: "Pipeline", question: str) -> list[float] | None:

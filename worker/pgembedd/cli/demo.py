@@ -5,17 +5,22 @@ from rich.console import Console
 
 
 @click.command("demo")
-def command() -> None:
+@click.option("--answers", is_flag=True, help="Ask questions about it instead: a language model answers from the rows.")
+def command(answers: bool) -> None:
     """Embed Python's own documentation on a private Postgres and search it: no server, no account."""
+    from pgembedd.cli import demo_answers
     from pgembedd.cli.demo_steps import run_demo
     from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
     from pgembedd.log import configure_logging
 
     configure_logging(log_level="error")
     console = Console(highlight=False)
+    if answers:
+        demo_answers.check_server()
     data_dir = default_data_dir()
     with EmbeddedPostgres(data_dir) as server:
-        run_demo(server.conninfo(), data_dir.parent / "demo-worker.log", console)
+        run = demo_answers.run_demo if answers else run_demo
+        run(server.conninfo(), data_dir.parent / "demo-worker.log", console)
     console.print(HOW_TO_GO_ON, soft_wrap=True)
 
 
@@ -30,5 +35,8 @@ HOW_TO_GO_ON = """
   pgembedd up --http                   Postgres, a worker, and a page to look at; register tables of your own, and,
                                        from another terminal, ask in SQL:
       select name from demo.documents order by embedding <=> pgembedd.embed('parse dates') limit 5;
+
+  make demo-answers                    questions answered by a language model from these rows
+                                       (pgembedd demo --answers)
 
   (The command is .venv/bin/pgembedd in a checkout.)"""

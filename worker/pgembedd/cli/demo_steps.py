@@ -51,28 +51,35 @@ def run_demo(conninfo: str, log: Path, console: Console) -> None:
     step = Step(console)
     step("Migrations")
     migrate(conninfo)
-    with connect(conninfo, autocommit=True) as connection:
-        step("Documents: the docstrings of Python's own standard library")
-        count = load_documents(connection, standard_library())
-        console.print(f"  {count} rows in demo.documents")
-        step("Pipeline")
-        model = ensure_pipeline(connection, console)
-        step(f"Embedding with {model} (the worker's log: {log})")
-        with worker_process(conninfo, log) as check_worker:
-            watch_queue(connection, PIPELINE, console, check_worker)
-            console.print(f"  {_embedded(connection)} rows have a vector")
-            embedder = loader(Settings(log_level="error"))(model)
-            step("Searching in plain English, by meaning")
-            for question in QUESTIONS:
-                _ask(connection, embedder, question, console, mode="semantic")
-            step("By meaning and by words, with a filter, as one call in SQL")
-            call = f"pgembedd.search('{PIPELINE}', '{FILTERED_QUESTION}', k => 3, filter => '{json.dumps(FILTER)}')"
-            console.print(f"  select * from {call};", soft_wrap=True, markup=False)
-            _ask(connection, embedder, FILTERED_QUESTION, console, filter=FILTER)
-            step("Changing a row: its vector follows")
-            _change(connection, console, check_worker)
-            _ask(connection, embedder, CHANGED_QUESTION, console, mode="semantic")
-            embedder.close()
+    with connect(conninfo, autocommit=True) as connection, worker_process(conninfo, log) as check_worker:
+        model = documents_embedded(connection, step, console, check_worker, log)
+        embedder = loader(Settings(log_level="error"))(model)
+        step("Searching in plain English, by meaning")
+        for question in QUESTIONS:
+            _ask(connection, embedder, question, console, mode="semantic")
+        step("By meaning and by words, with a filter, as one call in SQL")
+        call = f"pgembedd.search('{PIPELINE}', '{FILTERED_QUESTION}', k => 3, filter => '{json.dumps(FILTER)}')"
+        console.print(f"  select * from {call};", soft_wrap=True, markup=False)
+        _ask(connection, embedder, FILTERED_QUESTION, console, filter=FILTER)
+        step("Changing a row: its vector follows")
+        _change(connection, console, check_worker)
+        _ask(connection, embedder, CHANGED_QUESTION, console, mode="semantic")
+        embedder.close()
+
+
+def documents_embedded(
+    connection: psycopg.Connection, step: "Step", console: Console, check_worker: "WorkerCheck", log: Path
+) -> str:
+    """Loads the documents and waits for their vectors; returns the name of the model."""
+    step("Documents: the docstrings of Python's own standard library")
+    count = load_documents(connection, standard_library())
+    console.print(f"  {count} rows in demo.documents")
+    step("Pipeline")
+    model = ensure_pipeline(connection, console)
+    step(f"Embedding with {model} (the worker's log: {log})")
+    watch_queue(connection, PIPELINE, console, check_worker)
+    console.print(f"  {_embedded(connection)} rows have a vector")
+    return model
 
 
 def load_documents(connection: psycopg.Connection, documents: list[Document]) -> int:
