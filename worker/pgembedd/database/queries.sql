@@ -584,19 +584,32 @@ select pgembedd.fail_answer(%(answer)s, %(attempt)s, %(message)s, %(permanent)s,
 -- Give questions back unanswered; no failure.
 select pgembedd.release_answers(%(answers)s::uuid[], %(attempts)s::integer[])
 
--- name: ask
--- Queue a question, as the caller.
-select pgembedd.ask(%(pipeline)s, %(question)s, filter => %(filter)s, k => %(k)s, model => %(model)s,
-                    thread => %(thread)s, embedding => %(embedding)s)
-
 -- name: hear_answers
 -- Hear when an answer has something new. The payload is its id.
 listen pgembedd_answers
 
+-- name: ask
+-- Searches as the caller and queues the answer.
+select pgembedd.ask({arguments}) as id
+
+-- name: answer
+-- What the caller may see of an answer; no row for one of others.
+select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt, a.answer, a.reason
+from pgembedd.answers a where a.id operator(pg_catalog.=) %(id)s
+
 -- name: answer_events
--- What the viewers of an answer are shown, from a number on.
-select seq, event, data from pgembedd.answer_event where answer = %(answer)s and seq > %(after)s order by seq
+-- What happened to some answers since an event of each.
+select e.answer, e.seq, e.event, e.data
+from pg_catalog.unnest(%(answers)s::pg_catalog.uuid[], %(after)s::pg_catalog.int4[]) as w(answer, after)
+join pgembedd.answer_event e on e.answer operator(pg_catalog.=) w.answer and e.seq operator(pg_catalog.>) w.after
+order by e.answer, e.seq
 
 -- name: answer_sources
 -- The sources of an answer that the caller may still read.
-select n, pipeline, key, title, url, excerpt, score from pgembedd.answer_sources(%(answer)s) order by n
+select s.n, s.pipeline, s.key, s.title, s.url, s.excerpt, s.score from pgembedd.answer_sources(%(id)s) s order by s.n
+
+-- name: asked_pipelines
+-- What the caller may ask questions about.
+select p.pipeline from pgembedd.search_pipelines() p
+where pg_catalog.has_function_privilege(
+    'pgembedd.ask(text, text, jsonb, integer, text, uuid)', 'execute') order by p.pipeline

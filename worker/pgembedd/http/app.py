@@ -15,6 +15,7 @@ from pgembedd.http.middleware.request_metrics import RequestMetrics
 from pgembedd.http.middleware.security_headers import SecurityHeaders
 from pgembedd.http.origin import parse_origins
 from pgembedd.http.routes import (
+    answers,
     chat,
     embed,
     events,
@@ -22,6 +23,7 @@ from pgembedd.http.routes import (
     health,
     metrics,
     openai,
+    openai_models,
     operate,
     rerank,
     search,
@@ -46,7 +48,7 @@ def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda
         lifespan=assistants.running,
     )
     app.include_router(health.router(service, worker_health))
-    language = (generate, chat, tasks)
+    language = (openai_models, generate, chat, tasks, answers)
     for part in (embed, search, openai, rerank, supabase, webhooks, events, metrics, operate, dashboard, *language):
         app.include_router(part.router(service))
     app.include_router(assistants.router())

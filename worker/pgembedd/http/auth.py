@@ -90,9 +90,7 @@ class Authenticator:
         caller = self._caller(request)
         if caller is None:
             raise self._unauthorized(request)
-        if caller.scopes.isdisjoint(scopes):
-            needed = " or ".join(scopes)
-            raise Refusal(403, f"This token may not do this: it needs the scope {needed}.", "scope_missing")
+        require_scope(caller, *scopes)
         return caller
 
     def _caller(self, request: Request) -> Caller | None:
@@ -119,9 +117,9 @@ class Authenticator:
         return found
 
     def _user_of(self, given: str) -> Caller | None:
-        """Returns the caller of a verified JWT, who may search and nothing else."""
+        """Returns the caller of a verified JWT, who may search and ask, and nothing else."""
         claims = self._users.claims(given) if self._users is not None and given else None
-        return None if claims is None else Caller(frozenset({"search"}), self._local.search_url, claims)
+        return None if claims is None else Caller(frozenset({"search", "answers"}), self._local.search_url, claims)
 
     def _unauthorized(self, request: Request) -> Refusal:
         if _password(request) is not None:
@@ -138,6 +136,13 @@ class Authenticator:
                 "invalid_api_key",
             )
         return Refusal(401, "This token is not known here.", "invalid_api_key")
+
+
+def require_scope(caller: Caller, *scopes: Scope) -> None:
+    """Raises Refusal 403 for a caller with none of these scopes."""
+    if caller.scopes.isdisjoint(scopes):
+        needed = " or ".join(scopes)
+        raise Refusal(403, f"This token may not do this: it needs the scope {needed}.", "scope_missing")
 
 
 def _refuse_throttled(throttle: Throttle, request: Request) -> None:

@@ -11,6 +11,9 @@ import psycopg
 
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError, ModelError
+from pgembedd.http.answer_hub import AnswerHub
+from pgembedd.http.answer_viewer import Answers
+from pgembedd.http.asking import Asker
 from pgembedd.http.auth import Authenticator
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
@@ -62,10 +65,13 @@ class ServiceContext:
         self.reranking = Reranking(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"
         self.database = None if conninfo is None else Database(conninfo, pooled=pooled)
+        self.stopping = threading.Event()
         self.search_roles = SearchRoles(pooled=pooled, timeout_s=http.http_timeout_s)
+        asker = Asker(self.search_roles)
+        hub = AnswerHub(asker, None if pooled else conninfo, self.stopping, max_viewers=http.http_max_listeners)
+        self.answers = Answers(asker, hub)
         self.started = threading.Event()  # the worker has loaded a model, or tried them all
         self.unpooled = ThreadPoolExecutor(UNPOOLED_THREADS, "unpooled")  # requests that the batcher does not take
-        self.stopping = threading.Event()
         self.finished = True  # False when a thread still hangs in the model after close()
         self.pushed: PushedJobs | None = None
         if conninfo is not None:

@@ -50,7 +50,6 @@ CODES = {
     504: "timeout",
 }
 
-
 _SENTENCES_OF_PYDANTIC = {  # instead of messages about Python
     "model_attributes_type": "It has to be a JSON object",
     "model_type": "It has to be a JSON object",
@@ -90,21 +89,22 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def refusal_response(path: str, refusal: Refusal) -> Response:
     """Returns the refusal as JSON, on OpenAI's paths in the shape of its API."""
     if _speaks_openai(path):
-        kind = "invalid_request_error" if refusal.status < 500 else "server_error"
-        body: dict[str, Any] = {
-            "error": {"message": refusal.sentence, "type": kind, "param": refusal.param, "code": refusal.code}
-        }
+        body: dict[str, Any] = {"error": openai_problem(refusal)}
     else:
         body = {"error": refusal.code, "message": refusal.sentence}
     return Response(orjson.dumps(body), refusal.status, refusal_headers(refusal), "application/json")
 
 
+def openai_problem(refusal: Refusal) -> dict[str, Any]:
+    """Returns the refusal in the shape of OpenAI's API."""
+    kind = "invalid_request_error" if refusal.status < 500 else "server_error"
+    return {"message": refusal.sentence, "type": kind, "param": refusal.param, "code": refusal.code}
+
+
 def refusal_headers(refusal: Refusal, challenge: str = "Bearer") -> dict[str, str]:
     """Returns the headers of a refusal; `challenge` is the scheme of authentication that a 401 asks for."""
-    headers = {}
-    if refusal.status == 401:
-        headers["www-authenticate"] = challenge
-        headers["connection"] = "close"  # the body is not read
+    # The body of a request without a token is not read.
+    headers = {"www-authenticate": challenge, "connection": "close"} if refusal.status == 401 else {}
     if refusal.status in (429, 503):
         headers["retry-after"] = str(refusal.retry_after_s or RETRY_AFTER_S)
     return headers

@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from pgembedd.http.event_hub import EventHub, Reader
+from pgembedd.http.event_hub import Reader
 from pgembedd.log import get_logger
 
 RETRY_MS = 3000
@@ -21,27 +21,28 @@ _TOO_SLOW = ServerSentEvent('{"event": "too_slow", "pipeline": null, "pipeline_i
 
 
 class EventStream(EventSourceResponse):
-    """The events of one reader, until it leaves, is too slow, or the service stops."""
+    """Events of one client, until it leaves, is too slow, or the service stops."""
 
     def __init__(
         self,
-        hub: EventHub,
-        reader: Reader,
+        events: AsyncIterator[ServerSentEvent | bytes],
+        leave: Callable[[], None],
         stopping: threading.Event,
         heartbeat_s: float,
         abort: Callable[[], None],
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`abort` closes the connection of a client that does not read."""
+        """`leave` is called at the end; `abort` closes the connection of a client that does not read."""
         super().__init__(
-            _events(reader, stopping),
-            headers={"cache-control": "no-cache"},
+            events,
+            headers={"cache-control": "no-cache", **(headers or {})},
             ping=heartbeat_s,
             ping_message_factory=lambda: _HEARTBEAT,
             data_sender_callable=self._cut_when_stopping,
             sep="\n",
             send_timeout=SEND_TIMEOUT_S,
         )
-        self._hub, self._reader, self._stopping, self._abort = hub, reader, stopping, abort
+        self._leave, self._stopping, self._abort = leave, stopping, abort
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends until the stream is over."""
@@ -53,7 +54,7 @@ class EventStream(EventSourceResponse):
             while (await receive())["type"] != "http.disconnect":
                 pass
         finally:
-            self._hub.leave(self._reader)
+            self._leave()
 
     async def _cut_when_stopping(self) -> None:
         """Runs beside the events, which end first unless the client does not read them."""
@@ -63,7 +64,8 @@ class EventStream(EventSourceResponse):
         raise SendTimeoutError
 
 
-async def _events(reader: Reader, stopping: threading.Event) -> AsyncIterator[ServerSentEvent]:
+async def reader_events(reader: Reader, stopping: threading.Event) -> AsyncIterator[ServerSentEvent]:
+    """Yields the events of a reader of `/events`."""
     yield ServerSentEvent(retry=RETRY_MS, sep="\n")
     announced = False
     while True:

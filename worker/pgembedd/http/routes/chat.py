@@ -1,24 +1,32 @@
-"""`/v1/chat/completions`: passed on to the language model's server, streamed."""
+"""`/v1/chat/completions`: answered from a table, or passed on to the language model's server; streamed."""
 
 import json
 from contextlib import ExitStack
+from typing import Any
+from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response
+from starlette.responses import StreamingResponse
 
+from pgembedd.http.auth import require_scope
+from pgembedd.http.chat_chores import chore_reply
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
-from pgembedd.http.generation_response import GenerationResponse, openai_events
+from pgembedd.http.generation_response import HEADERS, GenerationResponse, openai_events
 from pgembedd.http.language_gateway import while_connected
 from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json
 from pgembedd.http.routes.openai import openai_errors
+from pgembedd.http.table_chat import PREFIX, Reply, TableChat, complete, data_line, messages_of, streamed
+from pgembedd.http.tokens import Caller
 
-STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
+STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 409, 429, 500, 501, 502, 503, 504)
 
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /v1/chat/completions."""
-    routes = APIRouter(prefix="/v1", tags=["openai"], dependencies=[service.authenticator.require("generate")])
-    gateway = service.language
+    routes = APIRouter(prefix="/v1", tags=["openai"])
+    either = service.authenticator.require("generate", "answers")
+    gateway, tables = service.language, TableChat(service.answers)
 
     @routes.post(
         "/chat/completions",
@@ -26,8 +34,8 @@ def router(service: ServiceContext) -> APIRouter:
         responses={200: {"content": {"application/json": {}, "text/event-stream": {}}}, **openai_errors(*STATUSES)},
         openapi_extra=body_schema("What OpenAI's clients send; passed on as it is.", lambda: {"type": "object"}),
     )
-    async def chat(request: Request, body: Body) -> Response:
-        """The answer to a chat, whole or as events."""
+    async def chat(request: Request, body: Body, caller: Caller = either) -> Response:
+        """The answer to a chat, whole or as events; `table:documents` answers from the table of that pipeline."""
         gateway.check_size(len(body))
         _, asked = parse_json(body, parse_finite_float)
         if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list):
@@ -35,6 +43,10 @@ def router(service: ServiceContext) -> APIRouter:
         stream, model = asked.get("stream") is True, asked.get("model")
         if model is not None and not isinstance(model, str):
             raise Refusal(400, "model: It has to be a name.", "wrong_shape", param="model")
+        if model is not None and model.startswith(PREFIX):
+            require_scope(caller, "answers")
+            return await _from_table(service, tables, request, caller, model, asked)
+        require_scope(caller, "generate")
         prompt = {name: value for name, value in asked.items() if name != "model"}
         generation = gateway.generation(model, prompt, stream=stream, mode="openaicompatible")
         with ExitStack() as held:
@@ -46,3 +58,24 @@ def router(service: ServiceContext) -> APIRouter:
             return GenerationResponse(generation, openai_events, held.pop_all())
 
     return routes
+
+
+async def _from_table(
+    service: ServiceContext, tables: TableChat, request: Request, caller: Caller, model: str, asked: dict[str, Any]
+) -> Response:
+    stream, messages = asked.get("stream") is True, messages_of(asked)
+    options = asked.get("stream_options")
+    with_usage = isinstance(options, dict) and options.get("include_usage") is True
+    if (text := chore_reply(messages)) is not None:
+        reply = Reply(model, uuid4().hex, text)
+        if not stream:
+            return Response(json.dumps(reply.whole()), media_type="application/json")
+        parts = [reply.chunk({"role": "assistant", "content": text}), reply.chunk({}, "stop")]
+        parts += [reply.usage_chunk()] if with_usage else []
+        return Response(b"".join([*map(data_line, parts), b"data: [DONE]\n\n"]), headers=HEADERS)
+    viewer = await tables.ask(caller, model, messages)
+    reply = Reply(model, viewer.state.id.hex)
+    if not stream:
+        whole = await while_connected(request, complete(viewer, reply, service.stopping))
+        return Response(json.dumps(whole), media_type="application/json")
+    return StreamingResponse(streamed(viewer, reply, service.stopping, with_usage=with_usage), headers=HEADERS)

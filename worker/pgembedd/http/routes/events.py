@@ -1,5 +1,6 @@
 """`GET /events`: the database's events as server-sent events."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -8,7 +9,7 @@ from pgembedd.database.event_channel import EVENTS, EventFilter
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.event_hub import EventHub
-from pgembedd.http.sse import EventStream
+from pgembedd.http.sse import EventStream, reader_events
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events, until the client has enough.", "content": {"text/event-stream": {}}}
@@ -42,6 +43,12 @@ def router(service: ServiceContext) -> APIRouter:
             raise Refusal(503, missing, "no_events")
         reader = hub.join(EventFilter.of(event or (), pipeline or ()), last_event_id)
         abort = request.scope["state"]["connection"].abort
-        return EventStream(hub, reader, service.stopping, service.http.http_heartbeat_s, abort)
+        return EventStream(
+            reader_events(reader, service.stopping),
+            partial(hub.leave, reader),
+            service.stopping,
+            service.http.http_heartbeat_s,
+            abort,
+        )
 
     return routes

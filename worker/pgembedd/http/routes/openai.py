@@ -1,16 +1,14 @@
 """`/v1`: the embeddings API of OpenAI, for the clients that speak it."""
 
 import base64
-import time
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
-from pgembedd.errors import GenerationError, UnknownTokenError
+from pgembedd.errors import UnknownTokenError
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
@@ -65,24 +63,6 @@ class EmbeddingsAnswer(BaseModel):
     usage: Usage
 
 
-class ModelObject(BaseModel):
-    """A served model. Its dimensions and its limit are known once it is loaded."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: str = "pgembedd"
-    dimensions: int | None = None
-    max_tokens: int | None = None
-
-
-class ModelList(BaseModel):
-    """All that are served, the default one first."""
-
-    object: Literal["list"] = "list"
-    data: list[ModelObject]
-
-
 class OpenAIError(BaseModel):
     """An error in the shape that OpenAI's clients expect."""
 
@@ -104,10 +84,9 @@ def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """POST /v1/embeddings, GET /v1/models and /v1/models/{model}."""
+    """POST /v1/embeddings."""
     routes = APIRouter(prefix="/v1", tags=["openai"])
-    embed_only, either = service.authenticator.require("embed"), service.authenticator.require("embed", "generate")
-    started = int(time.time())
+    embed_only = service.authenticator.require("embed")
 
     @routes.post(
         "/embeddings",
@@ -129,23 +108,6 @@ def router(service: ServiceContext) -> APIRouter:
         if not asked.truncate and embedded.dropped.any():
             raise _too_long(texts, embedded, embedder)
         return Response(_answer(embedded, embedder.name, asked.encoding_format), media_type="application/json")
-
-    @routes.get("/models", dependencies=[either], responses=openai_errors(401, 403, 429, 500))
-    async def models() -> ModelList:
-        """The models served, embedding models first; language models while their server can be asked."""
-        served = await run_in_threadpool(service.served)
-        listed = [_described(service, name, started) for name in served]
-        return ModelList(data=[*listed, *(_of_server(name, started) for name in await _language_models(service))])
-
-    @routes.get("/models/{model:path}", dependencies=[either], responses=openai_errors(401, 403, 404, 429, 500))
-    async def model(model: str) -> ModelObject:
-        """One of them."""
-        try:
-            return _described(service, await run_in_threadpool(service.model_name, model), started)
-        except Refusal:
-            if model in await _language_models(service):
-                return _of_server(model, started)
-            raise
 
     return routes
 
@@ -213,23 +175,3 @@ def _answer(embedded: Embeddings, model: str, encoding: str | None) -> bytes:
         },
         option=orjson.OPT_SERIALIZE_NUMPY,
     )
-
-
-async def _language_models(service: ServiceContext) -> list[str]:
-    """Returns the names of the language models, none where their server cannot be asked."""
-    try:
-        return await service.language.models()
-    except GenerationError:
-        return []
-
-
-def _of_server(name: str, created: int) -> ModelObject:
-    return ModelObject(id=name, created=created, owned_by="language-model-server")
-
-
-def _described(service: ServiceContext, name: str, created: int) -> ModelObject:
-    """Returns a served model's description, without loading it."""
-    embedder = service.models.get_if_loaded(name)
-    if embedder is None:
-        return ModelObject(id=name, created=created)
-    return ModelObject(id=name, created=created, dimensions=embedder.dims, max_tokens=embedder.max_tokens)

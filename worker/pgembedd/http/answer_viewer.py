@@ -1,0 +1,99 @@
+"""One viewer of an answer: its events from a number on, until the last one."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from fastapi.concurrency import run_in_threadpool
+
+from pgembedd.http.answer_hub import AnswerHub, Feed
+from pgembedd.http.asking import AnswerEvent, AnswerState, Asker, Question
+from pgembedd.http.tokens import Caller
+
+POLL_S = 0.25  # of `stopping`
+RETRY = b"retry: 3000\n\n"
+
+
+class Viewer:
+    """A client that may see an answer. `close` has to be called at the end."""
+
+    def __init__(self, asker: Asker, hub: AnswerHub, caller: Caller, state: AnswerState, after: int = 0) -> None:
+        """Watches from the event after `after`. Refusal 503 when too many watch."""
+        self._asker, self._hub, self._caller, self._after = asker, hub, caller, after
+        self.state = state
+        self._feed = None if state.is_finished else hub.join(state.id, caller)
+
+    def close(self) -> None:
+        """Leaves; it may be called twice."""
+        if self._feed is not None:
+            self._hub.leave(self._feed, self._caller)
+            self._feed = None
+
+    async def events(self, stopping: threading.Event) -> AsyncIterator[AnswerEvent]:
+        """Yields what happened and what happens, sources as the caller may read them. SearchError, Refusal."""
+        source = self._past() if self._feed is None else _present(self._feed, stopping)
+        async for event in source:
+            if event.seq > self._after or event.ends:
+                yield await self._with_sources(event) if event.event == "sources" else event
+
+    async def _past(self) -> AsyncIterator[AnswerEvent]:
+        for _, event in await run_in_threadpool(self._asker.events, self._caller, {self.state.id: self._after}):
+            yield event
+
+    async def _with_sources(self, event: AnswerEvent) -> AnswerEvent:
+        """Returns the event with the sources, which each viewer is shown as far as he may read them now."""
+        sources = await run_in_threadpool(self._asker.sources, self._caller, self.state.id)
+        return AnswerEvent(event.seq, event.event, {**event.data, "sources": sources})
+
+    async def frames(self, stopping: threading.Event) -> AsyncIterator[bytes]:
+        """Yields the events as they are sent; `status` names the answer and its thread."""
+        yield RETRY
+        named = {"answer": str(self.state.id), "thread": str(self.state.thread) if self.state.thread else None}
+        async for event in self.events(stopping):
+            yield framed(event.event, {**event.data, **named} if event.event == "status" else event.data, event.seq)
+
+
+async def _present(feed: Feed, stopping: threading.Event) -> AsyncIterator[AnswerEvent]:
+    at = 0
+    while True:
+        changed = feed.changed
+        while at < len(feed.events):
+            yield feed.events[at]
+            at += 1
+        if (feed.over and at == len(feed.events)) or stopping.is_set():
+            return
+        if at == len(feed.events):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await changed.wait()
+
+
+def framed(name: str, data: Mapping[str, Any], nth: int | None = None) -> bytes:
+    """Returns a server-sent event."""
+    lines = [] if nth is None else [f"id: {nth}"]
+    # ASCII only: a delta may end within a surrogate pair, which no UTF-8 can hold.
+    return "\n".join([*lines, f"event: {name}", f"data: {json.dumps(data, separators=(',', ':'))}", "", ""]).encode()
+
+
+class Answers:
+    """The answers of a service: asking, and watching what is made of a question."""
+
+    def __init__(self, asker: Asker, hub: AnswerHub) -> None:
+        self._asker, self._hub = asker, hub
+
+    async def watch(self, caller: Caller, answer: UUID, after: int = 0) -> Viewer:
+        """Returns a viewer. Refusal 404, 501, 503; SearchError."""
+        state = await run_in_threadpool(self._asker.state, caller, answer)
+        return Viewer(self._asker, self._hub, caller, state, after)
+
+    async def ask(self, caller: Caller, asked: Question) -> Viewer:
+        """Asks, and returns a viewer of the answer. Refusal 501, 503; SearchError."""
+        return await self.watch(caller, await run_in_threadpool(self._asker.ask, caller, asked))
+
+    async def pipelines(self, caller: Caller) -> list[str]:
+        """Returns what the caller may ask about: nothing without a role that searches. Refusal 503; SearchError."""
+        return await run_in_threadpool(self._asker.pipelines, caller) if caller.search_url else []

@@ -1,0 +1,78 @@
+"""`/answers`: questions about a table, answered as a stream of events that any number of clients may watch."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import ConfigDict, Field
+
+from pgembedd.http.answer_viewer import Viewer
+from pgembedd.http.asking import Question
+from pgembedd.http.context import ServiceContext
+from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.sse import EventStream
+from pgembedd.http.strict_model import StrictModel
+from pgembedd.http.tokens import Caller
+
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "`status`, `sources`, `delta` and `citation` events, then `done` or `error`.",
+        "content": {"text/event-stream": {}},
+    }
+}
+_ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504)
+
+
+class AskRequest(StrictModel):
+    """The arguments of pgembedd.ask() in SQL; those left out have its defaults."""
+
+    model_config = ConfigDict(strict=True)
+
+    pipeline: str = Field(description="The name of a pipeline.")
+    question: str = Field(description="The question.")
+    filter: dict[str, Any] | None = Field(
+        default=None, description="Conditions on columns of the source, as for a search."
+    )
+    k: int | None = Field(default=None, ge=1, le=1000, description="How many sources at most.")
+    model: str | None = Field(default=None, description="A language model; without it, the pipeline's.")
+    thread: UUID | None = Field(default=None, strict=False, description="The thread that the question goes on with.")
+
+
+def router(service: ServiceContext) -> APIRouter:
+    """POST /answers, GET /answers/{id}."""
+    routes = APIRouter(tags=["answers"])
+    allowed = service.authenticator.require("answers")
+
+    def streamed(request: Request, viewer: Viewer) -> Response:
+        abort = request.scope["state"]["connection"].abort
+        headers = {"location": f"/answers/{viewer.state.id}"}
+        frames = viewer.frames(service.stopping)
+        return EventStream(frames, viewer.close, service.stopping, service.http.http_heartbeat_s, abort, headers)
+
+    @routes.post("/answers", response_class=Response, responses={**STREAM, **_ERRORS})
+    async def ask(request: Request, asked: AskRequest, caller: Caller = allowed) -> Response:
+        """The answer to a question, from the rows that the role of the token may read."""
+        service.language.check_size(len(asked.question.encode("utf-8", "replace")))
+        return streamed(request, await service.answers.ask(caller, Question(**asked.model_dump())))
+
+    @routes.get("/answers/{answer}", response_class=Response, responses={**STREAM, **_ERRORS})
+    async def watch(
+        request: Request,
+        answer: UUID,
+        after: Annotated[int, Query(ge=0, lt=2**31, description="Only events after this one.")] = 0,
+        last_event_id: Annotated[str | None, Header(description="The same, as browsers send it.")] = None,
+        caller: Caller = allowed,
+    ) -> Response:
+        """An answer while it is made, and afterwards: what happened so far, then what happens."""
+        return streamed(request, await service.answers.watch(caller, answer, _last(after, last_event_id)))
+
+    return routes
+
+
+def _last(after: int, last_event_id: str | None) -> int:
+    """Returns the later of both numbers. Refusal 422 for a header that is no number."""
+    if last_event_id is None or last_event_id == "":
+        return after
+    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 10):
+        raise Refusal(422, "The header last-event-id is no number of an event.", "wrong_shape")
+    return max(after, int(last_event_id))
