@@ -600,7 +600,8 @@ from pgembedd.answers a where a.id operator(pg_catalog.=) %(id)s
 -- name: answer_events
 -- What happened to some answers since an event of each.
 select e.answer, e.seq, e.event, e.data
-from pg_catalog.unnest(%(answers)s::pg_catalog.uuid[], %(after)s::pg_catalog.int4[]) as w(answer, after)
+from rows from (pg_catalog.unnest(%(answers)s::pg_catalog.uuid[]),
+                pg_catalog.unnest(%(after)s::pg_catalog.int4[])) as w(answer, after)
 join pgembedd.answer_event e on e.answer operator(pg_catalog.=) w.answer and e.seq operator(pg_catalog.>) w.after
 order by e.answer, e.seq
 
@@ -611,5 +612,7 @@ select s.n, s.pipeline, s.key, s.title, s.url, s.excerpt, s.score from pgembedd.
 -- name: asked_pipelines
 -- What the caller may ask questions about.
 select p.pipeline from pgembedd.search_pipelines() p
-where pg_catalog.has_function_privilege(
-    'pgembedd.ask(text, text, jsonb, integer, text, uuid)', 'execute') order by p.pipeline
+where exists (select from pg_catalog.pg_proc f where f.proname operator(pg_catalog.=) 'ask'
+                and f.pronamespace operator(pg_catalog.=) 'pgembedd'::pg_catalog.regnamespace
+                and pg_catalog.has_function_privilege(f.oid, 'execute'))
+order by p.pipeline

@@ -27,6 +27,7 @@ MISSED_POLL_S = 2.0  # with it: a NOTIFY is a hint that may be lost with its con
 PAUSE_S = 0.02  # between two readings: events that come meanwhile are read together
 READERS = 4  # at a time, as many as a role has connections
 LINGER_S = 30.0
+READ_AGAIN = ("database_unavailable", "busy")
 
 
 class Feed:
@@ -138,7 +139,7 @@ class AnswerHub:
             found = await run_in_threadpool(self._asker.events, caller, after)
         except Exception as error:
             refusal = refusal_of(error)
-            if refusal is None or refusal.status != 503:  # else it is read again
+            if refusal is None or refusal.code not in READ_AGAIN:
                 get_logger().error("answers_not_read", error=type(error).__name__)
                 for feed in feeds:
                     feed.fail("The answer cannot be read any more." if refusal is None else refusal.sentence)

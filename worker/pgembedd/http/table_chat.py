@@ -125,7 +125,8 @@ class Reply:
     @property
     def usage(self) -> dict[str, int]:
         """The tokens of the prompt and of the answer, as far as the model's server told them."""
-        prompt, completion = (self.done.get(f"{name}_tokens") or 0 for name in ("prompt", "completion"))
+        tokens = self.done.get("tokens") or {}
+        prompt, completion = tokens.get("prompt") or 0, tokens.get("answer") or 0
         return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
     def chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
