@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -171,15 +172,16 @@ def test_an_answer_is_watched_live_later_and_from_an_event_on(asked: Asked) -> N
     with opened(asked, "GET", f"/answers/{answer}?after=1000000") as beyond:
         assert beyond.rest() == []
 
-    # Of a user, of another user, of the operator's token, which has no user; of nobody.
-    for user, path, status in [
+    # Of a user, of another user, of the operator's token, which has no user; of no one.
+    strangers: list[tuple[str | None, str, int]] = [
         ("bob", f"/answers/{answer}", 404),
         (None, f"/answers/{answer}", 404),
         ("ann", f"/answers/{uuid4()}", 404),
         ("ann", "/answers/1", 422),
-    ]:
+    ]
+    for user, path, code in strangers:
         refused = asked.client.get(path, headers=asked.headers(user))
-        assert refused.status_code == status, (user, path, refused.text)
+        assert refused.status_code == code, (user, path, refused.text)
 
 
 def test_what_cannot_be_asked(asked: Asked) -> None:
@@ -276,7 +278,7 @@ def test_chores_of_chat_programs_ask_no_model(asked: Asked, chat: openai.OpenAI,
             ("Provide a concise, 5-word-or-less title for the conversation.", QUESTION),
         ]:
             said: Any = [{"role": "user", "content": QUESTION}, {"role": "user", "content": task + history}]
-            made = chat.chat.completions.create(model="table:documents", messages=said, stream=stream)
+            made: Any = chat.chat.completions.create(model="table:documents", messages=said, stream=stream)
             text = (
                 "".join(chunk.choices[0].delta.content or "" for chunk in made)
                 if stream
@@ -312,3 +314,22 @@ def test_what_a_chat_is_told_instead_of_an_answer(asked: Asked, chat: openai.Ope
             assert value(connection, fail, asked.newest()) == "dead"
         waiting.result(PATIENCE_S)
     assert failed.is_set()
+
+
+def test_an_assistant_asks(asked: Asked) -> None:
+    import httpx2
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    async def call() -> Any:
+        async with (
+            httpx2.AsyncClient(headers=asked.headers("ann"), trust_env=False) as http,
+            Client(streamable_http_client(f"{asked.client.base_url}/mcp", http_client=http)) as client,
+        ):
+            return await client.call_tool("ask", {"pipeline": "documents", "question": QUESTION, "k": 2})
+
+    result = while_answering(asked, lambda: asyncio.run(call()))
+    found = json.loads(result.content[0].text)
+    assert not result.is_error, found
+    assert (found["status"], found["answer"]) == ("complete", "".join(SENTENCES))
+    assert [source["n"] for source in found["sources"]] == [1, 2]

@@ -16,10 +16,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.database.connection import Connection
 from pgembedd.errors import DatabaseUnavailableError, PgembeddError
-from pgembedd.http.asking import AnswerEvent, Asker
+from pgembedd.http.asking import Asker
 from pgembedd.http.errors import Refusal, refusal_of
 from pgembedd.http.tokens import Caller
 from pgembedd.log import get_logger
+from pgembedd.search.questions import AnswerEvent
 
 HEAR_S = 0.5  # how long the thread waits for a NOTIFY before it looks whether it is needed
 POLL_S = 0.25  # without LISTEN

@@ -11,8 +11,9 @@ from uuid import UUID
 from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.http.answer_hub import AnswerHub, Feed
-from pgembedd.http.asking import AnswerEvent, AnswerState, Asker, Question
+from pgembedd.http.asking import Asker
 from pgembedd.http.tokens import Caller
+from pgembedd.search.questions import AnswerEvent, AnswerState, Question
 
 POLL_S = 0.25  # of `stopping`
 RETRY = b"retry: 3000\n\n"
@@ -83,17 +84,17 @@ class Answers:
     """The answers of a service: asking, and watching what is made of a question."""
 
     def __init__(self, asker: Asker, hub: AnswerHub) -> None:
-        self._asker, self._hub = asker, hub
+        self.asker, self._hub = asker, hub
 
     async def watch(self, caller: Caller, answer: UUID, after: int = 0) -> Viewer:
         """Returns a viewer. Refusal 404, 501, 503; SearchError."""
-        state = await run_in_threadpool(self._asker.state, caller, answer)
-        return Viewer(self._asker, self._hub, caller, state, after)
+        state = await run_in_threadpool(self.asker.state, caller, answer)
+        return Viewer(self.asker, self._hub, caller, state, after)
 
     async def ask(self, caller: Caller, asked: Question) -> Viewer:
         """Asks, and returns a viewer of the answer. Refusal 501, 503; SearchError."""
-        return await self.watch(caller, await run_in_threadpool(self._asker.ask, caller, asked))
+        return await self.watch(caller, await run_in_threadpool(self.asker.ask, caller, asked))
 
     async def pipelines(self, caller: Caller) -> list[str]:
         """Returns what the caller may ask about: nothing without a role that searches. Refusal 503; SearchError."""
-        return await run_in_threadpool(self._asker.pipelines, caller) if caller.search_url else []
+        return await run_in_threadpool(self.asker.pipelines, caller) if caller.search_url else []

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from pgembedd.errors import ModelMismatchError
+from pgembedd.http.auth import require_scope
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import check_inputs
 from pgembedd.http.errors import Refusal
@@ -15,6 +16,7 @@ from pgembedd.http.tokens import Caller
 from pgembedd.search.calls import SearchOptions, pipelines_call, row_call
 from pgembedd.search.hits import Hits, Pipeline
 from pgembedd.search.local_models import check_fingerprint, check_unchanged
+from pgembedd.search.questions import Question
 from pgembedd.search.reranked import DEFAULT_K, passages, reordered, widened, with_texts
 from pgembedd.search.run import run, search, similar
 
@@ -74,6 +76,11 @@ class Searcher:
         """Returns what the caller may search. SearchError, Refusal."""
         return self._call(caller, lambda connection: run(connection, pipelines_call()))
 
+    def answer(self, caller: Caller, asked: Question) -> dict[str, Any]:
+        """Returns the finished answer to a question. Refusal 403 without the scope for it; SearchError."""
+        require_scope(caller, "answers")
+        return self._service.answers.asker.answer(caller, asked)
+
     def _call(self, caller: Caller, work: Callable[[psycopg.Connection], Result]) -> Result:
         with self._service.search_roles.transaction(caller) as connection:
             return work(connection)
@@ -100,6 +107,10 @@ class CallersSearches:
     def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
         """Returns the row of a key."""
         return self._searcher.row(self._caller, pipeline, key)
+
+    def answer(self, asked: Question) -> dict[str, Any]:
+        """Returns the finished answer to a question. Refusal 403 without the scope for it."""
+        return self._searcher.answer(self._caller, asked)
 
 
 def search_with(

@@ -13,9 +13,9 @@ from uuid import UUID
 
 from pgembedd.errors import GenerationError
 from pgembedd.http.answer_viewer import Answers, Viewer
-from pgembedd.http.asking import AnswerEvent, Question
 from pgembedd.http.errors import Refusal, openai_problem, refusal_of
 from pgembedd.http.tokens import Caller
+from pgembedd.search.questions import AnswerEvent, Question
 
 PREFIX = "table:"
 REMEMBERED_CHATS = 10_000

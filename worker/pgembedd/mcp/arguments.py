@@ -52,6 +52,15 @@ class SimilarArguments(RowArguments, HitsArguments):
     """The arguments of similar() in SQL."""
 
 
+class AskArguments(Arguments):
+    """The arguments of ask() in SQL."""
+
+    pipeline: str = Field(description=_PIPELINE)
+    question: str = Field(description="The question, in plain words.")
+    filter: dict[str, Any] | None = Field(default=None, description=_FILTER)
+    k: int = Field(default=6, ge=1, le=MAX_HITS, description="How many sources at most.")
+
+
 def read(kind: type[Arguments], given: dict[str, Any] | None) -> dict[str, Any]:
     """Returns the arguments that were given. ConfigurationError, without their values, where they do not fit."""
     try:

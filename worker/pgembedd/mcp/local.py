@@ -14,10 +14,12 @@ from pgembedd.search.calls import SearchOptions, pipelines_call
 from pgembedd.search.database import Database
 from pgembedd.search.hits import Hits
 from pgembedd.search.local_models import LocalModels, check_unchanged
+from pgembedd.search.questions import Question, ask_and_wait
 from pgembedd.search.role import begin_search
 from pgembedd.search.run import run, search
 
 Result = TypeVar("Result")
+ANSWER_TIMEOUT_S = 120.0
 
 
 class RoleSearches(Database):
@@ -47,6 +49,10 @@ class RoleSearches(Database):
     def like(self, pipeline: str, key: Any, options: SearchOptions) -> Hits:
         """Returns the rows most like the row of that key."""
         return self.similar(pipeline, key, **options)
+
+    def answer(self, asked: Question) -> dict[str, Any]:
+        """Returns the finished answer to a question, which a worker makes."""
+        return ask_and_wait(self._call, asked, ANSWER_TIMEOUT_S)
 
     def _call(self, work: Callable[[psycopg.Connection], Result]) -> Result:
         def as_role(connection: psycopg.Connection) -> Result:

@@ -19,6 +19,10 @@ INSTRUCTIONS = (
 _READS = protocol.ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
+# The question and its answer are kept for a while, and a language model is asked.
+_ASKS = protocol.ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
+)
 Context = ServerRequestContext[Any]
 
 
@@ -37,7 +41,7 @@ def build_server(
                     name=tool.name,
                     description=tool.description,
                     input_schema=tool.arguments.model_json_schema(),
-                    annotations=_READS,
+                    annotations=_READS if tool.only_reads else _ASKS,
                 )
                 for tool in TOOLS.values()
             ]

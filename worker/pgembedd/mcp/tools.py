@@ -1,13 +1,14 @@
-"""The tools: they read, and their results have a bounded length."""
+"""The tools: they read, one of them asks, and their results have a bounded length."""
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
-from pgembedd.mcp.arguments import Arguments, RowArguments, SearchArguments, SimilarArguments, read
+from pgembedd.mcp.arguments import Arguments, AskArguments, RowArguments, SearchArguments, SimilarArguments, read
 from pgembedd.search.calls import SearchOptions
 from pgembedd.search.hits import Hits, Pipeline
+from pgembedd.search.questions import Question
 
 MAX_CHARACTERS = 60_000  # of a result, as JSON
 MAX_VALUE = 1_000  # characters of a value in a hit's row
@@ -29,6 +30,9 @@ class Searches(Protocol):
     def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
         """Returns the row of a key."""
 
+    def answer(self, asked: Question) -> dict[str, Any]:
+        """Returns the finished answer to a question: status, answer, reason, sources."""
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -38,6 +42,7 @@ class Tool:
     description: str
     arguments: type[Arguments]
     work: Callable[[Searches, dict[str, Any]], dict[str, Any]]
+    only_reads: bool = True
 
     def run(self, searches: Searches, given: dict[str, Any] | None) -> str:
         """Returns the result as JSON. ConfigurationError, SearchError and what the searches raise."""
@@ -71,6 +76,12 @@ def _get_row(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
     return {"row": None if row is None else _cut(row, MAX_ROW_VALUE)}
 
 
+def _ask(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
+    found = searches.answer(Question(**given))
+    sources = [{name: value for name, value in one.items() if value is not None} for one in found["sources"]]
+    return {**{name: value for name, value in found.items() if value is not None}, "sources": sources}
+
+
 TOOLS = {
     tool.name: tool
     for tool in (
@@ -90,6 +101,15 @@ TOOLS = {
             _search,
         ),
         Tool("similar", "Returns the rows most like the row of a key, as search does.", SimilarArguments, _similar),
+        Tool(
+            "ask",
+            "Answers a question from the rows of a pipeline, by a language model that is shown the best hits and no "
+            "more. Returns the answer, whose [n] are its sources, and the sources with their excerpts; status refused "
+            "where the rows do not answer it. It takes some seconds.",
+            AskArguments,
+            _ask,
+            only_reads=False,
+        ),
         Tool("get_row", "Returns the row of a key: null for none.", RowArguments, _get_row),
     )
 }

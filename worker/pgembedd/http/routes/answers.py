@@ -7,12 +7,12 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import ConfigDict, Field
 
 from pgembedd.http.answer_viewer import Viewer
-from pgembedd.http.asking import Question
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.sse import EventStream
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.http.tokens import Caller
+from pgembedd.search.questions import Question
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {

@@ -1,0 +1,146 @@
+"""pgembedd.ask() and what becomes of a question, over a connection of the caller's. SearchError for all of them."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from pgembedd.database.queries import query
+from pgembedd.errors import SearchError
+from pgembedd.search.run import raise_search_error
+
+POLL_S = 0.2
+FINISHED = frozenset({"complete", "refused", "failed"})
+_TYPES: dict[str, LiteralString] = {
+    "pipeline": "text", "question": "text", "filter": "jsonb", "k": "int4", "model": "text", "thread": "uuid"
+}  # fmt: skip
+
+Work = Callable[[psycopg.Connection], Any]
+Transactions = Callable[[Work], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The arguments of `pgembedd.ask()`; None leaves one to its default."""
+
+    pipeline: str
+    question: str
+    filter: Mapping[str, Any] | None = None
+    k: int | None = None
+    model: str | None = None
+    thread: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerState:
+    """An answer as `pgembedd.answers` shows it. `answer` and `reason` are None while there are none."""
+
+    id: UUID
+    thread: UUID | None
+    pipeline: str
+    question: str
+    model: str | None
+    status: str
+    attempt: int
+    answer: str | None
+    reason: str | None
+
+    @property
+    def is_finished(self) -> bool:
+        """True where no event will come any more."""
+        return self.status in FINISHED
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEvent:
+    """What happened to an answer: `status`, `sources`, `delta`, `citation`, `done` or `error`, in the order of seq."""
+
+    seq: int
+    event: str
+    data: dict[str, Any]
+
+    @property
+    def ends(self) -> bool:
+        """True for the last event of an answer."""
+        return self.event in ("done", "error")
+
+
+def ask(connection: psycopg.Connection, asked: Question) -> UUID:
+    """Searches as the role of the connection, queues the answer and returns its id."""
+    given = {name: value for name, value in asdict(asked).items() if value is not None}
+    if "\0" in f"{asked.pipeline}{asked.question}{asked.model}":
+        raise SearchError("The question holds a character of code zero.", "No text in Postgres can.", "22021")
+    if asked.filter is not None:
+        given["filter"] = json.dumps(asked.filter)
+    arguments = sql.SQL(", ").join(
+        sql.SQL("{} => {}::pg_catalog.{}").format(
+            sql.Identifier(name), sql.Placeholder(name), sql.Identifier(_TYPES[name])
+        )
+        for name in given
+    )
+    (row,) = _rows(connection, sql.SQL(query("ask")).format(arguments=arguments), given)
+    found: UUID = row["id"]
+    return found
+
+
+def state(connection: psycopg.Connection, answer: UUID) -> AnswerState | None:
+    """Returns the answer as it is now; None for one that the role may not see."""
+    rows = _rows(connection, sql.SQL(query("answer")), {"id": answer})
+    return AnswerState(**rows[0]) if rows else None
+
+
+def events(connection: psycopg.Connection, after: Mapping[UUID, int]) -> list[tuple[UUID, AnswerEvent]]:
+    """Returns what happened since these events, by answer and in order."""
+    values = {"answers": list(after), "after": list(after.values())}
+    rows = _rows(connection, sql.SQL(query("answer_events")), values)
+    return [(row["answer"], AnswerEvent(row["seq"], row["event"], row["data"])) for row in rows]
+
+
+def sources(connection: psycopg.Connection, answer: UUID) -> list[dict[str, Any]]:
+    """Returns the sources that the role may still read: n, pipeline, key, title, url, excerpt, score."""
+    return _rows(connection, sql.SQL(query("answer_sources")), {"id": answer})
+
+
+def asked_pipelines(connection: psycopg.Connection) -> list[str]:
+    """Returns the pipelines that the role may ask about, by name."""
+    return [row["pipeline"] for row in _rows(connection, sql.SQL(query("asked_pipelines")), {})]
+
+
+def ask_and_wait(within: Transactions, asked: Question, timeout_s: float) -> dict[str, Any]:
+    """Asks, and returns the finished answer with its sources; `within` runs a function in a transaction.
+
+    SearchError where there is none after `timeout_s` seconds; it is made all the same.
+    """
+    answer = within(lambda connection: ask(connection, asked))
+    deadline = time.monotonic() + timeout_s
+    while True:
+        now = within(lambda connection: state(connection, answer))
+        if now is None:
+            raise SearchError("The answer is gone.", "It was kept for too short a time (configure_answers()).")
+        if now.is_finished:
+            break
+        if time.monotonic() > deadline:
+            raise SearchError(
+                f"There was no answer after {timeout_s:g} seconds.",
+                "Is a worker with a language model running?",
+                "57014",
+            )
+        time.sleep(POLL_S)
+    shown = within(lambda connection: sources(connection, answer))
+    return {"status": now.status, "answer": now.answer, "reason": now.reason, "sources": shown}
+
+
+def _rows(
+    connection: psycopg.Connection, statement: sql.SQL | sql.Composed, values: dict[str, Any]
+) -> list[dict[str, Any]]:
+    try:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(statement, values).fetchall()
+    except psycopg.Error as error:
+        raise_search_error(error)
