@@ -20,7 +20,7 @@ from pgembedd.model import Session
 from tests.http.test_search import SECRET, signed
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
-from tests.support.http import TOKEN, serving
+from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.page import make_library
 from tests.support.roles import conninfo_as, temporary_roles
 from tests.support.sql import rows, value
@@ -333,3 +333,50 @@ def test_an_assistant_asks(asked: Asked) -> None:
     assert not result.is_error, found
     assert (found["status"], found["answer"]) == ("complete", "".join(SENTENCES))
     assert [source["n"] for source in found["sources"]] == [1, 2]
+
+
+def test_the_page_shows_an_answer_while_it_is_made(asked: Asked) -> None:
+    person = {"auth": ("", TOKEN)}
+    with httpx.Client(base_url=asked.client.base_url, trust_env=False, verify=PLAIN, timeout=60) as browser:
+        assert "<option>documents</option>" in browser.get("/chat", **person).text
+        form = {"pipeline": "documents", "question": f"<b>{QUESTION}</b>"}
+        foreign = browser.post("/chat", data=form, headers={"origin": "https://evil.example"}, **person)
+        assert foreign.status_code == 403
+        sent = browser.post("/chat", data=form, **person)
+        assert sent.status_code == 303
+        address = sent.headers["location"]
+        answer = UUID(address.removeprefix("/chat/"))
+        with browser.stream("GET", address, **person) as one, browser.stream("GET", address, **person) as two:
+            parts = [page.iter_text() for page in (one, two)]
+            asked.claim(answer)
+            asked.tell(answer, "delta", text="Open <Settings>. Then Re")
+            asked.tell(answer, "delta", text="set [1")
+            asked.tell(answer, "delta", text="]. No [99].")
+            shown = ["".join(_until(page, "[99]")) for page in parts]
+            asked.finish(answer)
+            whole = [text + "".join(rest) for text, rest in zip(shown, parts, strict=True)]
+        for text in whole:
+            assert "<h2>&lt;b&gt;How do I get" in text
+            assert "<p>Open &lt;Settings&gt;.</p></div>" in text
+            cited = text.partition("<p>Then Reset ")[2].partition("</div>")[0]
+            assert cited.startswith('<a class="cite" href="#source-1">[1]</a>.</p><aside')
+            assert 'href="https://example.org/1"' in cited
+            assert "<p>No [99].</p></div>" in text
+            assert '<li id="source-1" value="1">' in text
+            assert text.rstrip().endswith("</html>")
+        assert browser.get(f"/chat/{uuid4()}", **person).status_code == 404
+        thread = {"thread": _field(whole[0], "thread"), "pipeline": "documents", "question": ""}
+        assert "The question is empty." in browser.post("/chat", data=thread, **person).text
+
+
+def _until(parts: Iterator[str], text: str) -> Iterator[str]:
+    """What comes until that text is there."""
+    seen = ""
+    while text not in seen:
+        seen += (part := next(parts))
+        yield part
+
+
+def _field(page: str, name: str) -> str:
+    """The value of a hidden field."""
+    return page.partition(f'name="{name}" value="')[2].partition('"')[0]

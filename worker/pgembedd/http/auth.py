@@ -19,7 +19,7 @@ from pgembedd.http.tokens import SCOPES, Caller, Scope, Token
 from pgembedd.http.user_tokens import UserTokens
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json"})
-PAGE_PATHS = frozenset({"/", "/failures", "/retry", "/hits"})
+PAGE_PATHS = frozenset({"/", "/failures", "/retry", "/hits", "/chat"})
 """Only here, and for GET /search, HTTP Basic is accepted: a browser repeats the password by itself, so programs' paths
 must not take it."""
 
@@ -29,7 +29,7 @@ _BEARER = HTTPBearer(auto_error=False, description="A token; the header `apikey`
 def is_page(request: Request) -> bool:
     """Tells that the request is of the page, for a person with a browser; POST /search is for programs."""
     path = request.scope["path"]
-    return path in PAGE_PATHS or (path == "/search" and request.method != "POST")
+    return path in PAGE_PATHS or path.startswith("/chat/") or (path == "/search" and request.method != "POST")
 
 
 class Authenticator:

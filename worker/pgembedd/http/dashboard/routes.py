@@ -1,4 +1,4 @@
-"""The page at `/`: pipelines, their last hour, failures with a retry, and a search. Rendered here; no script at all."""
+"""The page at `/`: pipelines, their last hour, failures with a retry, a search and a chat. Rendered here; no script."""
 
 from datetime import UTC, datetime
 from math import ceil
@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries, search_hits
+from pgembedd.http.dashboard.chat import add_chat
 from pgembedd.http.dashboard.forms import form_fields
 from pgembedd.http.dashboard.render import PageRoute, Renderer, asset
 from pgembedd.http.errors import Refusal, refusal_of
@@ -34,6 +35,7 @@ def router(service: ServiceContext) -> APIRouter:
     admin = service.authenticator.require("admin")
     _add_views(routes, service, renderer, [admin])
     _add_forms(routes, service, renderer, [admin, require_own_origin()])
+    add_chat(routes, service, renderer)
     for name, kind in (("page.css", "text/css"), ("icon.svg", "image/svg+xml")):
         routes.add_api_route(f"/{name}", asset(name, kind), methods=["GET"])
     return routes

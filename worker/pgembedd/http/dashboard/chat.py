@@ -1,0 +1,115 @@
+"""The page's chat: a form that asks, and a page for each answer that is sent while the answer is made. No script."""
+
+import threading
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse, Response
+from markupsafe import escape
+from starlette.responses import StreamingResponse
+
+from pgembedd.http.answer_viewer import Viewer
+from pgembedd.http.auth import require_scope
+from pgembedd.http.context import ServiceContext
+from pgembedd.http.dashboard.forms import form_fields
+from pgembedd.http.dashboard.render import Renderer
+from pgembedd.http.dashboard.sentences import Sentences, is_web
+from pgembedd.http.errors import Refusal, refusal_of
+from pgembedd.http.origin import require_own_origin
+from pgembedd.http.search_roles import NO_ROLE
+from pgembedd.http.tokens import Caller
+from pgembedd.search.questions import AnswerEvent, Question
+
+Fields = Annotated[dict[str, str], Depends(form_fields)]
+_HERE = "<!-- here -->"
+
+
+def add_chat(routes: APIRouter, service: ServiceContext, renderer: Renderer) -> None:
+    """Adds GET and POST /chat, and GET /chat/{id}."""
+    admin = service.authenticator.require("admin")
+    asker = service.answers.asker
+
+    @routes.get("/chat")
+    def empty_chat(caller: Caller = admin) -> Response:
+        if not caller.search_url:
+            return renderer.page("chat.html", {"pipelines": [], "refusal": Refusal(501, NO_ROLE)}, 501)
+        require_scope(caller, "answers")
+        return renderer.page("chat.html", {"pipelines": asker.pipelines(caller)})
+
+    @routes.post("/chat", dependencies=[require_own_origin()])
+    def ask(fields: Fields, caller: Caller = admin) -> Response:
+        require_scope(caller, "answers")
+        try:
+            thread = UUID(fields["thread"]) if fields.get("thread") else None
+            asked = Question(fields.get("pipeline", ""), fields.get("question", ""), thread=thread)
+            return RedirectResponse(f"/chat/{asker.ask(caller, asked)}", 303)
+        except ValueError:
+            raise Refusal(400, "The form cannot be read.") from None
+        except Exception as error:
+            if (refusal := refusal_of(error)) is None:
+                raise
+            values = {"pipelines": asker.pipelines(caller), "refusal": refusal}
+            return renderer.page("chat.html", values, refusal.status)
+
+    @routes.get("/chat/{answer}")
+    async def watch(answer: UUID, caller: Caller = admin) -> Response:
+        require_scope(caller, "answers")
+        pipelines = await run_in_threadpool(asker.pipelines, caller)
+        viewer = await service.answers.watch(caller, answer)
+        page = renderer.page("chat.html", {"pipelines": pipelines, "state": viewer.state, "here": _HERE})
+        before, _, after = bytes(page.body).partition(_HERE.encode())
+        sent = _sent(viewer, before, after, service.stopping)
+        return StreamingResponse(
+            sent, media_type="text/html", headers={"x-accel-buffering": HEADERS["x-accel-buffering"]}
+        )
+
+
+async def _sent(viewer: Viewer, before: bytes, after: bytes, stopping: threading.Event) -> AsyncIterator[bytes]:
+    """Yields the page: what stands before the answer, the answer as it comes, and the rest."""
+    written = Sentences()
+    try:
+        yield before
+        async for event in viewer.events(stopping):
+            if html := _html(written, event):
+                yield html.encode("utf-8", "replace")
+        yield written.end().encode("utf-8", "replace")
+    except Exception as error:
+        if (refusal := refusal_of(error)) is None:
+            raise
+        yield _note(refusal.sentence).encode()
+    finally:
+        viewer.close()
+    yield _sources(written.sources).encode("utf-8", "replace")
+    yield after
+
+
+def _html(written: Sentences, event: AnswerEvent) -> str:
+    data: dict[str, Any] = event.data
+    match event.event:
+        case "sources":
+            written.sources = {source["n"]: source for source in data["sources"]}
+        case "status" if data.get("attempt", 0) > 1 and data["status"] == "generating":
+            return f'{written.end()}<p class="note" role="status">The answer begins again.</p>'
+        case "delta":
+            return written.add(data["text"])
+        case "error":
+            return written.end() + _note(str(data.get("message", "The answer failed.")))
+    return ""
+
+
+def _note(sentence: str) -> str:
+    return f'<p class="note bad" role="alert">{escape(sentence)}</p>'
+
+
+def _sources(sources: dict[int, dict[str, Any]]) -> str:
+    """Returns the list to which the citations lead."""
+    listed = []
+    for number, source in sources.items():
+        title = escape(source["title"] or f"Source {number}")
+        named = f'<a href="{escape(source["url"])}" rel="noreferrer">{title}</a>' if is_web(source["url"]) else title
+        text = f'<p class="content">{escape(source["excerpt"] or "")}</p>'
+        listed.append(f'<li id="source-{number}" value="{number}"><h3>[{number}] {named}</h3>{text}</li>')
+    return f'<h2>Sources</h2><ol class="hits">{"".join(listed)}</ol>' if listed else ""
