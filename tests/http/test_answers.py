@@ -23,7 +23,7 @@ from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.page import make_library
 from tests.support.roles import conninfo_as, temporary_roles
-from tests.support.sql import rows, value
+from tests.support.sql import column, rows, value
 from tests.support.waiting import PATIENCE_S, eventually
 
 if TYPE_CHECKING:
@@ -46,10 +46,9 @@ class Asked:
         return {"authorization": f"Bearer {TOKEN if user is None else signed(sub=user)}"}
 
     def newest(self) -> UUID:
-        """The id of the last question."""
+        """The id of the last question; zeros before the first."""
         with self.database.connect() as connection:
-            found: UUID = value(connection, "select id from pgembedd.answer order by asked_at desc limit 1")
-            return found
+            return next(iter(column(connection, "select id from pgembedd.answer order by asked_at desc")), UUID(int=0))
 
     def tell(self, answer: UUID, event: str, **data: Any) -> None:
         """An event as the worker writes it."""
@@ -336,17 +335,17 @@ def test_an_assistant_asks(asked: Asked) -> None:
 
 
 def test_the_page_shows_an_answer_while_it_is_made(asked: Asked) -> None:
-    person = {"auth": ("", TOKEN)}
-    with httpx.Client(base_url=asked.client.base_url, trust_env=False, verify=PLAIN, timeout=60) as browser:
-        assert "<option>documents</option>" in browser.get("/chat", **person).text
+    plain: Any = {"base_url": asked.client.base_url, "trust_env": False, "verify": PLAIN, "timeout": 60}
+    with httpx.Client(auth=("", TOKEN), **plain) as browser:
+        assert "<option>documents</option>" in browser.get("/chat").text
         form = {"pipeline": "documents", "question": f"<b>{QUESTION}</b>"}
-        foreign = browser.post("/chat", data=form, headers={"origin": "https://evil.example"}, **person)
+        foreign = browser.post("/chat", data=form, headers={"origin": "https://evil.example"})
         assert foreign.status_code == 403
-        sent = browser.post("/chat", data=form, **person)
+        sent = browser.post("/chat", data=form)
         assert sent.status_code == 303
         address = sent.headers["location"]
         answer = UUID(address.removeprefix("/chat/"))
-        with browser.stream("GET", address, **person) as one, browser.stream("GET", address, **person) as two:
+        with browser.stream("GET", address) as one, browser.stream("GET", address) as two:
             parts = [page.iter_text() for page in (one, two)]
             asked.claim(answer)
             asked.tell(answer, "delta", text="Open <Settings>. Then Re")
@@ -364,9 +363,43 @@ def test_the_page_shows_an_answer_while_it_is_made(asked: Asked) -> None:
             assert "<p>No [99].</p></div>" in text
             assert '<li id="source-1" value="1">' in text
             assert text.rstrip().endswith("</html>")
-        assert browser.get(f"/chat/{uuid4()}", **person).status_code == 404
+        assert browser.get(f"/chat/{uuid4()}").status_code == 404
         thread = {"thread": _field(whole[0], "thread"), "pipeline": "documents", "question": ""}
-        assert "The question is empty." in browser.post("/chat", data=thread, **person).text
+        assert "The question is empty." in browser.post("/chat", data=thread).text
+
+
+@pytest.mark.slow
+def test_two_browsers_watch_one_answer(asked: Asked) -> None:
+    from playwright.sync_api import expect
+
+    from tests.support.browser import running_browser
+
+    expect.set_options(timeout=PATIENCE_S * 1000)
+    with running_browser() as browser:
+        first, second = (
+            browser.new_context(http_credentials={"username": "", "password": TOKEN}).new_page() for _ in range(2)
+        )
+        first.goto(f"{str(asked.client.base_url).rstrip('/')}/chat")
+        before = asked.newest()
+        first.get_by_label("Question").fill(QUESTION)
+        first.get_by_role("button", name="Ask").click(no_wait_after=True)
+        eventually(lambda: asked.newest() != before)
+        answer = asked.newest()
+        asked.claim(answer)
+        asked.tell(answer, "delta", text="Open Settings [1]. ")
+        expect(first.get_by_role("region", name="Answer")).to_contain_text("Open Settings [1].")
+        second.goto(first.url, wait_until="commit")
+        expect(second.get_by_role("region", name="Answer")).to_contain_text("Open Settings [1].")
+        asked.tell(answer, "delta", text="Then Reset.")
+        for page in (first, second):
+            expect(page.get_by_role("region", name="Answer")).to_contain_text("Then Reset")
+            expect(page.locator(".sentence").first.locator("aside")).to_contain_text("[1]")
+        asked.finish(answer)
+        for page in (first, second):
+            expect(page.get_by_role("heading", name="Sources")).to_be_visible()
+            page.get_by_role("link", name="[1]").first.click()
+            assert page.url.endswith("#source-1")
+            expect(page.get_by_label("Another question")).to_be_visible()
 
 
 def _until(parts: Iterator[str], text: str) -> Iterator[str]:

@@ -106,6 +106,8 @@ OPERATIONS = [
     ("/functions/v1/generate", "post"),
     ("/functions/v1/text-to-image", "post"),
     ("/tasks/{task}", "post"),
+    ("/answers", "post"),
+    ("/answers/{answer}", "get"),
     ("/webhooks/database", "post"),
     ("/events", "get"),
     ("/metrics", "get"),

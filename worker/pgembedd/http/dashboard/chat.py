@@ -62,9 +62,7 @@ def add_chat(routes: APIRouter, service: ServiceContext, renderer: Renderer) -> 
         page = renderer.page("chat.html", {"pipelines": pipelines, "state": viewer.state, "here": _HERE})
         before, _, after = bytes(page.body).partition(_HERE.encode())
         sent = _sent(viewer, before, after, service.stopping)
-        return StreamingResponse(
-            sent, media_type="text/html", headers={"x-accel-buffering": HEADERS["x-accel-buffering"]}
-        )
+        return StreamingResponse(sent, media_type="text/html", headers={"x-accel-buffering": "no"})
 
 
 async def _sent(viewer: Viewer, before: bytes, after: bytes, stopping: threading.Event) -> AsyncIterator[bytes]:
