@@ -1,6 +1,7 @@
 """Questions of the callers of HTTP: asked, and read again, with the rights of the caller's role."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from pgembedd.http.tokens import Caller
 from pgembedd.search import questions
 from pgembedd.search.questions import AnswerEvent, AnswerState, Question, Work
 
+VectorOf = Callable[[Caller, str, str], Sequence[float] | None]
 TIMEOUT_S = 120.0  # of a caller that waits for the whole answer
 
 
@@ -18,15 +20,18 @@ class Asker:
 
     def __init__(self, roles: SearchRoles) -> None:
         self._roles = roles
+        self.vector_of: VectorOf | None = None  # else a worker embeds the question, inside the database
 
     def ask(self, caller: Caller, asked: Question) -> UUID:
         """Searches as the caller, queues the answer and returns its id."""
-        found: UUID = self._call(caller, lambda connection: questions.ask(connection, asked))
+        given = self._with_vector(caller, asked)
+        found: UUID = self._call(caller, lambda connection: questions.ask(connection, given))
         return found
 
     def answer(self, caller: Caller, asked: Question) -> dict[str, Any]:
         """Asks, and returns the finished answer with its sources."""
-        return questions.ask_and_wait(lambda work: self._call(caller, work), asked, TIMEOUT_S)
+        given = self._with_vector(caller, asked)
+        return questions.ask_and_wait(lambda work: self._call(caller, work), given, TIMEOUT_S)
 
     def state(self, caller: Caller, answer: UUID) -> AnswerState:
         """Returns the answer as it is now. Refusal 404 for one that the caller may not see."""
@@ -49,6 +54,12 @@ class Asker:
         """Returns the pipelines that the caller may ask about, by name."""
         found: list[str] = self._call(caller, questions.asked_pipelines)
         return found
+
+    def _with_vector(self, caller: Caller, asked: Question) -> Question:
+        """Adds the vector by the model here; a question of a thread is searched with others, which SQL knows."""
+        if self.vector_of is None or asked.thread is not None:
+            return asked
+        return replace(asked, embedding=self.vector_of(caller, asked.pipeline, asked.question))
 
     def _call(self, caller: Caller, work: Work) -> Any:
         with self._roles.transaction(caller) as connection:

@@ -76,6 +76,11 @@ class Searcher:
         """Returns what the caller may search. SearchError, Refusal."""
         return self._call(caller, lambda connection: run(connection, pipelines_call()))
 
+    def vector(self, caller: Caller, pipeline: str, text: str) -> list[float] | None:
+        """Returns the vector of a question by the pipeline's model; None for a pipeline that SQL refuses."""
+        found = self._call(caller, lambda connection: run(connection, pipelines_call(pipeline)))
+        return query_vector(self._service, found[0], text) if found else None
+
     def answer(self, caller: Caller, asked: Question) -> dict[str, Any]:
         """Returns the finished answer to a question. Refusal 403 without the scope for it; SearchError."""
         require_scope(caller, "answers")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, LiteralString
 from uuid import UUID
@@ -17,17 +17,23 @@ from pgembedd.search.run import raise_search_error
 
 POLL_S = 0.2
 FINISHED = frozenset({"complete", "refused", "failed"})
-_TYPES: dict[str, LiteralString] = {
-    "pipeline": "text", "question": "text", "filter": "jsonb", "k": "int4", "model": "text", "thread": "uuid"
-}  # fmt: skip
-
+_ARGUMENTS: dict[str, LiteralString] = {
+    "pipeline": "pipeline => %(pipeline)s::pg_catalog.text",
+    "question": "question => %(question)s::pg_catalog.text",
+    "filter": "filter => %(filter)s::pg_catalog.jsonb",
+    "k": "k => %(k)s::pg_catalog.int4",
+    "model": "model => %(model)s::pg_catalog.text",
+    "thread": "thread => %(thread)s::pg_catalog.uuid",
+    # Without a cast: pgvector may be installed in any schema.
+    "embedding": "embedding => %(embedding)s",
+}
 Work = Callable[[psycopg.Connection], Any]
 Transactions = Callable[[Work], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The arguments of `pgembedd.ask()`; None leaves one to its default."""
+    """The arguments of `pgembedd.ask()`; None leaves one to its default, and without a vector a worker embeds."""
 
     pipeline: str
     question: str
@@ -35,6 +41,7 @@ class Question:
     k: int | None = None
     model: str | None = None
     thread: UUID | None = None
+    embedding: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +85,9 @@ def ask(connection: psycopg.Connection, asked: Question) -> UUID:
         raise SearchError("The question holds a character of code zero.", "No text in Postgres can.", "22021")
     if asked.filter is not None:
         given["filter"] = json.dumps(asked.filter)
-    arguments = sql.SQL(", ").join(
-        sql.SQL("{} => {}::pg_catalog.{}").format(
-            sql.Identifier(name), sql.Placeholder(name), sql.Identifier(_TYPES[name])
-        )
-        for name in given
-    )
+    if asked.embedding is not None:
+        given["embedding"] = f"[{','.join(map(str, asked.embedding))}]"
+    arguments = sql.SQL(", ").join(sql.SQL(_ARGUMENTS[name]) for name in given)
     (row,) = _rows(connection, sql.SQL(query("ask")).format(arguments=arguments), given)
     found: UUID = row["id"]
     return found

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from pgembedd.http.answer_viewer import Viewer
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.searching import Searcher
 from pgembedd.http.sse import EventStream
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.http.tokens import Caller
@@ -42,6 +43,7 @@ def router(service: ServiceContext) -> APIRouter:
     """POST /answers, GET /answers/{id}."""
     routes = APIRouter(tags=["answers"])
     allowed = service.authenticator.require("answers")
+    service.answers.asker.vector_of = Searcher(service).vector
 
     def streamed(request: Request, viewer: Viewer) -> Response:
         abort = request.scope["state"]["connection"].abort
