@@ -15,7 +15,7 @@ from importlib.metadata import version
 
 import click
 
-from pgembedd.errors import PgembeddError
+from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, PgembeddError
 
 # Name → module: a command is imported when it is called, so that `pgembedd status` loads no model library.
 COMMANDS = {
@@ -92,7 +92,7 @@ def main() -> None:
         sentence = database_sentence(error)
         if sentence is None:
             raise
-        fail(sentence, 2 if _is_refusal(error) else 1)
+        fail(sentence, _exit_code(error))
 
 
 def escape_unencodable() -> None:
@@ -113,11 +113,15 @@ def fail(sentence: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
-def _is_refusal(error: Exception) -> bool:
-    """Tells that the database refused an argument or a right, as ConfigurationError does on our side."""
+def _exit_code(error: Exception) -> int:
+    """Returns 2 where the database refused an argument or a right, 3 where the connection was lost, else 1."""
     import psycopg
 
-    return isinstance(error, psycopg.errors.InvalidParameterValue | psycopg.errors.InsufficientPrivilege)
+    from pgembedd.database.connection import is_connection_error
+
+    if isinstance(error, psycopg.errors.InvalidParameterValue | psycopg.errors.InsufficientPrivilege):
+        return ConfigurationError.exit_code
+    return DatabaseUnavailableError.exit_code if is_connection_error(error) else 1
 
 
 def database_sentence(error: Exception) -> str | None:

@@ -41,7 +41,7 @@ def run_process(
 
     configure_logging(settings.log_format, settings.log_level)
     if conninfo is not None:
-        _check_database(conninfo, pipelines)
+        check_database(conninfo, pipelines)
     with closing(observer_of(with_metrics=http is not None)) as observer:
         models = ModelRegistry(loader(settings, observer))
         service = None if http is None else build_service(settings, http, models, conninfo, observer)
@@ -60,14 +60,24 @@ def run_process(
         return drained and (service is None or service.finished) and close_with_timeout(models.close)
 
 
-def _check_database(conninfo: str, pipelines: Sequence[str]) -> None:
-    """Raises SchemaError for another version's schema, ConfigurationError for a name that no pipeline has."""
-    from pgembedd.database.connect import connect
-    from pgembedd.database.migrate import check_schema
+def check_database(conninfo: str, pipelines: Sequence[str]) -> None:
+    """Raises what keeps a worker from starting; a connection that is lost meanwhile is opened again, a few times."""
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-    with connect(conninfo) as connection:
-        check_schema(connection)
-        check_pipelines(connection, pipelines)
+    from pgembedd.database.connect import connect
+    from pgembedd.database.connection import is_connection_error
+    from pgembedd.database.migrate import check_schema
+    from pgembedd.errors import DatabaseUnavailableError
+
+    def is_lost(error: BaseException) -> bool:
+        return is_connection_error(error) and not isinstance(error, DatabaseUnavailableError)
+
+    for attempt in Retrying(
+        retry=retry_if_exception(is_lost), stop=stop_after_attempt(6), wait=wait_exponential(0.1), reraise=True
+    ):
+        with attempt, connect(conninfo) as connection:
+            check_schema(connection)
+            check_pipelines(connection, pipelines)
 
 
 def _role(

@@ -23,6 +23,7 @@ Answer = TypeVar("Answer")
 # Two transactions collided; the statement is repeated.
 COLLISION = (errors.DeadlockDetected, errors.SerializationFailure)
 
+LONGEST_WAIT_S = 10.0  # between two tries
 MOST_COLLISIONS = 5  # of one statement; code of a user's may raise the same error each time
 
 # Another session's lock, or the server's limits, stood in the way: no fault of the row's.
@@ -31,6 +32,9 @@ CONTENTION = (errors.LockNotAvailable, errors.OutOfMemory, errors.DiskFull)
 # Transient for a statement that touches no table of a user. For one that does, a time limit is too short either for
 # the batch, which is then halved, or for a single row, which then fails.
 TRANSIENT = (*COLLISION, *CONTENTION, errors.QueryCanceled)
+
+# psycopg's own complaints about a statement or its parameters: the connection is as good as before.
+_OWN_ERRORS = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
 
 # The server is unreachable, shutting down or starting up: SQLSTATE classes 08 and 57P, or no answer.
 _CONNECTION_ERROR_CLASSES = ("08", "57P")
@@ -62,9 +66,9 @@ def is_connection_error(error: BaseException) -> bool:
         return True
     if not isinstance(error, psycopg.Error):
         return False
-    if error.sqlstate is None:
-        # A connection that broke in the middle raises OperationalError without any SQLSTATE.
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    if not error.sqlstate:
+        # It broke in the middle, or the answers are not those to what was asked: "received 2 results from BEGIN".
+        return not isinstance(error, _OWN_ERRORS)
     return error.sqlstate.startswith(_CONNECTION_ERROR_CLASSES)
 
 
@@ -99,24 +103,30 @@ class Connection:
     def current(self) -> psycopg.Connection:
         """The open connection, opened if needed; autocommit, so that each statement is a transaction."""
         if self._opened is None or self._opened.closed:
-            self._opened = connect(
+            opened = connect(
                 self._conninfo,
                 pinned=not self._pooled,
                 autocommit=True,
                 application_name=f"pgembedd {self.purpose}",
             )
-            if not self._pooled:
-                pin_path(self._opened, in_transaction=False)  # also behind a pooler that takes no settings
-            self._find_vector_type(self._opened)
-            for prepare_session in self._on_open:
-                prepare_session(self._opened)
+            try:
+                if not self._pooled:
+                    pin_path(opened, in_transaction=False)  # also behind a pooler that takes no settings
+                self._find_vector_type(opened)
+                for prepare_session in self._on_open:
+                    prepare_session(opened)
+            except psycopg.Error as error:
+                opened.close()  # half prepared, it would serve the next call
+                raise DatabaseUnavailableError(f"The session could not be prepared: {type(error).__name__}.") from error
+            self._opened = opened
             self._on_change(self.purpose, up=True)
         return self._opened
 
     def on_open(self, prepare_session: Callable[[psycopg.Connection], None]) -> None:
-        """Calls `prepare_session` with the connection, now and after each reconnection."""
-        self.call(prepare_session)
+        """Calls `prepare_session` with the connection, opened anew, and after each reconnection."""
         self._on_open.append(prepare_session)
+        self.close()
+        self.call(lambda _: None)
 
     def _find_vector_type(self, connection: psycopg.Connection) -> None:
         row = connection.execute(query("vector_type")).fetchone()
@@ -148,7 +158,7 @@ class Connection:
 
         retrying = Retrying(
             retry=retry_if_exception(lambda error: is_connection_error(error) or isinstance(error, transient)),
-            wait=wait_exponential(multiplier=0.1, max=10) + wait_random(0, 0.5),
+            wait=wait_exponential(multiplier=0.1, max=LONGEST_WAIT_S) + wait_random(0, min(0.5, LONGEST_WAIT_S)),
             stop=lambda _: ended.is_set(),
             sleep=sleep,
             before_sleep=self._log_retry,
@@ -199,10 +209,19 @@ class Connection:
                     raise UserCodeError(error) from error
                 raise
             finally:
-                if not self._pooled and not connection.closed:
-                    connection.execute(query("clean_session"))
+                self._clean(connection)
 
         return self.call(work, COLLISION, until)
+
+    def _clean(self, connection: psycopg.Connection) -> None:
+        """Removes what users' code left; a session that cannot be cleaned is closed, and what it did stands."""
+        if self._pooled or connection.closed:
+            return
+        try:
+            connection.execute(query("clean_session"))
+        except psycopg.Error as error:
+            get_logger().warning("session_closed", purpose=self.purpose, error=type(error).__name__)
+            connection.close()
 
     def _is_raised(self, connection: psycopg.Connection, error: psycopg.Error, tries: int) -> bool:
         """Tells that a user's code raised an error that would be retried without end."""

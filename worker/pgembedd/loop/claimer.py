@@ -4,7 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from queue import Queue
 
-from pgembedd.database.connection import Connection
+import psycopg
+from psycopg import errors
+
+from pgembedd.database.connection import Connection, is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.notifications import JobNotifications, wait_readable
 from pgembedd.database.pipelines import PipelineRepository
@@ -21,6 +24,8 @@ from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
 FIRST_PAUSE_S = 0.1
+ERROR_PAUSE_S = 1.0
+OTHER_VERSION = (errors.UndefinedFunction, errors.InvalidSchemaName)  # what a restart says in a sentence
 LOOK_SHARE = 0.1  # of the time may go into looking for what is due, which takes long with thousands of pipelines
 
 
@@ -73,12 +78,18 @@ class Claimer:
             self._notifications.listen()
         claims = [self.claim_pushed, self.claim_due]
         while not self._stopping():
-            self._models.look(self._pipelines)
-            # At most the last claim is held.
-            if self._in_flight.wait_for_room(self._mine, self._last_claim, STOP_CHECK_S):
-                if not any(claim() for claim in claims):
-                    self._wait_for_jobs()
-                claims.reverse()
+            try:
+                self._models.look(self._pipelines)
+                # At most the last claim is held.
+                if self._in_flight.wait_for_room(self._mine, self._last_claim, STOP_CHECK_S):
+                    if not any(claim() for claim in claims):
+                        self._wait_for_jobs()
+                    claims.reverse()
+            except psycopg.Error as error:
+                if is_connection_error(error) or isinstance(error, OTHER_VERSION):
+                    raise
+                get_logger().error("claim_failed", error=type(error).__name__, sqlstate=error.sqlstate)
+                wait_readable(ERROR_PAUSE_S)
 
     def claim_due(self, poll_s: float = 0.0) -> bool:
         """Claims jobs of one pipeline; False when nothing is due, or all of it is claimed or locked by others."""
@@ -131,13 +142,15 @@ class Claimer:
             if mine := [job for job in jobs if job.queue == queue]:
                 self._observer.claimed(lane, mine, time.monotonic() - began)
                 for batch in by_pipeline(job for job in mine if not job.suspect):
-                    if self._in_flight.start(batch, self._stopping):
-                        self._read_batch(batch)
-                    else:
-                        self._outcomes.release(batch, Deferred("shutdown", 0.0))
+                    with self._outcomes.or_left_to_lease(batch):
+                        if self._in_flight.start(batch, self._stopping):
+                            self._read_batch(batch)
+                        else:
+                            self._outcomes.release(batch, Deferred("shutdown", 0.0))
         for job in jobs:
             if job.suspect:
-                self._process_suspect(job)
+                with self._outcomes.or_left_to_lease([job]):
+                    self._process_suspect(job)
 
     def _process_suspect(self, job: Job) -> None:
         """Processes a job that may have killed workers while no other job is in progress here."""
@@ -157,10 +170,14 @@ class Claimer:
     def _read_batch(self, batch: Sequence[Job]) -> None:
         due, began = Due(batch[0].pipeline.id, batch[0].queue), time.monotonic()
         self._share.claimed(due, len(batch))
-        if (embedding := self._reader.read(batch)) is not None:
+        embedding = None
+        try:
+            embedding = self._reader.read(batch)
+        finally:
+            if embedding is None:
+                self._share.released(due, len(batch), time.monotonic() - began)
+        if embedding is not None:
             self._batches.put(embedding)
-        else:
-            self._share.released(due, len(batch), time.monotonic() - began)
 
     def _wait_for_jobs(self) -> None:
         """Requests a NOTIFY, looks once more and waits for it; without LISTEN it waits inside the database."""

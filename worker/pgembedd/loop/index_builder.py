@@ -144,12 +144,13 @@ def cancelled_by(connection: psycopg.Connection, stopping: threading.Event) -> I
 
 def run_index_builder(settings: Settings, connection: Connection, stopping: threading.Event) -> None:
     """Builds the indexes that are due until `stopping`; returns at once where this role may not build any."""
-    if not settings.index_memory_mb or not connection.call(_may_build):
-        connection.close()
-        return
+    may_build = False
     builder = IndexBuilder(Limits(settings.index_memory_mb, settings.index_workers), stopping)
-    while not stopping.is_set():
+    while settings.index_memory_mb and not stopping.is_set():
         try:
+            if not (may_build := may_build or connection.call(_may_build)):
+                connection.close()
+                return
             connection.call(builder.build_due, ())
         except psycopg.Error as error:
             if stopping.is_set() and is_connection_error(error):

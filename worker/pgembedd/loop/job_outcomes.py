@@ -1,10 +1,12 @@
 """Records the outcome of jobs: a store, a failed attempt, or a release into the queue."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import psycopg
 
+from pgembedd.database.connection import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.records import Job, Result
 from pgembedd.errors import Deferred, RowFailure
@@ -45,7 +47,9 @@ class JobOutcomes:
         """Records a failed attempt. The detail may hold content, so it goes to the database and not to the log."""
         try:
             outcome, attempts, retry_in_s = self._jobs.fail(job, failure)
-        except psycopg.DataError as error:  # the lease expires, and the job is tried again
+        except psycopg.Error as error:  # the lease expires, and the job is tried again
+            if is_connection_error(error):
+                raise
             get_logger().error("failure_not_recorded", msg_id=job.msg_id, sqlstate=error.sqlstate)
             outcome, attempts, retry_in_s = "retry", job.attempt, None
         self._in_flight.remove([job])
@@ -72,8 +76,22 @@ class JobOutcomes:
             self._report(job, RELEASED)
         get_logger().info("released", jobs=len(held), delay_s=deferred.delay_s, why=deferred.why)
 
+    @contextmanager
+    def or_left_to_lease(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """Leaves `jobs` to their leases if the block raises an error of the database, unless the connection is lost."""
+        try:
+            yield
+        except psycopg.Error as error:
+            if is_connection_error(error):
+                raise
+            left = self._in_flight.held(jobs)
+            name = type(error).__name__
+            get_logger().error("left_to_lease", jobs=len(left), error=name, sqlstate=error.sqlstate)
+            for job in left:
+                self.lose(job)
+
     def lose(self, job: Job) -> None:
-        """Drops a job whose lease has expired: another worker has it."""
+        """Drops a job whose lease has expired or will: another worker has it, or any may."""
         self._in_flight.remove([job])
         self._report(job, LOST)
 

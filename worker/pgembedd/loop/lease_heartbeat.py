@@ -2,6 +2,9 @@
 
 import threading
 
+import psycopg
+
+from pgembedd.database.connection import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.log import get_logger
 from pgembedd.loop.in_flight import InFlight, Key
@@ -20,7 +23,13 @@ def extend_leases(
             continue
         # Missed once, a job may have been stored this moment. Missed twice, another worker has claimed it, and
         # whatever is still done for it here has no effect: every write is fenced.
-        missed = {job.key for job in in_flight.held(jobs.extend(held, settings.lease_s))}
+        try:
+            missed = {job.key for job in in_flight.held(jobs.extend(held, settings.lease_s))}
+        except psycopg.Error as error:
+            if is_connection_error(error):
+                raise
+            get_logger().error("leases_not_extended", jobs=len(held), sqlstate=error.sqlstate)
+            continue
         twice = lost & missed
         if twice:
             get_logger().warning("lease_lost", jobs=len(twice))

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator
 from queue import Queue
 
+import psycopg
+
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
@@ -42,7 +44,8 @@ class Storer:
     def run(self) -> None:
         """Stores every batch of the queue until None."""
         while (batch := self._batches.get()) is not None:
-            self.store(batch)
+            with self._outcomes.or_left_to_lease(batch.jobs):
+                self.store(batch)
 
     def store(self, batch: EmbeddingBatch) -> None:
         """Stores one batch; rows that cannot be stored fail individually."""
@@ -53,9 +56,11 @@ class Storer:
             embedded = time.monotonic()
             self._observer.embedded(results, embedded - batch.since)
             settled = self._write(results)
-        except Deferred as deferred:
+        except (Deferred, psycopg.Error) as error:
             self._share.released(due, len(batch.jobs), self._took(batch))
-            self._outcomes.release(batch.jobs, deferred)
+            if not isinstance(error, Deferred):
+                raise
+            self._outcomes.release(batch.jobs, error)
             return
         ended = time.monotonic()
         self._share.stored(due, len(batch.jobs), self._took(batch))
