@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from tests.faults.fault import Fault
 from tests.faults.model import make_model, open_model
 from tests.faults.oracle import Findings, Oracle
+from tests.faults.registry import FAULTS
 from tests.faults.scene import Scene
 from tests.faults.stages import STAGES
-from tests.faults.table import Result
+from tests.faults.table import Result, table
 
 BOUND_S = 180.0
 """Within which every queue must be empty after a fault."""
@@ -101,3 +104,13 @@ def _tell(result: Result, findings: Findings, scene: Scene) -> None:
         for sentence in found[:20]:
             print(f"    {kind}: {sentence[:400]}", file=sys.stderr)
     sys.stderr.flush()
+
+
+def play_once(stage: str, folder: Path) -> None:
+    """Plays each fault of a stage once, in its short form, and asserts that nothing was wrong. May skip."""
+    results = Run([fault for fault in FAULTS if fault.stage == stage], folder, minutes=0, seed=1).results()
+    print(table(results))
+    assert not any(result.findings for result in results), [result.findings for result in results]
+    not_run = {f"{result.name}: {result.not_run}" for result in results if result.not_run}
+    if not_run:
+        pytest.skip("; ".join(sorted(not_run)))

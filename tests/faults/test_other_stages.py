@@ -1,0 +1,16 @@
+"""Each fault of the other stages once, in a file of its own, which another process can play meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.runner import play_once
+from tests.faults.stages import STAGES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "one server"])
+def test_each_fault_once_elsewhere(stage: str, tmp_path: Path) -> None:
+    play_once(stage, tmp_path)
