@@ -5,7 +5,7 @@ language plpgsql
 as $$
 declare
     one pgembedd.pipeline := pgembedd._pipeline(name);
-    deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
+    deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
     began_at timestamptz;
     look_again_at timestamptz;
     job record;
@@ -16,14 +16,15 @@ begin
         select j.lane, j.msg_id into job from pgembedd._last_job(one) j;
         exit when job.msg_id is null;
         -- To look through a queue full of others' jobs takes a while; no more than half of the time goes into that.
-        look_again_at := pg_catalog.clock_timestamp() + (pg_catalog.clock_timestamp() - began_at);
+        look_again_at := pg_catalog.clock_timestamp()
+            operator(pg_catalog.+) (pg_catalog.clock_timestamp() operator(pg_catalog.-) began_at);
         loop
             one := pgembedd._pipeline(name);
-            if pgembedd._shown_state(one) <> 'running' then
+            if pgembedd._shown_state(one) operator(pg_catalog.<>) 'running' then
                 raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, pgembedd._shown_state(one),
                     pgembedd._job_count(one), pgembedd._shown_reason(one)
                     using errcode = 'object_not_in_prerequisite_state';
-            elsif pg_catalog.clock_timestamp() > deadline then
+            elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
                 raise exception 'The pipeline "%" still has % jobs waiting after %.',
                     name, pgembedd._job_count(one), timeout
                     using errcode = 'query_canceled',
@@ -31,7 +32,7 @@ begin
             end if;
             commit;
             perform pg_catalog.pg_sleep(0.1);
-            exit when pg_catalog.clock_timestamp() > look_again_at
+            exit when pg_catalog.clock_timestamp() operator(pg_catalog.>) look_again_at
                 and not pgembedd._any_queued(job.lane, array[job.msg_id]);
         end loop;
     end loop;

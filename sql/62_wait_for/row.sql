@@ -23,7 +23,7 @@ language plpgsql
 as $$
 declare
     one pgembedd.pipeline := pgembedd._pipeline(name);
-    deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
+    deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
     jobs record;
 begin
     perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
@@ -32,11 +32,11 @@ begin
     while pgembedd._any_queued('pgembedd_jobs', jobs.fresh)
         or pgembedd._any_queued('pgembedd_backfill', jobs.backfill) loop
         one := pgembedd._pipeline(name);
-        if pgembedd._shown_state(one) <> 'running' then
+        if pgembedd._shown_state(one) operator(pg_catalog.<>) 'running' then
             raise exception 'The pipeline "%" is %, and the row % waits: %', name, pgembedd._shown_state(one), jobs.key,
                 pgembedd._shown_reason(one)
                 using errcode = 'object_not_in_prerequisite_state';
-        elsif pg_catalog.clock_timestamp() > deadline then
+        elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
             raise exception 'The row % of the pipeline "%" still waits after %.', jobs.key, name, timeout
                 using errcode = 'query_canceled',
                     hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
