@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -24,7 +25,10 @@ from pgembedd.model import Session
 
 TEXTS = 60
 BACKFILL_TEXTS = 10_000
+ALONE_ROWS = 600  # of the backfill, before the first changed row
 PAUSE_S = 0.05
+
+ALONE, BESIDE = "1,000 rows, backfill alone", "1,000 rows, backfill and changed rows"
 
 BARE_SCRIPT = """
 import sys, time
@@ -56,17 +60,31 @@ def latencies_s(conninfo: str, texts: Sequence[str]) -> list[float]:
         return waits
 
 
-def under_backfill_s(conninfo: str, workers: Fleet, texts: Sequence[str], load: Sequence[str]) -> list[float]:
+@dataclass(frozen=True)
+class UnderBackfill:
+    """The waits of changed rows, and seconds per 1,000 rows of all work before the first of them and beside them."""
+
+    waits_s: list[float]
+    alone_s: float
+    beside_s: float
+
+
+def under_backfill(conninfo: str, workers: Fleet, texts: Sequence[str], load: Sequence[str]) -> UnderBackfill:
     """The same while a backfill of `load` runs. RuntimeError when that was over before the last text."""
     with connect(conninfo, autocommit=True) as connection:
         before = workers.done
         connection.execute("insert into indexed (body) select unnest(%s::text[])", (list(load),))
         workers.await_done(before + 50)
+        started, at = workers.done, time.perf_counter()
+        workers.await_done(started + ALONE_ROWS)
+        alone, alone_s = workers.done - started, time.perf_counter() - at
+        started, at = workers.done, time.perf_counter()
         waits = latencies_s(conninfo, texts)
+        beside, beside_s = workers.done - started, time.perf_counter() - at
         if connection.execute("select count(*) = 0 from pgmq.q_pgembedd_backfill").fetchall()[0][0]:
             raise RuntimeError("The backfill was over too soon; give it more texts.")
         connection.execute("truncate pgmq.q_pgembedd_backfill")
-    return waits
+    return UnderBackfill(waits, 1000 * alone_s / alone, 1000 * beside_s / beside)
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
@@ -76,24 +94,29 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def waiting(rounds: int) -> list[Result]:
-    """Percentiles of each round, idle and under backfill, next to the bare model's."""
+    """Percentiles of each round, idle and under backfill, next to the bare model's; and what the backfill pays."""
     corpus = load_corpus().texts
     texts, load = sample(corpus, TEXTS), sample(corpus, BACKFILL_TEXTS, seed=1)
     values: dict[str, list[float]] = {}
+    paid: dict[str, list[float]] = {ALONE: [], BESIDE: []}
     with private_server() as server, connect(server.conninfo(), autocommit=True) as connection, Session(MODEL) as bare:
         make_table(connection, "plain", MODEL, index=False)
         make_table(connection, "indexed", MODEL, index=False)
         with fleet(server.conninfo()) as workers:
             for number in range(rounds + 1):
+                under = under_backfill(server.conninfo(), workers, texts, load)
                 measured = {
                     "one embedding, bare": [timed(lambda text=text: bare.embed([text])) for text in texts],  # type: ignore[misc]
                     "commit to vector, idle": latencies_s(server.conninfo(), texts),
-                    "commit to vector, under backfill": under_backfill_s(server.conninfo(), workers, texts, load),
+                    "commit to vector, under backfill": under.waits_s,
                 }
+                if number:
+                    paid[ALONE].append(under.alone_s)
+                    paid[BESIDE].append(under.beside_s)
                 for case, seconds in measured.items() if number else ():  # the first round warms up
                     for name, value in percentiles(seconds).items():
                         values.setdefault(f"{case}, {name}", []).append(value)
-    return compare("latency", "s", values, "one embedding, bare, p50")
+    return compare("latency", "s", values, "one embedding, bare, p50") + compare("latency", "s", paid, ALONE)
 
 
 def cold_worker_s(connection: psycopg.Connection, conninfo: str) -> float:

@@ -476,6 +476,26 @@ def test_the_upkeep_removes_chunks_of_rows_that_went_unseen(chunked: psycopg.Con
     assert chunks(chunked) == [(2, 0, "two")]
 
 
+@pytest.mark.parametrize(
+    ("there", "back"),
+    [
+        ("chunks rename to snippets", "snippets rename to chunks"),
+        ("documents rename id to number", "documents rename number to id"),
+    ],
+)
+def test_the_sweep_removes_chunks_of_rows_that_went_while_a_name_was_away(
+    chunked: psycopg.Connection, there: str, back: str
+) -> None:
+    insert(chunked, 1, "one")
+    insert(chunked, 2, "two")
+    work(chunked)
+    chunked.execute(f"alter table {there}".encode())
+    chunked.execute("delete from documents where content = 'one'")
+    chunked.execute(f"alter table {back}".encode())
+    call(chunked, "sweep")
+    assert chunks(chunked) == [(2, 0, "two")]
+
+
 def test_a_sweep_that_takes_long_is_not_due_at_once(chunked: psycopg.Connection) -> None:
     insert(chunked, 1, "one")
     empty(chunked)
