@@ -78,7 +78,7 @@ def never(name: str) -> Embedder:
     raise AssertionError(name)
 
 
-QUICK = hypothesis.settings(max_examples=10, derandomize=True, deadline=None, database=None)
+QUICK = hypothesis.settings(max_examples=4, derandomize=True, deadline=None, database=None)
 LONG = hypothesis.settings(QUICK, max_examples=150)
 PASSWORD = "Basic " + b64encode(f"x:{TOKEN}".encode()).decode()  # opens the page only
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}

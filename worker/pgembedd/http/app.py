@@ -9,10 +9,11 @@ from starlette.middleware.cors import CORSMiddleware
 from pgembedd.http.connection_limits import RequestsInProgress
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import routes as dashboard
-from pgembedd.http.errors import add_handlers
+from pgembedd.http.errors import Problem, add_handlers
 from pgembedd.http.middleware.body_limit import BodyLimit
 from pgembedd.http.middleware.request_metrics import RequestMetrics
 from pgembedd.http.middleware.security_headers import SecurityHeaders
+from pgembedd.http.openapi import NamedModels
 from pgembedd.http.origin import parse_origins
 from pgembedd.http.routes import (
     answers,
@@ -38,7 +39,9 @@ from pgembedd.http.routes.supabase_dispatch import SupabaseDispatch
 def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda: "ok") -> FastAPI:
     """Returns the ASGI application of a service; `worker_health` is asked by the probes."""
     assistants = McpEndpoint(service)
-    app = FastAPI(
+    app = NamedModels(
+        Problem,
+        openai.OpenAIErrorAnswer,
         title="pgembedd",
         version=version("pgembedd"),
         description="The embedding daemon for Postgres.",

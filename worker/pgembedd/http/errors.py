@@ -26,6 +26,7 @@ from pgembedd.errors import (
     SearchRoleError,
     UnknownTokenError,
 )
+from pgembedd.http.openapi import body_of
 from pgembedd.log import get_logger
 
 RETRY_AFTER_S = 5
@@ -83,7 +84,7 @@ class Refusal(Exception):  # noqa: N818  named after its meaning to the client
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Returns the errors that a route declares in the OpenAPI document."""
-    return {status: {"model": Problem, "description": CODES[status].replace("_", " ")} for status in statuses}
+    return {status: {**body_of(Problem), "description": CODES[status].replace("_", " ")} for status in statuses}
 
 
 def refusal_response(path: str, refusal: Refusal) -> Response:

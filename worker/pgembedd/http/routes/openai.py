@@ -12,6 +12,7 @@ from pgembedd.errors import UnknownTokenError
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
+from pgembedd.http.openapi import body_of
 from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of, validate_input
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
@@ -80,7 +81,7 @@ class OpenAIErrorAnswer(BaseModel):
 
 def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Returns the errors that a route of /v1 declares in the OpenAPI document."""
-    return {status: {"model": OpenAIErrorAnswer} for status in statuses}
+    return {status: body_of(OpenAIErrorAnswer) for status in statuses}
 
 
 def router(service: ServiceContext) -> APIRouter:
