@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, WorkerProcess
 
 ROWS = 120
-KILLS = 6
+KILLS, MANY_KILLS = 3, 6
 # The workers are hardly ever idle, for a kill must find something: what comes in at a time keeps the model for longer
 # than the next takes to come. It sleeps over it rather than compute, which would keep the next worker from its start.
 BURST, EVERY_S = 4, 0.08
@@ -108,9 +108,12 @@ def right(chunks: list[tuple[str, list[float]]], body: str, model: Session) -> b
     return bool((np.einsum("ij,ij->i", have, model.embed(texts).vectors) > 0.9995).all())
 
 
-def test_workers_killed_again_and_again(database: Database, connection: psycopg.Connection, model: Session) -> None:
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(MANY_KILLS, marks=pytest.mark.slow)])
+def test_workers_killed_again_and_again(
+    database: Database, connection: psycopg.Connection, model: Session, kills: int
+) -> None:
     make_documents(connection)
-    kill_workers(database, connection)
+    kill_workers(database, connection, kills)
     assert value(connection, "select count(*) from documents") == ROWS
     assert stale(connection, model) == []
     assert value(connection, "select count(*) from pgembedd.failures") == 0
@@ -125,6 +128,7 @@ def test_workers_killed_while_they_write_chunks_of_rows_that_come_and_go(
     kill_workers(
         database,
         connection,
+        MANY_KILLS,
         length_words=CHUNKED_WORDS,
         after=lambda: connection.execute(
             "delete from documents where id = any (%s)", (seed.sample(range(ROWS), 2 * BURST),)
@@ -138,17 +142,18 @@ def test_workers_killed_while_they_write_chunks_of_rows_that_come_and_go(
 def kill_workers(
     database: Database,
     connection: psycopg.Connection,
+    kills: int,
     length_words: int = SHORT_WORDS,
     after: Callable[[], object] = lambda: None,
 ) -> None:
-    """Two workers, KILLS of which are killed in the middle of their work; `after` is done after each. Then quiet."""
+    """Two workers, killed in the middle of their work so many times; `after` is done after each kill. Then quiet."""
     seed = random.Random(11)
     struck = 0
 
     with Writer(database.connect, length_words).running():
         workers = [busy_worker(database), busy_worker(database)]
         try:
-            for kill in range(KILLS):
+            for kill in range(kills):
                 victim = workers[kill % 2]
                 victim.await_event("worker_started")
                 eventually(lambda: held(connection) > 0, timeout_s=PATIENCE_S)

@@ -13,7 +13,7 @@ from tests.support.stateful.machine import Machine
 
 DESTINATIONS = pytest.mark.parametrize("destination", ["column", "table"])
 QUICK = settings(
-    derandomize=True, max_examples=12, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    derandomize=True, max_examples=6, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
 LONG = settings(
     derandomize=False,
