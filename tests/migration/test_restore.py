@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 
 from pgembedd.database.migrate import check_schema, migrate
@@ -13,6 +14,7 @@ from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.sql.test_search_words import by_words, make_texts
 from tests.support.databases import Database, administrator, fresh_database
 from tests.support.pgmq_extension import PgmqServer
+from tests.support.prepared import prepared
 from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import (
     BACKFILL,
@@ -56,31 +58,42 @@ def copy_over(server: EmbeddedPostgres, original: Database, conninfo: str, form:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def fill(database: Database) -> None:
+def pipelines_of(connection: psycopg.Connection) -> None:
     """A pipeline with rows that are embedded, rows that wait in both lanes, and one that was given up; and another
 
     pipeline, into a table, whose first row is embedded.
     """
+    make_documents(connection, ROWS)
+    create_pipeline(connection)
+    fail(connection, claim(connection, BACKFILL, 1)[0], permanent=True)
+    store(connection, claim(connection, BACKFILL, 10))
+    connection.execute("insert into documents (id, title) select i, 'fresh' from generate_series(101, 105) i")
+    connection.execute("update documents set title = 'changed' where id = 2")
+    connection.execute("create table letters (id int primary key, title text)")
+    create_pipeline(
+        connection,
+        name="letters",
+        source="letters",
+        content_columns=["title"],
+        embedding_table="chunks",
+    )
+    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("insert into letters values (1, 'first')")
+    store(connection, claim(connection, pipeline=2))
+    connection.execute("insert into letters values (2, 'second')")
+
+
+def fill(database: Database) -> None:
+    """Migrates an empty database and makes them there."""
     migrate(database.conninfo)
     with connected(database) as connection:
-        make_documents(connection, ROWS)
-        create_pipeline(connection)
-        fail(connection, claim(connection, BACKFILL, 1)[0], permanent=True)
-        store(connection, claim(connection, BACKFILL, 10))
-        connection.execute("insert into documents (id, title) select i, 'fresh' from generate_series(101, 105) i")
-        connection.execute("update documents set title = 'changed' where id = 2")
-        connection.execute("create table letters (id int primary key, title text)")
-        create_pipeline(
-            connection,
-            name="letters",
-            source="letters",
-            content_columns=["title"],
-            embedding_table="chunks",
-        )
-        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
-        connection.execute("insert into letters values (1, 'first')")
-        store(connection, claim(connection, pipeline=2))
-        connection.execute("insert into letters values (2, 'second')")
+        pipelines_of(connection)
+
+
+@prepared
+def filled(connection: psycopg.Connection) -> None:
+    """The same in every test's own database."""
+    pipelines_of(connection)
 
 
 def check(copy: Database) -> None:
@@ -110,23 +123,23 @@ def check(copy: Database) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_with_pgmq_as_sql(server: EmbeddedPostgres, empty_database: Database, form: str) -> None:
-    fill(empty_database)
-    with restored(server, empty_database, form) as copy:
+@pytest.mark.usefixtures("filled")
+def test_with_pgmq_as_sql(server: EmbeddedPostgres, database: Database, form: str) -> None:
+    with restored(server, database, form) as copy:
         with connected(copy) as connection:
             waiting = value(connection, "select queued + backfill from pgembedd.status where pipeline = 'documents'")
             assert waiting == ROWS - 11 + 6, "queues travel"
         check(copy)
 
 
-def test_where_the_role_is_missing(server: EmbeddedPostgres, empty_database: Database) -> None:
+@pytest.mark.usefixtures("filled")
+def test_where_the_role_is_missing(server: EmbeddedPostgres, database: Database) -> None:
     """As on another server: a restore goes on after errors about it, and `migrate` makes the role and gives it all."""
-    fill(empty_database)
     with administrator(server) as admin:
         admin.execute("alter role pgembedd rename to elsewhere")
     try:
         with fresh_database(server) as copy:
-            renamed_role(server, empty_database, copy)
+            renamed_role(server, database, copy)
             check(copy)
             with connected(copy) as connection:
                 assert value(connection, "select pgembedd._runner()::text") == "pgembedd"
@@ -161,16 +174,16 @@ def test_with_pgmq_as_an_extension(pgmq_server: PgmqServer, pgmq_database: Datab
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, empty_database: Database, form: str) -> None:
+@pytest.mark.usefixtures("filled")
+def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, database: Database, form: str) -> None:
     """--no-owner gives everything to the restoring role, here the owner of a database without superuser rights."""
     owner = roles.make("owner")
-    fill(empty_database)
     with fresh_database(server) as copy:
         with copy.connect() as admin:
             admin.execute(f"alter database {copy.name} owner to {owner}".encode())
             admin.execute("create extension vector; create extension dblink")
         as_owner = Database(copy.name, conninfo_as(copy, owner))
-        copy_over(server, empty_database, as_owner.conninfo, form, *ANYBODYS)
+        copy_over(server, database, as_owner.conninfo, form, *ANYBODYS)
         check(as_owner)
         with copy.connect() as admin:
             functions = (
@@ -181,10 +194,10 @@ def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, empty_datab
             assert value(admin, worker), "migrate grants again what the dump left out"
 
 
-def test_the_row_changed_while_queued_is_not_lost(server: EmbeddedPostgres, empty_database: Database) -> None:
+@pytest.mark.usefixtures("filled")
+def test_the_row_changed_while_queued_is_not_lost(server: EmbeddedPostgres, database: Database) -> None:
     """The stale vector of row 2 travels with its job, where the queue travels."""
-    fill(empty_database)
-    with restored(server, empty_database) as copy, connected(copy) as connection:
+    with restored(server, database) as copy, connected(copy) as connection:
         before = value(connection, "select embedding::text from documents where id = 2")
         work(connection)
         assert value(connection, "select embedding::text from documents where id = 2") != before
@@ -217,14 +230,14 @@ def test_a_missing_queue_stops_no_writer(database: Database, queue: str) -> None
 def test_a_row_that_changed_while_its_queue_was_missing_is_embedded_again(database: Database, how: str) -> None:
     """It has a vector, of what it was before, so that no sweep would find it."""
     with connected(database) as connection:
-        make_documents(connection, 1500)
+        changed = 1500 if how == "many" else 2
+        make_documents(connection, changed + 1)
         create_pipeline(connection, enable_always=how == "replica")
         work(connection)
         for queue in (FRESH, BACKFILL):
             connection.execute("select pgmq.drop_queue(%s)", (queue,))
         if how == "replica":
             connection.execute("set session_replication_role = replica")
-        changed = 1500 if how == "many" else 2
         for title in ("first", "then"):  # noted twice, queued once
             connection.execute("update documents set title = %s where id <= %s", (title, changed))
         connection.execute("reset session_replication_role")
@@ -237,13 +250,10 @@ def test_a_row_that_changed_while_its_queue_was_missing_is_embedded_again(databa
 
 
 @pytest.mark.parametrize("table", [None, "chunks"])
-def test_words_are_restored_and_kept_in_step(
-    server: EmbeddedPostgres, empty_database: Database, table: str | None
-) -> None:
-    migrate(empty_database.conninfo)
-    with connected(empty_database) as connection:
+def test_words_are_restored_and_kept_in_step(server: EmbeddedPostgres, database: Database, table: str | None) -> None:
+    with connected(database) as connection:
         make_texts(connection, embedding_table=table, create_index=True)
-    with restored(server, empty_database, "custom") as copy:
+    with restored(server, database, "custom") as copy:
         migrate(copy.conninfo)
         with connected(copy) as connection:
             assert by_words(connection, "invoice") == [2]
