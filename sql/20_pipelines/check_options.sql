@@ -19,17 +19,11 @@ begin
         perform _refuse(format('%s is done by triggers, and this pipeline is to have none.',
                 case when made.enable_always then 'enable_always' else 'on_update => ''clear''' end),
             'Leave out triggers => false, or this option.');
-    elsif made.dimensions is null
-        or made.dimensions not between 1 and (case made.vector_type when 'halfvec' then 4000 else 2000 end) then
-        perform _refuse(format('%s dimensions cannot be indexed as %s.',
-                coalesce(made.dimensions::text, 'NULL'), made.vector_type),
-            'HNSW takes up to 4000 for halfvec and 2000 for vector.');
     elsif made.max_attempts is null or made.max_attempts not between 1 and 100 then
         perform _refuse(format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')),
             'Take 1 to 100.');
-    elsif coalesce(made.model, '') = '' then
-        perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
     end if;
+    perform _check_model(made);
     perform _check_column_options(made);
 end $$;
 

@@ -8,7 +8,7 @@ create or replace function pgembedd.create_pipeline(
     content_function text default null,
     embedding_column text default null,
     model text default 'gte-small',
-    dimensions integer default 384,
+    dimensions integer default null,
     vector_type text default 'halfvec',
     distance text default 'cosine',
     watch_columns text[] default null,
@@ -59,7 +59,7 @@ begin
     made.triggers := coalesce(triggers, true);
     made.text_config := pgembedd._text_config(text_config);
     made.model := model;
-    made.dimensions := dimensions;
+    made.dimensions := coalesce(dimensions, pgembedd._model_dimensions(model));
     made.vector_type := vector_type;
     made.distance := distance;
     made.on_update := on_update;

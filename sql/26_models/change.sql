@@ -30,7 +30,7 @@ begin
     next.id := null; next.fingerprint := null; next.index_name := null; next.index_due_at := null;
     next.created_indexes := null; next.embedding_table := null; next.words_table := null;
     next.model := coalesce(change_model.model, current.model);
-    next.dimensions := coalesce(change_model.dimensions, current.dimensions);
+    next.dimensions := coalesce(change_model.dimensions, _dimensions_after(current, change_model.model));
     next.vector_type := coalesce(change_model.vector_type, current.vector_type);
     next.distance := coalesce(change_model.distance, current.distance);
     next.m := coalesce(change_model.m, current.m);
@@ -56,6 +56,15 @@ end $$;
 comment on function pgembedd.change_model is
     'Begin to embed a pipeline''s rows with another model or another '
     'chunking, beside what is there. Returns how many rows were queued.';
+
+-- Those of the new model where it or the old one is a provider's: models of a worker are taken to be alike.
+create or replace function pgembedd._dimensions_after(current pgembedd.pipeline, model text) returns integer
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when model is not null and strpos(model || current.model, ':') > 0
+                then _model_dimensions(model) else current.dimensions end
+$$;
 
 create or replace function pgembedd._suffixed_name(name text, suffix text) returns text
 language sql immutable

@@ -46,6 +46,10 @@ class ModelMismatchError(ModelError):
     """A pipeline is pinned to another model fingerprint than the one loaded."""
 
 
+class ProviderRefusedError(ModelError):
+    """A provider of embeddings refuses every request: a wrong key, an exhausted quota. Permanent until corrected."""
+
+
 class UnknownTokenError(PgembeddError):
     """A token id that no text gives in the model's vocabulary: the ids were made for another model."""
 
@@ -54,6 +58,15 @@ class UnknownTokenError(PgembeddError):
 
 class OverloadedError(PgembeddError):
     """Too many texts wait for the model, or it is being closed. Transient: the caller retries later."""
+
+
+class ProviderBusyError(OverloadedError):
+    """A provider of embeddings limits the rate of requests, or cannot be reached. Transient."""
+
+    def __init__(self, sentence: str, retry_after_s: float) -> None:
+        """`retry_after_s` is the delay that the provider asks for, else a short one."""
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
 
 
 class SearchError(PgembeddError):

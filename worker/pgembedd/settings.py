@@ -6,11 +6,12 @@ from pathlib import Path
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.language_settings import LANGUAGE_CHOICES, LANGUAGE_MAXIMUM, LANGUAGE_MINIMUM, LanguageSettings
+from pgembedd.provider_settings import ProviderSettings
 from pgembedd.setting_field import setting
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ProviderSettings):
     """The settings of a worker. Every field is an option of `pgembedd run` and an environment variable."""
 
     claim_size: int = setting(

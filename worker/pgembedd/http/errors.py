@@ -1,5 +1,6 @@
 """Errors as responses: one sentence with a status, in the shape that the path's clients expect."""
 
+from math import ceil
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -22,6 +23,8 @@ from pgembedd.errors import (
     ModelMismatchError,
     ModelUnavailableError,
     OverloadedError,
+    ProviderBusyError,
+    ProviderRefusedError,
     SearchError,
     SearchRoleError,
     UnknownTokenError,
@@ -120,12 +123,16 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(409, str(error), "model_mismatch")
         case ModelUnavailableError():
             return Refusal(503, str(error), "model_unavailable")
+        case ProviderRefusedError():
+            return Refusal(503, str(error), "provider_refused")
         case ModelError():
             return Refusal(500, str(error), "model_error")
         case DatabaseUnavailableError():
             return Refusal(503, "The database cannot be reached at the moment; try again.", "database_unavailable")
         case SearchError():
             return _search_refusal(error)
+        case ProviderBusyError():
+            return Refusal(503, str(error), "provider_busy", retry_after_s=ceil(error.retry_after_s))
         case OverloadedError():
             return Refusal(503, str(error), "overloaded", retry_after_s=1)
         case GenerationError():

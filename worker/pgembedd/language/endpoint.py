@@ -5,10 +5,10 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
+from pgembedd.addresses import is_loopback
 from pgembedd.errors import ConfigurationError
 from pgembedd.settings import read_secret
 
@@ -120,15 +120,6 @@ def endpoint_from_environment(mode: Mode = "ollama") -> Endpoint | None:
         return None
     path = os.environ.get(KEY_FILE_VARIABLE)
     return Endpoint(host, mode, read_secret(path, KEY_FILE_VARIABLE) if path else None)
-
-
-def is_loopback(host: str) -> bool:
-    """Tells that a URL names this machine."""
-    name = urlsplit(host).hostname or ""
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
 
 
 @cache

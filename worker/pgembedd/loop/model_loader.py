@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pgembedd.errors import ConfigurationError
 from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.providers.configured import Provider, enabled_providers, split_model
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, InferenceStats, Observer
 
@@ -27,9 +28,11 @@ def offline_loader(settings: Settings) -> Callable[[str], Embedder]:
 
 def _loader(settings: Settings, observer: Observer, *, offline: bool) -> Callable[[str], Embedder]:
     precisions = parse_precision(settings.precision)
-    tell = _log_once()
+    tell, providers = _log_once(), enabled_providers(settings)
 
     def load(name: str) -> Embedder:
+        if split_model(name) is not None:
+            return _load_provided(name, providers, observer)
         from pgembedd.model import Session
 
         session = Session(
@@ -46,6 +49,15 @@ def _loader(settings: Settings, observer: Observer, *, offline: bool) -> Callabl
         return session
 
     return load
+
+
+def _load_provided(name: str, providers: dict[str, Provider], observer: Observer) -> Embedder:
+    from pgembedd.model.providers.embedder import load
+
+    model = load(name, providers, lambda *run: observer.model_ran(InferenceStats(name, *run)))
+    observer.loaded(name, model.fingerprint)
+    get_logger().info("model_loaded", model=name, fingerprint=model.fingerprint)
+    return model
 
 
 def reranker_loader(settings: Settings, observer: Observer = SILENT) -> "Callable[[str], Reranker]":
@@ -83,6 +95,8 @@ def precision_of(embedder: Embedder) -> str:
     """Returns the precision of an Embedder of `loader`: fp32, int8, or `as stored` where only its files define it."""
     from pgembedd.model import Session
 
+    if split_model(embedder.name) is not None:
+        return "as stored"  # a provider's vectors differ a little from request to request
     return embedder.spec.precision if isinstance(embedder, Session) else "fp32"
 
 

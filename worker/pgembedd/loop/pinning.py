@@ -69,6 +69,12 @@ class PinnedModels:
         self._accept(pipeline)
         return embedder
 
+    def refused(self, pipeline: Pipeline, error: ModelError, pipelines: PipelineRepository) -> Deferred:
+        """Gives up a model whose provider refuses requests, until it loads anew; returns what its jobs are told."""
+        self._models.refuse(pipeline.model, error)
+        self._refuse(pipeline, error, pipelines)
+        return Deferred(str(error), DEFERRED_S)
+
     def look(self, pipelines: PipelineRepository, *, now: bool = False) -> None:
         """Has missing models loaded, and finds out what can be served.
 

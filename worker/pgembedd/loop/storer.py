@@ -10,7 +10,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import LANES, Due, Result, Vector
-from pgembedd.errors import Deferred, RowFailure
+from pgembedd.errors import Deferred, ProviderBusyError, ProviderRefusedError, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.fair_share import FairShare
@@ -92,7 +92,9 @@ class Storer:
     def _wait_for_vectors(self, batch: EmbeddingBatch) -> list[Result]:
         """Returns the results of the batch; if the model fails on it, each job is embedded by itself."""
         try:
-            return _results(batch)
+            return self._results(batch)
+        except Deferred:
+            raise
         except Exception as error:  # a model may raise anything; its texts are then tried one by one
             get_logger().warning(
                 "model_failed_on_claim",
@@ -105,11 +107,22 @@ class Storer:
         for job, content in zip(batch.jobs, batch.contents, strict=True):
             pending = start(model, content.texts, LANES[job.queue]) if content.texts else None
             try:
-                results += _results(EmbeddingBatch([job], [content], pending))
+                results += self._results(EmbeddingBatch([job], [content], pending))
+            except Deferred:
+                raise
             except Exception as error:
                 detail = f"{type(error).__name__}: {error}"
                 self._outcomes.fail(job, RowFailure("model", detail))
         return results
+
+    def _results(self, batch: EmbeddingBatch) -> list[Result]:
+        """Waits for the model. Deferred where its provider is busy, or refuses every request."""
+        try:
+            return _results(batch)
+        except ProviderBusyError as busy:
+            raise Deferred(str(busy), busy.retry_after_s) from busy
+        except ProviderRefusedError as refused:
+            raise self._models.refused(batch.jobs[0].pipeline, refused, self._pipelines) from refused
 
 
 def _results(batch: EmbeddingBatch) -> list[Result]:

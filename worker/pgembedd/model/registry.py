@@ -85,6 +85,15 @@ class LoadedModels(Generic[Model]):
                 self._failed[name] = _Failure(error, time.monotonic() + delay_s, delay_s)
             del self._loading[name]
 
+    def refuse(self, name: str, error: ModelError) -> None:
+        """Gives up a loaded model that turned out to be of no use; it is loaded anew as after a failure to load.
+
+        It is not closed, as other threads may be using it.
+        """
+        with self._lock:
+            if self._loaded.pop(name, None) is not None:
+                self._failed[name] = _Failure(error, time.monotonic() + FIRST_DELAY_S, FIRST_DELAY_S)
+
     def get_if_loaded(self, name: str) -> Model | None:
         """The model of that name if it is loaded; never waits."""
         return self._loaded.get(name)

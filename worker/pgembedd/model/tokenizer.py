@@ -12,6 +12,7 @@ from pgembedd.text.unicode import well_formed
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
+    from tokenizers import Tokenizer as Library
 
 EXACT_CHARS = 65_536
 """Up to this length every token is counted when a text is embedded; that costs 30 ms at most."""
@@ -51,14 +52,9 @@ class Tokenizer:
     threads.
     """
 
-    def __init__(self, path: Path, max_tokens: int, window_chars: int = _WINDOW_CHARS) -> None:
+    def __init__(self, source: "Path | Library", max_tokens: int, window_chars: int = _WINDOW_CHARS) -> None:
         """Load the file; `max_tokens` counts the special tokens too. ModelError where it is damaged."""
-        from tokenizers import Tokenizer as Library
-
-        try:
-            self.library = Library.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception for a file it cannot parse
-            raise ModelError(f"{path} is not a readable tokenizer; bring the model's files again.") from error
+        self.library = _load(source) if isinstance(source, Path) else source
         self.library.no_padding()
         self.library.no_truncation()
         self._window_chars = window_chars
@@ -215,3 +211,12 @@ def _safe_part(encoding: "Encoding", window_chars: int, longest_added: int) -> t
     while cut > 0 and words[cut - 1] == words[cut]:
         cut -= 1
     return cut, offsets[cut][0] if cut else 0
+
+
+def _load(path: Path) -> "Library":
+    from tokenizers import Tokenizer as Library
+
+    try:
+        return Library.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for a file it cannot parse
+        raise ModelError(f"{path} is not a readable tokenizer; bring the model's files again.") from error

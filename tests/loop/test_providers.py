@@ -1,0 +1,118 @@
+"""A pipeline whose model is a provider's: from a local model to 1,536 dimensions and back, and what goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+from structlog.typing import EventDict
+
+from pgembedd.loop.model_loader import loader
+from pgembedd.model import Session
+from pgembedd.model.embedder import Embedder
+from pgembedd.settings import Settings
+from tests.support.databases import Database
+from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, stale
+from tests.support.embedders import MODEL, Wrapped
+from tests.support.sql import column, rows, value
+from tests.support.stand_in import Answer, Received, json_answer
+from tests.support.stand_in_provider import StandInProvider, answer, provider
+from tests.support.waiting import eventually
+from tests.support.worker import worker_thread
+
+__all__ = ["provider"]
+
+NAME = "openai:text-embedding-3-small"
+
+
+def loading(provider: StandInProvider, folder: Path, model: Session) -> Callable[[str], Embedder]:
+    """A loader that has `openai` enabled, at the stand-in, and the real local model."""
+    (folder / "key").write_text("sk-right")
+    (folder / "providers.toml").write_text(f'[openai]\nurl = "{provider.url}"\nkey_file = "{folder / "key"}"\n')
+    load = loader(Settings(providers_file=str(folder / "providers.toml")))
+    return lambda name: Wrapped(model) if name == MODEL else load(name)
+
+
+def shown(connection: psycopg.Connection, name: str = "documents") -> tuple[str, str | None]:
+    """The state and the reason that status shows."""
+    ((state, reason),) = rows(connection, "select state, reason from pgembedd.status where pipeline = %s", name)
+    return state, reason
+
+
+def change(connection: psycopg.Connection, model: str) -> None:
+    """Changes the model of `documents`, waits for the new vectors, and switches to them."""
+    connection.execute("select pgembedd.change_model('documents', model => %s)", (model,))
+    await_quiet(connection)
+    eventually(
+        lambda: value(connection, "select index from pgembedd.status where pipeline like %s", "%.next") == "valid"
+    )
+    connection.execute("select pgembedd.switch('documents')")
+    connection.execute("select pgembedd.drop_pipeline('documents.previous', drop_vectors => true)")
+
+
+def test_from_a_local_model_to_1536_dimensions_and_back(
+    database: Database, connection: psycopg.Connection, model: Session, provider: StandInProvider, tmp_path: Path
+) -> None:
+    make_documents(connection)
+    insert(connection, range(1, 41))
+    with worker_thread(database, loading(provider, tmp_path, model)):
+        await_quiet(connection)
+        assert not provider.received, "texts of a pipeline with a local model stay here"
+        change(connection, NAME)
+        assert value(connection, "select fingerprint from pgembedd.status") == f"{NAME}/1536"
+        kind = "select format_type(atttypid, atttypmod) from pg_attribute where attname = 'embedding' and attnum > 0"
+        assert value(connection, f"{kind} and attrelid = 'documents'::regclass") == "halfvec(1536)"
+        search = "select id from documents order by embedding <=> pgembedd.embed('text 7')::halfvec(1536) limit 1"
+        connection.execute("set enable_seqscan = off")
+        assert "hnsw" in "\n".join(column(connection, f"explain {search}"))
+        assert value(connection, search) == 7
+        assert column(connection, "select (key ->> 'id')::int from pgembedd.search('documents', 'text 7', 1)") == [7]
+        change(connection, MODEL)
+        assert not stale(connection, model)
+
+
+def test_what_a_provider_refuses_harms_no_other_text_and_charges_no_attempt(
+    database: Database,
+    connection: psycopg.Connection,
+    model: Session,
+    provider: StandInProvider,
+    tmp_path: Path,
+    log: list[EventDict],
+) -> None:
+    busy = iter([json_answer({"error": {"message": "Slow down."}}, 429, retry_after="0")] * 3)
+    load = loading(provider, tmp_path, model)
+
+    def sometimes(asked: Received) -> Answer:
+        if asked.headers["authorization"] != "Bearer sk-right":
+            return json_answer({"error": {"message": "Your quota is used up."}}, 401)
+        content = "text" in str(asked.body["input"])
+        return (next(busy, None) if content else None) or answer(asked)
+
+    provider.answer = sometimes
+    make_documents(connection, model=NAME, max_attempts=1)
+    make_documents(connection, "others", model="cohere:embed-v4.0")
+    insert(connection, [1], table="others")
+    with worker_thread(database, load):
+        insert(connection, range(1, 6))
+        await_embedded(connection, range(1, 6))
+        assert not [event for event in log if event["event"] == "job_failed"]
+        assert next(busy, None) is None, "three requests were refused"
+
+        connection.execute("insert into documents values (6, 'text 6'), (7, 'text with poison'), (8, 'text 8')")
+        await_embedded(connection, [6, 8])
+        eventually(lambda: value(connection, "select count(*) from pgembedd.failures") == 1)
+        assert "a token that is not allowed" in value(connection, "select error from pgembedd.failures")
+
+        (tmp_path / "key").write_text("sk-wrong")
+        insert(connection, [9])
+        said = "The provider openai answered with status 401: Your quota is used up."
+        eventually(lambda: shown(connection) == ("unserved", said))
+        (tmp_path / "key").write_text("sk-right")
+        eventually(lambda: shown(connection) == ("running", None))
+        assert missing(connection) == [7, 9]
+        assert value(connection, "select count(*) from pgembedd.failures") == 1
+
+        eventually(lambda: shown(connection, "others")[0] == "unserved")
+        assert "The provider cohere of cohere:embed-v4.0 is not enabled here" in str(shown(connection, "others")[1])
+    assert all(asked.path == "/v1/embeddings" for asked in provider.received)

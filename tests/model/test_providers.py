@@ -1,0 +1,170 @@
+"""Providers of embeddings: their requests, their failures as types, and the settings that enable them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pgembedd.errors import ConfigurationError, ModelError, PgembeddError, ProviderBusyError, ProviderRefusedError
+from pgembedd.model.providers.configured import Provider, enabled_providers, split_model
+from pgembedd.model.providers.embedder import PROBE, ProviderModel, load, plan_batches
+from pgembedd.model.providers.protocol import Limits
+from pgembedd.settings import Settings
+from tests.support.stand_in import Answer, Cut, json_answer
+from tests.support.stand_in_provider import StandInProvider, provider, vector
+
+__all__ = ["provider"]
+
+KEY = "sk-of-this-test"
+
+
+def configured(folder: Path, **sections: dict[str, Any]) -> dict[str, Provider]:
+    """The providers of a file with these sections."""
+    lines = [
+        line
+        for name, members in sections.items()
+        for line in (f"[{name}]", *(f"{member} = {value!r}" for member, value in members.items()))
+    ]
+    (folder / "providers.toml").write_text("\n".join(lines))
+    (folder / "key").write_text(KEY + "\n")
+    return enabled_providers(Settings(providers_file=str(folder / "providers.toml")))
+
+
+def model_of(name: str, url: str, folder: Path, **members: Any) -> ProviderModel:
+    """The model of that name at the stand-in."""
+    section = {"url": url, "key_file": str(folder / "key"), **members}
+    return load(name, configured(folder, **{name.partition(":")[0]: section}), lambda *_: None)
+
+
+def test_each_provider_is_asked_in_its_own_protocol(provider: StandInProvider, tmp_path: Path) -> None:
+    cases: list[tuple[str, str, dict[str, Any]]] = [
+        ("openai:text-embedding-3-small", "/v1/embeddings", {"input": ["a", "b"], "encoding_format": "float"}),
+        ("house:e5", "/v1/embeddings", {"input": ["a", "b"], "model": "e5"}),
+        ("ollama:nomic-embed-text:v1.5", "/api/embed", {"model": "nomic-embed-text:v1.5", "truncate": False}),
+        ("huggingface:thenlper/gte-small", "/models/thenlper/gte-small/pipeline/feature-extraction", {}),
+        ("cohere:embed-v4.0", "/v2/embed", {"input_type": "search_query", "texts": ["a", "b"]}),
+        ("voyage:voyage-3.5", "/v1/embeddings", {"input_type": "query", "truncation": False}),
+    ]
+    for name, path, members in cases:
+        provider.received.clear()
+        model = model_of(name, provider.url, tmp_path)
+        try:
+            found = model.embed(["a", "b", "a"], kind="query").vectors
+        finally:
+            model.close()
+        probe, asked = provider.received
+        assert (asked.path, {**asked.body, **members}) == (path, asked.body)
+        assert PROBE in str(probe.body)
+        assert asked.headers["authorization"] == f"Bearer {KEY}"
+        assert model.fingerprint == f"{name}/1536"
+        want = np.array([vector(text) for text in "aba"])
+        assert np.allclose(found, want / np.linalg.norm(want, axis=1, keepdims=True), atol=1e-6)
+
+
+def test_limits_cut_texts_and_make_batches(provider: StandInProvider, tmp_path: Path) -> None:
+    assert list(plan_batches([3, 3, 3, 9, 1], Limits(2, 9, max_request_tokens=9))) == [[0, 1], [2], [3], [4]]
+    model = model_of("house:e5", provider.url, tmp_path, max_tokens=20, max_inputs=2, dimensions=256)
+    try:
+        long = " ".join(["word"] * 30)
+        found = model.embed([long, "one", "two", ""])
+        assert (model.dims, found.tokens[0], found.dropped[0], found.dropped[1]) == (256, 30, 10, 0)
+        assert provider.texts()[0] == PROBE
+        assert sorted(provider.texts()[1:]) == sorted([" ".join(["word"] * 20), "one", "two", ""])
+        assert [len(asked.body["input"]) for asked in provider.received] == [1, 2, 2]
+        assert len(model.split(long, tokens=16, overlap=0, markdown=False)) == 2
+        with pytest.raises(ConfigurationError, match="no token ids"):
+            model.start([(1, 2)])
+    finally:
+        model.close()
+
+
+def error(status: int, **members: str) -> Answer:
+    """A refusal in OpenAI's form."""
+    return json_answer({"error": {"message": f"No: {KEY}.", **members}}, status)
+
+
+FAILURES: list[tuple[Answer, type[PgembeddError], str]] = [
+    (error(429), ProviderBusyError, r"status 429: No: \[key\]"),
+    (error(503), ProviderBusyError, "status 503"),
+    (Answer(200, {}, [b'{"da', Cut()]), ProviderBusyError, "does not answer"),
+    (error(429, code="insufficient_quota"), ProviderRefusedError, "status 429"),
+    (error(401), ProviderRefusedError, r"No: \[key\]"),
+    (Answer(302, {"location": "http://127.0.0.1:1"}), ProviderRefusedError, "status 302"),
+    (error(400), ModelError, "status 400"),
+    (error(500), ModelError, "status 500"),
+    (json_answer({"data": []}), ModelError, "0 vectors for 1 texts"),
+    (json_answer({"data": [{"index": 1, "embedding": [1.0]}]}), ModelError, "something else than vectors"),
+    (json_answer({"data": [{"index": 0, "embedding": ["x"]}]}), ModelError, "without numbers"),
+    (json_answer({"data": [{"index": 0, "embedding": [1.0, 2.0]}]}), ProviderRefusedError, "now gives 2"),
+    (json_answer([1]), ModelError, "something else than vectors"),
+    (Answer(200, {}, [b"<html>"]), ModelError, "something else than vectors"),
+]
+
+
+def test_failures_are_types_and_none_shows_the_key(provider: StandInProvider, tmp_path: Path) -> None:
+    well = provider.answer
+    for answer, kind, sentence in FAILURES:
+        provider.answer = well
+        model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
+        provider.answer = lambda _, given=answer: given  # type: ignore[misc]
+        try:
+            with pytest.raises(kind, match=sentence) as raised:
+                model.embed(["text"])
+        finally:
+            model.close()
+        assert type(raised.value) is kind
+        assert KEY not in str(raised.value)
+
+
+def test_after_a_429_no_request_is_sent_until_its_time(provider: StandInProvider, tmp_path: Path) -> None:
+    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
+    provider.answer = lambda _: json_answer({}, 429, retry_after="3000")
+    try:
+        for _ in range(2):
+            with pytest.raises(ProviderBusyError) as raised:
+                model.embed(["text"])
+            assert 2000 < raised.value.retry_after_s <= 3000
+        assert len(provider.received) == 2  # the probe, and one
+    finally:
+        model.close()
+
+
+def test_a_provider_is_enabled_by_its_name_alone(
+    provider: StandInProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+    with pytest.raises(ModelError, match="The provider openai of openai:text-embedding-3-small is not enabled here"):
+        load("openai:text-embedding-3-small", enabled_providers(Settings()), lambda *_: None)
+    assert not provider.received
+    found = enabled_providers(Settings(providers=f"ollama, house={provider.url}/v1"))
+    assert {name: one.url for name, one in found.items()} == {"ollama": "http://127.0.0.1:11434", "house": provider.url}
+    assert split_model("ollama:all-minilm:l6") == ("ollama", "all-minilm:l6")
+    assert split_model("gte-small") is split_model("c:/models/own.onnx") is None
+
+
+def test_settings_that_are_not_right_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:1"
+    cases: list[tuple[str, dict[str, Any], str]] = [
+        ("openai", {}, "needs a key_file"),
+        ("house", {}, "needs a URL"),
+        ("house", {"url": "http://user:secret@127.0.0.1"}, "without a key in it"),
+        ("house", {"url": 7}, "needs a URL"),
+        ("house", {"url": url, "protocol": "grpc"}, "must be openai, ollama"),
+        ("house", {"url": url, "keyfile": "k"}, "may have"),
+        ("house", {"url": url, "at_once": 0}, "must be a number from 1 to 256"),
+        ("house", {"url": url, "max_inputs": 1.5}, "must be a number"),
+        ("House", {"url": url}, "small letters"),
+    ]
+    for name, members, sentence in cases:
+        with pytest.raises(ConfigurationError, match=sentence):
+            configured(tmp_path, **{name: members})
+    (tmp_path / "providers.toml").write_text("[house")
+    for path, sentence in ((tmp_path / "providers.toml", "is not TOML"), (tmp_path / "none", "cannot be read")):
+        with pytest.raises(ConfigurationError, match=sentence):
+            enabled_providers(Settings(providers_file=str(path)))
+    with pytest.raises(ConfigurationError, match="needs a key_file"):
+        enabled_providers(Settings(providers="openai"))

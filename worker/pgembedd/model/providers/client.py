@@ -1,0 +1,120 @@
+"""Requests to a provider, and its failures as errors whose type says what can be done about them."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+
+from pgembedd.addresses import is_loopback
+from pgembedd.errors import ModelError, ProviderBusyError, ProviderRefusedError
+from pgembedd.model.providers.configured import Provider
+from pgembedd.model.providers.protocol import Answer, Kind
+
+BUSY = frozenset({408, 425, 429, 502, 503, 504})
+REFUSED = frozenset({401, 402, 403, 404})
+_NO_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "access_terminated"})
+SHORT_DELAY_S, LONGEST_DELAY_S = 5.0, 3_600.0
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+
+
+class Client:
+    """The connections to one provider, for all threads. After a 429 no thread asks until the delay is over."""
+
+    def __init__(self, provider: Provider) -> None:
+        """Connects when it is first asked."""
+        self._provider, self._not_before = provider, 0.0
+        self._http = httpx2.Client(
+            timeout=httpx2.Timeout(provider.limits.timeout_s),
+            follow_redirects=False,  # another host would get the content and the key
+            trust_env=not is_loopback(provider.url),  # no proxy reaches this machine's own servers
+        )
+
+    def embed(self, model: str, texts: Sequence[str], kind: Kind) -> Answer:
+        """Returns one vector for each text.
+
+        ProviderBusyError where the same request may succeed later, ProviderRefusedError where none will until the
+        operator has done something, and ModelError where these texts are refused.
+        """
+        wait_s = self._not_before - time.monotonic()
+        if wait_s > 0:
+            raise ProviderBusyError(f"The provider {self._provider.name} asked to wait.", wait_s)
+        protocol = self._provider.protocol
+        body = protocol.body(model, texts, kind, self._provider.dimensions)
+        content = self._post(protocol.path(model), body)
+        try:
+            answer = protocol.answer(json.loads(content))
+            number = len(answer.vectors)
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ModelError(
+                f"The provider {self._provider.name} answered with something else than vectors; check its protocol."
+            ) from error
+        if number != len(texts):
+            raise ModelError(f"The provider {self._provider.name} gave {number} vectors for {len(texts)} texts.")
+        return answer
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        name, key = self._provider.name, self._provider.key()
+        headers = {"content-type": "application/json", "user-agent": "pgembedd"}
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        sent = json.dumps(body).encode()
+        try:
+            with self._http.stream("POST", self._provider.url + path, content=sent, headers=headers) as response:
+                content = b""
+                for part in response.iter_bytes():
+                    content += part
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise ModelError(f"The answer of the provider {name} is too long.")
+        except (httpx2.HTTPError, OSError) as error:
+            raise ProviderBusyError(
+                f"The provider {name} at {self._provider.url} does not answer ({type(error).__name__}).", SHORT_DELAY_S
+            ) from error
+        if response.status_code != 200:
+            raise self._failure(response.status_code, response.headers, content, key)
+        return content
+
+    def _failure(self, status: int, headers: Mapping[str, str], content: bytes, key: str | None) -> Exception:
+        code, said = _reason(content)
+        if key:
+            said = said.replace(key, "[key]")
+        sentence = f"The provider {self._provider.name} answered with status {status}: {said or 'no reason given'}"
+        if status in REFUSED or code in _NO_QUOTA or 300 <= status < 400:
+            return ProviderRefusedError(sentence)
+        if status not in BUSY:
+            return ModelError(sentence)
+        delay_s = _retry_after_s(headers)
+        if status == 429:
+            self._not_before = max(self._not_before, time.monotonic() + delay_s)
+        return ProviderBusyError(sentence, delay_s)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+
+def _reason(content: bytes) -> tuple[str, str]:
+    """Returns the code and the sentence of an error's body: "" for what it does not have."""
+    try:
+        value = json.loads(content[:65_536])
+    except (ValueError, RecursionError):
+        return "", content[:300].decode("utf-8", "replace").strip()
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if not isinstance(error, dict):
+        return "", str(error)[:300]
+    said = next((error[each] for each in ("message", "detail", "error") if isinstance(error.get(each), str)), "")
+    return str(error.get("code") or error.get("type") or ""), said[:300]
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    given = headers.get("retry-after", "")
+    try:
+        delay_s = float(given)
+    except ValueError:
+        try:
+            delay_s = parsedate_to_datetime(given).timestamp() - time.time()
+        except (ValueError, TypeError):
+            delay_s = SHORT_DELAY_S
+    return min(max(delay_s, 0.0), LONGEST_DELAY_S) if delay_s == delay_s else SHORT_DELAY_S

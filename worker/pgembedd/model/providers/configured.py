@@ -1,0 +1,149 @@
+"""The providers that the operator has enabled, by name."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pgembedd.errors import ConfigurationError, ModelError
+from pgembedd.model.providers.cohere import Cohere
+from pgembedd.model.providers.huggingface import HuggingFace
+from pgembedd.model.providers.ollama import Ollama
+from pgembedd.model.providers.openai import Compatible, OpenAI
+from pgembedd.model.providers.protocol import Limits, Protocol
+from pgembedd.model.providers.voyage import Voyage
+from pgembedd.settings import Settings, read_secret
+
+PROTOCOLS: dict[str, Protocol] = {
+    "openai": OpenAI(),
+    "ollama": Ollama(),
+    "huggingface": HuggingFace(),
+    "cohere": Cohere(),
+    "voyage": Voyage(),
+}
+COMPATIBLE: Protocol = Compatible()
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
+_MODEL = re.compile(r"([a-z][a-z0-9_-]*):(?![/\\])(.+)", re.ASCII | re.IGNORECASE)
+_NUMBERS: dict[str, float] = {
+    "max_inputs": 2_048,
+    "max_tokens": 1_000_000,
+    "max_request_tokens": 10_000_000,
+    "at_once": 256,
+    "timeout_s": 3_600,
+}
+"""The largest value of each limit."""
+_MEMBERS = {"protocol", "url", "key_file", "dimensions", *_NUMBERS}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An enabled provider. `dimensions` shortens the vectors of models that can be shortened."""
+
+    name: str
+    protocol: Protocol
+    url: str
+    limits: Limits
+    key_file: str = ""
+    dimensions: int | None = None
+
+    def key(self) -> str | None:
+        """Returns its key, read anew each time, so that a corrected one needs no restart."""
+        if not self.key_file:
+            return None
+        try:
+            return read_secret(self.key_file, f"key_file of the provider {self.name}")
+        except ConfigurationError as error:
+            raise ModelError(str(error)) from error
+
+
+def split_model(name: str) -> tuple[str, str] | None:
+    """Returns provider and model of a name like `openai:text-embedding-3-small`; None for a model of this process."""
+    found = _MODEL.fullmatch(name)
+    return None if found is None or Path(name).exists() else (found[1].casefold(), found[2])
+
+
+def enabled_providers(settings: Settings) -> dict[str, Provider]:
+    """Returns what PGEMBEDD_PROVIDERS and PGEMBEDD_PROVIDERS_FILE name. ConfigurationError for what is not right."""
+    found: dict[str, Provider] = {}
+    for part in filter(None, (part.strip() for part in settings.providers.split(","))):
+        name, _, url = (word.strip() for word in part.partition("="))
+        found[name] = _provider(name, {"url": url} if url else {}, "PGEMBEDD_PROVIDERS")
+    for name, members in _sections(settings.providers_file).items():
+        found[name] = _provider(name, members, f"The file {settings.providers_file}")
+    return found
+
+
+def _sections(path: str) -> Mapping[str, Any]:
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The file {path} named by PGEMBEDD_PROVIDERS_FILE cannot be read: {error.strerror}."
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(f"The file {path} named by PGEMBEDD_PROVIDERS_FILE is not TOML: {error}.") from error
+
+
+def _provider(name: str, members: Any, where: str) -> Provider:
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"{where} names a provider {name!r}; a name has small letters, digits, - and _.")
+    if not isinstance(members, dict) or not members.keys() <= _MEMBERS:
+        raise ConfigurationError(f"{where}: the provider {name} may have {', '.join(sorted(_MEMBERS))}, nothing else.")
+    protocol = _protocol(name, members, where)
+    return Provider(
+        name,
+        protocol,
+        _url(name, members.get("url", protocol.url), where),
+        _limits(name, members, protocol.limits, where),
+        _key_file(name, members.get("key_file", ""), protocol, where),
+        None if "dimensions" not in members else int(_number(name, members, "dimensions", 16_000, where)),
+    )
+
+
+def _protocol(name: str, members: Mapping[str, Any], where: str) -> Protocol:
+    chosen = members.get("protocol", name if name in PROTOCOLS else "openai")
+    if chosen not in PROTOCOLS:
+        raise ConfigurationError(f"{where}: the protocol of {name} must be {', '.join(PROTOCOLS)}.")
+    return COMPATIBLE if chosen == "openai" and name != "openai" else PROTOCOLS[chosen]
+
+
+def _url(name: str, url: Any, where: str) -> str:
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except (ValueError, AttributeError, TypeError):
+        right = False
+    if not right or parts.username is not None or parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"{where}: the provider {name} needs a URL without a key in it, as http://10.0.0.7:8080."
+        )
+    return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _key_file(name: str, path: Any, protocol: Protocol, where: str) -> str:
+    if not isinstance(path, str) or (protocol.needs_key and not path):
+        raise ConfigurationError(
+            f"{where}: the provider {name} needs a key_file: give it a section in the file of PGEMBEDD_PROVIDERS_FILE."
+        )
+    return path
+
+
+def _limits(name: str, members: Mapping[str, Any], limits: Limits, where: str) -> Limits:
+    given = {
+        member: _number(name, members, member, most, where) for member, most in _NUMBERS.items() if member in members
+    }
+    return replace(limits, **given)
+
+
+def _number(name: str, members: Mapping[str, Any], member: str, most: float, where: str) -> Any:
+    value = members[member]
+    right = isinstance(value, int | float if member == "timeout_s" else int) and not isinstance(value, bool)
+    if not right or not 1 <= value <= most:
+        raise ConfigurationError(f"{where}: {member} of the provider {name} must be a number from 1 to {most:g}.")
+    return value

@@ -1,0 +1,132 @@
+"""A provider's model as an Embedder: texts are sent in batches within the provider's limits."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgembedd.errors import ConfigurationError, ModelError, ProviderBusyError, ProviderRefusedError
+from pgembedd.model.chunk_fitting import ChunkFitter
+from pgembedd.model.futures import Embeddings, Run, RunFutures
+from pgembedd.model.pooling import Float32Array, normalize
+from pgembedd.model.providers.client import Client
+from pgembedd.model.providers.configured import Provider, split_model
+from pgembedd.model.providers.estimate import cut, estimating_tokenizer
+from pgembedd.model.providers.protocol import Kind, Limits
+from pgembedd.model.scheduler import Lane, Scheduler
+from pgembedd.text.chunker import Chunk
+from pgembedd.text.unicode import well_formed
+
+OnRun = Callable[[Kind, int, int, int, float], None]
+"""Called after each request: kind, texts, tokens in them, 0, seconds."""
+
+PROBE = "The quick brown fox jumps over the lazy dog."
+"""The text whose vector says how many dimensions a model has. It is no content of a table."""
+
+
+class ProviderModel:
+    """One model of a provider, shared by all threads of the process. Token counts are estimates, on the high side."""
+
+    def __init__(self, name: str, provider: Provider, model: str, on_run: OnRun) -> None:
+        """Asks the provider for one vector, of a text of our own. ModelError where it gives none."""
+        self.name, self._provider, self._model, self._on_run = name, provider, model, on_run
+        self.max_tokens = provider.limits.max_tokens
+        self._tokenizer = estimating_tokenizer(self.max_tokens)
+        self._fitting = ChunkFitter(self._tokenizer, "")
+        self._client = Client(provider)
+        self._scheduler = Scheduler(provider.limits.at_once)
+        self.dims = 0
+        try:
+            self.dims = self._vectors([PROBE], [16], "document").shape[1]
+        except ProviderBusyError as error:
+            raise ModelError(str(error)) from error
+        finally:
+            if not self.dims:
+                self.close()
+        self.fingerprint = f"{provider.name}:{model}/{self.dims}"
+
+    def start(
+        self, texts: Sequence[str | tuple[int, ...]], *, kind: Kind = "document", lane: Lane | None = None
+    ) -> RunFutures:
+        """Hands the texts to threads that send them. Equal texts are sent once. ConfigurationError for token ids."""
+        distinct: dict[str, int] = {}
+        positions: list[int] = []
+        for text in texts:
+            if not isinstance(text, str):
+                raise ConfigurationError(f"{self.name} takes texts and no token ids.")
+            positions.append(distinct.setdefault(text, len(distinct)))
+        read = [cut(self._tokenizer, well_formed(text)) for text in distinct]
+        tokens, dropped = [total for _, total, _ in read], [over for _, _, over in read]
+        started: list[Run] = []
+        for batch in plan_batches([total - over for _, total, over in read], self._provider.limits):
+            work = partial(self._vectors, [read[i][0] for i in batch], [tokens[i] - dropped[i] for i in batch], kind)
+            started.append((batch, self._scheduler.submit(lane or ("query" if kind == "query" else "fresh"), work)))
+        return RunFutures(started, self.dims, positions, dropped, tokens)
+
+    def run(
+        self, text_or_texts: Sequence[str], mean_pool: bool = True, normalize: bool = True, *, kind: Kind = "document"
+    ) -> Sequence[NDArray[np.float32]] | NDArray[np.float32]:
+        """Returns (n, dims) of norm 1 for n texts. ModelError for token vectors, which no provider gives."""
+        if not mean_pool or not normalize:
+            raise ModelError(f"{self.name} gives one vector of norm 1 a text, and no token vectors.")
+        return self.embed(text_or_texts, kind=kind).vectors
+
+    def embed(self, texts: Sequence[str], *, kind: Kind = "document") -> Embeddings:
+        """The vectors of these texts; waits for them."""
+        return self.start(texts, kind=kind).result()
+
+    def split(
+        self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
+    ) -> list[Chunk]:
+        """A document in chunks of so many estimated tokens; see ChunkFitter.split."""
+        return self._fitting.split(text, tokens=tokens, overlap=overlap, markdown=markdown, before=before, after=after)
+
+    def close(self) -> None:
+        """Ends the threads and the connections; requests that were not sent are cancelled."""
+        self._scheduler.shutdown(cancel_futures=True)
+        self._client.close()
+
+    def _vectors(self, texts: Sequence[str], tokens: Sequence[int], kind: Kind) -> Float32Array:
+        """(n, dims) of norm 1."""
+        began = time.monotonic()
+        answer = self._client.embed(self._model, texts, kind)
+        try:
+            vectors = np.asarray(answer.vectors, np.float32)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"{self.name} answered with vectors of different lengths or without numbers.") from error
+        if vectors.ndim != 2 or not vectors.shape[1] or not np.isfinite(vectors).all():
+            raise ModelError(f"{self.name} answered with something else than one vector a text.")
+        if self.dims and vectors.shape[1] != self.dims:
+            raise ProviderRefusedError(
+                f"{self.name} gave {self.dims} dimensions and now gives {vectors.shape[1]}: its provider changed it."
+            )
+        self._on_run(kind, len(texts), answer.tokens or sum(tokens), 0, time.monotonic() - began)
+        return normalize(vectors)
+
+
+def plan_batches(tokens: Sequence[int], limits: Limits) -> Iterator[list[int]]:
+    """Yields the positions of texts with these tokens, in order, in batches within the limits of a request."""
+    batch: list[int] = []
+    total = 0
+    for position, count in enumerate(tokens):
+        if batch and (len(batch) == limits.max_inputs or total + count > limits.max_request_tokens):
+            yield batch
+            batch, total = [], 0
+        batch.append(position)
+        total += count
+    if batch:
+        yield batch
+
+
+def load(name: str, providers: dict[str, Provider], on_run: OnRun) -> ProviderModel:
+    """Returns the model of a name like `openai:text-embedding-3-small`. ModelError where it cannot be had."""
+    provider_name, model = split_model(name) or ("", name)
+    provider = providers.get(provider_name)
+    if provider is None:
+        raise ModelError(
+            f"The provider {provider_name} of {name} is not enabled here: an operator enables it by name, in "
+            "PGEMBEDD_PROVIDERS or PGEMBEDD_PROVIDERS_FILE of the worker."
+        )
+    return ProviderModel(name, provider, model, on_run)

@@ -1,0 +1,51 @@
+"""What the providers differ in: paths, bodies, answers and limits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from typing import Protocol as Interface
+
+Kind = Literal["document", "query"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a provider takes, and what this process asks of it at a time."""
+
+    max_inputs: int
+    """Texts in a request."""
+    max_tokens: int
+    """Tokens in a text; what is longer is cut, by the estimate of `estimate.py`."""
+    max_request_tokens: int = 300_000
+    at_once: int = 4
+    """Requests in progress."""
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer's vectors, and the tokens that the provider counted: 0 where it says nothing of them."""
+
+    vectors: Sequence[Any]
+    tokens: int = 0
+
+
+class Protocol(Interface):
+    """The requests and answers of one provider."""
+
+    url: str
+    """Where it is unless the operator says otherwise; empty where he has to."""
+    needs_key: bool
+    limits: Limits
+
+    def path(self, model: str) -> str:
+        """Returns where texts are posted to, after the URL."""
+        ...
+
+    def body(self, model: str, texts: Sequence[str], kind: Kind, dimensions: int | None) -> Mapping[str, Any]:
+        """Returns the body of a request."""
+        ...
+
+    def answer(self, body: Any) -> Answer:
+        """Returns what the body of an answer holds. Any of LookupError, TypeError and ValueError for another shape."""
+        ...
