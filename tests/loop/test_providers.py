@@ -67,7 +67,7 @@ def test_from_a_local_model_to_1536_dimensions_and_back(
         connection.execute("set enable_seqscan = off")
         assert "hnsw" in "\n".join(column(connection, f"explain {search}"))
         assert value(connection, search) == 7
-        assert column(connection, "select (key ->> 'id')::int from pgembedd.search('documents', 'text 7', 1)") == [7]
+        assert column(connection, "select key::int from pgembedd.search('documents', 'text 7', 1)") == [7]
         change(connection, MODEL)
         assert not stale(connection, model)
 
