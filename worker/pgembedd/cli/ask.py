@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from pgembedd.answers.viewer import Shown
     from pgembedd.search.hits import Pipeline
+    from pgembedd.search.questions import AnswerEvent
     from pgembedd.settings import Settings
 
 
@@ -77,12 +77,12 @@ def ask_and_print(
 ) -> None:
     """Asks with the arguments of ask() in SQL, and prints what comes. GenerationError where the answer fails."""
     from pgembedd.answers.viewer import follow
+    from pgembedd.search.questions import Question, ask
 
-    values = {"filter": None, "k": 6, "model": None, "thread": None, **options}
+    text = question.encode("utf-8", "replace").decode().replace("\0", "")
     # A follow-up is searched with the questions before it, which are known in SQL only.
-    vector = _vector(settings, where, question) if values["thread"] is None else None
-    named = {"pipeline": where.name, "question": question, "embedding": vector and str(vector)}
-    answer = _ask(connection, {**values, **named})
+    vector = _vector(settings, where, question) if options.get("thread") is None else None
+    answer = ask(connection, Question(where.name, text, embedding=vector, **options))
     for shown in follow(connection, answer, timeout_s=timeout_s):
         if as_json:
             _print_json(connection, answer, shown)
@@ -102,29 +102,15 @@ def _vector(settings: "Settings", where: "Pipeline", question: str) -> list[floa
         return models.vector(where, question)
 
 
-def _ask(connection: "psycopg.Connection", values: dict[str, Any]) -> "UUID":
-    """Returns the id of the answer."""
-    from psycopg.types.json import Jsonb
+def _print_json(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent") -> None:
+    from pgembedd.search.questions import sources
 
-    from pgembedd.database.queries import query
-
-    condition = None if values["filter"] is None else Jsonb(values["filter"])
-    text = values["question"].encode("utf-8", "replace").decode().replace("\0", "")
-    row = connection.execute(query("ask"), {**values, "question": text, "filter": condition}).fetchone()
-    assert row is not None
-    answer: UUID = row[0]
-    return answer
-
-
-def _print_json(connection: "psycopg.Connection", answer: "UUID", shown: "Shown") -> None:
-    from pgembedd.answers.viewer import sources_of
-
-    data = {"sources": sources_of(connection, answer)} if shown.event == "sources" else shown.data
+    data = {"sources": sources(connection, answer)} if shown.event == "sources" else shown.data
     line = {"answer": str(answer), "seq": shown.seq, "event": shown.event, "data": data}
     click.echo(json.dumps(line, ensure_ascii=False))
 
 
-def _print(connection: "psycopg.Connection", answer: "UUID", shown: "Shown") -> None:
+def _print(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent") -> None:
     if shown.event == "delta":
         click.echo(shown.data["text"], nl=False)
         sys.stdout.flush()
@@ -141,16 +127,16 @@ def _print(connection: "psycopg.Connection", answer: "UUID", shown: "Shown") -> 
 
 def _print_sources(connection: "psycopg.Connection", answer: "UUID", cited: Sequence[int]) -> None:
     """Prints a line for each source, those that are cited first."""
-    from pgembedd.answers.viewer import sources_of
+    from pgembedd.search.questions import sources
 
-    found = sorted(sources_of(connection, answer), key=lambda one: (one["n"] not in cited, one["n"]))
+    found = sorted(sources(connection, answer), key=lambda one: (one["n"] not in cited, one["n"]))
     for one in found:
         place = one["url"] or json.dumps(one["key"], ensure_ascii=False)
         mark = click.style(f"[{one['n']}]", fg="cyan", bold=one["n"] in cited)
         click.echo(f"{mark} {one['title'] or ''} ({place})")
 
 
-def _raise_error(shown: "Shown") -> None:
+def _raise_error(shown: "AnswerEvent") -> None:
     from pgembedd.errors import GenerationError
 
     if shown.event == "error":
