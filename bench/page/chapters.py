@@ -353,4 +353,10 @@ search by meaning alone.""",
         """The time of a core that the reranker takes for a query and a text, by the tokens that it reads of both. It
 reads each pair by itself, so hits take the sum, shared among the cores.""",
     ),
+    Chapter(
+        "answers",
+        "What answers cost that are watched",
+        """The processor time of `pgembedd serve` for each delta that a viewer of an answer gets, and how long after its
+writing it comes: for one viewer, for many of one answer, and for many answers with a viewer each.""",
+    ),
 )
