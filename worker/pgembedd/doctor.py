@@ -14,6 +14,7 @@ from pgembedd.database.migrate import check_schema
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError, SchemaError
 from pgembedd.model import ModelInfo, describe_models
+from pgembedd.model.providers.configured import split_model
 from pgembedd.text.quantities import counted
 
 MINIMUM_SERVER = 140000
@@ -212,7 +213,11 @@ def _index(about: str, name: str, state: str | None, due_s: float | None) -> Ite
 def _model(
     about: str, model: str, fingerprint: str | None, dimensions: int, info: ModelInfo | None
 ) -> Iterator[Finding]:
-    if info is None:
+    if (provided := split_model(model)) is not None:
+        yield Finding(
+            "note", about, f"its texts are sent to the provider {provided[0]}", "See docs/how-to/providers.md."
+        )
+    elif info is None:
         yield Finding(
             "note", about, f"its model {model} is none that this version knows", "Give --model-dir to the worker."
         )
