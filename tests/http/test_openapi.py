@@ -79,7 +79,7 @@ def never(name: str) -> Embedder:
 
 
 QUICK = hypothesis.settings(max_examples=4, derandomize=True, deadline=None, database=None)
-LONG = hypothesis.settings(QUICK, max_examples=150)
+LONG = hypothesis.settings(QUICK, max_examples=75)
 PASSWORD = "Basic " + b64encode(f"x:{TOKEN}".encode()).decode()  # opens the page only
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
 # By name, so that only the process that runs these tests makes the document, and schemathesis its cases of it.

@@ -27,6 +27,7 @@ UNKNOWN = (
     'type "pgmq.q_embedding_jobs" does not exist',
     'record "job" is not assigned yet',
     'record "one" is not assigned yet',
+    'record "seen" is not assigned yet',
 )
 
 
