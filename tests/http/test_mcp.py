@@ -110,7 +110,7 @@ def text_of(result: CallToolResult) -> str:
 def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -> None:
     async def use(client: Client) -> None:
         told = (await client.list_tools()).tools
-        assert [tool.name for tool in told] == ["list_pipelines", "search", "similar", "get_row"]
+        assert [tool.name for tool in told] == ["list_pipelines", "search", "similar", "ask", "get_row"]
         assert all(tool.annotations is not None and tool.annotations.read_only_hint for tool in told)
         assert told[1].input_schema["required"] == ["pipeline", "query"]
 
