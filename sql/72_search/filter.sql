@@ -12,6 +12,8 @@ begin
             'For example {"section": "faq", "year": {"$gte": 2020}}.');
     elsif jsonb_path_exists(filter, 'strict $.**{65}') then
         perform _refuse('The filter is nested more than 64 levels deep.', 'Objects and arrays count.');
+    elsif (select count(*) from jsonb_path_query(filter, 'strict $.** ? (@.type() == "object").keyvalue()')) > 1000 then
+        perform _refuse('The filter has more than 1000 columns and operators.', '$in takes any number of values.');
     end if;
     return coalesce((
         select string_agg(format('(%s)', case

@@ -18,9 +18,24 @@ begin
     end if;
     perform _check_search_rights(target);
     shown := _search_shown(target, 0);
+    perform _check_search_key(target, key);
     execute format('select %s from (select $1 as key) i cross join lateral %s join %s s on %s', shown.row_expression,
         target ->> 'key_record', target ->> 'source', target ->> 'is_source_row') into found_row using key;
     return found_row;
 end $$;
 comment on function pgembedd.search_row is
     'The row of a key, with the columns that the caller may read and without vectors; NULL where there is none.';
+
+-- Refuses a key whose values are not of the key's types. They are read by themselves, so that an error of the table's
+-- own code is not taken for one.
+create or replace function pgembedd._check_search_key(target jsonb, key jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    execute format('select pg_catalog.to_jsonb(k.*) from (select $1 as key) i cross join lateral %s',
+                   target ->> 'key_record') using key;
+exception when data_exception then
+    perform _refuse(format('%s is no key of "%s": %s.', _shortened(key), target ->> 'name', sqlerrm),
+                    'It is the value that a search returns as key.');
+end $$;

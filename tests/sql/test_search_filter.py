@@ -130,6 +130,7 @@ REFUSED = [
         "The filter is nested more than 64 levels deep.",
         "arrays count",
     ),
+    ({"$or": 1001 * [{"id": 1}]}, "The filter has more than 1000 columns and operators.", "$in takes any number"),
     ({"place": "(1,1)"}, '$eq does not go with "place", which is point.', "with an order"),
 ]
 

@@ -50,6 +50,19 @@ def test_a_key_that_no_row_has_is_refused(connection: psycopg.Connection, key: s
         column(connection, SIMILAR, key, 5)
 
 
+def test_the_row_of_a_key(connection: psycopg.Connection) -> None:
+    make_source(connection, 20)
+    assert value(connection, "select pgembedd.search_row('documents', '7')")["title"] == "title 7"
+    assert value(connection, "select pgembedd.search_row('documents', '999')") is None
+    for key, reason in (
+        ('"x"', 'invalid input syntax for type integer: "x"'),
+        ("99999999999", 'value "99999999999" is out of range for type integer'),
+        ("[7]", 'invalid input syntax for type integer: "[7]"'),
+    ):
+        with refused(f'{key} is no key of "documents": {reason}.', "It is the value that a search returns as key."):
+            value(connection, "select pgembedd.search_row('documents', %s)", key)
+
+
 def test_rows_like_a_row_of_a_composite_key(connection: psycopg.Connection) -> None:
     connection.execute("create table documents (a int, b text, title text, content text, primary key (a, b))")
     create_pipeline(connection)
