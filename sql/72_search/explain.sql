@@ -124,7 +124,7 @@ begin
         'candidates', found_ones.candidates, 'rows_visited', _rows_visited(coalesce(scans, '[]')),
         'hits', (
             select coalesce(jsonb_agg(jsonb_build_object('rank', h.nth, 'key', h.key, 'chunk_no', h.chunk_no,
-                       'score', h.score) order by h.nth), '[]')
-            from unnest(found_ones.keys, found_ones.chunk_nos, found_ones.scores)
-                with ordinality as h(key, chunk_no, score, nth)));
+                       'score', h.score, 'held', h.held) order by h.nth), '[]')
+            from unnest(found_ones.keys, found_ones.chunk_nos, found_ones.scores, found_ones.held)
+                with ordinality as h(key, chunk_no, score, held, nth)));
 end $$;

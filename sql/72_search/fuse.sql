@@ -1,6 +1,8 @@
 -- The hits of a search by one leg or both. Both lists are fused by reciprocal rank: a hit counts the sum of
--- weight / (rrf_k + rank) over the lists that have it. The lists are longer than k, so that a hit that both have counts
--- twice; with `after` they are as long as the window, so that each page is cut from the same order.
+-- weight / (rrf_k + rank) over the lists that have it. By words that is taken times `held`, the share of the query's
+-- idf in the words that the hit has, as the first of that list may have a common word alone. The lists are longer than
+-- k, so that a hit that both have counts twice; with `after` they are as long as the window, so that each page is cut
+-- from the same order.
 
 create or replace function pgembedd._search_hits(
     target jsonb, query text, k integer, filter jsonb, mode text, per text, min_similarity double precision,
@@ -42,8 +44,8 @@ begin
     end if;
     if mode = 'hybrid' then
         select f.* into keys, chunk_nos, similarities, scores, semantic_ranks, text_ranks
-        from _search_fused(near.keys, near.chunk_nos, near.similarities, by_words.keys, by_words.chunk_nos, per_row,
-                           weights, rrf_k) f;
+        from _search_fused(near.keys, near.chunk_nos, near.similarities, by_words.keys, by_words.chunk_nos,
+                           by_words.held, per_row, weights, rrf_k) f;
     end if;
     after := coalesce(after, 0);
     keys := keys[after + 1:after + k]; chunk_nos := chunk_nos[after + 1:after + k];
@@ -61,7 +63,7 @@ $$;
 
 create or replace function pgembedd._search_fused(
     near_keys jsonb[], near_chunks integer[], near_similarities double precision[], word_keys jsonb[],
-    word_chunks integer[], per_row boolean, weights double precision[], rrf_k integer,
+    word_chunks integer[], word_held double precision[], per_row boolean, weights double precision[], rrf_k integer,
     out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out scores double precision[],
     out semantic_ranks integer[], out text_ranks integer[]
 )
@@ -79,9 +81,10 @@ as $$
                    w.nth::integer as text_rank,
                    -- Of a row that both found, the chunk that stands higher.
                    case when n.nth is null or w.nth < n.nth then w.chunk_no else n.chunk_no end as chunk_no,
-                   coalesce(weights[1] / (rrf_k + n.nth), 0) + coalesce(weights[2] / (rrf_k + w.nth), 0) as score
+                   coalesce(weights[1] / (rrf_k + n.nth), 0) + coalesce(weights[2] * w.held / (rrf_k + w.nth), 0)
+                       as score
             from unnest(near_keys, near_chunks, near_similarities) with ordinality as n(key, chunk_no, similarity, nth)
-            full join unnest(word_keys, word_chunks) with ordinality as w(key, chunk_no, nth)
+            full join unnest(word_keys, word_chunks, word_held) with ordinality as w(key, chunk_no, held, nth)
             on n.key = w.key and coalesce(n.chunk_no, -1) = case when per_row then coalesce(n.chunk_no, -1)
                                                                  else coalesce(w.chunk_no, -1) end) f) h
 $$;

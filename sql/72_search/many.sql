@@ -33,7 +33,10 @@ begin
                 p.name, query, k, filter, mode, per, min_similarity, snippet_length, null, weights, rrf_k,
                 marks => marks) h)
         select f.name, f.key, f.chunk_no,
-               coalesce(weights[1] / (rrf_k + f.meaning), 0) + coalesce(weights[2] / (rrf_k + f.text_rank), 0) as sum,
+               coalesce(weights[1] / (rrf_k + f.meaning), 0)
+               + case when f.text_rank is null then 0 when mode = 'text' then weights[2] / (rrf_k + f.text_rank)
+                      -- What its words counted there: less where it has few of the query's.
+                      else f.own_score - coalesce(weights[1] / (rrf_k + f.semantic_rank), 0) end as sum,
                f.similarity, f.semantic_rank, f.text_rank, f.snippet, f."row"
         from found f
         order by sum desc, f.similarity desc nulls last, array_position(pipelines, f.name), f.own_score desc limit k;

@@ -1,12 +1,13 @@
 -- The text leg: the rows or chunks that hold a word of the query and pass the filter, the best first. Each counts
 -- sum of idf * ts_rank(word) / (0.7 + 0.3 * length / average length). The candidates are those with the rarest words,
--- as many words as keep them few; where these are less than wanted, all words are asked for.
+-- as many words as keep them few; where these are less than wanted, all words are asked for. `held` is the share of the
+-- query's idf in the words that a hit has: 1 with all of them.
 
 create or replace function pgembedd._search_words(
     target jsonb, asked jsonb, wanted integer, filter text, per_row boolean, embedding vector,
     min_similarity double precision,
-    out keys jsonb[], out chunk_nos integer[], out scores double precision[], out candidates bigint, out any_of tsquery,
-    out most integer
+    out keys jsonb[], out chunk_nos integer[], out scores double precision[], out held double precision[],
+    out candidates bigint, out any_of tsquery, out most integer
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -15,6 +16,8 @@ as $$
 declare
     words constant text[] := array(select jsonb_array_elements_text(asked -> 'words'));
     shares constant double precision[] := array(select jsonb_array_elements_text(asked -> 'shares')::float8);
+    weights constant double precision[] := array(select -ln(s) from unnest(shares) s);
+    total constant double precision := (select nullif(sum(w), 0) from unnest(weights) w);
     taken integer;
     statement text;
 begin
@@ -27,9 +30,9 @@ begin
     statement := _search_words_statement(target, filter, cardinality(words), per_row, min_similarity is not null);
     loop
         any_of := _search_any(words[:taken]);
-        execute statement into keys, chunk_nos, scores, candidates
+        execute statement into keys, chunk_nos, scores, held, candidates
         using any_of, (asked ->> 'required')::tsquery, most, wanted, _search_each(words),
-              array(select -ln(s) from unnest(shares) s), embedding, min_similarity;
+              weights, embedding, min_similarity;
         exit when cardinality(keys) >= wanted;
         if taken < cardinality(words) then
             taken := cardinality(words);
@@ -39,6 +42,8 @@ begin
             most := 8 * most;
         end if;
     end loop;
+    held := array(select coalesce(least(h.weight / total, 1), 1) from unnest(held) with ordinality as h(weight, nth)
+                  order by h.nth);
 end $$;
 
 -- Any of these lexemes, as a tsquery.
@@ -79,13 +84,13 @@ begin
         found as materialized (select {key} as key, {chunk_no} as chunk_no, ({ranks}) operator(pg_catalog./) (
                 0.7::float8 operator(pg_catalog.+) (0.3::float8
                 operator(pg_catalog.*) (pg_catalog.length(v.pgembedd_words) operator(pg_catalog./) {length}::float8))
-            ) as score
+            ) as score, ({held}) as held
             from (select {columns}, case when pg_catalog.pg_column_size(v.pgembedd_words) operator(pg_catalog.>) 1000
                                          then v.pgembedd_words operator(pg_catalog.||) ''::pg_catalog.tsvector
                                          else v.pgembedd_words end as pgembedd_words
                   from candidates v offset 0) v)
         select coalesce(pg_catalog.array_agg(o.key), '{}'), pg_catalog.array_agg(o.chunk_no),
-               pg_catalog.array_agg(o.score), (select pg_catalog.count(*) from candidates)
+               pg_catalog.array_agg(o.score), pg_catalog.array_agg(o.held), (select pg_catalog.count(*) from candidates)
         from (select r.* from {ranked} order by r.score desc, r.key, r.chunk_no limit $4) o $q$, jsonb_build_object(
         'columns', (target ->> 'chunk_columns') || case when chunked then ', v.chunk_no' else '' end,
         'words', _search_words_relation(target), 'filter', filter, 'ranked', ranked,
@@ -93,6 +98,8 @@ begin
         'joins', _search_words_joins(target), 'similar', case when with_similarity then format('and %s '
             'operator(pg_catalog.>=) $8', _search_similarity(target, case when chunked then 'c' else 's' end, 7)) end,
         'key', target ->> 'chunk_key', 'chunk_no', case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end,
+        'held', (select string_agg(format('case when v.pgembedd_words operator(pg_catalog.@@) $5[%1$s] then $6[%1$s] '
+                     'else 0::float8 end', n), ' operator(pg_catalog.+) ') from generate_series(1, words) n),
         'ranks', (select string_agg(format(
                       '($6[%1$s] operator(pg_catalog.*) '
                       'pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', v.pgembedd_words, $5[%1$s]))', n),

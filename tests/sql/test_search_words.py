@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -95,6 +96,25 @@ def test_rare_words_count_more_than_common_ones(connection: psycopg.Connection) 
     texts = {i: ("", f"common text number{i}") for i in range(1, 40)} | {40: ("", "rare text here")}
     make_texts(connection, texts)
     assert by_words(connection, "common rare", k=2) == [40, 1]
+
+
+def test_a_row_with_a_common_word_alone_gains_little_by_it(connection: psycopg.Connection) -> None:
+    texts = {i: ("", f"common text number{i}") for i in range(1, 40)} | {40: ("", "rare text here")}
+    make_texts(connection, texts)
+    common, rare = -math.log(39 / 40), -math.log(2.5 / 40)  # less than five of the 40 rows have "rare"
+    found = hybrid(connection, "common rare", k=40)
+    for hit in found:
+        held = (rare if hit.key == 40 else common) / (common + rare)
+        assert hit.semantic_rank
+        assert hit.text_rank
+        assert hit.score == pytest.approx(1 / (60 + hit.semantic_rank) + held / (60 + hit.text_rank))
+    assert [hit.semantic_rank for hit in found if hit.key != 40] == sorted(
+        hit.semantic_rank for hit in found if hit.key != 40 and hit.semantic_rank
+    )
+    plan = value(
+        connection, "select pgembedd.explain_search('documents', 'common rare', embedding => '[1,0.5,0.25]')"
+    )
+    assert plan["text"]["hits"][0]["held"] == pytest.approx(rare / (common + rare))
 
 
 def test_hybrid_is_the_default_and_says_both_ranks(connection: psycopg.Connection) -> None:
