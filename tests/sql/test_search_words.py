@@ -111,9 +111,7 @@ def test_a_row_with_a_common_word_alone_gains_little_by_it(connection: psycopg.C
     assert [hit.semantic_rank for hit in found if hit.key != 40] == sorted(
         hit.semantic_rank for hit in found if hit.key != 40 and hit.semantic_rank
     )
-    plan = value(
-        connection, "select pgembedd.explain_search('documents', 'common rare', embedding => '[1,0.5,0.25]')"
-    )
+    plan = value(connection, "select pgembedd.explain_search('documents', 'common rare', embedding => '[1,0.5,0.25]')")
     assert plan["text"]["hits"][0]["held"] == pytest.approx(rare / (common + rare))
 
 
