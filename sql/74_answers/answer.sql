@@ -13,16 +13,16 @@ create or replace procedure pgembedd.answer(
 language plpgsql
 as $$
 declare
-    deadline timestamptz := pg_catalog.clock_timestamp() + timeout;
+    deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
     asked uuid;
     state record;
 begin
     perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
     asked := pgembedd.ask(pipeline, question, filter, k, model, thread);
     loop
-        select a.* into state from pgembedd.answers a where a.id = asked;
+        select a.* into state from pgembedd.answers a where a.id operator(pg_catalog.=) asked;
         exit when state.finished_at is not null;
-        if pg_catalog.clock_timestamp() > deadline then
+        if pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
             raise exception 'The answer % is still % after %.', asked, state.status, timeout
                 using errcode = 'query_canceled',
                     hint = 'It is in pgembedd.answers once it is there; is a worker with a language model running?';

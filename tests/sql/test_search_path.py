@@ -94,7 +94,7 @@ def test_what_shadows_ours_is_not_called(
 
 
 def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -> None:
-    """But create_pipeline, _text_config and wait_for, which say why; what checks the path; what runs a user's code."""
+    """But create_pipeline, _text_config, answer and wait_for, which say why; what checks the path; a user's code."""
     unpinned = column(
         documents,
         """select distinct proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and not exists (
@@ -102,7 +102,8 @@ def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -
            where c in ('search_path=pg_catalog, pgembedd, pg_temp', 'search_path=pg_catalog, pg_temp'))
            order by 1""",
     )
-    assert unpinned == ["_check_path", "_check_session", "_text_config", "_wait_for_row", "create_pipeline", "wait_for"]
+    paths = ["_check_path", "_check_session", "_text_config"]
+    assert unpinned == [*paths, "_wait_for_row", "answer", "create_pipeline", "wait_for"]
 
 
 def test_definers_that_read_users_tables_have_row_security_off(documents: psycopg.Connection) -> None:
