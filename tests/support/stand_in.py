@@ -108,7 +108,9 @@ def _handler(stand_in: StandIn) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, answer: Answer) -> None:
             self.send_response(answer.status)
-            for name, value in {"transfer-encoding": "chunked", **answer.headers}.items():
+            # A client that is not told would send its next request on a connection that is about to end.
+            headers = {"transfer-encoding": "chunked", "connection": "close", **answer.headers}
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             for part in answer.parts:

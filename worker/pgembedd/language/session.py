@@ -149,6 +149,8 @@ class Stream:
 
     def __init__(self, background: "_Background", generation: Generation) -> None:
         self._background, self._generation = background, generation
+        # Before the loop may go with its last user: what is left open then would never be closed.
+        weakref.finalize(self, generation.cancel).atexit = False
 
     def __iter__(self) -> Iterator[Chunk]:
         return self
