@@ -82,6 +82,28 @@ def test_a_query_that_a_mode_refuses_finds_nothing_in_it(embedded: Database, que
     }  # fmt: skip
 
 
+def test_the_threshold_of_answers_is_measured(embedded: Database, questions: Path) -> None:
+    asked = [*QUESTIONS, {"query": "who wrote the opera about the flying Dutchman", "relevant": []}]
+    questions.write_text("\n".join(map(json.dumps, asked)))
+    command = ("eval", "documents", str(questions), "--answers")
+    done = pgembedd(*command, "--json", database=embedded.conninfo)
+    assert done.code == 0, done
+    found = json.loads(done.out)
+    lowest, highest = found["with_answer"][0], found["without_answer"][0]
+    assert highest < found["best"]["threshold"] < lowest
+    assert (found["best"]["answered"], found["best"]["refused"]) == (1.0, 1.0)
+    with embedded.connect() as connection:
+        connection.execute("select pgembedd.configure_answers('documents', min_similarity => 0.99)")
+    shown = pgembedd(*command, database=embedded.conninfo)
+    assert shown.code == 0, shown
+    assert "threshold 0.990 (set): answers 0% of the first, refuses 100% of the second" in shown.out
+    assert f"1 questions without one: similarity {highest:.3f} to" in shown.out
+
+    questions.write_text(json.dumps(QUESTIONS[0]))
+    assert "needs questions of both kinds" in pgembedd(*command, database=embedded.conninfo).refused(USAGE)
+    assert "no other option" in pgembedd(*command, "--plot", "a.svg", database=embedded.conninfo).err
+
+
 def test_bad_input_is_one_sentence(embedded: Database, questions: Path, tmp_path: Path) -> None:
     def refused(*arguments: str) -> str:
         return pgembedd("eval", *arguments, database=embedded.conninfo).refused(USAGE)

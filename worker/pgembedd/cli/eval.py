@@ -45,6 +45,7 @@ TOLERANCE = 0.01
     show_default=True,
     help="By how much a metric may fall.",
 )
+@click.option("--answers", is_flag=True, help="Measure which questions ask() refuses, instead of the searches.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 @settings_options("model_dir", "precision", "threads")
 def command(
@@ -57,6 +58,7 @@ def command(
     saved: Path | None,
     baseline: Path | None,
     tolerance: float,
+    answers: bool,
     as_json: bool,
     settings: "Settings",
 ) -> None:
@@ -64,12 +66,20 @@ def command(
 
     QUESTIONS has a JSON object a line: {"query": "words", "relevant": [1, 2]}, the keys of the rows that answer it, or
     {"1": 2, "2": 1} with grades. Prints nDCG@10, recall@10 and MRR@10 of each mode of search.
+
+    With --answers, [] stands for a question that the table does not answer, and the similarities that separate the two
+    kinds are printed, for configure_answers().
     """
     from pgembedd.log import configure_logging
 
     configure_logging(log_level="warning")
     if plot is not None and plot.suffix.lower() != ".svg":
         raise click.UsageError("A plot is an SVG file: give it a name that ends with .svg.")
+    if answers:
+        if qrels or rerank or plot or saved or baseline:
+            raise click.UsageError("--answers takes --json and no other option of measuring.")
+        _answers(pipeline, read_questions(questions, unanswered=True), database, settings, as_json=as_json)
+        return
     asked = read_topics(questions, qrels) if qrels else read_questions(questions)
     before = load(baseline, asked) if baseline else None
     with open_connection(database) as connection:
@@ -90,23 +100,52 @@ def _measure(
     connection: "psycopg.Connection", pipeline: str, asked: list[Question], rerank: str | None, settings: "Settings"
 ) -> tuple[str, list[Measured], dict[str, str]]:
     """Returns the pipeline's fingerprint, the results, and a sentence for each mode that it does not have."""
-    from pgembedd.loop.model_loader import loader, reranker_loader
-    from pgembedd.search.local_models import check_fingerprint
+    from pgembedd.loop.model_loader import reranker_loader
 
-    where = chosen_pipeline(connection, pipeline)
     with nullcontext() if rerank is None else reranker_loader(settings)(rerank) as reranker:
-        embedder = loader(settings)(where.model)
-        try:
-            check_fingerprint(where, embedder.fingerprint)
-            found = embedder.start([each.query for each in asked], kind="query").result().vectors
-        finally:
-            embedder.close()
-        vectors = [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
+        fingerprint, vectors = _vectors(connection, pipeline, asked, settings)
         refused = available_modes(connection, pipeline, asked[0], vectors[0])
         modes = [mode for mode, sentence in refused.items() if not sentence]
         with _progress(asked) as show:
             results = evaluate(connection, pipeline, asked, vectors, modes, reranker, show)
-    return embedder.fingerprint, results, {mode: sentence for mode, sentence in refused.items() if sentence}
+    return fingerprint, results, {mode: sentence for mode, sentence in refused.items() if sentence}
+
+
+def _vectors(
+    connection: "psycopg.Connection", pipeline: str, asked: list[Question], settings: "Settings"
+) -> tuple[str, list[str]]:
+    """Returns the pipeline's fingerprint, and the vector of each question in pgvector's text form."""
+    from pgembedd.loop.model_loader import loader
+    from pgembedd.search.local_models import check_fingerprint
+
+    where = chosen_pipeline(connection, pipeline)
+    embedder = loader(settings)(where.model)
+    try:
+        check_fingerprint(where, embedder.fingerprint)
+        found = embedder.start([each.query for each in asked], kind="query").result().vectors
+    finally:
+        embedder.close()
+    return embedder.fingerprint, [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
+
+
+def _answers(
+    pipeline: str, asked: list[Question], database: str | None, settings: "Settings", *, as_json: bool
+) -> None:
+    """Prints how the similarities separate the questions that have an answer from those that have none."""
+    from pgembedd.evaluation.refusals import separate
+
+    with open_connection(database) as connection:
+        model, vectors = _vectors(connection, pipeline, asked, settings)
+        found = separate(connection, pipeline, asked, vectors)
+    if as_json:
+        click.echo(json.dumps({"pipeline": pipeline, "model": model, **found.to_json()}))
+        return
+    for name, values in (("with an answer", found.with_answer), ("without one", found.without)):
+        low, middle, high = values[0], values[len(values) // 2], values[-1]
+        click.echo(f"{len(values)} questions {name}: similarity {low:.3f} to {high:.3f}, median {middle:.3f}")
+    for name, at in (("set", found.now), ("best", found.best)):
+        shares = f"answers {at.answered:.0%} of the first, refuses {at.refused:.0%} of the second"
+        click.echo(f"threshold {at.threshold:.3f} ({name}): {shares}")
 
 
 @contextmanager

@@ -494,6 +494,17 @@ select key, snippet from pgembedd.search(
     %(pipeline)s::text, %(query)s::text, k => %(k)s, mode => %(mode)s, snippet_length => %(length)s,
     embedding => %(embedding)s, marks => array['', ''])
 
+-- name: best_similarity
+-- The highest similarity among the sources that ask() would find.
+select pg_catalog.max(similarity) from pgembedd.search(
+    %(pipeline)s::text, %(question)s::text, k => 6, per => 'chunk', embedding => %(embedding)s)
+
+-- name: answer_threshold
+-- From which similarity on ask() takes a source.
+select coalesce(s.min_similarity, pgembedd._answer_threshold(p.model))
+from pgembedd.search_pipelines(%(pipeline)s::text) p
+left join pgembedd.answer_settings s on s.pipeline operator(pg_catalog.=) p.pipeline
+
 -- name: similar
 -- The rows like one of the rows.
 select s.* from pgembedd.similar({arguments}) s

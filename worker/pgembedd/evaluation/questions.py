@@ -38,8 +38,11 @@ def key_text(key: Any) -> str:
     return json.dumps(key)
 
 
-def read_questions(path: Path) -> list[Question]:
-    """Reads JSON lines of `query` and `relevant`: a list of keys, or an object of grades. ConfigurationError."""
+def read_questions(path: Path, *, unanswered: bool = False) -> list[Question]:
+    """Reads JSON lines of `query` and `relevant`: a list of keys, or an object of grades. ConfigurationError.
+
+    `unanswered` takes questions without relevant rows, too.
+    """
     questions = []
     for number, line in _lines(path):
         try:
@@ -49,7 +52,7 @@ def read_questions(path: Path) -> list[Question]:
             grades = {key_text(key): float(grade) for key, grade in graded if float(grade) > 0}
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigurationError(f"Line {number} of {path} is no question: it must be like {_SHAPE}.") from error
-        if not isinstance(query, str) or not query.strip() or not grades:
+        if not isinstance(query, str) or not query.strip() or not (grades or unanswered):
             raise ConfigurationError(f"Line {number} of {path} has no query or no relevant key: give both.")
         questions.append(Question(query, grades))
     return _some(questions, path)

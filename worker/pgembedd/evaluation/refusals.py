@@ -1,0 +1,80 @@
+"""Measures whether questions are refused that a table has no answer to, and no others: from which similarity on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import psycopg
+
+from pgembedd.database.queries import query
+from pgembedd.errors import ConfigurationError
+from pgembedd.evaluation.questions import Question
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What a threshold does: shares, from 0 to 1, of the questions with an answer and of those without one."""
+
+    threshold: float
+    answered: float
+    refused: float
+
+    @property
+    def right(self) -> float:
+        """The mean of both shares, so that neither kind counts more where it has more questions."""
+        return (self.answered + self.refused) / 2
+
+
+@dataclass(frozen=True)
+class Separated:
+    """The best similarity that each question finds, in ascending order, and what the thresholds do."""
+
+    with_answer: list[float]
+    without: list[float]
+    now: Refusals
+    best: Refusals
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what is printed with --json."""
+        return {
+            "with_answer": [round(each, 4) for each in self.with_answer],
+            "without_answer": [round(each, 4) for each in self.without],
+            "now": vars(self.now),
+            "best": vars(self.best),
+        }
+
+
+def separate(
+    connection: psycopg.Connection, pipeline: str, questions: Sequence[Question], vectors: Sequence[str]
+) -> Separated:
+    """Searches for each question as ask() does; one without relevant rows has no answer in the table."""
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for question, vector in zip(questions, vectors, strict=True):
+        values = {"pipeline": pipeline, "question": question.query, "embedding": vector}
+        row = connection.execute(query("best_similarity"), values).fetchone()
+        found[bool(question.relevant)].append(-1.0 if row is None or row[0] is None else float(row[0]))
+    set_to = connection.execute(query("answer_threshold"), {"pipeline": pipeline}).fetchone()
+    assert set_to is not None
+    return judge(sorted(found[True]), sorted(found[False]), float(set_to[0]))
+
+
+def judge(with_answer: list[float], without: list[float], threshold: float) -> Separated:
+    """Returns what `threshold` does, and the one that is right most often. ConfigurationError where a kind is missing.
+
+    The best threshold lies in the middle between two similarities that were found.
+    """
+    if not with_answer or not without:
+        raise ConfigurationError(
+            'The threshold needs questions of both kinds: {"query": "words", "relevant": [1]} where the table has an '
+            'answer, and "relevant": [] where it has none.'
+        )
+    seen = sorted({*with_answer, *without})
+    middles = [seen[0] - 0.01, *((low + high) / 2 for low, high in pairwise(seen)), seen[-1] + 0.01]
+    each = [_at(round(middle, 3), with_answer, without) for middle in middles]
+    return Separated(with_answer, without, _at(threshold, with_answer, without), max(each, key=lambda one: one.right))
+
+
+def _at(threshold: float, with_answer: Sequence[float], without: Sequence[float]) -> Refusals:
+    answered = sum(similarity >= threshold for similarity in with_answer) / len(with_answer)
+    return Refusals(threshold, answered, sum(similarity < threshold for similarity in without) / len(without))
