@@ -391,8 +391,8 @@ create table pgembedd.answer_source (
     n                 integer not null check (n between 1 and 50),
     pipeline          text not null,
     key               jsonb not null,
-    title             text,
-    url               text,
+    title             text check (length(title) <= 1000),
+    url               text check (url ~ '^https?://' and length(url) <= 8000),  -- an asker may write it
     excerpt           text not null check (length(excerpt) <= 12000),
     score             double precision,
     similarity        double precision,
@@ -434,8 +434,6 @@ create policy viewer on pgembedd.answer_thread for select using (
     or exists (select from pgembedd.thread_member m where m.thread = answer_thread.id));
 create policy viewer on pgembedd.answer for select using (
     exists (select from pgembedd.answer_thread t where t.id = answer.thread));
-create policy viewer on pgembedd.answer_source for select using (
-    exists (select from pgembedd.answer a where a.id = answer_source.answer));
 create policy viewer on pgembedd.answer_event for select using (
     exists (select from pgembedd.answer a where a.id = answer_event.answer));
 create policy asker on pgembedd.answer_thread for insert with check (

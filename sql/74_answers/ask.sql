@@ -116,12 +116,12 @@ declare
     url text := template;
 begin
     for name in select distinct m[1] from regexp_matches(template, '\{([^{}]+)\}', 'g') m loop
-        if "row" ->> name is null then return null; end if;
+        if "row" ->> name is null or length("row" ->> name) > 1000 then return null; end if;
         url := replace(url, '{' || name || '}', (
             select string_agg(case when c ~ '^[A-Za-z0-9._~-]$' then c
                                    else upper(regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', '%\1', 'g'))
                               end, '' order by nth)
             from regexp_split_to_table("row" ->> name, '') with ordinality as t(c, nth)));
     end loop;
-    return url;
+    return case when length(url) <= 8000 then url end;
 end $$;

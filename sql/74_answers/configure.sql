@@ -65,8 +65,8 @@ declare
     routine regprocedure;
 begin
     perform grant_search(role);
-    execute format('grant select on answers, answer_settings, answer_thread, thread_member, answer, answer_source, '
-                   'answer_event to %s', role);
+    execute format('grant select on answers, answer_settings, answer_thread, thread_member, answer, answer_event, '
+                   '_readable_sources to %s', role);
     execute format('grant insert (id, role, subject) on answer_thread to %s', role);
     execute format('grant insert on thread_member, answer_source to %s', role);
     execute format('grant insert (id, thread, pipeline, question, model, role, subject) on answer to %s', role);
@@ -84,6 +84,6 @@ as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace and f.proname in (
         'ask', 'answer', 'answer_sources', 'share_thread', '_check_question', '_subject', '_find_sources',
-        '_answer_threshold', '_answer_title', '_answer_url', '_begin_answer', '_refuse_to_wait_unseen',
-        '_refuse_to_wait_for_ever')
+        '_answer_threshold', '_answer_title', '_answer_url', '_begin_answer', '_readable_rows',
+        '_refuse_to_wait_unseen', '_refuse_to_wait_for_ever')
 $$;

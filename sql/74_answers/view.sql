@@ -12,28 +12,42 @@ create or replace view pgembedd.answers with (security_barrier) as
 comment on view pgembedd.answers is
     'The answers that the caller asked for, and those of threads that are shared with it, with their text so far.';
 
--- As the caller: a source that it may not read, or that is gone, is not there, and neither is an excerpt of columns
--- that it may not read.
-create or replace function pgembedd.answer_sources(answer uuid) returns table (
-    n integer, pipeline text, key jsonb, title text, url text, excerpt text, score double precision)
+-- Which of the rows the caller may read, and whether it may read the columns that excerpts are of. As the caller.
+create or replace function pgembedd._readable_rows(pipeline text, keys jsonb[])
+returns table (key jsonb, texts boolean)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 declare
-    target jsonb;
+    target constant jsonb := _search_target(pipeline, null);
     readable boolean;
 begin
-    target := (select _search_target(a.pipeline, null) from answer a where a.id = $1);
-    if target is null then return; end if;
     readable := (select bool_and(has_column_privilege((target ->> 'source_oid')::oid, c, 'select'))
                  from jsonb_array_elements_text(target -> 'text_columns') c);
     return query execute _render($q$
-        select i.n, i.pipeline, i.key, case when $2 then i.title end, i.url, case when $2 then i.excerpt end, i.score
-        from pgembedd.answer_source i cross join lateral {key_record} join {source} s on {is_source_row}
-        where i.answer operator(pg_catalog.=) $1 order by i.n
-        $q$, target) using answer, readable;
+        select distinct i.key, $2 from pg_catalog.unnest($1) as i(key) cross join lateral {key_record}
+        join {source} s on {is_source_row}
+        $q$, target) using keys, readable;
 exception when insufficient_privilege then return;
 end $$;
+
+-- The table has excerpts of rows that those with whom a thread is shared may not read, so no asker reads it itself.
+create or replace view pgembedd._readable_sources with (security_barrier) as
+    select i.answer, i.n, i.pipeline, i.key, case when r.texts then i.title end as title, i.url,
+           case when r.texts then i.excerpt end as excerpt, i.score
+    from pgembedd.answers a
+    cross join lateral pgembedd._readable_rows(
+        a.pipeline, array(select s.key from pgembedd.answer_source s where s.answer = a.id)) r
+    join pgembedd.answer_source i on i.answer = a.id and i.key = r.key;
+
+create or replace function pgembedd.answer_sources(answer uuid) returns table (
+    n integer, pipeline text, key jsonb, title text, url text, excerpt text, score double precision)
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select s.n, s.pipeline, s.key, s.title, s.url, s.excerpt, s.score
+    from _readable_sources s where s.answer = $1 order by s.n
+$$;
 comment on function pgembedd.answer_sources is
     'The sources of an answer that the caller may still read, with the numbers by which it cites them.';

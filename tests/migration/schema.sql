@@ -163,17 +163,6 @@ CREATE TABLE pgembedd.answer (
     CONSTRAINT answer_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'generating'::text, 'complete'::text, 'refused'::text, 'failed'::text])))
 );
 COMMENT ON TABLE pgembedd.answer IS 'Questions and their answers, each a job of its own: due_at is the end of its lease, attempt its fence.';
-CREATE TABLE pgembedd.activity (
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    pipeline_id integer NOT NULL,
-    written integer NOT NULL,
-    cleared integer NOT NULL,
-    unchanged integer NOT NULL,
-    gone integer NOT NULL,
-    lag interval
-);
-COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
-COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 CREATE TABLE pgembedd.answer_event (
     answer uuid NOT NULL,
     seq integer NOT NULL,
@@ -184,16 +173,6 @@ CREATE TABLE pgembedd.answer_event (
     CONSTRAINT answer_event_event_check CHECK ((event = ANY (ARRAY['status'::text, 'sources'::text, 'delta'::text, 'citation'::text, 'done'::text, 'error'::text])))
 );
 COMMENT ON TABLE pgembedd.answer_event IS 'What the viewers of an answer are shown, in the order of seq; a table for Supabase''s Realtime, too.';
-CREATE TABLE pgembedd.answer_settings (
-    pipeline text NOT NULL,
-    model text,
-    url_template text,
-    title_column text,
-    min_similarity double precision,
-    keep interval DEFAULT '30 days'::interval NOT NULL,
-    CONSTRAINT answer_settings_keep_check CHECK ((keep > '00:00:00'::interval))
-);
-COMMENT ON TABLE pgembedd.answer_settings IS 'How questions about a pipeline are answered: see configure_answers(). By name, as a new model makes a new row.';
 CREATE TABLE pgembedd.answer_source (
     answer uuid NOT NULL,
     n integer NOT NULL,
@@ -205,7 +184,9 @@ CREATE TABLE pgembedd.answer_source (
     score double precision,
     similarity double precision,
     CONSTRAINT answer_source_excerpt_check CHECK ((length(excerpt) <= 12000)),
-    CONSTRAINT answer_source_n_check CHECK (((n >= 1) AND (n <= 50)))
+    CONSTRAINT answer_source_n_check CHECK (((n >= 1) AND (n <= 50))),
+    CONSTRAINT answer_source_title_check CHECK ((length(title) <= 1000)),
+    CONSTRAINT answer_source_url_check CHECK (((url ~ '^https?://'::text) AND (length(url) <= 8000)))
 );
 COMMENT ON TABLE pgembedd.answer_source IS 'What was found for a question with the rights of the role that asked: all that a language model is shown.';
 CREATE TABLE pgembedd.answer_thread (
@@ -221,6 +202,27 @@ CREATE TABLE pgembedd.thread_member (
     subject text NOT NULL
 );
 COMMENT ON TABLE pgembedd.thread_member IS 'With whom a thread is shared: see share_thread().';
+CREATE TABLE pgembedd.activity (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    pipeline_id integer NOT NULL,
+    written integer NOT NULL,
+    cleared integer NOT NULL,
+    unchanged integer NOT NULL,
+    gone integer NOT NULL,
+    lag interval
+);
+COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
+COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
+CREATE TABLE pgembedd.answer_settings (
+    pipeline text NOT NULL,
+    model text,
+    url_template text,
+    title_column text,
+    min_similarity double precision,
+    keep interval DEFAULT '30 days'::interval NOT NULL,
+    CONSTRAINT answer_settings_keep_check CHECK ((keep > '00:00:00'::interval))
+);
+COMMENT ON TABLE pgembedd.answer_settings IS 'How questions about a pipeline are answered: see configure_answers(). By name, as a new model makes a new row.';
 CREATE TABLE pgembedd.dead_letter (
     id bigint NOT NULL,
     pipeline_id integer,
@@ -471,9 +473,6 @@ CREATE POLICY viewer ON pgembedd.answer FOR SELECT USING ((EXISTS ( SELECT
 CREATE POLICY viewer ON pgembedd.answer_event FOR SELECT USING ((EXISTS ( SELECT
    FROM pgembedd.answer a
   WHERE (a.id = answer_event.answer))));
-CREATE POLICY viewer ON pgembedd.answer_source FOR SELECT USING ((EXISTS ( SELECT
-   FROM pgembedd.answer a
-  WHERE (a.id = answer_source.answer))));
 CREATE POLICY viewer ON pgembedd.answer_thread FOR SELECT USING ((((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))) OR (EXISTS ( SELECT
    FROM pgembedd.thread_member m
   WHERE (m.thread = answer_thread.id)))));
@@ -537,12 +536,12 @@ GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg
 GRANT ALL ON FUNCTION pgembedd.take_embed_requests(at_most integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.write_answers(answers uuid[], attempts integer[], events text[], data jsonb[]) TO pgembedd_worker;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.activity TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_event TO pgembedd;
-GRANT SELECT ON TABLE pgembedd.answer_settings TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_source TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_thread TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.thread_member TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.activity TO pgembedd;
+GRANT SELECT ON TABLE pgembedd.answer_settings TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.dead_letter TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.event TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.index_build TO pgembedd;

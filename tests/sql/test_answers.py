@@ -170,16 +170,16 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
     def seen() -> tuple[int, ...]:
         return tuple(
             value(connection, f"select count(*) from pgembedd.{table}")
-            for table in ("answers", "answer", "answer_event", "answer_source", "answer_thread")
+            for table in ("answers", "answer", "answer_event", "answer_thread")
         )
 
     become(asker, "ada")
     answer = ask(connection)
     thread = value(connection, "select thread from pgembedd.answers")
-    assert seen() == (1, 1, 2, 3, 1)
+    assert seen() == (1, 1, 2, 1)
     for role, subject in ((asker, "bob"), (asker, ""), (other, "ada"), (other, "")):
         become(role, subject)
-        assert seen() == (0, 0, 0, 0, 0)
+        assert seen() == (0, 0, 0, 0)
         with refused(
             f"There is no thread {thread}, or it is of others.",
             "Leave it out to begin one; share_thread() lets others go on with it.",
@@ -201,10 +201,25 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
             with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(statement, {"thread": thread, "role": role, "subject": subject, "answer": answer})
     become(asker, "ada")
+    begin = (
+        "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+        " values (%s, %s, 'documents', 'x', current_user, 'ada')"
+    )
+    forged = (
+        "insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt, url)"
+        " values (%s, 1, 'documents', '1', 'x', 'javascript:alert(1)')"
+    )
+    own = uuid4()
+    with pytest.raises(psycopg.errors.CheckViolation, match="url"), connection.transaction():
+        connection.execute(begin, [own, thread])
+        connection.execute(forged, [own])
     connection.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, other])
     become(other, "bob")
-    assert seen() == (1, 1, 2, 3, 1)
+    assert seen() == (1, 1, 2, 1)
     assert rows(connection, "select * from pgembedd.answer_sources(%s)", answer) == []  # it may not read the table
+    assert rows(connection, "select * from pgembedd._readable_sources") == []
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+        connection.execute("select excerpt from pgembedd.answer_source")
     connection.execute("reset role")
     connection.execute(f"grant select (id, embedding) on documents to {other}")
     become(other, "bob")
