@@ -89,6 +89,7 @@ def error(status: int, **members: str) -> Answer:
 FAILURES: list[tuple[Answer, type[PgembeddError], str]] = [
     (error(429), ProviderBusyError, r"status 429: No: \[key\]"),
     (error(503), ProviderBusyError, "status 503"),
+    (json_answer({"error": "x" * 290 + KEY}, 503), ProviderBusyError, r"x\[key\]$"),
     (Answer(200, {}, [b'{"da', Cut()]), ProviderBusyError, "does not answer"),
     (error(429, code="insufficient_quota"), ProviderRefusedError, "status 429"),
     (error(401), ProviderRefusedError, r"No: \[key\]"),

@@ -42,13 +42,15 @@ def translate_errors(where: str, timeout_s: float, *, remedy: str = REMEDY) -> I
         ) from error
 
 
-async def failure_of(response: "httpx2.Response", where: str) -> GenerationError:
-    """Returns the error for an answer whose status is not 200, with the reason that its body gives."""
+async def failure_of(response: "httpx2.Response", where: str, key: str | None = None) -> GenerationError:
+    """Returns the error for an answer whose status is not 200, with the reason that its body gives, without `key`."""
     body = b""
     async for part in response.aiter_bytes():
         body += part
         if len(body) > MAX_ERROR_BYTES:
             break
+    if key:
+        body = body.replace(key.encode(), b"[key]")
     return failure(response.status_code, response.headers, body, where)
 
 

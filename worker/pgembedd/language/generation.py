@@ -126,7 +126,7 @@ async def _read(endpoint: Endpoint, path: str, body: dict[str, Any], bounds: Bou
             client.stream("POST", endpoint.base + path, content=content, headers=headers) as response,
         ):
             if response.status_code != 200:
-                raise await failure_of(response, endpoint.named)
+                raise await failure_of(response, endpoint.named, endpoint.key)
             async with (
                 aclosing(response.aiter_bytes()) as received,
                 aclosing(bounded(received, bounds.max_bytes)) as data,

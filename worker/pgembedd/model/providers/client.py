@@ -77,9 +77,9 @@ class Client:
         return content
 
     def _failure(self, status: int, headers: Mapping[str, str], content: bytes, key: str | None) -> Exception:
+        if key:  # before anything is cut off, as a part of the key is one too many
+            content = content.replace(key.encode(), b"[key]")
         code, said = _reason(content)
-        if key:
-            said = said.replace(key, "[key]")
         sentence = f"The provider {self._provider.name} answered with status {status}: {said or 'no reason given'}"
         if status in REFUSED or code in _NO_QUOTA or 300 <= status < 400:
             return ProviderRefusedError(sentence)
