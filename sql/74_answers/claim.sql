@@ -20,6 +20,9 @@ begin
         if one.status = 'generating' and one.failures + 1 >= max_attempts then
             perform _end_in_failure(one.id, one.attempt, 'The workers that answered have ended in the midst of it.');
             continue;
+        elsif not exists (select from answer_source s where s.answer = one.id) then
+            perform _end_in_failure(one.id, one.attempt, 'The rows that it was to be answered from are gone.');
+            continue;
         end if;
         update answer a set status = 'generating', attempt = one.attempt + 1,
             failures = one.failures + (one.status = 'generating')::integer,

@@ -12,10 +12,10 @@ declare
     one record;
 begin
     for one in
-        select w.answer, min(w.attempt) as attempt, array_agg(w.event order by w.nth) as events,
+        select w.answer, w.attempt, array_agg(w.event order by w.nth) as events,
                array_agg(w.data order by w.nth) as data
         from unnest(answers, attempts, events, data) with ordinality as w(answer, attempt, event, data, nth)
-        group by w.answer order by w.answer  -- in one order, so that no two writers wait for each other
+        group by w.answer, w.attempt order by w.answer  -- in one order, so that no two writers wait for each other
     loop
         continue when not _holds_answer(one.answer, one.attempt);
         perform _add_events(one.answer, one.attempt, one.events, one.data);

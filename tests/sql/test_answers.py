@@ -116,6 +116,17 @@ def test_a_follow_up_knows_what_was_said(connection: psycopg.Connection, asker: 
     assert history == [{"question": "what is it", "answer": "So it is [1]."}]
 
 
+def test_a_question_whose_rows_went_before_it_was_answered_fails_in_a_sentence(
+    connection: psycopg.Connection, asker: str
+) -> None:
+    ask(connection)
+    connection.execute("reset role; delete from documents; select pgembedd.retention()")
+    connection.execute(f"set local role {asker}")
+    assert claim(connection) == []
+    state = rows(connection, "select status, reason from pgembedd.answers")
+    assert state == [("failed", "The rows that it was to be answered from are gone.")]
+
+
 def test_nothing_alike_is_refused_without_a_model(connection: psycopg.Connection, asker: str) -> None:
     connection.execute("reset role; select pgembedd.configure_answers('documents', min_similarity => 1.1)")
     connection.execute(f"set local role {asker}")
@@ -134,6 +145,8 @@ def test_an_attempt_that_ends_is_followed_by_another_and_cannot_write(
     ((_, attempt, *_),) = claim(connection)
     assert attempt == 2
     assert not finish(connection, answer, 1)
+    both = "select pgembedd.write_answers(%s, '{1,2}', '{delta,delta}', '{\"{}\",\"{}\"}')"
+    assert as_worker(connection, both, [answer, answer]) == [(answer,)]
     assert as_worker(connection, "select pgembedd.write_answers(%s, '{1}', '{delta}', '{\"{}\"}')", [answer]) == []
     extend = "select pgembedd.extend_answers(%s, %s, 60)"
     assert as_worker(connection, extend, [answer], [1]) == []
@@ -210,9 +223,10 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
         " values (%s, 1, 'documents', '1', 'x', 'javascript:alert(1)')"
     )
     own = uuid4()
-    with pytest.raises(psycopg.errors.CheckViolation, match="url"), connection.transaction():
+    with connection.transaction(force_rollback=True):
         connection.execute(begin, [own, thread])
-        connection.execute(forged, [own])
+        with pytest.raises(psycopg.errors.CheckViolation, match="url"), connection.transaction():
+            connection.execute(forged, [own])
     connection.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, other])
     become(other, "bob")
     assert seen() == (1, 1, 2, 1)
