@@ -200,11 +200,7 @@ class _Background:
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     """Runs until the loop has no user any more, then lets what is being closed end."""
     loop.run_forever()
-    loop.run_until_complete(_finish())
+    loop.run_until_complete(asyncio.sleep(0))  # what was posted before the stop begins
+    while tasks := asyncio.all_tasks(loop):  # also one that began in the last turn
+        loop.run_until_complete(asyncio.wait(tasks))
     loop.close()
-
-
-async def _finish() -> None:
-    await asyncio.sleep(0)  # what was posted before the stop begins
-    while others := asyncio.all_tasks() - {asyncio.current_task()}:
-        await asyncio.wait(others)
