@@ -10,6 +10,7 @@ declare
 begin
     select a.* into one from answer a where a.id = _begin_answer.answer and a.last_seq = 0 and a.attempt = 0 for update;
     if not found then return; end if;
+    perform _check_waiting(one);
     update answer a set keep_until = clock_timestamp() + coalesce(
         (select s.keep from answer_settings s where s.pipeline = one.pipeline), interval '30 days') where a.id = one.id;
     perform _add_events(one.id, 0, '{status,sources}',
@@ -22,6 +23,19 @@ begin
             array[jsonb_build_object('text', _refusal()), '{"status": "refused", "citations": []}']);
         update answer a set status = 'refused', answer = _refusal(), finished_at = clock_timestamp()
         where a.id = one.id;
+    end if;
+end $$;
+
+-- No asker fills the line of all: neither a role nor one of its users has more than a hundred answers in it.
+create or replace function pgembedd._check_waiting(one pgembedd.answer) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if (select count(*) from (select from answer a
+                              where a.status in ('queued', 'generating') and a.role = one.role
+                                and a.subject = one.subject limit 101) w) > 100 then
+        perform _refuse('A hundred questions of yours wait for their answers.', 'Ask again when some are answered.');
     end if;
 end $$;
 

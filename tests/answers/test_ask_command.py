@@ -28,7 +28,7 @@ QUESTION = "How do I reset my password?"
 def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
     database: Database, model: Session, ollama: StandInOllama
 ) -> None:
-    ollama.answer = in_turn(streamed(*said("Open the ", "settings [1]."), DONE))
+    ollama.answer = in_turn(streamed(*said("Open \x1b[31mthe ", "settings [1]."), DONE))
     language = LanguageSettings(language_host=ollama.url, language_model="small")
     worker = Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model))), Role(language=language))
     with database.connect() as connection, running(worker):
@@ -40,7 +40,7 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         asked = pgembedd("ask", QUESTION, database=database.conninfo)
         assert (asked.code, asked.err) == (0, "")
         assert asked.out == (
-            "Open the settings [1].\n[1] To reset your password, open the settings. (https://x.test/7)\n"
+            "Open [31mthe settings [1].\n[1] To reset your password, open the settings. (https://x.test/7)\n"
         )
         assert ollama.received[-1].body["model"] == "small"
 
@@ -60,5 +60,5 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
 
 def _answer_waits(connection: psycopg.Connection) -> None:
     result = value(connection, "call pgembedd.answer('documents', %s)", QUESTION)
-    assert (result["status"], result["answer"], result["citations"]) == ("complete", "Open the settings [1].", [1])
+    assert (result["status"], result["answer"], result["citations"]) == ("complete", "Open \x1b[31mthe settings [1].", [1])
     assert result["sources"][0]["url"] == "https://x.test/7"

@@ -127,17 +127,6 @@ CREATE UNLOGGED TABLE pgembedd.embed_request (
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 COMMENT ON TABLE pgembedd.embed_request IS 'Texts that wait in embed() for their vectors, each until its caller has it.';
 COMMENT ON COLUMN pgembedd.embed_request.taken_by IS 'The process id of the session of the worker that embeds it.';
-CREATE TABLE pgembedd.loopback (
-    only_row boolean DEFAULT true NOT NULL,
-    host text,
-    port integer,
-    username text NOT NULL,
-    password text,
-    options text,
-    secret uuid DEFAULT gen_random_uuid() NOT NULL,
-    CONSTRAINT loopback_only_row_check CHECK (only_row)
-);
-COMMENT ON TABLE pgembedd.loopback IS 'One row: where and as whom embed() connects to its own database. Written by embed_through().';
 CREATE TABLE pgembedd.answer (
     id uuid NOT NULL,
     thread uuid NOT NULL,
@@ -163,6 +152,17 @@ CREATE TABLE pgembedd.answer (
     CONSTRAINT answer_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'generating'::text, 'complete'::text, 'refused'::text, 'failed'::text])))
 );
 COMMENT ON TABLE pgembedd.answer IS 'Questions and their answers, each a job of its own: due_at is the end of its lease, attempt its fence.';
+CREATE TABLE pgembedd.loopback (
+    only_row boolean DEFAULT true NOT NULL,
+    host text,
+    port integer,
+    username text NOT NULL,
+    password text,
+    options text,
+    secret uuid DEFAULT gen_random_uuid() NOT NULL,
+    CONSTRAINT loopback_only_row_check CHECK (only_row)
+);
+COMMENT ON TABLE pgembedd.loopback IS 'One row: where and as whom embed() connects to its own database. Written by embed_through().';
 CREATE TABLE pgembedd.answer_event (
     answer uuid NOT NULL,
     seq integer NOT NULL,

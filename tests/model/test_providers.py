@@ -120,6 +120,18 @@ def test_failures_are_types_and_none_shows_the_key(provider: StandInProvider, tm
         assert KEY not in str(raised.value)
 
 
+def test_a_key_file_with_more_than_a_key_is_refused_in_a_sentence(provider: StandInProvider, tmp_path: Path) -> None:
+    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
+    try:
+        for content in (f"{KEY}\nsecond", f"{KEY}ü"):
+            (tmp_path / "key").write_text(content, encoding="utf-8")
+            with pytest.raises(ModelError, match="holds more than a key: write one line") as raised:
+                model.embed(["text"])
+            assert KEY not in str(raised.value)
+    finally:
+        model.close()
+
+
 def test_after_a_429_no_request_is_sent_until_its_time(provider: StandInProvider, tmp_path: Path) -> None:
     model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
     provider.answer = lambda _: json_answer({}, 429, retry_after="3000")

@@ -1,75 +1,22 @@
-"""Questions and answers in SQL: found with the rights of the asker, seen by it and its members, taken with a fence."""
+"""Questions and answers in SQL: found with the rights of the asker, and taken by workers with a fence."""
 
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.support.answers import as_worker, ask, asker, claim, events, finish
 from tests.support.refusals import refused
-from tests.support.roles import Roles
-from tests.support.search import QUERY, make_source
 from tests.support.sql import call, column, rows, value
 from tests.support.undone import connection
 
-__all__ = ["connection"]
+__all__ = ["asker", "connection"]
 
 pytestmark = pytest.mark.usefixtures("roles")  # first, as what is granted to them has to be undone before they go
-
-ASK = "select pgembedd.ask('documents', %s, k => 3, embedding => %s, thread => %s)"
-
-
-@pytest.fixture
-def asker(roles: Roles, connection: psycopg.Connection) -> str:
-    """A role that may ask and reads `documents`, which has 20 rows; the session's role."""
-    make_source(connection, 20)
-    name = roles.make("asker")
-    connection.execute("select pgembedd.grant_ask(%s)", [name])
-    connection.execute(f"grant select on documents to {name}")
-    connection.execute(
-        "select pgembedd.configure_answers('documents', 'some-model', 'https://example.com/{id}', 'title', -1)"
-    )
-    connection.execute(f"set local role {name}")
-    return name
-
-
-def ask(connection: psycopg.Connection, question: str = "what is it", thread: UUID | None = None) -> UUID:
-    asked: UUID = value(connection, ASK, question, QUERY, thread)
-    return asked
-
-
-def events(connection: psycopg.Connection, answer: UUID) -> list[Any]:
-    return rows(connection, "select seq, event, data from pgembedd.answer_event where answer = %s order by seq", answer)
-
-
-def as_worker(connection: psycopg.Connection, statement: str, *values: Any) -> list[Any]:
-    role = value(connection, "select current_user")
-    connection.execute("set local role pgembedd_worker")
-    found = rows(connection, statement, *values)
-    connection.execute(f"set local role {role}")
-    return found
-
-
-def claim(connection: psycopg.Connection, lease_s: float = 60) -> list[Any]:
-    return as_worker(
-        connection, "select id, attempt, model, question, history, sources from pgembedd.claim_answers(10, %s)", lease_s
-    )
-
-
-def finish(connection: psycopg.Connection, answer: UUID, attempt: int, text: str = "So it is [1].") -> bool:
-    done = Jsonb({"status": "complete", "citations": [1], "tokens": {"answer": 4}})
-    ((finished,),) = as_worker(
-        connection,
-        "select pgembedd.finish_answer(%s, %s, 'complete', %s, '{1}', '{done}', array[%s])",
-        answer,
-        attempt,
-        text,
-        done,
-    )
-    return bool(finished)
 
 
 def test_a_question_is_answered_from_what_the_asker_found(connection: psycopg.Connection, asker: str) -> None:
@@ -170,76 +117,6 @@ def test_workers_that_die_of_an_answer_are_not_replaced_for_ever(connection: psy
     assert value(connection, "select status from pgembedd.answers") == "failed"
 
 
-def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: psycopg.Connection, asker: str) -> None:
-    other = roles.make("other")
-    connection.execute("reset role")
-    connection.execute("select pgembedd.grant_ask(%s)", [other])
-
-    def become(role: str, subject: str) -> None:
-        connection.execute(f"set local role {role}")
-        claims = f'{{"sub": "{subject}"}}' if subject else ""
-        connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-
-    def seen() -> tuple[int, ...]:
-        return tuple(
-            value(connection, f"select count(*) from pgembedd.{table}")
-            for table in ("answers", "answer", "answer_event", "answer_thread")
-        )
-
-    become(asker, "ada")
-    answer = ask(connection)
-    thread = value(connection, "select thread from pgembedd.answers")
-    assert seen() == (1, 1, 2, 1)
-    for role, subject in ((asker, "bob"), (asker, ""), (other, "ada"), (other, "")):
-        become(role, subject)
-        assert seen() == (0, 0, 0, 0)
-        with refused(
-            f"There is no thread {thread}, or it is of others.",
-            "Leave it out to begin one; share_thread() lets others go on with it.",
-        ):
-            ask(connection, "and why", thread)
-        with refused(f"There is no thread {thread} that you have begun.", "Only its first asker shares it."):
-            connection.execute("select pgembedd.share_thread(%s, %s, %s)", [thread, role, subject])
-        for statement in (
-            "insert into pgembedd.thread_member (thread, role, subject) values (%(thread)s, %(role)s, %(subject)s)",
-            (
-                "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
-                " values (gen_random_uuid(), %(thread)s, 'documents', 'x', %(role)s, %(subject)s)"
-            ),
-            (
-                "insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt)"
-                " values (%(answer)s, 9, 'documents', '1', 'x')"
-            ),
-        ):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
-                connection.execute(statement, {"thread": thread, "role": role, "subject": subject, "answer": answer})
-    become(asker, "ada")
-    begin = (
-        "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
-        " values (%s, %s, 'documents', 'x', current_user, 'ada')"
-    )
-    forged = (
-        "insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt, url)"
-        " values (%s, 1, 'documents', '1', 'x', 'javascript:alert(1)')"
-    )
-    own = uuid4()
-    with connection.transaction(force_rollback=True):
-        connection.execute(begin, [own, thread])
-        with pytest.raises(psycopg.errors.CheckViolation, match="url"), connection.transaction():
-            connection.execute(forged, [own])
-    connection.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, other])
-    become(other, "bob")
-    assert seen() == (1, 1, 2, 1)
-    assert rows(connection, "select * from pgembedd.answer_sources(%s)", answer) == []  # it may not read the table
-    assert rows(connection, "select * from pgembedd._readable_sources") == []
-    with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
-        connection.execute("select excerpt from pgembedd.answer_source")
-    connection.execute("reset role")
-    connection.execute(f"grant select (id, embedding) on documents to {other}")
-    become(other, "bob")
-    assert rows(connection, "select distinct excerpt from pgembedd.answer_sources(%s)", answer) == [(None,)]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
@@ -281,3 +158,18 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
     call(connection, "drop_pipeline", name="documents")
     assert value(connection, "select count(*) from pgembedd.answer_settings") == 0
     assert value(connection, "select count(*) from pgembedd.answers where id = %s", uuid4()) == 0
+
+
+def test_an_asker_has_a_hundred_answers_in_the_line(connection: psycopg.Connection, asker: str) -> None:
+    ask(connection)
+    connection.execute("reset role")
+    connection.execute(
+        "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+        " select gen_random_uuid(), thread, pipeline, question, role, subject"
+        " from pgembedd.answer cross join generate_series(2, 100)"
+    )
+    connection.execute(f"set local role {asker}")
+    with refused("A hundred questions of yours wait for their answers.", "Ask again when some are answered."):
+        ask(connection)
+    connection.execute("select set_config('request.jwt.claims', '{\"sub\": \"ada\"}', true)")
+    ask(connection)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ def _print_json(connection: "psycopg.Connection", answer: "UUID", shown: "Answer
 
 def _print(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent") -> None:
     if shown.event == "delta":
-        click.echo(shown.data["text"], nl=False)
+        click.echo(_printable(shown.data["text"]), nl=False)
         sys.stdout.flush()
     elif shown.event == "status" and shown.data.get("attempt", 0) > 1 and shown.data["status"] == "generating":
         click.echo(f"\nAttempt {shown.data['attempt']}: the answer begins anew.", err=True)
@@ -133,7 +134,12 @@ def _print_sources(connection: "psycopg.Connection", answer: "UUID", cited: Sequ
     for one in found:
         place = one["url"] or json.dumps(one["key"], ensure_ascii=False)
         mark = click.style(f"[{one['n']}]", fg="cyan", bold=one["n"] in cited)
-        click.echo(f"{mark} {one['title'] or ''} ({place})")
+        click.echo(f"{mark} {_printable(one['title'] or '')} ({_printable(place)})")
+
+
+def _printable(text: str) -> str:
+    """Returns the text without what a terminal would take for a command, as a row may hold it."""
+    return "".join(character for character in text if character in "\n\t" or unicodedata.category(character) != "Cc")
 
 
 def _raise_error(shown: "AnswerEvent") -> None:

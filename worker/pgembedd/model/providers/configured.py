@@ -55,9 +55,15 @@ class Provider:
         if not self.key_file:
             return None
         try:
-            return read_secret(self.key_file, f"key_file of the provider {self.name}")
+            key = read_secret(self.key_file, f"key_file of the provider {self.name}")
         except ConfigurationError as error:
             raise ModelError(str(error)) from error
+        if not (key.isascii() and key.isprintable()):
+            raise ModelError(
+                f"The file {self.key_file} named by key_file of the provider {self.name} holds more than a key: write "
+                "one line of printable ASCII characters."
+            )
+        return key
 
 
 def split_model(name: str) -> tuple[str, str] | None:

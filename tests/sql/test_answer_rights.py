@@ -1,0 +1,88 @@
+"""Answers are seen by those who asked and those they are shared with, and their sources as far as they may be read."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.support.answers import ask, asker
+from tests.support.refusals import refused
+from tests.support.roles import Roles
+from tests.support.sql import rows, value
+from tests.support.undone import connection
+
+__all__ = ["asker", "connection"]
+
+pytestmark = pytest.mark.usefixtures("roles")  # first, as what is granted to them has to be undone before they go
+
+
+def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: psycopg.Connection, asker: str) -> None:
+    other = roles.make("other")
+    connection.execute("reset role")
+    connection.execute("select pgembedd.grant_ask(%s)", [other])
+
+    def become(role: str, subject: str) -> None:
+        connection.execute(f"set local role {role}")
+        claims = f'{{"sub": "{subject}"}}' if subject else ""
+        connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+
+    def seen() -> tuple[int, ...]:
+        return tuple(
+            value(connection, f"select count(*) from pgembedd.{table}")
+            for table in ("answers", "answer", "answer_event", "answer_thread")
+        )
+
+    become(asker, "ada")
+    answer = ask(connection)
+    thread = value(connection, "select thread from pgembedd.answers")
+    assert seen() == (1, 1, 2, 1)
+    for role, subject in ((asker, "bob"), (asker, ""), (other, "ada"), (other, "")):
+        become(role, subject)
+        assert seen() == (0, 0, 0, 0)
+        with refused(
+            f"There is no thread {thread}, or it is of others.",
+            "Leave it out to begin one; share_thread() lets others go on with it.",
+        ):
+            ask(connection, "and why", thread)
+        with refused(f"There is no thread {thread} that you have begun.", "Only its first asker shares it."):
+            connection.execute("select pgembedd.share_thread(%s, %s, %s)", [thread, role, subject])
+        for statement in (
+            "insert into pgembedd.thread_member (thread, role, subject) values (%(thread)s, %(role)s, %(subject)s)",
+            (
+                "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+                " values (gen_random_uuid(), %(thread)s, 'documents', 'x', %(role)s, %(subject)s)"
+            ),
+            (
+                "insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt)"
+                " values (%(answer)s, 9, 'documents', '1', 'x')"
+            ),
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(statement, {"thread": thread, "role": role, "subject": subject, "answer": answer})
+    become(asker, "ada")
+    begin = (
+        "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+        " values (%s, %s, 'documents', 'x', current_user, 'ada')"
+    )
+    forged = (
+        "insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt, url)"
+        " values (%s, 1, 'documents', '1', 'x', 'javascript:alert(1)')"
+    )
+    own = uuid4()
+    with connection.transaction(force_rollback=True):
+        connection.execute(begin, [own, thread])
+        with pytest.raises(psycopg.errors.CheckViolation, match="url"), connection.transaction():
+            connection.execute(forged, [own])
+    connection.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, other])
+    become(other, "bob")
+    assert seen() == (1, 1, 2, 1)
+    assert rows(connection, "select * from pgembedd.answer_sources(%s)", answer) == []  # it may not read the table
+    assert rows(connection, "select * from pgembedd._readable_sources") == []
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+        connection.execute("select excerpt from pgembedd.answer_source")
+    connection.execute("reset role")
+    connection.execute(f"grant select (id, embedding) on documents to {other}")
+    become(other, "bob")
+    assert rows(connection, "select distinct excerpt from pgembedd.answer_sources(%s)", answer) == [(None,)]
