@@ -60,5 +60,9 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
 
 def _answer_waits(connection: psycopg.Connection) -> None:
     result = value(connection, "call pgembedd.answer('documents', %s)", QUESTION)
-    assert (result["status"], result["answer"], result["citations"]) == ("complete", "Open \x1b[31mthe settings [1].", [1])
+    assert (result["status"], result["answer"], result["citations"]) == (
+        "complete",
+        "Open \x1b[31mthe settings [1].",
+        [1],
+    )
     assert result["sources"][0]["url"] == "https://x.test/7"
