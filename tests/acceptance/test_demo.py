@@ -35,7 +35,8 @@ def check_answers(out: str) -> None:
     hits = re.split(r"\n  (?=read a csv|wait for several|how do I|find all places|looking after)", out)
     assert "csv.DictReader" in hits[1].splitlines()[1]
     assert "getsize" in hits[3]
-    assert all("  re." in line for line in hits[4].splitlines()[1:4])
+    assert all(re.search(r"  re\b", line) for line in hits[4].splitlines()[1:4])
+    assert "re.findall" in hits[4]
     assert "colorsys" in hits[5].splitlines()[1]
 
 
