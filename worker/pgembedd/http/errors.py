@@ -1,16 +1,11 @@
 """Errors as responses: one sentence with a status, in the shape that the path's clients expect."""
 
 from math import ceil
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from pgembedd.errors import (
     ConfigurationError,
@@ -30,7 +25,6 @@ from pgembedd.errors import (
     UnknownTokenError,
 )
 from pgembedd.http.openapi import body_of
-from pgembedd.log import get_logger
 
 RETRY_AFTER_S = 5
 
@@ -54,12 +48,6 @@ CODES = {
     504: "timeout",
 }
 
-_SENTENCES_OF_PYDANTIC = {  # instead of messages about Python
-    "model_attributes_type": "It has to be a JSON object",
-    "model_type": "It has to be a JSON object",
-    "missing": "It is missing",
-}
-
 
 class Problem(BaseModel):
     """The body of every error, except on /v1."""
@@ -68,7 +56,7 @@ class Problem(BaseModel):
     message: str = Field(description="One sentence for people.")
 
 
-def _speaks_openai(path: str) -> bool:
+def speaks_openai(path: str) -> bool:
     """Tells whether the path's clients expect errors of OpenAI's shape; those of /v1/rerank do not."""
     return path.startswith("/v1/") and path != "/v1/rerank"
 
@@ -92,7 +80,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def refusal_response(path: str, refusal: Refusal) -> Response:
     """Returns the refusal as JSON, on OpenAI's paths in the shape of its API."""
-    if _speaks_openai(path):
+    if speaks_openai(path):
         body: dict[str, Any] = {"error": openai_problem(refusal)}
     else:
         body = {"error": refusal.code, "message": refusal.sentence}
@@ -182,74 +170,6 @@ def _refusal_of_generation(error: GenerationError) -> Refusal:
     if error.status == 404:
         return Refusal(404, str(error), "model_not_found", param="model")
     return Refusal(400 if error.status in (400, 413, 422) else 502, str(error))  # the key is the operator's
-
-
-def _validation(path: str, error: RequestValidationError) -> Refusal:
-    """Returns the refusal for the first error, without the value, which may be a user's text."""
-    first = error.errors()[0]
-    kinds = ("function-", "list[", "tuple[")  # pydantic's names of the members of a union
-    where = ".".join(str(part) for part in first["loc"][1:] if not str(part).startswith(kinds))
-    param = str(first["loc"][1]) if len(first["loc"]) > 1 and isinstance(first["loc"][1], str) else None
-    if first["type"] == "json_invalid":
-        return Refusal(400, "The body is not valid JSON.", "invalid_json")
-    message = _SENTENCES_OF_PYDANTIC.get(first["type"]) or str(first["msg"]).removeprefix("Value error, ").rstrip(".")
-    status = 400 if _speaks_openai(path) else 422
-    return Refusal(status, f"{where or first['loc'][0]}: {message}.", "wrong_shape", param=param)
-
-
-def add_handlers(app: FastAPI) -> None:
-    """Makes one sentence of everything that a route may raise."""
-
-    async def refused(request: Request, error: Exception) -> Response:
-        refusal = refusal_of(error)
-        assert refusal is not None
-        return refusal_response(request.url.path, refusal)
-
-    ours = (ModelError, DatabaseUnavailableError, ConfigurationError, OverloadedError, SearchError, UnknownTokenError)
-    for kind in (Refusal, GenerationError, *ours):
-        app.add_exception_handler(kind, refused)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return refusal_response(request.url.path, _validation(request.url.path, error))
-
-    @app.exception_handler(HTTPException)
-    async def framework(request: Request, error: HTTPException) -> Response:
-        refusal = Refusal(error.status_code, _SENTENCES.get(error.status_code, f"{error.detail}."))
-        response = refusal_response(request.url.path, refusal)
-        response.headers.update(error.headers or {})
-        if error.status_code == 405:
-            response.headers["allow"] = ", ".join(sorted(_allowed_methods(request)))
-        return response
-
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> Response:
-        get_logger().error("http_error", route=route_of(request), error=type(error).__name__, where=_frames(error))
-        return refusal_response(request.url.path, Refusal(500, "The service failed on this request; its log says how."))
-
-
-def _frames(error: Exception) -> list[str]:
-    """Returns the frames, innermost last, without the error's message, which may hold a user's text."""
-    return [
-        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)[-6:]
-    ]
-
-
-_SENTENCES = {
-    404: "There is nothing at this path; docs/reference/http.md lists what there is.",
-    405: "This path does not take this method; the header allow says which it takes.",
-    400: "The body is not valid JSON.",
-}
-
-
-def _allowed_methods(request: Request) -> set[str]:
-    """Returns the methods of all routes of the path: the framework names those of the first route only."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        for method in ("GET", "POST"):
-            if route.matches({**request.scope, "method": method})[0] is Match.FULL:
-                found.add(method)
-    return found
 
 
 def route_of(request: Request) -> str:
