@@ -32,7 +32,6 @@ begin
 exception when insufficient_privilege then return;
 end $$;
 
--- The table has excerpts of rows that those with whom a thread is shared may not read, so no asker reads it itself.
 create or replace view pgembedd._readable_sources with (security_barrier) as
     select i.answer, i.n, i.pipeline, i.key, case when r.texts then i.title end as title, i.url,
            case when r.texts then i.excerpt end as excerpt, i.score
@@ -40,6 +39,8 @@ create or replace view pgembedd._readable_sources with (security_barrier) as
     cross join lateral pgembedd._readable_rows(
         a.pipeline, array(select s.key from pgembedd.answer_source s where s.answer = a.id)) r
     join pgembedd.answer_source i on i.answer = a.id and i.key = r.key;
+comment on view pgembedd._readable_sources is
+    'The sources of answers that the caller may still read; the table also has excerpts of rows that an asker may not.';
 
 create or replace function pgembedd.answer_sources(answer uuid) returns table (
     n integer, pipeline text, key jsonb, title text, url text, excerpt text, score double precision)

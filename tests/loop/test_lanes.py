@@ -68,7 +68,8 @@ def test_a_fresh_row_passes_a_backfill_claim_that_is_in_the_model(
 ) -> None:
     """The backfill has both its claims in flight, one of them half computed, and the model has one thread."""
     make_documents(connection)
-    bulk(connection)
+    # Lengths of their own, since texts of equal length go through the model in one run.
+    connection.execute("insert into documents select i, repeat('bulk ', 1 + i % 8) from generate_series(100, 1100) i")
     reached, texts = threading.Event(), threading.Semaphore(0)
 
     def hold(_encoded: list[list[int]]) -> None:
