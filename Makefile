@@ -52,7 +52,7 @@ up: $(STAMP) ## Run embedded Postgres, migrations and a worker in the foreground
 test: $(STAMP) ## Run the default tests on private Postgres servers, on all cores
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-slow: $(STAMP) ## Run the tests that take minutes, on all cores
+test-slow: $(STAMP) ## Run the tests that take longer, on all cores
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 # Time for all faults together; 0: each once, briefly.

@@ -64,12 +64,14 @@ def test_search_finds_by_meaning(documents: Database) -> None:
     assert len(lines) == 3, "the row without a vector is no hit"
 
 
+@pytest.mark.slow
 def test_search_honours_the_limit_and_the_pipeline(documents: Database) -> None:
     for pipeline in (["-p", "docs"], ["docs"]):
         found = pgembedd("search", "baking", "-n", "1", *pipeline, database=documents.conninfo)
         assert [line.split()[1] for line in found.out.splitlines()] == ["bread"]
 
 
+@pytest.mark.slow
 def test_search_takes_what_search_in_sql_takes(documents: Database) -> None:
     options = ["--mode", "semantic", "--per", "row", "--k", "2", "--filter", '{"id": {"$ne": "bread"}}', "--json"]
     found = pgembedd("search", "baking", "docs", *options, database=documents.conninfo)
@@ -81,6 +83,7 @@ def test_search_takes_what_search_in_sql_takes(documents: Database) -> None:
     assert (told["pipeline"], told["semantic"]["hits"][0]["key"]) == ("docs", "bread")
 
 
+@pytest.mark.slow
 def test_search_reranks(documents: Database) -> None:
     options = ["--mode", "semantic", "--rerank", "ms-marco-minilm-l12", "--json"]
     found = pgembedd("search", "oil for the engine of a car", "docs", *options, database=documents.conninfo)
@@ -91,6 +94,7 @@ def test_search_reranks(documents: Database) -> None:
     assert "choose ms-marco-minilm-l12" in wrong.err
 
 
+@pytest.mark.slow
 def test_search_refuses_what_it_cannot_do(documents: Database) -> None:
     assert "docs" in pgembedd("search", "x", "-p", "nope", database=documents.conninfo).refused(2)
     assert "empty" in pgembedd("search", "  ", database=documents.conninfo).refused(2)
@@ -127,6 +131,7 @@ def test_search_runs_as_the_caller_under_row_level_security(documents: Database,
             connection.execute(f"drop role {role}".encode())
 
 
+@pytest.mark.slow
 def test_a_role_that_may_only_search_searches_and_measures(roles: Roles, documents: Database, tmp_path: Path) -> None:
     role = roles.make("reader", "noinherit")
     reader = conninfo_as(documents, role)
@@ -317,6 +322,7 @@ def printed_by_up(database: Database, *arguments: str, **environment: str) -> li
     return lines
 
 
+@pytest.mark.slow
 def test_the_example_of_up_names_a_model_that_can_be_had(database: Database, tmp_path: Path) -> None:
     """The Hub is out of reach, and nothing of it is in the cache: the stand-in's files are."""
     lines = printed_by_up(database, HF_HUB_OFFLINE="1", HF_HOME=f"{tmp_path}/hub")
@@ -328,6 +334,7 @@ def test_the_example_of_up_names_a_model_that_can_be_had(database: Database, tmp
         assert connection.execute("select model, dimensions from pgembedd.pipeline").fetchall() == [(MODEL, 384)]
 
 
+@pytest.mark.slow
 def test_up_without_any_model_says_so_and_runs(database: Database, tmp_path: Path) -> None:
     away = {"HF_HUB_OFFLINE": "1", "HF_HOME": f"{tmp_path}/hub", "PGEMBEDD_CACHE_DIR": f"{tmp_path}/cache"}
     lines = printed_by_up(database, **away, PIP_NO_INDEX="1")
@@ -335,6 +342,7 @@ def test_up_without_any_model_says_so_and_runs(database: Database, tmp_path: Pat
     assert lines[-1].startswith("Register a table:")
 
 
+@pytest.mark.slow
 def test_the_example_of_up_names_the_model_of_the_folder(database: Database, tmp_path: Path) -> None:
     folder = tmp_path / "it's mine"
     write_tiny_model(folder)

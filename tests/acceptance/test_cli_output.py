@@ -21,6 +21,7 @@ from tests.support.forking import start
 FULL = Path("/dev/full")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["doctor"], ["--version"]])
 def test_a_full_disk_is_a_sentence(database: Database, arguments: Sequence[str]) -> None:
@@ -34,6 +35,7 @@ def test_a_full_disk_is_a_sentence(database: Database, arguments: Sequence[str])
         assert (code, complaints.read()) == (1, "pgembedd: No space left on device.\n")
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_whole_lines_in_any_encoding(database: Database) -> None:
     name = "a_name_of_more_than_twenty_characters"
     with database.connect() as connection:

@@ -171,6 +171,7 @@ def kill_workers(
         await_quiet(connection, timeout_s=240)
 
 
+@pytest.mark.slow
 def test_workers_survive_a_server_crash(model: Session) -> None:
     with open_directory() as directory:
         server = EmbeddedPostgres(initialized(directory / "data"))

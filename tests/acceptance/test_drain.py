@@ -59,6 +59,7 @@ def test_sigterm_finishes_what_is_in_flight_and_claims_no_more(
     assert missing(connection) == sorted(job.id for job in left)
 
 
+@pytest.mark.slow
 def test_sigterm_hands_back_what_does_not_fit_into_the_grace_period(
     database: Database, connection: psycopg.Connection, slow_worker: WorkerProcess, model: Session
 ) -> None:
@@ -73,6 +74,7 @@ def test_sigterm_hands_back_what_does_not_fit_into_the_grace_period(
     assert stale(connection, model) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow_worker", ["50"], indirect=True)
 def test_a_second_sigterm_ends_at_once(connection: psycopg.Connection, slow_worker: WorkerProcess) -> None:
     slow_worker.send(signal.SIGTERM)
@@ -91,6 +93,7 @@ def cut_off(connection: psycopg.Connection) -> None:
     eventually(lambda: value(connection, end) == 0)
 
 
+@pytest.mark.slow
 def test_sigterm_while_the_database_is_away_still_ends_the_worker(
     server: EmbeddedPostgres, database: Database, connection: psycopg.Connection, slow_worker: WorkerProcess
 ) -> None:
@@ -105,6 +108,7 @@ def test_sigterm_while_the_database_is_away_still_ends_the_worker(
     assert "Traceback" not in "".join(slow_worker.lines)
 
 
+@pytest.mark.slow
 def test_a_worker_that_waits_inside_pgmq_drains_as_well(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection)
     settings = {"PGEMBEDD_WAIT": "poll", "PGEMBEDD_POLL_MAX_S": "600", "PGEMBEDD_GRACE_S": "20"}

@@ -106,6 +106,7 @@ def test_a_port_asked_for_is_kept_or_refused(directory: Path) -> None:
         assert server.port == port
 
 
+@pytest.mark.slow
 def test_two_checkouts_do_not_collide(directory: Path) -> None:
     one, two = (EmbeddedPostgres(directory / name / "data", fsync=False) for name in "ab")
     with one, two:
@@ -115,6 +116,7 @@ def test_two_checkouts_do_not_collide(directory: Path) -> None:
             psycopg.connect(one.conninfo().replace(str(one.port), str(two.port)))
 
 
+@pytest.mark.slow
 def test_concurrent_first_starts_end_in_one_server(directory: Path) -> None:
     processes = [begin(directory / "data") for _ in range(3)]
     lines = [process.stdout.readline() for process in processes if process.stdout is not None]
@@ -125,6 +127,7 @@ def test_concurrent_first_starts_end_in_one_server(directory: Path) -> None:
     assert not EmbeddedPostgres(directory / "data").running()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", ["C", "tr_TR"])
 def test_spaces_letters_and_locales(directory: Path, locale: str) -> None:
     with other_process(directory / "with space and ü" / "data", env={"LC_ALL": locale}) as other:
@@ -134,6 +137,7 @@ def test_spaces_letters_and_locales(directory: Path, locale: str) -> None:
     assert found == ("C.UTF-8", "i")
 
 
+@pytest.mark.slow
 def test_remove_leaves_nothing(directory: Path) -> None:
     with other_process(directory / "data") as other:
         EmbeddedPostgres(directory / "data").remove()

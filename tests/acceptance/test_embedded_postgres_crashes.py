@@ -52,6 +52,7 @@ def test_the_server_ends_with_an_owner_that_was_killed(directory: Path) -> None:
         assert server.owned
 
 
+@pytest.mark.slow
 def test_a_child_that_outlives_its_owner_does_not_keep_the_server(directory: Path) -> None:
     server = EmbeddedPostgres(initialized(directory / "data"), fsync=False)
     with other_process(server.data_dir, "fork") as other:

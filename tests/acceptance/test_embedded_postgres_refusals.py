@@ -45,6 +45,7 @@ def refusal(data_dir: Path, **options: object) -> str:
     return message
 
 
+@pytest.mark.slow
 @as_root
 def test_an_ordinary_user_starts_one_of_its_own(directory: Path) -> None:
     mine = directory / "user's own"
@@ -73,6 +74,7 @@ def test_roots_server_is_refused_to_others(directory: Path) -> None:
         assert "Permission denied" in other.facts["error"]
 
 
+@pytest.mark.slow
 @as_root
 def test_a_closed_parent_stays_closed(directory: Path, shared: Path) -> None:
     closed = directory / "closed"
@@ -97,6 +99,7 @@ def test_a_closed_parent_stays_closed(directory: Path, shared: Path) -> None:
     assert list(closed.iterdir()) == []
 
 
+@pytest.mark.slow
 @as_root
 def test_a_server_tree_that_is_closed_is_copied(directory: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = account_for(directory / "none")

@@ -43,6 +43,7 @@ def questions(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_it_measures_saves_draws_and_compares(embedded: Database, questions: Path, tmp_path: Path) -> None:
     saved, plot = tmp_path / "saved.json", tmp_path / "plot.svg"
     asked = ("eval", "documents", str(questions))
@@ -71,6 +72,7 @@ def test_it_measures_saves_draws_and_compares(embedded: Database, questions: Pat
     assert "semantic, reranked was not measured" in said
 
 
+@pytest.mark.slow
 def test_a_query_that_a_mode_refuses_finds_nothing_in_it(embedded: Database, questions: Path) -> None:
     asked = [QUESTIONS[0], {"query": "-weather", "relevant": [1, 2, 3, 4]}]  # by words it only excludes
     questions.write_text("\n".join(map(json.dumps, asked)))
@@ -104,6 +106,7 @@ def test_the_threshold_of_answers_is_measured(embedded: Database, questions: Pat
     assert "no other option" in pgembedd(*command, "--plot", "a.svg", database=embedded.conninfo).err
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_sentence(embedded: Database, questions: Path, tmp_path: Path) -> None:
     def refused(*arguments: str) -> str:
         return pgembedd("eval", *arguments, database=embedded.conninfo).refused(USAGE)

@@ -40,6 +40,7 @@ def blog(database: Database, model: Session) -> Database:
     return database
 
 
+@pytest.mark.slow
 def test_pgai_is_imported_and_a_worker_goes_on(blog: Database) -> None:
     dry = pgembedd("import", "pgai", "--dry-run", database=blog.conninfo)
     assert dry.code == 0, dry.err
@@ -72,6 +73,7 @@ def guide_texts(connection: psycopg.Connection, ids: Iterable[int]) -> None:
 INSERT_TEXT = "insert into documents (id, title, content) values (%s, 'one', %s)"
 
 
+@pytest.mark.slow
 def test_the_guide_is_imported_verified_and_put_back(database: Database, model: Session) -> None:
     """Through the commands: the guide's SQL, 300 rows, a trial of pgembedd, and the guide goes on."""
     with database.connect() as connection:

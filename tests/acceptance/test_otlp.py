@@ -68,6 +68,7 @@ def insert_traced(connection: psycopg.Connection) -> None:
         connection.execute("insert into documents values (1, 'a secret text')")
 
 
+@pytest.mark.slow
 def test_a_row_arrives_at_the_collector_as_one_trace(database: Database, receiver: Receiver) -> None:
     endpoint = f"http://127.0.0.1:{receiver.server.server_port}"
     with database.connect() as connection:
@@ -86,6 +87,7 @@ def test_a_row_arrives_at_the_collector_as_one_trace(database: Database, receive
     assert "secret" not in "".join(map(str, receiver.spans))
 
 
+@pytest.mark.slow
 def test_rows_get_their_vectors_though_no_collector_is_there(database: Database) -> None:
     with database.connect() as connection:
         make_documents(connection)

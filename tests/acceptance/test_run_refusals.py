@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import psycopg
+import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.support.command import pgembedd
@@ -86,6 +87,7 @@ def test_settings_out_of_range(database: Database) -> None:
         assert "Traceback" not in outcome.err
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_here_is_never_replaced(
     database: Database, connection: psycopg.Connection, tmp_path: object
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psycopg
+import pytest
 
 from pgembedd.model import Session
 from tests.support.command import pgembedd
@@ -43,6 +44,7 @@ def health(process: WorkerProcess, *arguments: str) -> int:
     return pgembedd("health", "--http-port", port, *arguments).code
 
 
+@pytest.mark.slow
 def test_serve_answers_and_ends_on_sigterm(database: Database, model: Session) -> None:
     with service(database.conninfo) as process:
         process.await_event("model_loaded")
@@ -54,6 +56,7 @@ def test_serve_answers_and_ends_on_sigterm(database: Database, model: Session) -
     assert process.named("http_stopped")
 
 
+@pytest.mark.slow
 def test_run_serves_beside_the_loop(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
     insert(connection, range(5))
@@ -82,6 +85,7 @@ def test_both_answer_questions_from_sql(database: Database, connection: psycopg.
         eventually(lambda: connection.execute("select pgembedd._listeners() is null").fetchall() == [(True,)])
 
 
+@pytest.mark.slow
 def test_both_process_what_is_pushed(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
     for number, (arguments, command) in enumerate((((), "serve"), (("--http",), "run"))):

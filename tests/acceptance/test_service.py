@@ -7,6 +7,7 @@ import socket
 from datetime import datetime
 
 import psycopg
+import pytest
 
 from tests.support.databases import Database, open_directory
 from tests.support.documents import await_quiet, insert, make_documents
@@ -50,6 +51,7 @@ def test_the_log_is_text_on_request(database: Database, connection: psycopg.Conn
     assert "secret" not in "".join(worker.lines)
 
 
+@pytest.mark.slow
 def test_systemd_is_told_when_it_is_ready_alive_and_stopping(
     database: Database, connection: psycopg.Connection
 ) -> None:

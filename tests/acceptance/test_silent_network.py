@@ -38,6 +38,7 @@ def test_a_connection_has_its_limits_unless_told_otherwise(database: Database) -
         assert SOON.items() <= connection.info.get_parameters().items()
 
 
+@pytest.mark.slow
 def test_a_silent_network_is_noticed_and_the_work_goes_on_after_it(
     database: Database, connection: psycopg.Connection
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_silent_network_is_noticed_and_the_work_goes_on_after_it(
         assert worker.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_silent_network_keeps_no_worker_from_ending(database: Database, connection: psycopg.Connection) -> None:
     """With jobs in the model and nothing that ends the wait for the database: within the grace period all the same."""
     make_documents(connection)

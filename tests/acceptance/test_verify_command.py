@@ -42,6 +42,7 @@ def report(database: Database, *options: str, code: int = 0) -> dict[str, Any]:
     return parsed
 
 
+@pytest.mark.slow
 def test_from_right_to_wrong_and_back(database: Database, embedded: psycopg.Connection) -> None:
     done = pgembedd("verify", "--all", database=database.conninfo)
     assert (done.code, done.err) == (0, "")

@@ -138,6 +138,7 @@ CASES: dict[str, tuple[tuple[Answer, ...], str, str | None, list[int], str, int,
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_a_server_sends_ends_in_one_state_and_one_sentence(
     database: Database, connection: psycopg.Connection, ollama: StandInOllama
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import psycopg
+import pytest
 
 from pgembedd.answers.prompt import REFUSAL
 from pgembedd.language_settings import LanguageSettings
@@ -25,6 +26,7 @@ __all__ = ["ollama"]
 QUESTION = "How do I reset my password?"
 
 
+@pytest.mark.slow
 def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
     database: Database, model: Session, ollama: StandInOllama
 ) -> None:

@@ -40,6 +40,7 @@ def client_of(service: httpx.Client) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{service.base_url}/v1", api_key=TOKEN, max_retries=0, http_client=plain)
 
 
+@pytest.mark.slow
 def test_an_answer(client: openai.OpenAI, ollama: StandInOllama) -> None:
     answer = client.chat.completions.create(model="llama3", messages=ASKED, temperature=0)
 

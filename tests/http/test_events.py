@@ -106,6 +106,7 @@ def tell(connection: psycopg.Connection, event: str = "paused", pipeline: str = 
     connection.execute("select pgembedd._notify(%s, 1, %s, %s)", [event, json.dumps(fields), pipeline])
 
 
+@pytest.mark.slow
 def test_a_workers_stores_are_seen(database: Database, connection: psycopg.Connection, model: Session) -> None:
     with serving(nothing, database.conninfo) as client, following(client) as opened:
         assert opened.response.headers["content-type"].startswith("text/event-stream")
@@ -174,6 +175,7 @@ def test_an_event_that_could_not_be_looked_up_is_told_later(
     channel.close()
 
 
+@pytest.mark.slow
 def test_a_heartbeat_comes_while_nothing_happens(database: Database) -> None:
     with serving(nothing, database.conninfo, http_heartbeat_s=0.5) as client, following(client) as opened:
         assert [opened.block() for _ in range(2)] == [{"": "heartbeat"}] * 2
@@ -207,6 +209,7 @@ def test_a_gap_is_told_after_the_database_was_away(service: httpx.Client, connec
         assert opened.event()["n"] == 1
 
 
+@pytest.mark.slow
 def test_somebody_listens_only_while_there_is_a_reader(
     service: httpx.Client, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +324,7 @@ def fill(connection: psycopg.Connection, reader: Stream, done: Callable[[], bool
     raise AssertionError("the other reader was never dropped")
 
 
+@pytest.mark.slow
 def test_a_slow_reader_gets_what_it_had_and_no_more(
     database: Database, connection: psycopg.Connection, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,6 +344,7 @@ def test_a_slow_reader_gets_what_it_had_and_no_more(
         eventually(lambda: _taken(client))
 
 
+@pytest.mark.slow
 def test_a_reader_that_reads_nothing_is_cut_off(
     database: Database, connection: psycopg.Connection, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,6 +359,7 @@ def test_a_reader_that_reads_nothing_is_cut_off(
         assert not everything(slow).endswith(b"\r\n0\r\n\r\n")
 
 
+@pytest.mark.slow
 def test_the_service_stops_whoever_follows(
     database: Database,
     connection: psycopg.Connection,

@@ -258,6 +258,7 @@ def test_rows_whose_content_takes_long_do_not_add_up(
     assert waiting(guide) == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_locked_row_waits(database: Database, guide: psycopg.Connection, client: httpx.Client) -> None:
     guide.cursor().executemany(INSERT, [(1,), (2,)])
     with database.connect() as other, other.transaction():

@@ -49,6 +49,7 @@ def test_a_service_without_a_model_is_alive_and_not_ready(model: Session) -> Non
         assert checks(client, "/readyz")[0] == 200
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named_and_nothing_at_all_is_not_ready(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_database_without_the_schema_is_not_ready(empty_database: Database, mo
         assert checks(client, "/livez")[0] == 200
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_not_ready_and_embedding_goes_on(model: Session) -> None:
     nobody = "host=127.0.0.1 port=1 dbname=none user=none"
     with serving(only(model), nobody) as client:

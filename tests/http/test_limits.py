@@ -110,6 +110,7 @@ def test_texts_that_wait(model: Session) -> None:
     assert {answer.status_code for answer in answers} == {200, 503}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooled", [True, False])
 def test_time(model: Session, pooled: bool) -> None:
     gate = Gate()

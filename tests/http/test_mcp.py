@@ -107,6 +107,7 @@ def text_of(result: CallToolResult) -> str:
     return content.text
 
 
+@pytest.mark.slow
 def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -> None:
     async def use(client: Client) -> None:
         told = (await client.list_tools()).tools
@@ -134,6 +135,7 @@ def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -
     ask(use)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_in_a_sentence(ask: Callable[[Use], Any]) -> None:
     mistakes: list[tuple[str, dict[str, Any], str]] = [
         ("search", ASKED | {"filter": {"nope": 1}}, 'has no column "nope" that you may filter by'),
@@ -200,6 +202,7 @@ def test_without_a_role_there_are_no_tools(model: Session) -> None:
     assert "PGEMBEDD_SEARCH_URL" in pgembedd("mcp").refused(2)
 
 
+@pytest.mark.slow
 def test_a_role_with_more_rights_has_no_tools(tools: Tools, roles: Roles) -> None:
     role = roles.make("mighty", "superuser noinherit")
 

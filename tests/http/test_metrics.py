@@ -83,6 +83,7 @@ def of(samples: Samples, name: str, **labels: str) -> float:
     return samples[f"pgembedd_{name}", frozenset(labels.items())]
 
 
+@pytest.mark.slow
 def test_the_rows_are_counted_by_what_became_of_them(samples: Samples) -> None:
     assert of(samples, "rows_total", pipeline="documents", outcome="written") == 4
     assert of(samples, "rows_total", pipeline="documents", outcome="unchanged") == 1  # blank, and had no vector
@@ -200,6 +201,7 @@ def test_the_page_has_every_metric_with_its_labels_and_no_other(worked: httpx.Cl
 # -- a database that is away -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_scrape_answers_without_the_database(model: Session) -> None:
     with serving(only(model), "postgresql://nobody@127.0.0.1:1/nowhere", observer=PrometheusMetrics()) as client:
         client.get("/livez")

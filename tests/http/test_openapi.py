@@ -117,6 +117,7 @@ OPERATIONS = [
 THAT_END = [operation for operation in OPERATIONS if operation[0] != "/events"]  # that one is in test_events.py
 
 
+@pytest.mark.slow
 def test_the_document_has_these_operations_and_no_others(described: BaseSchema) -> None:
     paths = described.raw_schema["paths"]
     assert sorted(OPERATIONS) == sorted((path, method) for path, methods in paths.items() for method in methods)

@@ -25,6 +25,7 @@ def client(database: Database, model: Session) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.slow
 def test_status_and_retry(client: httpx.Client, database: Database) -> None:
     status = client.get("/api/status").json()["pipelines"]
     assert [one["pipeline"] for one in status] == ["broken", "documents"]

@@ -306,6 +306,7 @@ def test_marked_words_of_a_snippet_stand_apart(snippet: str, parts: list[tuple[s
 # -- Rights --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_role_is_told_what_it_lacks(roles: Roles, database: Database, model: Session) -> None:
     role = roles.make("service")
     with database.connect() as owner:

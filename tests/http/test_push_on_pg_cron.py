@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pgembedd.database.migrate import downgrade, migrate
 from pgembedd.model import Session
 from tests.support.documents import insert, make_documents, missing
@@ -18,6 +20,7 @@ COMMAND = "select pgembedd.process_embeddings()"
 FAILED = "select count(*) from cron.job_run_details where status = 'failed'"
 
 
+@pytest.mark.slow
 def test_pg_cron_posts_what_is_queued(cron_server: CronServer, model: Session) -> None:
     conninfo = cron_server.database.conninfo
     migrate(conninfo)

@@ -39,6 +39,7 @@ def errors(answer: httpx.Response) -> dict[int, str]:
     return {job["jobId"]: job["error"] for job in answer.json()["failedJobs"]}
 
 
+@pytest.mark.slow
 def test_our_own_schedule_posts_both_lanes(database: Database, connection: psycopg.Connection, model: Session) -> None:
     install(connection)
     make_documents(connection)

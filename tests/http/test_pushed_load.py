@@ -40,6 +40,7 @@ def posts(connection: psycopg.Connection, rows: int, batch_size: int) -> list[li
     return column(connection, "delete from net.http_request_queue returning convert_from(body, 'UTF8')::jsonb")
 
 
+@pytest.mark.slow
 def test_many_more_requests_than_there_is_room_for(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +101,7 @@ def await_refusals(answers: Sequence[Future[httpx.Response]], count: int) -> lis
     return found
 
 
+@pytest.mark.slow
 def test_a_request_that_waited_in_vain_is_due_again(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_request_that_waited_in_vain_is_due_again(
         await_quiet(connection)
 
 
+@pytest.mark.slow
 def test_time_that_runs_out_after_the_first_part(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +155,7 @@ def test_time_that_runs_out_after_the_first_part(
     assert missing(connection) == []
 
 
+@pytest.mark.slow
 def test_two_services_that_are_sent_the_same(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -177,6 +181,7 @@ def test_two_services_that_are_sent_the_same(
     assert missing(connection) == []
 
 
+@pytest.mark.slow
 def test_a_job_twice_in_one_request(database: Database, connection: psycopg.Connection, model: Session) -> None:
     (jobs,), embedded = posts(connection, 3, batch_size=3), list[str]()
     with serving(only(Wrapped(model, on_start=embedded.extend)), database.conninfo) as client:

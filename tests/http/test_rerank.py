@@ -66,6 +66,7 @@ def expected(reranker: Reranker, documents: list[str], query: str = QUERY) -> li
     return [(int(index), float(1 / (1 + np.exp(-scores[index])))) for index in np.argsort(-scores, kind="stable")]
 
 
+@pytest.mark.slow
 def test_the_second_version_ranks_by_the_reranker(client: cohere.ClientV2, reranker: Reranker) -> None:
     answer = client.rerank(model=MODEL, query=QUERY, documents=DOCUMENTS, max_tokens_per_doc=4096)
     assert [(each.index, each.relevance_score) for each in answer.results] == expected(reranker, DOCUMENTS)
@@ -107,6 +108,7 @@ def test_equal_documents_keep_their_order_and_top_n_may_be_more_than_there_are(h
     assert set(results[0]) == {"index", "relevance_score"}
 
 
+@pytest.mark.slow
 def test_long_texts_are_cut(http: httpx.Client, reranker: Reranker) -> None:
     answer = http.post("/v2/rerank", json={"query": QUERY, "documents": [LONG * 20, "password"]}).json()
     assert [each["index"] for each in answer["results"]] == [each for each, _ in expected(reranker, [LONG, "password"])]
@@ -151,6 +153,7 @@ def test_the_client_raises_its_own_errors(client: cohere.ClientV2) -> None:
         client.rerank(model=MODEL, query="", documents=["a"])
 
 
+@pytest.mark.slow
 def test_it_takes_a_token_of_the_scope_for_embedding(http: httpx.Client, model: Session, tmp_path: Any) -> None:
     body = {"query": QUERY, "documents": ["a"]}
     assert (
@@ -173,6 +176,7 @@ def test_without_a_reranker_there_is_none(model: Session) -> None:
     assert refused.json()["message"] == "No reranker is served here: PGEMBEDD_HTTP_RERANKER names one."
 
 
+@pytest.mark.slow
 def test_a_request_that_takes_too_long_is_dropped(model: Session, reranker: Reranker) -> None:
     with serving(only(model), http_timeout_s=0.2) as service:
         service.post("/v2/rerank", json={"query": QUERY, "documents": ["a"]})  # loads it

@@ -101,6 +101,7 @@ def keys(answer: httpx.Response) -> list[int]:
     return sorted(hit["key"] for hit in answer.json()["hits"])
 
 
+@pytest.mark.slow
 def test_a_search_by_each_address(searched: Searched) -> None:
     found = searched.post(ASKED | {"k": 2, "filter": {"id": {"$lte": 3}}, "snippet_length": 20})
 
@@ -322,6 +323,7 @@ def test_what_a_policy_leaves_in_the_session_ends_with_the_request(
             assert keys(client.post("/search", json=ASKED)) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_no_failure_of_the_service(database: Database, model: Session) -> None:
     with serving(only(model), database.conninfo, search_url="postgresql://app@127.0.0.1:1/x") as client:
         answer = client.post("/search", json=ASKED)

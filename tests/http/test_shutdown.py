@@ -6,6 +6,7 @@ import signal
 import threading
 
 import httpx
+import pytest
 
 from pgembedd.model import Session
 from tests.support.databases import Database
@@ -50,6 +51,7 @@ def test_a_request_under_way_is_answered(model: Session) -> None:
     assert answers == [200]
 
 
+@pytest.mark.slow
 def test_serve_ends_although_its_model_hangs(database: Database) -> None:
     with WorkerProcess(
         database.conninfo,

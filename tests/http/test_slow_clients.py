@@ -62,6 +62,7 @@ def test_half_a_body_is_not_embedded(model: Session) -> None:
     assert seen == ["whole"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts sockets by /proc")
 def test_who_does_not_read_is_cut_off(model: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "UNREAD_TIMEOUT_S", 0.2)

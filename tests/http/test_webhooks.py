@@ -201,6 +201,7 @@ def test_the_sweep_finds_what_no_webhook_told(hooked: psycopg.Connection) -> Non
     assert value(hooked, "select pgembedd.sweep()") == 1
 
 
+@pytest.mark.slow
 def test_whatever_a_domain_says_of_a_key_stays_here(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

@@ -34,6 +34,7 @@ def prompt(tokens: int) -> dict[str, Any]:
     return {"messages": ASKED, "max_tokens": tokens, "temperature": 0}
 
 
+@pytest.mark.slow
 def test_a_stream_has_the_text_of_the_whole_answer(session: LanguageSession) -> None:
     chunks = list(session.run({**prompt(20), "stream_options": {"include_usage": True}}, stream=True))
     text = "".join(chunk.response for chunk in chunks)
@@ -67,6 +68,7 @@ def busy(llama: str) -> bool:
         return any(slot["is_processing"] for slot in client.get(f"{llama}/slots").json())
 
 
+@pytest.mark.slow
 def test_openais_client_gets_it_through_the_service(llama: str, model: EmbeddingSession) -> None:
     service = over(model, llama, language_mode="openaicompatible", http_token=TOKEN)
     with service as over_http, client_of(over_http) as client:

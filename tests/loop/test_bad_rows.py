@@ -90,6 +90,7 @@ def await_given_up(connection: psycopg.Connection) -> None:
     eventually(given_up, timeout_s=PATIENCE_S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
 def test_rows_that_fail_in_the_database_fail_alone(
     database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict], cause: Cause

@@ -39,6 +39,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_table_that_was_altered_under_a_running_worker(
     database: Database, connection: psycopg.Connection, model: Session, damage: Damage
@@ -93,6 +94,7 @@ def test_a_change_that_is_followed_under_a_running_worker(
     assert connection.execute("select from pgembedd.failures").rowcount == 0
 
 
+@pytest.mark.slow
 def test_code_that_cannot_be_made_anew_for_the_moment(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -114,6 +116,7 @@ def test_code_that_cannot_be_made_anew_for_the_moment(
     assert connection.execute("select from pgembedd.failures").rowcount == 0
 
 
+@pytest.mark.slow
 def test_a_table_that_was_dropped_under_a_running_worker(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

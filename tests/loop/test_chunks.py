@@ -75,6 +75,7 @@ def wrong(connection: psycopg.Connection, model: Session) -> list[tuple[int, int
     ]
 
 
+@pytest.mark.slow
 def test_every_chunk_has_its_vector_and_only_new_ones_are_embedded(
     database: Database, documents: psycopg.Connection, model: Session
 ) -> None:
@@ -100,6 +101,7 @@ def test_every_chunk_has_its_vector_and_only_new_ones_are_embedded(
         assert value(documents, "select array_agg(distinct id order by id) from chunks") == [0, 3]
 
 
+@pytest.mark.slow
 def test_a_search_finds_the_chunk(database: Database, documents: psycopg.Connection, model: Session) -> None:
     with worker_thread(database, only(Wrapped(model))):
         insert_docs(documents)

@@ -69,6 +69,7 @@ def test_the_vectors_are_the_models_own_for_queries(
             assert np.array_equal(document, model.embed([text], kind="document").vectors[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vector_type", ["halfvec", "vector"])
 def test_a_search_uses_the_index_and_asks_once(
     database: Database, connection: psycopg.Connection, model: Session, vector_type: str
@@ -86,6 +87,7 @@ def test_a_search_uses_the_index_and_asks_once(
         assert asked.texts.count("reset my password") == 1
 
 
+@pytest.mark.slow
 def test_a_search_without_an_index_asks_once_for_a_thousand_rows(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -103,6 +105,7 @@ def test_a_search_without_an_index_asks_once_for_a_thousand_rows(
             assert asked.texts == ["once"]
 
 
+@pytest.mark.slow
 def test_fifty_callers_and_two_workers(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
     texts = [f"question {number}" for number in range(50)]
@@ -138,6 +141,7 @@ def test_a_pipeline_of_another_fingerprint_is_refused(
             embed(connection, "x")
 
 
+@pytest.mark.slow
 def test_the_reason_of_a_model_that_cannot_be_had_is_quoted_while_others_are_answered(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_fresh_row_waits_for_no_read_and_no_store_of_a_backfill(
             connection.execute("truncate pgmq.q_pgembedd_backfill")
 
 
+@pytest.mark.slow
 def test_a_suspect_is_alone_in_both_lanes(database: Database, connection: psycopg.Connection, model: Session) -> None:
     """It waits for the backfill's claims that are in the model, and these are followed by none before it has ended."""
     make_documents(connection)
@@ -189,6 +190,7 @@ def test_a_small_pipeline_is_done_before_a_long_one_is_half_through(
     assert len(embedded) < 2500
 
 
+@pytest.mark.slow
 def test_a_worker_for_some_of_the_pipelines(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
     make_documents(connection, "letters")

@@ -34,6 +34,7 @@ def apart(server: EmbeddedPostgres, roles: Roles) -> Iterator[Database]:
         yield database
 
 
+@pytest.mark.slow
 def test_a_whole_run_with_least_privilege(apart: Database, roles: Roles, model: Session) -> None:
     worker = roles.make("worker", "in role pgembedd_worker")
     with apart.connect() as connection:

@@ -28,6 +28,7 @@ from tests.support.worker import worker_thread
 UNGRANTED = "select count(*) from pg_locks l join pg_stat_activity a using (pid) where not l.granted and a.pid <> %s"
 
 
+@pytest.mark.slow
 def test_rows_that_a_user_holds_are_left_for_later(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_row_that_changes_while_it_is_embedded(
     assert value(connection, "select count(*) from pgembedd.failures") == 0
 
 
+@pytest.mark.slow
 def test_a_table_that_is_being_altered_is_contention(
     database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
 ) -> None:

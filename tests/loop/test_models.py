@@ -69,6 +69,7 @@ def test_the_first_worker_pins_the_pipeline_to_its_model(
     assert value(connection, "select fingerprint from pgembedd.status") == model.fingerprint
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_had_is_noted_and_stops_no_other_pipeline(
     database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_model_that_cannot_be_had_is_noted_and_stops_no_other_pipeline(
     assert [event["pipeline"] for event in log if event["event"] == "model_refused"] == ["others"], "one line"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", ["listen", "poll"])
 def test_a_pipeline_heals_by_itself_once_its_model_can_be_had(
     database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict], wait: str
@@ -103,6 +105,7 @@ def test_a_pipeline_heals_by_itself_once_its_model_can_be_had(
     assert [event["pipeline"] for event in log if event["event"] == "model_served"] == ["others"]
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_is_made_later_is_refused_as_well(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -135,6 +138,7 @@ def test_a_model_that_takes_long_to_load_keeps_no_other_pipeline_waiting(
         await_quiet(connection)
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_the_model_serves_what_another_cannot(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -186,6 +190,7 @@ def test_a_model_of_other_dimensions_stops_the_pipeline_with_a_sentence(
     assert stale(connection, model) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [
@@ -232,6 +237,7 @@ def test_models_are_loaded_for_pipelines_made_later(
     assert texts == [["text 1"]]
 
 
+@pytest.mark.slow
 def test_int8_is_a_model_of_its_own(
     database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
 ) -> None:

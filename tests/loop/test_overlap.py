@@ -151,6 +151,7 @@ def test_the_statements_of_a_claim_are_a_constant(
     assert counts[1:] == [6, 6], "the first claim also pins the model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["read", "store"])
 def test_time_that_is_waited_for_a_locked_table_counts(
     database: Database, connection: psycopg.Connection, model: Session, stage: str

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+import pytest
 from structlog.typing import EventDict
 
 from pgembedd.loop.model_loader import loader
@@ -51,6 +52,7 @@ def change(connection: psycopg.Connection, model: str) -> None:
     connection.execute("select pgembedd.drop_pipeline('documents.previous', drop_vectors => true)")
 
 
+@pytest.mark.slow
 def test_from_a_local_model_to_1536_dimensions_and_back(
     database: Database, connection: psycopg.Connection, model: Session, provider: StandInProvider, tmp_path: Path
 ) -> None:
@@ -72,6 +74,7 @@ def test_from_a_local_model_to_1536_dimensions_and_back(
         assert not stale(connection, model)
 
 
+@pytest.mark.slow
 def test_what_a_provider_refuses_harms_no_other_text_and_charges_no_attempt(
     database: Database,
     connection: psycopg.Connection,

@@ -56,6 +56,7 @@ def documents(connection: psycopg.Connection) -> None:
     make_documents(connection)
 
 
+@pytest.mark.slow
 def test_the_lease_is_kept_while_the_model_works(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_stop_finishes_what_is_claimed(
         assert isinstance(pusher.post("[]").exception(), BusyError)
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_lost_is_opened_again(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

@@ -96,6 +96,7 @@ def test_the_next_pipeline_is_not_charged(database: Database, spoiled: psycopg.C
     assert rows(spoiled, "select * from pgembedd.failures") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["40001", "40P01", "08006", "25006", "PGE02"])
 def test_an_error_that_code_raises_is_of_its_own_row(
     database: Database, spoiled: psycopg.Connection, model: Session, state: str

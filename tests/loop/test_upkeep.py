@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import psycopg
+import pytest
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.pipelines import PipelineRepository
@@ -26,6 +27,7 @@ def insert_unseen(connection: psycopg.Connection, keys: list[int]) -> None:
         insert(connection, keys)
 
 
+@pytest.mark.slow
 def test_a_worker_finds_rows_that_nobody_queued(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -56,6 +58,7 @@ def test_one_at_a_time(database: Database, connection: psycopg.Connection) -> No
     upkeep.close()
 
 
+@pytest.mark.slow
 def test_an_upkeep_that_fails_ends_no_worker(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

@@ -47,6 +47,7 @@ def deep_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgembedd.loop.claimer.FIRST_PAUSE_S", SLEEP_S)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("deep_sleep")
 def test_notify_wakes_a_sleeping_worker(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
@@ -61,6 +62,7 @@ def test_notify_wakes_a_sleeping_worker(database: Database, connection: psycopg.
     assert stale(connection, model) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("deep_sleep")
 def test_a_lost_connection_listens_again(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
@@ -72,6 +74,7 @@ def test_a_lost_connection_listens_again(database: Database, connection: psycopg
         await_quiet(connection)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("deep_sleep")
 def test_what_was_said_while_nobody_listened_is_looked_for(
     database: Database, connection: psycopg.Connection, model: Session
@@ -114,6 +117,7 @@ def test_triggers_are_asked_to_notify_only_while_a_worker_sleeps(
         eventually(lambda: idle(connection))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("deep_sleep")
 def test_a_worker_of_some_pipelines_lets_the_worker_of_others_be_woken(
     database: Database, connection: psycopg.Connection, model: Session
@@ -132,6 +136,7 @@ def test_a_worker_of_some_pipelines_lets_the_worker_of_others_be_woken(
             await_quiet(connection)
 
 
+@pytest.mark.slow
 def test_poll_mode_works_without_listen_and_without_prepared_statements(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -157,6 +162,7 @@ def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, conn
     made.close()
 
 
+@pytest.mark.slow
 def test_a_worker_sleeps_and_ends_while_all_that_is_due_is_locked(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

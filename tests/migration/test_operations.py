@@ -164,6 +164,7 @@ def test_a_role_without_the_right(
 # -- Side by side ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_environments_never_collide(project: Project, database: Database, connection: psycopg.Connection) -> None:
     project.run("upgrade", "head")
     theirs, ours = ("select version_num from alembic_version", "select version_num from pgembedd.schema_revision")

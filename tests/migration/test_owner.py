@@ -75,6 +75,7 @@ def test_without_vector_the_sentence_says_who_installs_it(own_roles: Roles, bare
         assert value(connection, "select to_regnamespace('pgembedd')") is None
 
 
+@pytest.mark.slow
 def test_with_vector_everything_works(own_roles: Roles, bare: Database) -> None:
     owner = own_roles.make("owner", "createrole")
     migrate(give(bare, owner, "create extension vector"))
@@ -88,6 +89,7 @@ def test_with_vector_everything_works(own_roles: Roles, bare: Database) -> None:
         connection.execute("drop role pgembedd_worker; drop role pgembedd")
 
 
+@pytest.mark.slow
 def test_without_createrole_an_administrator_can_make_the_role(own_roles: Roles, bare: Database) -> None:
     owner = own_roles.make("owner")
     conninfo = give(bare, owner, "create extension vector")
@@ -108,6 +110,7 @@ def test_without_createrole_an_administrator_can_make_the_role(own_roles: Roles,
         connection.execute("drop role pgembedd")
 
 
+@pytest.mark.slow
 def test_a_role_of_another_database_is_not_offered(
     own_roles: Roles, bare: Database, untouched_server: EmbeddedPostgres
 ) -> None:
@@ -137,6 +140,7 @@ def owners_of_functions(connection: psycopg.Connection) -> set[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "mend", "told"),
     [
@@ -167,6 +171,7 @@ def test_a_role_of_that_name_that_has_more_is_refused(
         admin.execute("drop role pgembedd; drop role pgembedd_worker")
 
 
+@pytest.mark.slow
 def test_without_createrole_another_role_can_be_granted(own_roles: Roles, bare: Database) -> None:
     owner, worker = own_roles.make("owner"), own_roles.make("worker")
     migrate(give(bare, owner, "create extension vector"))
@@ -196,6 +201,7 @@ def administrators_part(error: ConfigurationError) -> str:
     return quoted[1] or quoted[2]
 
 
+@pytest.mark.slow
 def test_with_a_pgmq_of_the_administrators(own_roles: Roles, bare: Database) -> None:
     owner = own_roles.make("owner")
     conninfo = give(bare, owner, "create extension vector", get_embedded_install_sql())
@@ -207,6 +213,7 @@ def test_with_a_pgmq_of_the_administrators(own_roles: Roles, bare: Database) -> 
     downgrade(conninfo)
 
 
+@pytest.mark.slow
 def test_with_a_pgmq_extension_of_the_administrators(pgmq_server: PgmqServer) -> None:
     """Each refusal says what to run; with all of that run, everything works."""
     with temporary_roles(pgmq_server.server) as roles, fresh_database(pgmq_server.server) as database:

@@ -122,6 +122,7 @@ def check(copy: Database) -> None:
         assert work(connection) == {1: "written", 200: "written"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.usefixtures("filled")
 def test_with_pgmq_as_sql(server: EmbeddedPostgres, database: Database, form: str) -> None:
@@ -132,6 +133,7 @@ def test_with_pgmq_as_sql(server: EmbeddedPostgres, database: Database, form: st
         check(copy)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("filled")
 def test_where_the_role_is_missing(server: EmbeddedPostgres, database: Database) -> None:
     """As on another server: a restore goes on after errors about it, and `migrate` makes the role and gives it all."""
@@ -163,6 +165,7 @@ def renamed_role(server: EmbeddedPostgres, original: Database, copy: Database) -
     assert b'role "pgembedd" does not exist' in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_with_pgmq_as_an_extension(pgmq_server: PgmqServer, pgmq_database: Database, form: str) -> None:
     fill(pgmq_database)
@@ -173,6 +176,7 @@ def test_with_pgmq_as_an_extension(pgmq_server: PgmqServer, pgmq_database: Datab
         check(copy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.usefixtures("filled")
 def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, database: Database, form: str) -> None:
@@ -194,6 +198,7 @@ def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, database: D
             assert value(admin, worker), "migrate grants again what the dump left out"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("filled")
 def test_the_row_changed_while_queued_is_not_lost(server: EmbeddedPostgres, database: Database) -> None:
     """The stale vector of row 2 travels with its job, where the queue travels."""
@@ -203,6 +208,7 @@ def test_the_row_changed_while_queued_is_not_lost(server: EmbeddedPostgres, data
         assert value(connection, "select embedding::text from documents where id = 2") != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_pipeline_that_clears_at_once(server: EmbeddedPostgres, database: Database, form: str) -> None:
     with connected(database) as connection:
@@ -226,6 +232,7 @@ def test_a_missing_queue_stops_no_writer(database: Database, queue: str) -> None
         assert value(connection, "select queued + backfill from pgembedd.status") == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["many", "one", "replica"])
 def test_a_row_that_changed_while_its_queue_was_missing_is_embedded_again(database: Database, how: str) -> None:
     """It has a vector, of what it was before, so that no sweep would find it."""
@@ -249,6 +256,7 @@ def test_a_row_that_changed_while_its_queue_was_missing_is_embedded_again(databa
         assert value(connection, "select count(*) from pgembedd.missed") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [None, "chunks"])
 def test_words_are_restored_and_kept_in_step(server: EmbeddedPostgres, database: Database, table: str | None) -> None:
     with connected(database) as connection:

@@ -24,6 +24,7 @@ def test_the_committed_dump_is_the_schema(server: EmbeddedPostgres, database: Da
     assert dump_frozen(server, database) == COMMITTED.read_text(encoding="utf-8"), remedy
 
 
+@pytest.mark.slow
 def test_applying_it_again_changes_nothing(server: EmbeddedPostgres, empty_database: Database) -> None:
     migrate(empty_database.conninfo)
     with empty_database.connect() as connection:
@@ -34,6 +35,7 @@ def test_applying_it_again_changes_nothing(server: EmbeddedPostgres, empty_datab
     assert dump_schema(server, empty_database) == before
 
 
+@pytest.mark.slow
 def test_alembic_alone_does_the_same(server: EmbeddedPostgres, empty_database: Database, database: Database) -> None:
     subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
@@ -88,6 +90,7 @@ def test_another_state_is_refused_with_a_sentence(empty_database: Database) -> N
             migrate(empty_database.conninfo)
 
 
+@pytest.mark.slow
 def test_two_migrators_at_once_take_turns(empty_database: Database) -> None:
     command = [sys.executable, "-m", "pgembedd", "migrate", "-d", empty_database.conninfo]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
@@ -150,6 +153,7 @@ def objects(connection: psycopg.Connection) -> set[str]:
     return {row[0] for row in rows}
 
 
+@pytest.mark.slow
 def test_downgrade_leaves_what_is_the_users(empty_database: Database) -> None:
     with empty_database.connect() as connection:
         before = objects(connection)

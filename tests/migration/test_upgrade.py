@@ -35,6 +35,7 @@ DAMAGE = """
 """
 
 
+@pytest.mark.slow
 def test_an_upgrade_replaces_what_was_there(server: EmbeddedPostgres, database: Database) -> None:
     with database.connect() as connection:
         make_documents(connection, 1)
@@ -131,6 +132,7 @@ def test_a_vector_that_is_too_old(server: EmbeddedPostgres, empty_database: Data
         migrate(empty_database.conninfo)
 
 
+@pytest.mark.slow
 def test_two_databases_of_one_server_at_once_share_the_role() -> None:
     """The role is the server's: who comes second finds it, even in the middle of the other's transaction."""
     with running_server() as server, psycopg.connect(server.conninfo(), autocommit=True) as admin:
@@ -147,6 +149,7 @@ def test_two_databases_of_one_server_at_once_share_the_role() -> None:
             check_schema(second)
 
 
+@pytest.mark.slow
 def test_old_queues_of_the_extension_are_found_again() -> None:
     """Queues that 1.5.1 leaves out of a dump are made again, and existing ones are used."""
     with pgmq_offering_server(OLD) as offering:

@@ -70,6 +70,7 @@ def failed(quality: Quality) -> list[str]:
     return [sentence.partition(":")[0] for sentence, holds in quality.gates() if not holds]
 
 
+@pytest.mark.slow
 def test_a_model_equals_itself(real: Remembering, collection: Collection) -> None:
     quality = measure(real, real, collection)
 
@@ -107,6 +108,7 @@ def test_int8_passes_the_gate(minilm: Session, int8: Session) -> None:
     assert failed(quality) == []
 
 
+@pytest.mark.slow
 def test_weights_of_ones_own_are_measured_the_same_way(tiny_folder: Path) -> None:
     command = [sys.executable, "-m", "bench.quality", "--json", "--sample", "20", "--model", str(tiny_folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -61,6 +61,7 @@ def test_half_precision_on_disk_is_computed_in_single(tmp_path: Path) -> None:
     assert worst_difference(folder, tmp_path / "cache") < 1e-5
 
 
+@pytest.mark.slow
 def test_the_real_model_cast_to_half_precision(tmp_path: Path, minilm: Session, minilm_folder: Path) -> None:
     folder = tmp_path / "half"
     folder.mkdir()

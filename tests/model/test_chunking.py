@@ -39,6 +39,7 @@ def split(
     return session.split(text, tokens=tokens, overlap=overlap, markdown=markdown, before=before, after=after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlap", [0, 30])
 @pytest.mark.parametrize("before", ["", "A title: "])
 def test_the_model_reads_every_chunk_whole_and_chunks_are_well_filled(
@@ -137,6 +138,7 @@ def changed(paragraphs: list[str], at: int) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlap", [0, 30])
 @pytest.mark.parametrize("markdown", [False, True])
 def test_an_edit_leaves_most_chunks_as_they_were(minilm: Session, overlap: int, markdown: bool) -> None:

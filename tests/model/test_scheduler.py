@@ -106,6 +106,7 @@ def test_shutdown_finishes_what_runs_and_what_waits_unless_told_otherwise(cancel
         scheduler.submit("query", lambda: None)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(0.001, 0.01), st.floats(0.001, 0.3)), min_size=1, max_size=10), st.floats(0.01, 0.5)
 )

@@ -75,6 +75,7 @@ def test_tokens_are_counted_as_they_are_embedded(minilm: Session) -> None:
         assert minilm.embed([text]).tokens.tolist() == [4]
 
 
+@pytest.mark.slow
 def test_what_is_urgent_goes_ahead_whatever_its_kind(minilm: Session) -> None:
     with Session("all-MiniLM-L6-v2", threads=1, offline=True) as session:
         long = text_of(250, session)
@@ -86,6 +87,7 @@ def test_what_is_urgent_goes_ahead_whatever_its_kind(minilm: Session) -> None:
         assert all(future.done() for _, future in documents._runs), "a query that can wait went ahead"
 
 
+@pytest.mark.slow
 def test_raw_vectors_of_a_query_go_ahead_too(minilm: Session) -> None:
     with Session("all-MiniLM-L6-v2", threads=1, offline=True) as session:
         long = text_of(250, session)

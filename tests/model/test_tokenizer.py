@@ -45,6 +45,7 @@ def whole(text: str, max_tokens: int) -> tuple[list[int], int]:
     return kept, total - len(kept)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(TEXTS, st.integers(3, 40), st.integers(1, 40))
 def test_windows_of_any_size_give_the_tokens_of_the_whole(
@@ -59,6 +60,7 @@ def test_windows_of_any_size_give_the_tokens_of_the_whole(
     assert tokenizer.count(text) == len(ids) + dropped
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(TEXTS, st.integers(3, 20), st.integers(1, 40))
 def test_a_long_text_keeps_the_tokens_of_the_whole_although_only_its_beginning_is_read(
@@ -73,6 +75,7 @@ def test_a_long_text_keeps_the_tokens_of_the_whole_although_only_its_beginning_i
     assert dropped > 0 or encoded.dropped == 0
 
 
+@pytest.mark.slow
 def test_the_estimate_of_what_is_cut_of_a_long_text(path: Path) -> None:
     text = "the running a " * 10_000
     encoded = Tokenizer(path, 40).encode(text)

@@ -27,6 +27,7 @@ def text_of(tokens: int, session: Session) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [2, 3, 17, 64, 129, 256])
 def test_equal_to_a_plain_forward_pass(minilm: Session, reference: ReferenceBert, tokens: int) -> None:
     text = text_of(tokens, minilm)
@@ -34,6 +35,7 @@ def test_equal_to_a_plain_forward_pass(minilm: Session, reference: ReferenceBert
     assert np.abs(minilm.run(text) - expected).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_token_vectors_are_equal_too(minilm: Session, reference: ReferenceBert) -> None:
     text = text_of(40, minilm)
     hidden = reference.hidden_states(minilm._encode(text, "document").ids)
@@ -81,6 +83,7 @@ def test_without_normalising_the_direction_is_the_same(minilm: Session) -> None:
     assert np.abs(raw / norms - minilm.run(["hello", "hello world"])).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_several_threads_may_ask_at_once(minilm: Session) -> None:
     texts = [text_of(8 + i, minilm) for i in range(12)]
     expected = minilm.run(texts)
@@ -106,6 +109,7 @@ def test_the_number_of_threads_changes_neither_vectors_nor_fingerprint(minilm: S
         assert other.fingerprint == minilm.fingerprint
 
 
+@pytest.mark.slow
 def test_a_query_does_not_wait_behind_documents(minilm: Session) -> None:
     with Session("all-MiniLM-L6-v2", threads=1) as session:
         long = text_of(250, session)
@@ -115,6 +119,7 @@ def test_a_query_does_not_wait_behind_documents(minilm: Session) -> None:
         assert documents.result().vectors.shape == (40, 384)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from(WORDS).flatmap(lambda w: st.integers(1, 60).map(lambda n: f"{w} " * n)), max_size=40))
 def test_any_batch_gives_each_text_its_own_vector(minilm: Session, texts: list[str]) -> None:

@@ -60,6 +60,7 @@ def test_ranks_are_by_dot_product_and_ties_by_position() -> None:
     assert ranks(questions, documents).tolist() == [1, 2, 2]
 
 
+@pytest.mark.slow
 def test_no_document_holds_its_question_and_each_is_there_once(collection: Collection) -> None:
     assert len(collection.questions) == len(collection.documents) > 1000
     assert len(set(collection.questions)) == len(set(collection.documents)) == len(collection.questions)

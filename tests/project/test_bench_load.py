@@ -43,6 +43,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("connections", [1, 7])
 def test_every_request_is_sent_once_and_timed(server: ThreadingHTTPServer, connections: int) -> None:
     load = send(server.server_port, [post("/", number) for number in range(50)], connections)

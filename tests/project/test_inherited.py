@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.inherited import KEPT, SETTINGS
 from tests.support.owners import REPOSITORY
 from tests.support.waiting import PATIENCE_S
@@ -34,6 +36,7 @@ def hostile() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
+@pytest.mark.slow
 def test_tests_that_a_shell_started_in_the_background() -> None:
     """In a process of pytest-xdist, which inherits from the one that was started."""
     inner = f"{__file__}::{test_what_a_test_starts_inherits_nothing.__name__}"

@@ -54,6 +54,7 @@ def test_the_programs_of_the_how_to_find_the_row(articles: Database) -> None:
     assert "Passwords" in django
 
 
+@pytest.mark.slow
 def test_the_client_of_the_tools_finds_the_row(articles: Database, roles: Roles, model: Session) -> None:
     role = roles.make("assistant", "noinherit")
     with articles.connect() as connection:

@@ -46,6 +46,7 @@ def answer(connection: psycopg.Connection, key: int) -> None:
     connection.execute("update documents set content = %s where id = %s", (ANSWER, key))
 
 
+@pytest.mark.slow
 def test_the_answer_rises_and_both_orders_count(source: Database) -> None:
     with Searches(source.conninfo) as searches:
         first = searches.search("documents", QUERY, embedding=NEAR, k=30, mode="semantic")
@@ -61,6 +62,7 @@ def test_the_answer_rises_and_both_orders_count(source: Database) -> None:
     assert [hit.key for hit in few] == [hit.key for hit in hits[:3]], "twenty are reranked whatever k is"
 
 
+@pytest.mark.slow
 def test_from_asyncio(source: Database) -> None:
     async def ask() -> list[Hit]:
         async with AsyncDatabase(source.conninfo) as searches:

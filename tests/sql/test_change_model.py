@@ -90,6 +90,7 @@ def begin(connection: psycopg.Connection, **options: Any) -> int:
     return queued
 
 
+@pytest.mark.slow
 def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
     assert begin(documents) == 10
     assert found(documents) == old(range(1, 11))
@@ -156,6 +157,7 @@ def test_a_vector_on_its_way_lands_in_its_own_place(documents: psycopg.Connectio
     assert found(documents)[30] == turned("text 30")
 
 
+@pytest.mark.slow
 def test_a_store_waits_for_a_switch_that_is_under_way(database: Database, documents: psycopg.Connection) -> None:
     begin(documents)
     work_both(documents)

@@ -162,6 +162,7 @@ def test_a_look_waits_for_a_first_job(two: psycopg.Connection, other: psycopg.Co
         assert looking.result() == [(2, FRESH)]
 
 
+@pytest.mark.slow
 def test_many_pipelines(connection: psycopg.Connection) -> None:
     make_pipelines(connection, *(f"p{number}" for number in range(50)))
     for pipeline in range(1, 51):

@@ -161,6 +161,7 @@ def alter(connection: psycopg.Connection, ddl: str, number: int) -> None:
     connection.execute(ddl.replace("%", str(number)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("destination", DESTINATIONS)
 def test_no_writer_fails_and_the_pipeline_follows_or_stops(connection: psycopg.Connection, destination: str) -> None:
     connection.execute(SETUP)

@@ -369,6 +369,7 @@ def test_partitions_keep_their_chunks_in_step(database: Database) -> None:
         assert chunks(connection) == []
 
 
+@pytest.mark.slow
 def test_thirty_single_deletes_and_then_many(chunked: psycopg.Connection) -> None:
     """A plan made for one row must not be kept for thousands."""
     chunked.execute("insert into documents (id, content) select i, 'text ' || i from generate_series(1, 5030) i")

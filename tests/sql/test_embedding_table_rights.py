@@ -64,6 +64,7 @@ def test_what_is_taken_away_is_gone_at_once(
         seen(database, reader, relation)
 
 
+@pytest.mark.slow
 def test_a_search_looks_up_the_rows_of_the_chunks_that_it_meets(
     roles: Roles, database: Database, connection: psycopg.Connection
 ) -> None:

@@ -110,6 +110,7 @@ def test_an_altered_table_does_not_stop_the_replication(documents: psycopg.Conne
     assert state(documents) == "stopped"
 
 
+@pytest.mark.slow
 def test_a_subscriber_embeds_what_is_replicated() -> None:
     """A publisher that knows nothing of us, and a subscription with its first copy and its changes."""
     with (

@@ -81,6 +81,7 @@ def test_jobs_of_nobodys_count_in_the_sum(documents: psycopg.Connection) -> None
     assert [row[:3] for row in rows(documents, SAMPLES)] == [(None, 1, 3), ("documents", 0, 3)]
 
 
+@pytest.mark.slow
 def test_a_sample_that_cannot_be_taken_leaves_the_upkeep_alone(
     documents: psycopg.Connection, other: psycopg.Connection
 ) -> None:

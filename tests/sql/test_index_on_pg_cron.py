@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from pgembedd.database.migrate import downgrade, migrate
 from tests.support.indexes import hnsw_indexes, index_state, make_due, outstanding
@@ -24,6 +25,7 @@ PARTS = """
 """
 
 
+@pytest.mark.slow
 def test_pg_cron_builds_what_nobody_else_does(cron_server: CronServer) -> None:
     migrate(cron_server.database.conninfo)
     with connected(cron_server.database) as connection:

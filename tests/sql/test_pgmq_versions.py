@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from pgembedd.database.migrate import downgrade, migrate
 from tests.support.databases import Database
@@ -66,6 +67,7 @@ def claim_two(connection: psycopg.Connection) -> None:
         assert (job.read_ct, store(connection, [job])) == (1, ["written"])
 
 
+@pytest.mark.slow
 def test_extension(pgmq_server: PgmqServer, pgmq_database: Database) -> None:
     migrate(pgmq_database.conninfo)
     with connected(pgmq_database) as connection:

@@ -171,6 +171,7 @@ def superuser(connection: psycopg.Connection, role: str) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_the_trap_is_set(connection: psycopg.Connection, owner: str) -> None:
     with connection.transaction(force_rollback=True):
         connection.execute("set local search_path = planted, pg_catalog, pgembedd, public")
@@ -191,6 +192,7 @@ CASES = [("path", planted, destination) for planted in PLANTED for destination i
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spoil", "planted", "destination"), CASES)
 def test_what_is_planted_gains_nothing(
     database: Database,

@@ -118,6 +118,7 @@ STATEMENTS = (
 )
 
 
+@pytest.mark.slow
 def test_code_below_what_is_the_roles_has_the_roles_rights(
     roles: Roles, database: Database, connection: psycopg.Connection
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from tests.support.databases import Database
 from tests.support.prepared import prepared_for
@@ -33,6 +34,7 @@ def exact_search(connection: psycopg.Connection) -> str:
     return EXACT["column" if value(connection, "select to_regclass('chunks') is null") else "table"]
 
 
+@pytest.mark.slow
 def test_every_filter_is_complete(source: psycopg.Connection) -> None:
     connection, statement = source, exact_search(source)
     for k in (1, 10, 100):
@@ -44,6 +46,7 @@ def test_every_filter_is_complete(source: psycopg.Connection) -> None:
             assert len(set(found) & set(exact)) >= 0.95 * len(exact), name
 
 
+@pytest.mark.slow
 def test_a_filter_far_from_the_query_is_complete(connection: psycopg.Connection) -> None:
     """The index meets what is near the query first; what passes the filter lies on the other side of the sphere."""
     make_source(connection, 12000)

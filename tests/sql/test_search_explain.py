@@ -20,6 +20,7 @@ def explained(connection: psycopg.Connection, more: str = "") -> Any:
     return value(connection, EXPLAIN.format(more), QUERY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"embedding_table": "chunks"}], ids=["column", "table"])
 def test_each_path(connection: psycopg.Connection, options: dict[str, str]) -> None:
     make_source(connection, 3000, **options)

@@ -149,6 +149,7 @@ def many(connection: psycopg.Connection, destination: str) -> None:
     make_texts(connection, texts, embedding_table="chunks" if destination == "table" else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["text", "hybrid"])
 def test_as_many_are_found_as_match(many: psycopg.Connection, mode: str) -> None:
     connection = many

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pgembedd.database.migrate import downgrade, migrate
 from tests.support.pg_cron import CronServer
 from tests.support.sql import BACKFILL, connected, create_pipeline, make_documents, queued, value
 from tests.support.waiting import eventually
 
 
+@pytest.mark.slow
 def test_pg_cron_sweeps_what_nobody_queued(cron_server: CronServer) -> None:
     migrate(cron_server.database.conninfo)
     with connected(cron_server.database) as connection:

@@ -65,6 +65,7 @@ def test_words_that_were_stored_are_not_written_again(connection: psycopg.Connec
     assert rows(connection, "select id, ctid::text from documents_words order by id") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [None, "chunks"])
 def test_no_vector_is_lost_to_a_text_that_cannot_be_indexed(connection: psycopg.Connection, table: str | None) -> None:
     """Half a million different words of two bytes a letter are more than a tsvector holds."""
@@ -254,6 +255,7 @@ def explained(connection: psycopg.Connection, query: str) -> Any:
     return value(connection, "select pgembedd.explain_search('documents', %s, mode => 'text')", query)["text"]
 
 
+@pytest.mark.slow
 def test_a_reader_uses_the_index_where_no_policy_hides_rows(
     reader: str, database: Database, connection: psycopg.Connection
 ) -> None:
@@ -267,6 +269,7 @@ def test_a_reader_uses_the_index_where_no_policy_hides_rows(
         assert [hit["rank"] for hit in plan["hits"]] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_policies_hide_rows_and_their_words_at_once(
     reader: str, database: Database, connection: psycopg.Connection
 ) -> None:
@@ -290,6 +293,7 @@ def test_policies_hide_rows_and_their_words_at_once(
         assert column(asking, "select id from documents_words") == []
 
 
+@pytest.mark.slow
 def test_rights_on_columns_are_enough_for_a_search_by_meaning(
     reader: str, database: Database, connection: psycopg.Connection
 ) -> None:

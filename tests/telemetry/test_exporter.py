@@ -106,6 +106,7 @@ def test_a_missing_package_is_named(environment: pytest.MonkeyPatch) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_without_them_nothing_of_it_is_even_imported() -> None:
     program = (
         "import sys; from pgembedd.telemetry.setup import observer_of; observer_of(with_metrics=False);"
