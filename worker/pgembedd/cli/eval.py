@@ -88,9 +88,7 @@ def command(
     if as_json:
         click.echo(json.dumps(stored))
     else:
-        _print(pipeline, asked, results, before)
-        for mode, sentence in left_out.items():
-            click.echo(f"{mode} is left out: {sentence}")
+        _print(pipeline, asked, results, before, left_out)
     _write(f"{pipeline}: {len(asked)} questions, {model}", stored, results, plot, saved)
     if before is not None and (fallen := falls(before, results, tolerance)):
         raise WorseSearchError(f"The search is worse than in {baseline}: {'; '.join(fallen)}.")
@@ -161,7 +159,13 @@ def _progress(asked: Sequence[Question]) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _print(pipeline: str, asked: Sequence[Question], results: Sequence[Measured], before: "Values | None") -> None:
+def _print(
+    pipeline: str,
+    asked: Sequence[Question],
+    results: Sequence[Measured],
+    before: "Values | None",
+    left_out: dict[str, str],
+) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), title=f"{pipeline}: {len(asked)} questions", title_justify="left")
     table.add_column("search", no_wrap=True)
     for name in METRICS:
@@ -170,6 +174,8 @@ def _print(pipeline: str, asked: Sequence[Question], results: Sequence[Measured]
         old = (before or {}).get(each.name, {})
         table.add_row(each.name, *(_cell(value, old.get(name)) for name, value in each.values.items()))
     Console().print(table)
+    for mode, sentence in left_out.items():
+        click.echo(f"{mode} is left out: {sentence}")
 
 
 def _cell(value: float, before: float | None) -> str:

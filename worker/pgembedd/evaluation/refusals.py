@@ -14,7 +14,7 @@ from pgembedd.evaluation.questions import Question
 
 @dataclass(frozen=True)
 class Refusals:
-    """What a threshold does: shares, from 0 to 1, of the questions with an answer and of those without one."""
+    """The effect of a threshold: shares, from 0 to 1, of the questions with an answer and of those without one."""
 
     threshold: float
     answered: float

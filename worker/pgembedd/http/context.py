@@ -75,13 +75,8 @@ class ServiceContext:
         self.finished = True  # False when a thread still hangs in the model after close()
         self.pushed: PushedJobs | None = None
         if conninfo is not None:
-            self.pushed = PushedJobs(
-                conninfo,
-                self.stopping,
-                timeout_s=http.http_push_timeout_s,
-                at_once=http.http_push_at_once,
-                pooled=pooled,
-            )
+            timeout_s, at_once = http.http_push_timeout_s, http.http_push_at_once
+            self.pushed = PushedJobs(conninfo, self.stopping, timeout_s=timeout_s, at_once=at_once, pooled=pooled)
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = NEVER
 

@@ -10,7 +10,7 @@ import mcp.types as protocol
 from mcp.server import Server, ServerRequestContext
 
 from pgembedd.log import get_logger
-from pgembedd.mcp.tools import TOOLS, Searches
+from pgembedd.mcp.tools import TOOLS, Searches, Tool
 
 INSTRUCTIONS = (
     "Searches tables of a Postgres database. Call list_pipelines first, then search, and get_row for the whole of a "
@@ -35,17 +35,7 @@ def build_server(
     """
 
     async def list_tools(_: Context, __: protocol.PaginatedRequestParams | None) -> protocol.ListToolsResult:
-        return protocol.ListToolsResult(
-            tools=[
-                protocol.Tool(
-                    name=tool.name,
-                    description=tool.description,
-                    input_schema=tool.arguments.model_json_schema(),
-                    annotations=_READS if tool.only_reads else _ASKS,
-                )
-                for tool in TOOLS.values()
-            ]
-        )
+        return protocol.ListToolsResult(tools=[_described(tool) for tool in TOOLS.values()])
 
     async def call_tool(context: Context, asked: protocol.CallToolRequestParams) -> protocol.CallToolResult:
         tool = TOOLS.get(asked.name)
@@ -69,6 +59,15 @@ def build_server(
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+    )
+
+
+def _described(tool: Tool) -> protocol.Tool:
+    return protocol.Tool(
+        name=tool.name,
+        description=tool.description,
+        input_schema=tool.arguments.model_json_schema(),
+        annotations=_READS if tool.only_reads else _ASKS,
     )
 
 
