@@ -1,0 +1,57 @@
+"""A pipeline is a chat model of the Vercel AI SDK, whose packages are fetched from npm once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http.test_answers import QUESTION, SENTENCES, Asked, asked, while_answering
+from tests.http.test_search import signed
+from tests.support.downloads import cache_directory, run_or_skip
+from tests.support.waiting import PATIENCE_S
+
+__all__ = ["asked"]
+PACKAGES = ["ai@6.0.326", "@ai-sdk/openai@3.0.141", "zod@4.6.7"]
+SCRIPT = Path(__file__).with_name("vercel_chat.mjs")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    """The script beside its packages, where Node looks for them."""
+    folder = cache_directory(f"vercel-{'-'.join(each.rpartition('@')[2] for each in PACKAGES)}")
+    if not (folder / "node_modules" / "ai").exists():
+        install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder), *PACKAGES]
+        run_or_skip("The Vercel AI SDK", install, folder)
+    return Path(shutil.copy(SCRIPT, folder))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_pipeline_is_a_chat_model_of_the_vercel_sdk(asked: Asked, program: Path, streamed: bool) -> None:
+    def chat(model: str, key: str) -> Any:
+        environment = {
+            "BASE_URL": f"{asked.client.base_url}/v1",
+            "KEY": key,
+            "MODEL": model,
+            "QUESTION": QUESTION,
+            "STREAMED": "yes" if streamed else "",
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+        }
+        ended = subprocess.run(
+            ["node", program], env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    answer = while_answering(asked, lambda: chat("table:documents", signed(sub="ann")))
+    assert (answer["text"], answer["finish"], answer["usage"]) == ("".join(SENTENCES), "stop", 5)
+    assert answer["parts"] >= (2 if streamed else 0)
+    (source,) = answer["sources"]
+    assert source["url"].startswith("https://example.org/")
+    assert "no pipeline" in chat("table:nothing", signed(sub="ann"))["failed"]
+    assert "failed" in chat("table:documents", "wrong")
