@@ -122,12 +122,14 @@ MUTATIONS: dict[str, tuple[list[str], dict[str, int]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mutations", "found"), MUTATIONS.values(), ids=MUTATIONS)
 def test_what_is_wrong_is_found(stage: Stage, mutations: list[str], found: dict[str, int]) -> None:
     findings = stage.compare(*mutations)
     assert findings.counts() == dict.fromkeys(KINDS, 0) | found, findings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subject", [NOTES, CARDS], ids=["notes", "cards"])
 def test_a_dropped_message_of_a_changed_row_is_found(stage: Stage, subject: Subject) -> None:
     """The row has the vector of what it was before, and nothing in the queue tells of it."""
@@ -138,6 +140,7 @@ def test_a_dropped_message_of_a_changed_row_is_found(stage: Stage, subject: Subj
     assert findings.counts() == dict.fromkeys(KINDS, 0) | {"stale": 1}, findings
 
 
+@pytest.mark.slow
 def test_a_dropped_message_of_a_new_row_is_found(stage: Stage) -> None:
     findings = stage.compare(
         f"insert into notes (id, body) values (5, '{AFTER}')", changes={("notes", 5): Row(None, AFTER)}
@@ -145,10 +148,12 @@ def test_a_dropped_message_of_a_new_row_is_found(stage: Stage) -> None:
     assert findings.counts() == dict.fromkeys(KINDS, 0) | {"lost": 1}, findings
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_not_drained_is_stuck(stage: Stage) -> None:
     assert stage.compare(QUEUED, QUEUED, drained=False).counts()["stuck"] == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_ended_by_itself_is_found(stage: Stage) -> None:
     scene = stage.scene
     scene.workers[0].kill()
@@ -160,6 +165,7 @@ def test_a_worker_that_ended_by_itself_is_found(stage: Stage) -> None:
         scene.start_workers()
 
 
+@pytest.mark.slow
 def test_a_writer_finds_out_whether_its_transaction_was_committed(stage: Stage) -> None:
     """All its sessions are ended again and again, often between the commit and its answer."""
     scene, before = stage.scene, stage.scene.writers.errors

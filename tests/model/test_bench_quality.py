@@ -81,6 +81,7 @@ def test_a_model_equals_itself(real: Remembering, collection: Collection) -> Non
     assert min(quality.odd) > 0.999999
 
 
+@pytest.mark.slow
 def test_noise_is_measured_for_what_it_is(real: Remembering, collection: Collection) -> None:
     quality = measure(real, Noisy(real, 0.1), collection)
 
@@ -91,6 +92,7 @@ def test_noise_is_measured_for_what_it_is(real: Remembering, collection: Collect
     assert all(quality.odd < 0.999)
 
 
+@pytest.mark.slow
 def test_spoilt_questions_show_in_the_ranking_alone(real: Remembering, collection: Collection) -> None:
     quality = measure(real, Noisy(real, 30, only="query"), collection)
 

@@ -20,6 +20,7 @@ from pgembedd.model.onnx.checkpoint import BertConfig
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=80)
 
 
+@pytest.mark.slow
 @given(lengths=LENGTHS, size=st.integers(1, 200), multiple=st.sampled_from([1, 8, 16]), callers=st.integers(1, 3))
 def test_every_plan_embeds_every_text_once_and_keeps_the_order(
     lengths: list[int], size: int, multiple: int, callers: int

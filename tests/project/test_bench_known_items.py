@@ -71,6 +71,7 @@ def test_no_document_holds_its_question_and_each_is_there_once(collection: Colle
     assert load_collection() == collection
 
 
+@pytest.mark.slow
 def test_a_sample_is_spread_evenly_and_keeps_the_pairs(collection: Collection) -> None:
     whole = collection
     part = whole.sample(100)

@@ -60,6 +60,7 @@ def test_a_filter_far_from_the_query_is_complete(connection: psycopg.Connection)
     assert [hit.key for hit in search(connection, filter={"share": -1})] == far[:10]
 
 
+@pytest.mark.slow
 def test_policies_leave_it_complete(roles: Roles, database: Database, source: psycopg.Connection) -> None:
     connection, statement = source, exact_search(source)
     reader = roles.make("reader")

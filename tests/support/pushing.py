@@ -67,14 +67,21 @@ def pushing(
     """A pusher; everything is answered at the end."""
     models = ModelRegistry(only(embedder))
     service = ServiceContext(brisk(**settings), HttpSettings(**(http or {})), models, database.conninfo)
-    assert service.pushed is not None
+    pushed = service.pushed
+    assert pushed is not None
     worker = pushed_worker(service, database.conninfo, models, pulls=pulls, **settings)
-    with ThreadPoolExecutor(8) as pool, running(worker):
+    with ThreadPoolExecutor(8) as pool, running(worker) as thread:
         try:
-            yield Pusher(connection, service.pushed, pool)
+            yield Pusher(connection, pushed, pool)
         finally:
             worker.stop()
-            service.pushed._wake()  # where a test has made the waits long
-            connection.execute("notify pgembedd")  # the other lane, which no request wakes
+            # Where a test has made the waits long: a lane that was about to wait has missed what came before.
+            eventually(lambda: _woken(pushed, connection) and not thread.is_alive())
     service.close()
     eventually(lambda: backends(connection) == 0)
+
+
+def _woken(pushed: PushedJobs, connection: psycopg.Connection) -> bool:
+    pushed._wake()
+    connection.execute("notify pgembedd")  # the lane that no request wakes
+    return True

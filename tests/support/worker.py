@@ -46,8 +46,8 @@ def worker_thread(
 
 
 @contextmanager
-def running(worker: Worker) -> Iterator[None]:
-    """A worker in a thread of this process; drained at the end. Raises what the worker died of."""
+def running(worker: Worker) -> Iterator[threading.Thread]:
+    """A worker in a thread of this process, which it yields; drained at the end. Raises what the worker died of."""
     died: list[BaseException] = []
 
     def run() -> None:
@@ -59,7 +59,7 @@ def running(worker: Worker) -> Iterator[None]:
     thread = threading.Thread(target=run, name="worker")
     thread.start()
     try:
-        yield
+        yield thread
     finally:
         worker.stop()
         thread.join(PATIENCE_S)
