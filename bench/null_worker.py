@@ -15,6 +15,7 @@ from pgembedd import cli
 from pgembedd.loop import model_loader
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings
+from pgembedd.model.providers.protocol import Ledger
 from pgembedd.model.scheduler import Lane
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
@@ -83,7 +84,11 @@ class NullModel:
         """Nothing to close."""
 
 
-def load(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:  # noqa: ARG001
+def load(
+    settings: Settings,  # noqa: ARG001
+    observer: Observer = SILENT,  # noqa: ARG001
+    ledger: Ledger | None = None,  # noqa: ARG001
+) -> Callable[[str], Embedder]:
     """In place of `pgembedd.loop.model_loader.loader`: whatever the pipeline asks for, it gets this."""
     return lambda _name: NullModel()
 

@@ -300,6 +300,16 @@ comment on table pgembedd.embed_request is
 comment on column pgembedd.embed_request.taken_by is
     'The process id of the session of the worker that embeds it.';
 
+create table pgembedd.provider_use (
+    provider          text not null,
+    day               date not null,
+    tokens            bigint not null,
+    requests          bigint not null,
+    primary key (provider, day)
+);
+comment on table pgembedd.provider_use is
+    'Tokens and requests that providers of embeddings were asked for, by day in UTC. Kept for 31 days.';
+
 create table pgembedd.listener (
     pid               integer primary key,
     backend_start     timestamptz
@@ -517,7 +527,8 @@ begin
 end $$;
 drop table pgembedd.answer_event, pgembedd.answer_source, pgembedd.answer, pgembedd.thread_member,
     pgembedd.answer_thread, pgembedd.answer_settings;
-drop table pgembedd.embed_request, pgembedd.listener, pgembedd.index_build, pgembedd.loopback, pgembedd.event;
+drop table pgembedd.embed_request, pgembedd.listener, pgembedd.index_build, pgembedd.loopback, pgembedd.event,
+    pgembedd.provider_use;
 drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.missed;
 drop table pgembedd.dead_letter, pgembedd.row_state, pgembedd.word_statistics, pgembedd.word_frequency;
 drop table pgembedd.pipeline, pgembedd.installation;

@@ -15,6 +15,7 @@ begin
     delete from activity a where a.at < clock_timestamp() - interval '1 day';
     get diagnostics total = row_count;
     delete from sample s where s.at < clock_timestamp() - interval '1 day';
+    delete from provider_use u where u.day < _day() - 31;
     for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
         begin
             -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.

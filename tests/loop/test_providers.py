@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 from structlog.typing import EventDict
 
+from pgembedd.database.provider_use import ProviderUse
+from pgembedd.errors import ModelError
 from pgembedd.loop.model_loader import loader
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
 from pgembedd.settings import Settings
+from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, stale
 from tests.support.embedders import MODEL, Wrapped
@@ -27,11 +31,13 @@ __all__ = ["provider"]
 NAME = "openai:text-embedding-3-small"
 
 
-def loading(provider: StandInProvider, folder: Path, model: Session) -> Callable[[str], Embedder]:
+def loading(
+    provider: StandInProvider, folder: Path, model: Session, ledger: ProviderUse | None = None, budget: str = ""
+) -> Callable[[str], Embedder]:
     """A loader that has `openai` enabled, at the stand-in, and the real local model."""
     (folder / "key").write_text("sk-right")
-    (folder / "providers.toml").write_text(f'[openai]\nurl = "{provider.url}"\nkey_file = "{folder / "key"}"\n')
-    load = loader(Settings(providers_file=str(folder / "providers.toml")))
+    (folder / "providers.toml").write_text(f'[openai]\nurl = "{provider.url}"\nkey_file = "{folder / "key"}"\n{budget}')
+    load = loader(Settings(providers_file=str(folder / "providers.toml")), ledger=ledger)
     return lambda name: Wrapped(model) if name == MODEL else load(name)
 
 
@@ -119,3 +125,46 @@ def test_what_a_provider_refuses_harms_no_other_text_and_charges_no_attempt(
         eventually(lambda: shown(connection, "others")[0] == "unserved")
         assert "The provider cohere of cohere:embed-v4.0 is not enabled here" in str(shown(connection, "others")[1])
     assert all(asked.path == "/v1/embeddings" for asked in provider.received)
+
+
+def test_a_fleet_keeps_one_budget_a_day(
+    database: Database,
+    connection: psycopg.Connection,
+    model: Session,
+    provider: StandInProvider,
+    tmp_path: Path,
+    log: list[EventDict],
+) -> None:
+    """The stand-in counts 3 tokens a request. The first one asks for the dimensions."""
+    used = "select day - pgembedd._day() as day, tokens, requests from pgembedd.provider_use order by day"
+    make_documents(connection, model=NAME, max_attempts=1)
+    with closing(ProviderUse(database.conninfo)) as first, closing(ProviderUse(database.conninfo)) as second:
+        load = loading(provider, tmp_path, model, first, "tokens_per_day = 6\nrequests_per_day = 100")
+        with worker_thread(database, load):
+            insert(connection, [1])
+            await_embedded(connection, [1])
+            insert(connection, [2])
+            eventually(lambda: shown(connection)[0] == "unserved")
+            sentence = "The budget of the provider openai for today is used up (tokens_per_day = 6, requests_per_day ="
+            assert str(shown(connection)[1]).startswith(sentence)
+        assert rows(connection, used) == [(0, 6, 2)]
+
+        provider.answer = lambda _: json_answer({}, 429, retry_after="0")
+        with pytest.raises(ModelError, match="for today is used up"):
+            loading(provider, tmp_path, model, second, "requests_per_day = 2")(NAME)
+        with pytest.raises(ModelError, match="status 429"):
+            loading(provider, tmp_path, model, second, "requests_per_day = 3")(NAME)
+        assert rows(connection, used) == [(0, 6, 3)], "a request without an answer has no tokens"
+        with pytest.raises(ModelError, match="counted in a database, and here is none"):
+            loading(provider, tmp_path, model, None, "tokens_per_day = 6")(NAME)
+
+        provider.answer = answer
+        with worker_thread(database, loading(provider, tmp_path, model, second, "tokens_per_day = 6")):
+            eventually(lambda: [event for event in log if event["event"] == "worker_started"][1:])
+            assert missing(connection) == [2]
+            connection.execute("update pgembedd.provider_use set day = day - 1")
+            await_embedded(connection, [2])
+        assert rows(connection, used) == [(-1, 6, 3), (0, 6, 2)]
+    assert not [event for event in log if event["event"] == "job_failed"]
+    assert value(connection, "select count(*) from pgembedd.failures") == 0
+    assert "openai today (UTC): 6 tokens in 2 requests." in pgembedd("status", database=database.conninfo).out

@@ -312,6 +312,13 @@ ALTER TABLE pgembedd.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE pgembedd.provider_use (
+    provider text NOT NULL,
+    day date NOT NULL,
+    tokens bigint NOT NULL,
+    requests bigint NOT NULL
+);
+COMMENT ON TABLE pgembedd.provider_use IS 'Tokens and requests that providers of embeddings were asked for, by day in UTC. Kept for 31 days.';
 CREATE TABLE pgembedd.push (
     only_row boolean DEFAULT true NOT NULL,
     url text NOT NULL,
@@ -407,6 +414,8 @@ ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_source_embedding_column_key UNIQUE (source, embedding_column);
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_words_table_key UNIQUE (words_table);
+ALTER TABLE ONLY pgembedd.provider_use
+    ADD CONSTRAINT provider_use_pkey PRIMARY KEY (provider, day);
 ALTER TABLE ONLY pgembedd.push
     ADD CONSTRAINT push_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.schema_revision
@@ -506,6 +515,7 @@ GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty intege
 GRANT ALL ON FUNCTION pgembedd.claim_answers(at_most integer, lease_s double precision, max_attempts integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.correct_provider_use(provider text, tokens bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.decline_embed_request(id uuid, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.due(names text[], poll_s double precision, unserved integer[], lane text) TO pgembedd_worker;
@@ -535,6 +545,7 @@ GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bi
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.take_embed_requests(at_most integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.use_provider(provider text, tokens bigint, tokens_per_day bigint, requests_per_day bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.write_answers(answers uuid[], attempts integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_event TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_source TO pgembedd;
@@ -552,6 +563,7 @@ GRANT UPDATE(indexes_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT UPDATE(sample_due_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.listener TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.missed TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.provider_use TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.row_state TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.sample TO pgembedd;
 GRANT SELECT ON TABLE pgembedd.schema_revision TO pgembedd;

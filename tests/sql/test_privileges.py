@@ -25,6 +25,7 @@ WORKER_FUNCTIONS = {
     "claim_answers(integer,double precision,integer)",
     "claim_changed(jsonb,integer)",
     "claim_pushed(jsonb,integer)",
+    "correct_provider_use(text,bigint)",
     "decline_embed_request(uuid,text)",
     "diagnose(integer)",
     "due(text[],double precision,integer[],text)",
@@ -56,6 +57,7 @@ WORKER_FUNCTIONS = {
     ),
     "take_embed_requests(integer)",
     "tick(double precision,double precision)",
+    "use_provider(text,bigint,bigint,bigint)",
     "write_answers(uuid[],integer[],text[],jsonb[])",
 }
 

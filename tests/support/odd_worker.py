@@ -19,6 +19,7 @@ from pgembedd import cli
 from pgembedd.loop import model_loader
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.providers.protocol import Ledger
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 from tests.support.embedders import Hook, Wrapped
@@ -30,8 +31,10 @@ def main() -> None:
     kind, _, what = os.environ["ODD_MODEL"].partition(":")
     real = model_loader.loader
 
-    def wrapped(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
-        load = real(settings, observer)
+    def wrapped(
+        settings: Settings, observer: Observer = SILENT, ledger: Ledger | None = None
+    ) -> Callable[[str], Embedder]:
+        load = real(settings, observer, ledger)
 
         def wrapping(name: str) -> Embedder:
             session = load(name)

@@ -32,6 +32,7 @@ def run_process(
     process at once.
     """
     from pgembedd.cli.http_service import build_service, serve_http
+    from pgembedd.database.provider_use import ProviderUse
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader
     from pgembedd.loop.shutdown import close_with_timeout, stop_on_signals
@@ -42,8 +43,12 @@ def run_process(
     configure_logging(settings.log_format, settings.log_level)
     if conninfo is not None:
         check_database(conninfo, pipelines)
-    with closing(observer_of(with_metrics=http is not None)) as observer:
-        models = ModelRegistry(loader(settings, observer))
+    ledger = None if conninfo is None else ProviderUse(conninfo, pooled=settings.wait == "poll")
+    with (
+        closing(observer_of(with_metrics=http is not None)) as observer,
+        nullcontext() if ledger is None else closing(ledger),
+    ):
+        models = ModelRegistry(loader(settings, observer, ledger))
         service = None if http is None else build_service(settings, http, models, conninfo, observer)
         role = _role(service, pipelines, pulls=pulls, language=language)
         worker = (

@@ -42,6 +42,8 @@ def command(database: str | None, watch: bool, as_json: bool) -> None:
         else:
             console = _console()
             console.print(_fitting(_rows(connection), console), soft_wrap=not console.is_terminal)
+            for provider, tokens, requests in connection.execute(query("provider_use_today")):
+                console.print(f"{provider} today (UTC): {tokens} tokens in {requests} requests.", highlight=False)
 
 
 def _console() -> Console:

@@ -3,14 +3,14 @@
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pgembedd.cli.options import database_option, open_connection, settings_options
+from pgembedd.cli.options import database_option, open_connection, open_database, settings_options
 from pgembedd.errors import PgembeddError, WrongVectorsError
 from pgembedd.verify.report import WRONG, Report
 from pgembedd.verify.verifier import Options, pipelines_to_verify, verify
@@ -47,6 +47,7 @@ def command(
 
     Of the named pipelines, or of all. Exit code 6 when a row is wrong and was not queued.
     """
+    from pgembedd.database.provider_use import ProviderUse
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader, precision_of
     from pgembedd.verify.similarity import TOLERANCE
@@ -55,10 +56,15 @@ def command(
     _check_options(sample, everything, seed)
     wanted = None if everything else sample or SAMPLE
     seed = secrets.randbelow(2**31) if seed is None else seed
-    load, loaded = loader(settings), dict[str, "Embedder"]()
+    loaded: dict[str, Embedder] = {}
     reports: list[Report] = []
     refused: list[PgembeddError] = []
-    with open_connection(database) as connection:
+    with (
+        open_database(database) as conninfo,
+        open_connection(conninfo) as connection,
+        closing(ProviderUse(conninfo)) as ledger,
+    ):
+        load = loader(settings, ledger=ledger)
         for pipeline in pipelines_to_verify(connection, pipelines):
             try:
                 embedder = loaded.get(pipeline.model) or loaded.setdefault(pipeline.model, load(pipeline.model))

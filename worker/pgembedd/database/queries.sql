@@ -92,6 +92,15 @@ select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s)
 -- Take such a note back.
 select pgembedd.note_served(%(pipeline_id)s, %(loaded)s)
 
+-- name: use_provider
+-- Count a request to a provider, unless the budget of the day is used up.
+select pgembedd.use_provider(
+    %(provider)s::text, %(tokens)s::bigint, %(tokens_per_day)s::bigint, %(requests_per_day)s::bigint)
+
+-- name: correct_provider_use
+-- Correct the tokens of today by so many.
+select pgembedd.correct_provider_use(%(provider)s::text, %(tokens)s::bigint)
+
 -- name: diagnose
 -- Stop a pipeline that cannot work at all; its reason, or null when nothing is wrong with it.
 select pgembedd.diagnose(%(pipeline_id)s)
@@ -211,6 +220,10 @@ where e.extname = 'vector'
 -- What `pgembedd status` shows.
 select * from pgembedd.status order by pipeline
 
+-- name: provider_use_today
+-- What was asked of providers today.
+select provider, tokens, requests from pgembedd.provider_use where day = pgembedd._day() order by provider
+
 -- name: truncated
 -- Rows whose text was cut, those of which most is missing first.
 select t.pipeline, t.key::text, t.dropped_tokens, t.since from pgembedd.truncated t
@@ -298,7 +311,7 @@ order by x.nth
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
   and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
-                    'note_unserved', 'note_served', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics',
+                    'note_unserved', 'note_served', 'use_provider', 'correct_provider_use', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics',
                     'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests',
                     'finish_embed_requests', 'decline_embed_request')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')

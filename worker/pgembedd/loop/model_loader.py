@@ -8,6 +8,7 @@ from pgembedd.errors import ConfigurationError
 from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.providers.configured import Provider, enabled_providers, split_model
+from pgembedd.model.providers.protocol import Ledger
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, InferenceStats, Observer
 
@@ -16,23 +17,28 @@ if TYPE_CHECKING:
     from pgembedd.model.specs import Precision
 
 
-def loader(settings: Settings, observer: Observer = SILENT) -> Callable[[str], Embedder]:
-    """Returns a function that loads the Embedder of a model. ConfigurationError for an unknown precision."""
-    return _loader(settings, observer, offline=False)
+def loader(settings: Settings, observer: Observer = SILENT, ledger: Ledger | None = None) -> Callable[[str], Embedder]:
+    """Returns a function that loads the Embedder of a model. ConfigurationError for an unknown precision.
+
+    `ledger` counts what providers are asked for; without one, those with a budget are refused.
+    """
+    return _loader(settings, observer, ledger, offline=False)
 
 
 def offline_loader(settings: Settings) -> Callable[[str], Embedder]:
     """Returns the same without fetching: ModelUnavailableError for a model whose files are not on this machine."""
-    return _loader(settings, SILENT, offline=True)
+    return _loader(settings, SILENT, None, offline=True)
 
 
-def _loader(settings: Settings, observer: Observer, *, offline: bool) -> Callable[[str], Embedder]:
+def _loader(
+    settings: Settings, observer: Observer, ledger: Ledger | None, *, offline: bool
+) -> Callable[[str], Embedder]:
     precisions = parse_precision(settings.precision)
     tell, providers = _log_once(), enabled_providers(settings)
 
     def load(name: str) -> Embedder:
         if split_model(name) is not None:
-            return _load_provided(name, providers, observer)
+            return _load_provided(name, providers, observer, ledger)
         from pgembedd.model import Session
 
         session = Session(
@@ -51,10 +57,10 @@ def _loader(settings: Settings, observer: Observer, *, offline: bool) -> Callabl
     return load
 
 
-def _load_provided(name: str, providers: dict[str, Provider], observer: Observer) -> Embedder:
+def _load_provided(name: str, providers: dict[str, Provider], observer: Observer, ledger: Ledger | None) -> Embedder:
     from pgembedd.model.providers.embedder import load
 
-    model = load(name, providers, lambda *run: observer.model_ran(InferenceStats(name, *run)))
+    model = load(name, providers, lambda *run: observer.model_ran(InferenceStats(name, *run)), ledger)
     observer.loaded(name, model.fingerprint)
     get_logger().info("model_loaded", model=name, fingerprint=model.fingerprint)
     return model

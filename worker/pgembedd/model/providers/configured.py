@@ -34,6 +34,8 @@ _NUMBERS: dict[str, float] = {
     "max_request_tokens": 10_000_000,
     "at_once": 256,
     "timeout_s": 3_600,
+    "tokens_per_day": 10**15,
+    "requests_per_day": 10**15,
 }
 """The largest value of each limit."""
 _MEMBERS = {"protocol", "url", "key_file", "dimensions", *_NUMBERS}

@@ -7,14 +7,20 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from pgembedd.errors import ConfigurationError, ModelError, ProviderBusyError, ProviderRefusedError
+from pgembedd.errors import (
+    ConfigurationError,
+    ModelError,
+    ModelUnavailableError,
+    ProviderBusyError,
+    ProviderRefusedError,
+)
 from pgembedd.model.chunk_fitting import ChunkFitter
 from pgembedd.model.futures import Embeddings, Run, RunFutures
 from pgembedd.model.pooling import Float32Array, normalize
 from pgembedd.model.providers.client import Client
 from pgembedd.model.providers.configured import Provider, split_model
 from pgembedd.model.providers.estimate import cut, estimating_tokenizer
-from pgembedd.model.providers.protocol import Kind, Limits
+from pgembedd.model.providers.protocol import Answer, Kind, Ledger, Limits
 from pgembedd.model.scheduler import Lane, Scheduler
 from pgembedd.text.chunker import Chunk
 from pgembedd.text.unicode import well_formed
@@ -29,8 +35,9 @@ PROBE = "The quick brown fox jumps over the lazy dog."
 class ProviderModel:
     """One model of a provider, shared by all threads of the process. Token counts are estimates, on the high side."""
 
-    def __init__(self, name: str, provider: Provider, model: str, on_run: OnRun) -> None:
+    def __init__(self, name: str, provider: Provider, model: str, on_run: OnRun, ledger: Ledger | None = None) -> None:
         """Asks the provider for one vector, of a text of our own. ModelError where it gives none."""
+        self._ledger = ledger
         self.name, self._provider, self._model, self._on_run = name, provider, model, on_run
         self.max_tokens = provider.limits.max_tokens
         self._tokenizer = estimating_tokenizer(self.max_tokens)
@@ -91,7 +98,7 @@ class ProviderModel:
     def _vectors(self, texts: Sequence[str], tokens: Sequence[int], kind: Kind) -> Float32Array:
         """(n, dims) of norm 1."""
         began = time.monotonic()
-        answer = self._client.embed(self._model, texts, kind)
+        answer = self._ask(texts, sum(tokens), kind)
         try:
             vectors = np.asarray(answer.vectors, np.float32)
         except (ValueError, TypeError) as error:
@@ -104,6 +111,30 @@ class ProviderModel:
             )
         self._on_run(kind, len(texts), answer.tokens or sum(tokens), 0, time.monotonic() - began)
         return normalize(vectors)
+
+    def _ask(self, texts: Sequence[str], tokens: int, kind: Kind) -> Answer:
+        """Sends a request that the budget allows. Without an answer no tokens are counted, but the request is."""
+        if self._ledger is None:
+            return self._client.embed(self._model, texts, kind)
+        provider, limits = self._provider.name, self._provider.limits
+        if not self._ledger.take(provider, tokens, limits.tokens_per_day, limits.requests_per_day):
+            raise ProviderRefusedError(
+                f"The budget of the provider {provider} for today is used up ({_budget(limits)}): it is asked again "
+                "after midnight (UTC), or once the budget in its settings is raised."
+            )
+        counted = 0
+        try:
+            answer = self._client.embed(self._model, texts, kind)
+            counted = answer.tokens or tokens
+        finally:
+            if counted != tokens:
+                self._ledger.correct(provider, counted - tokens)
+        return answer
+
+
+def _budget(limits: Limits) -> str:
+    parts = {"tokens_per_day": limits.tokens_per_day, "requests_per_day": limits.requests_per_day}
+    return ", ".join(f"{name} = {limit}" for name, limit in parts.items() if limit is not None)
 
 
 def plan_batches(tokens: Sequence[int], limits: Limits) -> Iterator[list[int]]:
@@ -120,7 +151,7 @@ def plan_batches(tokens: Sequence[int], limits: Limits) -> Iterator[list[int]]:
         yield batch
 
 
-def load(name: str, providers: dict[str, Provider], on_run: OnRun) -> ProviderModel:
+def load(name: str, providers: dict[str, Provider], on_run: OnRun, ledger: Ledger | None = None) -> ProviderModel:
     """Returns the model of a name like `openai:text-embedding-3-small`. ModelError where it cannot be had."""
     provider_name, model = split_model(name) or ("", name)
     provider = providers.get(provider_name)
@@ -129,4 +160,9 @@ def load(name: str, providers: dict[str, Provider], on_run: OnRun) -> ProviderMo
             f"The provider {provider_name} of {name} is not enabled here: an operator enables it by name, in "
             "PGEMBEDD_PROVIDERS or PGEMBEDD_PROVIDERS_FILE of the worker."
         )
-    return ProviderModel(name, provider, model, on_run)
+    if provider.limits.has_budget and ledger is None:
+        raise ModelUnavailableError(
+            f"The provider {provider_name} has a budget a day, which is counted in a database, and here is none to "
+            "count in: only a worker, a service with a database, and `pgembedd verify` may ask it."
+        )
+    return ProviderModel(name, provider, model, on_run, ledger)

@@ -20,6 +20,14 @@ class Limits:
     at_once: int = 4
     """Requests in progress."""
     timeout_s: float = 60.0
+    tokens_per_day: int | None = None
+    requests_per_day: int | None = None
+    """What all processes of a database may ask of it in a day (UTC)."""
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a day's tokens or requests are limited."""
+        return self.tokens_per_day is not None or self.requests_per_day is not None
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,18 @@ class Answer:
 
     vectors: Sequence[Any]
     tokens: int = 0
+
+
+class Ledger(Interface):
+    """Counts what is asked of providers, for all processes of a database."""
+
+    def take(self, provider: str, tokens: int, tokens_per_day: int | None, requests_per_day: int | None) -> bool:
+        """Counts a request; False where the budget of the day is used up. ProviderBusyError where it is unknown."""
+        ...
+
+    def correct(self, provider: str, tokens: int) -> None:
+        """Adds to the tokens of today, or takes from them."""
+        ...
 
 
 class Protocol(Interface):
