@@ -16,7 +16,7 @@ begin
         perform _refuse(format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')),
             'at_most is 0 or more.');
     end if;
-    perform _open_queues(), _mirror_all_rights(), _resume_mended();
+    perform _upkeep('_open_queues()'), _upkeep('_mirror_all_rights()'), _upkeep('_resume_mended()');
     for one in
         select p.* from pipeline p
         where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id

@@ -15,28 +15,47 @@ declare
 begin
     select i.* into state from installation i for no key update skip locked;
     if not found then return null; end if;
-    perform _open_queues(), _forget_embed_requests(), _forget_answers(), _resume_mended();
+    perform _upkeep('_open_queues()'), _upkeep('_forget_embed_requests()'), _upkeep('_forget_answers()'),
+        _upkeep('_resume_mended()');
     if state.sample_due_at <= clock_timestamp() then
-        perform _take_sample();
+        perform _upkeep('_take_sample()');
         delete from event e where e.at < clock_timestamp() - interval '10 minutes';
     end if;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _queue_longer_than(50000)) then
-        swept := sweep(only_due => true);
+        swept := _upkeep('sweep(only_due => true)');
         update installation set swept_at = clock_timestamp();
     end if;
-    perform _sample_words();
+    perform _upkeep('_sample_words()');
     indexes_due := state.indexes_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
         or state.indexes_at < (select max(p.created_at) from pipeline p);
     if indexes_due then
-        perform _maintain_indexes();
+        perform _upkeep('_maintain_indexes()');
         update installation set indexes_at = clock_timestamp();
     end if;
     if state.retained_at + make_interval(secs => retention_every_s) <= clock_timestamp() then
-        perform retention();
+        perform _upkeep('retention()');
         update installation set retained_at = clock_timestamp();
     end if;
     return swept;
+end $$;
+
+-- One part of it. What fails, or waits for a lock, keeps no other part from its turn.
+create or replace function pgembedd._upkeep(part text) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+    done text;
+begin
+    execute format('select pgembedd.%s', part) into done;
+    return nullif(done, '')::bigint;
+exception
+    when lock_not_available or transaction_rollback or insufficient_resources then return null;
+    when others then
+        raise warning 'the upkeep left out %: %', part, sqlerrm;
+        return null;
 end $$;
 
 create or replace function pgembedd._queue_longer_than(threshold integer) returns boolean

@@ -4,11 +4,19 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = on
 as $$
+declare
+    over uuid[];
 begin
-    delete from answer a where a.keep_until < clock_timestamp();
+    -- What an asker holds, who goes on with a thread, is left for the next time.
+    delete from answer a using (
+        select f.id from answer f where f.keep_until < clock_timestamp() for update skip locked) f
+    where a.id = f.id;
     if found then
-        delete from answer_thread t where not exists (select from answer a where a.thread = t.id)
-            and t.began_at < clock_timestamp() - interval '1 day';
+        over := array(select t.id from answer_thread t where t.began_at < clock_timestamp() - interval '1 day'
+                      and not exists (select from answer a where a.thread = t.id) for update skip locked);
+        -- Looked at again, as a question may have come before the lock; none comes after it.
+        delete from answer_thread t
+        where t.id = any (over) and not exists (select from answer a where a.thread = t.id);
     end if;
 end $$;
 

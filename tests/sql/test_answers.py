@@ -10,7 +10,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.support.answers import as_worker, ask, asker, claim, events, finish
+from tests.support.databases import Database
 from tests.support.refusals import refused
+from tests.support.roles import Roles, connect_as
 from tests.support.sql import call, column, rows, value
 from tests.support.undone import connection
 
@@ -158,6 +160,27 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
     call(connection, "drop_pipeline", name="documents")
     assert value(connection, "select count(*) from pgembedd.answer_settings") == 0
     assert value(connection, "select count(*) from pgembedd.answers where id = %s", uuid4()) == 0
+
+
+def test_what_an_asker_holds_is_not_waited_for(roles: Roles, database: Database, connection: psycopg.Connection) -> None:
+    """A question that goes on with a thread locks its row until its transaction ends; the upkeep goes past it."""
+    role = roles.make("asker")
+    begin = "insert into pgembedd.answer_thread values (%s, %s, '', now() - interval '2 days')"
+    add = (
+        "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+        " values (gen_random_uuid(), %s, 'documents', 'x', %s, '')"
+    )
+    connection.execute("select pgembedd.grant_ask(%s)", [role])
+    held, left = uuid4(), uuid4()
+    for thread in (held, left):
+        connection.execute(begin, [thread, role])
+        connection.execute(add, [thread, role])
+    connection.execute("update pgembedd.answer set keep_until = 'yesterday'")
+    with connect_as(database, role) as asking, asking.transaction():
+        asking.execute(add, [held, role])
+        assert value(connection, "select pgembedd.tick()") is not None
+        assert column(connection, "select id from pgembedd.answer_thread") == [held]
+    assert rows(connection, "select thread from pgembedd.answer") == [(held,)]
 
 
 def test_an_asker_has_a_hundred_answers_in_the_line(connection: psycopg.Connection, asker: str) -> None:

@@ -112,6 +112,32 @@ def test_the_tick_does_what_is_due(documents: psycopg.Connection) -> None:
     assert value(documents, "select pgembedd.tick(0)") == 3
 
 
+def test_a_part_of_the_upkeep_that_fails_keeps_no_other_from_its_turn(documents: psycopg.Connection) -> None:
+    documents.execute("insert into pgembedd.activity values (now() - interval '25 hours', 1, 1, 1, 1, 1)")
+    done = "select (select count(*) from pgembedd.sample) > 0, count(*) = 0 from pgembedd.activity"
+    for part, left_out in {
+        "_open_queues()": (),
+        "_mirror_all_rights()": (),
+        "_forget_embed_requests(timestamptz)": (),
+        "_forget_answers()": (),
+        "_resume_mended()": (),
+        "_sample_words()": (),
+        "_maintain_indexes()": (),
+        "_take_sample()": ("sample",),
+        "sweep(bigint, boolean)": ("sweep",),
+        "retention()": ("retention",),
+    }.items():
+        with documents.transaction(force_rollback=True):
+            due(documents)
+            documents.execute("update pgembedd.installation set sample_due_at = '-infinity', indexes_at = '-infinity'")
+            documents.execute(f"alter function pgembedd.{part} rename to gone")  # whatever it fails of
+            swept = value(documents, "select pgembedd.tick()")
+            ((sampled, forgotten),) = rows(documents, done)
+            assert (swept == 3, sampled, forgotten) == tuple(
+                name not in left_out for name in ("sweep", "sample", "retention")
+            ), part
+
+
 def test_the_tick_is_one_sessions_at_a_time(documents: psycopg.Connection, other: psycopg.Connection) -> None:
     due(documents)
     with documents.transaction():
