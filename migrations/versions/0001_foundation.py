@@ -393,6 +393,7 @@ create index answer_due_at_idx on pgembedd.answer (due_at) where status in ('que
 create index answer_thread_idx on pgembedd.answer (thread, asked_at);
 create index answer_pipeline_idx on pgembedd.answer (pipeline);
 create index answer_keep_until_idx on pgembedd.answer (keep_until);
+create index answer_finished_at_idx on pgembedd.answer (finished_at) where finished_at is not null;
 comment on table pgembedd.answer is
     'Questions and their answers, each a job of its own: due_at is the end of its lease, attempt its fence.';
 
@@ -400,7 +401,7 @@ create table pgembedd.answer_source (
     answer            uuid not null references pgembedd.answer on delete cascade,
     n                 integer not null check (n between 1 and 50),
     pipeline          text not null,
-    key               jsonb not null,
+    key               jsonb not null check (length(key::text) <= 12000),
     title             text check (length(title) <= 1000),
     url               text check (url ~ '^https?://' and length(url) <= 8000),  -- an asker may write it
     excerpt           text not null check (length(excerpt) <= 12000),

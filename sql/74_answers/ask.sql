@@ -85,7 +85,7 @@ begin
                 embedding => embedding, marks => '{"",""}')
          with ordinality as h(key, chunk_no, score, similarity, semantic_rank, text_rank, snippet, "row", nth)
     where h.similarity >= coalesce(settings.min_similarity, _answer_threshold(target ->> 'model'))
-      and not _blank(coalesce(h.snippet, ''));
+      and not _blank(coalesce(h.snippet, '')) and length(h.key::text) <= 12000;
 end $$;
 
 -- Below this similarity a text says nothing about a question. Models differ in where their similarities lie: MiniLM's

@@ -1,7 +1,8 @@
 -- Answers are jobs as embeddings are: taken with a lease, fenced by the number of the attempt, tried a few times. The
 -- row of an answer is its own job, so there is no message that could be lost or doubled.
 
--- Takes up to `at_most` answers. One whose lease ran out counts as failed once more: its worker may have died of it.
+-- Takes up to `at_most` answers, first of the role, and of the user of it, that had fewest in the last ten minutes. One
+-- whose lease ran out counts as failed once more: its worker may have died of it.
 create or replace function pgembedd.claim_answers(
     at_most integer, lease_s double precision, max_attempts integer default 3
 ) returns table (id uuid, attempt integer, pipeline text, model text, question text, history jsonb, sources jsonb)
@@ -13,9 +14,17 @@ declare
     one pgembedd.answer;
 begin
     for one in
+        with had as materialized (
+            select a.role, a.subject, count(*) as number from answer a
+            where a.status = 'generating' and a.due_at > clock_timestamp()
+               or a.finished_at > clock_timestamp() - interval '10 minutes' and a.attempt > 0
+            group by a.role, a.subject)
         select a.* from answer a
         where a.status in ('queued', 'generating') and a.due_at <= clock_timestamp()
-        order by a.due_at limit at_most for update skip locked
+        order by (select coalesce(sum(h.number), 0) from had h where h.role = a.role),
+                 (select coalesce(sum(h.number), 0) from had h where h.role = a.role and h.subject = a.subject),
+                 a.due_at
+        limit at_most for update skip locked
     loop
         if one.status = 'generating' and one.failures + 1 >= max_attempts then
             perform _end_in_failure(one.id, one.attempt, 'The workers that answered have ended in the midst of it.');

@@ -184,6 +184,7 @@ CREATE TABLE pgembedd.answer_source (
     score double precision,
     similarity double precision,
     CONSTRAINT answer_source_excerpt_check CHECK ((length(excerpt) <= 12000)),
+    CONSTRAINT answer_source_key_check CHECK ((length((key)::text) <= 12000)),
     CONSTRAINT answer_source_n_check CHECK (((n >= 1) AND (n <= 50))),
     CONSTRAINT answer_source_title_check CHECK ((length(title) <= 1000)),
     CONSTRAINT answer_source_url_check CHECK (((url ~ '^https?://'::text) AND (length(url) <= 8000)))
@@ -428,6 +429,7 @@ ALTER TABLE ONLY pgembedd.word_statistics
     ADD CONSTRAINT word_statistics_pkey PRIMARY KEY (pipeline_id);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
 CREATE INDEX answer_due_at_idx ON pgembedd.answer USING btree (due_at) WHERE (status = ANY (ARRAY['queued'::text, 'generating'::text]));
+CREATE INDEX answer_finished_at_idx ON pgembedd.answer USING btree (finished_at) WHERE (finished_at IS NOT NULL);
 CREATE INDEX answer_keep_until_idx ON pgembedd.answer USING btree (keep_until);
 CREATE INDEX answer_pipeline_idx ON pgembedd.answer USING btree (pipeline);
 CREATE INDEX answer_source_pipeline_idx ON pgembedd.answer_source USING btree (pipeline);

@@ -162,7 +162,9 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
     assert value(connection, "select count(*) from pgembedd.answers where id = %s", uuid4()) == 0
 
 
-def test_what_an_asker_holds_is_not_waited_for(roles: Roles, database: Database, connection: psycopg.Connection) -> None:
+def test_what_an_asker_holds_is_not_waited_for(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
     """A question that goes on with a thread locks its row until its transaction ends; the upkeep goes past it."""
     role = roles.make("asker")
     begin = "insert into pgembedd.answer_thread values (%s, %s, '', now() - interval '2 days')"
@@ -196,3 +198,25 @@ def test_an_asker_has_a_hundred_answers_in_the_line(connection: psycopg.Connecti
         ask(connection)
     connection.execute("select set_config('request.jwt.claims', '{\"sub\": \"ada\"}', true)")
     ask(connection)
+
+
+def test_one_who_asks_much_keeps_no_other_waiting(connection: psycopg.Connection, asker: str) -> None:
+    """A role may give itself any subject, so its answers are counted together; then come those of each of its users."""
+    ask(connection)
+    connection.execute("reset role")
+    for role, subject, questions in ((asker, "ada", 3), (asker, "bob", 1), ("other", "", 2)):
+        connection.execute(
+            "with a as (insert into pgembedd.answer (id, thread, pipeline, question, role, subject, due_at)"
+            " select gen_random_uuid(), thread, pipeline, question, %s, %s, now() from pgembedd.answer,"
+            " generate_series(1, %s) where subject = '' limit %s returning id)"
+            " insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt)"
+            " select id, 1, 'documents', '1', 'x' from a",
+            [role, subject, questions, questions],
+        )
+    connection.execute("delete from pgembedd.answer where role = %s and subject = ''", [asker])
+    order = []
+    for _ in range(6):  # by a worker that makes one at a time
+        ((answer, attempt),) = as_worker(connection, "select id, attempt from pgembedd.claim_answers(1, 60)")
+        order += rows(connection, "select role, subject from pgembedd.answer where id = %s", answer)
+        assert finish(connection, answer, attempt)
+    assert order == [(asker, "ada"), ("other", ""), (asker, "bob"), ("other", ""), (asker, "ada"), (asker, "ada")]
