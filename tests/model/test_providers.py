@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, PgembeddError, ProviderBusyError, ProviderRefusedError
+from pgembedd.model.providers import client
 from pgembedd.model.providers.configured import Provider, enabled_providers, split_model
 from pgembedd.model.providers.embedder import PROBE, ProviderModel, load, plan_batches
 from pgembedd.model.providers.protocol import Limits
@@ -141,6 +142,18 @@ def test_after_a_429_no_request_is_sent_until_its_time(provider: StandInProvider
                 model.embed(["text"])
             assert 2000 < raised.value.retry_after_s <= 3000
         assert len(provider.received) == 2  # the probe, and one
+    finally:
+        model.close()
+
+
+def test_an_answer_that_goes_on_too_long_is_given_up(
+    provider: StandInProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
+    monkeypatch.setattr(client, "LONGEST_ANSWER", -1)  # its time is over when the first part comes
+    try:
+        with pytest.raises(ProviderBusyError, match="The provider openai answers too slowly"):
+            model.embed(["text"])
     finally:
         model.close()
 

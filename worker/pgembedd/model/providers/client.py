@@ -18,6 +18,8 @@ REFUSED = frozenset({401, 402, 403, 404})
 _NO_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "access_terminated"})
 SHORT_DELAY_S, LONGEST_DELAY_S = 5.0, 3_600.0
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
+LONGEST_ANSWER = 10
+"""In timeouts, from the request to the end of the answer: one that comes byte by byte would never time out."""
 
 
 class Client:
@@ -60,21 +62,23 @@ class Client:
         headers = {"content-type": "application/json", "user-agent": "pgembedd"}
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
-        sent = json.dumps(body).encode()
+        sent, until = json.dumps(body).encode(), time.monotonic() + LONGEST_ANSWER * self._provider.limits.timeout_s
         try:
             with self._http.stream("POST", self._provider.url + path, content=sent, headers=headers) as response:
-                content = b""
+                content = bytearray()
                 for part in response.iter_bytes():
                     content += part
                     if len(content) > MAX_ANSWER_BYTES:
                         raise ModelError(f"The answer of the provider {name} is too long.")
+                    if time.monotonic() > until:
+                        raise ProviderBusyError(f"The provider {name} answers too slowly.", SHORT_DELAY_S)
         except (httpx2.HTTPError, OSError) as error:
             raise ProviderBusyError(
                 f"The provider {name} at {self._provider.url} does not answer ({type(error).__name__}).", SHORT_DELAY_S
             ) from error
         if response.status_code != 200:
-            raise self._failure(response.status_code, response.headers, content, key)
-        return content
+            raise self._failure(response.status_code, response.headers, bytes(content), key)
+        return bytes(content)
 
     def _failure(self, status: int, headers: Mapping[str, str], content: bytes, key: str | None) -> Exception:
         if key:  # before anything is cut off, as a part of the key is one too many
