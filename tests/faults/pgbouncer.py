@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -30,8 +31,18 @@ POOL = 36
 class Bouncer:
     """A pooler before a server. `mode` is what its clients keep a connection for."""
 
-    def __init__(self, files: Path, folder: Path, server: str, mode: Literal["session", "transaction"]) -> None:
-        """`files` are the unpacked packages, copied to where the server's account may run them: `folder`."""
+    def __init__(
+        self,
+        files: Path,
+        folder: Path,
+        server: str,
+        mode: Literal["session", "transaction"],
+        roles: Sequence[str] = (APPLICATION, WORKER),
+    ) -> None:
+        """`files` are the unpacked packages, copied to where the server's account may run them: `folder`.
+
+        `roles` have the password of tests.
+        """
         self._files, self._folder, self.mode = folder / "files", folder, mode
         folder.mkdir()
         shutil.copytree(files, self._files, symlinks=True)
@@ -40,7 +51,7 @@ class Bouncer:
         self.port = next(port for port in candidates(None, folder) if free_port(port))
         target = conninfo_to_dict(server)
         users = folder / "users.txt"
-        users.write_text("".join(f'"{role}" "{PASSWORD}"\n' for role in (APPLICATION, WORKER, ADMINISTRATOR)))
+        users.write_text("".join(f'"{role}" "{PASSWORD}"\n' for role in (*roles, ADMINISTRATOR)))
         (folder / "pgbouncer.ini").write_text(
             "[databases]\n"
             f"* = host={target['host']} port={target['port']}\n"

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgembedd.errors import ConfigurationError
@@ -42,7 +43,7 @@ def run_process(
 
     configure_logging(settings.log_format, settings.log_level)
     if conninfo is not None:
-        check_database(conninfo, pipelines)
+        settings = _settings_for(settings, check_database(conninfo, pipelines))
     ledger = None if conninfo is None else ProviderUse(conninfo, pooled=settings.wait == "poll")
     with (
         closing(observer_of(with_metrics=http is not None)) as observer,
@@ -65,13 +66,17 @@ def run_process(
         return drained and (service is None or service.finished) and close_with_timeout(models.close)
 
 
-def check_database(conninfo: str, pipelines: Sequence[str]) -> None:
-    """Raises what keeps a worker from starting; a connection that is lost meanwhile is opened again, a few times."""
+def check_database(conninfo: str, pipelines: Sequence[str]) -> bool:
+    """Returns True behind a pooler in transaction mode; raises what keeps a worker from starting.
+
+    A connection that is lost meanwhile is opened again, a few times.
+    """
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
     from pgembedd.database.connect import connect
     from pgembedd.database.connection import is_connection_error
     from pgembedd.database.migrate import check_schema
+    from pgembedd.database.pooler import changes_sessions
     from pgembedd.errors import DatabaseUnavailableError
 
     def is_lost(error: BaseException) -> bool:
@@ -83,6 +88,23 @@ def check_database(conninfo: str, pipelines: Sequence[str]) -> None:
         with attempt, connect(conninfo) as connection:
             check_schema(connection)
             check_pipelines(connection, pipelines)
+            connection.rollback()
+            return changes_sessions(connection, lambda: connect(conninfo))
+    raise AssertionError("the last attempt raises")
+
+
+def _settings_for(settings: Settings, changes_sessions: bool) -> Settings:
+    """Returns the settings that work behind a pooler in transaction mode, where there is one."""
+    from pgembedd.log import get_logger
+
+    if not changes_sessions or settings.wait == "poll":
+        return settings
+    get_logger().warning(
+        "pooler_found",
+        remedy="it keeps no session, so PGEMBEDD_WAIT=poll is used, without index builds and embed(); "
+        "connect to the server itself, or through a pooler in session mode, to have them",
+    )
+    return replace(settings, wait="poll")
 
 
 def _role(

@@ -14,6 +14,10 @@ select pg_catalog.pg_advisory_unlock_all(), pg_catalog.set_config('search_path',
 select pg_catalog.pg_is_in_recovery() or s.reset_val operator(pg_catalog.=) 'on'
 from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'default_transaction_read_only'
 
+-- name: process
+-- The number of the server's process, which a pooler hides.
+select pg_catalog.pg_backend_pid()
+
 -- name: pin_path
 -- For this transaction or the session; the role's own path is kept.
 select pg_catalog.set_config('pgembedd.own_path', pg_catalog.current_setting('search_path'), %(in_transaction)s),
