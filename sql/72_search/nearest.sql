@@ -136,23 +136,26 @@ declare
     similarity constant text := case target ->> 'distance' when 'cosine' then '1 operator(pg_catalog.-) o.distance'
         when 'ip' then 'operator(pg_catalog.-) o.distance'
         else '1 operator(pg_catalog./) (1 operator(pg_catalog.+) o.distance)' end;
-    ordered text := '(select f.* from found f order by f.distance, f.key, f.chunk_no) o';
-begin
-    if per_row then
-        ordered := '(select b.* from (select distinct on (f.key) f.* from found f '
-                   'order by f.key, f.distance, f.chunk_no) b order by b.distance, b.key) o';
-    end if;
-    return format(
-        'with found as materialized (select %s as key, %s as chunk_no, %s."pgembedd distance" as distance from ('
-        'select %s, %s as "pgembedd distance" from %s order by %s limit $2) %s) '
-        'select coalesce(pg_catalog.array_agg(o.key), ''{}''), pg_catalog.array_agg(o.chunk_no), '
-        'pg_catalog.array_agg(%s), (select pg_catalog.count(*) from found) from %s',
+    found constant text := format(
+        '(select %s as key, %s as chunk_no, %s."pgembedd distance" as distance from ('
+        'select %s, %s as "pgembedd distance" from %s order by %s limit $2) %s)',
         target ->> (case when chunked then 'chunk_key' else 'source_key' end),
         case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end, alias,
         case when chunked then (target ->> 'chunk_columns') || ', v.chunk_no' else target ->> 'source_columns' end,
         distance, _search_from(target, filter, path),
-        case path when 'index' then distance else format('(%s) operator(pg_catalog.+) 0', distance) end,
-        alias, similarity, ordered);
+        case path when 'index' then distance else format('(%s) operator(pg_catalog.+) 0', distance) end, alias);
+begin
+    return format(
+        case when per_row then
+            'with found as materialized (select f.* from %s f) '
+            'select coalesce(pg_catalog.array_agg(o.key), ''{}''), pg_catalog.array_agg(o.chunk_no), '
+            'pg_catalog.array_agg(%s), (select pg_catalog.count(*) from found) '
+            'from (select b.* from (select distinct on (f.key) f.* from found f '
+            'order by f.key, f.distance, f.chunk_no) b order by b.distance, b.key) o'
+        else
+            'select coalesce(pg_catalog.array_agg(o.key), ''{}''), pg_catalog.array_agg(o.chunk_no), '
+            'pg_catalog.array_agg(%2$s), pg_catalog.count(*) '
+            'from (select f.* from %1$s f order by f.distance, f.key, f.chunk_no) o' end, found, similarity);
 end $$;
 
 -- Within an index scan each row of the source is looked up by its key: OFFSET keeps the planner from reading them all.

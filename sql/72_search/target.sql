@@ -62,7 +62,8 @@ begin
     return _pipeline(names[1]);
 end $$;
 
--- The key: as JSON, from the source `s` and from the chunks `v`, out of JSON again as `k`, and the comparisons.
+-- The key: as JSON, from the source `s` and from the chunks `v`, out of JSON again as `k`; and the comparisons of these
+-- with each other, with a chunk `c` and with the words `w`.
 create or replace function pgembedd._search_key(source regclass) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -78,6 +79,8 @@ declare
     source_rows text[];
     chunks text[];
     chunks_of_source text[];
+    words_of_chunk text[];
+    words_of_source text[];
     comparison constant text := '%1$s.%3$s%5$s %4$s %2$s.%3$s%5$s';
 begin
     for c in select k.* from _key_columns(source) k order by k.nth loop
@@ -92,6 +95,8 @@ begin
         source_rows := source_rows || format(comparison, 's', 'k', name, c.equals, c.compared);
         chunks := chunks || format(comparison, 'v', 'k', name, c.equals, c.compared);
         chunks_of_source := chunks_of_source || format(comparison, 's', 'v', name, c.equals, c.compared);
+        words_of_chunk := words_of_chunk || format(comparison, 'c', 'v', name, c.equals, c.compared);
+        words_of_source := words_of_source || format(comparison, 'w', 's', name, c.equals, c.compared);
     end loop;
     return jsonb_build_object('key_names', names,
         'source_columns', (select string_agg(format('s.%I', n), ', ') from unnest(names) as n),
@@ -102,7 +107,9 @@ begin
                  else format('pg_catalog.jsonb_build_object(%L, i.key)', names[1]) end,
             array_to_string(definitions, ', ')),
         'is_source_row', array_to_string(source_rows, ' and '), 'is_chunk', array_to_string(chunks, ' and '),
-        'chunk_is_of_source', array_to_string(chunks_of_source, ' and '));
+        'chunk_is_of_source', array_to_string(chunks_of_source, ' and '),
+        'words_of_chunk', array_to_string(words_of_chunk, ' and '),
+        'words_of_source', array_to_string(words_of_source, ' and '));
 end $$;
 
 -- The key as in a message: the bare value, or an object when it has several columns.
