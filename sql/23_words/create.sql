@@ -48,6 +48,27 @@ as $$
                    and a.atttypid = 'tsvector'::regtype)
 $$;
 
+-- The GIN index of the words, as far as there is one.
+create or replace function pgembedd._words_indexes(made pgembedd.pipeline)
+returns table (index regclass, valid boolean)
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select i.indexrelid::regclass, i.indisvalid
+    from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = made.words_table and a.attname = 'pgembedd_words' and m.amname = 'gin' and i.indpred is null
+$$;
+
+-- Whether it is gone, where the pipeline has indexes.
+create or replace function pgembedd._lacks_words_index(made pgembedd.pipeline) returns boolean
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select made.index_name is not null and _has_words(made.words_table)
+       and not exists (select from _words_indexes(made) w where w.valid)
+$$;
+
 -- Brings the table in step with a source that was altered, and makes it anew where it or its words were dropped or the
 -- key has another type; the sweep fills it.
 create or replace function pgembedd._follow_words(pipeline pgembedd.pipeline) returns pgembedd.pipeline

@@ -44,6 +44,14 @@ declare
     leaf regclass;
     part text;
 begin
+    if _lacks_words_index(made) then
+        return query select format('drop index %s', w.index) from _words_indexes(made) w;
+        -- By name, as pg_cron may run it twice.
+        return next format('create index concurrently %I on %s using gin (pgembedd_words)', (
+            select _truncate_name(c.relname, 59) || '_gin' from pg_class c where c.oid = made.words_table),
+            made.words_table);
+    end if;
+    if exists (select from _fitting_indexes(made, _target(made)) f where f.valid) then return; end if;
     if exists (select from _unfinished_indexes(made)) then
         return next format('select pgembedd._drop_unfinished(%s)', made.id);
     end if;

@@ -46,7 +46,8 @@ declare
 begin
     if not _exists(_target(made)) then
         return null;
-    elsif exists (select from _fitting_indexes(made, _target(made)) f where f.valid) then
+    elsif exists (select from _fitting_indexes(made, _target(made)) f where f.valid)
+          and not _lacks_words_index(made) then
         return 'valid';
     -- The note as well, because other roles' activity is hidden from most roles.
     elsif unfinished and (_is_being_built(made.id)

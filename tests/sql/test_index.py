@@ -21,6 +21,7 @@ from tests.support.sql import (
     FRESH,
     call,
     claim,
+    column,
     create_pipeline,
     make_documents,
     queued,
@@ -34,6 +35,10 @@ __all__ = ["connection"]
 
 MANY = 20_000
 BUILDER = "pgembedd index"  # the connection that a worker holds which may build indexes
+WORDS_INDEXES = (
+    "select indexrelid::regclass::text from pg_index join pg_class c on c.oid = indexrelid"
+    " where indrelid = 'documents_words'::regclass and not indisprimary"
+)
 TICK = "select pgembedd.tick(0)"
 
 
@@ -169,6 +174,24 @@ def test_asking_for_it_makes_it_due(connection: psycopg.Connection) -> None:
     assert index_state(connection) == "dropped"
     run_statements(connection, "documents")
     assert index_state(connection) == "valid"
+
+
+@pytest.mark.own_database
+def test_a_dropped_index_of_the_words_is_built_again(connection: psycopg.Connection) -> None:
+    """A search by words would read them all, and one by meaning would not show it."""
+    make_documents(connection, 1)
+    create_pipeline(connection, create_index=True, text_config="english")
+    connection.execute(TICK)
+    assert index_state(connection) == "valid"
+    (words_index,) = column(connection, WORDS_INDEXES)
+    connection.execute(f"drop index {words_index}")
+    assert index_state(connection) == "dropped"
+    assert len(run_statements(connection, "documents")) == 1
+    assert index_state(connection) == "valid"
+    assert len(column(connection, WORDS_INDEXES)) == 1
+    connection.execute("update pg_index set indisvalid = false where indexrelid = 'documents_words_gin'::regclass")
+    assert len(run_statements(connection, "documents")) == 2
+    assert (index_state(connection), len(column(connection, WORDS_INDEXES))) == ("valid", 1)
 
 
 def test_an_index_of_the_users_settles_it(connection: psycopg.Connection) -> None:

@@ -204,7 +204,7 @@ def _index(about: str, name: str, state: str | None, due_s: float | None) -> Ite
         yield Finding(level, about, text, f"pgembedd index {name}")
     elif state == "dropped":
         yield Finding(
-            "bad", about, "its index was dropped; every search reads the whole table", f"pgembedd index {name}"
+            "bad", about, "an index of it was dropped; searches read the whole table", f"pgembedd index {name}"
         )
     elif state in ("deferred", "building"):
         yield Finding("note", about, f"its index is {state}; until it is built every search reads the whole table")
