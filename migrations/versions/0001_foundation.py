@@ -310,6 +310,13 @@ create table pgembedd.provider_use (
 comment on table pgembedd.provider_use is
     'Tokens and requests that providers of embeddings were asked for, by day in UTC. Kept for 31 days.';
 
+create table pgembedd.provider_probe (
+    pipeline_id       integer primary key references pgembedd.pipeline on delete cascade,
+    vectors           real[] not null
+);
+comment on table pgembedd.provider_probe is
+    'The vectors of a few fixed texts, which show that a provider of embeddings changed the model of a pipeline.';
+
 create table pgembedd.listener (
     pid               integer primary key,
     backend_start     timestamptz
@@ -529,7 +536,7 @@ end $$;
 drop table pgembedd.answer_event, pgembedd.answer_source, pgembedd.answer, pgembedd.thread_member,
     pgembedd.answer_thread, pgembedd.answer_settings;
 drop table pgembedd.embed_request, pgembedd.listener, pgembedd.index_build, pgembedd.loopback, pgembedd.event,
-    pgembedd.provider_use;
+    pgembedd.provider_use, pgembedd.provider_probe;
 drop table pgembedd.imported_trigger, pgembedd.push, pgembedd.sample, pgembedd.activity, pgembedd.missed;
 drop table pgembedd.dead_letter, pgembedd.row_state, pgembedd.word_statistics, pgembedd.word_frequency;
 drop table pgembedd.pipeline, pgembedd.installation;

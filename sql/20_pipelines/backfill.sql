@@ -23,6 +23,9 @@ declare
     queued bigint;
 begin
     if force then
+        if pipeline.unserved_reason is not null then  -- its provider changed the model, maybe: what it gives now counts
+            delete from provider_probe b where b.pipeline_id = pipeline.id;
+        end if;
         execute _enqueue(pipeline, 'pgembedd_backfill', 'k.id', keys);
         get diagnostics queued = row_count;
         perform pgembedd._check_session();

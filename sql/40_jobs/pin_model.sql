@@ -11,3 +11,17 @@ begin
     select p.fingerprint into pinned from pipeline p where p.id = pin_model.pipeline_id;
     return pinned;
 end $$;
+
+-- The vectors of a few fixed texts, one after the other, as the model gave them when this pipeline was first served:
+-- these, if it has none yet. Null for a pipeline that was dropped.
+create or replace function pgembedd.probe_model(pipeline_id integer, vectors real[]) returns real[]
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    insert into provider_probe (pipeline_id, vectors)
+    select p.id, probe_model.vectors from pipeline p where p.id = probe_model.pipeline_id
+    on conflict (pipeline_id) do nothing;
+    return (select b.vectors from provider_probe b where b.pipeline_id = probe_model.pipeline_id);
+end $$;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -15,6 +16,7 @@ from pgembedd.errors import ModelError
 from pgembedd.loop.model_loader import loader
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.providers import embedder
 from pgembedd.settings import Settings
 from tests.support.command import pgembedd
 from tests.support.databases import Database
@@ -168,3 +170,37 @@ def test_a_fleet_keeps_one_budget_a_day(
     assert not [event for event in log if event["event"] == "job_failed"]
     assert value(connection, "select count(*) from pgembedd.failures") == 0
     assert "openai today (UTC): 6 tokens in 2 requests." in pgembedd("status", database=database.conninfo).out
+
+
+def test_a_provider_that_changes_a_model_is_noticed_before_a_vector_is_stored(
+    database: Database,
+    connection: psycopg.Connection,
+    model: Session,
+    provider: StandInProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def changed(asked: Received) -> Answer:
+        texts = [f"{text}, by another model" for text in asked.body["input"]]
+        return answer(replace(asked, body=asked.body | {"input": texts}))
+
+    monkeypatch.setattr(embedder, "PROBE_EVERY_S", 0.0)  # an hour passes from each request to the next
+    make_documents(connection, model=NAME, max_attempts=1)
+    with worker_thread(database, loading(provider, tmp_path, model)):
+        insert(connection, [1])
+        await_embedded(connection, [1])
+        provider.answer = changed
+        insert(connection, [2])
+        eventually(lambda: "was first served" in str(shown(connection)[1]))
+        assert shown(connection)[0] == "unserved"
+        assert "Have every row embedded anew with pgembedd.backfill('documents', force => true)" in str(
+            shown(connection)[1]
+        )
+        assert missing(connection) == [2]
+
+        before = value(connection, "select embedding from documents where id = 1")
+        connection.execute("select pgembedd.backfill('documents', force => true)")
+        await_embedded(connection, [1, 2])
+        eventually(lambda: value(connection, "select embedding from documents where id = 1") != before)
+        assert shown(connection) == ("running", None)
+    assert value(connection, "select count(*) from pgembedd.failures") == 0

@@ -313,6 +313,11 @@ ALTER TABLE pgembedd.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE pgembedd.provider_probe (
+    pipeline_id integer NOT NULL,
+    vectors real[] NOT NULL
+);
+COMMENT ON TABLE pgembedd.provider_probe IS 'The vectors of a few fixed texts, which show that a provider of embeddings changed the model of a pipeline.';
 CREATE TABLE pgembedd.provider_use (
     provider text NOT NULL,
     day date NOT NULL,
@@ -415,6 +420,8 @@ ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_source_embedding_column_key UNIQUE (source, embedding_column);
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_words_table_key UNIQUE (words_table);
+ALTER TABLE ONLY pgembedd.provider_probe
+    ADD CONSTRAINT provider_probe_pkey PRIMARY KEY (pipeline_id);
 ALTER TABLE ONLY pgembedd.provider_use
     ADD CONSTRAINT provider_use_pkey PRIMARY KEY (provider, day);
 ALTER TABLE ONLY pgembedd.push
@@ -453,6 +460,8 @@ ALTER TABLE ONLY pgembedd.missed
     ADD CONSTRAINT missed_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES pgembedd.pipeline(id);
+ALTER TABLE ONLY pgembedd.provider_probe
+    ADD CONSTRAINT provider_probe_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.row_state
     ADD CONSTRAINT row_state_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd.sample
@@ -535,6 +544,7 @@ GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_served(pipeline_id integer, loaded boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.probe_model(pipeline_id integer, vectors real[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
@@ -565,6 +575,7 @@ GRANT UPDATE(indexes_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT UPDATE(sample_due_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.listener TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.missed TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.provider_probe TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.provider_use TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.row_state TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.sample TO pgembedd;

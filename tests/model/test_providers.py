@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, PgembeddError, ProviderBusyError, ProviderRefusedError
+from pgembedd.model.probes import PROBES
 from pgembedd.model.providers import client
 from pgembedd.model.providers.configured import Provider, enabled_providers, split_model
-from pgembedd.model.providers.embedder import PROBE, ProviderModel, load, plan_batches
+from pgembedd.model.providers.embedder import ProviderModel, load, plan_batches
 from pgembedd.model.providers.protocol import Limits
 from pgembedd.settings import Settings
 from tests.support.stand_in import Answer, Cut, json_answer
@@ -58,7 +59,7 @@ def test_each_provider_is_asked_in_its_own_protocol(provider: StandInProvider, t
             model.close()
         probe, asked = provider.received
         assert (asked.path, {**asked.body, **members}) == (path, asked.body)
-        assert PROBE in str(probe.body)
+        assert PROBES[0] in str(probe.body)
         assert asked.headers["authorization"] == f"Bearer {KEY}"
         assert model.fingerprint == f"{name}/1536"
         want = np.array([vector(text) for text in "aba"])
@@ -72,9 +73,9 @@ def test_limits_cut_texts_and_make_batches(provider: StandInProvider, tmp_path: 
         long = " ".join(["word"] * 30)
         found = model.embed([long, "one", "two", ""])
         assert (model.dims, found.tokens[0], found.dropped[0], found.dropped[1]) == (256, 30, 10, 0)
-        assert provider.texts()[0] == PROBE
-        assert sorted(provider.texts()[1:]) == sorted([" ".join(["word"] * 20), "one", "two", ""])
-        assert [len(asked.body["input"]) for asked in provider.received] == [1, 2, 2]
+        assert tuple(provider.texts()[:3]) == PROBES
+        assert sorted(provider.texts()[3:]) == sorted([" ".join(["word"] * 20), "one", "two", ""])
+        assert [len(asked.body["input"]) for asked in provider.received] == [2, 1, 2, 2]
         assert len(model.split(long, tokens=16, overlap=0, markdown=False)) == 2
         with pytest.raises(ConfigurationError, match="no token ids"):
             model.start([(1, 2)])

@@ -39,6 +39,7 @@ WORKER_FUNCTIONS = {
     "metrics()",
     "models()",
     "pin_model(integer,text)",
+    "probe_model(integer,real[])",
     "note_unserved(integer,text)",
     "note_served(integer,boolean)",
     "read(integer,jsonb[])",

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from pgembedd.database.connection import Connection
 from pgembedd.database.records import Pipeline
+
+Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,12 @@ class PipelineRepository:
         """Pins the pipeline to this fingerprint if it has none; returns the one that it is pinned to."""
         pinned: str | None = self.connection.value("pin_model", pipeline_id=pipeline.id, fingerprint=fingerprint)
         return pinned
+
+    def probe(self, pipeline: Pipeline, vectors: Float32Array) -> Float32Array | None:
+        """Returns the vectors of the probe texts that the pipeline was first served with; these, if it has none."""
+        values = vectors.ravel().tolist()
+        stored = self.connection.value("probe_model", pipeline_id=pipeline.id, vectors=values)
+        return None if stored is None else np.array(stored, np.float32).reshape(-1, vectors.shape[1])
 
     def diagnose(self, pipeline: Pipeline) -> str | None:
         """Returns the reason why the pipeline cannot run, and stops it; None if it can."""

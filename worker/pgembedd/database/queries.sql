@@ -96,6 +96,10 @@ select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s)
 -- Take such a note back.
 select pgembedd.note_served(%(pipeline_id)s, %(loaded)s)
 
+-- name: probe_model
+-- The probe vectors that a pipeline was first served with; these, if it has none.
+select pgembedd.probe_model(%(pipeline_id)s, %(vectors)s::real[])
+
 -- name: use_provider
 -- Count a request to a provider, unless the budget of the day is used up.
 select pgembedd.use_provider(
@@ -314,7 +318,8 @@ order by x.nth
 -- Which of the worker's functions this role may not call.
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
-  and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'diagnose',
+  and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'probe_model',
+                    'diagnose',
                     'note_unserved', 'note_served', 'use_provider', 'correct_provider_use', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics',
                     'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests',
                     'finish_embed_requests', 'decline_embed_request')

@@ -10,6 +10,7 @@ from pgembedd.database.records import Pipeline
 from pgembedd.errors import Deferred, ModelError, ModelMismatchError
 from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.probes import Float32Array, Probed, differs
 from pgembedd.model.registry import ModelRegistry
 
 LOOK_EVERY_S = 2.0  # a worker that can serve a pipeline has three seconds to take another one's note back
@@ -41,6 +42,7 @@ class PinnedModels:
         self._refused: dict[int, _Refusal] = {}
         self._look_at, self._pause_s = 0.0, FIRST_LOOK_S
         self._ready = threading.Event()
+        self._compared: dict[int, Float32Array] = {}  # the probe vectors that are the pipeline's
         self._looking = threading.Lock()
         self.gained = 0  # looks after which more could be served than before
 
@@ -63,6 +65,7 @@ class PinnedModels:
         try:
             embedder = self._models.get(pipeline.model)
             _pin(pipeline, embedder, pipelines)
+            self._compare(pipeline, embedder, pipelines)
         except ModelError as error:
             self._refuse(pipeline, error, pipelines)
             raise Deferred(str(error), DEFERRED_S) from error
@@ -113,6 +116,7 @@ class PinnedModels:
                     pipelines.note_served(pipeline, loaded=False)
                 return None
             _pin(pipeline, embedder, pipelines)
+            self._compare(pipeline, embedder, pipelines)
         except ModelError as error:
             self._refuse(pipeline, error, pipelines)
             return False
@@ -123,6 +127,20 @@ class PinnedModels:
             pipelines.note_served(pipeline)
         self._accept(pipeline)
         return True
+
+    def _compare(self, pipeline: Pipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
+        """Raises ModelMismatchError where a provider changed the model since it first served the pipeline."""
+        if not isinstance(embedder, Probed) or self._compared.get(pipeline.id) is (now := embedder.probes):
+            return
+        first = pipelines.probe(pipeline, now)
+        if first is not None and (first.shape != now.shape or differs(first, now)):
+            raise ModelMismatchError(
+                f"The provider of {pipeline.model} changed the model: its vectors are not what they were when the "
+                f'pipeline "{pipeline.name}" was first served. Have every row embedded anew with '
+                f"pgembedd.backfill('{pipeline.name}', force => true), or choose another model with "
+                "pgembedd.change_model()."
+            )
+        self._compared[pipeline.id] = now
 
     def _accept(self, pipeline: Pipeline) -> None:
         self._served.add(pipeline.id)

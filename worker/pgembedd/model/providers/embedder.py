@@ -17,6 +17,7 @@ from pgembedd.errors import (
 from pgembedd.model.chunk_fitting import ChunkFitter
 from pgembedd.model.futures import Embeddings, Run, RunFutures
 from pgembedd.model.pooling import Float32Array, normalize
+from pgembedd.model.probes import PROBE_EVERY_S, PROBE_TOKENS, PROBES, differs
 from pgembedd.model.providers.client import Client
 from pgembedd.model.providers.configured import Provider, split_model
 from pgembedd.model.providers.estimate import cut, estimating_tokenizer
@@ -28,15 +29,12 @@ from pgembedd.text.unicode import well_formed
 OnRun = Callable[[Kind, int, int, int, float], None]
 """Called after each request: kind, texts, tokens in them, 0, seconds."""
 
-PROBE = "The quick brown fox jumps over the lazy dog."
-"""The text whose vector says how many dimensions a model has. It is no content of a table."""
-
 
 class ProviderModel:
     """One model of a provider, shared by all threads of the process. Token counts are estimates, on the high side."""
 
     def __init__(self, name: str, provider: Provider, model: str, on_run: OnRun, ledger: Ledger | None = None) -> None:
-        """Asks the provider for one vector, of a text of our own. ModelError where it gives none."""
+        """Asks the provider for the vectors of a few texts of our own. ModelError where it gives none."""
         self._ledger = ledger
         self.name, self._provider, self._model, self._on_run = name, provider, model, on_run
         self.max_tokens = provider.limits.max_tokens
@@ -46,11 +44,11 @@ class ProviderModel:
         self._scheduler = Scheduler(provider.limits.at_once)
         self.dims = 0
         try:
-            self.dims = self._vectors([PROBE], [16], "document").shape[1]
+            self.probes = self._probe()
         except ProviderBusyError as error:
             raise ModelError(str(error)) from error
         finally:
-            if not self.dims:
+            if not hasattr(self, "probes"):
                 self.close()
         self.fingerprint = f"{provider.name}:{model}/{self.dims}"
 
@@ -68,7 +66,7 @@ class ProviderModel:
         tokens, dropped = [total for _, total, _ in read], [over for _, _, over in read]
         started: list[Run] = []
         for batch in plan_batches([total - over for _, total, over in read], self._provider.limits):
-            work = partial(self._vectors, [read[i][0] for i in batch], [tokens[i] - dropped[i] for i in batch], kind)
+            work = partial(self._work, [read[i][0] for i in batch], [tokens[i] - dropped[i] for i in batch], kind)
             started.append((batch, self._scheduler.submit(lane or ("query" if kind == "query" else "fresh"), work)))
         return RunFutures(started, self.dims, positions, dropped, tokens)
 
@@ -94,6 +92,23 @@ class ProviderModel:
         """Ends the threads and the connections; requests that were not sent are cancelled."""
         self._scheduler.shutdown(cancel_futures=True)
         self._client.close()
+
+    def _probe(self) -> Float32Array:
+        """(n, dims): the vectors of PROBES now. Sets `dims` the first time."""
+        self._probe_at = time.monotonic() + PROBE_EVERY_S
+        found: list[Float32Array] = []
+        for batch in plan_batches([PROBE_TOKENS] * len(PROBES), self._provider.limits):
+            found.append(self._vectors([PROBES[i] for i in batch], [PROBE_TOKENS] * len(batch), "document"))
+            self.dims = found[0].shape[1]
+        return np.concatenate(found)
+
+    def _work(self, texts: Sequence[str], tokens: Sequence[int], kind: Kind) -> Float32Array:
+        """The vectors. ProviderRefusedError, once, where the probe texts have others than an hour ago."""
+        if time.monotonic() >= self._probe_at:
+            before, self.probes = self.probes, self._probe()
+            if differs(before, self.probes):
+                raise ProviderRefusedError(f"{self.name} gives other vectors than before: its provider changed it.")
+        return self._vectors(texts, tokens, kind)
 
     def _vectors(self, texts: Sequence[str], tokens: Sequence[int], kind: Kind) -> Float32Array:
         """(n, dims) of norm 1."""
