@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -204,3 +205,13 @@ def test_a_provider_that_changes_a_model_is_noticed_before_a_vector_is_stored(
         eventually(lambda: value(connection, "select embedding from documents where id = 1") != before)
         assert shown(connection) == ("running", None)
     assert value(connection, "select count(*) from pgembedd.failures") == 0
+
+    asked = len(provider.received)
+    verify = partial(
+        pgembedd, "verify", database=database.conninfo, PGEMBEDD_PROVIDERS_FILE=f"{tmp_path}/providers.toml"
+    )
+    assert "about 2 texts with 4 tokens are sent to openai, which costs" in verify().refused(2)
+    assert len(provider.received) == asked
+    done = verify("--yes")
+    assert (done.code, done.err) == (0, "documents: about 2 texts with 4 tokens are sent to openai.\n")
+    assert "2 right" in done.out

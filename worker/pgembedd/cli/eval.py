@@ -47,7 +47,7 @@ TOLERANCE = 0.01
 )
 @click.option("--answers", is_flag=True, help="Measure which questions ask() refuses, instead of the searches.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
-@settings_options("model_dir", "precision", "threads")
+@settings_options("model_dir", "precision", "threads", "providers", "providers_file")
 def command(
     pipeline: str,
     questions: Path,

@@ -11,12 +11,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pgembedd.cli.options import database_option, open_connection, open_database, settings_options
-from pgembedd.errors import PgembeddError, WrongVectorsError
+from pgembedd.errors import ConfigurationError, PgembeddError, WrongVectorsError
 from pgembedd.verify.report import WRONG, Report
 from pgembedd.verify.verifier import Options, pipelines_to_verify, verify
 
 if TYPE_CHECKING:
+    import psycopg
+
+    from pgembedd.database.records import Pipeline
     from pgembedd.model.embedder import Embedder
+    from pgembedd.model.providers.configured import Provider
     from pgembedd.settings import Settings
 
 SAMPLE = 300
@@ -31,8 +35,9 @@ WORDS = {"in_flight": "in flight", "foreign": "another model's"}
 @click.option("--all", "everything", is_flag=True, help="Every row, in the order of the key.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Draws the same rows again, if the table is the same.")
 @click.option("--requeue", is_flag=True, help="Queue what is wrong, to be embedded by a worker.")
+@click.option("--yes", is_flag=True, help="Send texts to providers of embeddings that have a key, which costs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a pipeline.")
-@settings_options("model_dir", "precision", "threads")
+@settings_options("model_dir", "precision", "threads", "providers", "providers_file")
 def command(
     pipelines: tuple[str, ...],
     database: str | None,
@@ -40,6 +45,7 @@ def command(
     everything: bool,
     seed: int | None,
     requeue: bool,
+    yes: bool,
     as_json: bool,
     settings: "Settings",
 ) -> None:
@@ -50,6 +56,7 @@ def command(
     from pgembedd.database.provider_use import ProviderUse
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader, precision_of
+    from pgembedd.model.providers.configured import enabled_providers
     from pgembedd.verify.similarity import TOLERANCE
 
     configure_logging(log_level="warning")
@@ -57,6 +64,7 @@ def command(
     wanted = None if everything else sample or SAMPLE
     seed = secrets.randbelow(2**31) if seed is None else seed
     loaded: dict[str, Embedder] = {}
+    providers = enabled_providers(settings)
     reports: list[Report] = []
     refused: list[PgembeddError] = []
     with (
@@ -67,6 +75,7 @@ def command(
         load = loader(settings, ledger=ledger)
         for pipeline in pipelines_to_verify(connection, pipelines):
             try:
+                _say_cost(connection, pipeline, providers, Options(wanted, seed, requeue, 0.0), yes=yes)
                 embedder = loaded.get(pipeline.model) or loaded.setdefault(pipeline.model, load(pipeline.model))
                 options = Options(wanted, seed, requeue, TOLERANCE[precision_of(embedder)])
                 with _progress(pipeline.name, wanted is None) as progress:
@@ -78,6 +87,26 @@ def command(
     for embedder in loaded.values():
         embedder.close()
     _conclude(reports, refused, requeue)
+
+
+def _say_cost(
+    connection: "psycopg.Connection",
+    pipeline: "Pipeline",
+    providers: "dict[str, Provider]",
+    options: Options,
+    *,
+    yes: bool,
+) -> None:
+    """Says what a provider with a key will be asked for. ConfigurationError unless `yes`."""
+    from pgembedd.verify.cost import estimate_cost, paid_provider
+
+    if (provider := paid_provider(pipeline, providers)) is None:
+        return
+    cost = estimate_cost(connection, pipeline, provider, options)
+    sends = f"{pipeline.name}: about {cost.texts} texts with {cost.tokens} tokens are sent to {provider.name}"
+    if not yes:
+        raise ConfigurationError(f"{sends}, which costs: nothing was sent; verify with --yes if that is right.")
+    click.echo(f"{sends}.", err=True)
 
 
 def _check_options(sample: int | None, everything: bool, seed: int | None) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembedd.database.records import Content, Job, Piece, Pipeline
-from pgembedd.errors import RowFailure
+from pgembedd.errors import ProviderBusyError, ProviderRefusedError, RowFailure
 from pgembedd.loop.chunk_rows import chunk_row
 from pgembedd.model.embedder import Embedder
 from pgembedd.verify.report import Verdict
@@ -83,5 +83,7 @@ def _embed(texts: Sequence[str], embedder: Embedder) -> list[npt.NDArray[np.floa
         return []
     try:
         return list(embedder.start(texts).result().vectors)
+    except (ProviderBusyError, ProviderRefusedError):  # of the whole pipeline, and each request may cost
+        raise
     except Exception:  # a model may raise anything; like a worker, this tries each text by itself
         return [None] if len(texts) == 1 else [vector for text in texts for vector in _embed([text], embedder)]

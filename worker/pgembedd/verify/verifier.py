@@ -68,7 +68,7 @@ def verify(
     ConfigurationError when it cannot be read: the whole pipeline is broken, or a right is missing.
     """
     _check_model(pipeline, embedder)
-    report = Report(pipeline.name, _check(connection, pipeline), options.seed if options.sample is not None else None)
+    report = Report(pipeline.name, check(connection, pipeline), options.seed if options.sample is not None else None)
     compare = compare_vectors if pipeline.chunking is None else compare_chunks
     for ids in _pages(connection, pipeline, options):
         rows = read_rows(connection, pipeline.name, ids)
@@ -101,8 +101,8 @@ def _check_model(pipeline: Pipeline, embedder: Embedder) -> None:
         )
 
 
-def _check(connection: psycopg.Connection, pipeline: Pipeline) -> int:
-    """Returns the approximate number of rows."""
+def check(connection: psycopg.Connection, pipeline: Pipeline) -> int:
+    """Returns the approximate number of rows. ConfigurationError where the pipeline cannot be verified."""
     try:
         rows: int = _all(connection, "verify_check", pipeline)[0][1]
     except psycopg.errors.InvalidParameterValue as refused:
@@ -117,7 +117,7 @@ def _all(connection: psycopg.Connection, name: str, pipeline: Pipeline, **values
 
 def _pages(connection: psycopg.Connection, pipeline: Pipeline, options: Options) -> Iterator[list[str]]:
     """Yields pages of keys as JSON: of rows, and then of chunks whose row is gone."""
-    pages = _every_page if options.sample is None else _sampled_pages
+    pages = _every_page if options.sample is None else sampled_pages
     yield from pages(connection, pipeline, options, orphans=False)
     if pipeline.chunking is not None:
         yield from pages(connection, pipeline, options, orphans=True)
@@ -127,9 +127,10 @@ def _page_rows(pipeline: Pipeline) -> int:
     return PAGE_ROWS if pipeline.chunking is None else PAGE_CHUNKED_ROWS
 
 
-def _sampled_pages(
+def sampled_pages(
     connection: psycopg.Connection, pipeline: Pipeline, options: Options, *, orphans: bool
 ) -> Iterator[list[str]]:
+    """Yields pages of keys at random, as many as `options.sample`."""
     values = {"sample": options.sample, "seed": options.seed, "orphans": orphans}
     keys = [row[0] for row in _all(connection, "verify_sample", pipeline, **values)]
     size = _page_rows(pipeline)
