@@ -7,7 +7,7 @@ LOCK   := requirements.lock requirements-dev.lock
 PEERS  := .venv-bench
 
 # What `make bench` and `make bench-full` run, and how.
-BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw search rerank
+BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw search rerank providers
 SHORT_embed    := --short --rounds 2 --texts 128
 SHORT_quality  := --sample 200
 SHORT_roofline := --rounds 1
@@ -16,6 +16,7 @@ SHORT_pipeline := --rounds 1
 SHORT_latency  := --rounds 1
 SHORT_sql_embed := --rounds 1
 SHORT_rerank   := --rounds 3
+SHORT_providers := --rounds 1
 SHORT_http     := --short --rounds 2
 SHORT_fairness := --rounds 1
 SHORT_triggers := --rounds 2

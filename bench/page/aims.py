@@ -180,4 +180,18 @@ SOAK = tuple(
     )
 )
 
-TARGETS = (*EMBED, *QUALITY, *ROOFLINE, *PIPELINE, *LATENCY, *SQL_EMBED, *SOAK, *TRIGGERS)
+PROVIDERS = (
+    Target(
+        "providers",
+        "through a provider, share of what its limits allow",
+        "at least",
+        constant(0.9),
+        quotient(
+            only("16 texts a request", "texts/s"),
+            only("16 texts a request, what the limits allow", "texts/s"),
+        ),
+        TIMES,
+    ),
+)
+
+TARGETS = (*EMBED, *QUALITY, *ROOFLINE, *PIPELINE, *LATENCY, *SQL_EMBED, *SOAK, *TRIGGERS, *PROVIDERS)

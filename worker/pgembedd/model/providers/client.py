@@ -1,12 +1,12 @@
 """Requests to a provider, and its failures as errors whose type says what can be done about them."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
+import orjson
 
 from pgembedd.addresses import is_loopback
 from pgembedd.errors import ModelError, ProviderBusyError, ProviderRefusedError
@@ -47,9 +47,9 @@ class Client:
         body = protocol.body(model, texts, kind, self._provider.dimensions)
         content = self._post(protocol.path(model), body)
         try:
-            answer = protocol.answer(json.loads(content))
+            answer = protocol.answer(orjson.loads(content))
             number = len(answer.vectors)
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
                 f"The provider {self._provider.name} answered with something else than vectors; check its protocol."
             ) from error
@@ -62,7 +62,7 @@ class Client:
         headers = {"content-type": "application/json", "user-agent": "pgembedd"}
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
-        sent, until = json.dumps(body).encode(), time.monotonic() + LONGEST_ANSWER * self._provider.limits.timeout_s
+        sent, until = orjson.dumps(body), time.monotonic() + LONGEST_ANSWER * self._provider.limits.timeout_s
         try:
             with self._http.stream("POST", self._provider.url + path, content=sent, headers=headers) as response:
                 content = bytearray()
@@ -102,8 +102,8 @@ class Client:
 def _reason(content: bytes) -> tuple[str, str]:
     """Returns the code and the sentence of an error's body: "" for what it does not have."""
     try:
-        value = json.loads(content[:65_536])
-    except (ValueError, RecursionError):
+        value = orjson.loads(content[:65_536])
+    except ValueError:
         return "", content[:300].decode("utf-8", "replace").strip()
     error = value.get("error", value) if isinstance(value, dict) else value
     if not isinstance(error, dict):

@@ -1,0 +1,115 @@
+"""Texts a second through a provider of embeddings that answers after 50 ms, beside what its limits allow.
+
+The provider is a stand-in in this process: it waits, and gives every text the same vector. A real worker on a private
+Postgres asks it for the rows of a pipeline, whose texts all differ, `AT_ONCE` requests at a time; so the limits allow
+that number of requests, times the texts of one, in each 50 ms.
+"""
+
+import asyncio
+import json
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import connect
+
+from bench.pipeline import held_back
+from bench.report import Result, arguments, compare, publish, versions
+from bench.workers import Fleet, fleet, private_server
+
+LATENCY_S, AT_ONCE, DIMS = 0.05, 4, 384
+INPUTS = (8, 16, 32)
+"""Texts in a request."""
+RUN_S = 8.0
+"""What a run would take at the limit."""
+SETUP = f"""
+    create table plain (id bigint generated always as identity primary key, body text);
+    select pgembedd.create_pipeline('plain', 'plain', array['body'], model => 'house:stand-in', dimensions => {DIMS},
+        create_index => false);
+"""
+
+
+def limit(inputs: int) -> float:
+    """Texts a second that the limits allow."""
+    return AT_ONCE * inputs / LATENCY_S
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers the requests of a connection in OpenAI's protocol, each after the latency."""
+    vector = json.dumps([round(math.sin(i), 7) for i in range(DIMS)])
+    try:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            lines = head.decode().lower().split("\r\n")
+            length = next(int(line.removeprefix("content-length:")) for line in lines if "content-length:" in line)
+            asked = json.loads(await reader.readexactly(length))
+            await asyncio.sleep(LATENCY_S)
+            items = [f'{{"index":{i},"embedding":{vector}}}' for i in range(len(asked["input"]))]
+            body = f'{{"data":[{",".join(items)}]}}'.encode()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+@contextmanager
+def stand_in() -> Iterator[str]:
+    """The URL of the stand-in, which serves in a thread."""
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(answer, "127.0.0.1", 0))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def rate(connection: psycopg.Connection, workers: Fleet, rows: int) -> float:
+    """Rows a second that get their vectors, of rows that were all queued before."""
+    connection.execute("truncate plain")
+    connection.execute("checkpoint")
+    before = workers.done
+    with held_back(workers):
+        connection.execute("insert into plain (body) select md5(g::text) from generate_series(1, %s) g", (rows,))
+        started = time.perf_counter()
+    return rows / (workers.await_done(before + rows) - started)
+
+
+def measure(rounds: int) -> list[Result]:
+    """Texts a second by the texts of a request, each beside what the limits allow."""
+    values: dict[str, list[float]] = {}
+    with (
+        stand_in() as url,
+        tempfile.TemporaryDirectory() as folder,
+        private_server() as server,
+        connect(server.conninfo(), autocommit=True) as connection,
+    ):
+        connection.execute(SETUP)
+        settings = Path(folder) / "providers.toml"
+        for _ in range(rounds):
+            for inputs in INPUTS:
+                settings.write_text(f'[house]\nurl = "{url}"\nmax_inputs = {inputs}\nat_once = {AT_ONCE}\n')
+                with fleet(server.conninfo(), 1, PGEMBEDD_PROVIDERS_FILE=str(settings)) as workers:
+                    rate(connection, workers, 1_000)
+                    reached = rate(connection, workers, round(limit(inputs) * RUN_S))
+                values.setdefault(f"{inputs} texts a request", []).append(reached)
+    results = []
+    for inputs in INPUTS:
+        case, allowed = f"{inputs} texts a request", f"{inputs} texts a request, what the limits allow"
+        results += compare("providers", "texts/s", {allowed: [limit(inputs)], case: values[case]}, allowed)
+    return results
+
+
+def main() -> None:
+    """Run it."""
+    options = arguments(__doc__, rounds=3)
+    publish(measure(options.rounds), versions("pgembedd", "httpx2"), as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
