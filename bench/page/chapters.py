@@ -363,7 +363,7 @@ writing it comes: for one viewer, for many of one answer, and for many answers w
         "providers",
         "Through a provider of embeddings",
         """Texts a second from queued rows to stored vectors where a provider makes them, by the texts of a request,
-beside what its limits allow: the requests in progress, times the texts of one, in the time that an answer takes. The provider
-is a stand-in on the same cores, which answers after a fixed delay.""",
+beside what its limits allow: the requests in progress, times the texts of one, in the time that an answer takes. The
+provider is a stand-in on the same cores, which answers after a fixed delay.""",
     ),
 )
