@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,13 +48,16 @@ PACKAGES = (
 
 
 @contextmanager
-def llama_server() -> Iterator[str]:
-    """The URL of a server with SmolLM2-135M-Instruct, one answer at a time. Fails where it cannot be had."""
+def llama_server(*options: str) -> Iterator[str]:
+    """The URL of a server with SmolLM2-135M-Instruct, one answer at a time. Fails where it cannot be had.
+
+    `options` are more of its command line's.
+    """
     try:
         programs, weights = _obtain()
     except pytest.skip.Exception as skipped:
         pytest.fail(f"{skipped.msg}; the tests of language models need it.")
-    with tempfile.TemporaryFile() as log, _started(programs, weights, log.fileno()) as (process, url):
+    with tempfile.TemporaryFile() as log, _started(programs, weights, options, log.fileno()) as (process, url):
         with httpx.Client(base_url=url, trust_env=False, verify=PLAIN) as client:
             eventually(lambda: process.poll() is not None or _is_ready(client))
         if process.poll() is not None:
@@ -64,7 +67,9 @@ def llama_server() -> Iterator[str]:
 
 
 @contextmanager
-def _started(programs: Path, weights: Path, log: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def _started(
+    programs: Path, weights: Path, options: Sequence[str], log: int
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A process, and its URL. It finds the parts for this CPU in its working directory."""
     libraries = next(programs.glob("usr/lib/*-linux-gnu"))
     linker = next(path for path in programs.rglob("ld-linux*.so*") if path.is_file())
@@ -73,7 +78,7 @@ def _started(programs: Path, weights: Path, log: int) -> Iterator[tuple[subproce
     port = _free_port()
     command: list[str | Path] = [linker, "--library-path", ":".join(map(str, found))]
     command += [programs / "usr" / "bin" / "llama-server", "-m", weights, "--host", "127.0.0.1", "--port", str(port)]
-    command += ["-c", str(CONTEXT_TOKENS), "--alias", NAME, "-np", "1", "-t", "1", "-tb", "1", "--no-warmup"]
+    command += ["-c", str(CONTEXT_TOKENS), "--alias", NAME, "-np", "1", "-t", "1", "-tb", "1", "--no-warmup", *options]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_")}
     process = subprocess.Popen(command, cwd=backends, env=environment, stdout=log, stderr=log)
     try:
