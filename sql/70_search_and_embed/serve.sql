@@ -41,11 +41,13 @@ comment on function pgembedd.take_embed_requests is
     'Texts that wait in pgembedd.embed() '
     'for their vectors; at most so many.';
 
--- Deletes the requests that expired after `since`.
+-- Deletes the requests that expired after `since`. An index that is broken, as the crash of a server with failing disks
+-- can leave one, is made anew with the table: what waits there would not be answered, and its callers ask again.
 create or replace function pgembedd._forget_embed_requests(since timestamptz default '-infinity') returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set enable_seqscan = off
+set lock_timeout = '2s'
 as $$
 declare
     at_present timestamptz := clock_timestamp();
@@ -54,6 +56,8 @@ begin
         select f.id from embed_request f
         where f.expires_at >= since and f.expires_at < at_present for update skip locked) f
     where q.id = f.id;
+exception when index_corrupted or data_corrupted then
+    truncate embed_request;
 end $$;
 
 -- Stores each request's vector, or a sentence why there is none. Returns how many were still this session's.

@@ -520,7 +520,7 @@ GRANT UPDATE(problem_since) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(content_shape) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(requeued_reason) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(requeued_at) ON TABLE pgembedd.pipeline TO pgembedd;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.embed_request TO pgembedd;
+GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE pgembedd.embed_request TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer TO pgembedd;
 GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_answers(at_most integer, lease_s double precision, max_attempts integer) TO pgembedd_worker;

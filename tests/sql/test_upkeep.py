@@ -138,6 +138,17 @@ def test_a_part_of_the_upkeep_that_fails_keeps_no_other_from_its_turn(documents:
             ), part
 
 
+def test_an_unlogged_table_with_a_broken_index_is_emptied(documents: psycopg.Connection) -> None:
+    documents.execute("select pgembedd._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '1 min')")
+    documents.execute("""
+        create function broken() returns trigger language plpgsql as $$
+        begin raise exception 'index is broken' using errcode = 'index_corrupted'; end $$;
+        create trigger broken before delete on pgembedd.embed_request execute function broken()""")
+    due(documents)
+    assert value(documents, "select pgembedd.tick()") == 3
+    assert value(documents, "select count(*) from pgembedd.embed_request") == 0
+
+
 def test_the_tick_is_one_sessions_at_a_time(documents: psycopg.Connection, other: psycopg.Connection) -> None:
     due(documents)
     with documents.transaction():
