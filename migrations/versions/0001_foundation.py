@@ -289,6 +289,7 @@ create unlogged table pgembedd.embed_request (
     content           text,
     asked_at          timestamptz not null default clock_timestamp(),
     expires_at        timestamptz not null,
+    asked_by          integer not null default pg_backend_pid(),
     taken_by          integer,
     declined_by       integer[] not null default '{}',
     embedding         real[],
@@ -297,6 +298,8 @@ create unlogged table pgembedd.embed_request (
 create index embed_request_expires_at_idx on pgembedd.embed_request (expires_at);
 comment on table pgembedd.embed_request is
     'Texts that wait in embed() for their vectors, each until its caller has it.';
+comment on column pgembedd.embed_request.asked_by is
+    'The process id of the session that waits for it: what it asked before it ended is not embedded.';
 comment on column pgembedd.embed_request.taken_by is
     'The process id of the session of the worker that embeds it.';
 

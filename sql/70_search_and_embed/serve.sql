@@ -13,8 +13,9 @@ begin
 end $$;
 comment on function pgembedd.hear_embed_requests is 'Serve the requests of embed() in this session from now on.';
 
--- Takes up to `at_most` requests; also those of a worker that is gone, and none that this one has declined. Expired
--- requests are deleted. `known`: a pipeline has that model.
+-- Takes up to `at_most` requests; also those of a worker that is gone, and none that this one has declined, nor of
+-- callers that are gone: so no role has more of them in the line than sessions. Expired requests are deleted. `known`: a
+-- pipeline has that model.
 create or replace function pgembedd.take_embed_requests(at_most integer default 8)
 returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
 language plpgsql security definer
@@ -32,6 +33,7 @@ begin
             where f.expires_at > at_present and f.embedding is null and f.refusal is null
               and (f.taken_by is null or not f.taken_by = any (_listeners()))
               and not pg_backend_pid() = any (f.declined_by)
+              and f.asked_by in (select a.pid from pg_stat_get_activity(null) a)
             order by f.asked_at limit at_most for update skip locked)
         update embed_request q set taken_by = pg_backend_pid() from picked where q.id = picked.id
         returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model),

@@ -118,6 +118,7 @@ CREATE UNLOGGED TABLE pgembedd.embed_request (
     content text,
     asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
+    asked_by integer DEFAULT pg_backend_pid() NOT NULL,
     taken_by integer,
     declined_by integer[] DEFAULT '{}'::integer[] NOT NULL,
     embedding real[],
@@ -126,6 +127,7 @@ CREATE UNLOGGED TABLE pgembedd.embed_request (
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 COMMENT ON TABLE pgembedd.embed_request IS 'Texts that wait in embed() for their vectors, each until its caller has it.';
+COMMENT ON COLUMN pgembedd.embed_request.asked_by IS 'The process id of the session that waits for it: what it asked before it ended is not embedded.';
 COMMENT ON COLUMN pgembedd.embed_request.taken_by IS 'The process id of the session of the worker that embeds it.';
 CREATE TABLE pgembedd.answer (
     id uuid NOT NULL,

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -388,6 +389,19 @@ def test_a_question_that_nobody_waits_for_goes_with_the_next_look(asker: psycopg
         asker.execute("select pgembedd._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '-1 s')")
         asker.execute(tidy.encode())
         assert kept(asker) == 0
+
+
+def test_the_question_of_a_session_that_ended_is_not_embedded(
+    database: Database, asker: psycopg.Connection, hand: Hand
+) -> None:
+    post = "select pgembedd._post_embed_request(%s, 'm', null, 'query', 'x', '1 min')"
+    left, asked = uuid4(), uuid4()
+    with database.connect() as ended:
+        ended.execute(post, [left])
+        pid = ended.info.backend_pid
+    eventually(lambda: value(asker, "select count(*) from pg_stat_activity where pid = %s", pid) == 0)
+    asker.execute(post, [asked])
+    assert hand.take() == [str(asked)]
 
 
 def test_when_the_only_worker_ends_the_caller_is_told_at_once(asker: psycopg.Connection, hand: Hand) -> None:
