@@ -6,6 +6,9 @@
 #
 # Give the container a database (DATABASE_URL, DATABASE_URL_FILE or libpq's PGHOST, PGUSER, ...) and a command;
 # the default command is `run`.
+#
+# A tag can be moved. To build on the same bytes again, add to both lines FROM the digest that
+# `docker image inspect --format '{{index .RepoDigests 0}}' python:3.13-slim-bookworm` prints: @sha256:...
 
 FROM python:3.13-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
