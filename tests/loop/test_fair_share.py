@@ -134,16 +134,29 @@ def test_each_pipeline_has_a_size_of_its_own() -> None:
 
 
 def test_time_that_is_waited_in_vain_counts() -> None:
-    """A pipeline whose table is locked waits two seconds in each claim, and is to hold the others up for no more than
-    its share."""
+    """A pipeline whose table is locked waits two seconds in each claim: the others meet that less and less often."""
     share = FairShare(8)
-    used = dict.fromkeys((ONE, TWO), 0.0)
-    for _ in range(200):
+    order = []
+    for _ in range(800):
         chosen = share.next([ONE, TWO])
+        order.append(chosen)
         share.claimed(chosen, 8)
-        used[chosen] += 2.0 if chosen == ONE else 0.2
         if chosen == ONE:
             share.released(ONE, 8, 2.0)
         else:
             share.stored(TWO, 8, 0.2)
-    assert used[TWO] == pytest.approx(used[ONE], rel=0.1)
+    waits = [at for at, chosen in enumerate(order) if chosen == ONE]
+    between_s = [0.2 * (after - before - 1) for before, after in zip(waits, waits[1:], strict=False)]
+    assert between_s == pytest.approx([2.0, 4.0, 8.0, 16.0, 32.0, 64.0], abs=0.5)
+
+
+def test_a_wait_after_a_store_counts_once() -> None:
+    share, turns = FairShare(8), 0
+    for report in (share.released, share.stored, share.released):
+        share.claimed(ONE, 8)
+        report(ONE, 8, 2.0)
+    while share.next([ONE, TWO]) == TWO:
+        share.claimed(TWO, 8)
+        share.stored(TWO, 8, 0.2)
+        turns += 1
+    assert turns * 0.2 == pytest.approx(2.0 + 2.0 + 2.0, abs=0.3)

@@ -15,6 +15,7 @@ CLAIM_S = (
 )
 FIRST_SIZE, SMALLEST, LARGEST = 4, 2, 256
 FIRST_GUESS_S = CLAIM_S / FIRST_SIZE  # for a job of a pipeline that had none yet
+LONG_S, MOST_CHARGED_S = 1.0, 64.0  # a wait in vain that counts double each time in succession, up to so much
 
 
 class FairShare:
@@ -27,6 +28,7 @@ class FairShare:
         self._level_s = 0.0
         self._sizes: dict[Due, int] = {}
         self._job_s: dict[Due, float] = {}
+        self._in_vain: dict[Due, int] = {}
         self._lock = threading.Lock()
 
     def next(self, due: Sequence[Due]) -> Due:
@@ -48,9 +50,16 @@ class FairShare:
             self._charge(due, jobs * self._job_s.get(due, FIRST_GUESS_S))
 
     def released(self, due: Due, jobs: int, seconds: float) -> None:
-        """Charges the difference to the time that was waited in vain, as for a locked table."""
+        """Charges the difference to the time that was waited in vain, as for a locked table.
+
+        A long wait counts double each time in succession, so that others meet fewer and fewer of them; a pipeline that
+        is alone is not delayed by it.
+        """
         with self._lock:
-            self._charge(due, seconds - jobs * self._job_s.get(due, FIRST_GUESS_S))
+            times = self._in_vain.get(due, 0)
+            self._in_vain[due] = times + 1 if seconds >= LONG_S else 0
+            charged_s = max(seconds, min(seconds * 2**times, MOST_CHARGED_S))
+            self._charge(due, charged_s - jobs * self._job_s.get(due, FIRST_GUESS_S))
 
     def stored(self, due: Due, jobs: int, seconds: float) -> None:
         """Charges the difference to the time that the jobs took, and fits the size; it at most doubles per call."""
@@ -58,6 +67,7 @@ class FairShare:
         with self._lock:
             self._charge(due, seconds - jobs * self._job_s.get(due, FIRST_GUESS_S))
             self._job_s[due] = each_s
+            self._in_vain.pop(due, None)
         size = min(CLAIM_S / each_s, 2 * self.size(due))
         self._sizes[due] = round(min(max(SMALLEST, size), LARGEST))
 
