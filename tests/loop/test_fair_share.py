@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -146,7 +147,7 @@ def test_time_that_is_waited_in_vain_counts() -> None:
         else:
             share.stored(TWO, 8, 0.2)
     waits = [at for at, chosen in enumerate(order) if chosen == ONE]
-    between_s = [0.2 * (after - before - 1) for before, after in zip(waits, waits[1:], strict=False)]
+    between_s = [0.2 * (after - before - 1) for before, after in pairwise(waits)]
     assert between_s == pytest.approx([2.0, 4.0, 8.0, 16.0, 32.0, 64.0], abs=0.5)
 
 
