@@ -57,8 +57,9 @@ begin
     from unnest(array[pipeline.words_table, _words_view(pipeline.words_table)]) as r where r is not null;
 end $$;
 
--- It names the source by a text, as the source could not be dropped otherwise. The comment holds the condition, to see
--- whether the name is another one by now.
+-- It names the source by a text and a number, as the source could not be dropped otherwise. By both, since another role
+-- could make a table of a name that became free, and the number is another one after a restore. The comment holds the
+-- condition, to see whether they are others by now.
 create or replace function pgembedd._ensure_words_view(pipeline pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -66,8 +67,9 @@ as $$
 declare
     view constant text := _words_view_name(pipeline.words_table);
     condition constant text := format(
-        'pg_catalog.has_table_privilege(pg_catalog.to_regclass(%1$L), ''select'') '
-        'and not pg_catalog.row_security_active(pg_catalog.to_regclass(%1$L))', pipeline.source);
+        'pg_catalog.to_regclass(%L) operator(pg_catalog.=) %s::pg_catalog.oid '
+        'and pg_catalog.has_table_privilege(%2$s::pg_catalog.oid, ''select'') '
+        'and not pg_catalog.row_security_active(%2$s::pg_catalog.oid)', pipeline.source, pipeline.source::oid);
 begin
     if to_regclass(view) is not null
        and (_words_view(pipeline.words_table) is null or obj_description(to_regclass(view), 'pg_class') = condition)

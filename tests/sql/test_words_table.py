@@ -293,6 +293,23 @@ def test_policies_hide_rows_and_their_words_at_once(
         assert column(asking, "select id from documents_words") == []
 
 
+def test_a_table_that_takes_the_name_of_the_source_opens_no_words(
+    reader: str, database: Database, connection: psycopg.Connection
+) -> None:
+    connection.execute(f"grant select on documents to {reader}; grant create on schema public to {reader}")
+    call(connection, "sweep")
+    with connect_as(database, reader) as theirs:
+        seen = "select count(*) from documents_words_view"
+        assert value(theirs, seen) == 2000
+        connection.execute("create policy few on documents using (id <= 800)")
+        connection.execute("alter table documents enable row level security; alter table documents rename to moved")
+        theirs.execute("create table documents (id int)")
+        assert value(theirs, seen) == 0
+        theirs.execute("drop table documents")
+        call(connection, "sweep")
+        assert value(theirs, seen) == 0
+
+
 @pytest.mark.slow
 def test_rights_on_columns_are_enough_for_a_search_by_meaning(
     reader: str, database: Database, connection: psycopg.Connection
