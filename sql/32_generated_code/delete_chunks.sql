@@ -1,3 +1,13 @@
+-- A table of that name that belongs to whom the function runs as: where ours was dropped or renamed, another role may
+-- have made one, with triggers that would run with the owner's rights.
+create or replace function pgembedd._is_own_table(named text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('exists (select from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) '
+                  'pg_catalog.to_regclass(%L) and pg_catalog.pg_get_userbyid(c.relowner) operator(pg_catalog.=) current_user)', named)
+$$;
+
 -- A block that deletes chunks. A writer's statement must not fail because the embedding table was dropped, so its name
 -- is looked up, and EXECUTE plans afresh: a plan made for one row would be kept for a hundred thousand.
 create or replace function pgembedd._if_table_exists(
@@ -6,8 +16,8 @@ create or replace function pgembedd._if_table_exists(
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format('begin if pg_catalog.to_regclass(%L) is not null then execute %L %s; end if; %s %s %s end',
-        pipeline.embedding_table, statement, given, ending, _ignore_schema_errors(pipeline), ending)
+    select format('begin if %s then execute %L %s; end if; %s %s %s end',
+        _is_own_table(pipeline.embedding_table::text), statement, given, ending, _ignore_schema_errors(pipeline), ending)
 $$;
 
 create or replace function pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) returns void
@@ -27,11 +37,12 @@ begin
 declare
     emptied boolean;
 begin
-    if pg_catalog.to_regclass(%L) is null then return null; end if;
+    if not (%s and %s) then return null; end if;
     execute %L into emptied;
     if emptied then execute %L; else execute %L; end if;
     return null;%s return null;
-end $body$, pipeline.embedding_table, format('select not exists (select from %s)', pipeline.source),
+end $body$, _is_own_table(pipeline.embedding_table::text), _is_own_table(pipeline.source::text),
+            format('select not exists (select from %s)', pipeline.source),
             format('truncate %s', pipeline.embedding_table), _delete_orphans(pipeline),
             _ignore_schema_errors(pipeline)));
     perform _generate_chunks_function(pipeline, 'tidy', '', 'void',

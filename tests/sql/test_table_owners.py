@@ -198,3 +198,33 @@ def test_another_role_cannot_register_a_table_that_is_not_its_own(
         ),
     ):
         create_pipeline(theirs)
+
+
+def test_a_table_that_takes_the_place_of_ours_runs_nothing_as_the_owner(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    """Another role makes one where a table was dropped or renamed, with a trigger or a view that the owner may use."""
+    owner, planter = roles.make("owner"), roles.make("planter")
+    owned_table(connection, owner)
+    create_pipeline(connection, embedding_table="chunks")
+    connection.execute(f"create schema planted authorization {planter}; grant create on schema public to {planter}")
+    with connect_as(database, planter) as theirs, connect_as(database, owner) as own:
+        theirs.execute(f"grant usage on schema planted to {owner}; create table planted.seen (who text)")
+        theirs.execute(f"""
+            grant insert on planted.seen to {owner};
+            create function planted.trap() returns integer language plpgsql as $$
+            begin insert into planted.seen values (current_user); return 1; end $$;
+            create function planted.on_statement() returns trigger language plpgsql as $$
+            begin perform planted.trap(); return null; end $$""")
+        own.execute("insert into documents values (1, 'one'), (2, 'two'), (3, 'three')")
+        own.execute("drop table chunks cascade")
+        theirs.execute(f"""
+            create table chunks (id int, chunk_no int);
+            create trigger trap before delete or truncate on chunks execute function planted.on_statement();
+            grant all on chunks to {owner}""")
+        own.execute("delete from documents where id = 1; update documents set id = 9 where id = 2")
+        own.execute("truncate documents")
+        own.execute("alter table documents rename to moved")
+        theirs.execute(f"create view documents as select planted.trap() as id; grant all on documents to {owner}")
+        own.execute("truncate moved")
+        assert column(theirs, "select who from planted.seen") == []
