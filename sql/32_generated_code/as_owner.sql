@@ -67,6 +67,7 @@ begin
 declare
     id jsonb;
 begin
+    %2$s
     begin
         return query execute %1$L using ids;
         return;
@@ -80,7 +81,8 @@ begin
     end loop;
 end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join '
                    'lateral %s where not exists (select from %s s where %s)',
-            _key_record(pipeline.source, 'i.id'), pipeline.source, _key_match(pipeline.source, 's', 'k'))));
+            _key_record(pipeline.source, 'i.id'), pipeline.source, _key_match(pipeline.source, 's', 'k')),
+            _refuse_others(pipeline)));
     perform _run_as_owner(pipeline, as_owner || '(pg_catalog.text)', fixed => false),
         _run_as_owner(pipeline, gone || '(pg_catalog.jsonb[])'), _generate_everyday(pipeline);
 end $$;

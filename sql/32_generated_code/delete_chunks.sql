@@ -4,8 +4,20 @@ create or replace function pgembedd._is_own_table(named text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('exists (select from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) '
-                  'pg_catalog.to_regclass(%L) and pg_catalog.pg_get_userbyid(c.relowner) operator(pg_catalog.=) current_user)', named)
+    select format('exists (select from pg_catalog.pg_class c '
+                  'where c.oid operator(pg_catalog.=) pg_catalog.to_regclass(%L) '
+                  'and pg_catalog.pg_get_userbyid(c.relowner) operator(pg_catalog.=) current_user)', named)
+$$;
+
+-- The statement by which other generated functions refuse such a table, with the error for one that is missing.
+create or replace function pgembedd._refuse_others(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format($q$if not (%s) then raise exception 'A table of the pipeline has another name or owner.'
+                     using errcode = 'undefined_table'; end if;$q$,
+        concat_ws(' and ', _is_own_table(pipeline.source::text), case when pipeline.embedding_table is not null
+                  then _is_own_table(pipeline.embedding_table::text) end))
 $$;
 
 -- A block that deletes chunks. A writer's statement must not fail because the embedding table was dropped, so its name
@@ -17,7 +29,8 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format('begin if %s then execute %L %s; end if; %s %s %s end',
-        _is_own_table(pipeline.embedding_table::text), statement, given, ending, _ignore_schema_errors(pipeline), ending)
+        _is_own_table(pipeline.embedding_table::text), statement, given, ending, _ignore_schema_errors(pipeline),
+        ending)
 $$;
 
 create or replace function pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) returns void
@@ -46,7 +59,7 @@ end $body$, _is_own_table(pipeline.embedding_table::text), _is_own_table(pipelin
             format('truncate %s', pipeline.embedding_table), _delete_orphans(pipeline),
             _ignore_schema_errors(pipeline)));
     perform _generate_chunks_function(pipeline, 'tidy', '', 'void',
-        format('begin %s; set constraints all immediate; end', _delete_orphans(pipeline)));
+        format('begin %s %s; set constraints all immediate; end', _refuse_others(pipeline), _delete_orphans(pipeline)));
 end $$;
 
 create or replace function pgembedd._generate_chunks_function(

@@ -65,7 +65,8 @@ declare
 begin
     execute format('create or replace function %s(question text, given jsonb) returns setof jsonb
                     language plpgsql security definer set row_security = off %s as %L',
-        everyday, _key_settings(pipeline.source), format('begin %s set constraints all immediate; end', (
+        everyday, _key_settings(pipeline.source), format('begin %s %s set constraints all immediate; end',
+        _refuse_others(pipeline), (
             select string_agg(format('if question operator(pg_catalog.=) %L then return query execute %L using given; '
                                      'end if;', e.question, e.statement), ' ')
             from _everyday_statements(pipeline) e)));

@@ -9,7 +9,7 @@ begin
         create or replace function %s(ids jsonb[]) returns table (n bigint, content text)
         language plpgsql security definer
         set row_security = off set lock_timeout = '2s' as %L$q$, read,
-        format('begin return query execute %L using ids; end', _render($q$
+        format('begin %s return query execute %L using ids; end', _refuse_others(pipeline), _render($q$
         select i.n, {content} from pg_catalog.unnest($1) with ordinality as i(id, n)
         cross join lateral {key_record}
         join {source} s on {is_source_row} $q$, jsonb_build_object(
@@ -35,7 +35,7 @@ begin
         returns table (n bigint, content text, hash bytea, before text, after text, known bytea[])
         language plpgsql security definer
         set row_security = off set lock_timeout = '2s' as %L$q$, read,
-        format('begin return query execute %L using ids, fingerprint; end', _render($q$
+        format('begin %s return query execute %L using ids, fingerprint; end', _refuse_others(pipeline), _render($q$
         select r.n, r.content, {row_hash}, r.before, r.after, r.known
         from (
             select i.n, {content} as content, {before} as before, {after} as after,

@@ -15,10 +15,11 @@ begin
         language plpgsql security definer
         set row_security = off set lock_timeout = '2s' as %L$q$, write, vectors, format($body$
 begin
+    %s
     return query execute %L using ids, hashes, embeddings;
     -- Deferred triggers as well run here and as the owner: until version 18 a COMMIT runs them as the session's user.
     set constraints all immediate;
-end $body$, _write_query(pipeline)));
+end $body$, _refuse_others(pipeline), _write_query(pipeline)));
     perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
 end $$;
 

@@ -25,11 +25,12 @@ begin
         language plpgsql security definer
         set row_security = off set lock_timeout = '2s' as %L$q$, write, vector, format($body$
 begin
+    %s
     return query execute %L
     using ids, hashes, jobs, chunk_jobs, chunk_nos, chunks, start_offsets, end_offsets, chunk_hashes, embeddings,
           tokens, tokens_kept, fingerprint;
     set constraints all immediate;
-end $body$, _chunks_write_query(pipeline)));
+end $body$, _refuse_others(pipeline), _chunks_write_query(pipeline)));
     perform _run_as_owner(pipeline, signature);
 end $$;
 

@@ -18,6 +18,7 @@ declare
     one jsonb;
     most integer;
 begin
+    if not (%4$s) then return; end if;
     begin
         execute %1$L using ids;
         execute %2$L using ids, renew, 250000;
@@ -41,7 +42,8 @@ begin
             end;
         end loop;
     end loop;
-end $body$, _words_delete(pipeline), _words_put(pipeline), _words_delete(pipeline, 'true')));
+end $body$, _words_delete(pipeline), _words_put(pipeline), _words_delete(pipeline, 'true'),
+        concat_ws(' and ', _is_own_table(pipeline.source::text), _is_own_table(pipeline.words_table::text))));
     perform _run_as_owner(pipeline, signature);
 end $$;
 

@@ -14,8 +14,8 @@ end $$;
 comment on function pgembedd.hear_embed_requests is 'Serve the requests of embed() in this session from now on.';
 
 -- Takes up to `at_most` requests; also those of a worker that is gone, and none that this one has declined, nor of
--- callers that are gone: so no role has more of them in the line than sessions. Expired requests are deleted. `known`: a
--- pipeline has that model.
+-- callers that are gone: so no role has more of them in the line than sessions. Expired requests are deleted.
+-- `known`: a pipeline has that model.
 create or replace function pgembedd.take_embed_requests(at_most integer default 8)
 returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
 language plpgsql security definer
