@@ -23,7 +23,9 @@ begin
                coalesce(pg_catalog.array_agg({version} order by i.nth), '{}') as versions
         from pg_catalog.unnest($1) with ordinality as i(key, nth) cross join lateral {key_record}
         join {source} s on {is_source_row}
-        $q$, target || jsonb_build_object('key', target ->> 'source_key', 'version', _row_version(), 'lacking',
+        $q$, target || jsonb_build_object('key', target ->> 'source_key', 'version', _row_version(
+                (target ->> 'source_oid')::oid, array(select jsonb_array_elements_text(target -> 'text_columns'))),
+            'lacking',
             case when (target -> 'chunked')::boolean
                  then format('not exists (select from %s v where %s)', target ->> 'vectors',
                              target ->> 'chunk_is_of_source')
@@ -55,8 +57,7 @@ begin
 end $$;
 
 -- What our tables and the queues say of rows; nothing of a row that is only embedded or waits for its first vector.
--- By our role, because callers read neither. So a caller says with each key where he has seen the row and which
--- transaction wrote it: for a row of others he would have to guess both.
+-- By our role, because callers read neither. So a caller shows with each key that he has read the row.
 create or replace function pgembedd._processing(pipeline_id integer, keys jsonb[], versions text[])
 returns table (nth bigint, status text, reason text, attempts integer, since timestamptz)
 language plpgsql security definer
@@ -113,8 +114,15 @@ begin
     using keys, held, clock_timestamp();
 end $$;
 
--- Where a row lies and which transaction wrote it, as an expression over `s`.
-create or replace function pgembedd._row_version() returns text
-language sql immutable
+-- Where a row lies, which transaction wrote it, and a hash of those columns of it that are texts, as an expression over
+-- `s`. Places and transactions alone could be tried in bulk.
+create or replace function pgembedd._row_version(source regclass, columns text[]) returns text
+language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select $q$pg_catalog.format('%s %s %s', s.tableoid::pg_catalog.oid, s.ctid, s.xmin)$q$ $$;
+as $$
+    select format('pg_catalog.format(''%%s %%s %%s %%s'', s.tableoid::pg_catalog.oid, s.ctid, s.xmin, '
+                  'pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(E''\x1f'', %s), ''UTF8'')))',
+        coalesce(string_agg(format('s.%I::pg_catalog.text', a.attname), ', ' order by a.attnum), ''''''))
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = source and a.attname = any (columns) and not a.attisdropped and t.typcategory = 'S'
+$$;

@@ -65,10 +65,12 @@ def test_each_status_and_only_of_rows_that_the_caller_may_read(
             assert [key for key, *_ in rows(theirs, ALL, ["3", "1"])] == [3, 1]
             with refused("1001 keys were given, and at most 1000 are looked at in one call."):
                 rows(theirs, ALL, ["1"] * 1001)
-            # Who may not read a row cannot name its version, so our tables tell nothing of it.
+            # Who may not read a row cannot name its version, even where its place and transaction were guessed.
             one = value(connection, "select id from pgembedd.pipeline")
-            guess = "select count(*) from pgembedd._processing(%s, '{6}', array['0 (0,6) 1'])"
-            assert value(theirs, guess, one) == 0
+            place = "select format('%s %s %s', tableoid::oid, ctid, xmin) from documents where id = 6"
+            guess = "select count(*) from pgembedd._processing(%s, '{6}', array[%s])"
+            assert value(theirs, guess, one, f"{value(connection, place)} ") == 0
+            assert value(theirs, guess, one, value(connection, place)) == 0
             connection.execute(f"revoke select on documents from {reader}; grant select (id) on documents to {reader}")
             missing = f"The role {reader} may not read all columns of public.documents, so it is not told"
             with refused(f"{missing} the status of its rows.", "GRANT SELECT ON public.documents"):
