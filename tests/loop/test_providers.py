@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -79,6 +80,8 @@ def test_from_a_local_model_to_1536_dimensions_and_back(
         assert "hnsw" in "\n".join(column(connection, f"explain {search}"))
         assert value(connection, search) == 7
         assert column(connection, "select key::int from pgembedd.search('documents', 'text 7', 1)") == [7]
+        found = pgembedd("search", "text 7", "documents", "--json", "--k", "1", database=database.conninfo)
+        assert (found.code, json.loads(found.out)["key"]) == (0, 7), "without settings of providers a worker is asked"
         change(connection, MODEL)
         assert not stale(connection, model)
 

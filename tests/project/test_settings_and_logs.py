@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from pgembedd.cli import eval as eval_
+from pgembedd.cli import run, serve, up, verify
 from pgembedd.cli.up import address
 from pgembedd.errors import ConfigurationError
 from pgembedd.loop.model_loader import parse_precision
@@ -57,6 +59,11 @@ def test_every_setting_has_a_variable_of_its_own_and_a_sentence() -> None:
         # One variable is Supabase's: Edge Functions have it, too.
         assert name.startswith("PGEMBEDD_") or name == "AI_INFERENCE_API_HOST"
         assert help_text.endswith(".")
+
+
+def test_what_asks_providers_takes_their_settings() -> None:
+    for module in (eval_, run, serve, up, verify):
+        assert {"providers", "providers_file"} <= {parameter.name for parameter in module.command.params}
 
 
 def test_defaults_are_allowed() -> None:

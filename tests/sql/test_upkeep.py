@@ -89,11 +89,15 @@ def test_retention(documents: psycopg.Connection) -> None:
     store(documents, [jobs[4], jobs[5]])
     fail(documents, jobs[6], permanent=True)
     documents.execute("insert into pgembedd.activity values (now() - interval '25 hours', 1, 1, 1, 1, 1)")
+    documents.execute(
+        "insert into pgembedd.provider_use select 'x', pgembedd._day() - d, 0, 0 from unnest('{31,32}'::int[]) d"
+    )
     documents.execute("delete from documents where id in (5, 6)")
     assert value(documents, "select pgembedd.retention()") == 3  # activity, and two rows that are gone
     assert rows(documents, "select key, state from pgembedd.row_state") == [(4, "blank")]
     assert rows(documents, "select * from pgembedd.dead_letter") == []
     assert value(documents, "select count(*) from pgembedd.activity") == 1
+    assert value(documents, "select array_agg(pgembedd._day() - day) from pgembedd.provider_use") == [31]
 
 
 def due(connection: psycopg.Connection) -> None:
