@@ -31,6 +31,7 @@ FAULTS: list[tuple[Answer, int, str, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_each_fault_of_a_provider_is_an_error_of_one_request(model: Session) -> None:
     import openai
 
