@@ -67,8 +67,8 @@ as $$
 declare
     view constant text := _words_view_name(pipeline.words_table);
     condition constant text := format(
-        'pg_catalog.to_regclass(%L) operator(pg_catalog.=) %s::pg_catalog.oid '
-        'and pg_catalog.has_table_privilege(%2$s::pg_catalog.oid, ''select'') '
+        'pg_catalog.has_table_privilege(%2$s::pg_catalog.oid, ''select'') '  -- by this a downgrade knows the view
+        'and pg_catalog.to_regclass(%1$L) operator(pg_catalog.=) %2$s::pg_catalog.oid '
         'and not pg_catalog.row_security_active(%2$s::pg_catalog.oid)', pipeline.source, pipeline.source::oid);
 begin
     if to_regclass(view) is not null
