@@ -27,6 +27,7 @@ class Viewer:
         self._asker, self._hub, self._caller, self._after = asker, hub, caller, after
         self.state = state
         self._feed = None if state.is_finished else hub.join(state.id, caller)
+        self._told: list[AnswerEvent] | None = None  # of a finished answer
 
     def close(self) -> None:
         """Leaves; it may be called twice."""
@@ -36,14 +37,19 @@ class Viewer:
 
     async def events(self, stopping: threading.Event) -> AsyncIterator[AnswerEvent]:
         """Yields what happened and what happens, sources as the caller may read them. SearchError, Refusal."""
-        source = self._past() if self._feed is None else _present(self._feed, stopping)
-        async for event in source:
+        async for event in _each(await self._past()) if self._feed is None else _present(self._feed, stopping):
             if event.seq > self._after or event.ends:
                 yield await self._with_sources(event) if event.event == "sources" else event
 
-    async def _past(self) -> AsyncIterator[AnswerEvent]:
-        for _, event in await run_in_threadpool(self._asker.events, self._caller, {self.state.id: self._after}):
-            yield event
+    async def has_seen_all(self) -> bool:
+        """Returns True where the answer is finished and no event is left."""
+        return self._feed is None and not await self._past()
+
+    async def _past(self) -> list[AnswerEvent]:
+        if self._told is None:
+            asked = {self.state.id: self._after}
+            self._told = [event for _, event in await run_in_threadpool(self._asker.events, self._caller, asked)]
+        return self._told
 
     async def _with_sources(self, event: AnswerEvent) -> AnswerEvent:
         """Returns the event with the sources, which each viewer is shown as far as he may read them now."""
@@ -56,6 +62,11 @@ class Viewer:
         named = {"answer": str(self.state.id), "thread": str(self.state.thread) if self.state.thread else None}
         async for event in self.events(stopping):
             yield framed(event.event, {**event.data, **named} if event.event == "status" else event.data, event.seq)
+
+
+async def _each(events: list[AnswerEvent]) -> AsyncIterator[AnswerEvent]:
+    for event in events:
+        yield event
 
 
 async def _present(feed: Feed, stopping: threading.Event) -> AsyncIterator[AnswerEvent]:

@@ -21,6 +21,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {}},
     }
 }
+_OVER: dict[int | str, dict[str, Any]] = {204: {"description": "The answer is finished, and no event is left."}}
 _ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504)
 
 
@@ -57,7 +58,7 @@ def router(service: ServiceContext) -> APIRouter:
         service.language.check_size(len(asked.question.encode("utf-8", "replace")))
         return streamed(request, await service.answers.ask(caller, Question(**asked.model_dump())))
 
-    @routes.get("/answers/{answer}", response_class=Response, responses={**STREAM, **_ERRORS})
+    @routes.get("/answers/{answer}", response_class=Response, responses={**STREAM, **_OVER, **_ERRORS})
     async def watch(
         request: Request,
         answer: UUID,
@@ -66,7 +67,10 @@ def router(service: ServiceContext) -> APIRouter:
         caller: Caller = allowed,
     ) -> Response:
         """An answer while it is made, and afterwards: what happened so far, then what happens."""
-        return streamed(request, await service.answers.watch(caller, answer, _last(after, last_event_id)))
+        viewer = await service.answers.watch(caller, answer, _last(after, last_event_id))
+        if await viewer.has_seen_all():
+            return Response(status_code=204)  # on which a browser does not connect again
+        return streamed(request, viewer)
 
     return routes
 
