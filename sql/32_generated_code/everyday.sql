@@ -14,8 +14,8 @@ as $$
                             and a.attname <> all (_watchable_columns(pipeline.source)))) end,
         'key_record', _key_record(pipeline.source, '$1'), 'item_record', _key_record(pipeline.source, 'i.key'),
         'is_row', _key_match(pipeline.source, 's', 'k'),
-        'row_version', _row_version(pipeline.source,
-            coalesce(pipeline.content_columns, pipeline.watch_columns)), 'given_key', _key_json(pipeline.source, 'k'), 'given_columns', (
+        'row_version', _row_version(pipeline.source, coalesce(pipeline.content_columns, pipeline.watch_columns)),
+        'given_key', _key_json(pipeline.source, 'k'), 'given_columns', (
             select string_agg(format('%I %s', k.name, k.type), ', ' order by k.nth)
             from _key_columns(pipeline.source) k)))
     from (values

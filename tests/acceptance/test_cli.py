@@ -217,6 +217,7 @@ def test_doctor_before_the_first_migration(empty_database: Database) -> None:
     assert "run `pgembedd migrate`" in checked.out
 
 
+@pytest.mark.slow
 def test_migrate_up_and_down(empty_database: Database) -> None:
     assert pgembedd("migrate", database=empty_database.conninfo).code == 0
     assert pgembedd("status", database=empty_database.conninfo).out.startswith("No pipelines yet")
@@ -284,6 +285,7 @@ def test_doctor_as_a_worker_that_may_do_nothing_else(server: EmbeddedPostgres, t
         assert "docs/how-to/operations.md" in denied
 
 
+@pytest.mark.slow
 def test_up_prints_no_password_of_a_database_that_was_named(database: Database) -> None:
     refused = pgembedd("up", "--claim-size", "-1", database=database.conninfo)
     assert refused.code == 2

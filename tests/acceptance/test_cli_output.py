@@ -51,6 +51,7 @@ def test_a_pipe_gets_whole_lines_in_any_encoding(database: Database) -> None:
     assert reason == f"{name}: Die Gr\\xf6\\xdfe fehlt."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -86,6 +87,7 @@ finally:
     assert (process.returncode, complaints) == (-signal.SIGINT, b"")
 
 
+@pytest.mark.slow
 def test_the_doctor_says_that_nothing_can_be_written(database: Database) -> None:
     read_only = "-c default_transaction_read_only=on"
     done = pgembedd("doctor", "--quiet", database=database.conninfo, PGOPTIONS=read_only)

@@ -72,6 +72,7 @@ def test_a_database_name_may_be_anything(server: EmbeddedPostgres) -> None:
         admin.execute(f'drop database "{name}"')
 
 
+@pytest.mark.slow
 def test_a_second_start_finds_the_first(server: EmbeddedPostgres) -> None:
     with other_process(server.data_dir) as other:
         assert other.facts == {"owned": False, "pid": server.pid, "conninfo": server.conninfo()}
@@ -81,12 +82,14 @@ def test_a_second_start_finds_the_first(server: EmbeddedPostgres) -> None:
         EmbeddedPostgres(server.data_dir).kill()
 
 
+@pytest.mark.slow
 def test_the_variables_of_another_server_do_not_matter(directory: Path) -> None:
     elsewhere = {"PGHOSTADDR": "192.0.2.1", "PGSSLMODE": "verify-full", "PGDATA": "/x", "PGPORT": "1"}
     with other_process(directory / "data", env=elsewhere) as other:
         assert other.facts["owned"]
 
 
+@pytest.mark.slow
 def test_the_port_is_remembered_while_it_is_free(directory: Path) -> None:
     server = EmbeddedPostgres(initialized(directory / "data"), fsync=False)
     with server:

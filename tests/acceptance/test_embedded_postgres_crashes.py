@@ -40,6 +40,7 @@ def processes_of(data_dir: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_the_server_ends_with_an_owner_that_was_killed(directory: Path) -> None:
     server = EmbeddedPostgres(initialized(directory / "data"), fsync=False)
     with other_process(server.data_dir) as other:
@@ -77,6 +78,7 @@ def _children_called(module: str, data_dir: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @on_linux
 def test_the_server_ends_with_its_supervisor(directory: Path) -> None:
     with EmbeddedPostgres(initialized(directory / "data"), fsync=False) as server:
@@ -89,6 +91,7 @@ def test_the_server_ends_with_its_supervisor(directory: Path) -> None:
         assert server.owned
 
 
+@pytest.mark.slow
 def test_an_interrupt_at_the_terminal_is_the_owners_alone(directory: Path) -> None:
     def ignore() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -100,6 +103,7 @@ def test_an_interrupt_at_the_terminal_is_the_owners_alone(directory: Path) -> No
             assert connection.execute("select 1").fetchone() == (1,)
 
 
+@pytest.mark.slow
 def test_what_was_committed_survives_a_kill(directory: Path) -> None:
     with EmbeddedPostgres(initialized(directory / "data"), fsync=False) as server:
         connection = psycopg.connect(server.conninfo(), autocommit=True)
@@ -132,6 +136,7 @@ def test_a_postmaster_that_dies_by_itself_is_started_again(directory: Path) -> N
             busy.execute("select 1")
 
 
+@pytest.mark.slow
 def test_a_stale_pid_file_is_no_obstacle(directory: Path) -> None:
     server = EmbeddedPostgres(initialized(directory / "data"), fsync=False)
     pid_file = directory / "data" / "cluster" / "postmaster.pid"
@@ -150,6 +155,7 @@ def test_a_stale_pid_file_is_no_obstacle(directory: Path) -> None:
         stranger.communicate()
 
 
+@pytest.mark.slow
 def test_half_a_cluster_is_begun_anew(directory: Path) -> None:
     half = directory / "data" / "cluster.new-abc"
     half.mkdir(parents=True)

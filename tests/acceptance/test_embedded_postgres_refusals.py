@@ -65,6 +65,7 @@ def test_an_ordinary_user_starts_one_of_its_own(directory: Path) -> None:
         assert Path(f"/proc/{root.pid}").owner() == OTHER_USER["user"]
 
 
+@pytest.mark.slow
 @as_root
 def test_roots_server_is_refused_to_others(directory: Path) -> None:
     with (

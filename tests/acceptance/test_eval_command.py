@@ -84,6 +84,7 @@ def test_a_query_that_a_mode_refuses_finds_nothing_in_it(embedded: Database, que
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_threshold_of_answers_is_measured(embedded: Database, questions: Path) -> None:
     asked = [*QUESTIONS, {"query": "who wrote the opera about the flying Dutchman", "relevant": []}]
     questions.write_text("\n".join(map(json.dumps, asked)))

@@ -97,6 +97,7 @@ def test_filters_and_json(database: Database, documents: psycopg.Connection) -> 
         assert follower.interrupted() == (0, "", "")
 
 
+@pytest.mark.slow
 def test_a_lost_connection_is_a_gap(database: Database, documents: psycopg.Connection) -> None:
     with following(database, documents, "--event", "paused") as follower:
         documents.execute(LISTENING.replace("count(*)", "pg_terminate_backend(pid, 30000)"))

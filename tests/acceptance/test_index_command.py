@@ -6,6 +6,7 @@ import json
 import signal
 
 import psycopg
+import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.command import pgembedd
@@ -28,6 +29,7 @@ from tests.support.worker import PATIENCE_S, WorkerProcess
 __all__ = ["built_up", "loaded"]  # fixtures that live beside what looks at them
 
 
+@pytest.mark.slow
 def test_the_index_is_built_by_hand(database: Database, built_up: psycopg.Connection) -> None:
     shown = pgembedd("status", database=database.conninfo).out
     assert "documents: its index is due" in shown
@@ -42,6 +44,7 @@ def test_the_index_is_built_by_hand(database: Database, built_up: psycopg.Connec
     assert "its index" not in pgembedd("status", database=database.conninfo).out
 
 
+@pytest.mark.slow
 def test_an_index_that_was_dropped_is_told_of_and_built_again(database: Database, built_up: psycopg.Connection) -> None:
     assert pgembedd("index", "documents", database=database.conninfo).code == 0
     built_up.execute(f"drop index {NAME}".encode())

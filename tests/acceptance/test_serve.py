@@ -74,6 +74,7 @@ def test_run_serves_beside_the_loop(database: Database, connection: psycopg.Conn
     assert process.named("http_stopped")
 
 
+@pytest.mark.slow
 def test_both_answer_questions_from_sql(database: Database, connection: psycopg.Connection, model: Session) -> None:
     question = "select pgembedd.embed('hello world', model => 'all-MiniLM-L6-v2', timeout => '1 min')::real[]"
     expected = model.embed(["hello world"], kind="query").vectors[0]
@@ -100,6 +101,7 @@ def test_both_process_what_is_pushed(database: Database, connection: psycopg.Con
     assert missing(connection) == []
 
 
+@pytest.mark.slow
 def test_no_text_reaches_the_log(model: Session) -> None:
     secret = "my salary is 12345"
     with service("", "--no-database", "--log-level", "debug", DATABASE_URL="") as process:

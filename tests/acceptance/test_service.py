@@ -14,6 +14,7 @@ from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.worker import PATIENCE_S, WorkerProcess
 
 
+@pytest.mark.slow
 def test_the_log_is_events_with_fields_and_never_content(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, max_attempts=1)
     connection.execute("alter table documents add constraint positive check (id > 0 or embedding is null)")
@@ -39,6 +40,7 @@ def test_the_log_is_events_with_fields_and_never_content(database: Database, con
     assert str(password) not in "".join(worker.lines)
 
 
+@pytest.mark.slow
 def test_the_log_is_text_on_request(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection)
     with WorkerProcess(database.conninfo, "--log-format", "text") as worker:
@@ -71,6 +73,7 @@ def test_systemd_is_told_when_it_is_ready_alive_and_stopping(
             assert worker.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_notify_socket_that_is_gone_stops_nothing(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection)
     with WorkerProcess(database.conninfo, NOTIFY_SOCKET="/nonexistent/notify") as worker:

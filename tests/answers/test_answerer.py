@@ -182,6 +182,7 @@ def test_an_answer_of_a_worker_that_died_begins_anew_and_takes_nothing_more_from
     assert events[2:5] == [begins(1), ("delta", {"text": "half"}), begins(2)]
 
 
+@pytest.mark.slow
 def test_answers_are_made_at_once_within_the_bound_and_handed_back_at_the_end(
     database: Database, connection: psycopg.Connection, ollama: StandInOllama
 ) -> None:

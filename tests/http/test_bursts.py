@@ -73,6 +73,7 @@ def test_vectors_do_not_wait_for_a_look_at_the_pipelines(database: Database, mod
     service.close()
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_puts_no_foreign_lines_into_the_log() -> None:
     heard = BufferingHandler(100)
     logging.getLogger().addHandler(heard)

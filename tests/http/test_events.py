@@ -159,6 +159,7 @@ def test_what_others_send_is_no_event(service: httpx.Client, connection: psycopg
         assert opened.event()["n"] == 3
 
 
+@pytest.mark.slow
 def test_an_event_that_could_not_be_looked_up_is_told_later(
     database: Database, connection: psycopg.Connection, log: list[EventDict]
 ) -> None:
@@ -201,6 +202,7 @@ def test_a_reader_that_comes_too_late_is_told_of_the_gap(
         eventually(lambda: value(connection, LISTENS) == 1)
 
 
+@pytest.mark.slow
 def test_a_gap_is_told_after_the_database_was_away(service: httpx.Client, connection: psycopg.Connection) -> None:
     with following(service, "?event=stored") as opened:
         connection.execute(LISTENS.replace("count(*)", "pg_terminate_backend(pid, 30000)"))
@@ -234,6 +236,7 @@ class Requests(Observer):
         self.ended.append((route, status, seconds))
 
 
+@pytest.mark.slow
 def test_a_stream_that_stays_open_is_no_slow_request(database: Database) -> None:
     requests = Requests()
     with serving(nothing, database.conninfo, observer=requests, http_heartbeat_s=0.5) as client:

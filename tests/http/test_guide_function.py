@@ -61,6 +61,7 @@ def waiting(connection: psycopg.Connection) -> list[Any]:
     return column(connection, "select message -> 'id' from pgmq.q_embedding_jobs order by msg_id")
 
 
+@pytest.mark.slow
 def test_the_guides_own_sql_needs_no_change(database: Database, guide: psycopg.Connection, model: Session) -> None:
     def load(_name: str) -> Embedder:
         return Wrapped(model)
@@ -233,6 +234,7 @@ def test_a_text_that_the_model_refuses_fails_alone(
     assert column(guide, WITHOUT_VECTOR) == [2]
 
 
+@pytest.mark.slow
 def test_what_is_not_embedded_in_time_stays(database: Database, guide: psycopg.Connection, model: Session) -> None:
     guide.execute(INSERT, [1])
     gate = Gate()

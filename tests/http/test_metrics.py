@@ -92,6 +92,7 @@ def test_the_rows_are_counted_by_what_became_of_them(samples: Samples) -> None:
     assert of(samples, "truncations_total", pipeline="documents") == 1
 
 
+@pytest.mark.slow
 def test_the_model_is_counted_by_kind(samples: Samples) -> None:
     # 3 is read twice; the retry is embedded again.
     assert of(samples, "texts_total", model=MODEL, kind="document") == 6

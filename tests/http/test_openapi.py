@@ -123,6 +123,7 @@ def test_the_document_has_these_operations_and_no_others(described: BaseSchema) 
     assert sorted(OPERATIONS) == sorted((path, method) for path, methods in paths.items() for method in methods)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "method"), THAT_END)
 def test_answers_are_as_described(described: BaseSchema, service: httpx.Client, path: str, method: str) -> None:
     run_cases(described.include(path=path, method=method.upper()), service, QUICK)

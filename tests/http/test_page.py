@@ -243,6 +243,7 @@ def test_a_pipeline_of_another_model_is_not_searched(visitor: Visitor, connectio
     assert "holds vectors of other@1" in text_of(page)
 
 
+@pytest.mark.slow
 def test_an_error_of_a_policys_code_is_not_repeated(roles: Roles, database: Database, model: Session) -> None:
     role = roles.make("service")
     with database.connect() as owner:

@@ -60,6 +60,7 @@ def test_our_own_schedule_posts_both_lanes(database: Database, connection: psyco
     assert value(connection, "select blank from pgembedd.status") == 1
 
 
+@pytest.mark.slow
 def test_one_bad_row_fails_alone_and_its_attempt_counts(
     connection: psycopg.Connection, client: httpx.Client, log: list[EventDict]
 ) -> None:
@@ -159,6 +160,7 @@ def test_a_delivery_that_comes_twice_is_worked_once(
     assert missing(connection) == []
 
 
+@pytest.mark.slow
 def test_a_paused_pipelines_jobs_wait(connection: psycopg.Connection, client: httpx.Client) -> None:
     make_documents(connection)
     insert(connection, [1])

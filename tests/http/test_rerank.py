@@ -79,6 +79,7 @@ def test_the_second_version_ranks_by_the_reranker(client: cohere.ClientV2, reran
     assert answer.meta.tokens.input_tokens == int(reranker.start(QUERY, DOCUMENTS).result().tokens.sum())
 
 
+@pytest.mark.slow
 def test_the_first_version_returns_documents(http: httpx.Client) -> None:
     import cohere
 

@@ -121,6 +121,7 @@ def test_a_search_by_each_address(searched: Searched) -> None:
     assert by_get.json() == searched.post(fused).json() != searched.post(ASKED | {"k": 2}).json()
 
 
+@pytest.mark.slow
 def test_a_search_is_reranked_where_it_is_asked_for(searched: Searched) -> None:
     asked = ASKED | {"query": "reset a password", "k": 3, "mode": "semantic", "rerank": "ms-marco-minilm-l12"}
     hits = searched.post(asked).json()["hits"]
@@ -301,6 +302,7 @@ def test_a_role_that_owns_tables_does_not_search(roles: Roles, database: Databas
         assert "owns tables" in client.post("/search", json=ASKED).json()["message"]
 
 
+@pytest.mark.slow
 def test_what_a_policy_leaves_in_the_session_ends_with_the_request(
     roles: Roles, database: Database, model: Session
 ) -> None:

@@ -76,6 +76,7 @@ def deliver(connection: psycopg.Connection, client: httpx.Client) -> list[list[t
     return answers
 
 
+@pytest.mark.slow
 def test_rows_are_embedded_changed_cleared_and_deleted(
     hooked: psycopg.Connection, client: httpx.Client, model: Session, embedded: list[str]
 ) -> None:
@@ -101,6 +102,7 @@ def test_rows_are_embedded_changed_cleared_and_deleted(
     assert waiting(hooked) == []
 
 
+@pytest.mark.slow
 def test_chunks_go_with_their_row(connection: psycopg.Connection, client: httpx.Client) -> None:
     connection.execute(POSTED)
     make(connection, "documents", "id int primary key", embedding_table="chunks")
@@ -148,6 +150,7 @@ def test_any_key_becomes_the_one_that_jobs_have(
     assert messages[0] == messages[1]
 
 
+@pytest.mark.slow
 def test_with_triggers_it_is_harmless(database: Database, connection: psycopg.Connection, client: httpx.Client) -> None:
     connection.execute(POSTED)
     make(connection, "documents", "id int primary key", triggers=True)

@@ -53,6 +53,7 @@ def test_closing_the_session_ends_a_whole_answer(session: LanguageSession, ollam
     assert ollama.left.wait(PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_left_ends_its_request(session: LanguageSession, ollama: StandInOllama) -> None:
     ollama.stream(line(response="Open", done=False), Hang())
     for _ in session.run("How?", stream=True):
@@ -62,6 +63,7 @@ def test_a_stream_that_is_left_ends_its_request(session: LanguageSession, ollama
     assert ollama.left.wait(PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_a_generation_that_is_left_in_an_event_loop_ends_its_request(
     session: LanguageSession, ollama: StandInOllama
 ) -> None:
@@ -76,6 +78,7 @@ def test_a_generation_that_is_left_in_an_event_loop_ends_its_request(
     assert asyncio.run(left())
 
 
+@pytest.mark.slow
 def test_a_session_that_is_dropped_with_its_stream_ends_the_request(ollama: StandInOllama) -> None:
     ollama.stream(line(response="Open", done=False), Hang())
     next(Session("mistral", host=ollama.url).run("How?", stream=True))

@@ -52,6 +52,7 @@ def test_a_prompt_beyond_its_context_has_the_servers_numbers(session: LanguageSe
     assert caught.value.prompt_tokens > 2 * CONTEXT_TOKENS
 
 
+@pytest.mark.slow
 def test_closing_a_stream_frees_the_server(llama: str, session: LanguageSession) -> None:
     stream = session.run({**prompt(400), "ignore_eos": True}, stream=True)
     next(stream)

@@ -118,6 +118,7 @@ def test_rows_that_fail_in_the_database_fail_alone(
     assert [event for event in log if "secret" in repr(event)] == [], "the detail of an error may hold content"
 
 
+@pytest.mark.slow
 def test_the_detail_of_an_error_is_kept_for_its_owner(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -141,6 +142,7 @@ def raising(error: Callable[[str], Exception]) -> Callable[[Sequence[str]], None
     return hook
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["on_start", "on_result"])
 @pytest.mark.parametrize("error", [ModelError, ValueError, lambda text: OSError(f"\0 \udc80 {text}")])
 def test_a_text_the_model_fails_on_fails_alone(
@@ -164,6 +166,7 @@ def test_a_text_the_model_fails_on_fails_alone(
     assert [event for event in log if "secret" in repr(event)] == []
 
 
+@pytest.mark.slow
 def test_a_failed_attempt_waits_longer_each_time(
     database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
 ) -> None:

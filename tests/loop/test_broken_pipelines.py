@@ -71,6 +71,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_that_is_followed_under_a_running_worker(
     database: Database, connection: psycopg.Connection, model: Session, change: tuple[str, str]
@@ -134,6 +135,7 @@ def test_a_table_that_was_dropped_under_a_running_worker(
         await_quiet(connection)
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_was_dropped_or_paused_under_a_running_worker(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

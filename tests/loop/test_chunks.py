@@ -118,6 +118,7 @@ def test_a_search_finds_the_chunk(database: Database, documents: psycopg.Connect
     assert hit.chunk_no == value(documents, "select chunk_no from chunks where chunk like '%Zebras%'")
 
 
+@pytest.mark.slow
 def test_a_search_that_a_change_of_model_overtook_says_so(
     database: Database, documents: psycopg.Connection, model: Session
 ) -> None:

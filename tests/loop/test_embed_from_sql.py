@@ -210,6 +210,7 @@ def test_without_a_worker_a_service_answers_for_the_models_it_was_given(
     eventually(lambda: value(connection, "select pgembedd._listeners()") is None)
 
 
+@pytest.mark.slow
 def test_a_worker_whose_connection_is_cut_hears_again(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_worker_whose_connection_is_cut_hears_again(
             embed(connection, "x")
 
 
+@pytest.mark.slow
 def test_a_killed_workers_question_is_answered_by_the_next(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

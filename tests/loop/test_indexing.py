@@ -57,6 +57,7 @@ def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
 # -- A worker builds it ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_worker_builds_it_after_the_backfill(
     database: Database, loaded: psycopg.Connection, model: Session, log: list[EventDict]
 ) -> None:
@@ -197,6 +198,7 @@ def test_a_stop_ends_the_build_and_leaves_nothing_behind(
     assert index_state(built_up) == "due"
 
 
+@pytest.mark.slow
 def test_a_build_whose_backend_is_killed_is_done_again(
     database: Database, built_up: psycopg.Connection, model: Session
 ) -> None:

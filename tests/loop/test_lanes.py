@@ -63,6 +63,7 @@ def in_flight(connection: psycopg.Connection, lane: str) -> int:
     return int(value(connection, f"select count(*) from pgmq.q_{lane} where vt > clock_timestamp()"))
 
 
+@pytest.mark.slow
 def test_a_fresh_row_passes_a_backfill_claim_that_is_in_the_model(
     database: Database, connection: psycopg.Connection, held: HeldBetweenTexts
 ) -> None:
@@ -162,6 +163,7 @@ def test_a_bulk_load_goes_to_the_backfill_lane(
         assert len(missing(connection)) > 500
 
 
+@pytest.mark.slow
 def test_a_small_pipeline_is_done_before_a_long_one_is_half_through(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import psycopg
+import pytest
 from structlog.typing import EventDict
 
 from pgembedd.model import Session
@@ -30,6 +31,7 @@ def lease_left_s(connection: psycopg.Connection) -> float:
     )
 
 
+@pytest.mark.slow
 def test_the_heartbeat_keeps_what_the_model_takes_long_for(
     database: Database, connection: psycopg.Connection, model: Session, heartbeat: list[float]
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_pipeline_that_is_made_later_is_refused_as_well(
     assert untouched(connection)
 
 
+@pytest.mark.slow
 def test_a_model_that_takes_long_to_load_keeps_no_other_pipeline_waiting(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

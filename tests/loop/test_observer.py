@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import psycopg
+import pytest
 
 from pgembedd.database.records import Job
 from pgembedd.model import Session
@@ -69,6 +70,7 @@ def test_a_suspect(database: Database, connection: psycopg.Connection, model: Se
     assert ("suspected", "1") in ear.heard
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_and_comes_back(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

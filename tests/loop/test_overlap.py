@@ -127,6 +127,7 @@ class Stages:
         self.storer = Storer(self.connection, models, outcomes, self.batches, share)
 
 
+@pytest.mark.slow
 def test_the_statements_of_a_claim_are_a_constant(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_request_that_ends_wakes_the_worker_for_the_next(
         assert [answer.result(PATIENCE_S) for answer in answers] == [[Outcome("written")]] * 3
 
 
+@pytest.mark.slow
 def test_requests_and_the_queue_take_turns(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection, "others")
     insert(connection, range(6))

@@ -235,6 +235,7 @@ def test_rows_that_cannot_be_read_or_embedded_do_not_hide_others(connection: psy
     assert kinds(found(connection, embedder=MadeUp(hook=refuse))) == {"right": 18, "unreadable": 1, "in_flight": 1}
 
 
+@pytest.mark.slow
 def test_all_goes_through_all_pages_of_a_partitioned_table_with_a_composite_key(connection: psycopg.Connection) -> None:
     connection.execute("create table documents (a text, b int, content text, primary key (a, b)) partition by hash (a)")
     for part in range(2):

@@ -98,6 +98,7 @@ def test_polling_is_the_net(database: Database, connection: psycopg.Connection, 
         await_quiet(connection)
 
 
+@pytest.mark.slow
 def test_triggers_are_asked_to_notify_only_while_a_worker_sleeps(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

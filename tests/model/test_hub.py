@@ -157,6 +157,7 @@ def test_a_silent_hub_is_given_up_and_not_asked_twice(machine: Machine) -> None:
     assert answer.count("tiny-folder stands in for tiny-hub here: tiny-hub could not be fetched") == 2
 
 
+@pytest.mark.slow
 def test_a_repository_that_is_gone_is_one_sentence(machine: Machine) -> None:
     with hub_stand_in(machine.folder, "another revision") as hub:
         assert "ModelUnavailableError tiny-hub could not be fetched" in machine.ask(hub.url)

@@ -108,6 +108,7 @@ def test_other_calibration_gives_another_fingerprint(
         assert session.fingerprint != before
 
 
+@pytest.mark.slow
 def test_a_ready_made_file_keeps_its_precision() -> None:
     with Session("e5-small-v2-int8", precision="int8") as one, Session("e5-small-v2-int8") as other:
         assert one.fingerprint == other.fingerprint

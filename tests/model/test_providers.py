@@ -107,6 +107,7 @@ FAILURES: list[tuple[Answer, type[PgembeddError], str]] = [
 ]
 
 
+@pytest.mark.slow
 def test_failures_are_types_and_none_shows_the_key(provider: StandInProvider, tmp_path: Path) -> None:
     well = provider.answer
     for answer, kind, sentence in FAILURES:

@@ -247,6 +247,7 @@ def test_every_event_of_the_database_is_documented() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", section("reference/events.md", "Event types"), re.MULTILINE)) == told
 
 
+@pytest.mark.slow
 def test_every_event_is_documented_with_its_fields() -> None:
     rows = {
         match[1]: match[2]

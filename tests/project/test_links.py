@@ -53,6 +53,7 @@ def test_the_tests_that_are_named_exist() -> None:
         assert f"def {test}(" in (path.parent / file).read_text(encoding="utf-8"), f"{file}: {test}"
 
 
+@pytest.mark.slow
 def test_no_tracked_file_names_a_registry_or_a_path_of_somebodys_machine() -> None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("this is no git checkout")

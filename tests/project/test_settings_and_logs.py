@@ -153,11 +153,13 @@ def test_text_on_a_terminal() -> None:
     assert "ValueError: broken" in said
 
 
+@pytest.mark.slow
 def test_either_on_request() -> None:
     assert "rows=3" in logged("text")
     assert json.loads(logged("json", terminal=True).splitlines()[0])["rows"] == 3
 
 
+@pytest.mark.slow
 def test_the_level() -> None:
     assert len(logged("json", "debug").splitlines()) == 3
     assert len(logged("json", "error").splitlines()) == 1

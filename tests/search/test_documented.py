@@ -41,6 +41,7 @@ def printed_by(program: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_programs_of_the_how_to_find_the_row(articles: Database) -> None:
     programs = PROGRAM.findall((DOCS / "search.md").read_text(encoding="utf-8"))
 

@@ -33,6 +33,7 @@ def test_every_hit_is_there_once_and_no_other_passes_a_candidate(scores: list[fl
     assert all((hit.rerank_score is None) == (hit.position >= len(scores)) for hit in order)
 
 
+@pytest.mark.slow
 def test_the_real_reranker_lifts_the_answer() -> None:
     texts = [f"Text number {n} about the weather." for n in range(30)]
     texts[5] = "To reset your password, open the settings and choose Security."

@@ -74,6 +74,7 @@ def test_from_asyncio(source: Database) -> None:
         )
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reranked_is_said(source: Database) -> None:
     with Searches(source.conninfo) as searches:
         with pytest.raises(SearchError, match="A search without words cannot be reranked"):

@@ -134,6 +134,7 @@ def test_a_row_that_is_gone_is_forgotten(connection: psycopg.Connection) -> None
     assert rows(connection, STATES) == []
 
 
+@pytest.mark.slow
 def test_a_database_of_its_own_for_each(server: EmbeddedPostgres) -> None:
     """In a database that is not in UTF8 the content is hashed as UTF8 all the same."""
     with fresh_database(server) as maker:

@@ -196,6 +196,7 @@ def read_from_index(connection: psycopg.Connection) -> int:
     return int(value(connection, counted, INDEX))
 
 
+@pytest.mark.slow
 def test_jobs_that_cannot_be_claimed_are_not_looked_at(two: psycopg.Connection) -> None:
     """However many are under a lease or wait, and whatever the planner knows of it."""
     for pipeline in (1, 2):

@@ -126,6 +126,7 @@ def test_without_backfill_nothing_is_queued(connection: psycopg.Connection) -> N
     assert queued(connection, BACKFILL) == []
 
 
+@pytest.mark.slow
 def test_the_extension_may_live_in_any_schema(server: EmbeddedPostgres) -> None:
     with fresh_database(server) as database:
         with database.connect() as connection:

@@ -53,6 +53,7 @@ def no_answer(connection: psycopg.Connection) -> None:
         connection.execute("select pgembedd.embed('x', timeout => '50 ms')")
 
 
+@pytest.mark.slow
 def test_an_owner_who_may_create_roles_has_it_at_once(roles: Roles, bare: Database) -> None:
     owner = roles.make("owner", "createrole")
     conninfo = owned(bare, owner)
@@ -67,6 +68,7 @@ def test_an_owner_who_may_create_roles_has_it_at_once(roles: Roles, bare: Databa
         assert value(admin, "select count(*) from pg_roles where rolname like 'pgembedd_embed_%%' || %s", database) == 0
 
 
+@pytest.mark.slow
 def test_an_owner_who_may_not_names_a_role(roles: Roles, bare: Database) -> None:
     owner, asker = roles.make("owner"), roles.make("asker")
     with psycopg.connect(owned(bare, owner), autocommit=True) as connection:

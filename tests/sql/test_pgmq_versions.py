@@ -78,6 +78,7 @@ def test_extension(pgmq_server: PgmqServer, pgmq_database: Database) -> None:
         assert value(connection, "select count(embedding) from documents") == 8
 
 
+@pytest.mark.slow
 def test_plain_sql(database: Database) -> None:
     with connected(database) as connection:
         assert value(connection, "select count(*) from pg_extension where extname = 'pgmq'") == 0

@@ -234,6 +234,7 @@ def test_what_is_planted_gains_nothing(
             session.execute(statement.encode())
 
 
+@pytest.mark.slow
 def test_adopting_a_table_fires_its_triggers_as_its_owner(
     database: Database, connection: psycopg.Connection, owner: str
 ) -> None:

@@ -197,6 +197,7 @@ def test_a_sweep_of_fewer_than_none_stops_nothing(connection: psycopg.Connection
     assert state(connection) == "running"
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_nothing_is_to_be_said(connection: psycopg.Connection) -> None:
     notices: list[str | None] = []
     connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))

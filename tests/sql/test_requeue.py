@@ -156,6 +156,7 @@ def test_a_sample_is_the_same_for_the_same_seed(connection: psycopg.Connection) 
     assert max(first) > 500 > min(first)
 
 
+@pytest.mark.slow
 def test_a_large_partitioned_table_is_sampled_by_blocks(connection: psycopg.Connection) -> None:
     connection.execute("create table documents (id int primary key, content text) partition by hash (id)")
     for part in range(3):

@@ -273,6 +273,7 @@ def test_a_column_that_was_dropped_leaves_the_rows_whole(connection: psycopg.Con
     assert search(connection)[0].row.keys() == {"id", "title", "content", "later"}
 
 
+@pytest.mark.slow
 def test_vector_may_live_in_any_schema(roles: Roles, empty_database: Database) -> None:
     reader = roles.make("reader")
     with empty_database.connect() as admin:

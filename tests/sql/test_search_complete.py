@@ -85,6 +85,7 @@ def test_without_an_index_it_is_exact(connection: psycopg.Connection) -> None:
     assert len(search(connection, k=1000)) == 500
 
 
+@pytest.mark.slow
 def test_partitions_are_searched_together(connection: psycopg.Connection) -> None:
     connection.execute(
         "create table documents (id int, part int, title text, content text, primary key (part, id))"

@@ -36,6 +36,7 @@ def test_each_path(connection: psycopg.Connection, options: dict[str, str]) -> N
     assert few["filter"] == "(s.id::pg_catalog.int4 operator(pg_catalog.<) '30'::pg_catalog.int4)"
 
 
+@pytest.mark.slow
 def test_its_list_is_that_of_the_search(connection: psycopg.Connection) -> None:
     make_source(connection, 200)
     plan = explained(connection, ", k => 7, per => 'chunk', min_similarity => 0.1")

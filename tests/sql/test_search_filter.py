@@ -145,6 +145,7 @@ def documents(connection: psycopg.Connection, request: pytest.FixtureRequest) ->
     return connection
 
 
+@pytest.mark.slow
 def test_a_filter_means_what_its_sql_means(documents: psycopg.Connection) -> None:
     for filter, condition in FILTERS:
         kept = {id_ for (id_,) in rows(documents, f"select id from documents where {condition}".replace("%", "%%"))}

@@ -62,6 +62,7 @@ SHADOWS = """
 """
 
 
+@pytest.mark.slow
 def test_what_shadows_ours_is_not_called(
     roles: Roles, database: Database, connection: psycopg.Connection, other: psycopg.Connection
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_role_that_may_not_read_the_table_is_told_what_is_missing(
         assert len(search(theirs, k=1000)) == 20
 
 
+@pytest.mark.slow
 def test_a_table_in_a_schema_that_is_closed_to_others_is_searched(
     roles: Roles, database: Database, connection: psycopg.Connection
 ) -> None:
@@ -103,6 +104,7 @@ def test_the_rights_on_columns_hold(
             theirs.execute(TYPED, [QUERY])
 
 
+@pytest.mark.slow
 def test_the_chunks_of_a_table_that_is_read_by_columns_are_closed(
     roles: Roles, database: Database, connection: psycopg.Connection
 ) -> None:
@@ -118,6 +120,7 @@ def test_the_chunks_of_a_table_that_is_read_by_columns_are_closed(
         assert len(search(theirs, k=1000)) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"embedding_table": "chunks"}], ids=["column", "table"])
 def test_policies_hold(
     roles: Roles, database: Database, connection: psycopg.Connection, options: dict[str, str]
@@ -167,6 +170,7 @@ def test_what_others_put_into_the_path_is_not_called(
     )
 
 
+@pytest.mark.slow
 def test_a_new_version_grants_its_functions_again(
     roles: Roles, database: Database, connection: psycopg.Connection, reader: str
 ) -> None:

@@ -175,6 +175,7 @@ def test_chunks_and_rows(connection: psycopg.Connection) -> None:
     assert len(hybrid(connection, "banana", k=9, per="chunk")) == 4
 
 
+@pytest.mark.slow
 def test_pages_of_one_search(connection: psycopg.Connection) -> None:
     texts = {i: ("", f"text {'word ' * (i % 7)}") for i in range(1, 301)}
     make_texts(connection, texts)

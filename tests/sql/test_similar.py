@@ -20,6 +20,7 @@ __all__ = ["connection"]
 SIMILAR = "select key from pgembedd.similar('documents', %s, k => %s)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [None, "chunks"])
 def test_rows_like_a_row(connection: psycopg.Connection, table: str | None) -> None:
     make_source(connection, 200, embedding_table=table)

@@ -35,6 +35,7 @@ def blocked(connection: psycopg.Connection) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("there_and_back", [["switch"], ["switch", "rollback"]], ids=["switch", "rollback"])
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 def test_a_writer_that_waits_for_a_switch_writes_to_both_sides(
@@ -57,6 +58,7 @@ def test_a_writer_that_waits_for_a_switch_writes_to_both_sides(
         assert column(documents, f"select distinct id from {table}") == [3]
 
 
+@pytest.mark.slow
 def test_a_reader_that_writes_then_is_in_no_deadlock(database: Database, documents: psycopg.Connection) -> None:
     """A reader of the vectors may write the row: the switch waits for the reader, not the reader for the switch."""
     with database.connect() as user, ThreadPoolExecutor(1) as pool:
@@ -88,6 +90,7 @@ def test_of_two_switches_at_once_one_is_refused(database: Database, documents: p
     ]
 
 
+@pytest.mark.slow
 def test_what_only_the_old_model_has_embedded_anew_hinders_a_switch(documents: psycopg.Connection) -> None:
     documents.execute("update documents set content = 'changed' where id = 1")
     store(documents, [job for job in claim(documents) if job.pipeline == "documents"])

@@ -118,6 +118,7 @@ def test_over_a_thousand_rows_go_to_the_backfill_lane(connection: psycopg.Connec
     assert len(queued(connection, lane)) == count
 
 
+@pytest.mark.slow
 def test_single_updates_do_not_spoil_the_plan_for_a_large_one(connection: psycopg.Connection) -> None:
     """A nested loop over 20,000 times 20,000 rows would take some minutes."""
     watched(connection, 0)

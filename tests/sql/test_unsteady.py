@@ -42,6 +42,7 @@ def prepared(connection: psycopg.Connection, body: str, options: dict[str, Any])
     connection.execute("insert into documents values (1, 'title', 'content')")
 
 
+@pytest.mark.slow
 @DESTINATIONS
 def test_content_that_is_never_twice_the_same_is_given_up(
     connection: psycopg.Connection, options: dict[str, Any]
@@ -55,6 +56,7 @@ def test_content_that_is_never_twice_the_same_is_given_up(
     assert value(connection, "select state from pgembedd.status") == "running"
 
 
+@pytest.mark.slow
 @DESTINATIONS
 def test_a_busy_row_is_not_given_up(connection: psycopg.Connection, options: dict[str, Any]) -> None:
     prepared(connection, "$1.title", options)
@@ -63,6 +65,7 @@ def test_a_busy_row_is_not_given_up(connection: psycopg.Connection, options: dic
     assert rows(connection, "select * from pgembedd.failures") == []
 
 
+@pytest.mark.slow
 def test_the_rounds_span_minutes(connection: psycopg.Connection) -> None:
     prepared(connection, "$1.title || clock_timestamp()", {})
     waited = 0.0

@@ -33,6 +33,7 @@ def documents(connection: psycopg.Connection) -> None:
     create_pipeline(connection, backfill=False)
 
 
+@pytest.mark.slow
 def test_the_sweep_finds_what_triggers_missed(documents: psycopg.Connection) -> None:
     work(documents)
     documents.execute("alter table documents disable trigger user")

@@ -165,6 +165,7 @@ def test_a_mistyped_key(documents: psycopg.Connection) -> None:
         documents.execute("call pgembedd.wait_for('nope', 1, '1 s')")
 
 
+@pytest.mark.slow
 def test_a_dead_letter(documents: psycopg.Connection, other: psycopg.Connection) -> None:
     first, _ = claim(other, BACKFILL)
     message = 'The row 1 of the pipeline "documents" was given up (content): no'

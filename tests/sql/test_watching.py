@@ -53,6 +53,7 @@ def test_a_setting_hides_no_change(connection: psycopg.Connection, mark: str) ->
     assert queued(connection) == [1]
 
 
+@pytest.mark.slow
 def test_locks_that_any_role_can_take_stop_nothing(
     roles: Roles, database: Database, connection: psycopg.Connection
 ) -> None:

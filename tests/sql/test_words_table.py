@@ -181,6 +181,7 @@ def test_how_common_a_word_is_is_told_to_readers_only(
             assert value(theirs, shares)[0] == pytest.approx(common)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [None, "chunks"])
 def test_a_change_of_the_model_has_words_on_both_sides(connection: psycopg.Connection, table: str | None) -> None:
     make_texts(connection, embedding_table=table)
@@ -293,6 +294,7 @@ def test_policies_hide_rows_and_their_words_at_once(
         assert column(asking, "select id from documents_words") == []
 
 
+@pytest.mark.slow
 def test_a_table_that_takes_the_name_of_the_source_opens_no_words(
     reader: str, database: Database, connection: psycopg.Connection
 ) -> None:

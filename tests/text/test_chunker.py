@@ -38,6 +38,7 @@ def tokens_of(text: str) -> int:
     return len(TOKENIZER.encode(well_formed(text), add_special_tokens=False).ids)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(SPLITTERS, TEXTS, SIZES, st.booleans())
 @example(SPLITTER, "\ud83d\ude00 a\ud800b", (2, 1), False)
@@ -54,6 +55,7 @@ def test_chunks_are_pieces_of_the_text_in_order_and_none_is_too_long(
     assert bool(chunks) == bool(text)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(SPLITTERS, TEXTS, SIZES, st.booleans())
 def test_every_character_that_is_not_blank_is_in_a_chunk_and_without_overlap_in_one(
@@ -116,6 +118,7 @@ def test_offsets_count_characters() -> None:
     assert SPLITTER.split("😀é\n\nnaïve", tokens=5)[-1] == Chunk(4, 9, "naïve")
 
 
+@pytest.mark.slow
 def test_threads_share_a_splitter() -> None:
     content = "the wing is hot. " * 200
     splitter = Splitter(TOKENIZER)
