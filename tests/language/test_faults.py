@@ -21,6 +21,7 @@ from pgembedd.errors import (
     GenerationUnavailableError,
 )
 from pgembedd.language.chunks import Lines, NdjsonParser, SseParser
+from pgembedd.language.endpoint import Mode
 from pgembedd.language.generation import Bounds, Generation
 from tests.support.stand_in import Answer, Cut, Hang, json_answer
 from tests.support.stand_in_ollama import WORDS, StandInOllama, event, line
@@ -74,6 +75,18 @@ def test_a_compatible_stream_that_breaks_off(ollama: StandInOllama, parts: list[
     ollama.stream(*parts)
     with pytest.raises(GenerationError, match=sentence):
         compatible(ollama)()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("mode", ["ollama", "openaicompatible"])
+def test_a_key_in_the_error_of_an_answer_is_not_shown(ollama: StandInOllama, mode: Mode, stream: bool) -> None:
+    error = {"error": {"message": "x" * 290 + " secret/key-123 is over its quota"}}
+    answer = [OPEN, line(**error)] if mode == "ollama" else [DELTA, event(error)]
+    ollama.stream(*(answer if stream else [line(**error)]))
+    session = Session("mistral", host=ollama.url, key="secret/key-123", mode=mode)
+    with pytest.raises(GenerationError, match=r"broke off: x+ \[key\]") as caught:
+        list(session.run("How?", stream=True)) if stream else session.run("How?")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -72,13 +72,13 @@ class Lines:
 class NdjsonParser:
     """Ollama's: a JSON object a line, the last one with `done: true`."""
 
-    def __init__(self) -> None:
-        self.complete = False
+    def __init__(self, key: str | None = None) -> None:
+        self.complete, self._key = False, key
 
     def add(self, line: bytes) -> Iterator[Chunk]:
         """Yields the object of a line. GenerationError for one that is none, or reports an error."""
         if line.strip():
-            chunk = parse_object(line)
+            chunk = parse_object(line, self._key)
             self.complete = chunk.done
             yield chunk
 
@@ -86,8 +86,9 @@ class NdjsonParser:
 class SseParser:
     """OpenAI's: server-sent events with an object each, then `[DONE]`, which some servers leave out."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str | None = None) -> None:
         self.complete = False  # an object said that it completes the answer, or [DONE] came
+        self._key = key
         self._data: list[bytes] = []
 
     def add(self, line: bytes) -> Iterator[Chunk]:
@@ -100,13 +101,13 @@ class SseParser:
             if data.strip() == DONE.encode():
                 self.complete = True
                 return
-            chunk = parse_object(data)
+            chunk = parse_object(data, self._key)
             self.complete = self.complete or chunk.done
             yield chunk
 
 
-def parse_object(data: bytes) -> Chunk:
-    """Returns the object. GenerationError for anything else, and for one that reports an error."""
+def parse_object(data: bytes, key: str | None = None) -> Chunk:
+    """Returns the object. GenerationError, without `key`, for anything else, and for one that reports an error."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -114,22 +115,22 @@ def parse_object(data: bytes) -> Chunk:
     if not isinstance(value, dict):
         raise GenerationError("The language model's server sent something that is no JSON object.")
     if (error := value.get("error")) is not None:
-        raise GenerationError(f"The language model's server broke off: {sentence_of(error)}")
+        raise GenerationError(f"The language model's server broke off: {sentence_of(error, key)}")
     return Chunk(value)
 
 
-def parse_answer(body: bytes) -> Chunk:
+def parse_answer(body: bytes, key: str | None = None) -> Chunk:
     """Returns the object of an answer that was not streamed.
 
     A server that streams its lines all the same has their texts joined in the last one, as `response`.
     """
     try:
-        return parse_object(body)
+        return parse_object(body, key)
     except GenerationError:
         lines = [line for line in body.splitlines() if line.strip()]
         if len(lines) < 2:
             raise
-        chunks = [parse_object(line) for line in lines]
+        chunks = [parse_object(line, key) for line in lines]
         if not chunks[-1].done:
             raise ended_early() from None
         return Chunk({**chunks[-1], "response": "".join(chunk.response for chunk in chunks)})
@@ -140,8 +141,9 @@ def ended_early() -> GenerationError:
     return GenerationError("The language model's server ended the answer before it was complete; ask again.")
 
 
-def sentence_of(error: object) -> str:
-    """Returns what an error object says, as one sentence of at most 300 characters."""
+def sentence_of(error: object, key: str | None = None) -> str:
+    """Returns what an error object says, without `key`, as one sentence of at most 300 characters."""
     message = error.get("message", error) if isinstance(error, dict) else error
-    text = " ".join(str(message).split())[:300].rstrip(".")
+    said = str(message).replace(key, "[key]") if key else str(message)  # before the cut, which may halve the key
+    text = " ".join(said.split())[:300].rstrip(".")
     return f"{text or 'no reason given'}."

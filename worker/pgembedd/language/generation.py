@@ -12,7 +12,7 @@ import anyio
 
 from pgembedd.errors import GenerationCancelledError, GenerationError, GenerationTimeoutError
 from pgembedd.language.chunks import Chunk, Lines, NdjsonParser, SseParser, ended_early, parse_answer
-from pgembedd.language.endpoint import Endpoint, Mode, Prompt
+from pgembedd.language.endpoint import Endpoint, Prompt
 from pgembedd.language.failures import failure_of, translate_errors
 
 TIMEOUT_S = 60.0
@@ -130,20 +130,21 @@ async def _read(endpoint: Endpoint, path: str, body: dict[str, Any], bounds: Bou
             async with (
                 aclosing(response.aiter_bytes()) as received,
                 aclosing(bounded(received, bounds.max_bytes)) as data,
-                aclosing(_streamed(data, endpoint.mode) if body["stream"] else _whole(data)) as chunks,
+                aclosing(_streamed(data, endpoint) if body["stream"] else _whole(data, endpoint.key)) as chunks,
             ):
                 async for chunk in chunks:
                     yield chunk
 
 
-async def _streamed(data: AsyncIterator[bytes], mode: Mode) -> AsyncGenerator[Chunk, None]:
+async def _streamed(data: AsyncIterator[bytes], endpoint: Endpoint) -> AsyncGenerator[Chunk, None]:
     """Yields the objects of a stream. GenerationError for one that ends before its answer is complete."""
-    lines, parser = Lines(), NdjsonParser() if mode == "ollama" else SseParser()
+    native = endpoint.mode == "ollama"
+    lines, parser = Lines(), NdjsonParser(endpoint.key) if native else SseParser(endpoint.key)
     async for part in data:
         for line in lines.add(part):
             for chunk in parser.add(line):
                 yield chunk
-            if mode == "ollama" and parser.complete:
+            if native and parser.complete:
                 return
     for line in (lines.end(), b""):
         for chunk in parser.add(line):
@@ -162,8 +163,8 @@ async def bounded(parts: AsyncIterator[bytes], max_bytes: float) -> AsyncGenerat
         yield part
 
 
-async def _whole(data: AsyncIterator[bytes]) -> AsyncGenerator[Chunk, None]:
-    yield parse_answer(b"".join([part async for part in data]))
+async def _whole(data: AsyncIterator[bytes], key: str | None) -> AsyncGenerator[Chunk, None]:
+    yield parse_answer(b"".join([part async for part in data]), key)
 
 
 def _cancelled() -> GenerationCancelledError:
