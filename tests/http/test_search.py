@@ -21,8 +21,8 @@ from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.page import TEXTS, make_library
 from tests.support.roles import Roles, conninfo_as, temporary_roles
+from tests.support.user_tokens import SECRET, signed
 
-SECRET = "the secret of the project's own tokens"
 FOR_SEARCHES, AS_ANOTHER = "a-token-for-searches", "a-token-of-another-domain"
 ASKED = {"pipeline": "documents", "query": "I cannot remember my passphrase"}
 ORIGIN = "https://app.example"
@@ -88,11 +88,6 @@ def url_of(database: Database, role: str) -> str:
         f"postgresql://{role}:{str(named['password']).replace(' ', '%20')}@{named['host']}:{named['port']}/"
         f"{named['dbname']}"
     )
-
-
-def signed(secret: str = SECRET, **claims: Any) -> str:
-    """A user's token."""
-    return jwt.encode({"sub": "ann", "exp": int(time.time()) + 600, **claims}, secret, "HS256")
 
 
 def keys(answer: httpx.Response) -> list[int]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.test_answers import QUESTION, SENTENCES, Asked, asked, while_answering
-from tests.http.test_search import signed
+from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
 from tests.support.downloads import cache_directory, run_or_skip
+from tests.support.user_tokens import signed
 from tests.support.waiting import PATIENCE_S
 
 __all__ = ["asked"]

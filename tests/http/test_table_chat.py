@@ -1,0 +1,120 @@
+"""A pipeline is a chat model of the `openai` client."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
+from tests.support.sql import rows, value
+from tests.support.user_tokens import signed
+from tests.support.waiting import PATIENCE_S, eventually
+
+if TYPE_CHECKING:
+    import openai
+
+__all__ = ["asked"]
+
+
+@pytest.fixture
+def chat(asked: Asked) -> Iterator[openai.OpenAI]:
+    """The real client, as an application of ann's has it."""
+    import openai
+
+    key = signed(sub="ann")
+    with openai.OpenAI(base_url=f"{asked.client.base_url}/v1", api_key=key, max_retries=0) as client:
+        yield client
+
+
+def test_a_pipeline_is_a_chat_model_of_openais_client(asked: Asked, chat: openai.OpenAI) -> None:
+    assert "table:documents" in [model.id for model in chat.models.list()]
+    assert chat.models.retrieve("table:documents").owned_by == "pgembedd-table"
+    said: Any = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": QUESTION}]
+    text = "".join(SENTENCES)
+
+    def whole() -> Any:
+        return chat.chat.completions.create(model="table:documents", messages=said, temperature=0.5)
+
+    completion = while_answering(asked, whole)
+    (choice,) = completion.choices
+    assert (choice.message.content, choice.finish_reason) == (text, "stop")
+    assert (completion.usage.prompt_tokens, completion.usage.total_tokens) == (7, 12)
+    (annotation,) = choice.message.annotations
+    cited = annotation.url_citation
+    assert (annotation.type, text[cited.start_index : cited.end_index]) == ("url_citation", "[1]")
+    assert cited.url.startswith("https://example.org/")
+
+    def streamed() -> list[Any]:
+        asking: Any = {"stream": True, "stream_options": {"include_usage": True}}
+        more = [*said, {"role": "assistant", "content": text}, {"role": "user", "content": "And [how] long?"}]
+        with chat.chat.completions.create(model="table:documents", messages=more, **asking) as stream:
+            return list(stream)
+
+    chunks = while_answering(asked, streamed)
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    assert "".join(delta.content or "" for delta in deltas) == text
+    assert [one for delta in deltas for one in getattr(delta, "annotations", None) or []] == [
+        json.loads(annotation.model_dump_json())
+    ]
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].usage.completion_tokens == 5
+    with asked.database.connect() as connection:
+        threads = rows(connection, "select question, thread from pgembedd.answer order by asked_at desc limit 2")
+    assert threads[0][1] == threads[1][1]
+    assert [question for question, _ in threads] == ["And [how] long?", QUESTION]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_chores_of_chat_programs_ask_no_model(asked: Asked, chat: openai.OpenAI, stream: bool) -> None:
+    history = f"<chat_history>\nUSER: {QUESTION}\nASSISTANT: Open Settings.\n</chat_history>"
+    with asked.database.connect() as connection:
+        before = value(connection, "select count(*) from pgembedd.answer")
+        for task, reply in [
+            ('### Task:\nGenerate a title.\nJSON format: { "title": "your title" }\n', {"title": QUESTION}),
+            ('### Task:\nGenerate 1-3 broad tags.\nJSON format: { "tags": ["tag1"] }\n', {"tags": []}),
+            ('### Task:\nSuggest questions.\nJSON format: { "follow_ups": [] }\n', {"follow_ups": []}),
+            ("Provide a concise, 5-word-or-less title for the conversation.", QUESTION),
+        ]:
+            said: Any = [{"role": "user", "content": QUESTION}, {"role": "user", "content": task + history}]
+            made: Any = chat.chat.completions.create(model="table:documents", messages=said, stream=stream)
+            text = (
+                "".join(chunk.choices[0].delta.content or "" for chunk in made)
+                if stream
+                else made.choices[0].message.content
+            )
+            assert (text if isinstance(reply, str) else json.loads(text)) == reply
+        assert value(connection, "select count(*) from pgembedd.answer") == before
+
+
+def test_what_a_chat_is_told_instead_of_an_answer(asked: Asked, chat: openai.OpenAI) -> None:
+    import openai
+
+    for model, said in [("table:nothing", [{"role": "user", "content": "x"}]), ("table:documents", [])]:
+        with pytest.raises(openai.BadRequestError if not said else openai.APIStatusError):
+            chat.chat.completions.create(model=model, messages=said)  # type: ignore[arg-type]
+    with pytest.raises(openai.PermissionDeniedError, match="generate"):
+        chat.chat.completions.create(model="llama", messages=[{"role": "user", "content": "x"}])
+    failed = threading.Event()
+
+    def ask() -> Any:
+        said: Any = [{"role": "user", "content": f"{QUESTION} {uuid4()}"}]
+        with pytest.raises(openai.APIError, match="The model's server went away"):
+            chat.chat.completions.create(model="table:documents", messages=said)
+        failed.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        before = asked.newest()
+        waiting = pool.submit(ask)
+        eventually(lambda: asked.newest() != before)
+        asked.claim(asked.newest())
+        with asked.database.connect() as connection:
+            fail = "select pgembedd.fail_answer(%s, 1, 'The model''s server went away.', true)"
+            assert value(connection, fail, asked.newest()) == "dead"
+        waiting.result(PATIENCE_S)
+    assert failed.is_set()
