@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_a_pipeline_is_a_chat_model_of_the_vercel_sdk(asked: Asked, program: Pat
             "MODEL": model,
             "QUESTION": QUESTION,
             "STREAMED": "yes" if streamed else "",
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PATH": os.environ["PATH"],
         }
         ended = subprocess.run(
             ["node", program], env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
