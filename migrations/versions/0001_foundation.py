@@ -372,10 +372,12 @@ create table pgembedd.thread_member (
     thread            uuid not null references pgembedd.answer_thread on delete cascade,
     role              name not null,
     subject           text not null,
+    by_role           name not null,
+    by_subject        text not null,
     primary key (thread, role, subject)
 );
 comment on table pgembedd.thread_member is
-    'With whom a thread is shared: see share_thread().';
+    'With whom a thread is shared, and by whom: see share_thread().';
 
 create table pgembedd.answer (
     id                uuid primary key,
@@ -448,11 +450,15 @@ create policy worker on pgembedd.answer_source using (current_user = 'pgembedd')
 create policy worker on pgembedd.answer_event using (current_user = 'pgembedd');
 create policy viewer on pgembedd.thread_member for select using (
     role = current_user
-    and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''));
+    and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
+    or by_role = current_user
+    and by_subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''));
 create policy viewer on pgembedd.answer_thread for select using (
     role = current_user
     and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
-    or exists (select from pgembedd.thread_member m where m.thread = answer_thread.id));
+    or exists (select from pgembedd.thread_member m where m.thread = answer_thread.id
+               and m.role = current_user
+               and m.subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')));
 create policy viewer on pgembedd.answer for select using (
     exists (select from pgembedd.answer_thread t where t.id = answer.thread));
 create policy viewer on pgembedd.answer_event for select using (
@@ -461,9 +467,14 @@ create policy asker on pgembedd.answer_thread for insert with check (
     role = current_user
     and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''));
 create policy asker on pgembedd.thread_member for insert with check (
-    exists (select from pgembedd.answer_thread t where t.id = thread_member.thread
+    by_role = current_user
+    and by_subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
+    and exists (select from pgembedd.answer_thread t where t.id = thread_member.thread
             and t.role = current_user
             and t.subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')));
+create policy asker_takes_back on pgembedd.thread_member for delete using (
+    by_role = current_user
+    and by_subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''));
 create policy asker on pgembedd.answer for insert with check (
     role = current_user
     and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')

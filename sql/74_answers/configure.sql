@@ -44,18 +44,40 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    if not exists (select from answer_thread t
-                   where t.id = share_thread.thread and t.role = current_user and t.subject = _subject()) then
-        perform _refuse(format('There is no thread %s that you have begun.', thread),
-            'Only its first asker shares it.');
-    end if;
-    insert into thread_member (thread, role, subject)
-    select share_thread.thread, r.rolname, coalesce(share_thread.subject, '')
+    perform _check_own_thread(thread);
+    insert into thread_member (thread, role, subject, by_role, by_subject)
+    select share_thread.thread, r.rolname, coalesce(share_thread.subject, ''), current_user, _subject()
     from pg_roles r where r.oid = share_thread.role
     on conflict do nothing;
 end $$;
 comment on function pgembedd.share_thread is
     'Let another role, or one user of it, see a thread of yours and go on with it.';
+
+create or replace function pgembedd.unshare_thread(thread uuid, role regrole, subject text default '') returns boolean
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    perform _check_own_thread(thread);
+    delete from thread_member m using pg_roles r
+    where r.oid = unshare_thread.role and m.thread = unshare_thread.thread and m.role = r.rolname
+      and m.subject = coalesce(unshare_thread.subject, '');
+    return found;
+end $$;
+comment on function pgembedd.unshare_thread is
+    'Take back what share_thread() gave; returns whether it was shared so.';
+
+create or replace function pgembedd._check_own_thread(thread uuid) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if not exists (select from answer_thread t
+                   where t.id = thread and t.role = current_user and t.subject = _subject()) then
+        perform _refuse(format('There is no thread %s that you have begun.', thread),
+            'Only its first asker shares it.');
+    end if;
+end $$;
 
 create or replace function pgembedd.grant_ask(role regrole) returns void
 language plpgsql
@@ -69,6 +91,7 @@ begin
                    '_readable_sources to %s', role);
     execute format('grant insert (id, role, subject) on answer_thread to %s', role);
     execute format('grant insert on thread_member, answer_source to %s', role);
+    execute format('grant delete on thread_member to %s', role);
     execute format('grant insert (id, thread, pipeline, question, model, role, subject) on answer to %s', role);
     for routine in select f from _ask_functions() f loop
         execute format('grant execute on routine %s to %s', routine, role);
@@ -83,7 +106,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace and f.proname in (
-        'ask', 'answer', 'answer_sources', 'share_thread', '_check_question', '_subject', '_find_sources',
-        '_answer_threshold', '_answer_title', '_answer_url', '_begin_answer', '_readable_rows',
-        '_refuse_to_wait_unseen', '_refuse_to_wait_for_ever')
+        'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread', '_check_question',
+        '_subject', '_find_sources', '_answer_threshold', '_answer_title', '_answer_url', '_begin_answer',
+        '_readable_rows', '_refuse_to_wait_unseen', '_refuse_to_wait_for_ever')
 $$;

@@ -202,9 +202,11 @@ COMMENT ON TABLE pgembedd.answer_thread IS 'Conversations: who asked first, as a
 CREATE TABLE pgembedd.thread_member (
     thread uuid NOT NULL,
     role name NOT NULL,
-    subject text NOT NULL
+    subject text NOT NULL,
+    by_role name NOT NULL,
+    by_subject text NOT NULL
 );
-COMMENT ON TABLE pgembedd.thread_member IS 'With whom a thread is shared: see share_thread().';
+COMMENT ON TABLE pgembedd.thread_member IS 'With whom a thread is shared, and by whom: see share_thread().';
 CREATE TABLE pgembedd.activity (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer NOT NULL,
@@ -485,9 +487,10 @@ CREATE POLICY asker ON pgembedd.answer_source FOR INSERT WITH CHECK ((EXISTS ( S
    FROM pgembedd.answer a
   WHERE ((a.id = answer_source.answer) AND (a.last_seq = 0) AND (a.role = CURRENT_USER) AND (a.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))))));
 CREATE POLICY asker ON pgembedd.answer_thread FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))));
-CREATE POLICY asker ON pgembedd.thread_member FOR INSERT WITH CHECK ((EXISTS ( SELECT
+CREATE POLICY asker ON pgembedd.thread_member FOR INSERT WITH CHECK (((by_role = CURRENT_USER) AND (by_subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)) AND (EXISTS ( SELECT
    FROM pgembedd.answer_thread t
-  WHERE ((t.id = thread_member.thread) AND (t.role = CURRENT_USER) AND (t.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))))));
+  WHERE ((t.id = thread_member.thread) AND (t.role = CURRENT_USER) AND (t.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)))))));
+CREATE POLICY asker_takes_back ON pgembedd.thread_member FOR DELETE USING (((by_role = CURRENT_USER) AND (by_subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))));
 ALTER TABLE pgembedd.thread_member ENABLE ROW LEVEL SECURITY;
 CREATE POLICY viewer ON pgembedd.answer FOR SELECT USING ((EXISTS ( SELECT
    FROM pgembedd.answer_thread t
@@ -497,8 +500,8 @@ CREATE POLICY viewer ON pgembedd.answer_event FOR SELECT USING ((EXISTS ( SELECT
   WHERE (a.id = answer_event.answer))));
 CREATE POLICY viewer ON pgembedd.answer_thread FOR SELECT USING ((((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))) OR (EXISTS ( SELECT
    FROM pgembedd.thread_member m
-  WHERE (m.thread = answer_thread.id)))));
-CREATE POLICY viewer ON pgembedd.thread_member FOR SELECT USING (((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))));
+  WHERE ((m.thread = answer_thread.id) AND (m.role = CURRENT_USER) AND (m.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)))))));
+CREATE POLICY viewer ON pgembedd.thread_member FOR SELECT USING ((((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))) OR ((by_role = CURRENT_USER) AND (by_subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)))));
 CREATE POLICY worker ON pgembedd.answer USING ((CURRENT_USER = 'pgembedd'::name));
 CREATE POLICY worker ON pgembedd.answer_event USING ((CURRENT_USER = 'pgembedd'::name));
 CREATE POLICY worker ON pgembedd.answer_source USING ((CURRENT_USER = 'pgembedd'::name));

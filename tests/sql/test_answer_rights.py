@@ -48,8 +48,13 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
             ask(connection, "and why", thread)
         with refused(f"There is no thread {thread} that you have begun.", "Only its first asker shares it."):
             connection.execute("select pgembedd.share_thread(%s, %s, %s)", [thread, role, subject])
+        with refused(f"There is no thread {thread} that you have begun.", "Only its first asker shares it."):
+            connection.execute("select pgembedd.unshare_thread(%s, %s, %s)", [thread, role, subject])
         for statement in (
-            "insert into pgembedd.thread_member (thread, role, subject) values (%(thread)s, %(role)s, %(subject)s)",
+            (
+                "insert into pgembedd.thread_member (thread, role, subject, by_role, by_subject)"
+                " values (%(thread)s, %(role)s, %(subject)s, %(role)s, %(subject)s)"
+            ),
             (
                 "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
                 " values (gen_random_uuid(), %(thread)s, 'documents', 'x', %(role)s, %(subject)s)"
@@ -86,3 +91,9 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
     connection.execute(f"grant select (id, embedding) on documents to {other}")
     become(other, "bob")
     assert rows(connection, "select distinct excerpt from pgembedd.answer_sources(%s)", answer) == [(None,)]
+
+    become(asker, "ada")
+    for found in (True, False):
+        assert value(connection, "select pgembedd.unshare_thread(%s, %s, 'bob')", thread, other) is found
+    become(other, "bob")
+    assert seen() == (0, 0, 0, 0)
