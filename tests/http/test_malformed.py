@@ -83,8 +83,7 @@ def serves_after(client: httpx.Client, model: Session, count: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts files and memory by /proc")
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [2_000, 5_000])
+@pytest.mark.parametrize("count", [2_000, pytest.param(5_000, marks=pytest.mark.slow)])
 def test_malformed_requests_leave_it_serving(
     client: httpx.Client, model: Session, count: int, capfd: pytest.CaptureFixture[str]
 ) -> None:

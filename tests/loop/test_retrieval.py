@@ -47,7 +47,6 @@ def by_words(connection: psycopg.Connection[Any], collection: Collection) -> Mat
     return np.array([hits.index(own) + 1 if own in hits else math.inf for own, hits in enumerate(found)])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "sample",
     [130, pytest.param(1_000, marks=pytest.mark.slow)],

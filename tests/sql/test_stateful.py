@@ -35,7 +35,6 @@ def machine_in(database: Database, destination: str) -> type[Machine]:
     return Placed
 
 
-@pytest.mark.slow
 @DESTINATIONS
 def test_any_order_of_events(database: Database, destination: str) -> None:
     run_state_machine_as_test(machine_in(database, destination), settings=QUICK)
