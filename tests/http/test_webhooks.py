@@ -220,8 +220,9 @@ def test_whatever_a_domain_says_of_a_key_stays_here(
         refused = client.post(PATH, json={**CHANGE, "type": "INSERT", "record": {"id": 10}})
     assert refused.status_code == 422
     assert "secret" not in refused.text
-    with serving(only(model), database.conninfo, http_push_timeout_s=1.0) as client:  # tried again until then
-        assert client.post(PATH, json={**CHANGE, "type": "INSERT", "record": {"id": 9}}).status_code == 503
+    for timeout_s in (1.0, 30.0):  # tried again until then, or until it is taken for a user's own error
+        with serving(only(model), database.conninfo, http_push_timeout_s=timeout_s) as client:
+            assert client.post(PATH, json={**CHANGE, "type": "INSERT", "record": {"id": 9}}).status_code == 503
 
 
 ROW = {"id": 1, "body": "text"}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import psycopg
 from fastapi import Depends, Request
 
-from pgembedd.database.connection import is_connection_error
+from pgembedd.database.connection import UserCodeError, is_connection_error
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors import Refusal
 
@@ -90,6 +90,8 @@ def translate_errors() -> Iterator[None]:
     except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege):
         sentence = "The database is not ready for this: run `pgembedd migrate`, then `pgembedd doctor`."
         raise Refusal(503, sentence) from None
+    except UserCodeError:  # which it raises each time, under the name of an error that passes
+        raise Refusal(503, "Code of the table fails on this now; send it again.", "busy") from None
     except psycopg.Error as error:
         if is_connection_error(error):
             raise DatabaseUnavailableError("The database went away.") from error
