@@ -182,6 +182,35 @@ def test_an_answer_of_a_worker_that_died_begins_anew_and_takes_nothing_more_from
     assert events[2:5] == [begins(1), ("delta", {"text": "half"}), begins(2)]
 
 
+FAILS_ONCE = """
+    create sequence deltas;
+    create function refuse() returns trigger language plpgsql as $$
+    begin
+        if nextval('public.deltas') = 1 then raise 'no room'; end if;
+        return new;
+    end $$;
+    create trigger refuse before insert on pgembedd.answer_event for each row when (new.event = 'delta')
+    execute function refuse();
+    grant all on sequence deltas to public
+"""
+
+
+def test_deltas_that_the_database_did_not_take_are_written_later(
+    database: Database, connection: psycopg.Connection, ollama: StandInOllama
+) -> None:
+    connection.execute(FAILS_ONCE)
+
+    def failed() -> None:
+        eventually(lambda: value(connection, "select is_called from deltas"))
+
+    ollama.stream(*said("Open"), failed, *said(" the settings [1]."), DONE)
+    one = queue(connection, "How?", "Open the settings.")
+    with answering(database, ollama.url):
+        assert finished(connection, one)[:2] == ("complete", "Open the settings [1].")
+    told = [data["text"] for _, event, data in shown(connection, one) if event == "delta"]
+    assert "".join(told) == "Open the settings [1]."
+
+
 @pytest.mark.slow
 def test_answers_are_made_at_once_within_the_bound_and_handed_back_at_the_end(
     database: Database, connection: psycopg.Connection, ollama: StandInOllama

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.asked import QUESTION, SEARCHES, SENTENCES, Asked, asked, while_answering
 from tests.support.http import PLAIN, TOKEN
+from tests.support.sql import value
 from tests.support.waiting import PATIENCE_S, eventually
 
 __all__ = ["asked"]
@@ -33,7 +34,7 @@ class Watched:
             name, _, rest = line.partition(": ")
             found[name] = rest
             if not line and "event" in found:
-                self.ids.append(int(found["id"]))
+                self.ids += [int(found["id"])] if "id" in found else []
                 return found["event"], json.loads(found["data"])
         raise EOFError
 
@@ -96,6 +97,23 @@ def test_an_answer_is_watched_live_later_and_from_an_event_on(asked: Asked) -> N
     for user, path, code in strangers:
         refused = asked.client.get(path, headers=asked.headers(user))
         assert refused.status_code == code, (user, path, refused.text)
+
+
+def test_an_error_of_the_reading_has_no_number_so_that_nothing_is_missed_later(asked: Asked) -> None:
+    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+        answer = UUID(first.event()[1]["answer"])
+        first.event()
+        with asked.database.connect() as connection:
+            role = value(connection, "select role from pgembedd.answer where id = %s", answer)
+            connection.execute(f"revoke select on pgembedd.answer_event from {role}")
+            try:
+                asked.claim(answer)
+                assert first.event()[0] == "error"
+            finally:
+                connection.execute(f"grant select on pgembedd.answer_event to {role}")
+    asked.finish(answer)
+    with opened(asked, "GET", f"/answers/{answer}?after={first.ids[-1]}") as again:
+        assert [word for word, _ in again.rest()] == ["status", "done"]
 
 
 def test_what_cannot_be_asked(asked: Asked) -> None:

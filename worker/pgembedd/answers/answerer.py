@@ -57,7 +57,7 @@ class Answerer:
 
     async def _run(self) -> None:
         self._claiming, self._writing = StatementThread("answer claims"), StatementThread("answer writes")
-        self._shown = asyncio.Event()
+        self._shown, self._order = asyncio.Event(), asyncio.Lock()
         flushing = asyncio.create_task(self._flush())
         try:
             while not self._stopping.is_set():
@@ -142,9 +142,10 @@ class Answerer:
 
     async def _finish(self, job: AnswerJob, written: Written) -> None:
         status, done = written.done()
-        last = [*self._let_go(job), done]
         citations = written.citations.valid
-        kept = await self._writing.run(lambda: self._writes.finish(job, status, written.text, citations, last))
+        async with self._order:  # deltas whose writing fails just now are written here
+            last = [*self._let_go(job), done]
+            kept = await self._writing.run(lambda: self._writes.finish(job, status, written.text, citations, last))
         if kept:
             get_logger().info("answered", answer=str(job.id), status=status)
         else:
@@ -166,15 +167,23 @@ class Answerer:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._shown.wait(), lease_s / 3)
             self._shown.clear()
-            if events := self._outbox.take():
-                await self._logged(partial(self._keep, events))
+            await self._logged(self._keep)
             if loop.time() - extended >= lease_s / 3:
                 extended = loop.time()
                 await self._logged(self._extend)
             await asyncio.sleep(FLUSH_S)
 
-    async def _keep(self, events: Sequence[tuple[AnswerJob, Event]]) -> None:
-        kept = await self._writing.run(lambda: self._writes.write(events))
+    async def _keep(self) -> None:
+        """Writes what was shown; what the database does not take waits for the next time, or for the answer's end."""
+        async with self._order:
+            if not (events := self._outbox.take()):
+                return
+            try:
+                kept = await self._writing.run(lambda: self._writes.write(events))
+            except (psycopg.Error, DatabaseUnavailableError):
+                self._outbox.put_back([one for one in events if one[0] in self._held])
+                self._shown.set()
+                raise
         self._stop({job for job, _ in events}, kept)
 
     async def _extend(self) -> None:

@@ -24,6 +24,12 @@ class Outbox:
         taken, self._waiting = self._waiting, {}
         return [(job, event) for job, events in taken.items() for event in events]
 
+    def put_back(self, taken: Sequence[tuple[AnswerJob, Event]]) -> None:
+        """Adds events again that were taken and not written, before those that came meanwhile."""
+        later = self.take()
+        for job, event in [*taken, *later]:
+            self.add(job, event)
+
     def take_of(self, job: AnswerJob) -> Sequence[Event]:
         """Returns the events of one answer and forgets them."""
         return self._waiting.pop(job, ())

@@ -52,12 +52,17 @@ class Feed:
             if event.seq > self.seq and not self.over:
                 self.events.append(event)
                 self.over = event.ends
-        self.changed.set()
-        self.changed = asyncio.Event()
+        self._wake()
 
     def fail(self, sentence: str) -> None:
-        """Ends with an error that the database does not have."""
-        self.add([AnswerEvent(self.seq + 1, "error", {"message": sentence})])
+        """Ends with an error that the database does not have: without a number, which another event will have."""
+        self.events.append(AnswerEvent(0, "error", {"message": sentence}))
+        self.over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
 
 
 class AnswerHub:

@@ -61,7 +61,8 @@ class Viewer:
         yield RETRY
         named = {"answer": str(self.state.id), "thread": str(self.state.thread) if self.state.thread else None}
         async for event in self.events(stopping):
-            yield framed(event.event, {**event.data, **named} if event.event == "status" else event.data, event.seq)
+            data = {**event.data, **named} if event.event == "status" else event.data
+            yield framed(event.event, data, event.seq or None)
 
 
 async def _each(events: list[AnswerEvent]) -> AsyncIterator[AnswerEvent]:

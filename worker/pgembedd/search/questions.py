@@ -69,6 +69,7 @@ class AnswerEvent:
     """What happened to an answer: `status`, `sources`, `delta`, `citation`, `done` or `error`, in the order of seq."""
 
     seq: int
+    """From 1; 0 for an error that the database does not have."""
     event: str
     data: dict[str, Any]
 
