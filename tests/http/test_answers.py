@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
+from pgembedd.errors import SearchRoleError
+from pgembedd.http.asking import Asker
+from pgembedd.http.search_roles import SearchRoles
+from pgembedd.http.tokens import Caller
 from tests.support.asked import QUESTION, SEARCHES, SENTENCES, Asked, asked, while_answering
 from tests.support.http import PLAIN, TOKEN
-from tests.support.sql import value
+from tests.support.roles import conninfo_as
 from tests.support.waiting import PATIENCE_S, eventually
 
 __all__ = ["asked"]
@@ -104,16 +108,28 @@ def test_an_error_of_the_reading_has_no_number_so_that_nothing_is_missed_later(a
         answer = UUID(first.event()[1]["answer"])
         first.event()
         with asked.database.connect() as connection:
-            role = value(connection, "select role from pgembedd.answer where id = %s", answer)
-            connection.execute(f"revoke select on pgembedd.answer_event from {role}")
+            connection.execute(f"revoke select on pgembedd.answer_event from {asked.role}")
             try:
                 asked.claim(answer)
                 assert first.event()[0] == "error"
             finally:
-                connection.execute(f"grant select on pgembedd.answer_event to {role}")
+                connection.execute(f"grant select on pgembedd.answer_event to {asked.role}")
     asked.finish(answer)
     with opened(asked, "GET", f"/answers/{answer}?after={first.ids[-1]}") as again:
         assert [word for word, _ in again.rest()] == ["status", "done"]
+
+
+def test_events_are_read_in_one_message_with_the_rights_and_claims_of_the_caller(asked: Asked) -> None:
+    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+        answer = UUID(first.event()[1]["answer"])
+    url = conninfo_as(asked.database, asked.role)
+    for pooled in (False, True):
+        with closing(SearchRoles(pooled=pooled, timeout_s=PATIENCE_S)) as roles:
+            for user, seen in [("ann", ["status", "sources"]), ("it's \\ 'bob", []), ("ann", ["status", "sources"])]:
+                found = Asker(roles).events(Caller(frozenset(), url, {"sub": user}), {answer: 0})
+                assert [event.event for _, event in found] == seen, (pooled, user)
+            with pytest.raises(SearchRoleError):
+                roles.rows(Caller(frozenset(), asked.database.conninfo), "select 1", {})
 
 
 def test_what_cannot_be_asked(asked: Asked) -> None:

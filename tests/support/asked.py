@@ -34,6 +34,8 @@ class Asked:
 
     client: httpx.Client
     database: Database
+    role: str
+    """That the service searches as."""
 
     def headers(self, user: str | None) -> dict[str, str]:
         """Those of a user of the application, None for the operator's token."""
@@ -96,7 +98,7 @@ def asked(
             search_url=conninfo_as(database, role),
             http_jwt_secret=SECRET,
         ) as client:
-            yield Asked(client, database)
+            yield Asked(client, database, role)
 
 
 def while_answering(asked: Asked, work: Callable[[], Any]) -> Any:

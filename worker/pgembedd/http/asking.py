@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -42,8 +43,7 @@ class Asker:
 
     def events(self, caller: Caller, after: Mapping[UUID, int]) -> list[tuple[UUID, AnswerEvent]]:
         """Returns what happened since these events, by answer and in order."""
-        found: list[tuple[UUID, AnswerEvent]] = self._call(caller, lambda one: questions.events(one, after))
-        return found
+        return questions.read_events(partial(self._roles.rows, caller), after)
 
     def sources(self, caller: Caller, answer: UUID) -> list[dict[str, Any]]:
         """Returns the sources that the caller may still read: n, pipeline, key, title, url, excerpt, score."""

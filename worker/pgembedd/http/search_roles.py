@@ -1,16 +1,18 @@
 """The roles whose rights searches have: a pool of connections for each, and what is checked of a role."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, LiteralString
 
 import psycopg
 
 from pgembedd.database.connect import pin_path
+from pgembedd.database.queries import query
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
 from pgembedd.http.tokens import Caller
-from pgembedd.search.role import begin_search
+from pgembedd.search.role import begin_search, check_role, session_values
 
 NO_ROLE = (
     "This service has no role to search as: set PGEMBEDD_SEARCH_URL to the URL of a login role of its own, "
@@ -24,7 +26,7 @@ class SearchRoles:
     def __init__(self, *, pooled: bool, timeout_s: float) -> None:
         """`pooled` says that a pooler hands every transaction to another server process."""
         self._pooled, self._timeout_s = pooled, timeout_s
-        self._pools: dict[str, Database] = {}
+        self._pools: dict[tuple[str, str], Database] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -33,19 +35,39 @@ class SearchRoles:
 
         Refusal 501 where the caller has no role; 503. SearchRoleError for one with more rights than a search needs.
         """
-        if not caller.search_url:
-            raise Refusal(501, NO_ROLE, "no_search_role")
-        with self._pool(caller.search_url).connection() as connection, connection.transaction():
+        with self._pool(caller, "search").connection() as connection, connection.transaction():
             if self._pooled:
                 pin_path(connection, in_transaction=True)
             begin_search(connection, caller.claims, self._timeout_s)
             yield connection
 
-    def _pool(self, url: str) -> Database:
+    def rows(self, caller: Caller, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Returns the rows of a statement that runs no code of users, in one such transaction and one round trip.
+
+        Refusal 501, 503; SearchRoleError; psycopg.Error.
+        """
+        # Several statements in one message are one transaction; no parameters can go with them.
+        together = [query("search_session"), statement]
+        given = {**values, **session_values(caller.claims, self._timeout_s), "in_transaction": True}
+        if self._pooled:
+            together.insert(0, query("pin_path"))
+        with self._pool(caller, "answers").connection() as connection, psycopg.ClientCursor(connection) as cursor:
+            cursor.execute(";".join(together), given)
+            if self._pooled:
+                cursor.nextset()
+            check_role(cursor.fetchone())
+            cursor.nextset()
+            return cursor.fetchall()
+
+    def _pool(self, caller: Caller, name: str) -> Database:
+        """Returns a pool of the caller's role; the sessions of `search` are cleaned, as code of users runs in them."""
+        if not (url := caller.search_url):
+            raise Refusal(501, NO_ROLE, "no_search_role")
+        cleaned = name == "search" and not self._pooled
         with self._lock:
-            if url not in self._pools:
-                self._pools[url] = Database(url, pooled=self._pooled, name="search", cleaned=not self._pooled)
-            return self._pools[url]
+            if (name, url) not in self._pools:
+                self._pools[name, url] = Database(url, pooled=self._pooled, name=name, cleaned=cleaned)
+            return self._pools[name, url]
 
     def close(self) -> None:
         """Closes the connections."""

@@ -28,6 +28,7 @@ _ARGUMENTS: dict[str, LiteralString] = {
     "embedding": "embedding => %(embedding)s",
 }
 Work = Callable[[psycopg.Connection], Any]
+Rows = Callable[[LiteralString, dict[str, Any]], list[tuple[Any, ...]]]
 Transactions = Callable[[Work], Any]
 
 
@@ -102,9 +103,16 @@ def state(connection: psycopg.Connection, answer: UUID) -> AnswerState | None:
 
 def events(connection: psycopg.Connection, after: Mapping[UUID, int]) -> list[tuple[UUID, AnswerEvent]]:
     """Returns what happened since these events, by answer and in order."""
-    values = {"answers": list(after), "after": list(after.values())}
-    rows = _rows(connection, sql.SQL(query("answer_events")), values)
-    return [(row["answer"], AnswerEvent(row["seq"], row["event"], row["data"])) for row in rows]
+    return read_events(lambda statement, values: connection.execute(statement, values).fetchall(), after)
+
+
+def read_events(rows: Rows, after: Mapping[UUID, int]) -> list[tuple[UUID, AnswerEvent]]:
+    """Returns what happened since these events, by answer and in order; `rows` returns those of a statement."""
+    try:
+        found = rows(query("answer_events"), {"answers": list(after), "after": list(after.values())})
+    except psycopg.Error as error:
+        raise_search_error(error)
+    return [(answer, AnswerEvent(seq, event, data)) for answer, seq, event, data in found]
 
 
 def sources(connection: psycopg.Connection, answer: UUID) -> list[dict[str, Any]]:

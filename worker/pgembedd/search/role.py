@@ -16,8 +16,17 @@ def begin_search(connection: psycopg.Connection, claims: dict[str, Any] | None, 
 
     SearchRoleError for a role with more rights than a search should have.
     """
-    values = {"claims": "" if claims is None else json.dumps(claims), "milliseconds": str(round(timeout_s * 1000))}
-    role, fault = (connection.execute(query("search_session"), values).fetchone() or ("?", "is unknown"))[:2]
+    check_role(connection.execute(query("search_session"), session_values(claims, timeout_s)).fetchone())
+
+
+def session_values(claims: dict[str, Any] | None, timeout_s: float) -> dict[str, Any]:
+    """Returns the values of the statement `search_session`."""
+    return {"claims": "" if claims is None else json.dumps(claims), "milliseconds": str(round(timeout_s * 1000))}
+
+
+def check_role(found: tuple[Any, ...] | None) -> None:
+    """Raises SearchRoleError for the row of `search_session` of a role with more rights than a search should have."""
+    role, fault = (found or ("?", "is unknown"))[:2]
     if fault is not None:
         raise SearchRoleError(
             f'The role "{role}" that searches {fault}: it has to be a login role of its own (CREATE ROLE … LOGIN '
