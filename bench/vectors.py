@@ -45,11 +45,26 @@ def real_vectors(at_most: int) -> Vectors:
 def filled_up(real: Vectors, count: int) -> Vectors:
     """The first `count` of the real vectors, or all of them and mixtures; float32 (count, dims) of norm 1."""
     random = np.random.default_rng(20_000)
-    more = max(0, count - len(real))
-    weights = random.random((more, 1), np.float32)
-    noise = random.standard_normal((more, real.shape[1]), np.float32)
+    first, second = _mixed(len(real), count)
+    weights = random.random((len(first), 1), np.float32)
+    noise = random.standard_normal((len(first), real.shape[1]), np.float32)
     noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
-    first, second = real[random.integers(len(real), size=more)], real[random.integers(len(real), size=more)]
-    mixed = weights * first + (1 - weights) * second + noise
+    mixed = weights * real[first] + (1 - weights) * real[second] + noise
     mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
     return np.concatenate([real[:count], mixed])
+
+
+def filled_up_texts(real: list[str], count: int) -> list[str]:
+    """The texts of the vectors of filled_up(): a mixture has the first half of one text and the second of another."""
+    mixed = zip(*_mixed(len(real), count), strict=True)
+    return real[:count] + [_half(real[first], 0) + " " + _half(real[second], 1) for first, second in mixed]
+
+
+def _mixed(real: int, count: int) -> NDArray[np.int64]:
+    """Which two of the real ones each mixture is of: (2, n)."""
+    return np.random.default_rng(20_001).integers(real, size=(2, max(0, count - real)))
+
+
+def _half(text: str, which: int) -> str:
+    words = text.split()
+    return " ".join(words[len(words) // 2 :] if which else words[: len(words) // 2])

@@ -17,7 +17,10 @@ as $$ select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnames
 create or replace function pgembedd._truncate_name(name text, bytes integer) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) $$;
+as $$
+    select case when octet_length(name) <= bytes then name else
+        left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) end
+$$;
 
 create or replace function pgembedd._free_name(source regclass, wished text) returns text
 language plpgsql stable

@@ -8,7 +8,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 declare
-    target jsonb := _search_target(pipeline, null);
+    target jsonb := _search_target(pipeline, null, false);
     seen record;
 begin
     perform _check_processing_rights(target);

@@ -4,7 +4,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 declare
-    target jsonb := _search_target(pipeline, null);
+    target jsonb := _search_target(pipeline, null, false);
     several constant boolean := jsonb_array_length(target -> 'key_names') > 1;
     shown record;
     found_row jsonb;

@@ -24,7 +24,7 @@ set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb := _search_target(pipeline, null);
+    target jsonb := _search_target(pipeline, null, mode is distinct from 'semantic');
     hits record;
     shown record;
 begin
@@ -67,7 +67,7 @@ set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb := _search_target(pipeline, _searched_table(pg_typeof(source)));
+    target jsonb := _search_target(pipeline, _searched_table(pg_typeof(source)), mode is distinct from 'semantic');
     hits record;
     shown record;
 begin

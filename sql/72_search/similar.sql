@@ -16,7 +16,7 @@ set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb := _search_target(pipeline, null);
+    target jsonb := _search_target(pipeline, null, false);
     liked record;
     hits record;
     shown record;

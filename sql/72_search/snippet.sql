@@ -8,52 +8,47 @@ as $$
 declare
     on_mark constant text := chr(1);
     off_mark constant text := chr(2);
-    -- What is marked is found in a bounded part: to parse a text takes as long as it is.
     headline text;
+    plain text;
     starts integer[];
     first integer;
-    part text;
+    began integer;
+    skipped integer;
 begin
     if marked is null or config is null or numnode(marked) = 0 then return _beginning(content, length); end if;
-    headline := ts_headline(config::regconfig, translate(left(content, 20000), on_mark || off_mark, '  '), marked,
-        format('HighlightAll=true, StartSel=%s, StopSel=%s', on_mark, off_mark));
-    starts := array(  -- in the text without marks
+    -- What is marked is found in a bounded part: to parse a text takes as long as it is.
+    headline := _search_headline(left(content, 20000), marked, array[on_mark, off_mark], config);
+    plain := translate(headline, on_mark || off_mark, '');
+    starts := array(  -- in the plain text
         select sum(pg_catalog.length(p.part)) over (order by p.nth) + 1
-        from unnest(regexp_split_to_array(replace(headline, off_mark, ''), on_mark)) with ordinality as p(part, nth));
+        from unnest(string_to_array(replace(headline, off_mark, ''), on_mark)) with ordinality as p(part, nth));
     starts := starts[:cardinality(starts) - 1];
     if starts = '{}' then return _beginning(content, length); end if;
     select s into first from unnest(starts[:100]) s
     order by (select count(*) from unnest(starts) o where o between s and s + length * 2 / 3) desc, s limit 1;
-    part := _search_cut(headline, case when first <= length / 2 then 1 else first - length / 6 end, length);
-    return replace(replace(part, on_mark, marks[1]), off_mark, marks[2]);
+    began := 1;
+    if first > length / 2 then
+        began := first - length / 6;
+        -- From the next word on, or in the middle of the one that is marked.
+        skipped := pg_catalog.length(substring(substr(plain, began - 1, length) from '^\S*\s+'));
+        if began - 1 + skipped <= first then began := began - 1 + skipped; end if;
+    end if;
+    return case when began > 1 then '… ' else '' end
+        || _search_headline(_beginning(substr(plain, began), length), marked, marks, config);
 end $$;
 
--- So many characters of a text from that one on, cut at words; characters 1 and 2, before and after a word, do not
--- count.
-create or replace function pgembedd._search_cut(headline text, first integer, length integer) returns text
-language plpgsql immutable
+-- A text with each marked word between the two marks.
+create or replace function pgembedd._search_headline(content text, marked tsquery, marks text[], config oid)
+returns text
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    token text;
-    words text;
-    position integer := 1;
-    began integer;
-    cut text := '';
-    ending text := '';
+    on_mark constant text := chr(1);
+    off_mark constant text := chr(2);
 begin
-    for token in select m[1] from regexp_matches(headline, '(\s+|\S+)', 'g') m loop
-        words := translate(token, chr(1) || chr(2), '');
-        if position >= first and (cut <> '' or token ~ '^\S') then
-            began := coalesce(began, position);
-            if position + pg_catalog.length(words) - began > length then
-                ending := ' …';
-                exit;
-            end if;
-            cut := cut || token;
-        end if;
-        position := position + pg_catalog.length(words);
-    end loop;
-    if cut = '' then cut := left(words, length); end if;
-    return case when began > 1 then '… ' else '' end || rtrim(cut, E' \t\n\r') || ending;
+    return replace(replace(ts_headline(
+        config::regconfig, translate(content, on_mark || off_mark, '  '), marked,
+        format('HighlightAll=true, StartSel=%s, StopSel=%s', on_mark, off_mark)
+    ), on_mark, marks[1]), off_mark, marks[2]);
 end $$;

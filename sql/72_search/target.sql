@@ -2,7 +2,8 @@
 -- facts for the checks. Made by our owner, because callers may not read `pipeline`; it reads that table and catalogs
 -- alone, runs no code of a table's owner, and what it returns gives no right. The statements run as the caller.
 
-create or replace function pgembedd._search_target(name text, source regclass) returns jsonb
+create or replace function pgembedd._search_target(name text, source regclass, with_words boolean default true)
+returns jsonb
 language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -27,7 +28,8 @@ begin
         'embedding', quote_ident(embedding), 'operator', format('operator(%I.%s)', vector_schema, operator),
         'vector_type', format('%I.%I', vector_schema, one.vector_type), 'vector_schema', vector_schema,
         'text_columns', to_jsonb(coalesce(one.content_columns, one.watch_columns)))
-        || _search_key(one.source) || _search_words_target(one);
+        || _search_key(one.source)
+        || case when with_words then _search_words_target(one) else jsonb_build_object('words', null) end;
 end $$;
 
 -- The pipeline of that name, of that table, or both.

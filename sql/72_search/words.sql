@@ -63,7 +63,8 @@ as $$ select array(select _search_any(array[w]) from unnest(words) with ordinali
 -- $1 is a tsquery of the words, $2 that of what is required, $3 bounds the candidates, $4 the hits; $5 has each word as
 -- a tsquery, $6 its weight; $7 is the query's vector, $8 the least similarity. The words' table is `v`, as in the
 -- comparisons of the target. A long tsvector is copied, lest it be read out of line for each word. OPERATOR() has one
--- precedence, so every term has its parentheses.
+-- precedence, so every term has its parentheses. Where nothing filters, rows are looked up in the order of the hits,
+-- until these suffice, instead of all that have a word.
 create or replace function pgembedd._search_words_statement(
     target jsonb, filter text, words integer, per_row boolean, with_similarity boolean
 ) returns text
@@ -72,39 +73,47 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     chunked constant boolean := target -> 'chunked';
-    ranked text := '(select f.* from found f) r';
+    columns constant text := (target ->> 'chunk_columns') || case when chunked then ', v.chunk_no' else '' end;
+    joins constant text := _search_words_joins(target);
+    of_row constant boolean := per_row and chunked;
+    late constant boolean := filter = 'true' and not with_similarity and not of_row;
 begin
-    if per_row and chunked then
-        ranked := '(select distinct on (f.key) f.* from found f order by f.key, f.score desc, f.chunk_no) r';
-    end if;
     return _render($q$
         with candidates as materialized (select {columns}, v.pgembedd_words from {words} v {joins}
             where v.pgembedd_words operator(pg_catalog.@@) $1
               and ($2 is null or v.pgembedd_words operator(pg_catalog.@@) $2) and ({filter}) {similar} limit $3),
-        found as materialized (select {key} as key, {chunk_no} as chunk_no, ({ranks}) operator(pg_catalog./) (
+        found as materialized (select v.*, ({ranks}) operator(pg_catalog./) (
                 0.7::float8 operator(pg_catalog.+) (0.3::float8
                 operator(pg_catalog.*) (pg_catalog.length(v.pgembedd_words) operator(pg_catalog./) {length}::float8))
-            ) as score, ({held}) as held
+            ) as "pgembedd score"
             from (select {columns}, case when pg_catalog.pg_column_size(v.pgembedd_words) operator(pg_catalog.>) 1000
                                          then v.pgembedd_words operator(pg_catalog.||) ''::pg_catalog.tsvector
                                          else v.pgembedd_words end as pgembedd_words
                   from candidates v offset 0) v)
-        select coalesce(pg_catalog.array_agg(o.key), '{}'), pg_catalog.array_agg(o.chunk_no),
-               pg_catalog.array_agg(o.score), pg_catalog.array_agg(o.held), (select pg_catalog.count(*) from candidates)
-        from (select r.* from {ranked} order by r.score desc, r.key, r.chunk_no limit $4) o $q$, jsonb_build_object(
-        'columns', (target ->> 'chunk_columns') || case when chunked then ', v.chunk_no' else '' end,
-        'words', _search_words_relation(target), 'filter', filter, 'ranked', ranked,
-        'length', target ->> 'average_length',
-        'joins', _search_words_joins(target), 'similar', case when with_similarity then format('and %s '
+        select coalesce(pg_catalog.array_agg({key}), '{}'), pg_catalog.array_agg({chunk_no}),
+               pg_catalog.array_agg(v."pgembedd score"), pg_catalog.array_agg({held}),
+               (select pg_catalog.count(*) from candidates)
+        from (select v.* from (select v.* from {ranked} v order by v."pgembedd score" desc, {columns}) v {exists}
+              order by v."pgembedd score" desc, {columns} limit $4) v $q$, jsonb_build_object(
+        'columns', columns, 'words', _search_words_relation(target), 'filter', filter,
+        'ranked', case when of_row then format('(select distinct on (%1$s) v.* from found v '
+            'order by %1$s, v."pgembedd score" desc, v.chunk_no)', target ->> 'chunk_columns') else 'found' end,
+        'length', target ->> 'average_length', 'joins', case when not late then joins end,
+        'exists', case when late then format('where exists (select from (select) one %s offset 0)', joins) end,
+        'similar', case when with_similarity then format('and %s '
             'operator(pg_catalog.>=) $8', _search_similarity(target, case when chunked then 'c' else 's' end, 7)) end,
         'key', target ->> 'chunk_key', 'chunk_no', case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end,
-        'held', (select string_agg(format('case when v.pgembedd_words operator(pg_catalog.@@) $5[%1$s] then $6[%1$s] '
-                     'else 0::float8 end', n), ' operator(pg_catalog.+) ') from generate_series(1, words) n),
-        'ranks', (select string_agg(format(
-                      '($6[%1$s] operator(pg_catalog.*) '
-                      'pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', v.pgembedd_words, $5[%1$s]))', n),
-                      ' operator(pg_catalog.+) ') from generate_series(1, words) n)));
+        'held', _search_each_term('case when v.pgembedd_words operator(pg_catalog.@@) $5[%1$s] then $6[%1$s] '
+                                  'else 0::float8 end', words),
+        'ranks', _search_each_term('($6[%1$s] operator(pg_catalog.*) '
+                                   'pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', v.pgembedd_words, $5[%1$s]))', words)));
 end $$;
+
+-- The sum of a term of each word, which has its number for %1$s.
+create or replace function pgembedd._search_each_term(term text, words integer) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select string_agg(format(term, n), ' operator(pg_catalog.+) ') from generate_series(1, words) n $$;
 
 -- The words belong to rows and chunks that are there and have a vector: what is stale goes with the vector.
 create or replace function pgembedd._search_words_joins(target jsonb) returns text

@@ -162,6 +162,19 @@ def test_as_many_are_found_as_match(many: psycopg.Connection, mode: str) -> None
     assert len(search(connection, query="seldom", mode=mode, k=1000)) == (70 if mode == "text" else 1000)
 
 
+@pytest.mark.parametrize("table", [None, "chunks"])
+def test_the_best_by_words_that_lost_their_vectors_leave_their_places_to_others(
+    connection: psycopg.Connection, table: str | None
+) -> None:
+    make_texts(connection, {n: ("", "needle " * (20 - n)) for n in range(1, 9)}, embedding_table=table)
+    assert by_words(connection, "needle", k=2) == [1, 2]
+    lose = "delete from chunks" if table else "update documents set embedding = null"
+    connection.execute(f"{lose} where id < 4")
+    for per in ("row", "chunk"):
+        assert by_words(connection, "needle", k=2, per=per) == [4, 5]
+        assert by_words(connection, "needle", k=100, per=per) == [4, 5, 6, 7, 8]
+
+
 def test_chunks_and_rows(connection: psycopg.Connection) -> None:
     texts = {1: ("One", "apple\n\nbanana\n\napple banana"), 2: ("Two", "cherry")}
     make_texts(connection, texts, embedding_table="chunks", content_columns=["content"])
