@@ -23,16 +23,16 @@ def explained(connection: psycopg.Connection, more: str = "") -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"embedding_table": "chunks"}], ids=["column", "table"])
 def test_each_path(connection: psycopg.Connection, options: dict[str, str]) -> None:
-    make_source(connection, 3000, **options)
+    make_source(connection, 6000, **options)
     by_index = explained(connection)
     assert by_index["semantic"]["path"] == "index"
     assert by_index["semantic"]["index"] == ("chunks" if options else "documents") + "_embedding_hnsw"
     assert by_index["semantic"]["rows_visited"] < 100
-    assert by_index["semantic"]["ef_search"] == 40
+    assert by_index["semantic"]["ef_search"] == 120
     few = explained(connection, """, filter => '{"id": {"$lt": 30}}'""")
     assert few["semantic"]["path"] == "exact"
     assert few["semantic"]["index"] is None
-    assert few["semantic"]["rows_visited"] == (9000 if options else 29)  # chunks are joined by a hash
+    assert few["semantic"]["rows_visited"] == (87 if options else 29)  # three chunks each
     assert few["filter"] == "(s.id::pg_catalog.int4 operator(pg_catalog.<) '30'::pg_catalog.int4)"
 
 
@@ -57,7 +57,7 @@ def test_without_an_index_the_path_is_exact(connection: psycopg.Connection) -> N
     assert explained(connection)["semantic"] | {"hits": []} == {
         "path": "exact",
         "index": None,
-        "ef_search": 40,
+        "ef_search": 120,
         "candidates": 20,
         "rows_visited": 200,
         "hits": [],
