@@ -19,7 +19,7 @@ declare
     weights constant double precision[] := array(select -ln(s) from unnest(shares) s);
     total constant double precision := (select nullif(sum(w), 0) from unnest(weights) w);
     taken integer;
-    statement text;
+    late boolean := true;
 begin
     keys := '{}'; candidates := 0; most := 5000;
     if words = '{}' then return; end if;
@@ -27,13 +27,14 @@ begin
         select count(*) from (
             select sum(s.share) over (order by s.nth) * (target ->> 'documents')::float8 as expected
             from unnest(shares) with ordinality as s(share, nth)) e where e.expected <= 1000));
-    statement := _search_words_statement(target, filter, cardinality(words), per_row, min_similarity is not null);
     loop
         any_of := _search_any(words[:taken]);
-        execute statement into keys, chunk_nos, scores, held, candidates
+        execute _search_words_statement(target, filter, cardinality(words), per_row, min_similarity is not null, late)
+        into keys, chunk_nos, scores, held, candidates
         using any_of, (asked ->> 'required')::tsquery, most, wanted, _search_each(words),
               weights, embedding, min_similarity;
         exit when cardinality(keys) >= wanted;
+        late := false;  -- many of the rows may have no vector
         if taken < cardinality(words) then
             taken := cardinality(words);
         elsif candidates < most then
@@ -63,10 +64,10 @@ as $$ select array(select _search_any(array[w]) from unnest(words) with ordinali
 -- $1 is a tsquery of the words, $2 that of what is required, $3 bounds the candidates, $4 the hits; $5 has each word as
 -- a tsquery, $6 its weight; $7 is the query's vector, $8 the least similarity. The words' table is `v`, as in the
 -- comparisons of the target. A long tsvector is copied, lest it be read out of line for each word. OPERATOR() has one
--- precedence, so every term has its parentheses. Where nothing filters, rows are looked up in the order of the hits,
--- until these suffice, instead of all that have a word.
+-- precedence, so every term has its parentheses. With `late`, and where nothing filters, rows are looked up in the order
+-- of the hits, until these suffice, instead of all that have a word.
 create or replace function pgembedd._search_words_statement(
-    target jsonb, filter text, words integer, per_row boolean, with_similarity boolean
+    target jsonb, filter text, words integer, per_row boolean, with_similarity boolean, late boolean default true
 ) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -76,8 +77,8 @@ declare
     columns constant text := (target ->> 'chunk_columns') || case when chunked then ', v.chunk_no' else '' end;
     joins constant text := _search_words_joins(target);
     of_row constant boolean := per_row and chunked;
-    late constant boolean := filter = 'true' and not with_similarity and not of_row;
 begin
+    late := late and filter = 'true' and not with_similarity and not of_row;
     return _render($q$
         with candidates as materialized (select {columns}, v.pgembedd_words from {words} v {joins}
             where v.pgembedd_words operator(pg_catalog.@@) $1
