@@ -64,8 +64,8 @@ as $$ select array(select _search_any(array[w]) from unnest(words) with ordinali
 -- $1 is a tsquery of the words, $2 that of what is required, $3 bounds the candidates, $4 the hits; $5 has each word as
 -- a tsquery, $6 its weight; $7 is the query's vector, $8 the least similarity. The words' table is `v`, as in the
 -- comparisons of the target. A long tsvector is copied, lest it be read out of line for each word. OPERATOR() has one
--- precedence, so every term has its parentheses. With `late`, and where nothing filters, rows are looked up in the order
--- of the hits, until these suffice, instead of all that have a word.
+-- precedence, so every term has its parentheses. With `late`, and where nothing filters, rows are looked up in the
+-- order of the hits, until these suffice, instead of all that have a word.
 create or replace function pgembedd._search_words_statement(
     target jsonb, filter text, words integer, per_row boolean, with_similarity boolean, late boolean default true
 ) returns text
