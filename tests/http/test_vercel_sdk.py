@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
-from tests.support.downloads import cache_directory, run_or_skip
+from tests.support.npm import npm_folder
 from tests.support.user_tokens import signed
 from tests.support.waiting import PATIENCE_S
 
 __all__ = ["asked"]
-PACKAGES = ["ai@6.0.326", "@ai-sdk/openai@3.0.141", "zod@4.6.7"]
 SCRIPT = Path(__file__).with_name("vercel_chat.mjs")
 pytestmark = pytest.mark.slow
 
@@ -25,11 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def program() -> Path:
     """The script beside its packages, where Node looks for them."""
-    folder = cache_directory(f"vercel-{'-'.join(each.rpartition('@')[2] for each in PACKAGES)}")
-    if not (folder / "node_modules" / "ai").exists():
-        install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder), *PACKAGES]
-        run_or_skip("The Vercel AI SDK", install, folder)
-    return Path(shutil.copy(SCRIPT, folder))
+    return Path(shutil.copy(SCRIPT, npm_folder("vercel", "ai@6.0.326", "@ai-sdk/openai@3.0.141", "zod@4.6.7")))
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,11 +15,14 @@ from tests.sql.test_documentation import ARTICLES, answering
 from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
+from tests.support.npm import npm_folder
 from tests.support.roles import Roles, conninfo_as
+from tests.support.waiting import PATIENCE_S
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 TABLE = re.compile(r"^```sql\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAM = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SCRIPT = re.compile(r"^```js\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -53,6 +57,21 @@ def test_the_programs_of_the_how_to_find_the_row(articles: Database) -> None:
     assert asyncio == "[1]\n"
     assert "Passwords" in sqlalchemy
     assert "Passwords" in django
+
+
+@pytest.mark.slow
+def test_the_program_with_drizzle_finds_the_row(articles: Database) -> None:
+    script = npm_folder("drizzle", "drizzle-orm@0.45.4", "pg@8.23.1") / "search.mjs"
+    (program,) = SCRIPT.findall((DOCS / "search.md").read_text(encoding="utf-8"))
+    script.write_text(program, encoding="utf-8")
+    environment = {"DATABASE_URL": articles.conninfo, "PATH": os.environ["PATH"]}
+
+    with answering(articles):
+        done = subprocess.run(
+            ["node", script], env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        )
+    assert done.returncode == 0, done.stderr
+    assert "title: 'Passwords'" in done.stdout
 
 
 @pytest.mark.slow
