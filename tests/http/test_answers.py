@@ -10,9 +10,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from pgembedd.errors import SearchRoleError
+from pgembedd.http import answer_viewer
 from pgembedd.http.asking import Asker
 from pgembedd.http.search_roles import SearchRoles
 from pgembedd.http.tokens import Caller
@@ -130,6 +132,28 @@ def test_events_are_read_in_one_message_with_the_rights_and_claims_of_the_caller
                 assert [event.event for _, event in found] == seen, (pooled, user)
             with pytest.raises(SearchRoleError):
                 roles.rows(Caller(frozenset(), asked.database.conninfo), "select 1", {})
+
+
+def test_a_viewer_with_whom_a_thread_is_not_shared_any_more_sees_no_further_and_keeps_it_from_no_other(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_viewer, "LOOK_S", 0.0)
+    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+        answer = UUID(first.event()[1]["answer"])
+    with psycopg.connect(conninfo_as(asked.database, asked.role), autocommit=True) as ann:
+        ann.execute("select set_config('request.jwt.claims', %s, false)", ['{"sub": "ann"}'])
+        thread = ann.execute("select thread from pgembedd.answers where id = %s", [answer]).fetchall()[0][0]
+        for user in ("bob", "eve"):
+            ann.execute("select pgembedd.share_thread(%s, %s, %s)", [thread, asked.role, user])
+        with (
+            opened(asked, "GET", f"/answers/{answer}", "bob") as bob,
+            opened(asked, "GET", f"/answers/{answer}", "eve") as eve,
+        ):
+            assert [each.event()[0] for each in (bob, eve, bob, eve)] == ["status", "status", "sources", "sources"]
+            ann.execute("select pgembedd.unshare_thread(%s, %s, 'bob')", [thread, asked.role])
+            asked.write(answer)
+            assert [word for word, _ in eve.rest()] == ["status", "delta", "delta", "citation", "done"]
+            assert bob.rest() == [("error", {"message": "The answer is not shared with you any more."})]
 
 
 def test_what_cannot_be_asked(asked: Asked) -> None:

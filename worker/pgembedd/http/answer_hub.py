@@ -129,6 +129,7 @@ class AnswerHub:
         groups: dict[str, tuple[Caller, list[Feed]]] = {}
         for feed in feeds:
             if feed.viewers and not feed.over:
+                feed.viewers.append(feed.viewers.pop(0))  # one who may not see it any more keeps it from no other
                 caller = feed.viewers[0]
                 groups.setdefault(f"{caller.search_url} {caller.claims}", (caller, []))[1].append(feed)
         turns = asyncio.Semaphore(READERS)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -11,11 +12,13 @@ from uuid import UUID
 from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.http.answer_hub import AnswerHub, Feed
-from pgembedd.http.asking import Asker
+from pgembedd.http.asking import NOT_FOUND, Asker
+from pgembedd.http.errors import refusal_of
 from pgembedd.http.tokens import Caller
 from pgembedd.search.questions import AnswerEvent, AnswerState, Question
 
 POLL_S = 0.25  # of `stopping`
+LOOK_S = 5.0  # between two looks at whether a viewer may see the answer still
 RETRY = b"retry: 3000\n\n"
 
 
@@ -27,6 +30,7 @@ class Viewer:
         self._asker, self._hub, self._caller, self._after = asker, hub, caller, after
         self.state = state
         self._feed = None if state.is_finished else hub.join(state.id, caller)
+        self._look_at = time.monotonic() + LOOK_S
         self._told: list[AnswerEvent] | None = None  # of a finished answer
 
     def close(self) -> None:
@@ -38,8 +42,24 @@ class Viewer:
     async def events(self, stopping: threading.Event) -> AsyncIterator[AnswerEvent]:
         """Yields what happened and what happens, sources as the caller may read them. SearchError, Refusal."""
         async for event in _each(await self._past()) if self._feed is None else _present(self._feed, stopping):
+            if not await self._may_see():
+                yield AnswerEvent(0, "error", {"message": "The answer is not shared with you any more."})
+                return
             if event.seq > self._after or event.ends:
                 yield await self._with_sources(event) if event.event == "sources" else event
+
+    async def _may_see(self) -> bool:
+        """Returns False for one with whom the thread is not shared any more; what is shown live is read for all."""
+        if self._feed is None or time.monotonic() < self._look_at:
+            return True
+        self._look_at = time.monotonic() + LOOK_S
+        try:
+            await run_in_threadpool(self._asker.state, self._caller, self.state.id)
+        except Exception as error:
+            if (refusal := refusal_of(error)) is None:
+                raise
+            return refusal.code != NOT_FOUND
+        return True
 
     async def has_seen_all(self) -> bool:
         """Returns True where the answer is finished and no event is left."""

@@ -13,6 +13,7 @@ from pgembedd.search import questions
 from pgembedd.search.questions import AnswerEvent, AnswerState, Question, Work
 
 VectorOf = Callable[[Caller, str, str], Sequence[float] | None]
+NOT_FOUND = "answer_not_found"
 TIMEOUT_S = 120.0  # of a caller that waits for the whole answer
 
 
@@ -38,7 +39,7 @@ class Asker:
         """Returns the answer as it is now. Refusal 404 for one that the caller may not see."""
         found: AnswerState | None = self._call(caller, lambda connection: questions.state(connection, answer))
         if found is None:
-            raise Refusal(404, "There is no answer of this id, or it is of others.", "answer_not_found")
+            raise Refusal(404, "There is no answer of this id, or it is of others.", NOT_FOUND)
         return found
 
     def events(self, caller: Caller, after: Mapping[UUID, int]) -> list[tuple[UUID, AnswerEvent]]:
