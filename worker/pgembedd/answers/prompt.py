@@ -12,7 +12,7 @@ REFUSAL = "The sources do not answer this question."
 BYTES_A_TOKEN = 3
 """An estimate, as each model counts in its own way: English has about four bytes a token, other languages fewer."""
 TOKENS_A_MESSAGE = 16
-"""What a server's template adds to a message, at most."""
+"""The most tokens that a server's template adds to a message."""
 HISTORY_SHARE = 4  # the earlier turns of a thread get at most one in so many tokens
 MOST_TURNS = 4
 
@@ -45,7 +45,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is sent, and which of the sources are in it, by their numbers."""
+    """The messages that are sent, and the numbers of the sources in them."""
 
     messages: Sequence[Mapping[str, Any]]
     sent: tuple[int, ...]

@@ -27,7 +27,7 @@ class AnswerJob:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What viewers are shown next."""
+    """The next thing that viewers are shown."""
 
     name: str
     data: Mapping[str, Any]

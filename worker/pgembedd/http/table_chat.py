@@ -82,7 +82,7 @@ class TableChat:
 
 @dataclass
 class Reply:
-    """What a chat is told so far: the text of the last attempt, and the sources it may cite."""
+    """The answer to a chat so far: the text of the last attempt, and the sources it may cite."""
 
     model: str
     id: str

@@ -1,4 +1,4 @@
-"""What the providers differ in: paths, bodies, answers and limits."""
+"""The protocol of a provider: paths, bodies, answers and limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Kind = Literal["document", "query"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a provider takes, and what this process asks of it at a time."""
+    """The sizes that a provider takes, and how much this process asks of it at a time."""
 
     max_inputs: int
     """Texts in a request."""
@@ -22,11 +22,11 @@ class Limits:
     timeout_s: float = 60.0
     tokens_per_day: int | None = None
     requests_per_day: int | None = None
-    """What all processes of a database may ask of it in a day (UTC)."""
+    """The most that all processes of a database ask of it in a day (UTC)."""
 
     @property
     def has_budget(self) -> bool:
-        """Whether a day's tokens or requests are limited."""
+        """True where a day's tokens or requests are limited."""
         return self.tokens_per_day is not None or self.requests_per_day is not None
 
 
