@@ -177,6 +177,14 @@ def test_a_fleet_keeps_one_budget_a_day(
     assert value(connection, "select count(*) from pgembedd.failures") == 0
     assert "openai today (UTC): 6 tokens in 2 requests." in pgembedd("status", database=database.conninfo).out
 
+    (tmp_path / "questions").write_text('{"query": "text 1", "relevant": [1]}')
+    loading(provider, tmp_path, model, budget="requests_per_day = 4")
+    asked = ("eval", "documents", str(tmp_path / "questions"), "--providers-file", str(tmp_path / "providers.toml"))
+    done = pgembedd(*asked, database=database.conninfo)
+    assert done.code == 0, done
+    assert rows(connection, used)[1] == (0, 12, 4), "its probe texts and the question"
+    assert "for today is used up" in pgembedd(*asked, database=database.conninfo).err
+
 
 @pytest.mark.slow
 def test_a_provider_that_changes_a_model_is_noticed_before_a_vector_is_stored(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pgembedd.cli.options import database_option, open_connection, settings_options
+from pgembedd.cli.options import database_option, open_connection, open_database, settings_options
 from pgembedd.cli.search import chosen_pipeline
 from pgembedd.errors import WorseSearchError
 from pgembedd.evaluation.baseline import falls, load, save, to_json, write
@@ -82,8 +82,8 @@ def command(
         return
     asked = read_topics(questions, qrels) if qrels else read_questions(questions)
     before = load(baseline, asked) if baseline else None
-    with open_connection(database) as connection:
-        model, results, left_out = _measure(connection, pipeline, asked, rerank, settings)
+    with open_database(database) as conninfo, open_connection(conninfo) as connection:
+        model, results, left_out = _measure(connection, conninfo, pipeline, asked, rerank, settings)
     stored = to_json(pipeline, model, asked, results) | {"left_out": left_out}
     if as_json:
         click.echo(json.dumps(stored))
@@ -95,13 +95,18 @@ def command(
 
 
 def _measure(
-    connection: "psycopg.Connection", pipeline: str, asked: list[Question], rerank: str | None, settings: "Settings"
+    connection: "psycopg.Connection",
+    conninfo: str,
+    pipeline: str,
+    asked: list[Question],
+    rerank: str | None,
+    settings: "Settings",
 ) -> tuple[str, list[Measured], dict[str, str]]:
     """Returns the pipeline's fingerprint, the results, and a sentence for each mode that it does not have."""
     from pgembedd.loop.model_loader import reranker_loader
 
     with nullcontext() if rerank is None else reranker_loader(settings)(rerank) as reranker:
-        fingerprint, vectors = _vectors(connection, pipeline, asked, settings)
+        fingerprint, vectors = _vectors(connection, conninfo, pipeline, asked, settings)
         refused = available_modes(connection, pipeline, asked[0], vectors[0])
         modes = [mode for mode, sentence in refused.items() if not sentence]
         with _progress(asked) as show:
@@ -110,19 +115,20 @@ def _measure(
 
 
 def _vectors(
-    connection: "psycopg.Connection", pipeline: str, asked: list[Question], settings: "Settings"
+    connection: "psycopg.Connection", conninfo: str, pipeline: str, asked: list[Question], settings: "Settings"
 ) -> tuple[str, list[str]]:
     """Returns the pipeline's fingerprint, and the vector of each question in pgvector's text form."""
+    from pgembedd.database.provider_use import ProviderUse
     from pgembedd.loop.model_loader import loader
     from pgembedd.search.local_models import check_fingerprint
 
     where = chosen_pipeline(connection, pipeline)
-    embedder = loader(settings)(where.model)
-    try:
+    with (
+        closing(ProviderUse(conninfo)) as ledger,
+        closing(loader(settings, ledger=ledger)(where.model)) as embedder,
+    ):
         check_fingerprint(where, embedder.fingerprint)
         found = embedder.start([each.query for each in asked], kind="query").result().vectors
-    finally:
-        embedder.close()
     return embedder.fingerprint, [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
 
 
@@ -132,8 +138,8 @@ def _answers(
     """Prints how the similarities separate the questions that have an answer from those that have none."""
     from pgembedd.evaluation.refusals import separate
 
-    with open_connection(database) as connection:
-        model, vectors = _vectors(connection, pipeline, asked, settings)
+    with open_database(database) as conninfo, open_connection(conninfo) as connection:
+        model, vectors = _vectors(connection, conninfo, pipeline, asked, settings)
         found = separate(connection, pipeline, asked, vectors)
     if as_json:
         click.echo(json.dumps({"pipeline": pipeline, "model": model, **found.to_json()}))

@@ -178,6 +178,6 @@ def load(name: str, providers: dict[str, Provider], on_run: OnRun, ledger: Ledge
     if provider.limits.has_budget and ledger is None:
         raise ModelUnavailableError(
             f"The provider {provider_name} has a budget a day, which is counted in a database, and here is none to "
-            "count in: only a worker, a service with a database, and `pgembedd verify` may ask it."
+            "count in: a worker, a service with a database, `pgembedd verify` and `pgembedd eval` may ask it."
         )
     return ProviderModel(name, provider, model, on_run, ledger)
