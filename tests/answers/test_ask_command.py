@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -28,7 +29,7 @@ QUESTION = "How do I reset my password?"
 
 @pytest.mark.slow
 def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
-    database: Database, model: Session, ollama: StandInOllama
+    database: Database, model: Session, ollama: StandInOllama, tmp_path: Path
 ) -> None:
     ollama.answer = in_turn(streamed(*said("Open \x1b[31mthe ", "settings [1]."), DONE))
     language = LanguageSettings(language_host=ollama.url, language_model="small")
@@ -58,6 +59,7 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         away = pgembedd("ask", QUESTION, "--model", "other", database=database.conninfo).err.strip().splitlines()
         assert away[-1] == "pgembedd: The language model's server answered with status 503: loading model."
         assert ollama.received[-1].body["model"] == "other"
+        _answers_are_measured(database, ollama, tmp_path / "questions")
 
 
 def _answer_waits(connection: psycopg.Connection) -> None:
@@ -68,3 +70,31 @@ def _answer_waits(connection: psycopg.Connection) -> None:
         [1],
     )
     assert result["sources"][0]["url"] == "https://x.test/7"
+
+
+def _answers_are_measured(database: Database, ollama: StandInOllama, questions: Path) -> None:
+    asked = [
+        {"query": QUESTION, "relevant": [7], "facts": ["the  SETTINGS", "a phone"]},
+        {"query": "How is a password reset?", "relevant": {"7": 1}},
+        {"query": "Who wrote the opera about the flying Dutchman?", "relevant": []},  # below the threshold
+        {"query": "How do I reset the password of my router?", "relevant": []},
+    ]
+    questions.write_text("\n".join(map(json.dumps, asked)))
+    texts = ["Open the\nsettings [1].", "Ask the office [9].", "Press the button [1]."]
+    ollama.answer = in_turn(*(streamed(*said(text), DONE) for text in texts))
+    command = ("eval", "documents", str(questions), "--ask")
+    found = json.loads(pgembedd(*command, "--json", database=database.conninfo).out)
+    counts = {"with_answer": 2, "without_answer": 2, "facts": 2, "invalid": 1, "failed": 0, "reason": None}
+    shares = {"answered": 1.0, "cited": 0.5, "relevant": 0.5, "refused": 0.5, "stated": 0.5}
+    assert {name: found[name] for name in counts | shares} == counts | shares
+
+    questions.write_text(json.dumps(asked[0]))
+    ollama.answer = in_turn(LOADING)
+    failed = pgembedd(*command, database=database.conninfo)
+    assert failed.out.splitlines() == [
+        "1 questions with an answer: 0% answered; none of these cite a source, none a relevant row",
+        "2 facts: 0% stated",
+        "0 citations of sources that there are not",
+        "1 failed, the first one: The language model's server answered with status 503: loading model.",
+    ], failed
+    assert "takes no other option" in pgembedd(*command, "--answers", database=database.conninfo).err

@@ -34,10 +34,10 @@ def written(folder: Path, text: str, name: str = "questions") -> Path:
 
 def test_json_lines(tmp_path: Path) -> None:
     first = '{"query": "a", "relevant": [1, "two", {"id": 3, "part": "x"}]}'
-    lines = f'{first}\n\n{{"query": "b", "relevant": {{"1": 2, "7": 0}}}}\n'
+    lines = f'{first}\n\n{{"query": "b", "relevant": {{"1": 2, "7": 0}}, "facts": [" so ", ""]}}\n'
     assert read_questions(written(tmp_path, lines)) == [
         Question("a", {"1": 1.0, "two": 1.0, '{"id": "3", "part": "x"}': 1.0}),
-        Question("b", {"1": 2.0}),
+        Question("b", {"1": 2.0}, ("so",)),
     ]
 
 
@@ -55,6 +55,8 @@ def test_a_key_is_the_same_as_a_value_and_as_text() -> None:
         ('{"query": "a", "relevant": "1"}', "Line 2 of {} is no question"),
         ('{"query": "a", "relevant": {"1": "good"}}', "Line 2 of {} is no question"),
         ('{"query": "a"}', "Line 2 of {} is no question"),
+        ('{"query": "a", "relevant": [1], "facts": "so"}', "Line 2 of {} is no question"),
+        ('{"query": "a", "relevant": [1], "facts": [7]}', "Line 2 of {} is no question"),
         ('{"query": " ", "relevant": [1]}', "Line 2 of {} has no query or no relevant key: give both."),
         ('{"query": "a", "relevant": []}', "Line 2 of {} has no query or no relevant key: give both."),
         ('{"query": 7, "relevant": [1]}', "Line 2 of {} has no query or no relevant key: give both."),

@@ -22,7 +22,9 @@ from pgembedd.evaluation.questions import Question, read_questions, read_topics
 if TYPE_CHECKING:
     import psycopg
 
+    from pgembedd.evaluation.asked import AnswerQuality
     from pgembedd.evaluation.baseline import Values
+    from pgembedd.evaluation.refusals import Separated
     from pgembedd.settings import Settings
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -46,6 +48,15 @@ TOLERANCE = 0.01
     help="By how much a metric may fall.",
 )
 @click.option("--answers", is_flag=True, help="Measure which questions ask() refuses, instead of the searches.")
+@click.option("--ask", "asks", is_flag=True, help="Ask the language model each question, and measure its answers.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1, 3600),
+    default=120,
+    show_default=True,
+    help="With --ask, seconds to wait for a next part of an answer.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 @settings_options("model_dir", "precision", "threads", "providers", "providers_file")
 def command(
@@ -59,6 +70,8 @@ def command(
     baseline: Path | None,
     tolerance: float,
     answers: bool,
+    asks: bool,
+    timeout_s: float,
     as_json: bool,
     settings: "Settings",
 ) -> None:
@@ -68,17 +81,19 @@ def command(
     {"1": 2, "2": 1} with grades. Prints nDCG@10, recall@10 and MRR@10 of each mode of search.
 
     With --answers, [] stands for a question that the table does not answer, and the similarities that separate the two
-    kinds are printed, for configure_answers().
+    kinds are printed, for configure_answers(). With --ask a worker's language model answers each question, which
+    may cost money; "facts": ["words"] in a question are looked for in its answer.
     """
     from pgembedd.log import configure_logging
 
     configure_logging(log_level="warning")
     if plot is not None and plot.suffix.lower() != ".svg":
         raise click.UsageError("A plot is an SVG file: give it a name that ends with .svg.")
-    if answers:
-        if qrels or rerank or plot or saved or baseline:
-            raise click.UsageError("--answers takes --json and no other option of measuring.")
-        _answers(pipeline, read_questions(questions, unanswered=True), database, settings, as_json=as_json)
+    if answers or asks:
+        if (answers and asks) or qrels or rerank or plot or saved or baseline:
+            raise click.UsageError(f"{'--answers' if answers else '--ask'} takes no other option of measuring.")
+        asked = read_questions(questions, unanswered=True)
+        _of_ask(pipeline, asked, database, settings, timeout_s if asks else None, as_json=as_json)
         return
     asked = read_topics(questions, qrels) if qrels else read_questions(questions)
     before = load(baseline, asked) if baseline else None
@@ -132,24 +147,31 @@ def _vectors(
     return embedder.fingerprint, [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
 
 
-def _answers(
-    pipeline: str, asked: list[Question], database: str | None, settings: "Settings", *, as_json: bool
+def _of_ask(
+    pipeline: str,
+    asked: list[Question],
+    database: str | None,
+    settings: "Settings",
+    timeout_s: float | None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Prints how the similarities separate the questions that have an answer from those that have none."""
+    """Measures the answers, each part of which is waited for that long, or without a time the threshold."""
+    from pgembedd.evaluation.asked import ask_all, judge_answers
     from pgembedd.evaluation.refusals import separate
 
+    found: AnswerQuality | Separated
     with open_database(database) as conninfo, open_connection(conninfo) as connection:
         model, vectors = _vectors(connection, conninfo, pipeline, asked, settings)
-        found = separate(connection, pipeline, asked, vectors)
+        if timeout_s is None:
+            found = separate(connection, pipeline, asked, vectors)
+        else:
+            with _progress(asked) as show:
+                found = judge_answers(ask_all(connection, pipeline, asked, vectors, timeout_s, show))
     if as_json:
         click.echo(json.dumps({"pipeline": pipeline, "model": model, **found.to_json()}))
-        return
-    for name, values in (("with an answer", found.with_answer), ("without one", found.without)):
-        low, middle, high = values[0], values[len(values) // 2], values[-1]
-        click.echo(f"{len(values)} questions {name}: similarity {low:.3f} to {high:.3f}, median {middle:.3f}")
-    for name, at in (("set", found.now), ("best", found.best)):
-        shares = f"answers {at.answered:.0%} of the first, refuses {at.refused:.0%} of the second"
-        click.echo(f"threshold {at.threshold:.3f} ({name}): {shares}")
+    else:
+        click.echo("\n".join(found.lines()))
 
 
 @contextmanager

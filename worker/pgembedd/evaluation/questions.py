@@ -22,6 +22,8 @@ class Question:
 
     query: str
     relevant: dict[str, float]
+    facts: tuple[str, ...] = ()
+    """Words that a right answer states."""
 
 
 def key_text(key: Any) -> str:
@@ -39,7 +41,7 @@ def key_text(key: Any) -> str:
 
 
 def read_questions(path: Path, *, unanswered: bool = False) -> list[Question]:
-    """Reads JSON lines of `query` and `relevant`: a list of keys, or an object of grades. ConfigurationError.
+    """Reads JSON lines of `query`, `relevant` (a list of keys, or an object of grades) and `facts`. ConfigurationError.
 
     `unanswered` takes questions without relevant rows, too.
     """
@@ -50,11 +52,12 @@ def read_questions(path: Path, *, unanswered: bool = False) -> list[Question]:
             query, relevant = asked["query"], asked["relevant"]
             graded = relevant.items() if isinstance(relevant, dict) else [(key, 1) for key in _listed(relevant)]
             grades = {key_text(key): float(grade) for key, grade in graded if float(grade) > 0}
-        except (ValueError, TypeError, KeyError) as error:
+            facts = tuple(fact.strip() for fact in _listed(asked.get("facts", [])))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigurationError(f"Line {number} of {path} is no question: it must be like {_SHAPE}.") from error
         if not isinstance(query, str) or not query.strip() or not (grades or unanswered):
             raise ConfigurationError(f"Line {number} of {path} has no query or no relevant key: give both.")
-        questions.append(Question(query, grades))
+        questions.append(Question(query, grades, tuple(filter(None, facts))))
     return _some(questions, path)
 
 

@@ -44,6 +44,17 @@ class Separated:
             "best": vars(self.best),
         }
 
+    def lines(self) -> list[str]:
+        """Returns what is printed."""
+        found = []
+        for name, values in (("with an answer", self.with_answer), ("without one", self.without)):
+            low, middle, high = values[0], values[len(values) // 2], values[-1]
+            found.append(f"{len(values)} questions {name}: similarity {low:.3f} to {high:.3f}, median {middle:.3f}")
+        for name, at in (("set", self.now), ("best", self.best)):
+            shares = f"answers {at.answered:.0%} of the first, refuses {at.refused:.0%} of the second"
+            found.append(f"threshold {at.threshold:.3f} ({name}): {shares}")
+        return found
+
 
 def separate(
     connection: psycopg.Connection, pipeline: str, questions: Sequence[Question], vectors: Sequence[str]
