@@ -268,3 +268,31 @@ def test_words_are_restored_and_kept_in_step(server: EmbeddedPostgres, database:
             connection.execute("update documents set content = 'a bird' where id = 1")
             work(connection)
             assert by_words(connection, "bird") == [1]
+
+
+@pytest.mark.slow
+def test_threads_and_questions_that_wait_are_restored(server: EmbeddedPostgres, database: Database) -> None:
+    ask = (
+        "select pgembedd.ask('documents', %s, thread => %s,"
+        " embedding => (select embedding::vector from documents where id = 1))"
+    )
+    with connected(database) as connection:
+        make_texts(connection)
+        connection.execute("select pgembedd.configure_answers('documents', min_similarity => -1)")
+        first = value(connection, ask, "how", None)
+        thread = value(connection, "select thread from pgembedd.answers")
+        connection.execute("select pgembedd.share_thread(%s, current_user::regrole, 'bob')", [thread])
+        assert rows(connection, "select id, attempt from pgembedd.claim_answers(10, 60)") == [(first, 1)]
+        done = "select pgembedd.finish_answer(%s, 1, 'complete', 'So [1].', '{1}', '{done}', array['{}']::jsonb[])"
+        assert value(connection, done, first)
+        second = value(connection, ask, "and then", thread)
+    with restored(server, database, "custom") as copy:
+        migrate(copy.conninfo)
+        with connected(copy) as connection:
+            seen = rows(connection, "select id, status, answer from pgembedd.answers order by asked_at")
+            assert seen == [(first, "complete", "So [1]."), (second, "queued", None)]
+            assert rows(connection, "select thread, subject from pgembedd.thread_member") == [(thread, "bob")]
+            third = value(connection, ask, "and now", thread)
+            waiting = rows(connection, "select id, history from pgembedd.claim_answers(10, 60)")
+            turn = {"question": "how", "answer": "So [1]."}
+            assert waiting == [(second, [turn]), (third, [turn])]
