@@ -44,8 +44,11 @@ def end_to_end_rate(
             yield partial(insert_and_await, connection, workers, table)
 
 
-def make_table(connection: psycopg.Connection, table: str, model: str, *, index: bool) -> None:
-    """A table with a pipeline; with `index` its HNSW index exists already and holds INDEXED_ROWS random vectors."""
+def make_table(connection: psycopg.Connection, table: str, model: str, *, index: bool, words: bool = True) -> None:
+    """A table with a pipeline; with `index` its HNSW index exists already and holds INDEXED_ROWS random vectors.
+
+    With `words` the worker writes the words of each row, too, for searches by words.
+    """
     connection.execute(
         f"create table {table} (id bigint generated always as identity primary key, body text,"
         " embedding halfvec(384))".encode()
@@ -58,8 +61,8 @@ def make_table(connection: psycopg.Connection, table: str, model: str, *, index:
         connection.execute(f"create index on {table} using hnsw (embedding halfvec_cosine_ops)".encode())
     connection.execute(
         "select pgembedd.create_pipeline(%s, %s, array['body'], model => %s, backfill => false, create_index => %s,"
-        " adopt => %s)",
-        (table, table, model, index, index or None),
+        " adopt => %s, text_config => %s)",
+        (table, table, model, index, index or None, "english" if words else "none"),
     )
     connection.execute(f"vacuum analyze {table}".encode())
 
@@ -107,15 +110,16 @@ def null_table() -> Iterator[tuple[psycopg.Connection, str]]:
         yield connection, server.conninfo()
 
 
-def null_run_s(connection: psycopg.Connection, workers: Fleet, depth: int) -> float:
+def null_run_s(connection: psycopg.Connection, workers: Fleet, depth: int, table: str = "plain") -> float:
     """Seconds in which `depth` rows of 700 characters, all queued before, get their vector."""
-    connection.execute("truncate plain")
+    connection.execute(f"truncate {table}".encode())
     connection.execute("vacuum pgmq.q_pgembedd_jobs, pgmq.q_pgembedd_backfill")
     connection.execute("checkpoint")
     before = workers.done
     with held_back(workers):
         connection.execute(
-            "insert into plain (body) select repeat('some words ' || g %% 100, 55) from generate_series(1, %s) g",
+            f"insert into {table} (body) select repeat('some words ' || g %% 100, 55)"
+            " from generate_series(1, %s) g".encode(),
             (depth,),
         )
         started = time.perf_counter()
@@ -152,17 +156,23 @@ def _workers(count: int) -> str:
 
 
 def null_by_depth(depths: Sequence[int], rounds: int) -> list[Result]:
-    """Microseconds a row by depth of the queue; short queues several times over, so that each run has its length."""
+    """Microseconds a row by depth of the queue; short queues several times over, so that each run has its length.
 
-    def cost_us(connection: psycopg.Connection, workers: Fleet, depth: int) -> float:
+    The first depth also without the words that a search by words needs.
+    """
+
+    def cost_us(connection: psycopg.Connection, workers: Fleet, depth: int, table: str) -> float:
         times = max(1, SHORTEST_RUN_ROWS // depth)
-        return sum(null_run_s(connection, workers, depth) for _ in range(times)) / (times * depth) * 1e6
+        return sum(null_run_s(connection, workers, depth, table) for _ in range(times)) / (times * depth) * 1e6
 
     with null_table() as (connection, conninfo), fleet(conninfo, module="bench.null_worker") as workers:
+        make_table(connection, "wordless", "null", index=False, words=False)
         null_run_s(connection, workers, 2_000)
         cases: dict[str, Callable[[], float]] = {
-            f"null model, {depth:,} queued": partial(cost_us, connection, workers, depth) for depth in depths
+            f"null model, {depth:,} queued": partial(cost_us, connection, workers, depth, "plain") for depth in depths
         }
+        without = partial(cost_us, connection, workers, depths[0], "wordless")
+        cases[f"null model, {depths[0]:,} queued, no search by words"] = without
         return compare("pipeline", "us/row", interleave(cases, rounds), f"null model, {depths[0]:,} queued")
 
 

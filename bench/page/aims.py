@@ -194,4 +194,23 @@ PROVIDERS = (
     ),
 )
 
-TARGETS = (*EMBED, *QUALITY, *ROOFLINE, *PIPELINE, *LATENCY, *SQL_EMBED, *SOAK, *TRIGGERS, *PROVIDERS)
+GENERATION = (
+    Target(
+        "generation",
+        "processor time for a delta of a language model's",
+        "at most",
+        constant(0.0002),
+        only("worker, 1 answer, CPU a delta", "s"),
+        "s",
+    ),
+    Target(
+        "generation",
+        "from a question to its first delta, without search and language model",
+        "at most",
+        constant(0.05),
+        only(r"worker, first delta after ask\(\)", "s"),
+        "s",
+    ),
+)
+
+TARGETS = (*EMBED, *QUALITY, *ROOFLINE, *PIPELINE, *LATENCY, *SQL_EMBED, *SOAK, *TRIGGERS, *GENERATION, *PROVIDERS)

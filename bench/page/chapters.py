@@ -101,7 +101,8 @@ of all other operators bounds the gain of a faster graph.""",
         """Rows are inserted into a table with a pipeline; the clock stops when every vector is committed and in the
 index. Beside it, the bare model on the same texts: the difference is what queue, triggers, statements and
 index cost. A *null model*, which returns constant vectors at once, measures everything except the model: how many
-rows per second, with how many workers, and whether a long queue makes a row more expensive.""",
+rows per second, with how many workers, whether a long queue makes a row more expensive, and what of it are the words
+that a search by words needs.""",
         (
             Bars(
                 "rate",
@@ -358,6 +359,14 @@ reads each pair by itself, so hits take the sum, shared among the cores.""",
         "What answers cost that are watched",
         """The processor time of `pgembedd serve` for each delta that a viewer of an answer gets, and how long after its
 writing it comes: for one viewer, for many of one answer, and for many answers with a viewer each.""",
+    ),
+    Chapter(
+        "generation",
+        "What a worker spends on an answer",
+        """The processor time of `pgembedd run` for each delta that a language model sends, from one answer and from
+eight at a time, beside a script that reads the same stream with the `openai` package and does nothing with it; and the
+time from the commit of a question to its first delta in the database. The language model is a stand-in on the same
+cores.""",
     ),
     Chapter(
         "providers",

@@ -124,6 +124,7 @@ def test_a_type_that_a_browser_might_run_is_not_passed_on(
     [
         (json_answer({"error": "Model a/b is currently loading", "estimated_time": 19.2}, 503), 503, "loading"),
         (json_answer({"error": "Rate limit reached"}, 429), 503, "Rate limit reached."),
+        (json_answer({"error": f"{HF_TOKEN} is over"}, 429), 503, "[key] is over"),
         (json_answer({"error": "Invalid credentials"}, 401), 502, "HUGGING_FACE_ACCESS_TOKEN"),
         (json_answer({"error": ["a", "b"]}, 400), 400, "status 400"),
         (Answer(200, {}, [b"{", Cut()]), 503, "broke before the answer was complete"),
@@ -137,6 +138,7 @@ def test_errors_are_sentences(
 
     assert (refused.status_code, sentence in refused.json()["message"]) == (status, True)
     assert huggingface.url.removeprefix("http://") not in refused.text
+    assert HF_TOKEN not in refused.text
     if sentence == "loading":
         assert refused.headers["retry-after"] == "20"
     assert len(huggingface.received) == 1, "what costs money is not repeated"

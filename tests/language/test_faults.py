@@ -89,6 +89,14 @@ def test_a_key_in_the_error_of_an_answer_is_not_shown(ollama: StandInOllama, mod
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("body", [b'{"error": "no secret\\/key-\\u0031 here"}', b"<p>" + b"x" * 290 + b"secret/key-1"])
+def test_a_key_in_a_refusal_is_not_shown(ollama: StandInOllama, body: bytes) -> None:
+    ollama.answer = lambda _: Answer(503, {}, [body])
+    with pytest.raises(GenerationUnavailableError, match=r"\[key\]") as caught:
+        Session("mistral", host=ollama.url, key="secret/key-1").run("How?")
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "end",
     [

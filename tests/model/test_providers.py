@@ -20,7 +20,7 @@ from tests.support.stand_in_provider import StandInProvider, provider, vector
 
 __all__ = ["provider"]
 
-KEY = "sk-of-this-test"
+KEY = "sk-of/this+test"
 
 
 def configured(folder: Path, **sections: dict[str, Any]) -> dict[str, Provider]:
@@ -92,6 +92,8 @@ FAILURES: list[tuple[Answer, type[PgembeddError], str]] = [
     (error(429), ProviderBusyError, r"status 429: No: \[key\]"),
     (error(503), ProviderBusyError, "status 503"),
     (json_answer({"error": "x" * 290 + KEY}, 503), ProviderBusyError, r"x\[key\]$"),
+    (Answer(503, {}, [b'{"error": "No: sk-of\\/this\\u002btest"}']), ProviderBusyError, r"No: \[key\]"),
+    (Answer(503, {}, [b"<p>" + b"x" * 290 + KEY.encode()]), ProviderBusyError, r"x\[key\]$"),
     (Answer(200, {}, [b'{"da', Cut()]), ProviderBusyError, "does not answer"),
     (error(429, code="insufficient_quota"), ProviderRefusedError, "status 429"),
     (error(401), ProviderRefusedError, r"No: \[key\]"),

@@ -49,17 +49,21 @@ async def failure_of(response: "httpx2.Response", where: str, key: str | None = 
         body += part
         if len(body) > MAX_ERROR_BYTES:
             break
-    if key:
-        body = body.replace(key.encode(), b"[key]")
-    return failure(response.status_code, response.headers, body, where)
+    return failure(response.status_code, response.headers, body, where, secret=key)
 
 
 def failure(
-    status: int, headers: Mapping[str, str], body: bytes, where: str, *, key: str = KEY_FILE_VARIABLE
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    where: str,
+    *,
+    key_variable: str = KEY_FILE_VARIABLE,
+    secret: str | None = None,
 ) -> GenerationError:
-    """Returns the error for a status, its headers and the body's reason; `key` is the variable of the key."""
+    """Returns the error for a status, its headers and the body's reason, without the key in `secret`."""
     error = _error_object(body)
-    sentence = f"{where} answered with status {status}: {_remedied(status, error, key)}"
+    sentence = f"{where} answered with status {status}: {_remedied(status, error, key_variable, secret)}"
     if status in TRANSIENT:
         return GenerationUnavailableError(sentence, status=status, retry_after_s=_retry_after_s(headers))
     if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
@@ -75,20 +79,20 @@ def failure(
 
 
 def _error_object(body: bytes) -> Any:
-    """Returns the member `error` of a JSON body; for any other the start of its text."""
+    """Returns the member `error` of a JSON body; for any other its text."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        return body[:300].decode("utf-8", "replace")
+        return body.decode("utf-8", "replace")
     return value.get("error", value) if isinstance(value, dict) else value
 
 
-def _remedied(status: int, error: object, key: str) -> str:
+def _remedied(status: int, error: object, key_variable: str, secret: str | None) -> str:
     if status in (401, 403):
-        return f"the key is missing or wrong; see {key}."
+        return f"the key is missing or wrong; see {key_variable}."
     if status in (301, 302, 303, 307, 308):
         return "it is a redirect, which is not followed; name its destination as the host."
-    return sentence_of(error)
+    return sentence_of(error, secret)
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> int | None:

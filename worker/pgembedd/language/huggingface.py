@@ -103,29 +103,17 @@ class HuggingFace:
 
     async def _post(self, task: str, payload: dict[str, Any], model: str, use_cache: bool) -> TaskAnswer:
         url = f"{self._base.rstrip('/')}/models/{model}" + (f"/pipeline/{task}" if task in _PIPELINES else "")
-        where, timeout_s = "The server of tasks", self._bounds.timeout_s
+        where, timeout_s, token = "The server of tasks", self._bounds.timeout_s, _token()
         with translate_errors(where, timeout_s, remedy=f"check {HOST_VARIABLE}"):
             async with (
-                http_client(self._base, self._headers(task, use_cache), timeout_s) as client,
+                http_client(self._base, _headers(task, token, use_cache), timeout_s) as client,
                 client.stream("POST", url, content=json.dumps(payload).encode()) as response,
             ):
                 parts = bounded(response.aiter_bytes(), self._bounds.max_bytes)
                 body = b"".join([part async for part in parts])
                 if response.status_code != 200:
-                    raise _failure(response.status_code, response.headers, body, where)
+                    raise _failure(response.status_code, response.headers, body, where, token)
                 return TaskAnswer(body, _media_type(response.headers.get("content-type", "")))
-
-    def _headers(self, task: str, use_cache: bool) -> dict[str, str]:
-        from huggingface_hub import get_token
-
-        headers = {"content-type": "application/json", "user-agent": "pgembedd"}
-        if token := os.environ.get(TOKEN_VARIABLE) or get_token():
-            headers["authorization"] = f"Bearer {token}"
-        if task == "text-to-image":
-            headers["accept"] = "image/png"
-        if not use_cache:
-            headers["x-use-cache"] = "false"
-        return headers
 
 
 def check_task(task: str) -> None:
@@ -148,6 +136,23 @@ def _check_model(model: str) -> None:
     """Raises ConfigurationError for what is no name of the Hub: it becomes a part of a URL."""
     if not _MODEL.fullmatch(model) or ".." in model:
         raise ConfigurationError("A model of a task is named as on the Hub: owner/name.")
+
+
+def _token() -> str | None:
+    from huggingface_hub import get_token
+
+    return os.environ.get(TOKEN_VARIABLE) or get_token()
+
+
+def _headers(task: str, token: str | None, use_cache: bool) -> dict[str, str]:
+    headers = {"content-type": "application/json", "user-agent": "pgembedd"}
+    if token:
+        headers["authorization"] = f"Bearer {token}"
+    if task == "text-to-image":
+        headers["accept"] = "image/png"
+    if not use_cache:
+        headers["x-use-cache"] = "false"
+    return headers
 
 
 def _payload(task: str, inputs: Any, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -176,8 +181,8 @@ def _media_type(given: str) -> str:
     return kind if _MEDIA.fullmatch(kind) else "application/octet-stream"
 
 
-def _failure(status: int, headers: Mapping[str, str], body: bytes, where: str) -> Exception:
-    error = failure(status, headers, body, where, key=TOKEN_VARIABLE)
+def _failure(status: int, headers: Mapping[str, str], body: bytes, where: str, token: str | None) -> Exception:
+    error = failure(status, headers, body, where, key_variable=TOKEN_VARIABLE, secret=token)
     if isinstance(error, GenerationUnavailableError) and error.retry_after_s is None:
         error.retry_after_s = _estimated_s(body)
     return error

@@ -81,9 +81,7 @@ class Client:
         return bytes(content)
 
     def _failure(self, status: int, headers: Mapping[str, str], content: bytes, key: str | None) -> Exception:
-        if key:  # before anything is cut off, as a part of the key is one too many
-            content = content.replace(key.encode(), b"[key]")
-        code, said = _reason(content)
+        code, said = _reason(content, key)
         sentence = f"The provider {self._provider.name} answered with status {status}: {said or 'no reason given'}"
         if status in REFUSED or code in _NO_QUOTA or 300 <= status < 400:
             return ProviderRefusedError(sentence)
@@ -99,17 +97,22 @@ class Client:
         self._http.close()
 
 
-def _reason(content: bytes) -> tuple[str, str]:
-    """Returns the code and the sentence of an error's body: "" for what it does not have."""
+def _reason(content: bytes, key: str | None) -> tuple[str, str]:
+    """Returns the code and the sentence of an error's body, without `key`: "" for what it does not have."""
     try:
         value = orjson.loads(content[:65_536])
     except ValueError:
-        return "", content[:300].decode("utf-8", "replace").strip()
+        return "", _said(content.decode("utf-8", "replace"), key).strip()
     error = value.get("error", value) if isinstance(value, dict) else value
     if not isinstance(error, dict):
-        return "", str(error)[:300]
+        return "", _said(str(error), key)
     said = next((error[each] for each in ("message", "detail", "error") if isinstance(error.get(each), str)), "")
-    return str(error.get("code") or error.get("type") or ""), said[:300]
+    return str(error.get("code") or error.get("type") or ""), _said(said, key)
+
+
+def _said(text: str, key: str | None) -> str:
+    # The key goes after JSON's escapes are read, and before the cut, which may halve it.
+    return (text.replace(key, "[key]") if key else text)[:300]
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:
