@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -39,17 +40,23 @@ def limit(inputs: int) -> float:
     return AT_ONCE * inputs / LATENCY_S
 
 
+@cache
+def vectors(texts: int) -> bytes:
+    """The answer to that many texts."""
+    vector = [round(math.sin(i), 7) for i in range(DIMS)]
+    return json.dumps({"data": [{"index": i, "embedding": vector} for i in range(texts)]}).encode()
+
+
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answers the requests of a connection in OpenAI's protocol, each after the latency."""
-    vector = json.dumps([round(math.sin(i), 7) for i in range(DIMS)])
+    clock = asyncio.get_running_loop().time
     try:
         while head := await reader.readuntil(b"\r\n\r\n"):
+            until = clock() + LATENCY_S
             lines = head.decode().lower().split("\r\n")
             length = next(int(line.removeprefix("content-length:")) for line in lines if "content-length:" in line)
-            asked = json.loads(await reader.readexactly(length))
-            await asyncio.sleep(LATENCY_S)
-            items = [f'{{"index":{i},"embedding":{vector}}}' for i in range(len(asked["input"]))]
-            body = f'{{"data":[{",".join(items)}]}}'.encode()
+            body = vectors(len(json.loads(await reader.readexactly(length))["input"]))
+            await asyncio.sleep(until - clock())
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()

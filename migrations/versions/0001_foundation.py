@@ -133,7 +133,7 @@ comment on table pgembedd.row_state is
 create table pgembedd.word_statistics (
     pipeline_id       integer primary key references pgembedd.pipeline on delete cascade,
     documents         double precision not null default 0,
-    average_length    double precision not null default 1,
+    average_length    double precision not null default 'infinity',
     configs           text[] not null default '{}',
     changes           bigint not null default -1,
     filled            boolean not null default false,
@@ -141,6 +141,8 @@ create table pgembedd.word_statistics (
 );
 comment on table pgembedd.word_statistics is
     'Of a sample of the words of a pipeline: how many rows or chunks there are, how many words they have on average.';
+comment on column pgembedd.word_statistics.average_length is
+    'Infinity where no row or chunk was sampled: with it the ranking does not take length into account.';
 comment on column pgembedd.word_statistics.filled is
     'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
 comment on column pgembedd.word_statistics.changes is
@@ -415,8 +417,8 @@ create table pgembedd.answer_source (
     pipeline          text not null,
     key               jsonb not null check (length(key::text) <= 12000),
     title             text check (length(title) <= 1000),
-    url               text check (url ~ '^https?://' and length(url) <= 8000),  -- an asker may write it
     excerpt           text not null check (length(excerpt) <= 12000),
+    texts_hash        bigint,
     score             double precision,
     similarity        double precision,
     primary key (answer, n)
@@ -424,6 +426,8 @@ create table pgembedd.answer_source (
 create index answer_source_pipeline_idx on pgembedd.answer_source (pipeline);
 comment on table pgembedd.answer_source is
     'What was found for a question with the rights of the role that asked: all that a language model is shown.';
+comment on column pgembedd.answer_source.texts_hash is
+    'Of the texts of the row when it was found: the excerpt is shown to viewers as long as they are the same.';
 
 create table pgembedd.answer_event (
     answer            uuid not null references pgembedd.answer on delete cascade,

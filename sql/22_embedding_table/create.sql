@@ -49,7 +49,7 @@ begin
         (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k));
     execute format('comment on table %s is %L', table_name,
         format('Chunks of %s with their vectors, kept in step by the pipeline "%s".', made.source, made.name));
-    if owner <> current_user::regrole then
+    if owner <> quote_ident(current_user)::regrole then
         execute format('alter table %s owner to %s', table_name, owner);
     end if;
     return table_name::regclass;

@@ -46,7 +46,7 @@ begin
     execute format('create view %s %s as select %s, %s from %s s join %s e on %s', _view_name(pipeline),
         case when invoker then 'with (security_invoker = true)' end, source_columns, columns,
         pipeline.source, pipeline.embedding_table, _key_match(pipeline.source, 's', 'e'));
-    if owner <> current_user::regrole then
+    if owner <> quote_ident(current_user)::regrole then
         execute format('alter view %s owner to %s', _view_name(pipeline), owner);
     end if;
 end $$;

@@ -20,10 +20,11 @@ end $$;
 
 create or replace function pgembedd._text_config_oid(name text) returns oid
 language sql stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pg_temp set quote_all_identifiers = off
 as $$
     select c.oid from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
-    where format('%I.%I', n.nspname, c.cfgname) = name
+    where name in (format('%I.%I', n.nspname, c.cfgname),  -- or noted while the setting was on
+                   format('"%s"."%s"', replace(n.nspname, '"', '""'), replace(c.cfgname, '"', '""')))
 $$;
 
 -- The pipeline with the configuration of its words, both fields null where there is to be no search by words. The

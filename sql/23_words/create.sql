@@ -22,7 +22,7 @@ begin
     if indexed then
         execute format('create index on %s using gin (pgembedd_words)', named);
     end if;
-    if owner <> current_user::regrole then
+    if owner <> quote_ident(current_user)::regrole then
         execute format('alter table %s owner to %s', named, owner);
     end if;
     return named::regclass;

@@ -52,7 +52,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set lock_timeout = '100ms'
 as $$
 declare
-    me oid := current_user::regrole;
+    me oid := quote_ident(current_user)::regrole;
     made pgembedd.pipeline;
     statement text;
 begin
@@ -73,7 +73,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    if _has_cron(current_user::regrole::oid) then
+    if _has_cron(quote_ident(current_user)::regrole::oid) then
         execute $q$
             select cron.unschedule(j.jobid) from cron.job j
             where j.jobname like 'pgembedd-index-%' and j.database = current_database() and not exists (

@@ -34,7 +34,8 @@ begin
     perform pgembedd._check_session();
 end $$;
 
--- Takes the samples that are due. An error does not stop the rest of the upkeep.
+-- Takes the samples that are due, and one as soon as the words' table has twice as many rows as the last one knew of: a
+-- first load is searched with the statistics of at least half of it. An error does not stop the rest of the upkeep.
 create or replace function pgembedd._sample_words() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -46,8 +47,8 @@ declare
 begin
     for one in
         select p.* from pipeline p join word_statistics w on w.pipeline_id = p.id
-        where w.due_at <= clock_timestamp() and _exists(p.words_table) and _exists(p.source)
-          and w.changes <> _word_changes(p.words_table)
+        where _exists(p.words_table) and _exists(p.source) and w.changes <> _word_changes(p.words_table)
+          and (w.due_at <= clock_timestamp() or pg_stat_get_live_tuples(p.words_table) > 2 * w.documents)
         order by p.id
     loop
         begin
@@ -55,7 +56,9 @@ begin
         exception
             when lock_not_available or transaction_rollback or insufficient_resources then null;
             when others then raise warning 'no sample of the words of "%" was taken: %', one.name, sqlerrm;
-                update word_statistics w set due_at = clock_timestamp() + interval '10 minutes'
+                update word_statistics w  -- with as many as there are, lest their growth ask for one before
+                set due_at = clock_timestamp() + interval '10 minutes',
+                    documents = greatest(w.documents, pg_stat_get_live_tuples(one.words_table))
                 where w.pipeline_id = one.id;
         end;
     end loop;
@@ -68,9 +71,10 @@ as $$
     select pg_stat_get_tuples_inserted(words) + pg_stat_get_tuples_updated(words) + pg_stat_get_tuples_deleted(words)
 $$;
 
--- Counts words in a sample of at most 5000 rows or chunks. The next one is due in a minute, or after a thousand times
--- as long as this one took. A word of less than five of them counts as rare, however often it occurs: a search shows
--- something of these numbers to roles from whom policies hide rows.
+-- Counts words in a sample of at most 5000 rows or chunks. Configurations that a column names are looked for in 200
+-- times as many, as they may be rare, and are not forgotten. The next one is due in a minute, or after a thousand times
+-- as long as this one took, or when there are twice as many. A word of less than five of them counts as rare, however
+-- often it occurs: a search shows something of these numbers to roles from whom policies hide rows.
 create or replace function pgembedd._note_words(one pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -91,8 +95,10 @@ begin
     from jsonb_to_recordset(noted -> 'words') as w(word text, ndoc integer);
     update word_statistics w
     set documents = greatest((noted ->> 'documents')::double precision, case when percent < 100 then total end),
-        average_length = greatest((noted ->> 'length')::double precision, 1),
-        configs = array(select jsonb_array_elements_text(noted -> 'configs')), changes = counted,
+        average_length = greatest(coalesce((noted ->> 'length')::double precision, 'infinity'), 1),
+        configs = array(
+            select unnest(w.configs) union select jsonb_array_elements_text(noted -> 'configs') order by 1),
+        changes = counted,
         due_at = clock_timestamp() + greatest(interval '50 s', 1000 * (clock_timestamp() - began_at))
     where w.pipeline_id = one.id;
 end $$;
@@ -115,15 +121,19 @@ as $$
         'configs', case when one.text_config_column is null then '''[]''::pg_catalog.jsonb' else format(
             '(select coalesce(pg_catalog.jsonb_agg(distinct pg_catalog.format(
                           ''%%I.%%I'', n.nspname, c.cfgname)), ''[]'')
-              from (select %s as config from %s s limit 5000) r
+              from (select distinct %s as config from %s s %s) r
               join pg_catalog.pg_ts_config c on c.oid operator(pg_catalog.=) r.config
               join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace)',
-            _row_config(one, 's'), one.source) end))
-    from (select format('select w.pgembedd_words from %s w ', one.words_table) as words) r, _words_part(sampled) s
+            _row_config(one, 's'), one.source, c.clause) end))
+    from (select format('select w.pgembedd_words from %s w ', one.words_table) as words) r, _words_part(sampled) s,
+         _words_part(sampled, 200) c
 $$;
 
--- The clause that takes that part of the words, and the same as an expression between two texts, for ts_stat().
-create or replace function pgembedd._words_part(sampled boolean, out clause text, out between_texts text)
+-- The clause that takes that part of the words, or so many times of it, and the same as an expression between two
+-- texts, for ts_stat().
+create or replace function pgembedd._words_part(
+    sampled boolean, times integer default 1, out clause text, out between_texts text
+)
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -133,7 +143,8 @@ as $$
                (%s)::pg_catalog.text operator(pg_catalog.||) ') repeatable (' operator(pg_catalog.||)
                (%s)::pg_catalog.text operator(pg_catalog.||) ')' operator(pg_catalog.||) $q$, n.percent, n.seed)
                 else ' operator(pg_catalog.||) ' end
-    from (select '($1 operator(pg_catalog.->>) ''percent'')::real' as percent,
+    from (select format('least(100, %s operator(pg_catalog.*) ($1 operator(pg_catalog.->>) ''percent'')::real)',
+                        times) as percent,
                  '($1 operator(pg_catalog.->>) ''seed'')::pg_catalog.int4' as seed) n
 $$;
 

@@ -59,20 +59,47 @@ begin
     return term;
 end $$;
 
--- The rarest 32 lexemes of a text, with the share of rows that hold each.
+-- The rarest 32 lexemes of a text, with the share of rows that hold each. Of a long one, such as a trace of calls with
+-- addresses, those that no row holds are left out first.
 create or replace function pgembedd._search_lexemes(target jsonb, configs oid[], content text) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select jsonb_build_object('words', coalesce(jsonb_agg(r.word order by r.share, r.word), '[]'),
-                              'shares', coalesce(jsonb_agg(r.share order by r.share, r.word), '[]'))
-    from (select l.word, s.share
-          from (select array_agg(distinct u.lexeme) as words
-                from unnest(configs) c, unnest(to_tsvector(c::regconfig, content)) u) a,
-               unnest(a.words, _search_shares((target ->> 'id')::integer, a.words)) as s(word, share),
-               lateral (select s.word) l
-          order by s.share, l.word limit 32) r
-$$;
+declare
+    most constant integer := 32;
+    words text[] := array(
+        select distinct u.lexeme from unnest(configs) c, unnest(to_tsvector(c::regconfig, content)) u);
+    shares double precision[] := _search_shares((target ->> 'id')::integer, words);
+begin
+    if cardinality(words) > most then
+        words := _search_occurring(target, words, shares);
+        shares := _search_shares((target ->> 'id')::integer, words);
+    end if;
+    return (select jsonb_build_object('words', coalesce(jsonb_agg(r.word order by r.share, r.word), '[]'),
+                                      'shares', coalesce(jsonb_agg(r.share order by r.share, r.word), '[]'))
+            from (select w.* from unnest(words, shares) as w(word, share) order by w.share, w.word limit most) r);
+end $$;
+
+-- The words that rows hold: those of the statistics, and of the others those of 5000 rows that have any.
+create or replace function pgembedd._search_occurring(target jsonb, words text[], shares double precision[])
+returns text[]
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set synchronize_seqscans = off set max_parallel_workers_per_gather = 0
+as $$
+declare
+    least_noted constant double precision := 5 / greatest(least((target ->> 'documents')::float8, 5000), 5);
+    others constant text[] := array(
+        select w.word from unnest(words, shares) as w(word, share) where w.share < least_noted);
+    occurring text[];
+begin
+    execute format('select array(select distinct w.word from (select v.pgembedd_words from %s v
+            where v.pgembedd_words operator(pg_catalog.@@) $1 limit 5000) v,
+        pg_catalog.unnest(pg_catalog.tsvector_to_array(v.pgembedd_words)) w(word)
+        where w.word operator(pg_catalog.=) any ($2))', _search_words_relation(target))
+    into occurring using _search_any(others), others;
+    return occurring || array(select w.word from unnest(words, shares) as w(word, share) where w.share >= least_noted);
+end $$;
 
 -- The share of a pipeline's rows that hold each word, as of the last sample; rare words have one value, so that this
 -- says of no word whether it occurs in less than five of the sampled rows. For a role that may not read the words all

@@ -7,6 +7,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     dimensions integer;
+    norm double precision;
 begin
     if k is null or k not between 1 and 1000 then
         perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
@@ -23,10 +24,14 @@ begin
         perform _refuse('The query is empty.', 'Say in some words what is searched, or give its vector as embedding.');
     end if;
     if embedding is not null then
-        execute format('select %I.vector_dims($1)', target ->> 'vector_schema') into dimensions using embedding;
+        execute format('select %1$I.vector_dims($1), %1$I.vector_norm($1)', target ->> 'vector_schema')
+        into dimensions, norm using embedding;
         if dimensions <> (target ->> 'dimensions')::integer then
             perform _refuse(format('The vector has %s dimensions, and those of the pipeline "%s" have %s.', dimensions,
                 target ->> 'name', target ->> 'dimensions'), 'Give a vector of the pipeline''s model.');
+        elsif norm = 0 and target ->> 'distance' = 'cosine' then
+            perform _refuse('The vector has zeros alone, and the cosine of that is not defined.',
+                'Give a vector of the pipeline''s model.');
         end if;
     end if;
     perform _check_search_rights(target);
@@ -41,8 +46,15 @@ declare
     source constant oid := target ->> 'source_oid';
     chunked constant boolean := target -> 'chunked';
     hidden text;
+    closed text;
 begin
-    if has_table_privilege(source, 'select') and has_table_privilege((target ->> 'vectors_oid')::oid, 'select') then
+    select n.nspname into closed from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid in (source, (target ->> 'vectors_oid')::oid) and not has_schema_privilege(n.oid, 'usage') limit 1;
+    if closed is not null then
+        raise exception 'The role % may not use the schema %, without which it cannot search.',
+            quote_ident(current_user), quote_ident(closed) using errcode = 'insufficient_privilege',
+            hint = format('Have its owner GRANT USAGE ON SCHEMA %I TO %I.', closed, current_user);
+    elsif has_table_privilege(source, 'select') and has_table_privilege((target ->> 'vectors_oid')::oid, 'select') then
         return;
     end if;
     select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into hidden from pg_attribute a

@@ -109,10 +109,12 @@ begin
     found_ones := _search_words(target, asked, wanted, filter, per_row, embedding, min_similarity);
     if found_ones.any_of is not null then
         execute 'explain (analyze, format json) '
-            || _search_words_statement(target, filter, cardinality(words), per_row, min_similarity is not null)
+            || _search_words_statement(target, filter, cardinality(words), found_ones.others is not null, per_row,
+                                       min_similarity is not null)
         into plan using found_ones.any_of, (asked ->> 'required')::tsquery, found_ones.most, wanted,
-            _search_each(words), array(select -ln(s::float8) from jsonb_array_elements_text(asked -> 'shares') s),
-            embedding, min_similarity;
+            _search_each(words),
+            _search_weights(array(select s::float8 from jsonb_array_elements_text(asked -> 'shares') s)),
+            embedding, min_similarity, found_ones.others;
         scans := _scans_of(plan::jsonb, 'v');
         index := jsonb_path_query_first(scans,
             '$[*].Plans[*] ? (@."Node Type" == "Bitmap Index Scan")."Index Name"');
@@ -120,8 +122,9 @@ begin
     return jsonb_build_object(
         'path', case when index is not null then 'index' when scans is not null then 'scan' else 'none' end,
         'index', index,
-        'words', asked -> 'words', 'candidates_have', found_ones.any_of::text, 'required', asked ->> 'required',
-        'candidates', found_ones.candidates, 'rows_visited', _rows_visited(coalesce(scans, '[]')),
+        'words', asked -> 'words', 'candidates_have', concat_ws(' | ', found_ones.any_of, found_ones.others),
+        'required', asked ->> 'required', 'candidates', found_ones.candidates[1] + found_ones.candidates[2],
+        'rows_visited', _rows_visited(coalesce(scans, '[]')),
         'hits', (
             select coalesce(jsonb_agg(jsonb_build_object('rank', h.nth, 'key', h.key, 'chunk_no', h.chunk_no,
                        'score', h.score, 'held', h.held) order by h.nth), '[]')

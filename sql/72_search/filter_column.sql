@@ -49,8 +49,20 @@ begin
           and b.typname not in ('vector', 'halfvec', 'sparsevec', '_vector', '_halfvec', '_sparsevec');
 end $$;
 
--- A column as its btree operator class compares it: the expression, the type of literals and the operators from < to >.
--- The class is that of the type, of all types of its kind, or of one that it can be taken as without a change.
+create or replace function pgembedd._search_unordered_array(type oid) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    element constant oid := (select t.typelem from pg_type t where t.oid = type and t.typcategory = 'A');
+begin
+    return element is not null and (_search_comparison('', element) -> 'operators' = 'null'
+                                    or (select e.typtype = 'd' from pg_type e where e.oid = element));
+end $$;
+
+-- A column as its btree operator class compares it: the expression, the type of literals, the one that they are written
+-- in, and the operators from < to >. The class is that of the type, of all types of its kind, or of one that it can be
+-- taken as without a change. An array has none whose elements have none, or a domain's.
 create or replace function pgembedd._search_comparison(name text, base oid) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -69,10 +81,11 @@ declare
 begin
     select c.opcfamily, c.opcintype into family, class_type
     from pg_opclass c join pg_am m on m.oid = c.opcmethod
-    where m.amname = 'btree' and c.opcdefault and c.opcintype = any (usable)
+    where m.amname = 'btree' and c.opcdefault and c.opcintype = any (usable) and not _search_unordered_array(base)
     order by array_position(usable, c.opcintype) limit 1;
     compared := _qualified_type(case when class_type = kind then base else coalesce(class_type, base) end);
-    return jsonb_build_object('type', compared, 'expression', format('s.%I::%s', name, compared), 'operators', (
+    return jsonb_build_object('type', compared, 'written', _qualified_type(base),
+        'expression', format('s.%I::%s', name, compared), 'operators', (
         select jsonb_object_agg(p.amopstrategy, format('operator(%I.%s)', n.nspname, o.oprname))
         from pg_amop p join pg_operator o on o.oid = p.amopopr join pg_namespace n on n.oid = o.oprnamespace
         where p.amopfamily = family and p.amoplefttype = class_type and p.amoprighttype = class_type));

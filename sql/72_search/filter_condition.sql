@@ -17,8 +17,9 @@ begin
                                     _search_compared(operand, 2, value -> 1))
         when '$like' then _search_like(operand, '~~', value)
         when '$ilike' then _search_like(operand, '~~*', value)
-        when '$exists' then format('%s is %s null', operand ->> 'expression',
-                                   case when value::boolean then 'not' else '' end)
+        -- Not IS NULL, which means something else of a composite value.
+        when '$exists' then format('%s is %s distinct from null', operand ->> 'expression',
+                                   case when value::boolean then '' else 'not' end)
         when '$contains' then format('%s operator(pg_catalog.@>) %s', operand ->> 'expression',
                                      _search_part(operand, value)) end;
 end $$;
@@ -40,7 +41,7 @@ begin
     elsif operator in ('$like', '$ilike') and operand ->> 'kind' <> 'json' and not (operand -> 'text')::boolean
         or operator = '$contains' and operand ->> 'kind' = 'plain'
         or operand ->> 'kind' <> 'json' and operand -> 'operators' = 'null'
-           and operator not in ('$exists', '$contains', '$like', '$ilike') and value <> 'null'
+           and operator not in ('$exists', '$like', '$ilike') and (value <> 'null' or operator = '$contains')
     then
         perform _refuse(format('%s does not go with "%s", which is %s.', operator, operand ->> 'name',
             operand ->> 'type_name'),
@@ -52,6 +53,9 @@ begin
         perform _refuse(format('%s takes %s, not %s.', operator, case wanted when 'value' then 'a value'
             when 'pair' then 'an array of two values' when 'array' then 'an array'
             when 'string' then 'a string' else 'true or false' end, _shortened(value)));
+    elsif wanted = 'string' and value #>> '{}' ~ '(^|[^\\])(\\\\)*\\$' then
+        perform _refuse(format('The pattern %s for "%s" ends with a backslash.', _shortened(value), operand ->> 'name'),
+            'Write it twice, as one has what follows taken as it is.');
     end if;
 end $$;
 
@@ -63,7 +67,7 @@ begin
     if operand ->> 'kind' = 'json' then
         return _search_json_equals(operand, value);
     elsif value = 'null' then
-        return format('%s is null', operand ->> 'expression');
+        return format('%s is not distinct from null', operand ->> 'expression');
     end if;
     return _search_compared(operand, 3, value);
 end $$;

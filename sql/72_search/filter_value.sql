@@ -8,18 +8,18 @@ declare
     literal text := format('%L::%s', case
         when operand ->> 'kind' = 'array' and jsonb_typeof(value) = 'array' then _array_text(value)
         when jsonb_typeof(value) = 'number' then trim_scale((value #>> '{}')::numeric)::text
-        else value #>> '{}' end, operand ->> 'type');
+        else value #>> '{}' end, operand ->> 'written');
     refusal text;
 begin
     if jsonb_typeof(value) = 'array' and operand ->> 'kind' <> 'array' or jsonb_typeof(value) = 'object' then
         refusal := 'Several values go with $in, $nin and $between.';
     elsif exists (select from jsonb_path_query(value, 'strict $[*].type()', silent => true) t
                   where jsonb_typeof(value) = 'array' and t #>> '{}' in ('array', 'object')) then
-        refusal := 'Arrays within arrays cannot be compared.';
+        refusal := 'Arrays and objects within an array cannot be compared.';
     else
         begin
             execute 'select ' || literal;
-        exception when data_exception or syntax_error then
+        exception when data_exception or syntax_error_or_access_rule_violation then
             refusal := sqlerrm || '.';
         end;
     end if;
@@ -27,7 +27,8 @@ begin
         perform _refuse(format('The filter compares "%s", which is %s, with %s.', operand ->> 'name',
             operand ->> 'type_name', _shortened(value)), refusal);
     end if;
-    return literal;
+    return case when operand -> 'written' = operand -> 'type' then literal
+                else format('%s::%s', literal, operand ->> 'type') end;
 end $$;
 
 -- What an array or a JSON value is to contain; a single value stands for an array of it.

@@ -20,7 +20,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    alike boolean := _check_search_many(pipelines);
+    alike boolean := _check_search_many(pipelines, query, k, mode, per, min_similarity, snippet_length);
 begin
     return query
         with found as materialized (
@@ -44,8 +44,12 @@ end $$;
 comment on function pgembedd.search_many is
     'Search several pipelines at once: the k best hits of all, each with the name of its pipeline, as the caller.';
 
--- True if all the pipelines compare vectors of one model by one distance.
-create or replace function pgembedd._check_search_many(pipelines text[]) returns boolean
+-- True if all the pipelines compare vectors of one model by one distance. Refuses what search() would, although no hit
+-- may be wanted of it.
+create or replace function pgembedd._check_search_many(
+    pipelines text[], query text, k integer, mode text, per text, min_similarity double precision,
+    snippet_length integer
+) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -59,5 +63,6 @@ begin
             'Name one to twenty different ones: for example array[''articles'', ''tickets''].');
     end if;
     targets := array(select _search_target(p, null) from unnest(pipelines) p);
+    perform _check_search(targets[1], query, k, mode, per, min_similarity, snippet_length, null);
     return (select count(distinct (t -> 'model', t -> 'distance')) = 1 from unnest(targets) t);
 end $$;

@@ -25,6 +25,7 @@ as $$
                                       order by c.number), '[]') from _search_columns(p.source) c)
     from _searched_pipelines(search_pipelines.name) p
     where has_any_column_privilege(p.source, 'select')
+      and (select has_schema_privilege(c.relnamespace, 'usage') from pg_class c where c.oid = p.source)
       and (p.vectors = p.source or has_table_privilege(p.vectors, 'select'))
     order by p.name
 $$;

@@ -40,9 +40,12 @@ begin
     select format('(select pg_catalog.to_jsonb(r.*) from (select %s) r)', string_agg(
                case when c.base < 16384 then format('s.%I', c.name)
                     else format('pg_catalog.format(''%%s'', s.%1$I) as %1$I', c.name) end, ', ' order by c.number)),
-           format('pg_catalog.concat_ws(E''\n\n'', %s)', string_agg(format('s.%I::pg_catalog.text', c.name), ', '
-               order by array_position(t.columns, c.name))
-               filter (where c.category = 'S' and c.name = any (t.columns)))
+           -- Of the texts; where there are none, of what else the vector is of, as JSON.
+           'pg_catalog.concat_ws(E''\n\n'', ' || coalesce(
+               string_agg(format('s.%I::pg_catalog.text', c.name), ', ' order by array_position(t.columns, c.name))
+                   filter (where c.category = 'S' and c.name = any (t.columns)),
+               string_agg(format('s.%I::pg_catalog.text', c.name), ', ' order by array_position(t.columns, c.name))
+                   filter (where (c.base < 16384 or c.category = 'E') and c.name = any (t.columns))) || ')'
     into row_expression, snippet
     from _search_columns((target ->> 'source_oid')::oid) c,
          (select array(select jsonb_array_elements_text(target -> 'text_columns'))) as t(columns);

@@ -1,4 +1,5 @@
--- The part of a text that holds most of the marked words, cut at words. Without such words it is the beginning.
+-- The part of a text that holds most of the marked words, cut at words, or all of a text that is short enough. Without
+-- such words it is the beginning.
 create or replace function pgembedd._search_snippet(
     content text, length integer, marked tsquery, marks text[], config oid
 ) returns text
@@ -18,6 +19,9 @@ begin
     if marked is null or config is null or numnode(marked) = 0 then return _beginning(content, length); end if;
     -- What is marked is found in a bounded part: to parse a text takes as long as it is.
     headline := _search_headline(left(content, 20000), marked, array[on_mark, off_mark], config);
+    if pg_catalog.length(content) <= length and strpos(headline, on_mark) > 0 then
+        return replace(replace(headline, on_mark, marks[1]), off_mark, marks[2]);
+    end if;
     plain := translate(headline, on_mark || off_mark, '');
     starts := array(  -- in the plain text
         select sum(pg_catalog.length(p.part)) over (order by p.nth) + 1

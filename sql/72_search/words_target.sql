@@ -23,7 +23,7 @@ begin
                   join pg_namespace n on n.oid = c.relnamespace where c.oid = one.words_table),
         'words_oid', one.words_table::oid,
         'words_view', coalesce(_words_view(one.words_table), one.words_table)::text, 'text_configs', to_jsonb(configs),
-        'documents', coalesce(noted.documents, 0), 'average_length', coalesce(noted.average_length, 1));
+        'documents', coalesce(noted.documents, 0), 'average_length', coalesce(noted.average_length, 'infinity'));
 end $$;
 
 -- The view of the words, or, where policies hide rows of the source from the caller, the table itself.

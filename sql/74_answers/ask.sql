@@ -77,15 +77,19 @@ declare
     settings answer_settings;
 begin
     select s.* into settings from answer_settings s where s.pipeline = target ->> 'name';
-    insert into answer_source (answer, n, pipeline, key, title, url, excerpt, score, similarity)
-    select $1, row_number() over (order by h.score desc, h.nth), target ->> 'name', h.key,
-           _answer_title(coalesce(h."row" ->> settings.title_column, h.snippet)),
-           _answer_url(settings.url_template, h."row"), h.snippet, h.score, h.similarity
-    from search(target ->> 'name', question, k, filter, per => 'chunk', snippet_length => 2000,
-                embedding => embedding, marks => '{"",""}')
-         with ordinality as h(key, chunk_no, score, similarity, semantic_rank, text_rank, snippet, "row", nth)
-    where h.similarity >= coalesce(settings.min_similarity, _answer_threshold(target ->> 'model'))
-      and not _blank(coalesce(h.snippet, '')) and length(h.key::text) <= 12000;
+    insert into answer_source (answer, n, pipeline, key, title, excerpt, texts_hash, score, similarity)
+    with found as materialized (
+        select h.*
+        from search(target ->> 'name', question, k, filter, per => 'chunk', snippet_length => 2000,
+                    embedding => embedding, marks => '{"",""}')
+             with ordinality as h(key, chunk_no, score, similarity, semantic_rank, text_rank, snippet, "row", nth)
+        where h.similarity >= coalesce(settings.min_similarity, _answer_threshold(target ->> 'model'))
+          and not _blank(coalesce(h.snippet, '')) and length(h.key::text) <= 12000)
+    select $1, row_number() over (order by f.score desc, f.nth), target ->> 'name', f.key,
+           _answer_title(coalesce(f."row" ->> settings.title_column, f.snippet)), f.snippet, r.hash, f.score,
+           f.similarity
+    from found f
+    left join _readable_rows(target ->> 'name', array(select f.key from found f)) r on r.key = f.key;
 end $$;
 
 -- Below this similarity a text says nothing about a question. Models differ in where their similarities lie: MiniLM's
@@ -106,6 +110,11 @@ as $$
     select _beginning((regexp_match(content, '\S[^\n\r]*'))[1], 120)
 $$;
 
+create or replace function pgembedd._url_columns(template text) returns setof text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select distinct m[1] from regexp_matches(template, '\{([^{}]+)\}', 'g') m $$;
+
 -- The template with columns of the row for their names in braces, each encoded as a part of a URL.
 create or replace function pgembedd._answer_url(template text, "row" jsonb) returns text
 language plpgsql immutable
@@ -115,7 +124,7 @@ declare
     name text;
     url text := template;
 begin
-    for name in select distinct m[1] from regexp_matches(template, '\{([^{}]+)\}', 'g') m loop
+    for name in select _url_columns(template) loop
         if "row" ->> name is null or length("row" ->> name) > 1000 then return null; end if;
         url := replace(url, '{' || name || '}', (
             select string_agg(case when c ~ '^[A-Za-z0-9._~-]$' then c

@@ -17,7 +17,7 @@ declare
 begin
     select c.name into unknown
     from (select title_column union all
-          select m[1] from regexp_matches(url_template, '\{([^{}]+)\}', 'g') m) as c(name)
+          select _url_columns(url_template)) as c(name)
     where c.name is not null and not exists (
         select from pg_attribute a
         where a.attrelid = one.source and a.attname = c.name and a.attnum > 0 and not a.attisdropped)
@@ -27,8 +27,10 @@ begin
             'title_column is a column of the table; url_template names some in braces: https://example.com/{id}.');
     elsif url_template !~ '^https?://' then
         perform _refuse(format('%s is no URL.', quote_literal(url_template)), 'It begins with https:// or http://.');
-    elsif min_similarity = 'NaN' or keep <= interval '0' or keep is null then
-        perform _refuse('min_similarity is a number, and keep an interval above zero.');
+    elsif min_similarity = 'NaN' or keep <= interval '0' or keep > interval '100 years' or keep is null then
+        perform _refuse('min_similarity is a number, and keep an interval above zero, of 100 years at most.');
+    elsif length(model) > 200 then
+        perform _refuse('The name of the model is longer than 200 characters.', 'Name one that the worker offers.');
     end if;
     insert into answer_settings values (one.name, model, url_template, title_column, min_similarity, keep)
     on conflict on constraint answer_settings_pkey do update
@@ -38,7 +40,8 @@ end $$;
 comment on function pgembedd.configure_answers is
     'Set how questions about a pipeline are answered: model, links and titles of sources, threshold, how long kept.';
 
--- With another role, or with one user of it, as its JWT's subject says. As the caller, who has to have begun it.
+-- With one user of another role, as its JWT's subject says; without a subject with the role where it has no JWT. As the
+-- caller, who has to have begun it.
 create or replace function pgembedd.share_thread(thread uuid, role regrole, subject text default '') returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -108,5 +111,5 @@ as $$
     where f.pronamespace = 'pgembedd'::regnamespace and f.proname in (
         'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread', '_check_question',
         '_subject', '_find_sources', '_answer_threshold', '_answer_title', '_answer_url', '_begin_answer',
-        '_readable_rows', '_refuse_to_wait_unseen', '_refuse_to_wait_for_ever')
+        '_readable_rows', '_texts_hash', '_url_columns', '_refuse_to_wait_unseen', '_refuse_to_wait_for_ever')
 $$;

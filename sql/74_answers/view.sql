@@ -12,30 +12,50 @@ create or replace view pgembedd.answers with (security_barrier) as
 comment on view pgembedd.answers is
     'The answers that the caller asked for, and those of threads that are shared with it, with their text so far.';
 
--- Which of the rows the caller may read, and whether it may read the columns that excerpts are of. As the caller.
+-- Which of the rows the caller may read, a hash of the texts that excerpts are of, if it may read those, and the
+-- columns for titles and links that it may read. As the caller.
 create or replace function pgembedd._readable_rows(pipeline text, keys jsonb[])
-returns table (key jsonb, texts boolean)
+returns table (key jsonb, hash bigint, named jsonb)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 declare
     target constant jsonb := _search_target(pipeline, null);
-    readable boolean;
+    settings answer_settings;
 begin
-    readable := (select bool_and(has_column_privilege((target ->> 'source_oid')::oid, c, 'select'))
-                 from jsonb_array_elements_text(target -> 'text_columns') c);
+    select s.* into settings from answer_settings s where s.pipeline = target ->> 'name';
     return query execute _render($q$
-        select distinct i.key, $2 from pg_catalog.unnest($1) as i(key) cross join lateral {key_record}
-        join {source} s on {is_source_row}
-        $q$, target) using keys, readable;
+        select distinct i.key, {hash}, pg_catalog.jsonb_build_object({named})
+        from pg_catalog.unnest($1) as i(key) cross join lateral {key_record} join {source} s on {is_source_row}
+        $q$, target || jsonb_build_object('hash', _texts_hash(target), 'named', (
+            select string_agg(format('%L, s.%I::pg_catalog.text', c.name, c.name), ', ')
+            from _search_columns((target ->> 'source_oid')::oid) c
+            where c.name = settings.title_column or c.name in (select _url_columns(settings.url_template)))))
+    using keys;
 exception when insufficient_privilege then return;
 end $$;
 
+-- An expression over the row `s`; null where the caller may not read all of the texts.
+create or replace function pgembedd._texts_hash(target jsonb) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when bool_and(has_column_privilege((target ->> 'source_oid')::oid, c.name, 'select'))
+                then format('pg_catalog.jsonb_hash_extended(pg_catalog.jsonb_build_array(%s), 0)',
+                            string_agg(format('s.%I::pg_catalog.text', c.name), ', ' order by c.nth))
+                else 'null::pg_catalog.int8' end
+    from jsonb_array_elements_text(target -> 'text_columns') with ordinality as c(name, nth)
+$$;
+
 create or replace view pgembedd._readable_sources with (security_barrier) as
-    select i.answer, i.n, i.pipeline, i.key, case when r.texts then i.title end as title, i.url,
-           case when r.texts then i.excerpt end as excerpt, i.score
+    select i.answer, i.n, i.pipeline, i.key, coalesce(
+               pgembedd._answer_title(r.named ->> s.title_column),
+               case when r.hash = i.texts_hash then pgembedd._answer_title(i.excerpt) end) as title,
+           pgembedd._answer_url(s.url_template, r.named) as url,
+           case when r.hash = i.texts_hash then i.excerpt end as excerpt, i.score
     from pgembedd.answers a
+    left join pgembedd.answer_settings s on s.pipeline = a.pipeline
     cross join lateral pgembedd._readable_rows(
         a.pipeline, array(select s.key from pgembedd.answer_source s where s.answer = a.id)) r
     join pgembedd.answer_source i on i.answer = a.id and i.key = r.key;

@@ -134,6 +134,12 @@ CASES: dict[str, tuple[tuple[Answer, ...], str, str | None, list[int], str, int,
     "too long": ((json_answer(TOO_LONG, 400), FINE), "complete", "Open the settings [1].", [1], "out': [2]", 1, 2),
     "always too long": ((json_answer(TOO_LONG, 400),), "failed", None, [], "shorten", 1, 1),
     "repeats": ((streamed(*said("Again. " * 100), Hang()),), "complete", "Again. " * 100, [], "repetition", 1, 1),
+    "half a pair": ((streamed(*said("Op"), line(error="bad \ud800")),), "failed", None, [], "bad \ufffd.", 1, 1),
+    "half a status": ((json_answer({"error": "bad \ud800"}, 400),), "failed", None, [], "bad \ufffd.", 1, 1),
+    "filtered": (
+        (streamed(*said("Open"), line(message={"content": ""}, done=True, done_reason="content_filter")),),
+        "complete", "Open", [], "'cut': 'content_filter'", 1, 1,
+    ),
     "null": ((streamed(*said("a\0b\ud800"), DONE),), "complete", "ab?", [], "complete", 1, 1),
 }  # fmt: skip
 

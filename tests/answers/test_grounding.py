@@ -44,6 +44,12 @@ def test_earlier_turns_are_sent_as_far_as_they_fit_without_their_citations() -> 
     assert [message["content"] for message in prompt.messages[1:]] == ["Who?", "Ada, and Grace.", "Why?"]
 
 
+def test_white_space_without_end_is_read_in_no_time() -> None:
+    """A pattern that begins anew at each blank would take hours."""
+    history = [Turn("Who?", "Ada" + " \n" * 500_000 + "and Grace [1].")]
+    assert make_prompt("Why?", sources("short"), history, 1000).messages[1:] == [{"role": "user", "content": "Why?"}]
+
+
 @pytest.mark.parametrize(
     ("parts", "valid", "invalid"),
     [

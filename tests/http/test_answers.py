@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ import httpx
 import psycopg
 import pytest
 
-from pgembedd.errors import SearchRoleError
+from pgembedd.errors import SearchError, SearchRoleError
 from pgembedd.http import answer_viewer
 from pgembedd.http.asking import Asker
 from pgembedd.http.search_roles import SearchRoles
@@ -156,6 +157,32 @@ def test_a_viewer_with_whom_a_thread_is_not_shared_any_more_sees_no_further_and_
             assert bob.rest() == [("error", {"message": "The answer is not shared with you any more."})]
 
 
+def test_one_viewer_s_lost_right_ends_the_answer_for_no_other(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+        answer = UUID(first.event()[1]["answer"])
+    real, lost = Asker.events, threading.Event()
+
+    def read(asker: Asker, caller: Caller, after: dict[UUID, int]) -> Any:
+        if (caller.claims or {}).get("sub") == "bob" and lost.is_set():
+            raise SearchError("permission denied for table answer_event", None, "42501")
+        return real(asker, caller, after)
+
+    monkeypatch.setattr(Asker, "events", read)
+    with psycopg.connect(conninfo_as(asked.database, asked.role), autocommit=True) as ann:
+        ann.execute("select set_config('request.jwt.claims', %s, false)", ['{"sub": "ann"}'])
+        thread = ann.execute("select thread from pgembedd.answers where id = %s", [answer]).fetchall()[0][0]
+        ann.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, asked.role])
+    with (
+        opened(asked, "GET", f"/answers/{answer}", "ann") as first,
+        opened(asked, "GET", f"/answers/{answer}", "bob") as second,
+    ):
+        assert [each.event()[0] for each in (first, second)] == ["status", "status"]
+        lost.set()
+        asked.write(answer)
+        assert [word for word, _ in first.rest()][-1] == "done"
+        assert "error" not in [word for word, _ in second.rest()]  # the other one reads it for both
+
+
 def test_what_cannot_be_asked(asked: Asked) -> None:
     question = {"pipeline": "documents", "question": QUESTION}
     no_scope = {"authorization": f"Bearer {SEARCHES}"}
@@ -164,12 +191,16 @@ def test_what_cannot_be_asked(asked: Asked) -> None:
         (question | {"pipeline": "nothing"}, 422),
         (question | {"k": 0}, 422),
         (question | {"question": "x\0"}, 422),
+        (question | {"question": "x\ud800"}, 422),
+        (question | {"model": "\ud800"}, 422),
+        (question | {"filter": {"title": "\ud800"}}, 422),
         (question | {"thread": "1"}, 422),
         ({"question": QUESTION}, 422),
         (question | {"filter": {"no such column": 1}}, 422),
         (question | {"question": "word " * 300_000}, 413),
     ]:
-        refused = asked.client.post("/answers", json=body, headers=asked.headers("ann"))
+        headers = asked.headers("ann") | {"content-type": "application/json"}
+        refused = asked.client.post("/answers", content=json.dumps(body), headers=headers)
         assert refused.status_code == status, (body, refused.text)
         assert refused.json()["message"].endswith("."), refused.text
 

@@ -14,7 +14,7 @@ import pytest
 from pgembedd.model import Session
 from tests.http.test_generate import over
 from tests.support.http import TOKEN
-from tests.support.stand_in import Hang, json_answer, leave_while_it_hangs
+from tests.support.stand_in import Answer, Hang, json_answer, leave_while_it_hangs
 from tests.support.stand_in_ollama import WORDS, StandInOllama, event
 from tests.support.waiting import PATIENCE_S
 
@@ -144,6 +144,19 @@ def test_models_of_both_kinds_are_listed(client: openai.OpenAI, model: Session) 
     assert client.models.retrieve("mistral").id == "mistral"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("llama3")
+
+
+@pytest.mark.slow
+def test_embedding_models_are_listed_when_the_server_s_list_does_not_end(
+    service: httpx.Client, model: Session, ollama: StandInOllama
+) -> None:
+    ended = threading.Event()
+    ollama.answer = lambda _: Answer(200, {}, [b" ", lambda: ended.wait(0.2)] * 10_000)
+    try:
+        assert [one["id"] for one in service.get("/v1/models").json()["data"]] == [model.name]
+        assert ollama.left.wait(PATIENCE_S)
+    finally:
+        ended.set()
 
 
 def test_embedding_models_are_listed_when_the_server_is_away(model: Session) -> None:

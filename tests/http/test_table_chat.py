@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
-from tests.support.sql import rows, value
+from tests.support.sql import column, rows, value
 from tests.support.user_tokens import signed
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -118,3 +118,30 @@ def test_what_a_chat_is_told_instead_of_an_answer(asked: Asked, chat: openai.Ope
             assert value(connection, fail, asked.newest()) == "dead"
         waiting.result(PATIENCE_S)
     assert failed.is_set()
+
+
+def test_chats_that_begin_alike_are_not_mixed(asked: Asked, chat: openai.OpenAI) -> None:
+    question = f"{QUESTION} {uuid4()}"
+
+    def say(*questions: str) -> None:
+        said: Any = [{"role": "user", "content": one} for one in questions]
+        while_answering(asked, lambda: chat.chat.completions.create(model="table:documents", messages=said))
+
+    import openai
+
+    say(question)
+    say(question)
+    too_long: Any = [{"role": "user", "content": one} for one in (question, "x" * 8001)]
+    with pytest.raises(openai.APIStatusError):  # which leaves the thread where it was
+        chat.chat.completions.create(model="table:documents", messages=too_long)
+    say(question, "I am Yvonne, and was fired.")
+    say(question, "How long does it last?")
+    with asked.database.connect() as connection:
+        asking = "select array_agg(question order by asked_at) from pgembedd.answer where thread in "
+        asking += "(select thread from pgembedd.answer where question like %s) group by thread order by min(asked_at)"
+        threads = column(connection, asking, f"{question}%")
+    assert threads == [
+        [question],
+        [question, "I am Yvonne, and was fired."],
+        [f"{question}\nHow long does it last?"],
+    ]

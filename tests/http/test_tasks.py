@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -159,13 +160,18 @@ def test_a_model_is_a_name_and_no_address(client: httpx.Client, huggingface: Sta
         ("/tasks/summarization", {}, 422),
         ("/tasks/summarization", {"inputs": "hello", "parameters": [1]}, 422),
         ("/tasks/summarization", {"inputs": "x" * 300_000}, 413),
+        ("/tasks/summarization", {"inputs": 10**20}, 422),
+        ("/tasks/summarization", {"inputs": "x\ud800"}, 422),
+        ("/tasks/summarization", {"inputs": json.loads(400 * "[" + 400 * "]")}, 422),
+        ("/functions/v1/text-to-image", {"prompt": "x\ud800"}, 422),
         ("/functions/v1/text-to-image", {"prompt": 7}, 422),
     ],
 )
 def test_wrong_requests(
     client: httpx.Client, huggingface: StandInHuggingFace, path: str, body: Any, status: int
 ) -> None:
-    refused = client.post(path, json=body)
+    headers = {"content-type": "application/json"}
+    refused = client.post(path, content=json.dumps(body), headers=headers)
     assert (refused.status_code, huggingface.received) == (status, [])
 
 

@@ -160,6 +160,7 @@ def test_loopback_needs_none(host: str) -> None:
         ("# nothing\n", "names no token"),
         ("short embed", "16 or more"),
         ("a-long-enough-token write", "no scope 'write'"),
+        ("a-long-enough-token answers,search=postgresql://app:hush@db/x", "no scope 'search=' .* a word of its own"),
         ("ein-längeres-zeichen", "16 or more"),
     ],
 )
@@ -171,6 +172,7 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, content: str, sa
         load_tokens(HttpSettings(http_token_file=str(path)))
 
     assert "a-long-enough-token" not in str(refused.value)
+    assert "hush" not in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

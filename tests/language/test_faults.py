@@ -7,6 +7,8 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,6 +70,9 @@ def test_a_stream_that_breaks_off(
         ([DELTA], "ended the answer before it was complete"),
         ([DELTA, event({"error": {"message": "out of memory", "code": 500}})], "broke off: out of memory."),
         ([DELTA, b'error: {"error": {"message": "out of memory"}}\n\n'], "broke off: out of memory."),
+        ([DELTA, event({"choices": [{"error": {"message": "over"}, "finish_reason": "error"}]})], "broke off: over."),
+        ([DELTA, event({"choices": [{"delta": {}, "finish_reason": "error"}]})], "broke off: "),
+        ([DELTA, b'data: {"error": "bad \\ud800"}\n\n'], "broke off: bad \ufffd."),
         ([DELTA, b"data: nothing\n\n"], "no JSON object"),
     ],
 )
@@ -144,9 +149,23 @@ def test_the_delay_that_a_server_asks_for(ollama: StandInOllama) -> None:
     assert caught.value.retry_after_s == 7
 
 
-def test_a_prompt_that_is_too_long(ollama: StandInOllama) -> None:
-    error = {"type": "exceed_context_size_error", "n_prompt_tokens": 900, "n_ctx": 512, "message": "too long"}
-    ollama.answer = lambda _: json_answer({"error": error}, 400)
+LIMIT = "This model's maximum context length is 512 tokens. However, "
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"type": "exceed_context_size_error", "n_prompt_tokens": 900, "n_ctx": 512, "message": "too long"}},
+        {"error": {"message": f"{LIMIT}your messages resulted in 900 tokens.", "code": "context_length_exceeded"}},
+        {
+            "object": "error",
+            "message": f"{LIMIT}you requested 900 tokens (388 in the messages, 512 in the completion).",
+        },
+    ],
+    ids=["llama.cpp", "OpenAI", "vLLM"],
+)
+def test_a_prompt_that_is_too_long(ollama: StandInOllama, body: dict[str, Any]) -> None:
+    ollama.answer = lambda _: json_answer(body, 400)
     with pytest.raises(ContextTooLongError, match="has 900 tokens, but the language model reads 512") as caught:
         compatible(ollama)()
     assert (caught.value.prompt_tokens, caught.value.context_tokens) == (900, 512)
@@ -201,10 +220,27 @@ def test_lines_instead_of_an_answer_are_joined(ollama: StandInOllama) -> None:
     assert (answer.response, answer.done) == ("".join(WORDS), True)
 
 
+def test_an_answer_in_one_piece_that_is_not_complete(ollama: StandInOllama) -> None:
+    ollama.answer = lambda _: json_answer({"response": "Open", "done": False})
+    with pytest.raises(GenerationError, match="before it was complete"):
+        Session("mistral", host=ollama.url).run("How?")
+
+
 def test_a_setting_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AI_INFERENCE_API_HOST", "http://127.0.0.1:9")
     monkeypatch.setenv("PGEMBEDD_LANGUAGE_KEY_FILE", "/nowhere")
     with pytest.raises(ConfigurationError, match=r"/nowhere named by PGEMBEDD_LANGUAGE_KEY_FILE"):
+        Session("mistral")
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "one\ntwo", "key\x7f"])
+def test_a_key_that_no_header_can_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigurationError, match="one line of printable ASCII"):
+        Session("mistral", host="http://127.0.0.1:9", key=key)
+    (tmp_path / "key").write_text(key, encoding="utf-8")
+    monkeypatch.setenv("AI_INFERENCE_API_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_KEY_FILE", str(tmp_path / "key"))
+    with pytest.raises(ConfigurationError, match="PGEMBEDD_LANGUAGE_KEY_FILE holds more than a key"):
         Session("mistral")
 
 

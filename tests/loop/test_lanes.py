@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 import pytest
+from structlog.typing import EventDict
 
 from pgembedd.model import Kind, Session
 from pgembedd.model.pooling import Float32Array
@@ -190,6 +191,30 @@ def test_a_small_pipeline_is_done_before_a_long_one_is_half_through(
         connection.execute("truncate pgmq.q_pgembedd_backfill")
         done.set()
     assert len(embedded) < 2500
+
+
+@pytest.mark.slow
+def test_a_row_of_another_table_does_not_wait_for_a_locked_one(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
+) -> None:
+    """Rows of the other one come one by one, so that nothing else than those of the locked one is due meanwhile."""
+    make_documents(connection, "locked")
+    make_documents(connection, "other")
+    insert(connection, range(40), table="locked")
+    rows = 0
+
+    def in_vain() -> int:
+        return sum(event["event"] == "released" and "LockNotAvailable" in event["why"] for event in log)
+
+    with database.connect(autocommit=False) as user:
+        user.execute("lock table locked in share mode")  # as `create index` does: it is read, and not written
+        with worker_thread(database, only(Wrapped(model))):
+            while in_vain() < 3:
+                insert(connection, [rows := rows + 1], table="other")
+                await_embedded(connection, [rows], table="other")
+            user.rollback()
+            await_embedded(connection, range(40), table="locked")
+    assert rows > 6, "a claim in vain for each row of the other one"
 
 
 @pytest.mark.slow

@@ -175,23 +175,33 @@ CREATE TABLE pgembedd.answer_event (
     CONSTRAINT answer_event_event_check CHECK ((event = ANY (ARRAY['status'::text, 'sources'::text, 'delta'::text, 'citation'::text, 'done'::text, 'error'::text])))
 );
 COMMENT ON TABLE pgembedd.answer_event IS 'What the viewers of an answer are shown, in the order of seq; a table for Supabase''s Realtime, too.';
+CREATE TABLE pgembedd.answer_settings (
+    pipeline text NOT NULL,
+    model text,
+    url_template text,
+    title_column text,
+    min_similarity double precision,
+    keep interval DEFAULT '30 days'::interval NOT NULL,
+    CONSTRAINT answer_settings_keep_check CHECK ((keep > '00:00:00'::interval))
+);
+COMMENT ON TABLE pgembedd.answer_settings IS 'How questions about a pipeline are answered: see configure_answers(). By name, as a new model makes a new row.';
 CREATE TABLE pgembedd.answer_source (
     answer uuid NOT NULL,
     n integer NOT NULL,
     pipeline text NOT NULL,
     key jsonb NOT NULL,
     title text,
-    url text,
     excerpt text NOT NULL,
+    texts_hash bigint,
     score double precision,
     similarity double precision,
     CONSTRAINT answer_source_excerpt_check CHECK ((length(excerpt) <= 12000)),
     CONSTRAINT answer_source_key_check CHECK ((length((key)::text) <= 12000)),
     CONSTRAINT answer_source_n_check CHECK (((n >= 1) AND (n <= 50))),
-    CONSTRAINT answer_source_title_check CHECK ((length(title) <= 1000)),
-    CONSTRAINT answer_source_url_check CHECK (((url ~ '^https?://'::text) AND (length(url) <= 8000)))
+    CONSTRAINT answer_source_title_check CHECK ((length(title) <= 1000))
 );
 COMMENT ON TABLE pgembedd.answer_source IS 'What was found for a question with the rights of the role that asked: all that a language model is shown.';
+COMMENT ON COLUMN pgembedd.answer_source.texts_hash IS 'Of the texts of the row when it was found: the excerpt is shown to viewers as long as they are the same.';
 CREATE TABLE pgembedd.answer_thread (
     id uuid NOT NULL,
     role name NOT NULL,
@@ -218,16 +228,6 @@ CREATE TABLE pgembedd.activity (
 );
 COMMENT ON TABLE pgembedd.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
 COMMENT ON COLUMN pgembedd.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
-CREATE TABLE pgembedd.answer_settings (
-    pipeline text NOT NULL,
-    model text,
-    url_template text,
-    title_column text,
-    min_similarity double precision,
-    keep interval DEFAULT '30 days'::interval NOT NULL,
-    CONSTRAINT answer_settings_keep_check CHECK ((keep > '00:00:00'::interval))
-);
-COMMENT ON TABLE pgembedd.answer_settings IS 'How questions about a pipeline are answered: see configure_answers(). By name, as a new model makes a new row.';
 CREATE TABLE pgembedd.dead_letter (
     id bigint NOT NULL,
     pipeline_id integer,
@@ -370,13 +370,14 @@ COMMENT ON TABLE pgembedd.word_frequency IS 'The share of rows or chunks that ho
 CREATE TABLE pgembedd.word_statistics (
     pipeline_id integer NOT NULL,
     documents double precision DEFAULT 0 NOT NULL,
-    average_length double precision DEFAULT 1 NOT NULL,
+    average_length double precision DEFAULT 'Infinity'::double precision NOT NULL,
     configs text[] DEFAULT '{}'::text[] NOT NULL,
     changes bigint DEFAULT '-1'::integer NOT NULL,
     filled boolean DEFAULT false NOT NULL,
     due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
 );
 COMMENT ON TABLE pgembedd.word_statistics IS 'Of a sample of the words of a pipeline: how many rows or chunks there are, how many words they have on average.';
+COMMENT ON COLUMN pgembedd.word_statistics.average_length IS 'Infinity where no row or chunk was sampled: with it the ranking does not take length into account.';
 COMMENT ON COLUMN pgembedd.word_statistics.changes IS 'What the server had counted of changes to the words at that time; nothing is done until it counts more.';
 COMMENT ON COLUMN pgembedd.word_statistics.filled IS 'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
 CREATE SEQUENCE pgembedd.worker_idle
@@ -565,11 +566,11 @@ GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_ev
 GRANT ALL ON FUNCTION pgembedd.use_provider(provider text, tokens bigint, tokens_per_day bigint, requests_per_day bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.write_answers(answers uuid[], attempts integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_event TO pgembedd;
+GRANT SELECT ON TABLE pgembedd.answer_settings TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_source TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_thread TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.thread_member TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.activity TO pgembedd;
-GRANT SELECT ON TABLE pgembedd.answer_settings TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.dead_letter TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.event TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.index_build TO pgembedd;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from pgembedd.model.providers.configured import Provider, enabled_providers, spl
 from pgembedd.model.providers.embedder import ProviderModel, load, plan_batches
 from pgembedd.model.providers.protocol import Limits
 from pgembedd.settings import Settings
-from tests.support.stand_in import Answer, Cut, json_answer
+from tests.support.stand_in import Answer, Cut, Received, json_answer
 from tests.support.stand_in_provider import StandInProvider, provider, vector
+from tests.support.waiting import PATIENCE_S, eventually
 
 __all__ = ["provider"]
 
@@ -83,6 +86,21 @@ def test_limits_cut_texts_and_make_batches(provider: StandInProvider, tmp_path: 
         model.close()
 
 
+class Counted:
+    """Counts as the database does."""
+
+    def __init__(self) -> None:
+        self.taken = self.tokens = 0
+
+    def take(self, provider: str, tokens: int, tokens_per_day: int | None, requests_per_day: int | None) -> bool:
+        self.taken = self.tokens = tokens
+        return (provider, tokens_per_day, requests_per_day) == ("openai", None, None)
+
+    def correct(self, provider: str, tokens: int) -> None:
+        assert provider == "openai"
+        self.tokens += tokens
+
+
 def error(status: int, **members: str) -> Answer:
     """A refusal in OpenAI's form."""
     return json_answer({"error": {"message": f"No: {KEY}.", **members}}, status)
@@ -104,6 +122,7 @@ FAILURES: list[tuple[Answer, type[PgembeddError], str]] = [
     (json_answer({"data": [{"index": 1, "embedding": [1.0]}]}), ModelError, "something else than vectors"),
     (json_answer({"data": [{"index": 0, "embedding": ["x"]}]}), ModelError, "without numbers"),
     (json_answer({"data": [{"index": 0, "embedding": [1.0, 2.0]}]}), ProviderRefusedError, "now gives 2"),
+    (json_answer({"data": [{"index": 0, "embedding": [0.0] * 1536}]}), ModelError, "a vector of zeros"),
     (json_answer([1]), ModelError, "something else than vectors"),
     (Answer(200, {}, [b"<html>"]), ModelError, "something else than vectors"),
 ]
@@ -123,6 +142,24 @@ def test_failures_are_types_and_none_shows_the_key(provider: StandInProvider, tm
             model.close()
         assert type(raised.value) is kind
         assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize(("told", "counted"), [(-5, 0), (7, 7), (10**30, 10**9)])
+def test_what_a_provider_counts_is_believed_within_bounds(
+    provider: StandInProvider, tmp_path: Path, told: int, counted: int
+) -> None:
+    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
+    model._ledger = ledger = Counted()
+    well = provider.answer
+    provider.answer = lambda asked: json_answer(
+        json.loads(b"".join(part for part in well(asked).parts if isinstance(part, bytes)))
+        | {"usage": {"prompt_tokens": told, "total_tokens": told}}
+    )
+    try:
+        model.embed(["text"])
+    finally:
+        model.close()
+    assert ledger.tokens == (counted or ledger.taken)
 
 
 def test_a_key_file_with_more_than_a_key_is_refused_in_a_sentence(provider: StandInProvider, tmp_path: Path) -> None:
@@ -147,6 +184,30 @@ def test_after_a_429_no_request_is_sent_until_its_time(provider: StandInProvider
             assert 2000 < raised.value.retry_after_s <= 3000
         assert len(provider.received) == 2  # the probe, and one
     finally:
+        model.close()
+
+
+def test_so_many_requests_with_documents_are_in_progress_and_a_query_goes_beside_them(
+    provider: StandInProvider, tmp_path: Path
+) -> None:
+    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path, at_once=2, max_inputs=1)
+    released, before, well = threading.Event(), len(provider.received), provider.answer
+
+    def held(asked: Received) -> Answer:
+        if asked.body["input"] != ["query"]:
+            released.wait(PATIENCE_S)
+        return well(asked)
+
+    provider.answer = held
+    try:
+        documents = model.start([f"text {number}" for number in range(4)], kind="document")
+        eventually(lambda: len(provider.received) == before + 2)
+        assert len(model.embed(["query"], kind="query").vectors) == 1
+        assert len(provider.received) == before + 3
+        released.set()
+        assert len(documents.result().vectors) == 4
+    finally:
+        released.set()
         model.close()
 
 

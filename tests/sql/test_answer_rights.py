@@ -71,15 +71,8 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
         "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
         " values (%s, %s, 'documents', 'x', current_user, 'ada')"
     )
-    forged = (
-        "insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt, url)"
-        " values (%s, 1, 'documents', '1', 'x', 'javascript:alert(1)')"
-    )
-    own = uuid4()
     with connection.transaction(force_rollback=True):
-        connection.execute(begin, [own, thread])
-        with pytest.raises(psycopg.errors.CheckViolation, match="url"), connection.transaction():
-            connection.execute(forged, [own])
+        connection.execute(begin, [uuid4(), thread])
     connection.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, other])
     become(other, "bob")
     assert seen() == (1, 1, 2, 1)

@@ -54,6 +54,45 @@ def test_a_question_is_answered_from_what_the_asker_found(connection: psycopg.Co
     assert value(connection, "select count(*) from pgembedd.answer_event") == 0
 
 
+def test_an_excerpt_is_shown_while_its_row_says_the_same(connection: psycopg.Connection, asker: str) -> None:
+    answer = ask(connection)
+    claim(connection)
+    finish(connection, answer, 1)
+    shown = "select n, title, url, excerpt from pgembedd.answer_sources(%s)"
+    first, second, _ = rows(connection, shown, answer)
+    key = first[2].rpartition("/")[2]
+    connection.execute("reset role")
+    connection.execute("update documents set content = 'redacted' where id = %s", [key])
+    connection.execute(f"set local role {asker}")
+    assert rows(connection, shown, answer)[:2] == [(1, f"title {key}", first[2], None), second]
+    connection.execute("reset role")
+    connection.execute("delete from documents where id = %s", [key])
+    connection.execute("insert into documents (id, title, content) values (%s, 'Another', 'another')", [key])
+    connection.execute(f"set local role {asker}")
+    assert rows(connection, shown, answer)[:2] == [(1, "Another", first[2], None), second]
+
+
+def test_titles_and_links_are_of_columns_that_the_viewer_may_read(connection: psycopg.Connection, asker: str) -> None:
+    connection.execute("reset role; alter table documents add secret text default 'S1'")
+    connection.execute(
+        "select pgembedd.configure_answers('documents', title_column => 'secret', min_similarity => -1,"
+        " url_template => 'https://example.com/{secret}')"
+    )
+    connection.execute(f"set local role {asker}")
+    answer = ask(connection)
+    shown = "select distinct title, url from pgembedd.answer_sources(%s)"
+    assert rows(connection, shown, answer) == [("S1", "https://example.com/S1")]
+    connection.execute("reset role")
+    connection.execute(f"revoke select on documents from {asker}")
+    connection.execute(f"grant select (id, title, content, embedding) on documents to {asker}; set local role {asker}")
+    titles = rows(connection, shown, answer)
+    assert {url for _, url in titles} == {None}
+    assert "S1" not in str(titles)
+    connection.execute("reset role; select pgembedd.configure_answers('documents')")
+    connection.execute(f"set local role {asker}")
+    assert "S1" not in str(rows(connection, shown, answer))
+
+
 def test_a_follow_up_knows_what_was_said(connection: psycopg.Connection, asker: str) -> None:
     first = ask(connection, "what is it")
     claim(connection)
@@ -148,6 +187,7 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
         ({"title_column": "none"}, 'public.documents has no column "none".'),
         ({"url_template": "https://example.com/{none}"}, 'public.documents has no column "none".'),
         ({"url_template": "javascript:{id}"}, "'javascript:{id}' is no URL."),
+        ({"model": "m" * 201}, "The name of the model is longer than 200 characters."),
     ):
         with (
             pytest.raises(psycopg.errors.InvalidParameterValue, match=message.replace("{", r"\{")),

@@ -207,6 +207,11 @@ def test_a_change_of_model_while_the_query_is_embedded_is_refused(
             'The vector has 2 dimensions, and those of the pipeline "documents" have 3.',
             "model",
         ),
+        (
+            "'documents', 'x', embedding => '[0,0,0]'",
+            "The vector has zeros alone, and the cosine of that is not defined.",
+            "model",
+        ),
         ("'documents', 'x'", "No worker is connected that could embed the text.", "pgembedd run"),
     ],
 )

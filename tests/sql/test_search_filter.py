@@ -123,7 +123,11 @@ REFUSED = [
     ({"id": {"$exists": 5}}, "$exists takes true or false, not 5.", None),
     ({"id": {"$like": "1%"}}, '$like does not go with "id", which is integer.', "for texts"),
     ({"id": {"$contains": 1}}, '$contains does not go with "id", which is integer.', "for arrays"),
-    ({"tags": [["a"]]}, 'The filter compares "tags", which is text[], with [["a"]].', "Arrays within arrays"),
+    (
+        {"tags": [["a"]]},
+        'The filter compares "tags", which is text[], with [["a"]].',
+        "Arrays and objects within an array",
+    ),
     (json.loads(99 * '{"$not": ' + "{}" + 99 * "}"), "The filter is nested more than 64 levels deep.", "arrays count"),
     (
         json.loads(99 * '{"$or": [{"n": 1}, ' + '{"n": 2}' + 99 * "]}"),

@@ -179,3 +179,21 @@ def test_a_new_version_grants_its_functions_again(
     migrate(database.conninfo)
     with connect_as(database, reader) as theirs:
         assert len(search(theirs)) == 10
+
+
+def test_a_schema_that_is_closed_to_the_caller_is_named(reader: str, connection: psycopg.Connection) -> None:
+    connection.execute("create schema closed; alter table documents set schema closed")
+    connection.execute(f"select pgembedd.sweep(); grant select on closed.documents to {reader}; set role {reader}")
+    with refused(f"The role {reader} may not use the schema closed, without which it cannot search.", "GRANT USAGE"):
+        search(connection)
+    assert column(connection, "select pipeline from pgembedd.search_pipelines()") == []
+
+
+def test_a_reader_has_all_that_a_search_needs(reader: str, connection: psycopg.Connection) -> None:
+    """Functions that only some searches call, too."""
+    connection.execute(f"grant select on documents to {reader}; alter table documents add tags text[]")
+    connection.execute("select pgembedd.sweep()")
+    words = " ".join(f"word{n}" for n in range(50))
+    connection.execute(f"set role {reader}")
+    for query, filter in [(words, None), ("text", {"tags": {"$contains": "x"}}), ("text", {"tags": {"$ne": ["x"]}})]:
+        search(connection, query=query, mode="hybrid", filter=filter)

@@ -213,7 +213,9 @@ def test_the_typed_form(connection: psycopg.Connection) -> None:
 
 def test_a_snippet_shows_where_the_words_are(connection: psycopg.Connection) -> None:
     body = "filler words here " * 200 + "then comes the needle in it " + "more filler words " * 200
-    make_texts(connection, {1: ("Title", body), 2: ("Title", "x" * 500 + " needle")}, content_columns=["content"])
+    short = "all of this is shown, its last word is the needle"
+    texts = {1: ("Title", body), 2: ("Title", "x" * 500 + " needle"), 3: ("Title", short)}
+    make_texts(connection, texts, content_columns=["content"])
     snippets = {
         hit.key: hit.snippet or "" for hit in search(connection, query="needle", mode="text", snippet_length=60)
     }
@@ -222,6 +224,7 @@ def test_a_snippet_shows_where_the_words_are(connection: psycopg.Connection) -> 
     assert "comes the **needle** in it" in snippets[1]
     assert len(snippets[1].replace("**", "")) <= 64
     assert snippets[2] == "… **needle**"
+    assert snippets[3] == short.replace("needle", "**needle**")
     assert search(connection, query="needle", mode="text", snippet_length=0)[0].snippet is None
 
 

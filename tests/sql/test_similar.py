@@ -120,6 +120,11 @@ def test_one_search_over_two_tables(two: psycopg.Connection) -> None:
             many(two, wrong, "card")
     with refused('There is no pipeline "nothing".'):
         many(two, ["documents", "nothing"], "card")
+    with refused("The query is empty."):
+        many(two, ["documents"], "")
+    for k in (0, -1, 1001):
+        with refused(f"k {k} is out of range."):
+            call(two, "search_many", pipelines=["documents"], query="card", k=k, mode="text")
 
 
 def test_functions_for_postgrest(roles: Roles, database: Database, connection: psycopg.Connection) -> None:

@@ -2,11 +2,10 @@
 
 import os
 from dataclasses import dataclass, fields
-from pathlib import Path
 
-from pgembedd.errors import ConfigurationError
 from pgembedd.language_settings import LANGUAGE_CHOICES, LANGUAGE_MAXIMUM, LANGUAGE_MINIMUM, LanguageSettings
 from pgembedd.provider_settings import ProviderSettings
+from pgembedd.secret_files import read_secret
 from pgembedd.setting_field import setting
 
 
@@ -236,15 +235,3 @@ def conninfo_from_environment() -> str | None:
     if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
         return ""
     return None
-
-
-def read_secret(path: str, named_by: str) -> str:
-    """Returns the stripped content of the file; ConfigurationError if it cannot be read or is empty."""
-    try:
-        secret = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigurationError(f"The file {path} named by {named_by} cannot be read: {reason}.") from error
-    if not secret:
-        raise ConfigurationError(f"The file {path} named by {named_by} is empty.")
-    return secret

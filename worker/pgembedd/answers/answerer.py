@@ -19,6 +19,7 @@ from pgembedd.errors import DatabaseUnavailableError, GenerationError, Generatio
 from pgembedd.language_settings import LanguageSettings
 from pgembedd.log import get_logger
 from pgembedd.settings import Settings
+from pgembedd.text.unicode import well_formed
 
 FLUSH_S = 0.075  # between two statements with deltas; each takes those of all answers
 STOP_CHECK_S = 0.25
@@ -154,7 +155,7 @@ class Answerer:
     async def _fail(self, job: AnswerJob, error: Exception, sentence: str) -> None:
         """Ends the attempt. Only a server that was away or busy is asked again: other errors would cost again."""
         self._let_go(job)
-        away, message = isinstance(error, GenerationUnavailableError), sentence.replace("\0", "")
+        away, message = isinstance(error, GenerationUnavailableError), well_formed(sentence).replace("\0", "")
         delay_s = error.retry_after_s if isinstance(error, GenerationUnavailableError) else None
         outcome = await self._writing.run(lambda: self._writes.fail(job, message, permanent=not away, delay_s=delay_s))
         get_logger().warning("answer_failed", answer=str(job.id), error=type(error).__name__, outcome=outcome)

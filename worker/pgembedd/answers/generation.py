@@ -13,7 +13,7 @@ from pgembedd.language import Chunk, Endpoint, Generation
 from pgembedd.language.endpoint import KEY_FILE_VARIABLE
 from pgembedd.language.generation import Bounds
 from pgembedd.language_settings import LanguageSettings
-from pgembedd.settings import read_secret
+from pgembedd.secret_files import read_key
 
 CUTS = 3  # shorter prompts that are tried where the server says that one is too long; it has not begun to answer then
 CHECK_EVERY = 200  # characters between two looks for a repetition
@@ -29,15 +29,15 @@ class Written:
     text: str = ""
     complete: bool = False
     cut: str | None = None
-    """Why it was cut off: `length` or `repetition`."""
+    """Why it was cut off: `length`, `content_filter` or `repetition`."""
     tokens: dict[str, int] | None = None
     _checked: int = field(default=0, repr=False)
 
     def add(self, chunk: Chunk) -> list[Event]:
         """Takes a part from the server; returns what viewers are shown."""
         self.tokens = _tokens(chunk) or self.tokens
-        if chunk.done_reason == "length":
-            self.cut = "length"
+        if chunk.done_reason in ("length", "content_filter"):
+            self.cut = chunk.done_reason
         text = _storable(chunk.response)
         if not text:
             return []
@@ -68,7 +68,7 @@ class LanguageModel:
 
     def __init__(self, settings: LanguageSettings) -> None:
         """ConfigurationError for a host that is no URL, and for a key file that cannot be read."""
-        key = read_secret(settings.language_key_file, KEY_FILE_VARIABLE) if settings.language_key_file else None
+        key = read_key(settings.language_key_file, KEY_FILE_VARIABLE) if settings.language_key_file else None
         mode: Any = settings.language_mode
         self._settings = settings
         self._endpoint = Endpoint(settings.language_host, mode, key, "The language model's server")

@@ -121,7 +121,9 @@ def _print(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent
         click.echo()
         _print_sources(connection, answer, shown.data.get("citations") or [])
         if shown.data.get("cut"):
-            click.echo("The answer was cut off: it was too long, or repeated itself.", err=True)
+            click.echo(
+                "The answer was cut off: it was too long, repeated itself, or was filtered by the server.", err=True
+            )
         if invalid := shown.data.get("invalid"):
             click.echo(f"It cites sources that there are not: {', '.join(map(str, invalid))}.", err=True)
 

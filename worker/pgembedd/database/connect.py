@@ -35,18 +35,29 @@ def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Co
     """
     given = _read(conninfo)
     try:
-        return (PinnedConnection if pinned else psycopg.Connection).connect(conninfo, **_with_defaults(given, options))
+        kind = PinnedConnection if pinned else psycopg.Connection
+        opened = kind.connect(conninfo, **_with_defaults(given, options))
+        _read_as_utf8(opened)
     except psycopg.OperationalError as error:
         raise _explain(error, given) from error
+    return opened
 
 
 async def connect_async(conninfo: str, **options: Any) -> psycopg.AsyncConnection:
     """Opens one connection for asyncio, with the search_path of its role. Errors as of connect()."""
     given = _read(conninfo)
     try:
-        return await psycopg.AsyncConnection.connect(conninfo, **_with_defaults(given, options))
+        opened = await psycopg.AsyncConnection.connect(conninfo, **_with_defaults(given, options))
+        _read_as_utf8(opened)
     except psycopg.OperationalError as error:
         raise _explain(error, given) from error
+    return opened
+
+
+def _read_as_utf8(opened: "psycopg.Connection | psycopg.AsyncConnection") -> None:
+    """Reads texts of a database in SQL_ASCII as UTF-8: they would be bytes."""
+    if opened.info.encoding == "ascii":
+        opened.pgconn.exec_(b"set client_encoding to 'UTF8'")
 
 
 def _read(conninfo: str) -> dict[str, Any]:

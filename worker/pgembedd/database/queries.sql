@@ -172,12 +172,13 @@ select pgembedd._maintain_indexes()
 -- Indexes that are due and that this role may build.
 select p.name from pgembedd.pipeline p
 where p.index_due_at <= clock_timestamp() and pgembedd._problem(p) is null
-  and pgembedd._may_index(current_user::regrole::oid, pgembedd._target(p))
+  and pgembedd._may_index(pg_catalog.quote_ident(current_user)::regrole::oid, pgembedd._target(p))
 order by p.index_due_at
 
 -- name: indexes_wanted
--- Indexes that are outstanding, due or not.
-select p.name from pgembedd.pipeline p where p.index_due_at is not null order by p.index_due_at
+-- Indexes that are outstanding, due or not, and those that were dropped.
+select p.name from pgembedd.pipeline p
+where p.index_due_at is not null or pgembedd._index_state(p) = 'dropped' order by p.index_due_at, p.id
 
 -- name: index_state
 -- What status says of a pipeline's index.

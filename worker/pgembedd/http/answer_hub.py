@@ -39,6 +39,7 @@ class Feed:
         self.events: list[AnswerEvent] = []
         self.over = False  # nothing comes any more
         self.viewers: list[Caller] = []
+        self.unreadable: set[str] = set()  # with whose rights it could not be read
         self.changed = asyncio.Event()  # replaced each time that it is set
 
     @property
@@ -130,8 +131,8 @@ class AnswerHub:
         for feed in feeds:
             if feed.viewers and not feed.over:
                 feed.viewers.append(feed.viewers.pop(0))  # one who may not see it any more keeps it from no other
-                caller = feed.viewers[0]
-                groups.setdefault(f"{caller.search_url} {caller.claims}", (caller, []))[1].append(feed)
+                caller = next((one for one in feed.viewers if _rights(one) not in feed.unreadable), feed.viewers[0])
+                groups.setdefault(_rights(caller), (caller, []))[1].append(feed)
         turns = asyncio.Semaphore(READERS)
 
         async def read_group(caller: Caller, group: list[Feed]) -> None:
@@ -149,7 +150,11 @@ class AnswerHub:
             if refusal is None or refusal.code not in READ_AGAIN:
                 get_logger().error("answers_not_read", error=type(error).__name__)
                 for feed in feeds:
-                    feed.fail("The answer cannot be read any more." if refusal is None else refusal.sentence)
+                    feed.unreadable.add(_rights(caller))
+                    if all(_rights(one) in feed.unreadable for one in feed.viewers):
+                        feed.fail("The answer cannot be read any more." if refusal is None else refusal.sentence)
+                    else:
+                        self._hint([feed.answer])  # as another of its viewers
             return
         for feed in feeds:
             if events := [event for answer, event in found if answer == feed.answer]:
@@ -197,3 +202,8 @@ def _hints(connection: psycopg.Connection) -> list[UUID]:
         with suppress(ValueError):
             found.append(UUID(notice.payload))
     return found
+
+
+def _rights(caller: Caller) -> str:
+    """Whose rights a caller has in the database."""
+    return f"{caller.search_url} {caller.claims}"

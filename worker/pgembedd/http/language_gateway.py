@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import orjson
 from fastapi import Request
 
+from pgembedd.errors import GenerationTimeoutError
 from pgembedd.http.errors import Refusal
 from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
 from pgembedd.language import Endpoint, Generation, Mode
@@ -15,7 +16,8 @@ from pgembedd.language.endpoint import KEY_FILE_VARIABLE, Prompt
 from pgembedd.language.failures import failure_of, translate_errors
 from pgembedd.language.generation import Bounds, bounded
 from pgembedd.language.huggingface import HuggingFace, parse_models
-from pgembedd.settings import HttpSettings, read_secret
+from pgembedd.secret_files import read_key
+from pgembedd.settings import HttpSettings
 
 LIST_TIMEOUT_S = 3.0
 MAX_LIST_BYTES = 1_000_000
@@ -29,7 +31,7 @@ class LanguageGateway:
         """ConfigurationError for a host that is no URL, and for a key file that cannot be read."""
         self._http, self._in_progress = http, 0
         self._bounds = Bounds(http.language_timeout_s, http.language_total_s, http.language_max_answer_kb * 1000)
-        key = read_secret(http.language_key_file, KEY_FILE_VARIABLE) if http.language_key_file else None
+        key = read_key(http.language_key_file, KEY_FILE_VARIABLE) if http.language_key_file else None
         mode: Mode = "ollama" if http.language_mode == "ollama" else "openaicompatible"
         self._endpoint = (
             Endpoint(http.language_host, mode, key, "The language model's server") if http.language_host else None
@@ -83,16 +85,25 @@ class LanguageGateway:
         """Returns the names of the server's models; GenerationError where they cannot be had, [] without a server."""
         if self._endpoint is None:
             return []
-        where = self._endpoint.named
-        with translate_errors(where, LIST_TIMEOUT_S):
-            async with (
-                self._endpoint.client(LIST_TIMEOUT_S) as client,
-                client.stream("GET", f"{self._endpoint.base}/v1/models") as response,
-            ):
-                if response.status_code != 200:
-                    raise await failure_of(response, where)
-                body = b"".join([part async for part in bounded(response.aiter_bytes(), MAX_LIST_BYTES)])
-        return _names(body)
+        try:
+            async with asyncio.timeout(LIST_TIMEOUT_S):
+                return _names(await _get(self._endpoint, "/v1/models"))
+        except TimeoutError:
+            raise GenerationTimeoutError(
+                f"{self._endpoint.named} did not list its models within {LIST_TIMEOUT_S:g} seconds."
+            ) from None
+
+
+async def _get(endpoint: Endpoint, path: str) -> bytes:
+    """Returns what a server answers with. GenerationError for a refusal."""
+    with translate_errors(endpoint.named, LIST_TIMEOUT_S):
+        async with (
+            endpoint.client(LIST_TIMEOUT_S) as client,
+            client.stream("GET", endpoint.base + path) as response,
+        ):
+            if response.status_code != 200:
+                raise await failure_of(response, endpoint.named)
+            return b"".join([part async for part in bounded(response.aiter_bytes(), MAX_LIST_BYTES)])
 
 
 def _names(body: bytes) -> list[str]:

@@ -43,9 +43,12 @@ class Threads:
     def __init__(self) -> None:
         self._threads: OrderedDict[str, UUID] = OrderedDict()
 
-    def find(self, caller: Caller, pipeline: str, questions: list[str]) -> UUID | None:
-        """Returns the thread in which these questions were asked, None where this service does not know it."""
-        return self._threads.get(_chat_key(caller, pipeline, questions)) if questions else None
+    def take(self, caller: Caller, pipeline: str, questions: list[str]) -> UUID | None:
+        """Returns the thread in which these questions were asked and nothing after them; None where none is known.
+
+        A thread is taken once: it goes on with the next question, which another chat that began alike has not asked.
+        """
+        return self._threads.pop(_chat_key(caller, pipeline, questions), None) if questions else None
 
     def keep(self, caller: Caller, pipeline: str, questions: list[str], thread: UUID | None) -> None:
         """Remembers the thread of a chat."""
@@ -72,10 +75,14 @@ class TableChat:
         if not questions:
             raise Refusal(400, "messages: There is no question of a user.", "wrong_shape", param="messages")
         pipeline, (*earlier, question) = model.removeprefix(PREFIX), questions
-        thread = self._threads.find(caller, pipeline, earlier)
+        thread = self._threads.take(caller, pipeline, earlier)
         if thread is None and earlier:
             question = f"{earlier[-1]}\n{question}"  # a chat whose beginning this service has not seen
-        viewer = await self._answers.ask(caller, Question(pipeline, question, thread=thread))
+        try:
+            viewer = await self._answers.ask(caller, Question(pipeline, question, thread=thread))
+        except BaseException:
+            self._threads.keep(caller, pipeline, earlier, thread)  # it was not asked, and may be asked again
+            raise
         self._threads.keep(caller, pipeline, questions, viewer.state.thread)
         return viewer
 
@@ -123,6 +130,12 @@ class Reply:
         return found
 
     @property
+    def finish_reason(self) -> str:
+        """Why the reply ends, in OpenAI's words."""
+        cut = self.done.get("cut")
+        return cut if cut in ("length", "content_filter") else "stop"
+
+    @property
     def usage(self) -> dict[str, int]:
         """The tokens of the prompt and of the answer, as far as the model's server told them."""
         tokens = self.done.get("tokens") or {}
@@ -141,7 +154,7 @@ class Reply:
         """Returns the reply in one piece."""
         text, cited = self.text[self.begun :], self.annotations(self.begun)
         message = {"role": "assistant", "content": text, "refusal": None, "annotations": cited}
-        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        choice = {"index": 0, "message": message, "finish_reason": self.finish_reason, "logprobs": None}
         return {**self._object("chat.completion", [choice]), "usage": self.usage}
 
     def _object(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -178,7 +191,7 @@ async def streamed(
                 yield data_line(reply.chunk({"content": text}))
         if annotations := reply.annotations():
             yield data_line(reply.chunk({"annotations": annotations}))
-        yield data_line(reply.chunk({}, "stop"))
+        yield data_line(reply.chunk({}, reply.finish_reason))
         if with_usage:
             yield data_line(reply.usage_chunk())
         yield b"data: [DONE]\n\n"

@@ -12,7 +12,8 @@ import psycopg
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.log import get_logger
-from pgembedd.settings import HttpSettings, read_secret
+from pgembedd.secret_files import read_secret
+from pgembedd.settings import HttpSettings
 
 Scope = Literal["embed", "search", "jobs", "generate", "tasks", "answers", "admin"]
 SCOPES: frozenset[str] = frozenset(get_args(Scope))
@@ -75,7 +76,9 @@ def _parse(line: str, search_url: str, where: str) -> Token:
         words.add("search")
     if unknown := sorted(words - SCOPES):
         known = ", ".join(get_args(Scope))
-        raise ConfigurationError(f"There is no scope {unknown[0]!r} ({where}); there are {known}.")
+        named, url, _ = unknown[0].partition("=")  # which may hold a password
+        remedy = f" {_SEARCH_AS}… is a word of its own." if url else ""
+        raise ConfigurationError(f"There is no scope {named + url!r} ({where}); there are {known}.{remedy}")
     return _token(secret, Caller(frozenset(words) or SCOPES, urls[0] if urls else search_url), where)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pgembedd.errors import GenerationError
+from pgembedd.text.unicode import well_formed
 
 DONE = "[DONE]"
 
@@ -37,6 +38,12 @@ class Chunk(dict[str, Any]):
         """`stop`, `length` and the like, on the object that completes the answer."""
         found = self.get("done_reason") or self._choice().get("finish_reason")
         return found if isinstance(found, str) else None
+
+    @property
+    def choice_error(self) -> object:
+        """The error of the answer itself, which OpenRouter sends in the choice; None where there is none."""
+        choice = self._choice()
+        return choice.get("error", {} if choice.get("finish_reason") == "error" else None)
 
     def _choice(self) -> Mapping[str, Any]:
         choices = self.get("choices")
@@ -114,9 +121,10 @@ def parse_object(data: bytes, key: str | None = None) -> Chunk:
         value = None
     if not isinstance(value, dict):
         raise GenerationError("The language model's server sent something that is no JSON object.")
-    if (error := value.get("error")) is not None:
+    chunk = Chunk(value)
+    if (error := value.get("error", chunk.choice_error)) is not None:
         raise GenerationError(f"The language model's server broke off: {sentence_of(error, key)}")
-    return Chunk(value)
+    return chunk
 
 
 def parse_answer(body: bytes, key: str | None = None) -> Chunk:
@@ -125,7 +133,7 @@ def parse_answer(body: bytes, key: str | None = None) -> Chunk:
     A server that streams its lines all the same has their texts joined in the last one, as `response`.
     """
     try:
-        return parse_object(body, key)
+        chunk = parse_object(body, key)
     except GenerationError:
         lines = [line for line in body.splitlines() if line.strip()]
         if len(lines) < 2:
@@ -134,6 +142,9 @@ def parse_answer(body: bytes, key: str | None = None) -> Chunk:
         if not chunks[-1].done:
             raise ended_early() from None
         return Chunk({**chunks[-1], "response": "".join(chunk.response for chunk in chunks)})
+    if chunk.get("done") is False:
+        raise ended_early()
+    return chunk
 
 
 def ended_early() -> GenerationError:
@@ -145,5 +156,5 @@ def sentence_of(error: object, key: str | None = None) -> str:
     """Returns what an error object says, without `key`, as one sentence of at most 300 characters."""
     message = error.get("message", error) if isinstance(error, dict) else error
     said = str(message).replace(key, "[key]") if key else str(message)  # before the cut, which may halve the key
-    text = " ".join(said.split())[:300].rstrip(".")
+    text = well_formed(" ".join(said.split())[:300]).rstrip(".")
     return f"{text or 'no reason given'}."

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pgembedd.addresses import is_loopback
 from pgembedd.errors import ConfigurationError
-from pgembedd.settings import read_secret
+from pgembedd.secret_files import read_key
 
 if TYPE_CHECKING:
     import httpx2
@@ -40,6 +40,8 @@ class Endpoint:
             raise ConfigurationError(
                 f"There is no mode {self.mode!r} of a language model; choose {' or '.join(MODES)}."
             )
+        if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
+            raise ConfigurationError("The key of a language model's server is one line of printable ASCII characters.")
         try:
             parts = urlsplit(self.host)
             named = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
@@ -119,7 +121,7 @@ def endpoint_from_environment(mode: Mode = "ollama") -> Endpoint | None:
     if not host:
         return None
     path = os.environ.get(KEY_FILE_VARIABLE)
-    return Endpoint(host, mode, read_secret(path, KEY_FILE_VARIABLE) if path else None)
+    return Endpoint(host, mode, read_key(path, KEY_FILE_VARIABLE) if path else None)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Failed requests to a language model's server as errors, whose type says what can be done about them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_ERROR_BYTES = 65_536
 MAX_RETRY_AFTER_S = 3_600
+_CONTEXT = re.compile(r"context length (?:is|of) (\d{1,9})\b(.{0,300})", re.DOTALL)
+_NUMBER = re.compile(r"\b\d{1,9}\b")
 REMEDY = "start it, or set AI_INFERENCE_API_HOST to where it runs"
 
 
@@ -38,7 +41,7 @@ def translate_errors(where: str, timeout_s: float, *, remedy: str = REMEDY) -> I
         raise GenerationUnavailableError(f"{where} cannot be reached: {remedy}.") from error
     except httpx2.HTTPError as error:
         raise GenerationUnavailableError(
-            f"The connection to {where} broke before the answer was complete; ask again."
+            f"The connection to {where[0].lower()}{where[1:]} broke before the answer was complete; ask again."
         ) from error
 
 
@@ -66,16 +69,32 @@ def failure(
     sentence = f"{where} answered with status {status}: {_remedied(status, error, key_variable, secret)}"
     if status in TRANSIENT:
         return GenerationUnavailableError(sentence, status=status, retry_after_s=_retry_after_s(headers))
-    if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
-        prompt, context = error.get("n_prompt_tokens"), error.get("n_ctx")
-        if isinstance(prompt, int) and isinstance(context, int):
-            return ContextTooLongError(
-                f"The prompt has {prompt} tokens, but the language model reads {context}: shorten it.",
-                status=status,
-                prompt_tokens=prompt,
-                context_tokens=context,
-            )
+    if isinstance(error, dict) and (exceeded := _exceeded(error)) is not None:
+        prompt, context = exceeded
+        return ContextTooLongError(
+            f"The prompt has {prompt} tokens, but the language model reads {context}: shorten it.",
+            status=status,
+            prompt_tokens=prompt,
+            context_tokens=context,
+        )
     return GenerationError(sentence, status=status)
+
+
+def _exceeded(error: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Returns the tokens that a prompt has and those that the model reads; None for another error.
+
+    llama.cpp says them in members, OpenAI and vLLM in the message alone; theirs may count the answer's tokens, too.
+    """
+    if error.get("type") == "exceed_context_size_error":
+        prompt, context = error.get("n_prompt_tokens"), error.get("n_ctx")
+        return (prompt, context) if isinstance(prompt, int) and isinstance(context, int) else None
+    message = error.get("message")
+    found = _CONTEXT.search(message) if isinstance(message, str) else None
+    if found is None:
+        return None
+    context = int(found[1])
+    prompt = max((int(number) for number in _NUMBER.findall(found[2])), default=0)
+    return (prompt, context) if prompt and context else None
 
 
 def _error_object(body: bytes) -> Any:

@@ -21,6 +21,7 @@ from pgembedd.language.generation import Bounds, bounded
 
 NAME = "huggingface"
 HOST_VARIABLE = "PGEMBEDD_TASKS_HOST"
+MODELS_VARIABLE = "PGEMBEDD_TASKS_MODELS"
 TOKEN_VARIABLE = "HUGGING_FACE_ACCESS_TOKEN"
 MAX_WAIT_S = 600
 
@@ -76,10 +77,18 @@ class HuggingFace:
         self._base = constants.INFERENCE_PROXY_TEMPLATE.format(provider="hf-inference") if host == NAME else host
         if host != NAME and not host.startswith(("http://", "https://")):
             raise ConfigurationError(f"{HOST_VARIABLE} is {host!r}; it has to be {NAME}, or a URL.")
-        Endpoint(self._base)
-        for task, model in models.items():
-            check_task(task)
-            _check_model(model)
+        try:
+            Endpoint(self._base)
+        except ConfigurationError:
+            raise ConfigurationError(
+                f"{HOST_VARIABLE} has to be {NAME}, or the URL of a server; its token is in {TOKEN_VARIABLE}."
+            ) from None
+        try:
+            for task, model in models.items():
+                check_task(task)
+                _check_model(model)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{MODELS_VARIABLE}: {error}") from None
         self._models, self._bounds = models, bounds
 
     def model_for(self, task: str) -> str | None:
@@ -127,7 +136,7 @@ def parse_models(setting: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in setting.split(",") if pair.strip()]
     if any(not model.strip() for _, _, model in pairs):
         raise ConfigurationError(
-            "PGEMBEDD_TASKS_MODELS names models by task, as in summarization=facebook/bart-large-cnn."
+            f"{MODELS_VARIABLE} names models by task, as in summarization=facebook/bart-large-cnn."
         )
     return {task.strip(): model.strip() for task, _, model in pairs}
 
@@ -141,7 +150,10 @@ def _check_model(model: str) -> None:
 def _token() -> str | None:
     from huggingface_hub import get_token
 
-    return os.environ.get(TOKEN_VARIABLE) or get_token()
+    token = os.environ.get(TOKEN_VARIABLE) or get_token()
+    if token and not (token.isascii() and token.isprintable()):
+        raise ConfigurationError(f"The token of Hugging Face ({TOKEN_VARIABLE}) has characters that no token has.")
+    return token
 
 
 def _headers(task: str, token: str | None, use_cache: bool) -> dict[str, str]:

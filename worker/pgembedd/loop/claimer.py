@@ -96,8 +96,7 @@ class Claimer:
         if not self._pulls:
             return False
         due = self._look(poll_s)
-        while due:
-            chosen = self._share.next(due)
+        while (chosen := self._share.next(due)) is not None:
             size = self._share.size(chosen)
             began = time.monotonic()
             jobs = self._jobs.claim(chosen, size, self._settings.lease_s)
@@ -116,7 +115,8 @@ class Claimer:
         """Returns what is due and can be served, looked up again unless that was a moment ago."""
         began = time.monotonic()
         if not self._due or began >= self._due_until:
-            due = self._jobs.due(self._queue, self._names, poll_s, self._models.unserved())
+            left_out = [*self._models.unserved(), *self._share.left_out()]
+            due = self._jobs.due(self._queue, self._names, poll_s, left_out)
             if not all(self._models.serves(each.pipeline_id) for each in due):
                 self._models.look(self._pipelines, now=True)
             self._due = [each for each in due if self._models.serves(each.pipeline_id)]

@@ -1,12 +1,17 @@
-"""Decides which pipeline is claimed from next, and how much. Pure.
+"""Decides which pipeline is claimed from next, and how much.
 
 Each pipeline with jobs due gets an equal share of the time that batches take, whatever the length of its texts. This is
 start-time fair queueing: what was due for nothing meanwhile starts level with the others, so no pipeline saves time up.
 (Goyal, Vin, Cheng, 1996.)
+
+One whose claims wait in vain, as for a locked table, holds up all others of its lane, idle ones, too. It is left out
+for a while that doubles, and then has one claim at a time, until one is stored.
 """
 
+import math
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from pgembedd.database.records import Due
 
@@ -15,30 +20,46 @@ CLAIM_S = (
 )
 FIRST_SIZE, SMALLEST, LARGEST = 4, 2, 256
 FIRST_GUESS_S = CLAIM_S / FIRST_SIZE  # for a job of a pipeline that had none yet
-LONG_S, MOST_CHARGED_S = 1.0, 64.0  # a wait in vain that counts double each time in succession, up to so much
+LONG_S = 1.0  # a wait in vain of that long or longer has the pipeline left out, as long as it took, then twice as long
+MOST_DOUBLINGS, LONGEST_OUT_S = 5, 600.0
 
 
 class FairShare:
     """Shares the time of one lane of a worker. One thread claims, another one reports the time that was taken."""
 
-    def __init__(self, fixed_size: int = 0) -> None:
-        """`fixed_size` is a constant claim size; 0 fits the size to the time that a job of the pipeline takes."""
-        self._fixed_size = fixed_size
+    def __init__(self, fixed_size: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        """`fixed_size` is a constant claim size; 0 fits the size to the time that a job of the pipeline takes.
+
+        `clock` gives seconds.
+        """
+        self._fixed_size, self._clock = fixed_size, clock
         self._used_s: dict[Due, float] = {}
         self._level_s = 0.0
         self._sizes: dict[Due, int] = {}
         self._job_s: dict[Due, float] = {}
-        self._in_vain: dict[Due, int] = {}
+        self._in_vain: dict[Due, int] = {}  # waits in succession
+        self._out_until: dict[Due, float] = {}
         self._lock = threading.Lock()
 
-    def next(self, due: Sequence[Due]) -> Due:
-        """Returns which of `due`, at least one, is claimed from next: what has used least, the first of equals."""
+    def next(self, due: Sequence[Due]) -> Due | None:
+        """Returns which of `due` is claimed from next: what has used least, the first of equals.
+
+        None where all of them are left out.
+        """
         with self._lock:
+            due = [each for each in due if not self._is_left_out(each)]
+            if not due:
+                return None
             ahead = {each: used for each, used in self._used_s.items() if used > self._level_s and each not in due}
             self._used_s = {each: max(self._used_s.get(each, 0.0), self._level_s) for each in due} | ahead
             chosen = min(due, key=self._used_s.__getitem__)
             self._level_s = self._used_s[chosen]
             return chosen
+
+    def left_out(self) -> list[int]:
+        """Returns the ids of the pipelines that are left out at this moment."""
+        with self._lock:
+            return [each.pipeline_id for each in self._out_until if self._is_left_out(each)]
 
     def size(self, due: Due) -> int:
         """Returns the number of jobs to claim, at least 1."""
@@ -48,18 +69,19 @@ class FairShare:
         """Charges the time that the jobs will take, as far as it is known, so that the next claim is another's."""
         with self._lock:
             self._charge(due, jobs * self._job_s.get(due, FIRST_GUESS_S))
+            if due in self._in_vain:
+                self._out_until[due] = math.inf
 
     def released(self, due: Due, jobs: int, seconds: float) -> None:
-        """Charges the difference to the time that was waited in vain, as for a locked table.
-
-        A long wait counts double each time in succession, so that others meet fewer and fewer of them; a pipeline that
-        is alone is not delayed by it.
-        """
+        """Charges the difference to the time that was waited in vain; after a long wait the pipeline is left out."""
         with self._lock:
-            times = self._in_vain.get(due, 0)
-            self._in_vain[due] = times + 1 if seconds >= LONG_S else 0
-            charged_s = max(seconds, min(seconds * 2**times, MOST_CHARGED_S))
-            self._charge(due, charged_s - jobs * self._job_s.get(due, FIRST_GUESS_S))
+            self._charge(due, seconds - jobs * self._job_s.get(due, FIRST_GUESS_S))
+            times = self._in_vain.pop(due, 0)
+            self._out_until.pop(due, None)
+            if seconds >= LONG_S:
+                self._in_vain[due] = times + 1
+                out_s = min(seconds * 2 ** min(times, MOST_DOUBLINGS), LONGEST_OUT_S)
+                self._out_until[due] = self._clock() + out_s
 
     def stored(self, due: Due, jobs: int, seconds: float) -> None:
         """Charges the difference to the time that the jobs took, and fits the size; it at most doubles per call."""
@@ -68,8 +90,13 @@ class FairShare:
             self._charge(due, seconds - jobs * self._job_s.get(due, FIRST_GUESS_S))
             self._job_s[due] = each_s
             self._in_vain.pop(due, None)
+            self._out_until.pop(due, None)
         size = min(CLAIM_S / each_s, 2 * self.size(due))
         self._sizes[due] = round(min(max(SMALLEST, size), LARGEST))
+
+    def _is_left_out(self, due: Due) -> bool:
+        """True before its time has come. One that is alone, as no other had a store yet, is not left out."""
+        return self._clock() < self._out_until.get(due, -math.inf) and any(each != due for each in self._job_s)
 
     def _charge(self, due: Due, seconds: float) -> None:
         self._used_s[due] = self._used_s.get(due, self._level_s) + seconds

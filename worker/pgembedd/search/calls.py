@@ -103,29 +103,40 @@ def _value(name: str, value: Any) -> Any:
     if value is None and name not in ("key", "like_key"):
         return None
     if name in _AS_JSON:
-        return _json(name, value)
+        return as_json(name, value)
     if name == "embedding":
         return f"[{','.join(map(str, map(float, value)))}]"
     if name in ("weights", "marks"):
         return [_value(f"member of {name}", member) for member in value]
-    if isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
-        raise SearchError(
-            f"The {name} holds a character that no text in Postgres can.",
-            "It is of code zero, or half a pair.",
-            "22021",
-        )
+    if isinstance(value, str):
+        check_text(name, value)
     if isinstance(value, int) and not -_INT4 <= value < _INT4:
         raise SearchError(f"{name} is out of range.", "docs/reference/sql.md lists the ranges.", "22003")
     return value
 
 
-def _json(name: str, value: Any) -> str:
+def as_json(name: str, value: Any) -> str:
+    """Returns a value as JSON that Postgres takes. SearchError, with its `name`, for any other."""
     try:
-        return json.dumps(value, default=str, allow_nan=False)
+        written = json.dumps(value, default=str, allow_nan=False, ensure_ascii=False)
     except (ValueError, RecursionError, TypeError) as error:
         raise SearchError(
             f"The {name} cannot be written as JSON.", "Give text, numbers, lists, dicts.", "22023"
         ) from error
+    check_text(name, written)
+    if "\\u0000" in written.replace("\\\\", ""):
+        check_text(name, "\0")
+    return written
+
+
+def check_text(name: str, text: str) -> None:
+    """Raises SearchError for a text that Postgres cannot hold."""
+    if "\0" in text or not _is_encodable(text):
+        raise SearchError(
+            f"The {name} holds a character that no text in Postgres can.",
+            "It is of code zero, or half a pair.",
+            "22021",
+        )
 
 
 def _is_encodable(text: str) -> bool:

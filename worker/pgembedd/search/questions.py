@@ -1,6 +1,5 @@
 """pgembedd.ask() and what becomes of a question, over a connection of the caller's. SearchError for all of them."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from psycopg.rows import dict_row
 
 from pgembedd.database.queries import query
 from pgembedd.errors import SearchError
+from pgembedd.search.calls import as_json, check_text
 from pgembedd.search.run import raise_search_error
 
 POLL_S = 0.2
@@ -83,10 +83,10 @@ class AnswerEvent:
 def ask(connection: psycopg.Connection, asked: Question) -> UUID:
     """Searches as the role of the connection, queues the answer and returns its id."""
     given = {name: value for name, value in asdict(asked).items() if value is not None}
-    if "\0" in f"{asked.pipeline}{asked.question}{asked.model}":
-        raise SearchError("The question holds a character of code zero.", "No text in Postgres can.", "22021")
+    for name in ("pipeline", "question", "model"):
+        check_text(name, given.get(name, ""))
     if asked.filter is not None:
-        given["filter"] = json.dumps(asked.filter)
+        given["filter"] = as_json("filter", asked.filter)
     if asked.embedding is not None:
         given["embedding"] = f"[{','.join(map(str, asked.embedding))}]"
     arguments = sql.SQL(", ").join(sql.SQL(_ARGUMENTS[name]) for name in given)

@@ -76,7 +76,10 @@ def raise_search_error(error: psycopg.Error) -> NoReturn:
     if isinstance(error, psycopg.errors.UndefinedFunction | psycopg.errors.InvalidSchemaName) and hint is None:
         hint = "Is this version's schema there (`pgembedd migrate`), and may the role search (grant_search())?"
     if isinstance(error, psycopg.errors.InsufficientPrivilege) and hint is None:
-        hint = "A role that searches needs pgembedd.grant_search() and SELECT on the source."
+        hint = (
+            "A role that searches needs pgembedd.grant_search(), one that asks pgembedd.grant_ask(), and both need "
+            "SELECT on the source."
+        )
     ended = sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
     raise SearchError(ended, hint, error.sqlstate) from error
 

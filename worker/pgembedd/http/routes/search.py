@@ -4,11 +4,11 @@ import json
 from dataclasses import asdict
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import responses
+from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.searching import Searcher, parse_filter
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.http.tokens import Caller
@@ -91,9 +91,12 @@ def router(service: ServiceContext) -> APIRouter:
         rrf_k: Annotated[int | None, Query(ge=1, le=10_000, description="How little the first places count.")] = None,
         after: Annotated[int | None, Query(ge=0, le=1000, description="How many hits to leave out.")] = None,
         marks: Annotated[list[str] | None, Query(max_length=2, description="Two texts: twice.")] = None,
+        *,
+        request: Request,
         caller: Caller = allowed,
     ) -> Response:
         """The same with the arguments in the address, which logs may keep."""
+        _refuse_unknown(request)
         options = {
             "k": k, "mode": mode, "per": per, "min_similarity": min_similarity, "snippet_length": snippet_length,
             "weights": weights, "rrf_k": rrf_k, "after": after, "marks": marks,
@@ -103,6 +106,12 @@ def router(service: ServiceContext) -> APIRouter:
         return _answer(searcher, caller, pipeline, query, given, rerank)
 
     return routes
+
+
+def _refuse_unknown(request: Request) -> None:
+    """Raises Refusal 422 for a parameter of the address that a search has not: one misspelt would be left out."""
+    if not request.query_params.keys() <= SearchRequest.model_fields.keys():
+        raise Refusal(422, f"A parameter is none of {', '.join(SearchRequest.model_fields)}.", "extra_forbidden")
 
 
 def _answer(

@@ -71,7 +71,14 @@ async def _run(service: ServiceContext, request: Request, task: str, asked: Task
     gateway = service.language
     if asked.inputs in ("", [], {}, None):
         raise Refusal(422, "The input is empty.", "empty_input", param="inputs")
-    gateway.check_size(len(orjson.dumps([asked.inputs, asked.parameters])))
+    try:
+        gateway.check_size(len(orjson.dumps([asked.inputs, asked.parameters])))
+    except orjson.JSONEncodeError:
+        raise Refusal(
+            422,
+            "The input cannot be sent on: it has half of a surrogate pair, a number of more than 64 bits, or lists of "
+            "more than 250 levels.",
+        ) from None
     with gateway.slot():
         work = gateway.tasks.run(task, asked.inputs, asked.parameters, model, use_cache=asked.use_cache)
         answer = await while_connected(request, work)

@@ -1,7 +1,9 @@
 """Requests to a provider, and its failures as errors whose type says what can be done about them."""
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -28,6 +30,7 @@ class Client:
     def __init__(self, provider: Provider) -> None:
         """Connects when it is first asked."""
         self._provider, self._not_before = provider, 0.0
+        self._places = threading.BoundedSemaphore(provider.limits.at_once)
         self._http = httpx2.Client(
             timeout=httpx2.Timeout(provider.limits.timeout_s),
             follow_redirects=False,  # another host would get the content and the key
@@ -38,14 +41,16 @@ class Client:
         """Returns one vector for each text.
 
         ProviderBusyError where the same request may succeed later, ProviderRefusedError where none will until the
-        operator has done something, and ModelError where these texts are refused.
+        operator has done something, and ModelError where these texts are refused. Waits while `at_once` requests
+        with documents are in progress; a query goes beside them.
         """
-        wait_s = self._not_before - time.monotonic()
-        if wait_s > 0:
-            raise ProviderBusyError(f"The provider {self._provider.name} asked to wait.", wait_s)
         protocol = self._provider.protocol
         body = protocol.body(model, texts, kind, self._provider.dimensions)
-        content = self._post(protocol.path(model), body)
+        with self._places if kind == "document" else nullcontext():
+            wait_s = self._not_before - time.monotonic()
+            if wait_s > 0:
+                raise ProviderBusyError(f"The provider {self._provider.name} asked to wait.", wait_s)
+            content = self._post(protocol.path(model), body)
         try:
             answer = protocol.answer(orjson.loads(content))
             number = len(answer.vectors)

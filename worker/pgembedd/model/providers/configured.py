@@ -15,7 +15,8 @@ from pgembedd.model.providers.ollama import Ollama
 from pgembedd.model.providers.openai import Compatible, OpenAI
 from pgembedd.model.providers.protocol import Limits, Protocol
 from pgembedd.model.providers.voyage import Voyage
-from pgembedd.settings import Settings, read_secret
+from pgembedd.secret_files import read_key
+from pgembedd.settings import Settings
 
 PROTOCOLS: dict[str, Protocol] = {
     "openai": OpenAI(),
@@ -57,15 +58,9 @@ class Provider:
         if not self.key_file:
             return None
         try:
-            key = read_secret(self.key_file, f"key_file of the provider {self.name}")
+            return read_key(self.key_file, f"key_file of the provider {self.name}")
         except ConfigurationError as error:
             raise ModelError(str(error)) from error
-        if not (key.isascii() and key.isprintable()):
-            raise ModelError(
-                f"The file {self.key_file} named by key_file of the provider {self.name} holds more than a key: write "
-                "one line of printable ASCII characters."
-            )
-        return key
 
 
 def split_model(name: str) -> tuple[str, str] | None:

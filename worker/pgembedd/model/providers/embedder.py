@@ -26,6 +26,9 @@ from pgembedd.model.scheduler import Lane, Scheduler
 from pgembedd.text.chunker import Chunk
 from pgembedd.text.unicode import well_formed
 
+MOST_TOKENS = 10**9
+"""That are believed of what a provider says that a request had."""
+
 OnRun = Callable[[Kind, int, int, int, float], None]
 """Called after each request: kind, texts, tokens in them, 0, seconds."""
 
@@ -41,7 +44,8 @@ class ProviderModel:
         self._tokenizer = estimating_tokenizer(self.max_tokens)
         self._fitting = ChunkFitter(self._tokenizer, "")
         self._client = Client(provider)
-        self._scheduler = Scheduler(provider.limits.at_once)
+        # One more than the client sends at a time, so that the next request leaves while an answer is being read.
+        self._scheduler = Scheduler(provider.limits.at_once + 1)
         self.dims = 0
         try:
             self.probes = self._probe()
@@ -120,6 +124,8 @@ class ProviderModel:
             raise ModelError(f"{self.name} answered with vectors of different lengths or without numbers.") from error
         if vectors.ndim != 2 or not vectors.shape[1] or not np.isfinite(vectors).all():
             raise ModelError(f"{self.name} answered with something else than one vector a text.")
+        if not vectors.any(axis=1).all():
+            raise ModelError(f"{self.name} answered with a vector of zeros.")
         if self.dims and vectors.shape[1] != self.dims:
             raise ProviderRefusedError(
                 f"{self.name} gave {self.dims} dimensions and now gives {vectors.shape[1]}: its provider changed it."
@@ -140,7 +146,7 @@ class ProviderModel:
         counted = 0
         try:
             answer = self._client.embed(self._model, texts, kind)
-            counted = answer.tokens or tokens
+            counted = min(max(answer.tokens, 0), MOST_TOKENS) or tokens
         finally:
             if counted != tokens:
                 self._ledger.correct(provider, counted - tokens)
