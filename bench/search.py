@@ -195,8 +195,9 @@ def main() -> None:
     options = parser.parse_args()
     found: list[Result] = []
     for rows in options.rows or (FULL if options.full else SIZES):
+        memory = f"{1 + rows // 250_000}GB"  # so that the graph fits into it while it is built
         with (
-            private_server(maintenance_work_mem="1GB") as server,
+            private_server(maintenance_work_mem=memory) as server,
             psycopg.connect(server.conninfo(), autocommit=True) as connection,
         ):
             for case, measured in Bench(connection, rows).cases():

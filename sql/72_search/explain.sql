@@ -34,7 +34,7 @@ begin
         'semantic', case when mode <> 'text' then _explain_nearest(
             target, embedding, wanted, _search_required(target, asked, condition), per = 'row', min_similarity) end,
         'text', case when mode <> 'semantic' then _explain_words(
-            target, asked, wanted, condition, per = 'row', embedding, min_similarity) end);
+            target, asked, wanted, k, condition, per = 'row', embedding, min_similarity) end);
 end $$;
 comment on function pgembedd.explain_search is
     'How a search finds what it finds: the path of each leg, the rows it visited, its settings and its list.';
@@ -93,7 +93,7 @@ as $$
 $$;
 
 create or replace function pgembedd._explain_words(
-    target jsonb, asked jsonb, wanted integer, filter text, per_row boolean, embedding vector,
+    target jsonb, asked jsonb, wanted integer, enough integer, filter text, per_row boolean, embedding vector,
     min_similarity double precision
 ) returns jsonb
 language plpgsql
@@ -106,7 +106,7 @@ declare
     scans jsonb;
     index jsonb;
 begin
-    found_ones := _search_words(target, asked, wanted, filter, per_row, embedding, min_similarity);
+    found_ones := _search_words(target, asked, wanted, enough, filter, per_row, embedding, min_similarity);
     if found_ones.any_of is not null then
         execute 'explain (analyze, format json) '
             || _search_words_statement(target, filter, cardinality(words), found_ones.others is not null, per_row,

@@ -1,8 +1,8 @@
 -- The hits of a search by one leg or both. Both lists are fused by reciprocal rank: a hit counts the sum of
 -- weight / (rrf_k + rank) over the lists that have it. By words that is taken times `held`, the share of the query's
 -- idf in the words that the hit has, as the first of that list may have a common word alone. The lists are longer than
--- k, so that a hit that both have counts twice; with `after` they are as long as the window, so that each page is cut
--- from the same order.
+-- k, so that a hit that both have counts twice (but no row of common words is fetched to make that by words longer);
+-- with `after` they are as long as the window, so that each page is cut from the same order.
 
 create or replace function pgembedd._search_hits(
     target jsonb, query text, k integer, filter jsonb, mode text, per text, min_similarity double precision,
@@ -38,7 +38,8 @@ begin
         keys := near.keys; chunk_nos := near.chunk_nos; similarities := near.similarities; scores := near.similarities;
         semantic_ranks := array(select generate_subscripts(keys, 1));
     else
-        by_words := _search_words(target, asked, wanted, condition, per_row, vector, min_similarity);
+        by_words := _search_words(target, asked, wanted, case when after is null then k else wanted end,
+                                  condition, per_row, vector, min_similarity);
         keys := by_words.keys; chunk_nos := by_words.chunk_nos; scores := by_words.scores;
         text_ranks := array(select generate_subscripts(keys, 1));
     end if;

@@ -1,11 +1,11 @@
 -- The text leg: the rows or chunks that hold a word of the query and pass the filter, the best first. Each counts
 -- sum of idf * ts_rank(word) / (0.7 + 0.3 * length / average length). The candidates are those with the rarest words,
--- as many words as keep them few; where these are less than wanted, some with the other words come after them, and more
--- of both until there are enough. `held` is the share of the query's idf in the words that a hit has: 1 with all of
--- them. Rows of common words are taken in the order of the table, which is the same in each page.
+-- as many words as keep them few; where these are less than `enough`, some with the other words come after them, and
+-- more of both until there are. `held` is the share of the query's idf in the words that a hit has: 1 with all of them.
+-- Rows of common words are taken in the order of the table, which is the same in each page.
 
 create or replace function pgembedd._search_words(
-    target jsonb, asked jsonb, wanted integer, filter text, per_row boolean, embedding vector,
+    target jsonb, asked jsonb, wanted integer, enough integer, filter text, per_row boolean, embedding vector,
     min_similarity double precision,
     out keys jsonb[], out chunk_nos integer[], out scores double precision[], out held double precision[],
     out candidates bigint[], out any_of tsquery, out others tsquery, out most integer
@@ -36,7 +36,7 @@ begin
         into keys, chunk_nos, scores, held, candidates
         using any_of, (asked ->> 'required')::tsquery, most, wanted, _search_each(words),
               weights, embedding, min_similarity, others;
-        exit when cardinality(keys) >= wanted
+        exit when cardinality(keys) >= enough
                or (others is not null or taken = cardinality(words))
                   and candidates[1] < 5 * most and candidates[2] < most;
         most := 5 * most;

@@ -28,7 +28,7 @@ def test_each_path(connection: psycopg.Connection, options: dict[str, str]) -> N
     assert by_index["semantic"]["path"] == "index"
     assert by_index["semantic"]["index"] == ("chunks" if options else "documents") + "_embedding_hnsw"
     assert by_index["semantic"]["rows_visited"] < 100
-    assert by_index["semantic"]["ef_search"] == 120
+    assert by_index["semantic"]["ef_search"] == 200
     few = explained(connection, """, filter => '{"id": {"$lt": 30}}'""")
     assert few["semantic"]["path"] == "exact"
     assert few["semantic"]["index"] is None
@@ -57,8 +57,8 @@ def test_without_an_index_the_path_is_exact(connection: psycopg.Connection) -> N
     assert explained(connection)["semantic"] | {"hits": []} == {
         "path": "exact",
         "index": None,
-        "ef_search": 120,
-        "candidates": 20,
+        "ef_search": 200,
+        "candidates": 10,
         "rows_visited": 200,
         "hits": [],
     }
