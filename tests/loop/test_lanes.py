@@ -155,13 +155,21 @@ def test_a_bulk_load_goes_to_the_backfill_lane(
     """So a fresh write that comes after it is embedded long before its end."""
     make_documents(connection)
     bulk(connection)
-    gate = Gate()
-    with worker_thread(database, only(Wrapped(model, on_result=gate)), claim_size=8):
-        assert gate.reached.wait(PATIENCE_S)
+    embedded: list[str] = []
+    begun, done = threading.Event(), threading.Event()
+
+    def hold_at_half(texts: Sequence[str]) -> None:
+        embedded.extend(texts)
+        begun.set()
+        assert len(embedded) < 500 or done.wait(PATIENCE_S), "the fresh one is not done"
+
+    with worker_thread(database, only(Wrapped(model, on_result=hold_at_half)), claim_size=8):
+        assert begun.wait(PATIENCE_S)
         insert(connection, [1], text="fresh")
-        gate.open()
         await_embedded(connection, [1])
         assert len(missing(connection)) > 500
+        connection.execute("truncate pgmq.q_pgembedd_backfill")
+        done.set()
 
 
 @pytest.mark.slow
