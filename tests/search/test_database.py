@@ -13,9 +13,11 @@ from pgembedd import AsyncDatabase, Hit, SearchError
 from pgembedd import Database as Searches
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.search.hits import title_of
+from tests.sql.test_search_words import make_texts
 from tests.support.databases import Database, fresh_database
 from tests.support.roles import Roles, conninfo_as
 from tests.support.search import make_source
+from tests.support.sql import connected, create_pipeline, work
 
 NEAR = [1.0, 0.5, 0.25]
 
@@ -123,6 +125,50 @@ def test_a_refusal_is_a_sentence_and_a_hint(
 def test_an_unknown_argument_is_a_mistake_of_the_program(searches: Searches) -> None:
     with pytest.raises(TypeError, match="no argument 'limit'"):
         searches.search("documents", "words", limit=3)  # type: ignore[call-arg]
+
+
+def test_each_method_takes_the_arguments_of_its_function(searches: Searches) -> None:
+    with pytest.raises(TypeError, match=r"similar\(\) has no argument 'mode'; there are k, filter, per"):
+        searches.similar("documents", 1, mode="text")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"search_many\(\) has no argument 'after'"):
+        searches.search_many(["documents"], "words", after=0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"such as \['documents'\]"):
+        searches.search_many("documents", "words")
+
+
+def test_rows_like_a_row(searches: Searches) -> None:
+    hits = searches.similar("documents", 7, k=3, filter={"id": {"$lt": 12}})
+    assert [hit.semantic_rank for hit in hits] == [1, 2, 3]
+    assert all(hit.key != 7 and hit.key < 12 for hit in hits)
+
+
+def test_several_pipelines_at_once(database: Database) -> None:
+    with connected(database) as connection:
+        make_texts(connection)
+        connection.execute("create table tickets (no text primary key, content text)")
+        create_pipeline(
+            connection, name="tickets", source="tickets", content_columns=["content"], text_config="english"
+        )
+        connection.execute("insert into tickets values ('a', 'my invoice is wrong'), ('b', 'the card does not work')")
+        work(connection)
+    both = ["documents", "tickets"]
+    found = {("documents", 2), ("tickets", "a")}
+    with Searches(database.conninfo) as searches:
+        hits = searches.search_many(
+            both, "invoice", mode="text", k=5, marks=["<", ">"], filter={"content": {"$exists": True}}
+        )
+        assert {(hit.pipeline, hit.key) for hit in hits} == found
+        assert all(hit.text_rank == 1 and hit.row["content"] and "<invoice>" in (hit.snippet or "") for hit in hits)
+        with pytest.raises(SearchError, match='There is no pipeline "gone"'):
+            searches.search_many(["documents", "gone"], "invoice")
+
+    async def the_same() -> None:
+        async with AsyncDatabase(database.conninfo) as searches:
+            hits = await searches.search_many(both, "invoice", mode="text")
+            assert ({(hit.pipeline, hit.key) for hit in hits}, hits.notices) == (found, ())
+            assert len(await searches.similar("tickets", "a")) == 1
+
+    asyncio.run(the_same())
 
 
 def test_keys_that_are_none(searches: Searches) -> None:

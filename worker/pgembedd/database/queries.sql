@@ -528,6 +528,10 @@ select coalesce(s.min_similarity, pgembedd._answer_threshold(p.model))
 from pgembedd.search_pipelines(%(pipeline)s::text) p
 left join pgembedd.answer_settings s on s.pipeline operator(pg_catalog.=) p.pipeline
 
+-- name: search_many
+-- Searches several pipelines at once.
+select s.* from pgembedd.search_many({arguments}) s
+
 -- name: similar
 -- The rows like one of the rows.
 select s.* from pgembedd.similar({arguments}) s

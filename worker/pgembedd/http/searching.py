@@ -13,7 +13,7 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import check_inputs
 from pgembedd.http.errors import Refusal
 from pgembedd.http.tokens import Caller
-from pgembedd.search.calls import SearchOptions, pipelines_call, row_call
+from pgembedd.search.calls import SearchOptions, SimilarOptions, pipelines_call, row_call
 from pgembedd.search.hits import Hits, Pipeline
 from pgembedd.search.local_models import check_fingerprint, check_unchanged
 from pgembedd.search.questions import Question
@@ -64,7 +64,7 @@ class Searcher:
         vector = None if options.get("mode") == "text" else query_vector(self._service, where, text)
         return self._call(caller, lambda connection: search_with(connection, where, text, options, vector))
 
-    def similar(self, caller: Caller, pipeline: str, key: Any, options: SearchOptions) -> Hits:
+    def similar(self, caller: Caller, pipeline: str, key: Any, options: SimilarOptions) -> Hits:
         """Returns the rows like the one of that key. SearchError, Refusal."""
         return self._call(caller, lambda connection: similar(connection, pipeline, key, **options))
 
@@ -105,7 +105,7 @@ class CallersSearches:
         """Returns the best hits."""
         return self._searcher.search(self._caller, pipeline, text, options)
 
-    def like(self, pipeline: str, key: Any, options: SearchOptions) -> Hits:
+    def like(self, pipeline: str, key: Any, options: SimilarOptions) -> Hits:
         """Returns the rows most like the row of a key."""
         return self._searcher.similar(self._caller, pipeline, key, options)
 

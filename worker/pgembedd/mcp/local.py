@@ -10,7 +10,7 @@ from mcp.server.stdio import stdio_server
 
 from pgembedd.errors import PgembeddError
 from pgembedd.mcp.server import build_server
-from pgembedd.search.calls import SearchOptions, pipelines_call
+from pgembedd.search.calls import SearchOptions, SimilarOptions, pipelines_call
 from pgembedd.search.database import Database
 from pgembedd.search.hits import Hits
 from pgembedd.search.local_models import LocalModels, check_unchanged
@@ -46,7 +46,7 @@ class RoleSearches(Database):
 
         return self._call(work)
 
-    def like(self, pipeline: str, key: Any, options: SearchOptions) -> Hits:
+    def like(self, pipeline: str, key: Any, options: SimilarOptions) -> Hits:
         """Returns the rows most like the row of that key."""
         return self.similar(pipeline, key, **options)
 

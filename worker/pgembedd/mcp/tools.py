@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
 from pgembedd.mcp.arguments import Arguments, AskArguments, RowArguments, SearchArguments, SimilarArguments, read
-from pgembedd.search.calls import SearchOptions
+from pgembedd.search.calls import SearchOptions, SimilarOptions
 from pgembedd.search.hits import Hits, Pipeline
 from pgembedd.search.questions import Question
 
@@ -24,7 +24,7 @@ class Searches(Protocol):
     def find(self, pipeline: str, text: str, options: SearchOptions) -> Hits:
         """Returns the best hits."""
 
-    def like(self, pipeline: str, key: Any, options: SearchOptions) -> Hits:
+    def like(self, pipeline: str, key: Any, options: SimilarOptions) -> Hits:
         """Returns the rows most like the row of a key."""
 
     def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
@@ -61,7 +61,7 @@ def _search(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
 
 def _similar(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in given.items() if name not in ("pipeline", "key") and value is not None}
-    return _found(searches.like(given["pipeline"], given["key"], cast("SearchOptions", options)))
+    return _found(searches.like(given["pipeline"], given["key"], cast("SimilarOptions", options)))
 
 
 def _found(hits: Hits) -> dict[str, Any]:

@@ -3,19 +3,21 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, Generic, LiteralString, TypedDict, TypeVar
 
 from psycopg import sql
 
 from pgembedd.database.queries import query
 from pgembedd.errors import SearchError
-from pgembedd.search.hits import Hit, Pipeline
+from pgembedd.search.hits import AnyHit, Hit, Pipeline, PipelineHit
 
 Result = TypeVar("Result")
 Row = dict[str, Any]
 
 _ARGUMENTS: dict[str, LiteralString] = {
     "pipeline": "pipeline => %(pipeline)s::pg_catalog.text",
+    "pipelines": "pipelines => %(pipelines)s::pg_catalog.text[]",
     "query": "query => %(query)s::pg_catalog.text",
     "like_key": "like_key => %(like_key)s::pg_catalog.jsonb",
     "key": "key => %(key)s::pg_catalog.jsonb",
@@ -34,24 +36,33 @@ _ARGUMENTS: dict[str, LiteralString] = {
     "embedding": "embedding => %(embedding)s",
 }
 _AS_JSON = ("filter", "key", "like_key")
-_HIT = tuple(field.name for field in fields(Hit))
 _INT4 = 2**31
 
 
-class SearchOptions(TypedDict, total=False):
-    """The options of a search; those that are left out have the defaults of `pgembedd.search()` in SQL."""
+class SimilarOptions(TypedDict, total=False):
+    """The options of similar(); those that are left out have the defaults in SQL, here and below."""
 
     k: int
     filter: Mapping[str, Any] | None
-    mode: str
     per: str
     min_similarity: float | None
     snippet_length: int
-    embedding: Sequence[float] | None
+
+
+class SearchManyOptions(SimilarOptions, total=False):
+    """The options of search_many()."""
+
+    mode: str
     weights: Sequence[float]
     rrf_k: int
-    after: int | None
     marks: Sequence[str]
+
+
+class SearchOptions(SearchManyOptions, total=False):
+    """The options of search()."""
+
+    embedding: Sequence[float] | None
+    after: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +76,27 @@ class Call(Generic[Result]):
 
 def search_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[list[Hit]]:
     """Returns the call of search()."""
-    return _call("search", {"pipeline": pipeline, "query": text, **options}, _hits)
+    return _call("search", {"pipeline": pipeline, "query": text}, _hits, options, SearchOptions)
 
 
-def similar_call(pipeline: str, key: Any, options: SearchOptions) -> Call[list[Hit]]:
+def search_many_call(pipelines: Sequence[str], text: str, options: SearchManyOptions) -> Call[list[PipelineHit]]:
+    """Returns the call of search_many(). TypeError for one name in the place of several."""
+    if isinstance(pipelines, str):
+        raise TypeError(f"search_many() takes a list of pipelines, such as [{pipelines!r}].")
+    return _call("search_many", {"pipelines": pipelines, "query": text}, _pipeline_hits, options, SearchManyOptions)
+
+
+def similar_call(pipeline: str, key: Any, options: SimilarOptions) -> Call[list[Hit]]:
     """Returns the call of similar()."""
-    return _call("similar", {"pipeline": pipeline, "like_key": key, **options}, _hits)
+    return _call("similar", {"pipeline": pipeline, "like_key": key}, _hits, options, SimilarOptions)
 
 
 def explain_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[dict[str, Any]]:
     """Returns the call of explain_search(), which takes no options of snippets, fusion and pages."""
     without = ("snippet_length", "weights", "rrf_k", "after", "marks")
     given = {name: value for name, value in options.items() if name not in without}
-    return _call("explain_search", {"pipeline": pipeline, "query": text, **given}, lambda rows: dict(rows[0]["e"]))
+    asked = {"pipeline": pipeline, "query": text}
+    return _call("explain_search", asked, lambda rows: dict(rows[0]["e"]), given, SearchOptions)
 
 
 def row_call(pipeline: str, key: Any) -> Call[dict[str, Any] | None]:
@@ -90,9 +109,17 @@ def pipelines_call(name: str | None = None) -> Call[list[Pipeline]]:
     return _call("search_pipelines", {} if name is None else {"name": name}, _pipelines)
 
 
-def _call(name: str, given: Mapping[str, Any], read: Callable[[list[Row]], Result]) -> Call[Result]:
-    if unknown := sorted(given.keys() - _ARGUMENTS.keys()):
-        raise TypeError(f"A search has no argument {unknown[0]!r}; there are {', '.join(_ARGUMENTS)}.")
+def _call(
+    name: str,
+    asked: Mapping[str, Any],
+    read: Callable[[list[Row]], Result],
+    options: Mapping[str, Any] = MappingProxyType({}),
+    kind: type[SimilarOptions] = SimilarOptions,
+) -> Call[Result]:
+    """Returns the call of a function with the options that were given, of those of its kind. TypeError for others."""
+    if unknown := sorted(options.keys() - kind.__annotations__.keys()):
+        raise TypeError(f"{name}() has no argument {unknown[0]!r}; there are {', '.join(kind.__annotations__)}.")
+    given = {**asked, **options}
     arguments = sql.SQL(", ").join(sql.SQL(_ARGUMENTS[name]) for name in given)
     values = {name: _value(name, value) for name, value in given.items()}
     return Call(sql.SQL(query(name)).format(arguments=arguments), values, read)
@@ -106,7 +133,7 @@ def _value(name: str, value: Any) -> Any:
         return as_json(name, value)
     if name == "embedding":
         return f"[{','.join(map(str, map(float, value)))}]"
-    if name in ("weights", "marks"):
+    if name in ("pipelines", "weights", "marks"):
         return [_value(f"member of {name}", member) for member in value]
     if isinstance(value, str):
         check_text(name, value)
@@ -148,7 +175,15 @@ def _is_encodable(text: str) -> bool:
 
 
 def _hits(rows: list[Row]) -> list[Hit]:
-    return [Hit(**{name: row[name] for name in _HIT if name in row}) for row in rows]
+    return [_hit(Hit, row) for row in rows]
+
+
+def _pipeline_hits(rows: list[Row]) -> list[PipelineHit]:
+    return [_hit(PipelineHit, row) for row in rows]
+
+
+def _hit(kind: type[AnyHit], row: Row) -> AnyHit:
+    return kind(**{field.name: row[field.name] for field in fields(kind) if field.name in row})
 
 
 def _pipelines(rows: list[Row]) -> list[Pipeline]:

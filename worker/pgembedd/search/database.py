@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -10,10 +10,21 @@ import psycopg
 
 from pgembedd.database.connect import connect, connect_async
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, SearchError
-from pgembedd.search.calls import Call, SearchOptions, explain_call, pipelines_call, row_call, search_call, similar_call
-from pgembedd.search.hits import Hits, Pipeline
+from pgembedd.search.calls import (
+    Call,
+    SearchManyOptions,
+    SearchOptions,
+    SimilarOptions,
+    explain_call,
+    pipelines_call,
+    row_call,
+    search_call,
+    search_many_call,
+    similar_call,
+)
+from pgembedd.search.hits import Hit, Hits, Pipeline, PipelineHits
 from pgembedd.search.reranked import DEFAULT_K, Rerankers, widened, with_texts
-from pgembedd.search.run import collect_notices, run, run_async
+from pgembedd.search.run import run, run_async, run_with_notices, run_with_notices_async
 from pgembedd.settings import conninfo_from_environment
 
 Result = TypeVar("Result")
@@ -48,7 +59,12 @@ class Database:
         read = self._hits(search_call(pipeline, query, with_texts(options)))
         return self._rerankers.rerank(rerank, query, hits, read, options.get("k", DEFAULT_K))
 
-    def similar(self, pipeline: str, key: Any, **options: Unpack[SearchOptions]) -> Hits:
+    def search_many(self, pipelines: Sequence[str], query: str, **options: Unpack[SearchManyOptions]) -> PipelineHits:
+        """Returns the best hits of up to twenty pipelines in one order, each with the name of its pipeline."""
+        call = search_many_call(pipelines, query, options)
+        return PipelineHits(*self._call(lambda connection: run_with_notices(connection, call)))
+
+    def similar(self, pipeline: str, key: Any, **options: Unpack[SimilarOptions]) -> Hits:
         """Returns the rows that are most like the row of that key, without it."""
         return self._hits(similar_call(pipeline, key, options))
 
@@ -78,12 +94,8 @@ class Database:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _hits(self, call: Call[Any]) -> Hits:
-        def work(connection: psycopg.Connection) -> Hits:
-            with collect_notices(connection) as notices:
-                return Hits(run(connection, call), notices)
-
-        return self._call(work)
+    def _hits(self, call: Call[list[Hit]]) -> Hits:
+        return Hits(*self._call(lambda connection: run_with_notices(connection, call)))
 
     def _call(self, work: Work[Result]) -> Result:
         with self._lock:
@@ -126,7 +138,14 @@ class AsyncDatabase:
         read = await self._hits(search_call(pipeline, query, with_texts(options)))
         return await asyncio.to_thread(self._rerankers.rerank, rerank, query, hits, read, options.get("k", DEFAULT_K))
 
-    async def similar(self, pipeline: str, key: Any, **options: Unpack[SearchOptions]) -> Hits:
+    async def search_many(
+        self, pipelines: Sequence[str], query: str, **options: Unpack[SearchManyOptions]
+    ) -> PipelineHits:
+        """Returns the best hits of up to twenty pipelines in one order, each with the name of its pipeline."""
+        call = search_many_call(pipelines, query, options)
+        return PipelineHits(*await self._call(lambda connection: run_with_notices_async(connection, call)))
+
+    async def similar(self, pipeline: str, key: Any, **options: Unpack[SimilarOptions]) -> Hits:
         """Returns the rows that are most like the row of that key, without it."""
         return await self._hits(similar_call(pipeline, key, options))
 
@@ -158,12 +177,8 @@ class AsyncDatabase:
     ) -> None:
         await self.close()
 
-    async def _hits(self, call: Call[Any]) -> Hits:
-        async def work(connection: psycopg.AsyncConnection) -> Hits:
-            with collect_notices(connection) as notices:
-                return Hits(await run_async(connection, call), notices)
-
-        return await self._call(work)
+    async def _hits(self, call: Call[list[Hit]]) -> Hits:
+        return Hits(*await self._call(lambda connection: run_with_notices_async(connection, call)))
 
     async def _call(self, work: AsyncWork[Result]) -> Result:
         async with self._lock:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 TITLE_CHARACTERS = 120
 
@@ -27,12 +27,30 @@ class Hit:
     chunk_no: int | None = None
 
 
-class Hits(list[Hit]):
+@dataclass(frozen=True, slots=True)
+class PipelineHit(Hit):
+    """A hit of search_many(): the ranks are those within its pipeline."""
+
+    pipeline: str = ""
+
+
+AnyHit = TypeVar("AnyHit", bound=Hit)
+
+
+class _Noted(list[AnyHit]):
     """The hits, best first. `notices` are sentences about the search, such as how many rows wait for their vectors."""
 
-    def __init__(self, hits: Iterable[Hit] = (), notices: Iterable[str] = ()) -> None:
+    def __init__(self, hits: Iterable[AnyHit] = (), notices: Iterable[str] = ()) -> None:
         super().__init__(hits)
         self.notices = tuple(notices)
+
+
+class Hits(_Noted[Hit]):
+    """The hits of a pipeline."""
+
+
+class PipelineHits(_Noted[PipelineHit]):
+    """The hits of several pipelines."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
 from pgembedd.errors import SearchError
-from pgembedd.search.calls import Call, Result, SearchOptions, search_call, similar_call
+from pgembedd.search.calls import Call, Result, SearchOptions, SimilarOptions, search_call, similar_call
 from pgembedd.search.hits import Hits
 
 MAX_DIGITS = 4000  # Python converts no longer text to a number
@@ -21,17 +21,26 @@ def search(
     connection: psycopg.Connection[Any], pipeline: str, query: str | None, **options: Unpack[SearchOptions]
 ) -> Hits:
     """Searches over a connection of the caller's, within its transaction if there is one. SearchError."""
-    return _with_notices(connection, search_call(pipeline, query, options))
+    return Hits(*run_with_notices(connection, search_call(pipeline, query, options)))
 
 
-def similar(connection: psycopg.Connection[Any], pipeline: str, key: Any, **options: Unpack[SearchOptions]) -> Hits:
+def similar(connection: psycopg.Connection[Any], pipeline: str, key: Any, **options: Unpack[SimilarOptions]) -> Hits:
     """Returns the rows that are most like the one of that key. SearchError."""
-    return _with_notices(connection, similar_call(pipeline, key, options))
+    return Hits(*run_with_notices(connection, similar_call(pipeline, key, options)))
 
 
-def _with_notices(connection: psycopg.Connection[Any], call: Call[Any]) -> Hits:
+def run_with_notices(connection: psycopg.Connection[Any], call: Call[Result]) -> tuple[Result, list[str]]:
+    """Returns the call's result and what Postgres notes meanwhile. SearchError."""
     with collect_notices(connection) as notices:
-        return Hits(run(connection, call), notices)
+        return run(connection, call), notices
+
+
+async def run_with_notices_async(
+    connection: psycopg.AsyncConnection[Any], call: Call[Result]
+) -> tuple[Result, list[str]]:
+    """Returns the call's result and what Postgres notes meanwhile. SearchError."""
+    with collect_notices(connection) as notices:
+        return await run_async(connection, call), notices
 
 
 def run(connection: psycopg.Connection[Any], call: Call[Result]) -> Result:
