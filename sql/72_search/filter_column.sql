@@ -26,7 +26,7 @@ begin
                             found_one.name, path) end);
     end if;
     return jsonb_build_object('name', name, 'kind', case found_one.category when 'A' then 'array' else 'plain' end,
-        'type_name', format_type(found_one.type, null), 'text', found_one.category = 'S',
+        'base', found_one.base, 'type_name', format_type(found_one.type, null), 'text', found_one.category = 'S',
         'element', case when found_one.category = 'A' then _qualified_type(found_one.element) end)
         || _search_comparison(found_one.name, found_one.base);
 end $$;

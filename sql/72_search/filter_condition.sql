@@ -99,12 +99,21 @@ begin
             from jsonb_array_elements(choices) v);
 end $$;
 
+-- By the operator that the extension of the type has for it, as citext's ignore case; else as text.
 create or replace function pgembedd._search_like(operand jsonb, operator text, pattern jsonb) returns text
-language sql immutable
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('%s::pg_catalog.text operator(pg_catalog.%s) %L::pg_catalog.text',
+    select coalesce((
+        select format('%s operator(%I.%s) %L::%s', operand ->> 'expression', n.nspname, operator, pattern #>> '{}',
+                      operand ->> 'type')
+        from pg_operator o join pg_namespace n on n.oid = o.oprnamespace
+        join pg_depend d on d.classid = 'pg_operator'::regclass and d.objid = o.oid and d.deptype = 'e'
+        join pg_depend t on t.classid = 'pg_type'::regclass and t.objid = o.oprleft and t.deptype = 'e'
+                         and t.refobjid = d.refobjid
+        where o.oprname = operator and o.oprleft = (operand ->> 'base')::oid and o.oprright = o.oprleft
+    ), format('%s::pg_catalog.text operator(pg_catalog.%s) %L::pg_catalog.text',
         case when operand ->> 'kind' = 'json'
              then format('(%s operator(pg_catalog.#>>) ''{}'')', operand ->> 'expression')
-             else operand ->> 'expression' end, operator, pattern #>> '{}')
+             else operand ->> 'expression' end, operator, pattern #>> '{}'))
 $$;

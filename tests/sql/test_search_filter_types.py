@@ -22,8 +22,10 @@ def typed(connection: psycopg.Connection) -> psycopg.Connection:
     connection.execute("""
         create type pair as (a int, b int);
         create domain positive as int check (value > 0);
+        create type mood as enum ('sad', 'happy');
         create table documents (id int primary key, content text, language regconfig, kin regclass, docs json[],
-            more jsonb[], spots point[], p pair, counts positive[], words text[]);
+            more jsonb[], spots point[], p pair, counts positive[], words text[],
+            feeling mood);
     """)
     create_pipeline(connection, content_columns=["content"], dimensions=3)
     connection.execute("""
@@ -57,6 +59,40 @@ def test_what_a_column_holds_is_found(typed: psycopg.Connection, filter: Any, fo
 
 
 @pytest.mark.parametrize(
+    ("column", "filter", "matches"),
+    [
+        ("insensitive", {"$like": "how%"}, True),
+        ("insensitive", {"$like": "hot%"}, False),
+        ("insensitive", {"$ilike": "HOW%"}, True),
+        ("domain_of_it", {"$like": "how%"}, True),
+        ("short", {"$like": "how%"}, False),
+        ("short", {"$like": "How%"}, True),
+        ("short", {"$ilike": "how%"}, True),
+        ("named", {"$like": "How_"}, True),
+        ("padded", {"$like": "How?"}, True),  # without the blanks at its end, unlike SQL
+    ],
+)
+def test_like_is_that_of_the_type(
+    connection: psycopg.Connection, column: str, filter: dict[str, str], matches: bool
+) -> None:
+    connection.execute("""
+        create schema extensions; create extension citext schema extensions;
+        create domain phrase as extensions.citext; create domain word as varchar(9);
+        create table documents (id int primary key, content text, insensitive extensions.citext, domain_of_it phrase,
+                                short word, named name, padded char(9));
+    """)
+    create_pipeline(connection, content_columns=["content"], dimensions=3)
+    connection.execute("insert into documents values (1, 'a', 'How?', 'How?', 'How?', 'How?', 'How?')")
+    connection.execute(f"update documents set embedding = '{QUERY}'")
+    connection.execute("create function no(extensions.citext, extensions.citext) returns bool return false")
+    connection.execute("""
+        create operator ~~ (function = no, leftarg = extensions.citext, rightarg = extensions.citext);
+        create operator ~~* (function = no, leftarg = extensions.citext, rightarg = extensions.citext);
+    """)  # not of the extension, though
+    assert bool(search(connection, filter={column: filter})) is matches
+
+
+@pytest.mark.parametrize(
     ("filter", "message", "hint"),
     [
         ({"language": "klingon"}, 'The filter compares "language", which is regconfig, with "klingon".', "klingon"),
@@ -65,6 +101,7 @@ def test_what_a_column_holds_is_found(typed: psycopg.Connection, filter: Any, fo
         ({"spots": {"$contains": "(1,1)"}}, '$contains does not go with "spots", which is point[].', "order"),
         ({"counts": {"$contains": -1}}, '$contains does not go with "counts", which is public.positive[].', "order"),
         ({"more": {"$contains": {"a": 1}}}, 'The filter compares "more", which is jsonb[], with [{"a": 1}].', "object"),
+        ({"feeling": {"$like": "s%"}}, '$like does not go with "feeling", which is public.mood.', "are for texts"),
         ({"content": {"$like": "Reset\\"}}, 'The pattern "Reset\\\\" for "content" ends with a backslash.', "twice"),
     ],
 )
