@@ -1,7 +1,8 @@
 -- The words of a query, in the syntax of web searches: "these words" must stand together, -word must not occur, `or`
 -- between two says that one of them is enough. All other words are alternatives; the ranking prefers rows with many.
 -- Returns {"words": lexemes, the rarest first, "shares": of rows that hold each, "required": a tsquery or null,
--- "plain": the query without the operators, for the model}.
+-- "excluded": the words and phrases of it that must not occur, or null, "plain": the query without the operators, for
+-- the model}.
 create or replace function pgembedd._search_asked(target jsonb, query text) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -15,6 +16,7 @@ declare
     is_required boolean := false;
     is_alternative boolean := false;
     required tsquery;
+    excluded tsquery;
     plain text := '';
 begin
     for token in
@@ -29,7 +31,7 @@ begin
         end if;
         term := _search_term(configs, token.content);
         if token.excluded then
-            required := case when numnode(term) = 0 then required else coalesce(required && !!term, !!term) end;
+            if numnode(term) > 0 then excluded := coalesce(excluded || term, term); end if;
         else
             plain := concat_ws(' ', nullif(plain, ''), token.content);
             continue when numnode(term) = 0;
@@ -40,7 +42,9 @@ begin
         is_alternative := false;
     end loop;
     if is_required then required := coalesce(required && either, either); end if;
-    return jsonb_build_object('required', required, 'plain', case when required is null then query else plain end)
+    required := coalesce(required && !!excluded, required, !!excluded);
+    return jsonb_build_object('required', required, 'excluded', excluded,
+                              'plain', case when required is null then query else plain end)
         || _search_lexemes(target, configs, plain);
 end $$;
 

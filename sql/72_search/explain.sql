@@ -16,14 +16,19 @@ as $$
 declare
     target jsonb := _search_target(pipeline, null);
     condition text;
+    included text;
     asked jsonb;
     wanted integer;
 begin
     perform _check_search(target, query, k, mode, per, min_similarity, 0, embedding);
     mode := _search_mode(target, mode, query);
     condition := _search_filter((target ->> 'source_oid')::oid, filter);
+    included := condition;
     wanted := _search_window(mode, k, null);
-    if mode <> 'semantic' then asked := _check_search_asked(_search_asked(target, query)); end if;
+    if mode <> 'semantic' then
+        asked := _check_search_asked(_search_asked(target, query));
+        included := _search_included(target, asked, condition, per = 'row');
+    end if;
     if mode <> 'text' then
         embedding := coalesce(embedding, embed(coalesce(asked ->> 'plain', query), pipeline => target ->> 'name'));
     end if;
@@ -32,9 +37,9 @@ begin
                         or row_security_active((target ->> 'vectors_oid')::oid),
         'waiting', _search_waiting((target ->> 'id')::integer),
         'semantic', case when mode <> 'text' then _explain_nearest(
-            target, embedding, wanted, _search_required(target, asked, condition), per = 'row', min_similarity) end,
+            target, embedding, wanted, _search_required(target, asked, included), per = 'row', min_similarity) end,
         'text', case when mode <> 'semantic' then _explain_words(
-            target, asked, wanted, k, condition, per = 'row', embedding, min_similarity) end);
+            target, asked, wanted, k, included, per = 'row', embedding, min_similarity) end);
 end $$;
 comment on function pgembedd.explain_search is
     'How a search finds what it finds: the path of each leg, the rows it visited, its settings and its list.';

@@ -15,8 +15,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    condition constant text := concat_ws(' and ', _search_filter((target ->> 'source_oid')::oid, filter),
-                                         target ->> 'except');
+    condition text := concat_ws(' and ', _search_filter((target ->> 'source_oid')::oid, filter), target ->> 'except');
     per_row constant boolean := per = 'row';
     wanted integer;
     asked jsonb;
@@ -27,6 +26,7 @@ begin
     if mode <> 'semantic' then
         asked := _check_search_asked(_search_asked(target, query));
         marked := _search_any(array(select jsonb_array_elements_text(asked -> 'words')));
+        condition := _search_included(target, asked, condition, per_row);
     end if;
     wanted := _search_window(mode, k, after);
     if mode <> 'text' then
@@ -89,6 +89,18 @@ as $$
             full join unnest(word_keys, word_chunks, word_held) with ordinality as w(key, chunk_no, held, nth)
             on n.key = w.key and coalesce(n.chunk_no, -1) = case when per_row then coalesce(n.chunk_no, -1)
                                                                  else coalesce(w.chunk_no, -1) end) f) h
+$$;
+
+-- The filter with what must stand in no chunk of a row, where a row is what is found.
+create or replace function pgembedd._search_included(target jsonb, asked jsonb, condition text, per_row boolean)
+returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when asked ->> 'excluded' is null or not (per_row and (target -> 'chunked')::boolean) then condition
+                else format('(%s) and not exists (select from %s w where %s '
+                            'and w.pgembedd_words operator(pg_catalog.@@) %L::pg_catalog.tsquery)', condition,
+                            _search_words_relation(target), target ->> 'words_of_source', asked ->> 'excluded') end
 $$;
 
 -- The filter with what the query requires or excludes, which then holds for rows that are found by meaning, too.

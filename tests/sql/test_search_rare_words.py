@@ -65,17 +65,6 @@ def test_the_window_has_a_thousand_hits(entries: psycopg.Connection) -> None:
     assert ends == [20, 20, 10, 0]
 
 
-def test_a_configuration_is_found_however_names_are_quoted(connection: psycopg.Connection) -> None:
-    connection.execute("set quote_all_identifiers = on")
-    make_texts(connection)
-    assert by_words(connection, "invoices") == [2]
-    connection.execute("set quote_all_identifiers = off")
-    assert by_words(connection, "invoices") == [2]
-    connection.execute("update pgembedd.pipeline set text_config = 'pg_catalog.english'")
-    connection.execute("set quote_all_identifiers = on")
-    assert by_words(connection, "invoices") == [2]
-
-
 def test_a_word_that_all_rows_have_ranks_them(connection: psycopg.Connection) -> None:
     make_texts(connection, {n: ("", "login " * n + "filler " * (10 - n)) for n in range(1, 10)})
     assert by_words(connection, "login", k=3) == [9, 8, 7]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.prepared import prepared_for
 from tests.support.refusals import refused
-from tests.support.search import Hit, search
+from tests.support.search import QUERY, Hit, search
 from tests.support.sql import call, create_pipeline, rows, value, work
 from tests.support.undone import connection
 
@@ -188,6 +188,20 @@ def test_chunks_and_rows(connection: psycopg.Connection) -> None:
     assert len(hybrid(connection, "banana", k=9, per="chunk")) == 4
 
 
+@pytest.mark.parametrize("mode", ["text", "hybrid"])
+def test_an_excluded_word_stands_in_no_chunk_of_a_row(connection: psycopg.Connection, mode: str) -> None:
+    texts = {1: ("One", "apple pie\n\nbanana split"), 2: ("Two", "apple juice")}
+    make_texts(connection, texts, embedding_table="chunks", content_columns=["content"])
+    query = "apple -banana"
+    assert [hit.key for hit in search(connection, query=query, mode=mode)] == [2]
+    of_chunks = search(connection, query=query, mode=mode, per="chunk")
+    assert {(hit.key, hit.chunk_no) for hit in of_chunks} == {(1, 0), (2, 0)}
+    explain = "select pgembedd.explain_search('documents', %s, mode => %s, embedding => %s::vector)"
+    plan = value(connection, explain, query, mode, QUERY)
+    assert [hit["key"] for hit in plan["text"]["hits"]] == [2]
+    assert plan["filter"] == "true"
+
+
 @pytest.mark.slow
 def test_pages_of_one_search(connection: psycopg.Connection) -> None:
     texts = {i: ("", f"text {'word ' * (i % 7)}") for i in range(1, 301)}
@@ -250,6 +264,17 @@ def test_the_configuration_of_the_database_is_recorded(connection: psycopg.Conne
     work(connection)
     assert value(connection, "select text_config from pgembedd.pipeline") == "pg_catalog.german"
     assert by_words(connection, "Haus") == [1]
+
+
+def test_a_configuration_is_found_however_names_are_quoted(connection: psycopg.Connection) -> None:
+    connection.execute("set quote_all_identifiers = on")
+    make_texts(connection)
+    assert by_words(connection, "invoices") == [2]
+    connection.execute("set quote_all_identifiers = off")
+    assert by_words(connection, "invoices") == [2]
+    connection.execute("update pgembedd.pipeline set text_config = 'pg_catalog.english'")
+    connection.execute("set quote_all_identifiers = on")
+    assert by_words(connection, "invoices") == [2]
 
 
 def test_a_configuration_that_is_not_there_is_refused(connection: psycopg.Connection) -> None:
