@@ -37,10 +37,27 @@ begin
                     (select f.proargnames[:f.pronargs] from pg_proc f where f.oid = item.oid),
                     (select f.proargtypes::oid[] from pg_proc f where f.oid = item.oid)) as n(name, type)
                       where n.name <> 'embedding')) with ordinality as u(t, nth)));
-        execute format('create function %I.%I(%s) returns %s language sql stable as %L', schema, item.name,
-            item.arguments, item.result, format('select * from pgembedd.%I(%s)', item.name, item.names));
+        execute format('create function %I.%I(%s) returns %s language plpgsql stable as %L', schema, item.name,
+            item.arguments, item.result, _exposed_body(item.oid, item.names));
         execute format('comment on function %I.%I is %L', schema, item.name, 'Made by pgembedd.expose_search().');
     end loop;
 end $$;
+-- Without the rights on our functions, Postgres would only say that permission was denied for a schema.
+create or replace function pgembedd._exposed_body(function regprocedure, arguments text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format($q$
+        begin
+            if not (case when pg_catalog.has_schema_privilege('pgembedd', 'usage')
+                         then pg_catalog.has_function_privilege(%L, 'execute') else false end) then
+                raise exception 'The role %% may not search.', pg_catalog.quote_ident(current_user)
+                using errcode = 'insufficient_privilege', hint = pg_catalog.format(
+                    'Have pgembedd''s owner call pgembedd.grant_search(%%L).', current_user);
+            end if;
+            return query select * from %s(%s);
+        end $q$, function, split_part(function::text, '(', 1), arguments)
+$$;
+
 comment on function pgembedd.expose_search is
     'Make search(), similar() and search_many() in a schema that PostgREST serves; they run as the caller.';
