@@ -38,7 +38,10 @@ begin
         made.text_config := null;
         return made;
     end if;
-    if _text_config_oid(made.text_config) is null then
+    if 'pgembedd_words' = any (made.key_columns) then
+        perform _refuse(format('The key column "pgembedd_words" of %s is called like that of its words.', made.source),
+            'Rename it, or take text_config => ''none'', for no search by words.');
+    elsif _text_config_oid(made.text_config) is null then
         if not exists (
             select from pg_attribute a join pg_type t on t.oid = _base_type(a.atttypid)
             where a.attrelid = made.source and a.attname = made.text_config and a.attnum > 0 and not a.attisdropped

@@ -137,13 +137,13 @@ declare
         when 'ip' then 'operator(pg_catalog.-) o.distance'
         else '1 operator(pg_catalog./) (1 operator(pg_catalog.+) o.distance)' end;
     found constant text := format(
-        '(select %s as key, %s as chunk_no, %s."pgembedd distance" as distance from ('
-        'select %s, %s as "pgembedd distance" from %s order by %s limit $2) %s)',
+        '(select %1$s as key, %2$s as chunk_no, %3$s.%4$I as distance from ('
+        'select %5$s, %6$s as %4$I from %7$s order by %8$s limit $2) %3$s)',
         target ->> (case when chunked then 'chunk_key' else 'source_key' end),
-        case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end, alias,
+        case when chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end, alias, target ->> 'own',
         case when chunked then (target ->> 'chunk_columns') || ', v.chunk_no' else target ->> 'source_columns' end,
         distance, _search_from(target, filter, path),
-        case path when 'index' then distance else format('(%s) operator(pg_catalog.+) 0', distance) end, alias);
+        case path when 'index' then distance else format('(%s) operator(pg_catalog.+) 0', distance) end);
 begin
     return format(
         case when per_row then

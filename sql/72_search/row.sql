@@ -9,7 +9,7 @@ declare
     shown record;
     found_row jsonb;
 begin
-    if key is null or key = 'null' or several <> (jsonb_typeof(key) = 'object') then
+    if key is null or key = 'null' or several and jsonb_typeof(key) <> 'object' then
         perform _refuse(format('%s is no key of "%s".', coalesce(_shortened(key), 'NULL'), target ->> 'name'),
             case when several
                  then format('It is an object of %s.', (select string_agg(n, ', ')

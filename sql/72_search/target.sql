@@ -64,8 +64,8 @@ begin
     return _pipeline(names[1]);
 end $$;
 
--- The key: as JSON, from the source `s` and from the chunks `v`, out of JSON again as `k`; and the comparisons of these
--- with each other, with a chunk `c` and with the words `w`.
+-- The key: as JSON, from the source `s` and from the chunks `v`, out of JSON again as `k`; the comparisons of these
+-- with each other, with a chunk `c` and with the words `w`; and a name of our own, which begins no name of the key's.
 create or replace function pgembedd._search_key(source regclass) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -101,6 +101,8 @@ begin
         words_of_source := words_of_source || format(comparison, 'w', 's', name, c.equals, c.compared);
     end loop;
     return jsonb_build_object('key_names', names,
+        'own', (select o from generate_series(0, 64) n, concat('pgembedd', n) as o  -- a key has at most 32 columns
+                where not exists (select from unnest(names) as k where starts_with(k, o)) order by n limit 1),
         'source_columns', (select string_agg(format('s.%I', n), ', ') from unnest(names) as n),
         'chunk_columns', (select string_agg(format('v.%I', n), ', ') from unnest(names) as n),
         'source_key', _search_key_object(names, source_values), 'chunk_key', _search_key_object(names, chunk_values),

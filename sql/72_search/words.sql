@@ -91,19 +91,20 @@ begin
         found as materialized (select v.*, ({ranks}) operator(pg_catalog./) (
                 0.7::float8 operator(pg_catalog.+) (0.3::float8
                 operator(pg_catalog.*) (pg_catalog.length(v.pgembedd_words) operator(pg_catalog./) {length}))
-            ) as "pgembedd score"
+            ) as {own}_score
             from (select {columns}, case when pg_catalog.pg_column_size(v.pgembedd_words) operator(pg_catalog.>) 1000
                                          then v.pgembedd_words operator(pg_catalog.||) ''::pg_catalog.tsvector
                                          else v.pgembedd_words end as pgembedd_words
                   from candidates v offset 0) v)
         select coalesce(pg_catalog.array_agg({key}), '{}'), pg_catalog.array_agg({chunk_no}),
-               pg_catalog.array_agg(v."pgembedd score"), pg_catalog.array_agg({held}),
-               (select array[pg_catalog.count(*) filter (where not c."pgembedd other"),
-                             pg_catalog.count(*) filter (where c."pgembedd other")] from candidates c)
-        from (select v.* from (select v.* from {ranked} v order by v."pgembedd score" desc, {columns}) v {exists}
-              order by v."pgembedd score" desc, {columns} limit $4) v $q$, jsonb_build_object(
-        'columns', columns, 'ranked', case when of_row then format('(select distinct on (%1$s) v.* from found v '
-            'order by %1$s, v."pgembedd score" desc, v.chunk_no)', target ->> 'chunk_columns') else 'found' end,
+               pg_catalog.array_agg(v.{own}_score), pg_catalog.array_agg({held}),
+               (select array[pg_catalog.count(*) filter (where not c.{own}_other),
+                             pg_catalog.count(*) filter (where c.{own}_other)] from candidates c)
+        from (select v.* from (select v.* from {ranked} v order by v.{own}_score desc, {columns}) v {exists}
+              order by v.{own}_score desc, {columns} limit $4) v $q$, jsonb_build_object(
+        'own', target ->> 'own', 'columns', columns, 'ranked', case when of_row then format(
+            '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$s_score desc, v.chunk_no)',
+            target ->> 'chunk_columns', target ->> 'own') else 'found' end,
         'candidates', concat_ws(' union all ',
             _search_candidates(target, filter, not late, with_similarity, columns,
                                case when late or not with_others then 'rare' else 'all' end),
@@ -127,11 +128,11 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select _render($q$
-        (select {columns}, v.pgembedd_words, {other} as "pgembedd other" from {words} v {joins}
+        (select {columns}, v.pgembedd_words, {other} as {own}_other from {words} v {joins}
          where v.pgembedd_words operator(pg_catalog.@@) {has}
            and ($2 is null or v.pgembedd_words operator(pg_catalog.@@) $2) and ({filter}) {similar} {most})
         $q$, jsonb_build_object(
-        'columns', columns, 'words', _search_words_relation(target), 'filter', filter,
+        'own', target ->> 'own', 'columns', columns, 'words', _search_words_relation(target), 'filter', filter,
         'joins', case when joined then _search_words_joins(target) end,
         'other', case part when 'rare' then 'false' when 'others' then 'true'
                            else 'not v.pgembedd_words operator(pg_catalog.@@) $1' end,
@@ -139,7 +140,8 @@ as $$
                          when 'others' then '$9 and not v.pgembedd_words operator(pg_catalog.@@) $1'
                          else '($1 operator(pg_catalog.||) $9)' end,
         'most', case part when 'rare' then 'limit (5 operator(pg_catalog.*) $3)' when 'others' then 'limit $3'
-                          else format('order by "pgembedd other", %s limit (6 operator(pg_catalog.*) $3)', columns) end,
+                          else format('order by %s_other, %s limit (6 operator(pg_catalog.*) $3)',
+                                      target ->> 'own', columns) end,
         'similar', case when with_similarity then format('and %s operator(pg_catalog.>=) $8', _search_similarity(
             target, case when (target -> 'chunked')::boolean then 'c' else 's' end, 7)) end))
 $$;
