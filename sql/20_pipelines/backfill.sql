@@ -44,8 +44,12 @@ begin
                 select from (select q.message -> 'id' as id from pgmq.q_pgembedd_jobs q where {is_job} union all
                              select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job}) queued
                 where queued.id = k.id)
+              and {is_named}
             order by k.n limit {at_most}) w$q$, jsonb_build_object(
             'keys', keys, 'id', pipeline.id, 'is_job', _is_for(pipeline.id),
+            -- Of a column that cannot be NULL it is JSON's null, which no job can name a row by.
+            'is_named', case when cardinality(pipeline.key_columns) = 1 then $n$k.id <> 'null'$n$
+                             else $n$not jsonb_path_exists(k.id, 'strict $.* ? (@ == null)')$n$ end,
             'at_most', coalesce(at_most::text, 'all'))));
         get diagnostics queued = row_count;
         perform pgembedd._check_session();

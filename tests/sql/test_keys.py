@@ -106,6 +106,16 @@ def _names(columns: str) -> str:
     return ", ".join(part.rsplit(" ", 1)[0] if '"' in part else part.split()[0] for part in columns.split(", "))
 
 
+@pytest.mark.parametrize("key", ["id jsonb", "id jsonb, n int default 1"])
+def test_a_row_that_no_job_can_name_is_not_queued_again_and_again(connection: psycopg.Connection, key: str) -> None:
+    connection.execute(f"create table documents ({key}, content text, primary key ({_names(key)}))")
+    create_pipeline(connection, content_columns=["content"])
+    connection.execute("""insert into documents (id, content) values ('null', 'a'), ('{"a": null}', 'b')""")
+    work(connection)
+    assert rows(connection, "select id from documents where embedding is not null") == [({"a": None},)]
+    assert call(connection, "sweep") == call(connection, "backfill", name="documents") == 0
+
+
 # Keys that Postgres writes: the definition of `id`, and what an UPDATE does to it.
 GENERATED = {
     "identity": ("bigint generated always as identity", "id = default"),
