@@ -55,6 +55,24 @@ begin
             hint = format('Roles with SELECT on the whole of %s get it with the next sweep.', target ->> 'source');
     elsif mode = 'hybrid' and (not readable or query is null or _blank(query)) then
         return 'semantic';
+    elsif mode <> 'semantic' and _search_lacks_policy(target) then
+        if mode = 'text' then
+            perform _refuse(format('The words of "%s" have not got the row level security of %s yet.', target ->> 'name',
+                                   target ->> 'source'),
+                'The next sweep gives it to them, or its owner with pgembedd.sweep(); mode => ''semantic'' needs none.');
+        end if;
+        raise notice 'The words of "%" have not got the row level security of % yet, so only the meaning is searched.',
+            target ->> 'name', target ->> 'source';
+        return 'semantic';
     end if;
     return mode;
 end $$;
+
+-- Whether the source has had row level security since the last sweep, so that the words show the caller no row.
+create or replace function pgembedd._search_lacks_policy(target jsonb) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select row_security_active((target ->> 'source_oid')::oid) and not exists (
+        select from pg_policy p where p.polrelid = (target ->> 'words_oid')::oid and p.polname = 'pgembedd_source')
+$$;

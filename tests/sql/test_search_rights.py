@@ -6,11 +6,12 @@ import psycopg
 import pytest
 
 from pgembedd.database.migrate import migrate
+from tests.sql.test_search_words import make_texts
 from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.search import QUERY, make_source, search
-from tests.support.sql import column, rows, value
+from tests.support.sql import call, column, rows, value
 from tests.support.undone import connection
 
 __all__ = ["connection"]
@@ -138,6 +139,29 @@ def test_policies_hold(
         assert value(theirs, "select pgembedd.explain_search('documents', null, embedding => %s)", QUERY)[
             "row_security"
         ]
+
+
+def test_words_that_have_no_policy_yet_are_not_searched_in_silence(
+    roles: Roles, connection: psycopg.Connection
+) -> None:
+    reader = roles.make("reader")
+    make_texts(connection)
+    connection.execute(f"select pgembedd.grant_search('{reader}'); grant select on documents to {reader}")
+    call(connection, "sweep")
+    connection.execute("alter table documents enable row level security; create policy few on documents using (id < 3)")
+    notices: list[str | None] = []
+    connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+    connection.execute(f"set role {reader}")
+    late = 'The words of "documents" have not got the row level security of public.documents yet'
+    with refused(f"{late}.", "next sweep"):
+        search(connection, query="invoice", mode="text")
+    found = search(connection, query='invoice "no such phrase"', mode="hybrid")
+    assert [(hit.key in (1, 2), hit.text_rank) for hit in found] == 2 * [(True, None)]
+    assert notices == [f"{late}, so only the meaning is searched."]
+    connection.execute("reset role")
+    call(connection, "sweep")
+    connection.execute(f"set role {reader}")
+    assert [hit.key for hit in search(connection, query="invoice", mode="text")] == [2]
 
 
 def test_what_others_put_into_the_path_is_not_called(
