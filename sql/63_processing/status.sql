@@ -114,15 +114,20 @@ begin
     using keys, held, clock_timestamp();
 end $$;
 
--- Where a row lies, which transaction wrote it, and a hash of those columns of it that are texts, as an expression over
--- `s`. Places and transactions alone could be tried in bulk.
+-- Where a row lies, which transaction wrote it, and a hash of those columns, as an expression over `s`. Places and
+-- transactions alone could be tried in bulk; so it is NULL where there is no column that is written alike in every
+-- session.
 create or replace function pgembedd._row_version(source regclass, columns text[]) returns text
 language sql stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format('pg_catalog.format(''%%s %%s %%s %%s'', s.tableoid::pg_catalog.oid, s.ctid, s.xmin, '
-                  'pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(E''\x1f'', %s), ''UTF8'')))',
-        coalesce(string_agg(format('s.%I::pg_catalog.text', a.attname), ', ' order by a.attnum), ''''''))
-    from pg_attribute a join pg_type t on t.oid = a.atttypid
-    where a.attrelid = source and a.attname = any (columns) and not a.attisdropped and t.typcategory = 'S'
+    select case when count(*) = 0 then 'null::pg_catalog.text' else format(
+        'pg_catalog.format(''%%s %%s %%s %%s'', s.tableoid::pg_catalog.oid, s.ctid, s.xmin, '
+        'pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(E''\x1f'', %s), ''UTF8'')))',
+        string_agg(format('s.%I::pg_catalog.text', a.attname), ', ' order by a.attnum)) end
+    from pg_attribute a join pg_type t on t.oid = _base_type(a.atttypid)
+    left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'
+    where a.attrelid = source and a.attname = any (columns) and not a.attisdropped
+      and (coalesce(e.typcategory, t.typcategory) in ('S', 'E', 'B')
+           or coalesce(e.oid, t.oid) = any ('{json,jsonb,int2,int4,int8,numeric,uuid}'::regtype[]))
 $$;

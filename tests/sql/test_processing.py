@@ -11,6 +11,9 @@ from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import claim, connected, create_pipeline, fail, make_documents, rows, store, value, work
+from tests.support.undone import connection
+
+__all__ = ["connection"]
 
 ALL = "select key, status, reason, attempts from pgembedd.processing_status('documents', variadic %s::jsonb[])"
 KEYS = [str(key) for key in range(1, 8)]
@@ -75,6 +78,33 @@ def test_each_status_and_only_of_rows_that_the_caller_may_read(
             missing = f"The role {reader} may not read all columns of public.documents, so it is not told"
             with refused(f"{missing} the status of its rows.", "GRANT SELECT ON public.documents"):
                 statuses(theirs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "told"),
+    [("jsonb", '{"a": "secret"}', "failed"), ("text[]", "{secret}", "failed"), ("date", "2024-01-01", "queued")],
+)
+def test_the_status_is_told_to_those_who_know_the_content(
+    roles: Roles, connection: psycopg.Connection, kind: str, content: str, told: str
+) -> None:
+    reader = roles.make("reader")
+    connection.execute(f"create table documents (id int primary key, content {kind})")
+    create_pipeline(connection, content_columns=["content"], max_attempts=1)
+    connection.execute(f"select pgembedd.grant_search('{reader}')")
+    connection.execute("insert into documents values (1, %s)", [content])
+    (job,) = claim(connection)
+    fail(connection, job, "write", "an error", permanent=True)
+    place = "select format('%s %s %s', tableoid::oid, ctid, xmin) from documents"
+    guesses = [
+        f"{value(connection, place)} {value(connection, 'select sha256(%s)::text', b'')}",
+        value(connection, place),
+    ]
+    one = value(connection, "select id from pgembedd.pipeline")
+    connection.execute(f"set role {reader}")
+    guess = "select count(*) from pgembedd._processing(%s, '{1}', array[%s])"
+    assert [value(connection, guess, one, version) for version in guesses] == [0, 0]
+    connection.execute(f"reset role; grant select on documents to {reader}; set role {reader}")
+    assert statuses(connection)[1][0] == told
 
 
 def test_the_table_with_the_vectors_is_published(database: Database) -> None:
