@@ -44,8 +44,8 @@ end $$;
 comment on function pgembedd.search_many is
     'Search several pipelines at once: the k best hits of all, each with the name of its pipeline, as the caller.';
 
--- True if all the pipelines compare vectors of one model by one distance. Refuses what search() would, although no hit
--- may be wanted of it.
+-- True if all the pipelines compare vectors of one model by one distance. search() refuses the rest; it is not called
+-- where no hit is wanted.
 create or replace function pgembedd._check_search_many(
     pipelines text[], query text, k integer, mode text, per text, min_similarity double precision,
     snippet_length integer
@@ -63,6 +63,8 @@ begin
             'Name one to twenty different ones: for example array[''articles'', ''tickets''].');
     end if;
     targets := array(select _search_target(p, null) from unnest(pipelines) p);
-    perform _check_search(targets[1], query, k, mode, per, min_similarity, snippet_length, null);
+    if k < 1 then
+        perform _check_search(targets[1], query, k, mode, per, min_similarity, snippet_length, null);
+    end if;
     return (select count(distinct (t -> 'model', t -> 'distance')) = 1 from unnest(targets) t);
 end $$;

@@ -14,16 +14,20 @@ declare
     embedding text := coalesce(one.embedding_column, 'embedding');
     embedding_no smallint;
     vector_schema text;  -- where the extension is
+    vectors_schema oid;
+    source_schema constant oid := (select c.relnamespace from pg_class c where c.oid = one.source);
 begin
-    select a.attnum, n.nspname into embedding_no, vector_schema
-    from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
+    select a.attnum, n.nspname, c.relnamespace into embedding_no, vector_schema, vectors_schema
+    from pg_attribute a join pg_class c on c.oid = a.attrelid
+    join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
     where a.attrelid = vectors and a.attname = embedding and not a.attisdropped;
-    if embedding_no is null or not exists (select from pg_class c where c.oid = one.source) then
+    if embedding_no is null or source_schema is null then
         perform _refuse(coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)));
     end if;
     return jsonb_build_object(  -- a regclass as text has its schema, as no user's is in the path
         'id', one.id, 'name', one.name, 'model', one.model, 'distance', one.distance, 'dimensions', one.dimensions,
         'chunked', one.embedding_table is not null, 'source_oid', one.source::oid, 'vectors_oid', vectors::oid,
+        'source_schema', source_schema, 'vectors_schema', vectors_schema,
         'source', one.source::text, 'vectors', vectors::text, 'embedding_no', embedding_no,
         'embedding', quote_ident(embedding), 'operator', format('operator(%I.%s)', vector_schema, operator),
         'vector_type', format('%I.%I', vector_schema, one.vector_type), 'vector_schema', vector_schema,

@@ -57,9 +57,10 @@ begin
         return 'semantic';
     elsif mode <> 'semantic' and _search_lacks_policy(target) then
         if mode = 'text' then
-            perform _refuse(format('The words of "%s" have not got the row level security of %s yet.', target ->> 'name',
-                                   target ->> 'source'),
-                'The next sweep gives it to them, or its owner with pgembedd.sweep(); mode => ''semantic'' needs none.');
+            perform _refuse(
+                format('The words of "%s" have not got the row level security of %s yet.', target ->> 'name',
+                       target ->> 'source'),
+                'The next sweep gives it to them; mode => ''semantic'' needs none.');
         end if;
         raise notice 'The words of "%" have not got the row level security of % yet, so only the meaning is searched.',
             target ->> 'name', target ->> 'source';
