@@ -46,6 +46,7 @@ create or replace function pgembedd._search_headline(content text, marked tsquer
 returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set client_min_messages = 'warning'  -- a word that is too long to be marked is no news to the caller
 as $$
 declare
     on_mark constant text := chr(1);

@@ -59,7 +59,7 @@ def test_rows_with_a_word_of_the_query_are_found_by_their_stems(connection: psyc
 
 
 def test_words_that_are_not_searched_are_passed_over_in_silence(connection: psycopg.Connection) -> None:
-    make_texts(connection)
+    make_texts(connection, {**TEXTS, 2: ("Invoices", f"{3000 * 'x'} an invoice of {3000 * 'y'}")})
     notices: list[str | None] = []
     connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
     assert by_words(connection, f"the of {3000 * 'x'} invoice -the") == [2]
