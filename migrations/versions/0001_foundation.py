@@ -324,7 +324,8 @@ comment on table pgembedd.provider_probe is
 
 create table pgembedd.listener (
     pid               integer primary key,
-    backend_start     timestamptz
+    backend_start     timestamptz,
+    application_name  text
 );
 comment on table pgembedd.listener is
     'The sessions of workers that serve embed(). A row counts as long as its session lives.';
@@ -332,7 +333,8 @@ comment on table pgembedd.listener is
 create table pgembedd.index_build (
     only_row          boolean constraint index_build_pkey primary key default true check (only_row),
     pid               integer,
-    backend_start     timestamptz
+    backend_start     timestamptz,
+    application_name  text
 );
 insert into pgembedd.index_build default values;
 comment on table pgembedd.index_build is

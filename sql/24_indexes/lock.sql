@@ -10,11 +10,14 @@ declare
     other pgembedd.index_build;
 begin
     select b.* into other from index_build b for update skip locked;
-    if not found or (other.pid <> pg_backend_pid() and _alive(other.pid, other.backend_start)) then
+    if not found or (
+        other.pid <> pg_backend_pid() and _alive(other.pid, other.backend_start, other.application_name)
+    ) then
         return false;
     end if;
-    update index_build b set pid = pg_backend_pid(), backend_start = (
-        select a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid());
+    update index_build b
+    set pid = a.pid, backend_start = a.backend_start, application_name = a.application_name
+    from pg_stat_activity a where a.pid = pg_backend_pid();
     return true;
 end $$;
 
@@ -22,5 +25,6 @@ create or replace function pgembedd._end_index_build() returns void
 language sql volatile security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    update index_build b set pid = null, backend_start = null where b.pid = pg_backend_pid()
+    update index_build b set pid = null, backend_start = null, application_name = null
+    where b.pid = pg_backend_pid()
 $$;

@@ -51,7 +51,8 @@ begin
         return 'valid';
     -- The note as well, because other roles' activity is hidden from most roles.
     elsif unfinished and (_is_being_built(made.id)
-                          or exists (select from index_build b where _alive(b.pid, b.backend_start)))
+                          or exists (select from index_build b
+                                     where _alive(b.pid, b.backend_start, b.application_name)))
     then
         return 'building';
     elsif unfinished then

@@ -7,9 +7,11 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     listen pgembedd_embed_requests;
-    delete from listener l where not _alive(l.pid, l.backend_start);
-    insert into listener select a.pid, a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid()
-    on conflict (pid) do update set backend_start = excluded.backend_start;
+    delete from listener l where not _alive(l.pid, l.backend_start, l.application_name);
+    insert into listener
+    select a.pid, a.backend_start, a.application_name from pg_stat_activity a where a.pid = pg_backend_pid()
+    on conflict (pid) do update
+    set backend_start = excluded.backend_start, application_name = excluded.application_name;
 end $$;
 comment on function pgembedd.hear_embed_requests is 'Serve the requests of embed() in this session from now on.';
 
@@ -107,5 +109,5 @@ language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select pg_stat_clear_snapshot();
-    select array_agg(l.pid) from listener l where _alive(l.pid, l.backend_start)
+    select array_agg(l.pid) from listener l where _alive(l.pid, l.backend_start, l.application_name)
 $$;

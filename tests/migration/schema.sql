@@ -281,6 +281,7 @@ CREATE TABLE pgembedd.index_build (
     only_row boolean DEFAULT true NOT NULL,
     pid integer,
     backend_start timestamp with time zone,
+    application_name text,
     CONSTRAINT index_build_only_row_check CHECK (only_row)
 );
 COMMENT ON TABLE pgembedd.index_build IS 'One row: the session that builds an index, null where none does. It counts as long as that session lives.';
@@ -301,7 +302,8 @@ CREATE TABLE pgembedd.installation (
 COMMENT ON TABLE pgembedd.installation IS 'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';
 CREATE TABLE pgembedd.listener (
     pid integer NOT NULL,
-    backend_start timestamp with time zone
+    backend_start timestamp with time zone,
+    application_name text
 );
 COMMENT ON TABLE pgembedd.listener IS 'The sessions of workers that serve embed(). A row counts as long as its session lives.';
 CREATE TABLE pgembedd.missed (

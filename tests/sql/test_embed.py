@@ -14,6 +14,7 @@ import pytest
 from pgembedd.database.connection import Connection
 from pgembedd.database.embed_requests import EmbedRequestRepository
 from pgembedd.database.migrate import migrate
+from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.refusals import refused
@@ -228,6 +229,45 @@ def test_a_worker_that_disconnected_is_no_listener(database: Database, asker: ps
         assert value(asker, "select cardinality(pgembedd._listeners())") == 1
         connection.close()
         eventually(lambda: value(asker, "select pgembedd._listeners()") is None)
+
+
+def test_a_worker_of_another_database_is_no_listener(
+    server: EmbeddedPostgres, database: Database, asker: psycopg.Connection
+) -> None:
+    """Its process id may be that of a worker which ended here."""
+    with psycopg.connect(server.conninfo("postgres"), application_name="pgembedd embed requests") as elsewhere:
+        note_listener(asker, elsewhere.info.backend_pid)
+        assert value(asker, "select pgembedd._listeners()") is None
+        with refused("No worker is connected that could embed the text."):
+            asker.execute("select pgembedd.embed('hello')")
+
+
+@pytest.mark.parametrize("seen_as", ["postgres", "pgembedd"])
+def test_a_note_that_was_restored_makes_no_listener(
+    asker: psycopg.Connection, other: psycopg.Connection, seen_as: str
+) -> None:
+    """Another session has the process id here. The role pgembedd does not see when it started."""
+    other.execute("set application_name = 'pgembedd claim'")
+    note_listener(asker, other.info.backend_pid)
+    asker.execute("update pgembedd.listener set backend_start = '2020-01-01', application_name = 'pgembedd embed'")
+    asker.execute(f"set role {seen_as}".encode())
+    assert value(asker, "select pgembedd._listeners()") is None
+
+
+def test_a_note_that_was_restored_holds_up_no_index_build(asker: psycopg.Connection, other: psycopg.Connection) -> None:
+    asker.execute(
+        "update pgembedd.index_build set pid = %s, backend_start = '2020-01-01', application_name = 'pgembedd index'",
+        [other.info.backend_pid],
+    )
+    assert value(asker, "select pgembedd._start_index_build()")
+
+
+def note_listener(connection: psycopg.Connection, pid: int) -> None:
+    """Notes a session of any database as a worker's."""
+    connection.execute(
+        "insert into pgembedd.listener select pid, backend_start, application_name from pg_stat_activity where pid = %s",
+        [pid],
+    )
 
 
 def test_a_transaction_asks_once_and_another_one_anew(asker: psycopg.Connection, hand: Hand) -> None:
