@@ -1,6 +1,6 @@
 -- Whether the session of this database lives that was noted by its process id, its start and its name. Where this role
--- may not see when others started, process id and name count alone: another server, where the note was restored, or this
--- one after its start, may give the process id to any session.
+-- may not see when others started, process id and name count alone: a server where the note was restored, or this one
+-- when it starts again, may give the process id to any session.
 create or replace function pgembedd._alive(pid integer, backend_start timestamptz, application_name text)
 returns boolean
 language sql volatile

@@ -17,10 +17,17 @@ begin
     loop
         execute format('grant usage on schema pgembedd to %s', role);
     end loop;
-    if exists (select from pg_roles where rolname = 'pgembedd_worker') then
-        perform pgembedd.grant_worker('pgembedd_worker');
-    end if;
-    -- With the tables of which the same is true.
+    -- Roles that were given rights by our functions are given them again: this version may have more functions. A role
+    -- that may call `claim` works, one that may call `overview` operates, and so on.
+    for role in
+        select r.oid::regrole from pg_roles r where r.rolname = 'pgembedd_worker'
+        union select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'claim'
+          and a.grantee not in (0, f.proowner, pgembedd._owner_of_schema())
+    loop
+        perform pgembedd.grant_worker(role);
+    end loop;
+    -- With the tables that a restore's grants left out in the same way.
     for role in
         select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
         where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'overview'
@@ -28,7 +35,6 @@ begin
     loop
         perform pgembedd.grant_operator(role);
     end loop;
-    -- A search calls its functions as the caller, and this version may have more of them.
     for role in
         select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
         where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'search' and a.grantee not in (0, f.proowner)

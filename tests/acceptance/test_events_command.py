@@ -17,6 +17,7 @@ from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.forking import Process, start
 from tests.support.owners import IMPORTABLE
+from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import call, value
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -116,3 +117,19 @@ def test_what_cannot_be_followed(database: Database, empty_database: Database) -
     assert "There is no event 'secret'" in wrong.err
     assert "dead_letter" in wrong.err
     pgembedd("events", database=empty_database.conninfo).refused(4)
+    said = pgembedd("events", "--pipeline", "nope", database=database.conninfo).refused(2)
+    assert said == 'pgembedd: There is no pipeline "nope". There is none yet.'
+
+
+def test_a_role_that_may_not_read_events(roles: Roles, database: Database, documents: psycopg.Connection) -> None:
+    role = roles.make("searcher")
+    documents.execute("select pgembedd.grant_search(%s)", [role])
+    said = pgembedd("events", database=conninfo_as(database, role)).refused(2)
+    grant = f"select pgembedd.grant_operator('\"{role}\"')"
+    assert said == (
+        f'pgembedd: The role "{role}" may not read the events: as the role that ran the migrations, run `{grant}`.'
+    )
+    documents.execute(grant.encode())
+    with following(Database(database.name, conninfo_as(database, role)), documents, "--pipeline", "documents") as one:
+        call(documents, "pause", name="documents")
+        assert "paused" in one.line()

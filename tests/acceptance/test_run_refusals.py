@@ -70,6 +70,19 @@ def test_a_role_without_rights(database: Database, roles: Roles) -> None:
     assert f"pgembedd.grant_worker('\"{role}\"')" in said
 
 
+def test_a_role_that_may_only_search(roles: Roles, database: Database, connection: psycopg.Connection) -> None:
+    role = roles.make("searcher")
+    connection.execute("select pgembedd.grant_search(%s)", [role])
+    said = refusal(conninfo_as(database, role), CONFIGURATION)
+    grant = f"select pgembedd.grant_worker('\"{role}\"')"
+    assert said == (
+        f'pgembedd: The role "{role}" may not work the queue: as the role that ran the migrations, run `{grant}`.'
+    )
+    connection.execute(grant.encode())
+    with WorkerProcess(conninfo_as(database, role)) as worker:
+        worker.await_event("worker_started")
+
+
 def test_a_pipeline_that_is_not_there(database: Database, connection: psycopg.Connection) -> None:
     run = ("run", "--pipeline", "letter")
     none = pgembedd(*run, database=database.conninfo)

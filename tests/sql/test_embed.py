@@ -265,7 +265,8 @@ def test_a_note_that_was_restored_holds_up_no_index_build(asker: psycopg.Connect
 def note_listener(connection: psycopg.Connection, pid: int) -> None:
     """Notes a session of any database as a worker's."""
     connection.execute(
-        "insert into pgembedd.listener select pid, backend_start, application_name from pg_stat_activity where pid = %s",
+        "insert into pgembedd.listener select pid, backend_start, application_name"
+        " from pg_stat_activity where pid = %s",
         [pid],
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import migrate
+from pgembedd.database.rights import missing_worker_functions
 from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
@@ -104,6 +106,23 @@ def test_public_has_nothing(roles: Roles, documents: psycopg.Connection) -> None
     # Not even with the schema opened by mistake.
     documents.execute(f"grant usage on schema pgembedd to {nobody}")
     assert {name for name in names(documents, MAY_EXECUTE, nobody) if not name.startswith("pgmq.")} == set()
+
+
+def test_an_upgrade_gives_a_role_what_the_worker_needs_now(
+    roles: Roles, database: Database, documents: psycopg.Connection
+) -> None:
+    role = roles.make("worker")
+    documents.execute("select pgembedd.grant_worker(%s)", [role])
+    documents.execute(f"revoke execute on function pgembedd.tick from {role}".encode())  # as if it were new
+    migrate(database.conninfo)
+    assert names(documents, MAY_EXECUTE, role) == WORKER_FUNCTIONS
+
+
+def test_a_role_without_the_rights_lacks_as_many_functions_as_are_granted(
+    roles: Roles, documents: psycopg.Connection
+) -> None:
+    documents.execute(f"set role {roles.make('nobody')}".encode())
+    assert missing_worker_functions(documents) == len(WORKER_FUNCTIONS)
 
 
 def test_a_worker_of_ones_own_role_works(roles: Roles, database: Database, documents: psycopg.Connection) -> None:

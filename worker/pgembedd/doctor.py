@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -12,6 +12,7 @@ from psycopg import sql
 from pgembedd.database.extensions import MINIMUM_VECTOR, lacks_pgmq_rights, numbers, pgmq_grants
 from pgembedd.database.migrate import check_schema
 from pgembedd.database.queries import query
+from pgembedd.database.rights import grant_statement, missing_worker_functions
 from pgembedd.errors import ConfigurationError, SchemaError
 from pgembedd.model import ModelInfo, describe_models
 from pgembedd.model.providers.configured import split_model
@@ -116,10 +117,8 @@ def _before_migration(connection: psycopg.Connection) -> Iterator[Finding]:
 
 def _rights(connection: psycopg.Connection) -> Iterator[Finding]:
     ((_, _, role, *_),) = _rows(connection, "doctor_server")
-    ((missing,),) = _rows(connection, "doctor_functions")
-    if missing:
-        # The argument is the name of a role as text, hence quoted twice.
-        grant = _text(connection, "select pgembedd.grant_worker({});", quoted=_text(connection, "{}", role))
+    if missing := missing_worker_functions(connection):
+        grant = grant_statement(connection, "worker", role) + ";"
         yield Finding("bad", "rights", f"{missing} of the worker's functions are not granted", f"As the owner: {grant}")
     else:
         yield Finding("ok", "rights", "this role can work the queue")
@@ -241,6 +240,5 @@ def _disk(cache_dir: Path) -> Iterator[Finding]:
     )
 
 
-def _text(connection: psycopg.Connection, template: Any, *names: str, quoted: str | None = None) -> str:
-    parts = [sql.Identifier(name) for name in names] if quoted is None else [sql.Literal(quoted)]
-    return sql.SQL(template).format(*parts).as_string(connection)
+def _text(connection: psycopg.Connection, template: LiteralString, *names: str) -> str:
+    return sql.SQL(template).format(*[sql.Identifier(name) for name in names]).as_string(connection)

@@ -6,9 +6,11 @@ import threading
 import click
 
 from pgembedd.cli.options import database_option, open_database
+from pgembedd.cli.process import check_pipelines
 from pgembedd.database.connect import connect
 from pgembedd.database.event_channel import EVENTS, Channel, Event, EventFilter
 from pgembedd.database.migrate import check_schema
+from pgembedd.database.rights import check_event_rights
 from pgembedd.log import configure_logging
 
 WAIT_S = 3600.0
@@ -32,6 +34,8 @@ def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, 
         with open_database(database) as conninfo:
             with connect(conninfo) as connection:
                 check_schema(connection)
+                check_event_rights(connection)
+                check_pipelines(connection, pipelines)
             _follow(Channel(conninfo, threading.Event()), EventFilter.of(words, pipelines), as_json)
     except KeyboardInterrupt:
         return  # the usual end of this command

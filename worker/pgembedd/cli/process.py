@@ -43,7 +43,7 @@ def run_process(
 
     configure_logging(settings.log_format, settings.log_level)
     if conninfo is not None:
-        settings = _settings_for(settings, check_database(conninfo, pipelines))
+        settings = _settings_for(settings, check_database(conninfo, pipelines, pulls=pulls))
     ledger = None if conninfo is None else ProviderUse(conninfo, pooled=settings.wait == "poll")
     with (
         closing(observer_of(with_metrics=http is not None)) as observer,
@@ -66,9 +66,10 @@ def run_process(
         return drained and (service is None or service.finished) and close_with_timeout(models.close)
 
 
-def check_database(conninfo: str, pipelines: Sequence[str]) -> bool:
+def check_database(conninfo: str, pipelines: Sequence[str], *, pulls: bool = True) -> bool:
     """Returns True behind a pooler in transaction mode; raises what keeps a worker from starting.
 
+    A service that does not pull jobs may have fewer rights than a worker.
     A connection that is lost meanwhile is opened again, a few times.
     """
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
@@ -77,6 +78,7 @@ def check_database(conninfo: str, pipelines: Sequence[str]) -> bool:
     from pgembedd.database.connection import is_connection_error
     from pgembedd.database.migrate import check_schema
     from pgembedd.database.pooler import changes_sessions
+    from pgembedd.database.rights import check_worker_rights
     from pgembedd.errors import DatabaseUnavailableError
 
     def is_lost(error: BaseException) -> bool:
@@ -87,6 +89,8 @@ def check_database(conninfo: str, pipelines: Sequence[str]) -> bool:
     ):
         with attempt, connect(conninfo) as connection:
             check_schema(connection)
+            if pulls:
+                check_worker_rights(connection)
             check_pipelines(connection, pipelines)
             connection.rollback()
             return changes_sessions(connection, lambda: connect(conninfo))

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from pgembedd.database.connect import connect, pin_path
 from pgembedd.database.extensions import raw
+from pgembedd.database.rights import no_rights
 from pgembedd.errors import ConfigurationError, SchemaError
 
 if TYPE_CHECKING:
@@ -187,11 +188,7 @@ def check_schema(connection: psycopg.Connection) -> None:
     ) as error:
         raise SchemaError(f"This database has no pgembedd schema: {remedy}") from error
     except psycopg.errors.InsufficientPrivilege as error:
-        raise ConfigurationError(
-            f'The role "{connection.info.user}" may not use pgembedd: as the role that ran the migrations, run '
-            f"`select pgembedd.grant_worker('\"{connection.info.user}\"')` for a worker, or "
-            f"`select pgembedd.grant_search('\"{connection.info.user}\"')` for searches."
-        ) from error
+        raise no_rights(connection) from error
     revision, digest = row if row else (None, None)
     refuse_newer(revision)
     if revision != HEAD:

@@ -315,16 +315,23 @@ left join pg_catalog.pg_available_extensions a on a.name = x.name
 left join pg_catalog.pg_available_extension_versions v on v.name = x.name and v.version = a.default_version
 order by x.nth
 
--- name: doctor_functions
--- Which of the worker's functions this role may not call.
+-- name: worker_functions_missing
+-- How many of the functions that grant_worker() grants this role may not call.
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
-  and f.proname in ('due', 'claim', 'read', 'read_chunks', 'store', 'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'probe_model',
-                    'diagnose',
-                    'note_unserved', 'note_served', 'use_provider', 'correct_provider_use', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics',
-                    'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests',
-                    'finish_embed_requests', 'decline_embed_request')
+  and f.proname in (
+      'due', 'claim', 'claim_pushed', 'claim_changed', 'release_pushed', 'read', 'read_chunks', 'store',
+      'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'probe_model', 'note_unserved',
+      'note_served', 'use_provider', 'correct_provider_use', 'diagnose', 'stop_pipeline', 'set_idle', 'models',
+      'tick', 'metrics', 'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests',
+      'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers', 'release_answers',
+      'write_answers', 'finish_answer', 'fail_answer')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
+
+-- name: may_read_events
+-- Whether this role may read the events, and the names of the pipelines.
+select pg_catalog.has_function_privilege('pgembedd.events(bigint[], pg_snapshot)', 'execute')
+   and pg_catalog.has_function_privilege('pgembedd.metrics()', 'execute')
 
 -- name: doctor_owner
 -- What the owner of our schema, as whom our functions run, lacks on pgmq.
