@@ -68,29 +68,6 @@ as $$
           and coalesce((j ->> 'set_option')::boolean, true))
 $$;
 
-create or replace function pgembedd._refuse_role() returns void
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    problem text;
-begin
-    select coalesce(
-        case when r.rolcanlogin then 'may log in' end,
-        case when r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls
-             then 'has attributes' end,
-        (select format('is a member of %s', m.roleid::regrole) from pg_auth_members m where m.member = r.oid limit 1),
-        (select format('has the member %s', m.member::regrole)
-         from pg_auth_members m join pg_roles o on o.oid = m.member
-         where m.roleid = r.oid and not o.rolsuper and m.member <> _owner_of_schema() limit 1)) into problem
-    from pg_roles r where r.rolname = 'pgembedd';
-    if problem is not null then
-        perform _refuse(format('There is a role pgembedd already, and it %s', problem),
-            'Rename it (ALTER ROLE pgembedd RENAME TO ...) or take that from it: pgembedd makes a role of this name '
-            'that can do nothing else.');
-    end if;
-end $$;
-
 -- Grants the role what our functions need. Of `pipeline` it may not write what code is generated from, and of
 -- `installation` nothing but times.
 create or replace function pgembedd._grant_role() returns void
@@ -202,10 +179,7 @@ as $$
     with role as (select to_regrole('pgembedd')::oid as oid, _owner_of_schema() as installer,
                          current_setting('server_version_num')::integer >= 160000 as new,
                          -- A member could alter our functions in the other database.
-                         exists (select from pg_shdepend d
-                                 where d.refclassid = 'pg_authid'::regclass and d.refobjid = to_regrole('pgembedd')
-                                   and d.deptype = 'o' and d.dbid <> (select b.oid from pg_database b
-                                                                      where b.datname = current_database()))
+                         exists (select from _owned_elsewhere(to_regrole('pgembedd')))
                          and not _is_member_of_role(_owner_of_schema()) as is_taken)
     select case when is_taken then format('let the owner of the other database that uses the role pgembedd install '
                                           'here, too, as %s would have rights there.', installer)

@@ -144,10 +144,14 @@ def owners_of_functions(connection: psycopg.Connection) -> set[str]:
 @pytest.mark.parametrize(
     ("spoil", "mend", "told"),
     [
-        ("alter role pgembedd login", "alter role pgembedd nologin", "it may log in"),
-        ("alter role pgembedd createdb", "alter role pgembedd nocreatedb", "it has attributes"),
-        ("grant pg_monitor to pgembedd", "revoke pg_monitor from pgembedd", "it is a member of pg_monitor"),
-        ("grant pgembedd to {other}", "revoke pgembedd from {other}", "it has the member {other}"),
+        ("alter role pgembedd login", "ALTER ROLE pgembedd NOLOGIN", "it may log in"),
+        (
+            "alter role pgembedd createdb",
+            "ALTER ROLE pgembedd NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS",
+            "it has attributes",
+        ),
+        ("grant pg_monitor to pgembedd", "REVOKE pg_monitor FROM pgembedd", "it is a member of pg_monitor"),
+        ("grant pgembedd to {other}", "REVOKE pgembedd FROM {other} GRANTED BY postgres", "it has the member {other}"),
     ],
 )
 def test_a_role_of_that_name_that_has_more_is_refused(
@@ -159,9 +163,9 @@ def test_a_role_of_that_name_that_has_more_is_refused(
         admin.execute(spoil.format(other=other).encode())
         with sentence(
             ConfigurationError,
-            f"The migration stopped: There is a role pgembedd already, and {told.format(other=other)}. Rename it "
-            "(ALTER ROLE pgembedd RENAME TO ...) or take that from it: pgembedd makes a role of this name that can do "
-            "nothing else.",
+            f"The migration stopped: There is a role pgembedd already, and {told.format(other=other)}. "
+            f"As an administrator: {mend.format(other=other)}; "
+            "Or rename it, where it is another program's: ALTER ROLE pgembedd RENAME TO ...;",
         ):
             migrate(bare.conninfo)
         admin.execute(mend.format(other=other).encode())
@@ -169,6 +173,34 @@ def test_a_role_of_that_name_that_has_more_is_refused(
         assert owners_of_functions(admin) == {"pgembedd"}
         downgrade(bare.conninfo)
         admin.execute("drop role pgembedd; drop role pgembedd_worker")
+
+
+@pytest.mark.slow
+def test_a_second_database_keeps_the_role_of_the_first(
+    own_roles: Roles, bare: Database, untouched_server: EmbeddedPostgres
+) -> None:
+    """No remedy takes from the first installation what it needs."""
+    other, first = own_roles.make("other"), own_roles.make("first", "createrole")
+    with fresh_database(untouched_server) as second, bare.connect() as admin:
+        migrate(give(bare, first, "create extension vector"))
+        with pytest.raises(ConfigurationError) as caught:
+            migrate(second.conninfo)
+        assert str(caught.value).endswith(
+            f"it has the member {first}. As an administrator: let {first}, who installed pgembedd in another database, "
+            "install here, too. Do not drop or rename it: another database of this server uses it."
+        )
+        migrate(give(second, first, "create extension vector"))
+        admin.execute(f"grant pgembedd to {other}".encode())
+        with fresh_database(untouched_server) as third, pytest.raises(ConfigurationError) as caught:
+            migrate(give(third, first, "create extension vector"))
+        told = f"As an administrator: REVOKE pgembedd FROM {other} GRANTED BY postgres; Do not drop or rename it"
+        assert told in str(caught.value)
+        admin.execute(f"revoke pgembedd from {other} granted by postgres".encode())
+        migrate(conninfo_as(bare, first))
+        use(bare, first)
+        for used in (bare, second):
+            downgrade(conninfo_as(used, first))
+        admin.execute("drop role pgembedd_worker; drop role pgembedd")
 
 
 @pytest.mark.slow
