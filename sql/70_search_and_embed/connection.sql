@@ -7,14 +7,22 @@ as $$
     where e.extname = 'dblink'
 $$;
 
+-- What sets embed() up, again where its role is not on this server any more, as after a restore.
 create or replace function pgembedd._embed_remedy() returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when _dblink() is null
-                then 'It needs the extension dblink, which comes with Postgres: as an administrator, create '
-             'extension dblink; then, as the owner of pgembedd, select pgembedd.embed_through();'
-        else 'As the owner of pgembedd: select pgembedd.embed_through();' end
+                then 'It needs the extension dblink, which comes with Postgres. As an administrator: create extension '
+                     'dblink; ' else '' end
+        || case when not (r.rolsuper or r.rolcreaterole)
+                then format('As an administrator, because %s may not create roles: create role asker login password '
+                            '''...''; As the owner of pgembedd: select pgembedd.embed_through(username => ''asker'', '
+                            'password => ''...'');', _owner_of_schema())
+                when exists (select from loopback l where to_regrole(quote_ident(l.username)) is null)
+                then 'Run `pgembedd migrate`.'
+                else 'As the owner of pgembedd: select pgembedd.embed_through();' end
+    from pg_roles r where r.oid = _owner_of_schema()
 $$;
 
 -- A statement of the second connection as pg_stat_activity does not show it: that keeps only the beginning. All askers

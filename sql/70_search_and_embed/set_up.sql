@@ -21,8 +21,7 @@ begin
     end if;
     if username is null then
         password := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
-        execute format('%s role %I login noinherit password %L',
-            case when to_regrole(made) is null then 'create' else 'alter' end, made, _scram(password));
+        perform _set_password(made, password);
     end if;
     insert into loopback (host, port, username, password, options)
     values (host, port, coalesce(username, made), password, options)
@@ -33,6 +32,20 @@ begin
 end $$;
 comment on function pgembedd.embed_through is
     'Say where and as whom pgembedd.embed() connects to its own database; without a username a role is made for it.';
+
+-- Makes the role where it is missing.
+create or replace function pgembedd._set_password(username text, password text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    execute format('%s role %I login noinherit password %L',
+        case when to_regrole(quote_ident(username)) is null then 'create' else 'alter' end, username,
+        _scram(password));
+exception when insufficient_privilege then
+    raise exception 'The role % may not make the role % for pgembedd.embed().', current_user, username
+        using errcode = 'insufficient_privilege', hint = _embed_remedy();
+end $$;
 
 -- A SCRAM verifier for a random password: one round of hashing, since it cannot be guessed, and each further round
 -- would cost time at every connection. So the password itself is in no statement either.

@@ -301,7 +301,8 @@ select pgembedd.requeue(%(name)s, %(ids)s::text[]::jsonb[])
 -- Who we are, where.
 select current_setting('server_version_num')::integer, current_setting('server_version'), current_user::text,
        current_database()::text, (select r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user),
-       pg_catalog.has_database_privilege(current_database(), 'create')
+       pg_catalog.has_database_privilege(current_database(), 'create'),
+       (select r.rolcreaterole from pg_catalog.pg_roles r where r.rolname = current_user)
 
 -- name: doctor_extensions
 -- Which extensions are there, and which could be; pgmq may be there as plain SQL.
@@ -309,7 +310,7 @@ select x.name, e.extversion, a.default_version, coalesce(v.trusted, false),
        x.name = 'pgmq' and e.extname is null and exists (
            select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
            where n.nspname = 'pgmq' and c.relname = 'meta')
-from unnest(array['vector', 'pgmq', 'pg_cron', 'pg_net']) with ordinality as x(name, nth)
+from unnest(array['vector', 'pgmq', 'pg_cron', 'pg_net', 'dblink']) with ordinality as x(name, nth)
 left join pg_catalog.pg_extension e on e.extname = x.name
 left join pg_catalog.pg_available_extensions a on a.name = x.name
 left join pg_catalog.pg_available_extension_versions v on v.name = x.name and v.version = a.default_version
@@ -327,6 +328,13 @@ where f.pronamespace = 'pgembedd'::regnamespace
       'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers', 'release_answers',
       'write_answers', 'finish_answer', 'fail_answer')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
+
+-- name: doctor_uses
+-- Whether this role may retry failed jobs, as an operator, and whether it may search.
+select coalesce(bool_or(f.proname = 'retry_failed'), false), coalesce(bool_or(f.proname = 'search'), false)
+from pg_catalog.pg_proc f
+where f.pronamespace = 'pgembedd'::regnamespace and f.proname in ('retry_failed', 'search')
+  and pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: may_read_events
 -- Whether this role may read the events, and the names of the pipelines.
@@ -359,8 +367,10 @@ where not exists (
     where n.nspname = 'pgmq' and c.relname = 'q_' || q.name)
 
 -- name: doctor_may_look
--- Whether this role may read the pipelines.
+-- Whether this role may read the pipelines and what is wrong with each: the owner, or a member.
 select pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
+   and pg_catalog.has_table_privilege('pgembedd.status', 'select')
+   and pg_catalog.has_function_privilege('pgembedd._problem(pgembedd.pipeline)', 'execute')
 
 -- name: doctor_pipelines
 -- Each pipeline with what is wrong with it.
@@ -375,8 +385,10 @@ select pg_catalog.has_table_privilege('pgembedd.loopback', 'select')
    and pg_catalog.has_function_privilege('pgembedd._embed_problem()', 'execute')
 
 -- name: doctor_embed
--- Whether embed() is set up, what would do it, and how many workers answer.
-select exists (select from pgembedd.loopback) and pgembedd._dblink() is not null, pgembedd._embed_remedy(),
+-- Whether embed() is set up, whether the role that it connects as exists, what would set it up, how many workers answer.
+select exists (select from pgembedd.loopback) and pgembedd._dblink() is not null,
+       (select l.username from pgembedd.loopback l where to_regrole(quote_ident(l.username)) is null),
+       pgembedd._embed_remedy(),
        coalesce(cardinality(pgembedd._listeners()), 0)
 
 -- name: doctor_embed_problem

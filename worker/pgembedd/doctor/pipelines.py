@@ -1,0 +1,84 @@
+"""The pipelines: their state, index and model."""
+
+from collections.abc import Iterator
+
+import psycopg
+
+from pgembedd.doctor.finding import Finding, Level, rows
+from pgembedd.model import ModelInfo, describe_models
+from pgembedd.model.providers.configured import split_model
+from pgembedd.text.quantities import counted
+
+# A worker that may build an index does so within seconds, and pg_cron within minutes.
+OVERDUE_S = 900
+
+
+def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
+    """Reports each pipeline; owner only."""
+    ((may_look,),) = rows(connection, "doctor_may_look")
+    if not may_look:
+        yield Finding("note", "pipelines", "this role may not look at them; run the doctor as the owner, too")
+        return
+    ((workers,),) = rows(connection, "doctor_workers")
+    found = rows(connection, "doctor_pipelines")
+    if not found:
+        yield Finding("note", "pipelines", "none yet", "select pgembedd.create_pipeline(...)")
+    models = {info.name: info for info in describe_models()}
+    for name, state, reason, problem, model, fingerprint, dimensions, waiting, dead, oldest_s, index, due_s in found:
+        about = f'pipeline "{name}"'
+        if state in ("stopped", "unserved") or problem:
+            yield Finding("bad", about, state, problem or reason)
+        elif state == "paused":
+            yield Finding(
+                "note", about, f"{reason}, {counted(waiting, 'job')} waiting", f"select pgembedd.resume('{name}');"
+            )
+        elif waiting and not workers:
+            yield Finding(
+                "bad", about, f"{counted(waiting, 'job')} waiting since {oldest_s:.0f} s and no worker", "pgembedd run"
+            )
+        else:
+            yield Finding("ok", about, f"running, {counted(waiting, 'job')} waiting, {counted(workers, 'worker')}")
+        if dead:
+            yield Finding(
+                "note", about, f"{counted(dead, 'row')} given up", "See pgembedd.failures; then pgembedd retry."
+            )
+        yield from _index(about, name, index, due_s)
+        yield from _model(about, model, fingerprint, dimensions, models.get(model))
+
+
+def _index(about: str, name: str, state: str | None, due_s: float | None) -> Iterator[Finding]:
+    """Reports the index; `due_s` are the seconds since it was due, below 0 if it is not."""
+    if state == "invalid":
+        yield Finding("bad", about, "the build of its index was broken off", f"pgembedd index {name}")
+    elif state == "due" and due_s is not None:
+        level: Level = "note" if due_s < OVERDUE_S else "bad"
+        text = f"its index is due since {due_s:.0f} s; until it is built every search reads the whole table"
+        yield Finding(level, about, text, f"pgembedd index {name}")
+    elif state == "dropped":
+        yield Finding(
+            "bad", about, "an index of it was dropped; searches read the whole table", f"pgembedd index {name}"
+        )
+    elif state in ("deferred", "building"):
+        yield Finding("note", about, f"its index is {state}; until it is built every search reads the whole table")
+
+
+def _model(
+    about: str, model: str, fingerprint: str | None, dimensions: int, info: ModelInfo | None
+) -> Iterator[Finding]:
+    if (provided := split_model(model)) is not None:
+        yield Finding(
+            "note", about, f"its texts are sent to the provider {provided[0]}", "See docs/how-to/providers.md."
+        )
+    elif info is None:
+        yield Finding(
+            "note", about, f"its model {model} is none that this version knows", "Give --model-dir to the worker."
+        )
+    elif info.dims != dimensions:
+        yield Finding(
+            "bad", about, f"{model} gives {info.dims} dimensions, the column has {dimensions}", "Create it again."
+        )
+    elif fingerprint not in (None, info.fingerprint):
+        remedy = "Run the version that made them, or backfill a new pipeline."
+        yield Finding("bad", about, f"its vectors are of {fingerprint}, this version makes {info.fingerprint}", remedy)
+    elif not info.cached:
+        yield Finding("note", about, f"the files of {model} are not on this machine", f"pgembedd model pull {model}")
