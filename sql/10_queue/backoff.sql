@@ -1,4 +1,4 @@
--- The wait after a failure: doubling, capped, with jitter of ±25 % so that many failures spread out.
+-- The wait after a failure: doubling, capped, with jitter of +-25 % so that many failures spread out.
 create or replace function pgembedd.backoff(
     attempts integer, base interval default '2 s', cap interval default '10 min'
 ) returns interval

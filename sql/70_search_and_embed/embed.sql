@@ -32,7 +32,7 @@ begin
     return vector_text;
 end $$;
 comment on function pgembedd.embed is
-    'The vector of a text, from a running worker: order by embedding <=> pgembedd.embed(''…''). Null for null.';
+    'The vector of a text, from a running worker: order by embedding <=> pgembedd.embed(''...''). Null for null.';
 
 -- Which model, and of which fingerprint its vectors must be; no fingerprint where nothing is pinned yet.
 create or replace function pgembedd._model_asked(
@@ -68,11 +68,11 @@ begin
             'Name one with model => ''gte-small'', or make a pipeline with pgembedd.create_pipeline().');
     elsif cardinality(models) > 1 then
         perform _refuse(format('The pipelines have several models: %s.', array_to_string(models, ', ')),
-            'Name the one that you search, with pipeline => ''…''.');
+            'Name the one that you search, with pipeline => ''...''.');
     elsif cardinality(fingerprints) > 1 then
         perform _refuse(format('Pipelines hold vectors of several states of %s: %s.', wanted_model,
             array_to_string(fingerprints, ', ')),
-            'Name the one that you search, with pipeline => ''…''.');
+            'Name the one that you search, with pipeline => ''...''.');
     end if;
 end $$;
 

@@ -70,7 +70,7 @@ begin
                 else cardinality(coalesce(_listeners(), '{}')) || ' workers are' end
             using errcode = 'object_not_in_prerequisite_state',
             hint = 'They are busy, or still loading the model: ask again, '
-                   'give it longer with timeout => …, or start another worker.';
+                   'give it longer with timeout => ..., or start another worker.';
     end if;
     return outcome.embedding;
 end $$;

@@ -90,7 +90,7 @@ begin
     if hidden is not null then
         raise exception 'The role % may not read % of %, so it cannot have whole rows.', quote_ident(current_user),
             hidden, target ->> 'source' using errcode = 'insufficient_privilege',
-            hint = format('Search by name, for the columns that it may read: pgembedd.search(%L, …).',
+            hint = format('Search by name, for the columns that it may read: pgembedd.search(%L, ...).',
                           target ->> 'name');
     end if;
 end $$;

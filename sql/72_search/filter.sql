@@ -62,4 +62,4 @@ end $$;
 create or replace function pgembedd._shortened(value jsonb) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select case when length(value::text) > 60 then left(value::text, 57) || '…' else value::text end $$;
+as $$ select case when length(value::text) > 60 then left(value::text, 57) || '...' else value::text end $$;

@@ -70,5 +70,16 @@ declare
 begin
     if pg_catalog.length(beginning) <= length then return content; end if;
     since_gap := strpos(reverse(translate(beginning, E'\t\n\r', '   ')), ' ');
-    return rtrim(left(beginning, length + 1 - greatest(since_gap, 1)), E' \t\n\r') || ' …';
+    return rtrim(left(beginning, length + 1 - greatest(since_gap, 1)), E' \t\n\r')
+        || ' ' || pgembedd._search_ellipsis();
+end $$;
+
+-- Three dots: one character, where the encoding of the database has it.
+create or replace function pgembedd._search_ellipsis() returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if getdatabaseencoding() = 'UTF8' then return chr(8230); end if;
+    return '...';
 end $$;

@@ -37,7 +37,7 @@ begin
         skipped := pg_catalog.length(substring(substr(plain, began - 1, length) from '^\S*\s+'));
         if began - 1 + skipped <= first then began := began - 1 + skipped; end if;
     end if;
-    return case when began > 1 then '… ' else '' end
+    return case when began > 1 then _search_ellipsis() || ' ' else '' end
         || _search_headline(_beginning(substr(plain, began), length), marked, marks, config);
 end $$;
 

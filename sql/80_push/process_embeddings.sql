@@ -13,7 +13,7 @@ begin
     select p.* into target from push p;
     if target.url is null then
         perform _refuse('There is no URL to push jobs to.',
-            'Name one: select pgembedd.set_push(''https://…/functions/v1/embed'').');
+            'Name one: select pgembedd.set_push(''https://.../functions/v1/embed'').');
     elsif not _has_pg_net() then
         perform _refuse('pg_net is not installed in this database.',
             'CREATE EXTENSION pg_net; or run workers that pull: `pgembedd run`.');

@@ -9,7 +9,7 @@ as $$
                 else format('exists (select from %s q where %s)', pending, _key_match(pipeline.source, 'q', alias)) end
 $$;
 
--- Copies chunks that carry (key…, chunk_seq, chunk, embedding) into the embedding table of the pipeline; a chunk there
+-- Copies chunks that carry (key, chunk_seq, chunk, embedding) into the embedding table of the pipeline; a chunk there
 -- is the text that was embedded, formatting and all. A row is taken over as a whole or not at all: only when each of
 -- its chunks is found in the row's content. Of a text that repeats, the offsets are those of its first occurrence; the
 -- tokens were not counted, which 0 says. Returns how many rows of the source were taken over.

@@ -2,24 +2,88 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from pgembedd.database.connect import connect
+from pgembedd.database.connection import Connection
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.errors import SearchError
+from pgembedd.search.run import search
+from tests.support.sql import claim_one, create_pipeline, fail, learn_vector, make_documents, value, work
+
+TEXTS = {"SQL_ASCII": "Grüße", "LATIN1": "Grüße", "LATIN2": "Žluťoučký", "WIN1251": "Привет", "EUC_JP": "東京"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
-def test_texts_are_texts_whatever_the_encoding(server: EmbeddedPostgres, encoding: str) -> None:
-    name = f"encoded_{encoding.lower()}"
+@dataclass(frozen=True)
+class Encoded:
+    """A migrated database in that encoding, and a text that it can hold."""
+
+    conninfo: str
+    encoding: str
+    text: str
+
+    def own(self) -> psycopg.Connection:
+        """A connection as a caller may have it, in the database's encoding."""
+        return psycopg.connect(self.conninfo, client_encoding=self.encoding, autocommit=True)
+
+
+@pytest.fixture(params=sorted(TEXTS))
+def encoded(request: pytest.FixtureRequest, server: EmbeddedPostgres) -> Iterator[Encoded]:
+    name = f"encoded_{request.param.lower()}"
     with psycopg.connect(server.conninfo(), autocommit=True) as admin:
-        admin.execute(f"create database {name} template template0 encoding '{encoding}' locale 'C'".encode())
+        admin.execute(f"create database {name} template template0 encoding '{request.param}' locale 'C'".encode())
         try:
             conninfo = psycopg.conninfo.make_conninfo(server.conninfo(), dbname=name)
             migrate(conninfo)
-            with connect(conninfo) as connection:
-                assert connection.execute("select 'Grüße'::text").fetchone() == ("Grüße",)
+            yield Encoded(conninfo, request.param, TEXTS[request.param])
         finally:
             admin.execute(f"drop database {name} with (force)".encode())
+
+
+@pytest.mark.slow
+def test_texts_are_texts_whatever_the_encoding(encoded: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
+    conninfo, text = encoded.conninfo, encoded.text
+    monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")  # the environment's does not matter
+    with connect(conninfo, pinned=False, autocommit=True) as connection:
+        assert connection.execute("select %s::text", [text]).fetchone() == (text,)
+        learn_vector(connection)
+        make_documents(connection, key="id text primary key")
+        connection.execute("insert into documents values (%s, %s, %s)", [text, text, f"{text} two three"])
+        create_pipeline(connection)
+        assert work(connection) == {text: "written"}
+    # A connection of the caller's reads JSON in its own encoding, which is the database's.
+    with encoded.own() as own:
+        (hit,) = search(own, "documents", "two", embedding=[0.1, 0.2, 0.3])
+        assert (hit.key, hit.row["title"]) == (text, text)
+
+
+@pytest.mark.slow
+def test_what_the_encoding_lacks(encoded: Encoded) -> None:
+    """A search is refused in a sentence; what a worker notes has a question mark there."""
+    conninfo, text = encoded.conninfo, encoded.text
+    ascii_only = encoded.encoding == "SQL_ASCII"
+    with connect(conninfo, pinned=False, autocommit=True) as connection:
+        learn_vector(connection)
+        make_documents(connection, 1)
+        create_pipeline(connection)
+        if not ascii_only:
+            with pytest.raises(SearchError, match="has no equivalent in encoding") as caught:
+                search(connection, "documents", "\U0001f600", embedding=[0.1, 0.2, 0.3])
+            assert caught.value.exit_code == 2
+            with encoded.own() as own:
+                with pytest.raises(SearchError, match="Connect with client_encoding=utf8") as caught:
+                    search(own, "documents", "\U0001f600", embedding=[0.1, 0.2, 0.3])
+                assert caught.value.exit_code == 2
+        workers = Connection(conninfo, threading.Event(), "test").current
+        lacking = "\U0001f600" if ascii_only else "?"
+        assert value(workers, "select %s::jsonb ->> 0", Jsonb([f"{text} \U0001f600"])) == f"{text} {lacking}"
+        fail(workers, claim_one(workers, "pgembedd_backfill"), error=f"{text} \U0001f600", permanent=True)
+        assert value(connection, "select error from pgembedd.failures") == f"{text} {lacking}"
+        workers.close()

@@ -42,6 +42,13 @@ def test_no_line_is_longer_than_120_characters() -> None:
     assert lines == set()
 
 
+def test_every_database_can_hold_them() -> None:
+    """Whatever its encoding: it is sent as UTF-8."""
+    foreign = {named(path) for path in FILES if not path.read_text(encoding="utf-8").isascii()}
+    assert foreign == set()
+    assert (SQL.parent / "worker/pgembedd/database/queries.sql").read_text(encoding="utf-8").isascii()
+
+
 def test_no_file_is_longer_than_250_lines() -> None:
     lengths = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}

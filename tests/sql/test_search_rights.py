@@ -100,7 +100,7 @@ def test_the_rights_on_columns_hold(
             search(theirs, filter={"share": 1})
         with refused(
             f"The role {reader} may not read content, share of public.documents, so it cannot have whole rows.",
-            "pgembedd.search('documents', …)",
+            "pgembedd.search('documents', ...)",
         ):
             theirs.execute(TYPED, [QUERY])
 

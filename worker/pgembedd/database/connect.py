@@ -37,7 +37,6 @@ def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Co
     try:
         kind = PinnedConnection if pinned else psycopg.Connection
         opened = kind.connect(conninfo, **_with_defaults(given, options))
-        _read_as_utf8(opened)
     except psycopg.OperationalError as error:
         raise _explain(error, given) from error
     return opened
@@ -48,16 +47,9 @@ async def connect_async(conninfo: str, **options: Any) -> psycopg.AsyncConnectio
     given = _read(conninfo)
     try:
         opened = await psycopg.AsyncConnection.connect(conninfo, **_with_defaults(given, options))
-        _read_as_utf8(opened)
     except psycopg.OperationalError as error:
         raise _explain(error, given) from error
     return opened
-
-
-def _read_as_utf8(opened: "psycopg.Connection | psycopg.AsyncConnection") -> None:
-    """Reads texts of a database in SQL_ASCII as UTF-8: they would be bytes."""
-    if opened.info.encoding == "ascii":
-        opened.pgconn.exec_(b"set client_encoding to 'UTF8'")
 
 
 def _read(conninfo: str) -> dict[str, Any]:
@@ -81,7 +73,9 @@ def _with_defaults(given: dict[str, Any], options: dict[str, Any]) -> dict[str, 
         # Code of a user's could put another statement under the name of a prepared one.
         "prepare_threshold": None,
     }
-    return {name: value for name, value in defaults.items() if name not in given} | options
+    # Texts and JSON are read as UTF-8, whatever the encoding of the database, or of the environment.
+    encoding = {"client_encoding": "utf8"}
+    return {name: value for name, value in defaults.items() if name not in given} | encoding | options
 
 
 def pin_path(connection: psycopg.Connection, *, in_transaction: bool) -> None:

@@ -13,6 +13,7 @@ from psycopg import errors, sql
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
 from pgembedd.database.connect import connect, pin_path
+from pgembedd.database.encoding import replace_foreign_characters
 from pgembedd.database.queries import query
 from pgembedd.database.vector_codec import register_vectors
 from pgembedd.errors import DatabaseUnavailableError
@@ -112,6 +113,7 @@ class Connection:
             try:
                 if not self._pooled:
                     pin_path(opened, in_transaction=False)  # also behind a pooler that takes no settings
+                replace_foreign_characters(opened)
                 self._find_vector_type(opened)
                 for prepare_session in self._on_open:
                     prepare_session(opened)

@@ -459,7 +459,7 @@ select case when c.oid is null then format('There is no table %%s.%%s.', %(schem
             when c.relowner <> u.oid then format('%%s.%%s does not belong to the role %%s: connect the service as the '
                 'table''s owner, or run `pgembedd import supabase`.', %(schema)s::text, %(table)s::text, u.rolname)
             when c.relforcerowsecurity and not (u.rolsuper or u.rolbypassrls) then format(
-                'Row level security is forced on %%s.%%s: ALTER ROLE %%I BYPASSRLS, or ALTER TABLE … NO FORCE ROW LEVEL '
+                'Row level security is forced on %%s.%%s: ALTER ROLE %%I BYPASSRLS, or ALTER TABLE ... NO FORCE ROW LEVEL '
                 'SECURITY.', %(schema)s::text, %(table)s::text, u.rolname)
             when f.name is null then format('There is no function %%s that takes a row of %%s.%%s.', %(function)s::text,
                 %(schema)s::text, %(table)s::text)

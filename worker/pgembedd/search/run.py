@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, Unpack
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.rows import dict_row
-from psycopg.types.json import set_json_loads
 
 from pgembedd.errors import SearchError
 from pgembedd.search.calls import Call, Result, SearchOptions, SimilarOptions, search_call, similar_call
@@ -47,20 +48,24 @@ def run(connection: psycopg.Connection[Any], call: Call[Result]) -> Result:
     """Returns the call's result. SearchError for all that Postgres refuses or cannot do."""
     try:
         with connection.cursor(row_factory=dict_row) as cursor:
-            set_json_loads(_loads, cursor)
+            _read_json(cursor)
             return call.read(cursor.execute(call.statement, call.values).fetchall())
     except psycopg.Error as error:
         raise_search_error(error)
+    except UnicodeError as error:
+        _refuse_characters(connection, error)
 
 
 async def run_async(connection: psycopg.AsyncConnection[Any], call: Call[Result]) -> Result:
     """Returns the call's result. SearchError for all that Postgres refuses or cannot do."""
     try:
         async with connection.cursor(row_factory=dict_row) as cursor:
-            set_json_loads(_loads, cursor)
+            _read_json(cursor)
             return call.read(await (await cursor.execute(call.statement, call.values)).fetchall())
     except psycopg.Error as error:
         raise_search_error(error)
+    except UnicodeError as error:
+        _refuse_characters(connection, error)
 
 
 @contextmanager
@@ -97,5 +102,23 @@ def _integer(text: str) -> int | str:
     return int(text) if len(text) < MAX_DIGITS else text
 
 
-def _loads(text: str | bytes) -> Any:
-    return json.loads(text, parse_int=_integer)
+class _JsonLoader(Loader):
+    """Reads JSON in the encoding of the caller's connection."""
+
+    def load(self, data: Buffer) -> Any:
+        encoding = "utf-8" if self.connection is None else self.connection.info.encoding
+        text = bytes(data).decode("utf-8" if encoding == "ascii" else encoding)
+        return json.loads(text, parse_int=_integer)
+
+
+def _read_json(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
+    for name in ("json", "jsonb"):
+        cursor.adapters.register_loader(name, _JsonLoader)
+
+
+def _refuse_characters(connection: Connection, error: UnicodeError) -> NoReturn:
+    raise SearchError(
+        f"The search has a character that the encoding of its connection, {connection.info.encoding}, lacks.",
+        "Connect with client_encoding=utf8.",
+        psycopg.errors.UntranslatableCharacter.sqlstate,
+    ) from error
