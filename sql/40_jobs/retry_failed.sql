@@ -9,6 +9,7 @@ declare
     pipelines integer[];  -- of each job its pipeline
     only_id integer := case when name is not null then (_pipeline(name)).id end;
 begin
+    perform _check_reason(retry_failed.reason);
     for item in
         delete from dead_letter d
         where (only_id is null or d.pipeline_id = only_id)
@@ -32,3 +33,18 @@ begin
 end $$;
 comment on function pgembedd.retry_failed is
     'Put dead letters back into the queue: of one pipeline or of all, of one reason or of any. Returns how many.';
+
+-- Refuses a reason that no dead letter can have: with a misspelt one nothing would be retried, without a word.
+create or replace function pgembedd._check_reason(reason text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    known constant text[] := array['content', 'write', 'model', 'worker_died', 'unsteady_content', 'unknown_pipeline'];
+begin
+    if reason <> all (known) and not exists (select from dead_letter d where d.reason = _check_reason.reason) then
+        raise exception 'No job fails for the reason %.', quote_literal(reason)
+            using errcode = 'invalid_parameter_value', column = 'reason',
+            hint = format('There are: %s.', array_to_string(known, ', '));
+    end if;
+end $$;

@@ -95,6 +95,7 @@ declare
     vector_schema text := (
         select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
 begin
+    perform _check_role(role);
     execute format('grant usage on schema pgembedd to %s', role);
     if not has_schema_privilege(role, vector_schema, 'usage') then
         execute format('grant usage on schema %I to %s', vector_schema, role);

@@ -48,6 +48,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     perform _check_own_thread(thread);
+    perform _check_role(role);
     insert into thread_member (thread, role, subject, by_role, by_subject)
     select share_thread.thread, r.rolname, coalesce(share_thread.subject, ''), current_user, _subject()
     from pg_roles r where r.oid = share_thread.role
@@ -62,6 +63,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     perform _check_own_thread(thread);
+    perform _check_role(role);
     delete from thread_member m using pg_roles r
     where r.oid = unshare_thread.role and m.thread = unshare_thread.thread and m.role = r.rolname
       and m.subject = coalesce(unshare_thread.subject, '');
@@ -109,7 +111,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace and f.proname in (
-        'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread', '_check_question',
-        '_subject', '_find_sources', '_answer_threshold', '_answer_title', '_answer_url', '_begin_answer',
-        '_readable_rows', '_texts_hash', '_url_columns', '_refuse_to_wait_unseen', '_refuse_to_wait_for_ever')
+        'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread', '_check_role',
+        '_check_question', '_subject', '_find_sources', '_answer_threshold', '_answer_title', '_answer_url',
+        '_begin_answer', '_readable_rows', '_texts_hash', '_url_columns', '_refuse_to_wait_unseen',
+        '_refuse_to_wait_for_ever')
 $$;

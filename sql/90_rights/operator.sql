@@ -5,6 +5,7 @@ as $$
 declare
     function regprocedure;
 begin
+    perform _check_role(role);
     execute format('grant usage on schema pgembedd to %s', role);
     perform grant_search(role);  -- what it finds is what it may read
     execute format('grant select on pgembedd.pipeline, pgembedd.failures, pgembedd.truncated to %s', role);

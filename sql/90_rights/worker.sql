@@ -10,6 +10,7 @@ declare
     vector_schema text := (
         select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
 begin
+    perform _check_role(role);
     execute format('grant usage on schema pgembedd to %s', role);
     -- To name the vector type it hands over. Mostly PUBLIC has that; what is not granted need not be revoked.
     if not has_schema_privilege(role, vector_schema, 'usage') then

@@ -54,6 +54,7 @@ REFUSED: list[tuple[Any, tuple[int, str]]] = [
     ({"pipeline": "\0"}, (422, "wrong_shape")),
     ({"reason": "\ud800"}, (422, "wrong_shape")),
     ({"reason": 1}, (422, "wrong_shape")),
+    ({"reason": "typo"}, (422, "wrong_shape")),
     ({"reasn": "content"}, (422, "wrong_shape")),
     ([], (422, "wrong_shape")),
 ]

@@ -38,6 +38,9 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
     answer = ask(connection)
     thread = value(connection, "select thread from pgembedd.answers")
     assert seen() == (1, 1, 2, 1)
+    for function in ("share_thread", "unshare_thread"):
+        with refused("There is no role NULL."):
+            connection.execute(f"select pgembedd.{function}(%s, null)".encode(), [thread])
     for role, subject in ((asker, "bob"), (asker, ""), (other, "ada"), (other, "")):
         become(role, subject)
         assert seen() == (0, 0, 0, 0)

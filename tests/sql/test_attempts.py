@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.prepared import prepared
+from tests.support.refusals import refused
 from tests.support.sql import (
     FRESH,
     Job,
@@ -141,7 +142,9 @@ def test_retry_failed_by_name_and_reason(connection: psycopg.Connection) -> None
     assert value(connection, "select count(*) from pgembedd.failures") == 8
     assert call(connection, "retry_failed", name="letters", reason="write") == 2
     assert sorted(queued(connection, "pgembedd_backfill")) == [1, 3]
-    assert call(connection, "retry_failed", name="letters", reason="nonsense") == 0
+    assert call(connection, "retry_failed", name="letters", reason="model") == 0
+    with refused("No job fails for the reason 'typo'.", "There are: content, write, model, worker_died, "):
+        call(connection, "retry_failed", reason="typo")
     assert call(connection, "retry_failed", name="letters") == 2
     assert call(connection, "retry_failed", reason="content") == 2
     assert value(connection, "select pgembedd.retry_failed()") == 2

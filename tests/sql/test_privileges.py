@@ -9,6 +9,7 @@ from pgembedd.database.migrate import migrate
 from pgembedd.database.rights import missing_worker_functions
 from tests.support.databases import Database
 from tests.support.prepared import prepared
+from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     create_pipeline,
@@ -106,6 +107,14 @@ def test_public_has_nothing(roles: Roles, documents: psycopg.Connection) -> None
     # Not even with the schema opened by mistake.
     documents.execute(f"grant usage on schema pgembedd to {nobody}")
     assert {name for name in names(documents, MAY_EXECUTE, nobody) if not name.startswith("pgmq.")} == set()
+
+
+@pytest.mark.parametrize("grant", ["worker", "operator", "search", "ask", "embed"])
+@pytest.mark.parametrize("role", ["null", "0::regrole", "4294967295::regrole"])
+def test_a_role_that_is_not_there_is_a_sentence(connection: psycopg.Connection, grant: str, role: str) -> None:
+    named = {"null": "NULL", "0::regrole": "-"}.get(role, role.removesuffix("::regrole"))
+    with refused(f"There is no role {named}.", "Name one that exists"):
+        connection.execute(f"select pgembedd.grant_{grant}({role})".encode())
 
 
 def test_an_upgrade_gives_a_role_what_the_worker_needs_now(

@@ -175,9 +175,11 @@ def failures(
 
 
 def retry_failed(connection: psycopg.Connection, pipeline: str | None, reason: str | None) -> int:
-    """Retries dead letters and returns their number. Refusal 404 for a pipeline that does not exist."""
+    """Retries dead letters; returns their number. Refusal for a pipeline (404) or a reason (422) that is not there."""
     try:
         row = connection.execute(query("retry_failed"), {"name": pipeline, "reason": reason}).fetchone()
     except psycopg.errors.InvalidParameterValue as error:
+        if error.diag.column_name == "reason":
+            raise Refusal(422, f"{error.diag.message_primary} {error.diag.message_hint}", param="reason") from error
         raise Refusal(404, "There is no pipeline of this name.", "pipeline_not_found", param="pipeline") from error
     return int(row[0]) if row else 0
