@@ -18,6 +18,18 @@ as $$
     end
 $$;
 
+-- What a model of pgembedd's own does, whatever the capitals of its name: `embeds` or `reranks`; null for any other.
+create or replace function pgembedd._own_model(model text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when lower(model) in ('gte-small', 'thenlper/gte-small', 'supabase/gte-small', 'all-minilm-l6-v2',
+                              'sentence-transformers/all-minilm-l6-v2', 'e5-small-v2-int8') then 'embeds'
+        when lower(model) = 'ms-marco-minilm-l12' then 'reranks'
+    end
+$$;
+
 -- The provider's model that a name without a provider means; null for any other.
 create or replace function pgembedd._model_meant(model text) returns text
 language sql immutable
@@ -41,11 +53,32 @@ begin
         perform _refuse(format('%s is a model of a provider''s.', made.model),
             format('Say whose: model => %L. Its texts leave this machine, so an operator enables the provider.',
                 _model_meant(made.model)));
+    elsif _own_model(made.model) = 'reranks' then
+        perform _refuse(format('%s reranks texts and has no vectors.', made.model),
+            'Take gte-small, all-MiniLM-L6-v2 or e5-small-v2-int8.');
     elsif made.dimensions is null then
         perform _refuse(format('The dimensions of the model %s are not known here.', made.model),
             'Say how many its vectors have, as in dimensions => 1536.');
     elsif made.dimensions not between 1 and (case made.vector_type when 'halfvec' then 4000 else 2000 end) then
         perform _refuse(format('%s dimensions cannot be indexed as %s.', made.dimensions, made.vector_type),
             'HNSW takes up to 4000 for halfvec and 2000 for vector.');
+    end if;
+    perform _warn_of_model(made);
+end $$;
+
+-- Says what keeps workers from serving the pipeline, as long as they have no files of that model.
+create or replace function pgembedd._warn_of_model(made pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if _own_model(made.model) = 'embeds' and made.dimensions <> _model_dimensions(made.model) then
+        raise warning '% has % dimensions, so no worker will serve a pipeline of %.', made.model,
+            _model_dimensions(made.model), made.dimensions
+            using hint = 'Drop it, and create it again without dimensions.';
+    elsif _own_model(made.model) is null and strpos(made.model, ':') = 0 then
+        raise warning 'pgembedd has no model %: a worker serves it only from files of yours, with --model-dir.',
+            made.model using hint = 'Its own are gte-small, all-MiniLM-L6-v2 and e5-small-v2-int8; a provider''s has the provider in '
+                         'front, as in openai:text-embedding-3-small.';
     end if;
 end $$;

@@ -17,7 +17,7 @@ from pgembedd.cli import eval as eval_
 from pgembedd.cli import run, serve, up, verify
 from pgembedd.cli.up import address
 from pgembedd.errors import ConfigurationError
-from pgembedd.loop.model_loader import parse_precision
+from pgembedd.loop.model_loader import loader, parse_precision
 from pgembedd.loop.systemd import notify_systemd
 from pgembedd.settings import (
     CHOICES,
@@ -194,6 +194,16 @@ def test_without_systemd_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_precision_is_of_all_models_or_of_some(setting: str, expected: dict[str, str]) -> None:
     assert parse_precision(setting) == expected
+
+
+@pytest.mark.parametrize("name", ["gte", "ms-marco-minilm-l12", "openai:text-embedding-3-small"])
+def test_the_precision_of_a_model_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
+    """It would be ignored."""
+    setting = f"gte-small=int8,{name}=int8"
+    with pytest.raises(ConfigurationError, match=f"names the model '{name}', which is none of .*: gte-small, all-"):
+        loader(Settings(precision=setting))
+    loader(Settings(precision=setting, model_dir=str(tmp_path)))
+    loader(Settings(precision="Supabase/gte-small=int8,All-MiniLM-L6-v2=int8"))
 
 
 @pytest.mark.parametrize("setting", ["", "fp16", "gte-small", "gte-small=", "int8,"])

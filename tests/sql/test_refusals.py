@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.model.specs import REGISTRY, RERANKERS
 from tests.support.databases import Database, fresh_database
 from tests.support.refusals import refused
-from tests.support.sql import call, connected, create_pipeline, make_documents, rows, state
+from tests.support.sql import call, connected, create_pipeline, make_documents, rows, state, value
 from tests.support.undone import connection
 
 __all__ = ["connection"]
@@ -101,6 +102,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"dimensions": 4001}, "4001 dimensions cannot be indexed as halfvec."),
     ({"dimensions": 2001, "vector_type": "vector"}, "2001 dimensions cannot be indexed as vector."),
     ({"dimensions": 0}, "0 dimensions cannot be indexed as halfvec."),
+    ({"model": "MS-MARCO-MiniLM-L12"}, "MS-MARCO-MiniLM-L12 reranks texts and has no vectors."),
     ({"dimensions": None, "model": "house:e5"}, "The dimensions of the model house:e5 are not known here."),
     ({"model": "text-embedding-3-small"}, "text-embedding-3-small is a model of a provider's."),
     ({"max_attempts": 0}, "max_attempts 0 is out of range."),
@@ -202,6 +204,28 @@ def test_nothing_is_said_where_nothing_is_to_be_said(connection: psycopg.Connect
     notices: list[str | None] = []
     connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
     make_documents(connection)
-    create_pipeline(connection)
-    create_pipeline(connection, name="second", embedding_table="chunks")
+    create_pipeline(connection, dimensions=384)
+    create_pipeline(connection, name="second", embedding_table="chunks", dimensions=384)
     assert notices == []
+    warned: list[tuple[dict[str, Any], str | None]] = [
+        ({}, "gte-small has 384 dimensions, so no worker will serve a pipeline of 3."),
+        (
+            {"model": "gte-smal"},
+            "pgembedd has no model gte-smal: a worker serves it only from files of yours, with --model-dir.",
+        ),
+        ({"model": "ollama:all-minilm"}, None),
+    ]
+    for options, said in warned:
+        connection.execute("drop table if exists documents cascade")
+        make_documents(connection)
+        notices.clear()
+        create_pipeline(connection, name=f"pipeline_{len(said or '')}", **options)
+        assert notices == ([said] if said else [])
+
+
+def test_the_models_that_sql_knows_are_pgembedds(connection: psycopg.Connection) -> None:
+    for specs, does, dims in ((REGISTRY, "embeds", 384), (RERANKERS, "reranks", 0)):
+        for spec in specs.values():
+            names = [spec.name, *spec.aliases, spec.name.upper()]
+            assert {value(connection, "select pgembedd._own_model(%s)", name) for name in names} == {does}
+            assert spec.dims == dims

@@ -33,7 +33,9 @@ def offline_loader(settings: Settings) -> Callable[[str], Embedder]:
 def _loader(
     settings: Settings, observer: Observer, ledger: Ledger | None, *, offline: bool
 ) -> Callable[[str], Embedder]:
-    precisions = parse_precision(settings.precision)
+    precisions = {_own_name(name): precision for name, precision in parse_precision(settings.precision).items()}
+    if not settings.model_dir:  # whose models have any name
+        _check_names(precisions)
     tell, providers = _log_once(), enabled_providers(settings)
 
     def load(name: str) -> Embedder:
@@ -43,7 +45,7 @@ def _loader(
 
         session = Session(
             name,
-            precision=precisions.get(name.casefold(), precisions[""]),
+            precision=precisions.get(_own_name(name), precisions[""]),
             model_dir=Path(settings.model_dir) if settings.model_dir else None,
             threads=settings.threads or None,
             offline=offline,
@@ -104,6 +106,27 @@ def precision_of(embedder: Embedder) -> str:
     if split_model(embedder.name) is not None:
         return "as stored"  # a provider's vectors differ a little from request to request
     return embedder.spec.precision if isinstance(embedder, Session) else "fp32"
+
+
+def _own_name(name: str) -> str:
+    """Returns the lower-case name of a model, of one of pgembedd's also for an alias."""
+    from pgembedd.model.specs import find
+
+    spec = find(name)
+    return (spec.name if spec else name).casefold()
+
+
+def _check_names(precisions: "dict[str, Precision]") -> None:
+    """Raises ConfigurationError for a precision of a model that is not pgembedd's: it would be ignored."""
+    from pgembedd.model.specs import REGISTRY, find
+
+    for name in precisions:
+        spec = find(name) if name else None
+        if name and (spec is None or spec.reranks):
+            raise ConfigurationError(
+                f"PGEMBEDD_PRECISION names the model {name!r}, which is none of those that it is for: "
+                f"{', '.join(REGISTRY)}."
+            )
 
 
 def parse_precision(setting: str) -> "dict[str, Precision]":
