@@ -78,7 +78,8 @@ begin
             using hint = 'Drop it, and create it again without dimensions.';
     elsif _own_model(made.model) is null and strpos(made.model, ':') = 0 then
         raise warning 'pgembedd has no model %: a worker serves it only from files of yours, with --model-dir.',
-            made.model using hint = 'Its own are gte-small, all-MiniLM-L6-v2 and e5-small-v2-int8; a provider''s has the provider in '
-                         'front, as in openai:text-embedding-3-small.';
+            made.model
+            using hint = 'Its own are gte-small, all-MiniLM-L6-v2 and e5-small-v2-int8; a provider''s has the provider '
+                         'in front, as in openai:text-embedding-3-small.';
     end if;
 end $$;
