@@ -63,21 +63,21 @@ begin
         perform _refuse(format('%s dimensions cannot be indexed as %s.', made.dimensions, made.vector_type),
             'HNSW takes up to 4000 for halfvec and 2000 for vector.');
     end if;
-    perform _warn_of_model(made);
+    perform _note_model(made);
 end $$;
 
 -- Says what keeps workers from serving the pipeline, as long as they have no files of that model.
-create or replace function pgembedd._warn_of_model(made pgembedd.pipeline) returns void
+create or replace function pgembedd._note_model(made pgembedd.pipeline) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if _own_model(made.model) = 'embeds' and made.dimensions <> _model_dimensions(made.model) then
-        raise warning '% has % dimensions, so no worker will serve a pipeline of %.', made.model,
+        raise notice '% has % dimensions, so no worker will serve a pipeline of %.', made.model,
             _model_dimensions(made.model), made.dimensions
             using hint = 'Drop it, and create it again without dimensions.';
     elsif _own_model(made.model) is null and strpos(made.model, ':') = 0 then
-        raise warning 'pgembedd has no model %: a worker serves it only from files of yours, with --model-dir.',
+        raise notice 'pgembedd has no model %: a worker serves it only from files of yours, with --model-dir.',
             made.model
             using hint = 'Its own are gte-small, all-MiniLM-L6-v2 and e5-small-v2-int8; a provider''s has the provider '
                          'in front, as in openai:text-embedding-3-small.';
