@@ -58,7 +58,7 @@ declare
     scans jsonb;
 begin
     found_ones := _search_nearest(target, embedding, k, filter, per_row, min_similarity);
-    before := _search_settings(found_ones.breadth, found_ones.visits);
+    before := _search_settings(found_ones.breadth, found_ones.visits, found_ones.rows);
     ef_search := current_setting('hnsw.ef_search', true);
     execute 'explain (analyze, format json) ' || _search_statement(target, filter,
         case found_ones.path when 'index' then 'index' else 'exact' end, per_row and (target -> 'chunked')::boolean)

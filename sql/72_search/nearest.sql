@@ -5,7 +5,7 @@
 create or replace function pgembedd._search_nearest(
     target jsonb, embedding vector, wanted integer, filter text, per_row boolean, min_similarity double precision,
     out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out path text, out breadth integer,
-    out visits integer
+    out visits integer, out rows double precision
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -20,15 +20,16 @@ begin
     plan := _search_path(target, filter, breadth);
     path := plan.path;
     visits := plan.visits;
+    rows := plan.rows;
     scanned := path;
     loop
-        scan := _search_scan(target, embedding, breadth, visits, filter, scanned, per_row);
+        scan := _search_scan(target, embedding, breadth, visits, rows, filter, scanned, per_row);
         -- The end of an index scan that went further is what it had met by the way: its recall is poor.
         if scanned = 'exact' or coalesce(scan.visited <= visits, true) then
             exit when cardinality(scan.keys) >= wanted or scanned = 'exact' and scan.seen < breadth;
             if scan.seen = breadth then
                 breadth := 4 * breadth;
-                plan.visits := least(4 * visits, 50000000);
+                visits := least(4 * visits, 50000000);
                 continue;
             end if;
         end if;
@@ -46,7 +47,8 @@ end $$;
 -- One scan: the `breadth` nearest, of which `seen` were there; with per_row one chunk of each row remains. `visited` is
 -- how many rows the index led to, where `visits` bounds them.
 create or replace function pgembedd._search_scan(
-    target jsonb, embedding vector, breadth integer, visits integer, filter text, path text, per_row boolean,
+    target jsonb, embedding vector, breadth integer, visits integer, rows double precision, filter text, path text,
+    per_row boolean,
     out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out seen integer,
     out visited bigint
 )
@@ -54,7 +56,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    before constant text[] := _search_settings(breadth, visits);
+    before constant text[] := _search_settings(breadth, visits, rows);
     visited_before bigint;
 begin
     if visits is not null then visited_before := _search_visited((target ->> 'vectors_oid')::oid); end if;
@@ -75,19 +77,21 @@ begin
             where i.indrelid in (select vectors union select p.relid from pg_partition_tree(vectors) p));
 end $$;
 
--- pgvector's settings for a scan. With `visits`, the scan may come to ten times as many distances, which suffices for
+-- pgvector's settings for a scan. With `visits`, the scan may come to four times as many distances, which suffices for
 -- those rows, and to the memory for them; beyond, pgvector returns what it has met, without a look further. Returns
 -- the settings of the caller, which are theirs again afterwards (an error resets them, too). Null before pgvector is
 -- loaded, and before 0.8, which has no iterative scan.
-create or replace function pgembedd._search_settings(breadth integer, visits integer) returns text[]
+create or replace function pgembedd._search_settings(breadth integer, visits integer, rows double precision)
+returns text[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     ef_search constant text := current_setting('hnsw.ef_search', true);
-    -- With fewer, some questions find none of their ten nearest among 100,000 rows, however many rows are fetched
-    -- (decision 9). Under a filter the matches are a part of what is near.
-    wanted constant integer := least(1000, greatest(200, case when visits is null then 2 else 4 end * breadth));
+    -- With fewer, some questions find none of their ten nearest among so many rows (decision 9). Under a filter the
+    -- matches are a part of what is near.
+    wanted constant integer := least(1000, greatest(200, 200 * sqrt(rows / 100000),
+                                                    case when visits is null then 2 else 4 end * breadth));
     iterative_scan constant text := current_setting('hnsw.iterative_scan', true);
     max_scan_tuples constant text := current_setting('hnsw.max_scan_tuples', true);
     scan_memory constant text := current_setting('hnsw.scan_mem_multiplier', true);
@@ -98,7 +102,7 @@ begin
     end if;
     if iterative_scan is not null then
         ignored := set_config('hnsw.iterative_scan', 'relaxed_order', true);
-        ignored := set_config('hnsw.max_scan_tuples', (10 * coalesce(visits, 1000000))::text, true);
+        ignored := set_config('hnsw.max_scan_tuples', coalesce(4 * visits, 10000000)::text, true);
         ignored := set_config('hnsw.scan_mem_multiplier', greatest(scan_memory::float8, least(1000,
             128 * 1024 ^ 2 / pg_size_bytes(current_setting('work_mem'))))::text, true);
     end if;
@@ -174,34 +178,35 @@ begin
         target ->> 'chunk_is_of_source', filter);
 end $$;
 
--- Which scan costs less. The index visits about breadth * rows / matches rows. `visits` bounds them: twice as many, or
--- more where an exact scan would cost more; null where nothing filters. Volatile, as only such may EXPLAIN.
+-- Which scan costs less, of how many rows. The index visits about breadth * rows / matches rows. `visits` bounds them:
+-- twice as many, or more where a scan in vain takes about as long as the exact one that follows it; null where
+-- nothing filters. Volatile, as only such may EXPLAIN.
 create or replace function pgembedd._search_path(
-    target jsonb, filter text, breadth integer, out path text, out visits integer
+    target jsonb, filter text, breadth integer, out path text, out visits integer, out rows double precision
 )
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     visit_cost constant double precision := 8;  -- in the planner's units: ten distances, to rows that lie anywhere
+    vain_visit_cost constant double precision := 16;  -- beyond the bound, all that was met by the way is looked up
     most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
     plan json;
     matches double precision;
-    total double precision;
     expected double precision;
     exact_cost double precision;
 begin
     path := 'index';
+    select sum(greatest(c.reltuples, 0)) into rows
+    from (select target ->> 'vectors_oid' union select t.relid::oid::text
+          from pg_partition_tree((target ->> 'vectors_oid')::oid) t) as r(oid)
+    join pg_class c on c.oid = r.oid::oid and c.relkind = 'r';
     if filter = 'true' and not row_security_active((target ->> 'vectors_oid')::oid) then return; end if;
     execute 'explain (format json) select from ' || _search_from(target, filter, 'exact') into plan;
     matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition it is 0
     exact_cost := plan -> 0 -> 'Plan' ->> 'Total Cost';
-    select sum(greatest(c.reltuples, 0)) into total
-    from (select target ->> 'vectors_oid' union select t.relid::oid::text
-          from pg_partition_tree((target ->> 'vectors_oid')::oid) t) as r(oid)
-    join pg_class c on c.oid = r.oid::oid and c.relkind = 'r';
-    expected := breadth * greatest(total, matches) / matches;
-    visits := least(most, greatest(2 * expected, exact_cost / visit_cost));
+    expected := breadth * greatest(rows, matches) / matches;
+    visits := least(most, greatest(2 * expected, exact_cost / vain_visit_cost));
     if exact_cost <= visit_cost * expected or 2 * expected > most then
         path := 'exact';
     end if;

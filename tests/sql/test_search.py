@@ -154,7 +154,7 @@ SETTINGS = ["hnsw.ef_search", "hnsw.iterative_scan", "hnsw.max_scan_tuples", "se
 def test_settings_are_the_callers_again(connection: psycopg.Connection) -> None:
     make_source(connection, 50)
     settings = "select array_agg(current_setting(n)) from unnest(%s::text[]) n"
-    scan = """select pgembedd._search_scan(pgembedd._search_target('documents', null), %s::vector, 10, 50,
+    scan = """select pgembedd._search_scan(pgembedd._search_target('documents', null), %s::vector, 10, 50, 50,
               '1 / (s.id - s.id) = 0', 'index', false)"""
     connection.execute("set hnsw.ef_search = 77; set hnsw.iterative_scan = strict_order")
     before = value(connection, settings, SETTINGS)

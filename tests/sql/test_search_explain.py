@@ -52,6 +52,15 @@ def test_its_list_is_that_of_the_search(connection: psycopg.Connection) -> None:
     ]
 
 
+@pytest.mark.parametrize(("rows", "ef_search"), [(400_000, 400), (1e9, 1000)])
+def test_among_more_rows_more_candidates_are_kept(connection: psycopg.Connection, rows: float, ef_search: int) -> None:
+    make_source(connection, 20)
+    connection.execute("update pg_class set reltuples = %s where oid = 'documents'::regclass", [rows])
+    assert explained(connection)["semantic"]["ef_search"] == ef_search
+    connection.execute("set local hnsw.ef_search = 777")
+    assert explained(connection)["semantic"]["ef_search"] == max(777, ef_search)
+
+
 def test_without_an_index_the_path_is_exact(connection: psycopg.Connection) -> None:
     make_source(connection, 200, create_index=False)
     assert explained(connection)["semantic"] | {"hits": []} == {
