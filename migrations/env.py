@@ -2,7 +2,7 @@
 
 from alembic import context
 
+from pgembedd.conninfo import conninfo_from_environment
 from pgembedd.database.migrate import run_migrations
-from pgembedd.settings import conninfo_from_environment
 
 run_migrations(context, context.config.attributes.get("conninfo") or conninfo_from_environment())

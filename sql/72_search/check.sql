@@ -15,13 +15,14 @@ begin
     elsif per is null or per not in ('row', 'chunk') then
         perform _refuse(format('per %s is not known.', coalesce(quote_literal(per), 'NULL')),
             'row gives each row once, with its best chunk; chunk gives every chunk.');
-    elsif min_similarity = 'NaN' then
-        perform _refuse('min_similarity NaN is no number.', 'With the cosine distance it goes from -1 to 1.');
     elsif snippet_length is null or snippet_length not between 0 and 10000 then
         perform _refuse(format('snippet_length %s is out of range.', coalesce(snippet_length::text, 'NULL')),
             'It is in characters, 0 (no snippet) to 10000.');
     elsif (embedding is null or mode = 'text') and (query is null or _blank(query)) then
         perform _refuse('The query is empty.', 'Say in some words what is searched, or give its vector as embedding.');
+    end if;
+    if min_similarity is not null then
+        perform _check_search_similarity(target ->> 'distance', min_similarity);
     end if;
     if embedding is not null then
         execute format('select %1$I.vector_dims($1), %1$I.vector_norm($1)', target ->> 'vector_schema')
@@ -35,6 +36,24 @@ begin
         end if;
     end if;
     perform _check_search_rights(target);
+end $$;
+
+-- A similarity that no two vectors have would find nothing, or leave out nothing.
+create or replace function pgembedd._check_search_similarity(
+    distance text, min_similarity double precision
+) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if (case distance when 'cosine' then min_similarity not between -1 and 1
+                      when 'l2' then min_similarity not between 0 and 1
+                      else abs(min_similarity) >= 'Infinity' end) then  -- NaN is above it
+        perform _refuse(format('min_similarity %s is out of range.', min_similarity), case distance
+            when 'cosine' then 'With the cosine distance it goes from -1 to 1.'
+            when 'l2' then 'With the distance l2 it goes from 0 to 1.'
+            else 'With the distance ip it is any finite number.' end);
+    end if;
 end $$;
 
 -- Without these rights Postgres would only say that permission was denied for the table.

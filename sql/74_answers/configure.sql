@@ -27,11 +27,12 @@ begin
             'title_column is a column of the table; url_template names some in braces: https://example.com/{id}.');
     elsif url_template !~ '^https?://' then
         perform _refuse(format('%s is no URL.', quote_literal(url_template)), 'It begins with https:// or http://.');
-    elsif min_similarity = 'NaN' or keep <= interval '0' or keep > interval '100 years' or keep is null then
-        perform _refuse('min_similarity is a number, and keep an interval above zero, of 100 years at most.');
+    elsif keep <= interval '0' or keep > interval '100 years' or keep is null then
+        perform _refuse('keep is an interval above zero, of 100 years at most.');
     elsif length(model) > 200 then
         perform _refuse('The name of the model is longer than 200 characters.', 'Name one that the worker offers.');
     end if;
+    perform _check_search_similarity(one.distance, min_similarity);
     insert into answer_settings values (one.name, model, url_template, title_column, min_similarity, keep)
     on conflict on constraint answer_settings_pkey do update
         set (model, url_template, title_column, min_similarity, keep) = row (excluded.model, excluded.url_template,

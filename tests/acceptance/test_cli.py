@@ -99,6 +99,9 @@ def test_search_refuses_what_it_cannot_do(documents: Database) -> None:
     assert "docs" in pgembedd("search", "x", "-p", "nope", database=documents.conninfo).refused(2)
     assert "empty" in pgembedd("search", "  ", database=documents.conninfo).refused(2)
     assert "k 1001 is out of range." in pgembedd("search", "x", "--k", "1001", database=documents.conninfo).refused(2)
+    for least in ("1.01", "-2", "nan"):
+        alike = pgembedd("search", "x", "--min-similarity", least, database=documents.conninfo).refused(2)
+        assert alike.endswith(" is out of range. With the cosine distance it goes from -1 to 1.")
     assert "no JSON" in pgembedd("search", "x", "--filter", "{", database=documents.conninfo).err
     unknown = pgembedd("search", "x", "--filter", '{"nope": 1}', database=documents.conninfo).refused(2)
     assert 'has no column "nope" that you may filter by. There are: id, body.' in unknown

@@ -46,7 +46,7 @@ def test_a_database_that_does_not_exist(database: Database) -> None:
 
 
 def test_an_address_that_cannot_be_read() -> None:
-    assert "The connection string cannot be read" in refusal("my database", CONFIGURATION)
+    assert "DATABASE_URL cannot be read" in refusal("my database", CONFIGURATION)
 
 
 def test_a_database_without_our_schema(empty_database: Database) -> None:

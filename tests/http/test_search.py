@@ -204,6 +204,7 @@ def test_a_browser_sends_what_supabase_js_sends(searched: Searched) -> None:
         ({"k": 1001}, 422, "k: "),
         ({"k": "5"}, 422, "k: "),
         ({"mode": "guess"}, 422, "The mode 'guess' is not known."),
+        ({"min_similarity": 1.5}, 422, "min_similarity 1.5 is out of range. With the cosine distance it goes from -1"),
         ({"per": "page"}, 422, "per 'page' is not known."),
         ({"filter": {"nope": 1}}, 422, 'public.documents has no column "nope" that you may filter by.'),
         ({"filter": {"id": {"$gt": "x"}}}, 422, "The filter compares"),

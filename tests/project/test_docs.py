@@ -13,8 +13,9 @@ import pytest
 
 from pgembedd import errors
 from pgembedd.cli import cli
+from pgembedd.conninfo import LIBPQ_VARIABLES
 from pgembedd.database.event_channel import EVENTS
-from pgembedd.settings import LIBPQ_VARIABLES, SECRETS, HttpSettings, Settings
+from pgembedd.settings import SECRETS, HttpSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -16,16 +16,15 @@ import pytest
 from pgembedd.cli import eval as eval_
 from pgembedd.cli import run, serve, up, verify
 from pgembedd.cli.up import address
+from pgembedd.conninfo import LIBPQ_VARIABLES, conninfo_from_environment
 from pgembedd.errors import ConfigurationError
 from pgembedd.loop.model_loader import loader, parse_precision
 from pgembedd.loop.systemd import notify_systemd
 from pgembedd.settings import (
     CHOICES,
-    LIBPQ_VARIABLES,
     MINIMUM,
     HttpSettings,
     Settings,
-    conninfo_from_environment,
     variables,
 )
 
@@ -87,7 +86,7 @@ def test_the_url_goes_before_everything(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("name", LIBPQ_VARIABLES)
 def test_libpqs_own_variables_will_do(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(name, "x")
+    monkeypatch.setenv(name, "5433")
     assert conninfo_from_environment() == ""
 
 

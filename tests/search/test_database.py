@@ -51,7 +51,7 @@ def test_hits_are_typed_and_in_order(searches: Searches) -> None:
 def test_only_what_is_given_is_passed_on(searches: Searches) -> None:
     assert len(searches.search("documents", None, embedding=NEAR)) == 10
     assert searches.search("documents", None, embedding=NEAR, snippet_length=0)[0].snippet is None
-    assert searches.search("documents", None, embedding=NEAR, min_similarity=2.0) == []
+    assert searches.search("documents", None, embedding=NEAR, min_similarity=1.0) == []
     assert searches.explain("documents", None, embedding=NEAR, k=2)["semantic"]["hits"][1]["rank"] == 2
 
 
@@ -104,6 +104,8 @@ def test_they_are_those_of_the_role(roles: Roles, database: Database) -> None:
         ({"filter": {"title": "a\0b"}}, "The filter holds a character that no text in Postgres can.", ""),
         ({"filter": {"share": float("nan")}}, "The filter cannot be written as JSON.", ""),
         ({"filter": [1]}, "The filter [1] is no object.", ""),
+        ({"min_similarity": 2.0}, "min_similarity 2 is out of range.", "-1 to 1"),
+        ({"min_similarity": float("nan")}, "min_similarity NaN is out of range.", "-1 to 1"),
         ({"embedding": [1.0]}, "The vector has 1 dimensions", "the pipeline's model"),
     ],
 )

@@ -116,7 +116,7 @@ def test_a_question_whose_rows_went_before_it_was_answered_fails_in_a_sentence(
 
 
 def test_nothing_alike_is_refused_without_a_model(connection: psycopg.Connection, asker: str) -> None:
-    connection.execute("reset role; select pgembedd.configure_answers('documents', min_similarity => 1.1)")
+    connection.execute("reset role; select pgembedd.configure_answers('documents', min_similarity => 1)")
     connection.execute(f"set local role {asker}")
     answer = ask(connection)
     assert claim(connection) == []

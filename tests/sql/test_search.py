@@ -65,7 +65,38 @@ def test_similarity_falls_with_the_distance(connection: psycopg.Connection, dist
     similarities = [hit.similarity or 0 for hit in found]
     assert similarities == sorted(similarities, reverse=True)
     assert [hit.key for hit in search(connection, k=20, min_similarity=similarities[4])] == exact[:5]
-    assert search(connection, min_similarity=1000) == []
+    most = {"cosine": 1, "l2": 1, "ip": 1000}[distance]
+    assert search(connection, min_similarity=most) == []
+
+
+@pytest.mark.parametrize(
+    ("distance", "good", "bad", "hint"),
+    [
+        ("cosine", (-1, 1), (-1.01, 1.01, "NaN", "-Infinity"), "With the cosine distance it goes from -1 to 1."),
+        ("l2", (0, 1), (-0.01, 1.01, "NaN", "Infinity"), "With the distance l2 it goes from 0 to 1."),
+        ("ip", (-1e9, 1e9), ("NaN", "Infinity", "-Infinity"), "With the distance ip it is any finite number."),
+    ],
+)
+def test_a_similarity_that_no_vectors_have_is_refused(
+    connection: psycopg.Connection, distance: str, good: tuple[float, ...], bad: tuple[object, ...], hint: str
+) -> None:
+    make_source(connection, 3, distance=distance)
+    asked = ", 'x', embedding => '[1,0,0]', min_similarity => %s)"
+    calls = (
+        f"select pgembedd.search('documents'{asked}",
+        f"select pgembedd.search(null::documents{asked}",
+        f"select pgembedd.explain_search('documents'{asked}",
+        "select pgembedd.similar('documents', '1', min_similarity => %s)",
+        "select pgembedd.search_many('{documents}', 'x', min_similarity => %s)",
+        "select pgembedd.configure_answers('documents', min_similarity => %s)",
+    )
+    for statement in calls:
+        for least in bad:
+            with refused(f"min_similarity {least} is out of range.", hint), connection.transaction():
+                connection.execute(statement, [least])
+    for statement in (*calls[:4], *calls[5:]):
+        for least in good:
+            connection.execute(statement, [least])
 
 
 def test_chunks_of_one_row_are_one_hit(connection: psycopg.Connection) -> None:
@@ -191,7 +222,9 @@ def test_a_change_of_model_while_the_query_is_embedded_is_refused(
         ("'documents', 'x', k => null", "k NULL is out of range.", "1 to 1000"),
         ("'documents', 'x', mode => 'magic'", "The mode 'magic' is not known.", "semantic"),
         ("'documents', 'x', per => 'table'", "per 'table' is not known.", "chunk"),
-        ("'documents', 'x', min_similarity => 'NaN'", "min_similarity NaN is no number.", "-1 to 1"),
+        ("'documents', 'x', min_similarity => 'NaN'", "min_similarity NaN is out of range.", "-1 to 1"),
+        ("'documents', 'x', min_similarity => 1.01", "min_similarity 1.01 is out of range.", "-1 to 1"),
+        ("'documents', 'x', min_similarity => -1.5", "min_similarity -1.5 is out of range.", "-1 to 1"),
         ("'documents', 'x', snippet_length => -1", "snippet_length -1 is out of range.", "characters"),
         ("'nope', 'x'", 'There is no pipeline "nope".', "There are: documents."),
         ("null::text, 'x'", "Say what is to be searched: a pipeline's name, or null::some_table.", "pgembedd.search"),

@@ -1,11 +1,9 @@
 """Settings: each is defined and documented here, with its environment variable."""
 
-import os
 from dataclasses import dataclass, fields
 
 from pgembedd.language_settings import LANGUAGE_CHOICES, LANGUAGE_MAXIMUM, LANGUAGE_MINIMUM, LanguageSettings
 from pgembedd.provider_settings import ProviderSettings
-from pgembedd.secret_files import read_secret
 from pgembedd.setting_field import setting
 
 
@@ -214,24 +212,7 @@ MAXIMUM: dict[str, float] = {
     **LANGUAGE_MAXIMUM,
 }
 
-LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
-
 
 def variables() -> dict[str, str]:
     """Returns the help of every setting by environment variable."""
     return {f.metadata["variable"]: f.metadata["help"] for f in (*fields(Settings), *fields(HttpSettings))}
-
-
-def conninfo_from_environment() -> str | None:
-    """Returns DATABASE_URL; "" where libpq's own variables name a database; None where no variable does.
-
-    A password can stay out of the URL: PGPASSFILE and the file named by DATABASE_URL_FILE (a container's or
-    systemd's credential) are read.
-    """
-    if url := os.environ.get("DATABASE_URL"):
-        return url
-    if path := os.environ.get("DATABASE_URL_FILE"):
-        return read_secret(path, "DATABASE_URL_FILE")
-    if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
-        return ""
-    return None

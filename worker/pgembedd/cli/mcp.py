@@ -23,6 +23,7 @@ def command(http: "HttpSettings", settings: "Settings") -> None:
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import offline_loader
     from pgembedd.search.local_models import LocalModels
+    from pgembedd.search.role import check_search_url
 
     configure_logging(settings.log_format, settings.log_level)
     if not http.search_url:
@@ -30,6 +31,7 @@ def command(http: "HttpSettings", settings: "Settings") -> None:
             "There is no role to search as: set PGEMBEDD_SEARCH_URL to the URL of a login role of its own "
             "(docs/how-to/mcp.md makes one)."
         )
+    check_search_url(http.search_url, "PGEMBEDD_SEARCH_URL")
     try:
         from pgembedd.mcp.local import serve_stdio
     except ModuleNotFoundError as error:

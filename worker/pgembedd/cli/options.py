@@ -10,8 +10,9 @@ from typing import Any
 import click
 import psycopg
 
+from pgembedd.conninfo import check_conninfo, conninfo_from_environment
 from pgembedd.errors import ConfigurationError
-from pgembedd.settings import CHOICES, MAXIMUM, MINIMUM, SECRETS, HttpSettings, Settings, conninfo_from_environment
+from pgembedd.settings import CHOICES, MAXIMUM, MINIMUM, SECRETS, HttpSettings, Settings
 
 Command = Callable[..., Any]
 
@@ -22,8 +23,13 @@ def database_option(command: Command) -> Command:
         "--database",
         "-d",
         metavar="URL",
+        callback=_check_database,
         help="Connection string; default: DATABASE_URL, libpq's variables, else the private Postgres in ./.pgembedd.",
     )(command)
+
+
+def _check_database(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    return given if given is None else check_conninfo(given, "--database")
 
 
 def settings_options(*only: str) -> Callable[[Command], Command]:

@@ -5,8 +5,9 @@ from typing import Any
 
 import psycopg
 
+from pgembedd.conninfo import read_conninfo
 from pgembedd.database.queries import query
-from pgembedd.errors import ConfigurationError, DatabaseUnavailableError
+from pgembedd.errors import DatabaseUnavailableError
 
 # No name of ours is looked up in a schema that another role can fill. The role may have other defaults.
 _SETTINGS = "-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on"
@@ -33,7 +34,7 @@ def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Co
 
     Unless `pinned`, the session has the search_path of its role.
     """
-    given = _read(conninfo)
+    given = read_conninfo(conninfo)
     try:
         kind = PinnedConnection if pinned else psycopg.Connection
         opened = kind.connect(conninfo, **_with_defaults(given, options))
@@ -44,21 +45,12 @@ def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Co
 
 async def connect_async(conninfo: str, **options: Any) -> psycopg.AsyncConnection:
     """Opens one connection for asyncio, with the search_path of its role. Errors as of connect()."""
-    given = _read(conninfo)
+    given = read_conninfo(conninfo)
     try:
         opened = await psycopg.AsyncConnection.connect(conninfo, **_with_defaults(given, options))
     except psycopg.OperationalError as error:
         raise _explain(error, given) from error
     return opened
-
-
-def _read(conninfo: str) -> dict[str, Any]:
-    try:
-        return psycopg.conninfo.conninfo_to_dict(conninfo)
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError(
-            "The connection string cannot be read: write postgresql://user@host:5432/database, or key=value pairs."
-        ) from error
 
 
 def _with_defaults(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -90,8 +82,11 @@ def _explain(error: psycopg.OperationalError, given: dict[str, Any]) -> Database
     was connected before retries after both, and both end a command.
     """
     answer = str(error).strip().splitlines() or ["no answer"]
-    # One line per address tried, which we have named already; the reason stands behind the last colon.
-    reason = answer[0].rsplit(": ", 1)[-1].strip().rstrip(".")
+    # One line per address tried, which we have named already; the reason stands behind the last colon, and a refused
+    # setting in quotes behind another.
+    before, _, reason = answer[0].strip().rstrip(".").rpartition(": ")
+    if reason.startswith('"'):
+        reason = f"{before.rpartition(': ')[2]}: {reason}"
     return DatabaseUnavailableError(f"The database {_where(error, given)} cannot be reached: {reason}.")
 
 

@@ -21,7 +21,7 @@ from pgembedd.http.language_gateway import LanguageGateway
 from pgembedd.http.request_batcher import RequestBatcher
 from pgembedd.http.reranking import Reranking
 from pgembedd.http.search_roles import SearchRoles
-from pgembedd.http.tokens import check_search_url, load_tokens
+from pgembedd.http.tokens import load_tokens
 from pgembedd.http.user_tokens import user_tokens
 from pgembedd.loop.model_loader import reranker_loader
 from pgembedd.loop.pushed_jobs import PushedJobs
@@ -29,6 +29,7 @@ from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.search.role import check_search_url
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 

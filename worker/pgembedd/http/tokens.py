@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import psycopg
-
 from pgembedd.errors import ConfigurationError
 from pgembedd.log import get_logger
+from pgembedd.search.role import check_search_url
 from pgembedd.secret_files import read_secret
 from pgembedd.settings import HttpSettings
 
@@ -72,7 +71,7 @@ def _parse(line: str, search_url: str, where: str) -> Token:
     if len(urls) > 1:
         raise ConfigurationError(f"A token searches as one role, so {_SEARCH_AS}… stands once ({where}).")
     if urls:
-        check_search_url(urls[0], where)
+        check_search_url(urls[0], f"The URL of {_SEARCH_AS}… ({where})")
         words.add("search")
     if unknown := sorted(words - SCOPES):
         known = ", ".join(get_args(Scope))
@@ -80,19 +79,6 @@ def _parse(line: str, search_url: str, where: str) -> Token:
         remedy = f" {_SEARCH_AS}… is a word of its own." if url else ""
         raise ConfigurationError(f"There is no scope {named + url!r} ({where}); there are {known}.{remedy}")
     return _token(secret, Caller(frozenset(words) or SCOPES, urls[0] if urls else search_url), where)
-
-
-def check_search_url(url: str, where: str) -> None:
-    """Raises ConfigurationError for what is no connection string, without repeating it."""
-    try:
-        named = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        named = {}
-    if not named.get("user"):
-        raise ConfigurationError(
-            f"The URL of the role that searches ({where}) is no connection string with a user: write "
-            "postgresql://role@host:5432/database."
-        )
 
 
 def _token(secret: str, caller: Caller, where: str) -> Token:

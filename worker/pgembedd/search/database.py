@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 import psycopg
 
+from pgembedd.conninfo import conninfo_from_environment
 from pgembedd.database.connect import connect, connect_async
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, SearchError
 from pgembedd.search.calls import (
@@ -25,7 +26,6 @@ from pgembedd.search.calls import (
 from pgembedd.search.hits import Hit, Hits, Pipeline, PipelineHits
 from pgembedd.search.reranked import DEFAULT_K, Rerankers, widened, with_texts
 from pgembedd.search.run import run, run_async, run_with_notices, run_with_notices_async
-from pgembedd.settings import conninfo_from_environment
 
 Result = TypeVar("Result")
 Work = Callable[[psycopg.Connection], Result]
@@ -199,7 +199,10 @@ class AsyncDatabase:
 
 
 def _url(given: str | None) -> str:
-    url = given if given is not None else conninfo_from_environment()
+    try:
+        url = given if given is not None else conninfo_from_environment()
+    except ConfigurationError as error:
+        raise SearchError(str(error)) from error
     if url is None:
         raise SearchError("No database is named.", "Give a URL, or set DATABASE_URL.")
     return url

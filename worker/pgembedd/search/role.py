@@ -5,10 +5,17 @@ from typing import Any
 
 import psycopg
 
+from pgembedd.conninfo import read_conninfo
 from pgembedd.database.queries import query
-from pgembedd.errors import SearchRoleError
+from pgembedd.errors import ConfigurationError, SearchRoleError
 
 TIMEOUT_S = 60.0
+
+
+def check_search_url(url: str, setting: str) -> None:
+    """Raises ConfigurationError, which names the setting, for what is no connection string with a user."""
+    if not read_conninfo(url, setting).get("user"):
+        raise ConfigurationError(f"{setting} names no user: write postgresql://role@host:5432/database.")
 
 
 def begin_search(connection: psycopg.Connection, claims: dict[str, Any] | None, timeout_s: float = TIMEOUT_S) -> None:
