@@ -65,7 +65,8 @@ begin
     if altered is not null then
         queued := _backfill(pipeline, true);
         update pipeline p set requeued_at = clock_timestamp(), requeued_reason = format(
-            'The contents of %s were altered (%s), so its %s rows were queued at %s.', pipeline.source, altered, queued,
+            'The contents of %s were altered (%s), so its %s queued at %s.', pipeline.source, altered,
+            _counted(queued, 'row was', 'rows were'),
             to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI UTC'))
         where p.id = _enqueue_altered.pipeline.id;
     end if;

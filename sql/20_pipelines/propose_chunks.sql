@@ -27,9 +27,9 @@ begin
         long := long + these.long;
     end loop;
     if long * 20 > seen then
-        raise notice '% of % rows of % that were looked at seem to be longer than 512 tokens, which '
-                     'is about what goes into one vector: the rest of their text would not be found.',
-            long, seen, made.source
+        raise notice '% of % of % % to be longer than 512 tokens, which '
+                     'is about what goes into one vector: the rest of the text would not be found.',
+            long, _counted(seen, 'sampled row'), made.source, case when long = 1 then 'seems' else 'seem' end
             using hint = format('Drop the pipeline and create it with embedding_table => %L '
                                 'instead of an embedding_column: then long texts are cut into '
                                 'chunks, each with a vector of its own. The lengths are estimates.',

@@ -36,7 +36,9 @@ begin
     missing := _ask(current, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s where (%s) and not (%s)',
         current.source, _lacks_vector(beside), _lacks_vector(current)));
     if missing > 0 then
-        perform _refuse(format('%s rows of "%s" have no vector in "%s" yet.', missing, current.name, beside.name),
+        perform _refuse(
+            format('%s no vector in "%s" yet.', _counted(missing, format('row of "%s" has', current.name),
+                format('rows of "%s" have', current.name)), beside.name),
             format('See pgembedd.status, and pgembedd.failures for rows that cannot be '
                    'embedded; call pgembedd.wait_for(%L). force => true does without them.', beside.name));
     end if;
@@ -68,7 +70,8 @@ begin
         exit when behind = 0;
         if clock_timestamp() > began_at + patience then
             perform _refuse(
-                format('%s rows of "%s" are up to date, but still queued for "%s".', behind, current.name, beside.name),
+                format('%s up to date, but still queued for "%s".', _counted(behind,
+                    format('row of "%s" is', current.name), format('rows of "%s" are', current.name)), beside.name),
                 format('Call pgembedd.wait_for(%L), and see that a worker '
                        'runs. force => true shows their old vectors until then.', beside.name));
         end if;

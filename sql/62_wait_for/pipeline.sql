@@ -21,12 +21,12 @@ begin
         loop
             one := pgembedd._pipeline(name);
             if pgembedd._shown_state(one) operator(pg_catalog.<>) 'running' then
-                raise exception 'The pipeline "%" is %, with % jobs waiting: %', name, pgembedd._shown_state(one),
-                    pgembedd._job_count(one), pgembedd._shown_reason(one)
+                raise exception 'The pipeline "%" is %, with % waiting: %', name, pgembedd._shown_state(one),
+                    pgembedd._counted(pgembedd._job_count(one), 'job'), pgembedd._shown_reason(one)
                     using errcode = 'object_not_in_prerequisite_state';
             elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
-                raise exception 'The pipeline "%" still has % jobs waiting after %.',
-                    name, pgembedd._job_count(one), timeout
+                raise exception 'The pipeline "%" still has % waiting after %.',
+                    name, pgembedd._counted(pgembedd._job_count(one), 'job'), timeout
                     using errcode = 'query_canceled',
                         hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
             end if;

@@ -28,8 +28,9 @@ begin
         execute format('select %1$I.vector_dims($1), %1$I.vector_norm($1)', target ->> 'vector_schema')
         into dimensions, norm using embedding;
         if dimensions <> (target ->> 'dimensions')::integer then
-            perform _refuse(format('The vector has %s dimensions, and those of the pipeline "%s" have %s.', dimensions,
-                target ->> 'name', target ->> 'dimensions'), 'Give a vector of the pipeline''s model.');
+            perform _refuse(format('The vector has %s, and those of the pipeline "%s" have %s.',
+                    _counted(dimensions, 'dimension'), target ->> 'name', target ->> 'dimensions'),
+                'Give a vector of the pipeline''s model.');
         elsif norm = 0 and target ->> 'distance' = 'cosine' then
             perform _refuse('The vector has zeros alone, and the cosine of that is not defined.',
                 'Give a vector of the pipeline''s model.');
@@ -142,8 +143,11 @@ begin
     end if;
     waiting := _search_waiting((target ->> 'id')::integer);
     if waiting > 0 then
-        raise notice '% rows of "%" wait for their vectors in the backfill and are not found yet.',
-            case when waiting > 10000 then 'More than 10000' else waiting::text end, target ->> 'name';
+        raise notice '% in the backfill and % not found yet.',
+            case when waiting > 10000 then 'More than ' else '' end || _counted(least(waiting, 10000),
+                format('row of "%s" waits for its vector', target ->> 'name'),
+                format('rows of "%s" wait for their vectors', target ->> 'name')),
+            case when waiting = 1 then 'is' else 'are' end;
     end if;
 end $$;
 

@@ -194,7 +194,7 @@ def test_backfill_and_retry_count_what_they_queue(documents: Database) -> None:
 def test_backfill_with_progress_ends_when_the_pipeline_does_not_run(documents: Database) -> None:
     with documents.connect() as connection:
         connection.execute("select pgembedd.pause('docs')")
-    assert "is paused, with 1 jobs waiting" in pgembedd("backfill", "docs", database=documents.conninfo).refused(1)
+    assert "is paused, with 1 job waiting" in pgembedd("backfill", "docs", database=documents.conninfo).refused(1)
 
 
 def test_doctor_is_content_with_a_healthy_database(documents: Database) -> None:

@@ -100,7 +100,7 @@ def test_the_threshold_of_answers_is_measured(embedded: Database, questions: Pat
     shown = pgembedd(*command, database=embedded.conninfo)
     assert shown.code == 0, shown
     assert "threshold 0.990 (set): answers 0% of the first, refuses 100% of the second" in shown.out
-    assert f"1 questions without one: similarity {highest:.3f} to" in shown.out
+    assert f"1 question without one: similarity {highest:.3f} to" in shown.out
 
     questions.write_text(json.dumps(QUESTIONS[0]))
     assert "needs questions of both kinds" in pgembedd(*command, database=embedded.conninfo).refused(USAGE)

@@ -47,7 +47,7 @@ def test_pgai_is_imported_and_a_worker_goes_on(blog: Database) -> None:
     assert "select pgembedd.create_pipeline(" in dry.out
     done = pgembedd("import", "pgai", "posts", database=blog.conninfo)
     assert done.code == 0, done.err
-    assert "1 rows taken over with their vectors" in done.out
+    assert "rows taken over with their vectors: 1" in done.out
     with blog.connect() as connection, WorkerProcess(blog.conninfo) as worker:
         connection.execute("insert into blog values (3, 'Flour, water, yeast')")
         worker.await_event("stored")

@@ -120,7 +120,7 @@ def test_a_model_that_is_not_here_is_never_replaced(
         assert "unserved" in listed
         assert f"documents: {sentence}" in listed
         refused = pgembedd("backfill", "documents", database=database.conninfo).refused(1)
-        assert f"is unserved, with 1 jobs waiting: {sentence}" in refused
+        assert f"is unserved, with 1 job waiting: {sentence}" in refused
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
     assert len(worker.named("model_refused")) == 1

@@ -92,7 +92,7 @@ def _answers_are_measured(database: Database, ollama: StandInOllama, questions: 
     ollama.answer = in_turn(LOADING)
     failed = pgembedd(*command, database=database.conninfo)
     assert failed.out.splitlines() == [
-        "1 questions with an answer: 0% answered; none of these cite a source, none a relevant row",
+        "1 question with an answer: 0% answered; none of these cite a source, none a relevant row",
         "2 facts: 0% stated",
         "0 citations of sources that there are not",
         "1 failed, the first one: The language model's server answered with status 503: loading model.",

@@ -183,7 +183,7 @@ def test_a_request_that_takes_too_long_is_dropped(model: Session, reranker: Rera
         service.post("/v2/rerank", json={"query": QUERY, "documents": ["a"]})  # loads it
         refused = service.post("/v2/rerank", json={"query": QUERY, "documents": [f"{LONG}{n}" for n in range(300)]})
         assert (refused.status_code, refused.json()["error"]) == (504, "timeout")
-        assert refused.json()["message"] == "The scores were not there after 0.2 seconds: send fewer texts."
+        assert refused.json()["message"] == "The scores were not there after 0.2 s: send fewer texts."
 
 
 def test_more_texts_than_may_wait_are_refused(reranker: Reranker) -> None:

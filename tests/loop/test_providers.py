@@ -224,8 +224,8 @@ def test_a_provider_that_changes_a_model_is_noticed_before_a_vector_is_stored(
     verify = partial(
         pgembedd, "verify", database=database.conninfo, PGEMBEDD_PROVIDERS_FILE=f"{tmp_path}/providers.toml"
     )
-    assert "about 2 texts with 4 tokens are sent to openai, which costs" in verify().refused(2)
+    assert "sends about 2 texts with 4 tokens to openai, which costs" in verify().refused(2)
     assert len(provider.received) == asked
     done = verify("--yes")
-    assert (done.code, done.err) == (0, "documents: about 2 texts with 4 tokens are sent to openai.\n")
+    assert (done.code, done.err) == (0, "documents: a verification sends about 2 texts with 4 tokens to openai.\n")
     assert "2 right" in done.out

@@ -118,7 +118,7 @@ FAILURES: list[tuple[Answer, type[PgembeddError], str]] = [
     (Answer(302, {"location": "http://127.0.0.1:1"}), ProviderRefusedError, "status 302"),
     (error(400), ModelError, "status 400"),
     (error(500), ModelError, "status 500"),
-    (json_answer({"data": []}), ModelError, "0 vectors for 1 texts"),
+    (json_answer({"data": []}), ModelError, "0 vectors for 1 text."),
     (json_answer({"data": [{"index": 1, "embedding": [1.0]}]}), ModelError, "something else than vectors"),
     (json_answer({"data": [{"index": 0, "embedding": ["x"]}]}), ModelError, "without numbers"),
     (json_answer({"data": [{"index": 0, "embedding": [1.0, 2.0]}]}), ProviderRefusedError, "now gives 2"),

@@ -32,7 +32,7 @@ def test_a_full_disk_loses_lines_and_says_so() -> None:
 
     assert disk.getvalue().splitlines() == [
         "one",
-        "(2 lines of this log were lost: they could not be written)",
+        "(Lines of this log that were lost, as they could not be written: 2)",
         "four",
         "five",
     ]

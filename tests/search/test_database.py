@@ -106,7 +106,7 @@ def test_they_are_those_of_the_role(roles: Roles, database: Database) -> None:
         ({"filter": [1]}, "The filter [1] is no object.", ""),
         ({"min_similarity": 2.0}, "min_similarity 2 is out of range.", "-1 to 1"),
         ({"min_similarity": float("nan")}, "min_similarity NaN is out of range.", "-1 to 1"),
-        ({"embedding": [1.0]}, "The vector has 1 dimensions", "the pipeline's model"),
+        ({"embedding": [1.0]}, "The vector has 1 dimension, and those", "the pipeline's model"),
     ],
 )
 def test_a_refusal_is_a_sentence_and_a_hint(

@@ -51,8 +51,8 @@ def test_a_table_destination_is_taken_over_with_its_vectors(pgai: psycopg.Connec
     done_by_pgai(pgai, vectorizer, 1, 2)
     pgai.execute("update blog set body = 'other text, and more' where id = 2")
     done = carried_out(pgai, plans(pgai))
-    assert "1 rows taken over with their vectors" in done
-    assert "1 rows queued that have none" in done
+    assert "rows taken over with their vectors: 1" in done
+    assert "rows queued that have none: 1" in done
     table = "blog_embedding_store_all_minilm_l6_v2"
     assert rows(pgai, f"select id, chunk_no, chunk, start_offset, end_offset, model, content_hash = "
                       f"sha256(convert_to('One: ' || chunk, 'UTF8')) from {table} order by 1, 2") == [
@@ -77,7 +77,7 @@ def test_chunks_that_are_not_in_the_text_are_embedded_anew(pgai: psycopg.Connect
     )
     done_by_pgai(pgai, vectorizer, 1, 2)
     done = carried_out(pgai, plans(pgai))
-    assert "0 rows taken over with their vectors" in done
+    assert "rows taken over with their vectors: 0" in done
     assert sorted(queued(pgai, BACKFILL)) == [1, 2]
 
 
@@ -90,7 +90,7 @@ def test_a_column_destination_is_adopted(pgai: psycopg.Connection) -> None:
     pgai.execute("insert into blog values (3, 'Three', 'no vector yet')")
     done_by_pgai(pgai, vectorizer, 1, 3)
     done = carried_out(pgai, plans(pgai))
-    assert "1 rows queued that pgai had still to do" in done
+    assert "rows queued that pgai had still to do: 1" in done
     assert sorted(queued(pgai, BACKFILL)) == [2, 3]
     assert rows(pgai, "select name, model, vector_type, embedding_column, content_columns from pgembedd.pipeline") == [
         ("my_blog", "gte-small", "vector", "vec", ["body"])

@@ -96,7 +96,7 @@ def test_what_only_the_old_model_has_embedded_anew_hinders_a_switch(documents: p
     store(documents, [job for job in claim(documents) if job.pipeline == "documents"])
     with pytest.raises(
         psycopg.errors.InvalidParameterValue,
-        match=r'1 rows of "documents" are up to date, but still queued for "documents\.next"',
+        match=r'1 row of "documents" is up to date, but still queued for "documents\.next"',
     ):
         documents.execute(
             "select pgembedd._await_vectors(c, n, '0')"

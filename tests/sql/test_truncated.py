@@ -23,7 +23,7 @@ def notices(connection: psycopg.Connection, **options: Any) -> list[tuple[str, s
             else None
         )
     )
-    create_pipeline(connection, **options)
+    create_pipeline(connection, model="a:model", **options)
     return found
 
 
@@ -44,7 +44,7 @@ def test_long_content_gets_a_proposal(connection: psycopg.Connection) -> None:
     make_documents(connection, 30)
     connection.execute("update documents set content = repeat('word ', 700) where id > 20")
     ((message, hint),) = notices(connection)
-    assert message.startswith("10 of 30 rows of public.documents that were looked at seem to be longer than 512 tokens")
+    assert message.startswith("10 of 30 sampled rows of public.documents seem to be longer than 512 tokens")
     assert "embedding_table => 'documents_embeddings'" in hint
 
 
@@ -69,7 +69,7 @@ def test_a_large_partitioned_table_is_sampled(connection: psycopg.Connection) ->
     ((message, _),) = notices(connection, backfill=False)
     seen = int(message.split(" of ")[1].split()[0])
     assert 50 <= seen <= 200
-    assert message.startswith(f"{seen} of {seen} rows")
+    assert message.startswith(f"{seen} of {seen} sampled rows")
 
 
 def test_content_that_raises_does_not_stop_it(connection: psycopg.Connection) -> None:

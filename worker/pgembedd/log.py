@@ -24,7 +24,7 @@ class FaultTolerantStream:
         """Writes the text, or counts it as lost."""
         try:
             if self._lost:
-                self._stream.write(f"({self._lost} lines of this log were lost: they could not be written)\n")
+                self._stream.write(f"(Lines of this log that were lost, as they could not be written: {self._lost})\n")
                 self._lost = 0
             self._stream.write(text)
         except OSError:

@@ -31,7 +31,7 @@ def follow(
                 return
         if time.monotonic() > until:
             raise GenerationTimeoutError(
-                f"Nothing has come of the answer {answer} for {timeout_s:g} seconds: is a worker running that has a "
+                f"Nothing has come of the answer {answer} for {timeout_s:g} s: is a worker running that has a "
                 "language model (`pgembedd run` with AI_INFERENCE_API_HOST)?"
             )
         for _ in connection.notifies(timeout=CHECK_S, stop_after=1):

@@ -18,6 +18,7 @@ from pgembedd.evaluation.baseline import falls, load, save, to_json, write
 from pgembedd.evaluation.evaluate import Measured, available_modes, evaluate
 from pgembedd.evaluation.metrics import METRICS
 from pgembedd.evaluation.questions import Question, read_questions, read_topics
+from pgembedd.text.quantities import counted
 
 if TYPE_CHECKING:
     import psycopg
@@ -104,7 +105,7 @@ def command(
         click.echo(json.dumps(stored))
     else:
         _print(pipeline, asked, results, before, left_out)
-    _write(f"{pipeline}: {len(asked)} questions, {model}", stored, results, plot, saved)
+    _write(f"{pipeline}: {counted(len(asked), 'question')}, {model}", stored, results, plot, saved)
     if before is not None and (fallen := falls(before, results, tolerance)):
         raise WorseSearchError(f"The search is worse than in {baseline}: {'; '.join(fallen)}.")
 
@@ -194,7 +195,9 @@ def _print(
     before: "Values | None",
     left_out: dict[str, str],
 ) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), title=f"{pipeline}: {len(asked)} questions", title_justify="left")
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), title=f"{pipeline}: {counted(len(asked), 'question')}", title_justify="left"
+    )
     table.add_column("search", no_wrap=True)
     for name in METRICS:
         table.add_column(name, justify="right", no_wrap=True)

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from pgembedd.database.queries import query
 from pgembedd.errors import PgembeddError
+from pgembedd.text.quantities import counted
 
 REFRESH_EVERY_S = 0.5
 
@@ -48,5 +49,5 @@ def _waiting(connection: psycopg.Connection, pipeline: str) -> tuple[int, int]:
         raise PgembeddError(f'There is no pipeline "{pipeline}".')
     state, reason, waiting, workers = row
     if waiting and state != "running":
-        raise PgembeddError(f'The pipeline "{pipeline}" is {state}, with {waiting} jobs waiting: {reason}')
+        raise PgembeddError(f'The pipeline "{pipeline}" is {state}, with {counted(waiting, "job")} waiting: {reason}')
     return waiting, workers

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from pgembedd.cli.options import database_option, open_connection
 from pgembedd.database.queries import query
-from pgembedd.text.quantities import age, share
+from pgembedd.text.quantities import age, counted, share
 
 OUTSTANDING = ("deferred", "due", "building", "invalid", "dropped")
 COLUMNS = ("done", "queued", "backfill", "oldest", "failing", "dead", "blank", "cut", "rows/min", "lag")
@@ -43,7 +43,8 @@ def command(database: str | None, watch: bool, as_json: bool) -> None:
             console = _console()
             console.print(_fitting(_rows(connection), console), soft_wrap=not console.is_terminal)
             for provider, tokens, requests in connection.execute(query("provider_use_today")):
-                console.print(f"{provider} today (UTC): {tokens} tokens in {requests} requests.", highlight=False)
+                used = f"{counted(tokens, 'token')} in {counted(requests, 'request')}"
+                console.print(f"{provider} today (UTC): {used}.", highlight=False)
 
 
 def _console() -> Console:

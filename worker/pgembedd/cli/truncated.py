@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pgembedd.cli.options import database_option, open_connection
 from pgembedd.database.queries import query
+from pgembedd.text.quantities import counted
 
 Row = tuple[Any, ...]
 
@@ -53,5 +54,5 @@ def _table(rows: list[Row], shares: list[Row]) -> Table:
 def _share(pipeline: str, cut: int, total: int | None) -> str:
     """Returns the share of cut rows of a pipeline, in words."""
     if not total:
-        return f"{pipeline}: {cut} rows cut"
-    return f"{pipeline}: {cut} of {max(total, cut):,} rows cut ({min(cut / total, 1) * 100:.1f} %)"
+        return f"{pipeline}: {counted(cut, 'row')} cut"
+    return f"{pipeline}: {cut:,} of {counted(max(total, cut), 'row')} cut ({min(cut / total, 1) * 100:.1f} %)"

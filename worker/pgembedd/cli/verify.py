@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pgembedd.cli.options import database_option, open_connection, open_database, settings_options
 from pgembedd.errors import ConfigurationError, PgembeddError, WrongVectorsError
+from pgembedd.text.quantities import counted
 from pgembedd.verify.report import WRONG, Report
 from pgembedd.verify.verifier import Options, pipelines_to_verify, verify
 
@@ -103,7 +104,8 @@ def _say_cost(
     if (provider := paid_provider(pipeline, providers)) is None:
         return
     cost = estimate_cost(connection, pipeline, provider, options)
-    sends = f"{pipeline.name}: about {cost.texts} texts with {cost.tokens} tokens are sent to {provider.name}"
+    size = f"about {counted(cost.texts, 'text')} with {counted(cost.tokens, 'token')}"
+    sends = f"{pipeline.name}: a verification sends {size} to {provider.name}"
     if not yes:
         raise ConfigurationError(f"{sends}, which costs: nothing was sent; verify with --yes if that is right.")
     click.echo(f"{sends}.", err=True)
@@ -125,8 +127,9 @@ def _conclude(reports: list[Report], refused: list[PgembeddError], requeue: bool
         raise refused[-1]
     wrong = {report.pipeline: report.wrong for report in reports if report.wrong}
     if wrong and not requeue:
+        names = ", ".join(wrong)
         raise WrongVectorsError(
-            f"{sum(wrong.values())} rows of {', '.join(wrong)} have the wrong vector or none:"
+            f"{counted(sum(wrong.values()), f'row of {names} has', f'rows of {names} have')} the wrong vector or none:"
             " queue them with `pgembedd verify --requeue`."
         )
 
@@ -165,7 +168,7 @@ def _object(report: Report) -> dict[str, object]:
 def _text(report: Report) -> str:
     """Returns a few lines: rows by verdict, with some keys of the wrong ones."""
     drawn = "" if report.rows == report.rows_checked else f" of about {report.rows}, drawn with --seed {report.seed}"
-    lines = [f"{report.pipeline}: {report.rows_checked} rows{drawn}"]
+    lines = [f"{report.pipeline}: {counted(report.rows_checked, 'row')}{drawn}"]
     lines.append("  " + " · ".join(f"{report.counts[kind]} {WORDS.get(kind, kind)}" for kind in FINE))
     for kind in WRONG:
         if report.counts[kind]:

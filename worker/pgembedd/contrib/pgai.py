@@ -217,12 +217,12 @@ def _keep_vectors(
     """Keeps the vectors, except of rows in pgai's queue; then queues rows without a vector."""
     pending = _relation(connection, vectorizer.queue)
     if vectorizer.column:
-        yield _call("pgembedd._import_pending({}, {})", name, pending, done="{} rows queued that pgai had still to do")
+        yield _call("pgembedd._import_pending({}, {})", name, pending, done="rows queued that pgai had still to do: {}")
     else:
         chunks = _relation(connection, vectorizer.target)
-        done = "{} rows taken over with their vectors"
+        done = "rows taken over with their vectors: {}"
         yield _call("pgembedd._import_chunks({}, {}, {}, {})", name, chunks, pending, model.fingerprint, done=done)
-    yield _call("pgembedd.backfill({})", name, done="{} rows queued that have none")
+    yield _call("pgembedd.backfill({})", name, done="rows queued that have none: {}")
 
 
 def _relation(connection: psycopg.Connection, named: tuple[str, str] | None) -> str | None:

@@ -10,6 +10,7 @@ import psycopg
 from pgembedd.answers.viewer import follow
 from pgembedd.evaluation.questions import Question, key_text
 from pgembedd.search import questions
+from pgembedd.text.quantities import counted
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,18 @@ class AnswerQuality:
 
     def lines(self) -> list[str]:
         """Returns what is printed."""
-        found = [f"{self.invalid} citations of sources that there are not"]
+        found = [
+            counted(self.invalid, "citation of a source that there is not", "citations of sources that there are not")
+        ]
         if self.facts:
-            found.insert(0, f"{self.facts} facts: {_percent(self.stated)} stated")
+            found.insert(0, f"{counted(self.facts, 'fact')}: {_percent(self.stated)} stated")
         if self.without_answer:
-            found.insert(0, f"{self.without_answer} questions without one: {_percent(self.refused)} refused")
+            found.insert(0, f"{counted(self.without_answer, 'question')} without one: {_percent(self.refused)} refused")
         if self.with_answer:
             shares = f"{_percent(self.cited)} of these cite a source, {_percent(self.relevant)} a relevant row"
             found.insert(
-                0, f"{self.with_answer} questions with an answer: {_percent(self.answered)} answered; {shares}"
+                0,
+                f"{counted(self.with_answer, 'question')} with an answer: {_percent(self.answered)} answered; {shares}",
             )
         if self.failed:
             found.append(f"{self.failed} failed, the first one: {self.reason}")

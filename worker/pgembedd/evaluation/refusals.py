@@ -10,6 +10,7 @@ import psycopg
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 from pgembedd.evaluation.questions import Question
+from pgembedd.text.quantities import counted
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Separated:
         found = []
         for name, values in (("with an answer", self.with_answer), ("without one", self.without)):
             low, middle, high = values[0], values[len(values) // 2], values[-1]
-            found.append(f"{len(values)} questions {name}: similarity {low:.3f} to {high:.3f}, median {middle:.3f}")
+            found.append(
+                f"{counted(len(values), 'question')} {name}: similarity {low:.3f} to {high:.3f}, median {middle:.3f}"
+            )
         for name, at in (("set", self.now), ("best", self.best)):
             shares = f"answers {at.answered:.0%} of the first, refuses {at.refused:.0%} of the second"
             found.append(f"threshold {at.threshold:.3f} ({name}): {shares}")

@@ -17,6 +17,7 @@ from pgembedd.http.origin import check_local, is_loopback
 from pgembedd.http.throttle import Throttle
 from pgembedd.http.tokens import SCOPES, Caller, Scope, Token
 from pgembedd.http.user_tokens import UserTokens
+from pgembedd.text.quantities import counted
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json"})
 PAGE_PATHS = frozenset({"/", "/failures", "/retry", "/hits", "/chat"})
@@ -147,7 +148,7 @@ def require_scope(caller: Caller, *scopes: Scope) -> None:
 
 def _refuse_throttled(throttle: Throttle, request: Request) -> None:
     if (wait_s := throttle.wait_s(_address(request))) > 0:
-        sentence = f"Too many wrong tokens: try again in {ceil(wait_s)} seconds."
+        sentence = f"Too many wrong tokens: try again in {counted(ceil(wait_s), 'second')}."
         raise Refusal(429, sentence, retry_after_s=ceil(wait_s))
 
 

@@ -19,7 +19,7 @@ from pgembedd.http.middleware.body_limit import HEAD_BYTES
 HEAD_TIMEOUT_S = 10.0
 HEAD_BUFFER_BYTES = 131_072  # of a head that is not complete; what a complete one may have is in body_limit.py
 _TIMED_OUT = refusal_response(
-    "", Refusal(408, f"The request's line and headers did not arrive within {HEAD_TIMEOUT_S:g} seconds.")
+    "", Refusal(408, f"The request's line and headers did not arrive within {HEAD_TIMEOUT_S:g} s.")
 )
 _TOO_LARGE = refusal_response("", Refusal(431, f"The request's line and headers have more than {HEAD_BYTES} bytes."))
 

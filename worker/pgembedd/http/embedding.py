@@ -84,7 +84,7 @@ async def wait_for_result(
             return vectors.result()
     finally:
         vectors.cancel()
-    raise Refusal(504, f"The {awaited} were not there after {timeout_s:g} seconds: send fewer texts.")
+    raise Refusal(504, f"The {awaited} were not there after {timeout_s:g} s: send fewer texts.")
 
 
 async def _wait_while_connected(vectors: asyncio.Future[Result], request: Request, timeout_s: float) -> None:

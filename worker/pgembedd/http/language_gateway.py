@@ -90,7 +90,7 @@ class LanguageGateway:
                 return _names(await _get(self._endpoint, "/v1/models"))
         except TimeoutError:
             raise GenerationTimeoutError(
-                f"{self._endpoint.named} did not list its models within {LIST_TIMEOUT_S:g} seconds."
+                f"{self._endpoint.named} did not list its models within {LIST_TIMEOUT_S:g} s."
             ) from None
 
 

@@ -12,6 +12,7 @@ from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Kind, Text
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.model.scheduler import Lane
+from pgembedd.text.quantities import counted
 
 MAX_BATCH_TOKENS = 8_192
 MAX_WAITING = 4_096
@@ -123,7 +124,8 @@ class RequestBatcher:
         if self._closed:
             raise OverloadedError("The service is stopping; ask again in a moment.")
         if self._waiting and self._waiting + texts > self._max_waiting:
-            raise OverloadedError(f"{self._waiting} texts wait for the model already; ask again a little later.")
+            waiting = counted(self._waiting, "text waits", "texts wait")
+            raise OverloadedError(f"{waiting} for the model already; ask again a little later.")
         self._waiting += texts
 
     def _serve(self, queue: _RequestQueue) -> None:

@@ -8,6 +8,7 @@ from pgembedd.errors import OverloadedError
 from pgembedd.http.errors import Refusal
 from pgembedd.model.registry import LoadedModels
 from pgembedd.model.reranker import Reranker, Scores
+from pgembedd.text.quantities import counted
 
 URGENT_TEXTS = 20
 """A request with no more texts, such as a search's, goes ahead of larger ones."""
@@ -39,7 +40,8 @@ class Reranking:
         """
         with self._lock:
             if self._waiting and self._waiting + len(texts) > self._max_waiting:
-                raise OverloadedError(f"{self._waiting} texts wait for the reranker already; ask again a little later.")
+                waiting = counted(self._waiting, "text waits", "texts wait")
+                raise OverloadedError(f"{waiting} for the reranker already; ask again a little later.")
             self._waiting += len(texts)
         try:
             scores = reranker.start(query, texts, lane="query" if len(texts) <= URGENT_TEXTS else "fresh").as_future()

@@ -42,7 +42,7 @@ class Searcher:
         except FutureTimeoutError:
             asked.cancel()
             timeout_s = self._service.http.http_timeout_s
-            raise Refusal(504, f"The hits were not reranked after {timeout_s:g} seconds: try again.") from None
+            raise Refusal(504, f"The hits were not reranked after {timeout_s:g} s: try again.") from None
         return Hits(reordered(hits, scores.tolist(), options.get("k", DEFAULT_K)), hits.notices)
 
     def search(self, caller: Caller, pipeline: str, text: str, options: SearchOptions) -> Hits:
@@ -145,9 +145,7 @@ def query_vector(service: ServiceContext, where: Pipeline, text: str) -> list[fl
         vector: list[float] = asked.result(service.http.http_timeout_s).vectors[0].tolist()
     except FutureTimeoutError:
         asked.cancel()
-        raise Refusal(
-            504, f"The text had no vector after {service.http.http_timeout_s:g} seconds: try again."
-        ) from None
+        raise Refusal(504, f"The text had no vector after {service.http.http_timeout_s:g} s: try again.") from None
     return vector
 
 

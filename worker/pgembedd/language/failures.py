@@ -34,9 +34,9 @@ def translate_errors(where: str, timeout_s: float, *, remedy: str = REMEDY) -> I
     try:
         yield
     except httpx2.ConnectTimeout as error:
-        raise GenerationTimeoutError(f"{where} did not answer within {timeout_s:g} seconds.") from error
+        raise GenerationTimeoutError(f"{where} did not answer within {timeout_s:g} s.") from error
     except httpx2.TimeoutException as error:
-        raise GenerationTimeoutError(f"{where} sent nothing for {timeout_s:g} seconds.") from error
+        raise GenerationTimeoutError(f"{where} sent nothing for {timeout_s:g} s.") from error
     except httpx2.ConnectError as error:
         raise GenerationUnavailableError(f"{where} cannot be reached: {remedy}.") from error
     except httpx2.HTTPError as error:

@@ -113,7 +113,7 @@ class Generation:
                 self._scope = None
         if self._closed:
             raise _cancelled()
-        raise GenerationTimeoutError(f"The answer was not complete after {self._bounds.total_s:g} seconds.")
+        raise GenerationTimeoutError(f"The answer was not complete after {self._bounds.total_s:g} s.")
 
 
 async def _read(endpoint: Endpoint, path: str, body: dict[str, Any], bounds: Bounds) -> AsyncGenerator[Chunk, None]:

@@ -108,7 +108,7 @@ class HuggingFace:
             async with asyncio.timeout(self._bounds.total_s):
                 return _unwrapped(task, await self._post(task, _payload(task, inputs, parameters), model, use_cache))
         except TimeoutError:
-            raise GenerationTimeoutError(f"The task was not done after {self._bounds.total_s:g} seconds.") from None
+            raise GenerationTimeoutError(f"The task was not done after {self._bounds.total_s:g} s.") from None
 
     async def _post(self, task: str, payload: dict[str, Any], model: str, use_cache: bool) -> TaskAnswer:
         url = f"{self._base.rstrip('/')}/models/{model}" + (f"/pipeline/{task}" if task in _PIPELINES else "")

@@ -140,7 +140,7 @@ def ask_and_wait(within: Transactions, asked: Question, timeout_s: float) -> dic
             break
         if time.monotonic() > deadline:
             raise SearchError(
-                f"There was no answer after {timeout_s:g} seconds.",
+                f"There was no answer after {timeout_s:g} s.",
                 "Is a worker with a language model running?",
                 "57014",
             )

@@ -53,7 +53,7 @@ class BodyLimit:
             async with asyncio.timeout(self._timeout_s):
                 body = await _read(receive, self._max_bytes)
         except TimeoutError:
-            raise Refusal(408, f"The body did not arrive within {self._timeout_s:g} seconds.") from None
+            raise Refusal(408, f"The body did not arrive within {self._timeout_s:g} s.") from None
         if body and headers.get("content-encoding", "identity").strip().casefold() != "identity":
             raise Refusal(415, "Send the body as it is: no Content-Encoding is understood here.")
         if body and not is_page(request):

@@ -14,6 +14,7 @@ from pgembedd.addresses import is_loopback
 from pgembedd.errors import ModelError, ProviderBusyError, ProviderRefusedError
 from pgembedd.model.providers.configured import Provider
 from pgembedd.model.providers.protocol import Answer, Kind
+from pgembedd.text.quantities import counted
 
 BUSY = frozenset({408, 425, 429, 502, 503, 504})
 REFUSED = frozenset({401, 402, 403, 404})
@@ -59,7 +60,8 @@ class Client:
                 f"The provider {self._provider.name} answered with something else than vectors; check its protocol."
             ) from error
         if number != len(texts):
-            raise ModelError(f"The provider {self._provider.name} gave {number} vectors for {len(texts)} texts.")
+            gave = f"{counted(number, 'vector')} for {counted(len(texts), 'text')}"
+            raise ModelError(f"The provider {self._provider.name} gave {gave}.")
         return answer
 
     def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
