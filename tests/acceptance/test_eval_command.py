@@ -85,6 +85,14 @@ def test_a_query_that_a_mode_refuses_finds_nothing_in_it(embedded: Database, que
 
 
 @pytest.mark.slow
+def test_a_relevant_key_that_no_row_has_is_told(embedded: Database, questions: Path) -> None:
+    questions.write_text(json.dumps({"query": "how do I reset my password", "relevant": [1, 17]}))
+    done = pgembedd("eval", "documents", str(questions), "--json", database=embedded.conninfo)
+    assert (done.code, done.err) == (0, '1 of 2 relevant keys is of no row of "documents": 17.\n')
+    assert json.loads(done.out)["results"]["semantic"]["recall@10"] == 0.5
+
+
+@pytest.mark.slow
 def test_the_threshold_of_answers_is_measured(embedded: Database, questions: Path) -> None:
     asked = [*QUESTIONS, {"query": "who wrote the opera about the flying Dutchman", "relevant": []}]
     questions.write_text("\n".join(map(json.dumps, asked)))
@@ -120,5 +128,14 @@ def test_bad_input_is_one_sentence(embedded: Database, questions: Path, tmp_path
         USAGE, "Error: A plot is an SVG file: give it a name that ends with .svg."
     )  # fmt: skip
     assert "cannot be read: No such file" in refused("documents", str(questions), "--baseline", "none")
+    for option, name in (("--plot", "plot.svg"), ("--save", "saved.json")):
+        away = tmp_path / "none" / name
+        said = refused("documents", str(tmp_path / "not read yet"), option, str(away))
+        assert said == f"pgembedd: The file {away} cannot be written: there is no folder {away.parent}."
+    questions.write_text(json.dumps({"query": "a", "relevant": [17]}))
+    said = 'No relevant key is of a row of "documents": 17; give keys as a search returns them.'
+    assert said in refused("documents", str(questions))
+    questions.write_text(json.dumps({"query": "a", "relevant": ["x"]}))
+    assert '"x" is no key of "documents"' in refused("documents", str(questions))
     questions.write_text("nonsense")
     assert "is no question" in refused("documents", str(questions))

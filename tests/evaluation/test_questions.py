@@ -57,6 +57,10 @@ def test_a_key_is_the_same_as_a_value_and_as_text() -> None:
         ('{"query": "a"}', "Line 2 of {} is no question"),
         ('{"query": "a", "relevant": [1], "facts": "so"}', "Line 2 of {} is no question"),
         ('{"query": "a", "relevant": [1], "facts": [7]}', "Line 2 of {} is no question"),
+        (
+            '{"query": "a", "relevant": [1], "fact": ["b"]}',
+            'Line 2 of {} has "fact", and may have query,',
+        ),
         ('{"query": " ", "relevant": [1]}', "Line 2 of {} has no query or no relevant key: give both."),
         ('{"query": "a", "relevant": []}', "Line 2 of {} has no query or no relevant key: give both."),
         ('{"query": 7, "relevant": [1]}', "Line 2 of {} has no query or no relevant key: give both."),

@@ -202,6 +202,30 @@ def test_without_a_role_there_are_no_tools(model: Session) -> None:
     assert "PGEMBEDD_SEARCH_URL" in pgembedd("mcp").refused(2)
 
 
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("mysql://me:hush@host/db", "PGEMBEDD_SEARCH_URL cannot be read: write postgresql://user@host:5432/database"),
+        ("postgresql://me:hush@host:abc/db", "PGEMBEDD_SEARCH_URL names a port that is no number from 1 to 65535"),
+        ("postgresql://host/db", "PGEMBEDD_SEARCH_URL names no user: write postgresql://role@host:5432/database."),
+    ],
+)
+def test_a_url_that_is_none_is_refused(url: str, sentence: str) -> None:
+    said = pgembedd("mcp", PGEMBEDD_SEARCH_URL=url).refused(2)
+    assert said.startswith(f"pgembedd: {sentence}")
+    assert "hush" not in said
+    assert pgembedd("serve", "--no-database", PGEMBEDD_SEARCH_URL=url).refused(2) == said
+
+
+def test_an_assistant_is_told_that_the_database_is_away(tools: Tools) -> None:
+    async def use(client: Client) -> None:
+        answer = await client.call_tool("list_pipelines", {})
+        assert answer.is_error
+        assert text_of(answer) == 'The database "db" at 127.0.0.1:1 (as me) cannot be reached: Connection refused.'
+
+    tools.over_stdio(use, PGEMBEDD_SEARCH_URL="postgresql://me:hush@127.0.0.1:1/db")
+
+
 @pytest.mark.slow
 def test_a_role_with_more_rights_has_no_tools(tools: Tools, roles: Roles) -> None:
     role = roles.make("mighty", "superuser noinherit")

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from pgembedd.cli.options import database_option, open_connection, open_database, settings_options
 from pgembedd.cli.search import chosen_pipeline
-from pgembedd.errors import WorseSearchError
-from pgembedd.evaluation.baseline import falls, load, save, to_json, write
-from pgembedd.evaluation.evaluate import Measured, available_modes, evaluate
+from pgembedd.errors import ConfigurationError, WorseSearchError
+from pgembedd.evaluation.baseline import check_writable, falls, load, save, to_json, write
+from pgembedd.evaluation.evaluate import Measured, available_modes, evaluate, keys_without_row
 from pgembedd.evaluation.metrics import METRICS
 from pgembedd.evaluation.questions import Question, read_questions, read_topics
 from pgembedd.text.quantities import counted
@@ -90,6 +90,8 @@ def command(
     configure_logging(log_level="warning")
     if plot is not None and plot.suffix.lower() != ".svg":
         raise click.UsageError("A plot is an SVG file: give it a name that ends with .svg.")
+    for path in filter(None, (plot, saved)):
+        check_writable(path)
     if answers or asks:
         if (answers and asks) or qrels or rerank or plot or saved or baseline:
             raise click.UsageError(f"{'--answers' if answers else '--ask'} takes no other option of measuring.")
@@ -139,6 +141,7 @@ def _vectors(
     from pgembedd.search.local_models import check_fingerprint
 
     where = chosen_pipeline(connection, pipeline)
+    _check_keys(connection, where.name, asked)
     with (
         closing(ProviderUse(conninfo)) as ledger,
         closing(loader(settings, ledger=ledger)(where.model)) as embedder,
@@ -146,6 +149,19 @@ def _vectors(
         check_fingerprint(where, embedder.fingerprint)
         found = embedder.start([each.query for each in asked], kind="query").result().vectors
     return embedder.fingerprint, [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
+
+
+def _check_keys(connection: "psycopg.Connection", pipeline: str, asked: list[Question]) -> None:
+    """Says which relevant keys are of no row; ConfigurationError where all are."""
+    missing, looked_up = keys_without_row(connection, pipeline, asked)
+    first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    if missing and len(missing) == looked_up:
+        raise ConfigurationError(
+            f'No relevant key is of a row of "{pipeline}": {first}; give keys as a search returns them.'
+        )
+    if missing:
+        are = "is" if len(missing) == 1 else "are"
+        click.echo(f'{len(missing)} of {looked_up} relevant keys {are} of no row of "{pipeline}": {first}.', err=True)
 
 
 def _of_ask(

@@ -3,6 +3,7 @@
 import click
 
 from pgembedd.cli.options import database_option, describe, open_database
+from pgembedd.errors import SchemaError
 
 
 @click.command("migrate")
@@ -10,10 +11,14 @@ from pgembedd.cli.options import database_option, describe, open_database
 @click.option("--down", is_flag=True, help="Remove what pgembedd installed; tables, columns and vectors stay.")
 def command(database: str | None, down: bool) -> None:
     """Install or upgrade the schema pgembedd; after a restore, repair it. Safe to repeat."""
-    from pgembedd.database.migrate import HEAD, downgrade, migrate
+    from pgembedd.database.connect import connect
+    from pgembedd.database.migrate import HEAD, downgrade, has_schema, migrate
 
     with open_database(database, create=not down) as conninfo:
         if down:
+            with connect(conninfo) as connection:
+                if not has_schema(connection):
+                    raise SchemaError(f"There is no pgembedd schema in {describe(conninfo)}: nothing was removed.")
             downgrade(conninfo)
             click.echo(
                 f"pgembedd is removed from {describe(conninfo)}; your tables, columns and vectors are still there."

@@ -112,6 +112,11 @@ def _lock_schema(connection: psycopg.Connection) -> None:
             return
 
 
+def has_schema(connection: psycopg.Connection) -> bool:
+    """Tells that the database has the schema pgembedd, of whatever version."""
+    return connection.execute("select to_regnamespace('pgembedd') is not null").fetchone() == (True,)
+
+
 def _destination(context: Any) -> Any:
     """Returns the revision that alembic goes to: None for base, "" for a command that goes nowhere."""
     try:

@@ -1,7 +1,9 @@
 """Results in a file, and the comparison of later ones with them."""
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,14 @@ def write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"The file {path} cannot be written: {error.strerror}.") from error
+
+
+def check_writable(path: Path) -> None:
+    """Raises ConfigurationError where `write` would, before anything is measured."""
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"The file {path} cannot be written: there is no folder {path.parent}.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigurationError(f"The file {path} cannot be written: {os.strerror(errno.EACCES)}.")
 
 
 def load(path: Path, questions: Sequence[Question]) -> Values:

@@ -1,10 +1,12 @@
 """Asks a pipeline every question in each mode of search, and measures what it finds."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from pgembedd.database.queries import query
 from pgembedd.evaluation.metrics import METRICS
@@ -13,6 +15,7 @@ from pgembedd.model.reranker import Reranker
 from pgembedd.search.rerank import MAX_CANDIDATES, rerank
 
 MODES = ("semantic", "text", "hybrid")
+MOST_LOOKED_UP = 1_000  # relevant keys, a fraction of a millisecond each
 RERANKED_CHARACTERS = 2_000
 """Of a hit's text for the reranker, which reads 512 tokens of query and text together."""
 
@@ -92,6 +95,16 @@ def evaluate(
                 results[mode, True].append(measure([found.keys[hit.position] for hit in order], question))
         progress(number)
     return [Measured(mode, reranked, means(results[mode, reranked])) for mode, reranked in ways]
+
+
+def keys_without_row(
+    connection: psycopg.Connection, pipeline: str, questions: Sequence[Question]
+) -> tuple[list[str], int]:
+    """Returns the relevant keys that are of no row that the caller may read, and how many keys were looked up."""
+    keys = list(dict.fromkeys(key for question in questions for key in question.relevant))[:MOST_LOOKED_UP]
+    values = [Jsonb(json.loads(key) if key.lstrip().startswith("{") else key) for key in keys]
+    rows = connection.execute(query("keys_without_row"), {"pipeline": pipeline, "keys": values}).fetchall()
+    return [keys[nth - 1] for (nth,) in rows], len(keys)
 
 
 def measure(keys: Sequence[str], question: Question) -> dict[str, float]:

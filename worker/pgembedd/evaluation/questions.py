@@ -14,6 +14,7 @@ _FIELD = re.compile(r"<(num|title)>\s*(?:number:|topic:)?\s*([^<]*)", re.IGNOREC
 _JUDGEMENT = re.compile(r"(?P<query>\S+)\s+(\S+\s+)?(?P<document>\S+)\s+(?P<grade>-?\d+(\.\d+)?)")
 _TOPICS = "TREC's <top>, JSON lines of _id and text, or lines of an id, a tab and the query"
 _SHAPE = '{"query": "words", "relevant": [1, 2]}'
+_KEYS = ("query", "relevant", "facts")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ def read_questions(path: Path, *, unanswered: bool = False) -> list[Question]:
             raise ConfigurationError(f"Line {number} of {path} is no question: it must be like {_SHAPE}.") from error
         if not isinstance(query, str) or not query.strip() or not (grades or unanswered):
             raise ConfigurationError(f"Line {number} of {path} has no query or no relevant key: give both.")
+        if unknown := [name for name in asked if name not in _KEYS]:
+            known = ", ".join(_KEYS)
+            raise ConfigurationError(f'Line {number} of {path} has "{unknown[0]}", and may have {known} alone.')
         questions.append(Question(query, grades, tuple(filter(None, facts))))
     return _some(questions, path)
 
