@@ -10,7 +10,11 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from pgembedd import settings
+from pgembedd.conninfo import LIBPQ_VARIABLES
 from tests.support.deploy import COMPOSE, DOCKERFILE, FILES, ROOT, STOP_S, instructions, require, run_tool, seconds
+
+CONFIGURATION = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
 
 # -- Compose -----------------------------------------------------------------------------------------------
 
@@ -53,6 +57,31 @@ def test_compose_has_no_password_of_its_own() -> None:
     given = re.findall(r"^\s*\w*PASSWORD: (.+)$", text, re.MULTILINE)
     assert given
     assert all(re.fullmatch(r'"\$\{POSTGRES_PASSWORD:\?[^}]+\}"', value) for value in given)
+
+
+def given(service: str) -> dict[str, Any]:
+    """The variables of a service: a value, or None for that of .env or the shell."""
+    variables: dict[str, Any] = compose()["services"][service]["environment"]
+    return variables
+
+
+@pytest.mark.parametrize("service", ["migrate", "worker", "http"])
+def test_every_documented_setting_reaches_the_containers(service: str) -> None:
+    documented = {*settings.variables(), *re.findall(r"`(OTEL_\w+|HF_HUB_OFFLINE|HUGGING_FACE_\w+)`", CONFIGURATION)}
+    own = {"PGEMBEDD_HTTP_HOST", "PGEMBEDD_HTTP_PORT"}  # the container's
+    passed = given(service)
+
+    assert {name for name, value in passed.items() if value is None} == documented - own
+    assert {name for name in passed if passed[name] is not None} - own <= {*LIBPQ_VARIABLES, "PGPASSWORD"}
+
+
+def test_every_variable_of_the_compose_file_is_documented() -> None:
+    text = COMPOSE.read_text(encoding="utf-8")
+    used = set(re.findall(r"\$\{(\w+)", text))
+    header = text.partition("x-database")[0]
+
+    assert used == {"POSTGRES_PASSWORD", "PGEMBEDD_PORT", "MODEL"}
+    assert [name for name in used if name not in header or f"`{name}" not in OPERATIONS] == []
 
 
 def test_compose_file_is_accepted_by_compose() -> None:
