@@ -210,6 +210,65 @@ def test_the_page_of_guides_names_what_there_is() -> None:
     assert mentioned <= {*routines()}
 
 
+# -- What status and the doctor print ----------------------------------------------------------------------
+
+
+def longest_piece(template: str) -> str:
+    """The longest part of a sentence that stands in it whatever it is about; its end is the remedy."""
+    return max(re.split(r"%[a-zA-Z]|%\d\$\w|\{[^}]*\}", template), key=len).strip(" :;,.'\"")
+
+
+def findings() -> Iterator[str]:
+    """The texts of the doctor's findings, with braces where they have values."""
+    for path, module in sources():
+        for function in ast.walk(module) if path.parent.name == "doctor" else ():
+            if isinstance(function, ast.FunctionDef):
+                named = {
+                    target.id: node.value
+                    for node in ast.walk(function)
+                    if isinstance(node, ast.Assign)
+                    for target in node.targets
+                    if isinstance(target, ast.Name)
+                }
+                for call in ast.walk(function):
+                    if isinstance(call, ast.Call) and ast.unparse(call.func) == "Finding":
+                        text = call.args[2]
+                        yield from _texts(named.get(text.id, text) if isinstance(text, ast.Name) else text)
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.IfExp):
+        yield from (*_texts(node.body), *_texts(node.orelse))
+    elif isinstance(node, ast.Constant):
+        yield str(node.value)
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+
+
+def test_every_line_of_the_doctor_is_in_operations() -> None:
+    text = section(OPERATIONS, "… the doctor finds something")
+    pieces = {longest_piece(finding) for finding in findings()} - {"current", ""}
+
+    assert len(pieces) > 25
+    assert [piece for piece in sorted(pieces) if piece not in text] == []
+
+
+def test_every_reason_for_which_a_pipeline_stops_is_in_operations() -> None:
+    text = section(OPERATIONS, "… a pipeline is stopped").replace("`", "")
+    folder = ROOT / "sql"
+    files = [
+        *folder.rglob("problem.sql"),
+        folder / "20_pipelines/trigger_warning.sql",
+        folder / "20_pipelines/altered.sql",
+    ]
+    stated = "".join(path.read_text(encoding="utf-8") for path in files)
+    reasons = re.findall(r"format\(\s*'([^']{40,})", stated)
+    beginnings = [longest_piece(re.split(r"\. |, so", reason)[0]) for reason in reasons]
+
+    assert len(beginnings) > 8
+    assert [beginning for beginning in beginnings if beginning not in text] == []
+
+
 # -- Exit codes and events ---------------------------------------------------------------------------------
 
 
