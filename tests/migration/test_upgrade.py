@@ -49,6 +49,63 @@ def test_an_upgrade_replaces_what_was_there(server: EmbeddedPostgres, database: 
         assert value(connection, "select queued from pgembedd.status") == 1
 
 
+# Definitions that Postgres does not replace by those of this version: other columns, names and kinds of parameters.
+OTHER_SIGNATURES = """
+    drop function pgembedd.processing_status(text, jsonb[]);
+    create function pgembedd.processing_status(pipeline text, variadic ids jsonb[])
+        returns table (id jsonb, state text) language sql as 'select null::jsonb, null::text';
+    drop function pgembedd.pause(text);
+    create function pgembedd.pause(pipeline text) returns integer language sql as 'select 1';
+    drop function pgembedd.resume(text);
+    create function pgembedd.resume(name text, at timestamptz default now()) returns void language sql as 'select';
+    drop view pgembedd.status;
+    drop function pgembedd._shown_state(pgembedd.pipeline);
+    create function pgembedd._shown_state(one pgembedd.pipeline) returns integer language sql stable as 'select 1';
+    create view pgembedd.status as select pgembedd._shown_state(p) as shown, p.name from pgembedd.pipeline p;
+    drop view pgembedd.failures;
+    create view pgembedd.failures as select 1 as old_column;
+"""
+
+
+@pytest.mark.slow
+def test_an_upgrade_replaces_what_had_other_parameters_and_columns(
+    server: EmbeddedPostgres, roles: Roles, database: Database
+) -> None:
+    reader = roles.make("reader")
+    granted = f"""
+        grant usage on schema pgembedd to {reader};
+        grant execute on function pgembedd.pause(text) to {reader} with grant option;
+        grant select on pgembedd.status, pgembedd.failures to {reader};
+    """
+    with database.connect() as connection:
+        make_documents(connection, 1)
+        create_pipeline(connection)
+        connection.execute(f"select pgembedd.grant_search('{reader}')")
+        connection.execute(f"{granted} grant execute on function pgembedd.resume(text) to {reader}")
+        before = dump_schema(server, database)
+        connection.execute(OTHER_SIGNATURES)
+        connection.execute(f"{granted} grant execute on function pgembedd.resume(text, timestamptz) to {reader}")
+        connection.execute(f"grant execute on function pgembedd.processing_status(text, jsonb[]) to {reader}")
+        migrate(database.conninfo)
+        # The order of grants may be another.
+        assert sorted(dump_schema(server, database).splitlines()) == sorted(before.splitlines())
+        assert rows(connection, "select state from pgembedd.status") == [("running",)]
+
+
+def test_an_upgrade_names_what_stands_on_an_older_definition(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    connection.execute("drop function pgembedd.pause(text)")
+    connection.execute("create function pgembedd.pause(name text) returns integer language sql as 'select 1'")
+    connection.execute("create view mine as select pgembedd.pause('documents')")
+    said = "pause(text) is another one in this version, but view mine depends on function pause(text): drop that"
+    with sentence(ConfigurationError, f"The migration stopped: {said}, migrate, and create it again."):
+        migrate(database.conninfo)
+    connection.execute("drop view mine")
+    migrate(database.conninfo)
+    check_schema(connection)
+
+
 def test_a_users_view_on_ours_outlives_an_upgrade(database: Database, connection: psycopg.Connection) -> None:
     connection.execute("create view mine as select * from pgembedd.status")
     migrate(database.conninfo)

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from pgembedd.database.connect import connect, pin_path
+from pgembedd.database.definitions import Definitions
 from pgembedd.database.extensions import raw
 from pgembedd.database.rights import no_rights
 from pgembedd.errors import ConfigurationError, SchemaError
@@ -159,8 +160,7 @@ def apply_sql(connection: psycopg.Connection) -> None:
         )
     connection.execute(sql.SQL("set local search_path to pg_catalog, pgembedd, {}").format(sql.Identifier(schema[0])))
     connection.execute("set local check_function_bodies to off")
-    for path in sql_files():
-        connection.execute(path.read_bytes())
+    Definitions(connection).apply(sql_files())
     connection.execute("set local check_function_bodies to default")
     connection.execute("update pgembedd.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),))
     connection.execute("set local search_path to pg_catalog, pg_temp")

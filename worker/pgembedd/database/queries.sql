@@ -678,3 +678,31 @@ where exists (select from pg_catalog.pg_proc f where f.proname operator(pg_catal
                 and f.pronamespace operator(pg_catalog.=) 'pgembedd'::pg_catalog.regnamespace
                 and pg_catalog.has_function_privilege(f.oid, 'execute'))
 order by p.pipeline
+
+-- name: installed_definitions
+-- Routines and views of the schema by name: how DROP names them, and the transaction that wrote them last.
+select p.oid, p.proname::text, 'routine', p.oid::regprocedure::text, p.xmin::text
+from pg_catalog.pg_proc p where p.pronamespace = 'pgembedd'::regnamespace and p.proname = any (%(names)s)
+union all
+select c.oid, c.relname::text, 'view', c.oid::regclass::text, c.xmin::text from pg_catalog.pg_class c
+where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v' and c.relname = any (%(names)s)
+
+-- name: views_on_definition
+-- Our own views that use a routine or a view.
+select distinct c.oid, c.relname::text, 'view', c.oid::regclass::text, c.xmin::text
+from pg_catalog.pg_depend d
+join pg_catalog.pg_rewrite r on r.oid = d.objid and d.classid = 'pg_catalog.pg_rewrite'::regclass
+join pg_catalog.pg_class c on c.oid = r.ev_class
+where d.refobjid = %(oid)s and d.refclassid in ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_class'::regclass)
+  and c.relnamespace = 'pgembedd'::regnamespace and c.oid <> d.refobjid
+
+-- name: grants_on_definition
+-- What was granted on a routine or a view, to whom, and whether with grant option.
+select o.name, a.privilege_type, a.grantee::regrole::text, a.is_grantable
+from (select p.proname::text as name, p.proowner as owner, p.proacl as acl from pg_catalog.pg_proc p
+      where p.oid = %(oid)s and p.pronamespace = 'pgembedd'::regnamespace
+      union all
+      select c.relname::text, c.relowner, c.relacl from pg_catalog.pg_class c
+      where c.oid = %(oid)s and c.relnamespace = 'pgembedd'::regnamespace) o
+cross join pg_catalog.aclexplode(o.acl) a
+where a.grantee not in (0, o.owner)
