@@ -225,6 +225,41 @@ def test_a_bad_request_gets_the_sentence_of_sql(
 
 
 @pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"query": None}, "query: It is missing."),
+        ({"pipeline": None}, "pipeline: It is missing."),
+        ({"query": " "}, "The query is empty."),
+        ({"pipeline": "gone"}, 'There is no pipeline "gone".'),
+        ({"k": "0"}, "k: Input should be greater than or equal to 1."),
+        ({"k": "many"}, "k: Input should be a valid integer"),
+        ({"mode": "guess"}, "The mode 'guess' is not known."),
+        ({"per": "page"}, "per 'page' is not known."),
+        ({"min_similarity": "2"}, "min_similarity 2 is out of range."),
+        ({"min_similarity": "nan"}, "min_similarity NaN is out of range."),
+        ({"min_similarity": "close"}, "min_similarity: Input should be a valid number"),
+        ({"snippet_length": "-1"}, "snippet_length: Input should be greater than or equal to 0."),
+        ({"weights": "1"}, "The weights '{1}' are not known."),
+        ({"weights": ["nan", "nan"]}, "The weights '{NaN,NaN}' are not known."),
+        ({"rrf_k": "0"}, "rrf_k: Input should be greater than or equal to 1."),
+        ({"after": "1001"}, "after: Input should be less than or equal to 1000."),
+        ({"marks": "x"}, "The marks '{x}' are not known."),
+        ({"filter": "{"}, "The filter is no JSON object"),
+        ({"limit": "3"}, "A parameter is none of pipeline, query, k"),
+    ],
+    ids=str,
+)
+def test_a_parameter_of_the_address_that_cannot_be_meant(
+    searched: Searched, change: dict[str, Any], sentence: str
+) -> None:
+    asked = {name: value for name, value in (ASKED | change).items() if value is not None}
+    answer = searched.client.get("/api/search", params=asked, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
+
+    assert answer.status_code == 422
+    assert answer.json()["message"].startswith(sentence)
+
+
+@pytest.mark.parametrize(
     "filter", ["{", "[]", "1", "[" * 100_000, '{"a": NaN}'], ids=["cut", "array", "1", "deep", "nan"]
 )
 def test_a_filter_in_the_address_is_json(searched: Searched, filter: str) -> None:
