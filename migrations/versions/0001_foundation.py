@@ -392,7 +392,7 @@ create table pgembedd.answer (
     role              name not null,
     subject           text not null,
     status            text not null default 'queued'
-                      check (status in ('queued', 'generating', 'complete', 'refused', 'failed')),
+                      check (status in ('queued', 'generating', 'complete', 'refused', 'failed', 'stopped')),
     attempt           integer not null default 0,
     failures          integer not null default 0,
     due_at            timestamptz not null default 'infinity',
@@ -485,6 +485,14 @@ create policy asker on pgembedd.answer for insert with check (
     role = current_user
     and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
     and exists (select from pgembedd.answer_thread t where t.id = answer.thread));
+create policy asker_stops on pgembedd.answer for update using (
+    status in ('queued', 'generating')
+    and (role = current_user
+         and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
+         or exists (select from pgembedd.answer_thread t where t.id = answer.thread
+             and t.role = current_user
+             and t.subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''))))
+    with check (status = 'stopped');
 create policy asker on pgembedd.answer_source for insert with check (
     exists (select from pgembedd.answer a where a.id = answer_source.answer and a.last_seq = 0
             and a.role = current_user

@@ -58,7 +58,7 @@ as $$
           order by a.asked_at desc limit 3) e
 $$;
 
--- Extends leases; returns those that are still this worker's.
+-- Extends leases; returns those that are still this worker's: not one that its asker is stopping.
 create or replace function pgembedd.extend_answers(
     answers uuid[], attempts integer[], lease_s double precision
 ) returns setof uuid
@@ -66,8 +66,7 @@ language sql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     update answer a set due_at = clock_timestamp() + make_interval(secs => lease_s)
-    from unnest(answers, attempts) as h(id, attempt)
-    where a.id = h.id and a.attempt = h.attempt and a.status = 'generating'
+    from _held_answers(answers, attempts) h where a.id = h
     returning a.id
 $$;
 comment on function pgembedd.extend_answers is 'Extend the leases of answers; returns those that are still held.';
@@ -79,8 +78,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     update answer a set status = 'queued', due_at = clock_timestamp()
-    from unnest(answers, attempts) as h(id, attempt)
-    where a.id = h.id and a.attempt = h.attempt and a.status = 'generating';
+    from _held_answers(answers, attempts) h where a.id = h;
     perform pg_notify('pgembedd_questions', '');
 end $$;
 comment on function pgembedd.release_answers is 'Put answers back that this worker will not finish.';

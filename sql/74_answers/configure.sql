@@ -98,7 +98,8 @@ begin
     execute format('grant insert (id, role, subject) on answer_thread to %s', role);
     execute format('grant insert on thread_member, answer_source to %s', role);
     execute format('grant delete on thread_member to %s', role);
-    execute format('grant insert (id, thread, pipeline, question, model, role, subject) on answer to %s', role);
+    execute format('grant insert (id, thread, pipeline, question, model, role, subject), '
+                   'update (status) on answer to %s', role);
     for routine in select f from _ask_functions() f loop
         execute format('grant execute on routine %s to %s', routine, role);
     end loop;
@@ -115,5 +116,5 @@ as $$
         'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread', '_check_role',
         '_check_question', '_subject', '_find_sources', '_answer_threshold', '_answer_title', '_answer_url',
         '_begin_answer', '_readable_rows', '_texts_hash', '_url_columns', '_refuse_to_wait_unseen',
-        '_refuse_to_wait_for_ever')
+        '_refuse_to_wait_for_ever', 'stop_answer', '_end_stopped')
 $$;

@@ -82,13 +82,20 @@ begin
     perform _add_events(answer, attempt, '{error}', array[jsonb_build_object('message', left(reason, 1000))]);
 end $$;
 
--- Locks it, so that no other attempt begins meanwhile.
 create or replace function pgembedd._holds_answer(answer uuid, attempt integer) returns boolean
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select exists (select from _held_answers(array[answer], array[attempt])) $$;
+
+-- The answers that are still held, locked, so that no other attempt begins meanwhile. One that another session has
+-- locked counts as lost and is not waited for: its asker is stopping it, in a transaction that may take any time.
+create or replace function pgembedd._held_answers(answers uuid[], attempts integer[]) returns setof uuid
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform from answer a
-    where a.id = _holds_answer.answer and a.attempt = _holds_answer.attempt and a.status = 'generating' for update;
-    return found;
+    return query
+        select a.id from answer a join unnest(answers, attempts) as h(id, attempt) using (id)
+        where a.attempt = h.attempt and a.status = 'generating'
+        order by a.id for update of a skip locked;
 end $$;

@@ -188,6 +188,25 @@ def test_an_answer_of_a_worker_that_died_begins_anew_and_takes_nothing_more_from
     assert events[2:5] == [begins(1), ("delta", {"text": "half"}), begins(2)]
 
 
+@pytest.mark.parametrize("first", [said("Open"), []], ids=["between deltas", "before the first"])
+def test_a_stopped_answer_ends_the_servers_work(
+    database: Database, connection: psycopg.Connection, ollama: StandInOllama, first: list[bytes]
+) -> None:
+    ollama.stream(*first, Hang())
+    one = queue(connection, "How?", "Open the settings.")
+    with answering(database, ollama.url, lease_s=1):
+        assert ollama.hanging.wait(PATIENCE_S)
+        deltas = "select count(*) from pgembedd.answer_event where event = 'delta'"
+        eventually(lambda: value(connection, deltas) == len(first))
+        assert value(connection, "select pgembedd.stop_answer(%s)", one) is True
+        assert ollama.left.wait(PATIENCE_S)
+        ollama.answer = in_turn(FINE)
+        other = queue(connection, "How?", "Open the settings.")
+        assert finished(connection, other)[0] == "complete"
+    assert finished(connection, one)[:2] == ("stopped", "Open" if first else None)
+    assert shown(connection, one)[-1][1:] == ("done", {"status": "stopped", "citations": []})
+
+
 FAILS_ONCE = """
     create sequence deltas;
     create function refuse() returns trigger language plpgsql as $$

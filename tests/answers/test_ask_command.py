@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import psycopg
@@ -18,8 +20,11 @@ from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, make_documents
 from tests.support.embedders import Wrapped, only
+from tests.support.forking import start
 from tests.support.sql import value
+from tests.support.stand_in import Hang
 from tests.support.stand_in_ollama import StandInOllama, ollama
+from tests.support.waiting import PATIENCE_S
 from tests.support.worker import brisk, running
 
 __all__ = ["ollama"]
@@ -54,12 +59,31 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         assert (events[1]["data"], events[2]["data"]) == ({"sources": []}, {"text": REFUSAL})
         assert len(ollama.received) == 1  # the model was not asked
         _answer_waits(connection)
+        _an_interrupt_stops_it(database, connection, ollama)
 
         ollama.answer = in_turn(LOADING)
         away = pgembedd("ask", QUESTION, "--model", "other", database=database.conninfo).err.strip().splitlines()
         assert away[-1] == "pgembedd: The language model's server answered with status 503: loading model."
         assert ollama.received[-1].body["model"] == "other"
         _answers_are_measured(database, ollama, tmp_path / "questions")
+
+
+def _an_interrupt_stops_it(database: Database, connection: psycopg.Connection, ollama: StandInOllama) -> None:
+    ollama.stream(*said("Open the "), Hang())
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
+    environment |= {"DATABASE_URL": database.conninfo}
+    (reading, out), (reading_errors, err) = os.pipe(), os.pipe()
+    with os.fdopen(reading) as printed, os.fdopen(reading_errors) as complaints:
+        process = start("pgembedd", ["ask", QUESTION], environment, out, err)
+        os.close(out)
+        os.close(err)
+        assert printed.read(4) == "Open"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 130
+        assert (printed.read(), complaints.read().strip()) == (" the ", "The answer was stopped.")
+    newest = "select status from pgembedd.answer order by asked_at desc limit 1"
+    assert value(connection, newest) == "stopped"
+    assert ollama.left.wait(PATIENCE_S)
 
 
 def _answer_waits(connection: psycopg.Connection) -> None:

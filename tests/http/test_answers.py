@@ -183,6 +183,40 @@ def test_one_viewer_s_lost_right_ends_the_answer_for_no_other(asked: Asked, monk
         assert "error" not in [word for word, _ in second.rest()]  # the other one reads it for both
 
 
+def test_an_answer_is_stopped_by_its_asker_while_others_watch(asked: Asked) -> None:
+    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+        answer = UUID(first.event()[1]["answer"])
+        asked.claim(answer)
+        asked.tell(answer, "delta", text=SENTENCES[0])
+        path = f"/answers/{answer}/stop"
+        for user, address in [("bob", path), (None, path), ("ann", f"/answers/{uuid4()}/stop")]:
+            other = asked.client.post(address, headers=asked.headers(user))
+            assert (other.status_code, other.json()["error"]) == (404, "answer_not_found")
+        no_scope = {"authorization": f"Bearer {SEARCHES}"}
+        assert asked.client.post(path, headers=no_scope).status_code == 403
+        stopped = asked.client.post(path, headers=asked.headers("ann"))
+        assert stopped.json() == {"answer": str(answer), "status": "stopped"}
+        assert first.rest()[-2:] == [
+            ("delta", {"text": SENTENCES[0]}),
+            ("done", {"status": "stopped", "citations": []}),
+        ]
+        again = asked.client.post(path, headers=asked.headers("ann"))
+        assert (again.status_code, again.json()["status"]) == (200, "stopped")
+    with psycopg.connect(conninfo_as(asked.database, asked.role), autocommit=True) as ann:
+        ann.execute("select set_config('request.jwt.claims', %s, false)", ['{"sub": "ann"}'])
+        thread = ann.execute("select thread from pgembedd.answers where id = %s", [answer]).fetchall()[0][0]
+        ann.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, asked.role])
+    again_asked = {"pipeline": "documents", "question": QUESTION, "thread": str(thread)}
+    with opened(asked, "POST", "/answers", json=again_asked) as second:
+        answer = UUID(second.event()[1]["answer"])
+        refused = asked.client.post(f"/answers/{answer}/stop", headers=asked.headers("bob"))
+        assert (refused.status_code, refused.json()["error"]) == (403, "rights_missing"), refused.text
+        asked.write(answer)
+        assert second.rest()[-1][1]["status"] == "complete"
+    finished = asked.client.post(f"/answers/{answer}/stop", headers=asked.headers("ann"))
+    assert (finished.status_code, finished.json()["status"]) == (200, "complete")
+
+
 def test_what_cannot_be_asked(asked: Asked) -> None:
     question = {"pipeline": "documents", "question": QUESTION}
     no_scope = {"authorization": f"Bearer {SEARCHES}"}
@@ -256,6 +290,29 @@ def test_the_page_shows_an_answer_while_it_is_made(asked: Asked) -> None:
         assert browser.get(f"/chat/{uuid4()}").status_code == 404
         thread = {"thread": _field(whole[0], "thread"), "pipeline": "documents", "question": ""}
         assert "The question is empty." in browser.post("/chat", data=thread).text
+
+
+def test_the_page_stops_an_answer(asked: Asked) -> None:
+    plain: Any = {"base_url": asked.client.base_url, "trust_env": False, "verify": PLAIN, "timeout": 60}
+    with httpx.Client(auth=("", TOKEN), **plain) as browser:
+        address = browser.post("/chat", data={"pipeline": "documents", "question": QUESTION}).headers["location"]
+        answer = UUID(address.removeprefix("/chat/"))
+        with browser.stream("GET", address) as page:
+            parts = page.iter_text()
+            asked.claim(answer)
+            asked.tell(answer, "delta", text=SENTENCES[0])
+            shown = "".join(_until(parts, "Open"))
+            button = f'<form class="stop" method="post" action="{address}/stop"><button>Stop</button></form>'
+            assert button in shown
+            foreign = browser.post(f"{address}/stop", headers={"origin": "https://evil.example"})
+            assert foreign.status_code == 403
+            stopped = browser.post(f"{address}/stop")
+            assert (stopped.status_code, stopped.headers["location"]) == (303, address)
+            rest = "".join(parts)
+        assert '<p class="note" role="status">The answer was stopped.</p><span class="over" hidden></span>' in rest
+        after = browser.get(address).text
+        assert "Open Settings," in after
+        assert 'class="stop"' not in after
 
 
 @pytest.mark.slow

@@ -108,6 +108,7 @@ OPERATIONS = [
     ("/tasks/{task}", "post"),
     ("/answers", "post"),
     ("/answers/{answer}", "get"),
+    ("/answers/{answer}/stop", "post"),
     ("/webhooks/database", "post"),
     ("/events", "get"),
     ("/metrics", "get"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +119,26 @@ def test_what_a_chat_is_told_instead_of_an_answer(asked: Asked, chat: openai.Ope
             assert value(connection, fail, asked.newest()) == "dead"
         waiting.result(PATIENCE_S)
     assert failed.is_set()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_stops_its_answer(asked: Asked, stream: bool) -> None:
+    before = asked.newest()
+    said = [{"role": "user", "content": QUESTION}]
+    body = json.dumps({"model": "table:documents", "messages": said, "stream": stream})
+    head = ["POST /v1/chat/completions HTTP/1.1", "host: 127.0.0.1", "content-type: application/json"]
+    head += [f"authorization: Bearer {signed(sub='ann')}", f"content-length: {len(body)}", "", ""]
+    with socket.create_connection(("127.0.0.1", asked.client.base_url.port or 0)) as client:
+        client.sendall(("\r\n".join(head) + body).encode())
+        eventually(lambda: asked.newest() != before)
+        answer = asked.newest()
+        asked.claim(answer)
+        asked.tell(answer, "delta", text=SENTENCES[0])
+        if stream:
+            eventually(lambda: SENTENCES[0].encode() in client.recv(65536))
+    with asked.database.connect() as connection:
+        state = "select status, answer from pgembedd.answer where id = %s"
+        eventually(lambda: rows(connection, state, answer) == [("stopped", SENTENCES[0])])
 
 
 def test_chats_that_begin_alike_are_not_mixed(asked: Asked, chat: openai.OpenAI) -> None:

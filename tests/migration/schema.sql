@@ -151,7 +151,7 @@ CREATE TABLE pgembedd.answer (
     keep_until timestamp with time zone DEFAULT (clock_timestamp() + '1 day'::interval) NOT NULL,
     CONSTRAINT answer_model_check CHECK ((length(model) <= 200)),
     CONSTRAINT answer_question_check CHECK ((length(question) <= 8000)),
-    CONSTRAINT answer_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'generating'::text, 'complete'::text, 'refused'::text, 'failed'::text])))
+    CONSTRAINT answer_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'generating'::text, 'complete'::text, 'refused'::text, 'failed'::text, 'stopped'::text])))
 );
 COMMENT ON TABLE pgembedd.answer IS 'Questions and their answers, each a job of its own: due_at is the end of its lease, attempt its fence.';
 CREATE TABLE pgembedd.loopback (
@@ -493,6 +493,9 @@ CREATE POLICY asker ON pgembedd.answer_thread FOR INSERT WITH CHECK (((role = CU
 CREATE POLICY asker ON pgembedd.thread_member FOR INSERT WITH CHECK (((by_role = CURRENT_USER) AND (by_subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)) AND (EXISTS ( SELECT
    FROM pgembedd.answer_thread t
   WHERE ((t.id = thread_member.thread) AND (t.role = CURRENT_USER) AND (t.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)))))));
+CREATE POLICY asker_stops ON pgembedd.answer FOR UPDATE USING (((status = ANY (ARRAY['queued'::text, 'generating'::text])) AND (((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))) OR (EXISTS ( SELECT
+   FROM pgembedd.answer_thread t
+  WHERE ((t.id = answer.thread) AND (t.role = CURRENT_USER) AND (t.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)))))))) WITH CHECK ((status = 'stopped'::text));
 CREATE POLICY asker_takes_back ON pgembedd.thread_member FOR DELETE USING (((by_role = CURRENT_USER) AND (by_subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))));
 ALTER TABLE pgembedd.thread_member ENABLE ROW LEVEL SECURITY;
 CREATE POLICY viewer ON pgembedd.answer FOR SELECT USING ((EXISTS ( SELECT

@@ -150,7 +150,7 @@ class Answerer:
         if kept:
             get_logger().info("answered", answer=str(job.id), status=status)
         else:
-            get_logger().warning("answer_lost", answer=str(job.id))
+            get_logger().info("answer_lost", answer=str(job.id))
 
     async def _fail(self, job: AnswerJob, error: Exception, sentence: str) -> None:
         """Ends the attempt. Only a server that was away or busy is asked again: other errors would cost again."""
@@ -193,10 +193,10 @@ class Answerer:
             self._stop(jobs, kept)
 
     def _stop(self, jobs: Iterable[AnswerJob], kept: Collection[UUID]) -> None:
-        """Ends those answers that are not kept: another worker has them by now."""
+        """Ends those answers that are not kept: another worker has them by now, or their askers stopped them."""
         for job in jobs:
             if job.id not in kept and job in self._held:
-                get_logger().warning("answer_lost", answer=str(job.id))
+                get_logger().info("answer_lost", answer=str(job.id))
                 self._held[job].cancel()
                 self._let_go(job)
 

@@ -54,6 +54,7 @@ def command(
     """Answer QUESTION from a pipeline's table: ask() in SQL, as the role of the connection.
 
     A worker with a language model writes the answer, which is printed as it comes, with the sources that it cites.
+    Ctrl-C stops it.
     """
     from pgembedd.log import configure_logging
 
@@ -78,18 +79,23 @@ def ask_and_print(
 ) -> None:
     """Asks with the arguments of ask() in SQL, and prints what comes. GenerationError where the answer fails."""
     from pgembedd.answers.viewer import follow
-    from pgembedd.search.questions import Question, ask
+    from pgembedd.search.questions import Question, ask, stop
 
     text = question.encode("utf-8", "replace").decode().replace("\0", "")
     # A follow-up is searched with the questions before it, which are known in SQL only.
     vector = _vector(settings, where, question) if options.get("thread") is None else None
     answer = ask(connection, Question(where.name, text, embedding=vector, **options))
-    for shown in follow(connection, answer, timeout_s=timeout_s):
-        if as_json:
-            _print_json(connection, answer, shown)
-        else:
-            _print(connection, answer, shown)
-        _raise_error(shown)
+    try:
+        for shown in follow(connection, answer, timeout_s=timeout_s):
+            if as_json:
+                _print_json(connection, answer, shown)
+            else:
+                _print(connection, answer, shown)
+            _raise_error(shown)
+    except KeyboardInterrupt:
+        if stop(connection, answer):
+            click.echo("\nThe answer was stopped.", err=True)
+        raise
 
 
 def _vector(settings: "Settings", where: "Pipeline", question: str) -> list[float] | None:
@@ -120,6 +126,8 @@ def _print(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent
     elif shown.event == "done":
         click.echo()
         _print_sources(connection, answer, shown.data.get("citations") or [])
+        if shown.data["status"] == "stopped":
+            click.echo("The answer was stopped.", err=True)
         if shown.data.get("cut"):
             click.echo(
                 "The answer was cut off: it was too long, repeated itself, or was filtered by the server.", err=True

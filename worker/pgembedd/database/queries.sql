@@ -659,6 +659,10 @@ select pgembedd.ask({arguments}) as id
 select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt, a.answer, a.reason
 from pgembedd.answers a where a.id operator(pg_catalog.=) %(id)s
 
+-- name: stop_answer
+-- Stops an answer of the caller's; what was written stays.
+select pgembedd.stop_answer(%(id)s) as stopped
+
 -- name: answer_events
 -- What happened to some answers since an event of each.
 select e.answer, e.seq, e.event, e.data

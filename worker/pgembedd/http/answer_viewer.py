@@ -15,6 +15,7 @@ from pgembedd.http.answer_hub import AnswerHub, Feed
 from pgembedd.http.asking import NOT_FOUND, Asker
 from pgembedd.http.errors import refusal_of
 from pgembedd.http.tokens import Caller
+from pgembedd.log import get_logger
 from pgembedd.search.questions import AnswerEvent, AnswerState, Question
 
 POLL_S = 0.25  # of `stopping`
@@ -32,6 +33,7 @@ class Viewer:
         self._feed = None if state.is_finished else hub.join(state.id, caller)
         self._look_at = time.monotonic() + LOOK_S
         self._told: list[AnswerEvent] | None = None  # of a finished answer
+        self.ended = False  # its last event was shown
 
     def close(self) -> None:
         """Leaves; it may be called twice."""
@@ -39,12 +41,24 @@ class Viewer:
             self._hub.leave(self._feed, self._caller)
             self._feed = None
 
+    def abandon(self) -> None:
+        """Has an answer that is still being made stopped, by a thread: its only reader has left."""
+        if not self.ended:
+            asyncio.get_running_loop().run_in_executor(None, self._stop)
+
+    def _stop(self) -> None:
+        try:
+            self._asker.stop(self._caller, self.state.id)
+        except Exception as error:  # it goes on, and costs what an answer costs
+            get_logger().warning("answer_not_stopped", answer=str(self.state.id), error=type(error).__name__)
+
     async def events(self, stopping: threading.Event) -> AsyncIterator[AnswerEvent]:
         """Yields what happened and what happens, sources as the caller may read them. SearchError, Refusal."""
         async for event in _each(await self._past()) if self._feed is None else _present(self._feed, stopping):
             if not await self._may_see():
                 yield AnswerEvent(0, "error", {"message": "The answer is not shared with you any more."})
                 return
+            self.ended = event.ends
             if event.seq > self._after or event.ends:
                 yield await self._with_sources(event) if event.event == "sources" else event
 

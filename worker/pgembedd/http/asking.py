@@ -42,6 +42,12 @@ class Asker:
             raise Refusal(404, "There is no answer of this id, or it is of others.", NOT_FOUND)
         return found
 
+    def stop(self, caller: Caller, answer: UUID) -> AnswerState:
+        """Stops an answer, and returns what it is then. Refusal 404 for one that the caller may not see."""
+        self.state(caller, answer)
+        self._call(caller, lambda connection: questions.stop(connection, answer))
+        return self.state(caller, answer)
+
     def events(self, caller: Caller, after: Mapping[UUID, int]) -> list[tuple[UUID, AnswerEvent]]:
         """Returns what happened since these events, by answer and in order."""
         return questions.read_events(partial(self._roles.rows, caller), after)

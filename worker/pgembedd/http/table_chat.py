@@ -1,5 +1,6 @@
 """A pipeline as a chat model: `table:documents` answers the last question of a chat from the rows of its table."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -11,9 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
 from pgembedd.errors import GenerationError
 from pgembedd.http.answer_viewer import Answers, Viewer
 from pgembedd.http.errors import Refusal, openai_problem, refusal_of
+from pgembedd.http.generation_response import HEADERS
 from pgembedd.http.tokens import Caller
 from pgembedd.search.questions import AnswerEvent, Question
 
@@ -173,6 +178,9 @@ async def complete(viewer: Viewer, reply: Reply, stopping: threading.Event) -> d
     try:
         async for event in viewer.events(stopping):
             reply.add(event)
+    except asyncio.CancelledError:  # the client left
+        viewer.abandon()
+        raise
     finally:
         viewer.close()
     if not reply.done:
@@ -199,8 +207,23 @@ async def streamed(
         if (refusal := refusal_of(error)) is None:
             raise
         yield data_line({"error": openai_problem(refusal)})
-    finally:
-        viewer.close()
+
+
+class TableChatResponse(StreamingResponse):
+    """A streamed reply. When the client leaves, its answer is stopped: it is of no chat that it could be read in."""
+
+    def __init__(self, viewer: Viewer, reply: Reply, stopping: threading.Event, *, with_usage: bool) -> None:
+        super().__init__(streamed(viewer, reply, stopping, with_usage=with_usage), headers=HEADERS)
+        self._viewer, self._stopping = viewer, stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the parts."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if not self._stopping.is_set():
+                self._viewer.abandon()
+            self._viewer.close()
 
 
 def data_line(value: dict[str, Any]) -> bytes:

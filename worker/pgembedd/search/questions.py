@@ -16,7 +16,7 @@ from pgembedd.search.calls import as_json, check_text
 from pgembedd.search.run import raise_search_error
 
 POLL_S = 0.2
-FINISHED = frozenset({"complete", "refused", "failed"})
+FINISHED = frozenset({"complete", "refused", "failed", "stopped"})
 _ARGUMENTS: dict[str, LiteralString] = {
     "pipeline": "pipeline => %(pipeline)s::pg_catalog.text",
     "question": "question => %(question)s::pg_catalog.text",
@@ -99,6 +99,12 @@ def state(connection: psycopg.Connection, answer: UUID) -> AnswerState | None:
     """Returns the answer as it is now; None for one that the role may not see."""
     rows = _rows(connection, sql.SQL(query("answer")), {"id": answer})
     return AnswerState(**rows[0]) if rows else None
+
+
+def stop(connection: psycopg.Connection, answer: UUID) -> bool:
+    """Stops an answer that is queued or being made; returns False for one that was finished."""
+    (row,) = _rows(connection, sql.SQL(query("stop_answer")), {"id": answer})
+    return bool(row["stopped"])
 
 
 def events(connection: psycopg.Connection, after: Mapping[UUID, int]) -> list[tuple[UUID, AnswerEvent]]:

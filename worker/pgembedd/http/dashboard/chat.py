@@ -25,10 +25,11 @@ from pgembedd.search.questions import AnswerEvent, Question
 
 Fields = Annotated[dict[str, str], Depends(form_fields)]
 _HERE = "<!-- here -->"
+_OVER = '<span class="over" hidden></span>'  # from here on the style sheet hides the button that stops it
 
 
 def add_chat(routes: APIRouter, service: ServiceContext, renderer: Renderer) -> None:
-    """Adds GET and POST /chat, and GET /chat/{id}."""
+    """Adds GET and POST /chat, GET /chat/{id}, and POST /chat/{id}/stop."""
     admin = service.authenticator.require("admin")
     asker = service.answers.asker
 
@@ -54,6 +55,12 @@ def add_chat(routes: APIRouter, service: ServiceContext, renderer: Renderer) -> 
             values = {"pipelines": asker.pipelines(caller), "refusal": refusal}
             return renderer.page("chat.html", values, refusal.status)
 
+    @routes.post("/chat/{answer}/stop", dependencies=[require_own_origin()])
+    def stop(answer: UUID, caller: Caller = admin) -> Response:
+        require_scope(caller, "answers")
+        asker.stop(caller, answer)
+        return RedirectResponse(f"/chat/{answer}", 303)
+
     @routes.get("/chat/{answer}")
     async def watch(answer: UUID, caller: Caller = admin) -> Response:
         require_scope(caller, "answers")
@@ -73,7 +80,7 @@ async def _sent(viewer: Viewer, before: bytes, after: bytes, stopping: threading
         async for event in viewer.events(stopping):
             if html := _html(written, event):
                 yield html.encode("utf-8", "replace")
-        yield written.end().encode("utf-8", "replace")
+        yield f"{written.end()}{_OVER}".encode("utf-8", "replace")
     except Exception as error:
         if (refusal := refusal_of(error)) is None:
             raise
@@ -93,6 +100,8 @@ def _html(written: Sentences, event: AnswerEvent) -> str:
             return f'{written.end()}<p class="note" role="status">The answer begins again.</p>'
         case "delta":
             return written.add(data["text"])
+        case "done" if data.get("status") == "stopped":
+            return f'{written.end()}<p class="note" role="status">The answer was stopped.</p>'
         case "error":
             return written.end() + _note(str(data.get("message", "The answer failed.")))
     return ""

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pgembedd.http.answer_viewer import Viewer
 from pgembedd.http.context import ServiceContext
@@ -40,8 +40,15 @@ class AskRequest(StrictModel):
     thread: UUID | None = Field(default=None, strict=False, description="The thread that the question goes on with.")
 
 
+class AnswerStatus(BaseModel):
+    """An answer that was to be stopped, as it is now."""
+
+    answer: UUID = Field(description="Its id.")
+    status: str = Field(description="`stopped`; `complete`, `refused` or `failed` where it was finished before.")
+
+
 def router(service: ServiceContext) -> APIRouter:
-    """POST /answers, GET /answers/{id}."""
+    """POST /answers, GET /answers/{id}, POST /answers/{id}/stop."""
     routes = APIRouter(tags=["answers"])
     allowed = service.authenticator.require("answers")
     service.answers.asker.vector_of = Searcher(service).vector
@@ -71,6 +78,11 @@ def router(service: ServiceContext) -> APIRouter:
         if await viewer.has_seen_all():
             return Response(status_code=204)  # on which a browser does not connect again
         return streamed(request, viewer)
+
+    @routes.post("/answers/{answer}/stop", responses=_ERRORS)
+    def stop(answer: UUID, caller: Caller = allowed) -> AnswerStatus:
+        """Ends an answer that is queued or being made; one that is finished is left as it is."""
+        return AnswerStatus(answer=answer, status=service.answers.asker.stop(caller, answer).status)
 
     return routes
 

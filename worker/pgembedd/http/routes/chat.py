@@ -6,7 +6,6 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import StreamingResponse
 
 from pgembedd.http.auth import require_scope
 from pgembedd.http.chat_chores import chore_reply
@@ -16,7 +15,7 @@ from pgembedd.http.generation_response import HEADERS, GenerationResponse, opena
 from pgembedd.http.language_gateway import while_connected
 from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json
 from pgembedd.http.routes.openai import openai_errors
-from pgembedd.http.table_chat import PREFIX, Reply, TableChat, complete, data_line, messages_of, streamed
+from pgembedd.http.table_chat import PREFIX, Reply, TableChat, TableChatResponse, complete, data_line, messages_of
 from pgembedd.http.tokens import Caller
 
 STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 409, 429, 500, 501, 502, 503, 504)
@@ -78,4 +77,4 @@ async def _from_table(
     if not stream:
         whole = await while_connected(request, complete(viewer, reply, service.stopping))
         return Response(json.dumps(whole), media_type="application/json")
-    return StreamingResponse(streamed(viewer, reply, service.stopping, with_usage=with_usage), headers=HEADERS)
+    return TableChatResponse(viewer, reply, service.stopping, with_usage=with_usage)

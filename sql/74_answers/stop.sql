@@ -1,0 +1,47 @@
+-- As the caller, whom a policy lets set this status alone, of answers that it asked for or whose thread it began. The
+-- worker finds out as it writes or extends its lease, and closes the request to the language model.
+create or replace function pgembedd.stop_answer(answer uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    stopped boolean;
+begin
+    update answer a set status = 'stopped'
+    where a.id = stop_answer.answer and a.status in ('queued', 'generating');
+    stopped := found;
+    perform _end_stopped(stop_answer.answer);
+    if not exists (select from answer a where a.id = stop_answer.answer) then
+        perform _refuse(format('There is no answer %s, or it is of others.', stop_answer.answer),
+            'The view pgembedd.answers has yours.');
+    elsif exists (select from answer a where a.id = stop_answer.answer and a.status in ('queued', 'generating')) then
+        raise exception 'The answer % is of others.', stop_answer.answer
+            using errcode = 'insufficient_privilege', hint = 'Who asked stops it, or who began its thread.';
+    end if;
+    return stopped;
+end $$;
+comment on function pgembedd.stop_answer is
+    'Stop an answer of yours that is queued or being made; what was written stays. False where it was finished.';
+
+-- By our role, as a caller writes no event itself.
+create or replace function pgembedd._end_stopped(answer uuid) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    one pgembedd.answer;
+begin
+    update answer a set finished_at = clock_timestamp(),
+        answer = (select string_agg(e.data ->> 'text', '' order by e.seq) from answer_event e
+                  where e.answer = a.id and e.event = 'delta' and e.attempt = a.attempt),
+        citations = array(select (e.data ->> 'n')::integer from answer_event e
+                          where e.answer = a.id and e.event = 'citation' and e.attempt = a.attempt order by e.seq)
+    where a.id = _end_stopped.answer and a.status = 'stopped' and a.finished_at is null
+    returning a.* into one;
+    if found then
+        perform _add_events(one.id, one.attempt, '{done}',
+            array[jsonb_build_object('status', 'stopped', 'citations', one.citations)]);
+    end if;
+end $$;
