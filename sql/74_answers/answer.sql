@@ -22,7 +22,12 @@ begin
     loop
         select a.* into state from pgembedd.answers a where a.id operator(pg_catalog.=) asked;
         exit when state.finished_at is not null;
-        if pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
+        if pgembedd._is_untaken(asked) then
+            raise exception 'No worker has taken the question %.', asked
+                using errcode = 'object_not_in_prerequisite_state',
+                    hint = 'It stays queued; start a worker with a language model: '
+                           '`pgembedd run` with AI_INFERENCE_API_HOST.';
+        elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
             raise exception 'The answer % is still % after %.', asked, state.status, timeout
                 using errcode = 'query_canceled',
                     hint = 'It is in pgembedd.answers once it is there; is a worker with a language model running?';

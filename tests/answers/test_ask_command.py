@@ -21,7 +21,7 @@ from tests.support.databases import Database
 from tests.support.documents import await_quiet, make_documents
 from tests.support.embedders import Wrapped, only
 from tests.support.forking import start
-from tests.support.sql import value
+from tests.support.sql import rows, value
 from tests.support.stand_in import Hang
 from tests.support.stand_in_ollama import StandInOllama, ollama
 from tests.support.waiting import PATIENCE_S
@@ -66,6 +66,15 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         assert away[-1] == "pgembedd: The language model's server answered with status 503: loading model."
         assert ollama.received[-1].body["model"] == "other"
         _answers_are_measured(database, ollama, tmp_path / "questions")
+    with database.connect() as connection:
+        alone = pgembedd("ask", QUESTION, database=database.conninfo)
+        newest, status = rows(connection, "select id, status from pgembedd.answer order by asked_at desc limit 1")[0]
+        untaken = f"No worker has taken the question {newest}. It stays queued; start a worker with a language model "
+        assert alone.refused(1) == f"pgembedd: {untaken}(`pgembedd run` with AI_INFERENCE_API_HOST)."
+        assert status == "queued"
+        embeds = Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model))))
+        with running(embeds), pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="No worker has taken"):
+            value(connection, "call pgembedd.answer('documents', %s)", QUESTION)
 
 
 def _an_interrupt_stops_it(database: Database, connection: psycopg.Connection, ollama: StandInOllama) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from pgembedd.http.tokens import Caller
 from tests.support.asked import QUESTION, SEARCHES, SENTENCES, Asked, asked, while_answering
 from tests.support.http import PLAIN, TOKEN
 from tests.support.roles import conninfo_as
+from tests.support.sql import value
 from tests.support.waiting import PATIENCE_S, eventually
 
 __all__ = ["asked"]
@@ -290,6 +292,49 @@ def test_the_page_shows_an_answer_while_it_is_made(asked: Asked) -> None:
         assert browser.get(f"/chat/{uuid4()}").status_code == 404
         thread = {"thread": _field(whole[0], "thread"), "pipeline": "documents", "question": ""}
         assert "The question is empty." in browser.post("/chat", data=thread).text
+
+
+def test_a_question_that_no_worker_takes_says_so_and_stays_queued(asked: Asked) -> None:
+    sentence = (
+        "No worker has taken the question. It stays queued; start a worker with a language model (`pgembedd run` with "
+        "AI_INFERENCE_API_HOST)."
+    )
+    asked.forget_all()
+    began = time.monotonic()
+    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+        answer = UUID(first.event()[1]["answer"])
+        first.event()
+        word, data = first.event()
+        assert time.monotonic() - began < 8
+        assert (word, data["status"], data["reason"]) == ("status", "queued", sentence)
+        assert len(first.ids) == 2  # it has no number, so that nothing is missed later
+        plain: Any = {"base_url": asked.client.base_url, "trust_env": False, "verify": PLAIN, "timeout": 60}
+        with httpx.Client(auth=("", TOKEN), **plain) as browser:
+            form = {"pipeline": "documents", "question": QUESTION}
+            address = browser.post("/chat", data=form).headers["location"]
+            with browser.stream("GET", address) as page:
+                assert "It stays queued;" in "".join(_until(page.iter_text(), "No worker has taken"))
+            browser.post(f"{address}/stop")
+        asked.write(answer)
+        assert [word for word, _ in first.rest()] == ["status", "delta", "delta", "citation", "done"]
+
+
+def test_a_busy_worker_is_waited_for(asked: Asked) -> None:
+    asked.forget_all()
+    question = {"pipeline": "documents", "question": QUESTION}
+    with (
+        opened(asked, "POST", "/answers", json=question) as busy,
+        opened(asked, "POST", "/answers", json=question) as waits,
+    ):
+        claimed, waiting = (UUID(each.event()[1]["answer"]) for each in (busy, waits))
+        asked.claim(claimed)
+        with asked.database.connect() as connection:
+            connection.execute("update pgembedd.answer set due_at = '2000-01-01' where id = %s", [waiting])
+            untaken = "select pgembedd._is_untaken(%s)"
+            assert value(connection, untaken, waiting) is False
+            asked.finish(claimed)
+            assert value(connection, untaken, waiting) is True
+        asked.write(waiting)
 
 
 def test_the_page_stops_an_answer(asked: Asked) -> None:

@@ -141,6 +141,20 @@ def test_a_client_that_leaves_stops_its_answer(asked: Asked, stream: bool) -> No
         eventually(lambda: rows(connection, state, answer) == [("stopped", SENTENCES[0])])
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_chat_without_a_worker_is_unavailable(asked: Asked, chat: openai.OpenAI, stream: bool) -> None:
+    import openai
+
+    asked.forget_all()
+    said: Any = [{"role": "user", "content": f"{QUESTION} {uuid4()}"}]
+    with pytest.raises(openai.InternalServerError, match="No worker has taken the question: start a worker") as refused:
+        chat.chat.completions.create(model="table:documents", messages=said, stream=stream)
+    assert refused.value.status_code == 503
+    with asked.database.connect() as connection:  # it will be asked again
+        state = "select status from pgembedd.answer where id = %s"
+        eventually(lambda: value(connection, state, asked.newest()) == "stopped")
+
+
 def test_chats_that_begin_alike_are_not_mixed(asked: Asked, chat: openai.OpenAI) -> None:
     question = f"{QUESTION} {uuid4()}"
 

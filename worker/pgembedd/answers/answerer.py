@@ -23,6 +23,7 @@ from pgembedd.text.unicode import well_formed
 
 FLUSH_S = 0.075  # between two statements with deltas; each takes those of all answers
 STOP_CHECK_S = 0.25
+MAX_POLL_S = 2.0  # a person waits; _is_untaken() in SQL relies on it
 ERROR_PAUSE_S = 5.0
 RELEASE_S = 0.5  # of the second that the worker gives its threads at the end
 
@@ -111,7 +112,7 @@ class Answerer:
 
     async def _wait_for_questions(self) -> None:
         if self._settings.wait != "listen":
-            await self._pause(self._settings.poll_max_s)
+            await self._pause(min(self._settings.poll_max_s, MAX_POLL_S))
             return
         left_s = self._settings.poll_max_s
         while left_s > 0 and not self._stopping.is_set():

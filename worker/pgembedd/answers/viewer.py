@@ -7,8 +7,8 @@ from uuid import UUID
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.errors import GenerationTimeoutError
-from pgembedd.search.questions import AnswerEvent, events
+from pgembedd.errors import GenerationTimeoutError, GenerationUnavailableError
+from pgembedd.search.questions import REMEDY, UNTAKEN, AnswerEvent, events, is_untaken
 
 CHECK_S = 0.5  # a NOTIFY may be lost with what a pooler does; then the next look finds the event
 
@@ -19,7 +19,7 @@ def follow(
     """Yields the events after number `after` as they come, up to `done` or `error`.
 
     The connection is in autocommit and listens from the first event on. GenerationTimeoutError when nothing has come
-    for `timeout_s` seconds.
+    for `timeout_s` seconds; GenerationUnavailableError when no worker takes the question.
     """
     connection.execute(query("hear_answers"))
     until = time.monotonic() + timeout_s
@@ -29,6 +29,8 @@ def follow(
             after, until = shown.seq, time.monotonic() + timeout_s
             if shown.ends:
                 return
+        if is_untaken(connection, answer):
+            raise GenerationUnavailableError(f"{UNTAKEN} {answer}. It stays queued; {REMEDY}.")
         if time.monotonic() > until:
             raise GenerationTimeoutError(
                 f"Nothing has come of the answer {answer} for {timeout_s:g} s: is a worker running that has a "

@@ -663,6 +663,10 @@ from pgembedd.answers a where a.id operator(pg_catalog.=) %(id)s
 -- Stops an answer of the caller's; what was written stays.
 select pgembedd.stop_answer(%(id)s) as stopped
 
+-- name: answer_is_untaken
+-- Whether no worker takes a question that is queued, and none is busy with another one.
+select pgembedd._is_untaken(%(id)s) as untaken
+
 -- name: answer_events
 -- What happened to some answers since an event of each.
 select e.answer, e.seq, e.event, e.data

@@ -47,6 +47,12 @@ class Feed:
         """The last event's number; 0 before the first."""
         return self.events[-1].seq if self.events else 0
 
+    @property
+    def is_taken(self) -> bool:
+        """True once a worker has it; False again where an attempt failed and another one is to follow."""
+        states = (event.data.get("status") for event in reversed(self.events) if event.event == "status")
+        return next(states, None) == "generating"
+
     def add(self, events: Iterable[AnswerEvent]) -> None:
         """Appends new events and wakes the viewers."""
         for event in events:

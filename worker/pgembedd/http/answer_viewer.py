@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -11,14 +12,18 @@ from uuid import UUID
 
 from fastapi.concurrency import run_in_threadpool
 
+from pgembedd.errors import GenerationUnavailableError
 from pgembedd.http.answer_hub import AnswerHub, Feed
 from pgembedd.http.asking import NOT_FOUND, Asker
 from pgembedd.http.errors import refusal_of
 from pgembedd.http.tokens import Caller
 from pgembedd.log import get_logger
-from pgembedd.search.questions import AnswerEvent, AnswerState, Question
+from pgembedd.search.questions import REMEDY, UNTAKEN, AnswerEvent, AnswerState, Question
 
 POLL_S = 0.25  # of `stopping`
+UNTAKEN_S = 3.2  # a bit more than the three seconds of _is_untaken() in SQL
+UNTAKEN_AGAIN_S = 10.0
+TAKEN_S = 5.0  # so long a chat has no status: a busy worker may take much longer
 LOOK_S = 5.0  # between two looks at whether a viewer may see the answer still
 RETRY = b"retry: 3000\n\n"
 
@@ -32,6 +37,7 @@ class Viewer:
         self.state = state
         self._feed = None if state.is_finished else hub.join(state.id, caller)
         self._look_at = time.monotonic() + LOOK_S
+        self._look_taken_at = time.monotonic() + UNTAKEN_S
         self._told: list[AnswerEvent] | None = None  # of a finished answer
         self.ended = False  # its last event was shown
 
@@ -55,6 +61,11 @@ class Viewer:
     async def events(self, stopping: threading.Event) -> AsyncIterator[AnswerEvent]:
         """Yields what happened and what happens, sources as the caller may read them. SearchError, Refusal."""
         async for event in _each(await self._past()) if self._feed is None else _present(self._feed, stopping):
+            if event is None:  # nothing has come for a moment
+                if self._feed is not None and await self._is_untaken(self._feed):
+                    reason = f"{UNTAKEN}. It stays queued; {REMEDY}."
+                    yield AnswerEvent(0, "status", {"status": "queued", "attempt": 0, "reason": reason})
+                continue
             if not await self._may_see():
                 yield AnswerEvent(0, "error", {"message": "The answer is not shared with you any more."})
                 return
@@ -74,6 +85,26 @@ class Viewer:
                 raise
             return refusal.code != NOT_FOUND
         return True
+
+    async def _is_untaken(self, feed: Feed) -> bool:
+        """Returns True, once, for a question that no worker takes."""
+        if time.monotonic() < self._look_taken_at or feed.is_taken:
+            return False
+        self._look_taken_at = time.monotonic() + UNTAKEN_AGAIN_S
+        untaken = await run_in_threadpool(self._asker.is_untaken, self._caller, self.state.id)
+        if untaken:
+            self._look_taken_at = math.inf
+        return untaken
+
+    async def wait_until_taken(self, stopping: threading.Event) -> None:
+        """Waits some seconds for a worker to take the question. GenerationUnavailableError where there is none."""
+        until = time.monotonic() + TAKEN_S
+        while (feed := self._feed) is not None and not (feed.is_taken or feed.over or stopping.is_set()):
+            if await self._is_untaken(feed):
+                raise GenerationUnavailableError(f"{UNTAKEN}: {REMEDY}, and ask again.")
+            if time.monotonic() > until:
+                return
+            await _news(feed.changed)
 
     async def has_seen_all(self) -> bool:
         """Returns True where the answer is finished and no event is left."""
@@ -99,12 +130,13 @@ class Viewer:
             yield framed(event.event, data, event.seq or None)
 
 
-async def _each(events: list[AnswerEvent]) -> AsyncIterator[AnswerEvent]:
+async def _each(events: list[AnswerEvent]) -> AsyncIterator[AnswerEvent | None]:
     for event in events:
         yield event
 
 
-async def _present(feed: Feed, stopping: threading.Event) -> AsyncIterator[AnswerEvent]:
+async def _present(feed: Feed, stopping: threading.Event) -> AsyncIterator[AnswerEvent | None]:
+    """Yields the events as they come, and None where none comes for a moment."""
     at = 0
     while True:
         changed = feed.changed
@@ -113,10 +145,16 @@ async def _present(feed: Feed, stopping: threading.Event) -> AsyncIterator[Answe
             at += 1
         if (feed.over and at == len(feed.events)) or stopping.is_set():
             return
-        if at == len(feed.events):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
-                    await changed.wait()
+        if at == len(feed.events) and not await _news(changed):
+            yield None
+
+
+async def _news(changed: asyncio.Event) -> bool:
+    """Waits for something new; returns False where nothing came."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(POLL_S):
+            return await changed.wait()
+    return False
 
 
 def framed(name: str, data: Mapping[str, Any], nth: int | None = None) -> bytes:

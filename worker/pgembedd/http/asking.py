@@ -48,6 +48,10 @@ class Asker:
         self._call(caller, lambda connection: questions.stop(connection, answer))
         return self.state(caller, answer)
 
+    def is_untaken(self, caller: Caller, answer: UUID) -> bool:
+        """Returns True for a question that has waited for some seconds without any worker that answers."""
+        return bool(self._call(caller, lambda connection: questions.is_untaken(connection, answer)))
+
     def events(self, caller: Caller, after: Mapping[UUID, int]) -> list[tuple[UUID, AnswerEvent]]:
         """Returns what happened since these events, by answer and in order."""
         return questions.read_events(partial(self._roles.rows, caller), after)

@@ -15,7 +15,7 @@ from uuid import UUID
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from pgembedd.errors import GenerationError
+from pgembedd.errors import GenerationError, GenerationUnavailableError
 from pgembedd.http.answer_viewer import Answers, Viewer
 from pgembedd.http.errors import Refusal, openai_problem, refusal_of
 from pgembedd.http.generation_response import HEADERS
@@ -92,6 +92,16 @@ class TableChat:
         return viewer
 
 
+async def wait_until_taken(viewer: Viewer, stopping: threading.Event) -> None:
+    """Waits some seconds for a worker. GenerationUnavailableError without one; then the question is stopped."""
+    try:
+        await viewer.wait_until_taken(stopping)
+    except BaseException:
+        viewer.abandon()
+        viewer.close()
+        raise
+
+
 @dataclass
 class Reply:
     """The answer to a chat so far: the text of the last attempt, and the sources it may cite."""
@@ -114,6 +124,8 @@ class Reply:
                 return self._grow(event.data["text"])
             case "done":
                 self.done = event.data
+            case "status" if event.seq == 0:  # no worker takes it, and the client is told no more of it
+                raise GenerationUnavailableError(event.data["reason"])
             case "error":
                 raise GenerationError(str(event.data.get("message", "The answer failed.")))
         return ""
@@ -178,7 +190,7 @@ async def complete(viewer: Viewer, reply: Reply, stopping: threading.Event) -> d
     try:
         async for event in viewer.events(stopping):
             reply.add(event)
-    except asyncio.CancelledError:  # the client left
+    except (asyncio.CancelledError, GenerationUnavailableError):  # the client left, or no worker is there
         viewer.abandon()
         raise
     finally:

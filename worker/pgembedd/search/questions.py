@@ -16,6 +16,8 @@ from pgembedd.search.calls import as_json, check_text
 from pgembedd.search.run import raise_search_error
 
 POLL_S = 0.2
+UNTAKEN = "No worker has taken the question"
+REMEDY = "start a worker with a language model (`pgembedd run` with AI_INFERENCE_API_HOST)"
 FINISHED = frozenset({"complete", "refused", "failed", "stopped"})
 _ARGUMENTS: dict[str, LiteralString] = {
     "pipeline": "pipeline => %(pipeline)s::pg_catalog.text",
@@ -107,6 +109,12 @@ def stop(connection: psycopg.Connection, answer: UUID) -> bool:
     return bool(row["stopped"])
 
 
+def is_untaken(connection: psycopg.Connection, answer: UUID) -> bool:
+    """Returns True for a question that has waited for some seconds without any worker that answers."""
+    (row,) = _rows(connection, sql.SQL(query("answer_is_untaken")), {"id": answer})
+    return bool(row["untaken"])
+
+
 def events(connection: psycopg.Connection, after: Mapping[UUID, int]) -> list[tuple[UUID, AnswerEvent]]:
     """Returns what happened since these events, by answer and in order."""
     return read_events(lambda statement, values: connection.execute(statement, values).fetchall(), after)
@@ -134,7 +142,7 @@ def asked_pipelines(connection: psycopg.Connection) -> list[str]:
 def ask_and_wait(within: Transactions, asked: Question, timeout_s: float) -> dict[str, Any]:
     """Asks, and returns the finished answer with its sources; `within` runs a function in a transaction.
 
-    SearchError where there is none after `timeout_s` seconds; it is made all the same.
+    SearchError where there is none after `timeout_s` seconds, or no worker that takes it; it is made all the same.
     """
     answer = within(lambda connection: ask(connection, asked))
     deadline = time.monotonic() + timeout_s
@@ -144,6 +152,8 @@ def ask_and_wait(within: Transactions, asked: Question, timeout_s: float) -> dic
             raise SearchError("The answer is gone.", "It was kept for too short a time (configure_answers()).")
         if now.is_finished:
             break
+        if within(lambda connection: is_untaken(connection, answer)):
+            raise SearchError(f"{UNTAKEN}.", f"It stays queued; {REMEDY}.", "55000")
         if time.monotonic() > deadline:
             raise SearchError(
                 f"There was no answer after {timeout_s:g} s.",

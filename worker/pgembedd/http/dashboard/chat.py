@@ -98,6 +98,8 @@ def _html(written: Sentences, event: AnswerEvent) -> str:
             written.sources = {source["n"]: source for source in data["sources"]}
         case "status" if data.get("attempt", 0) > 1 and data["status"] == "generating":
             return f'{written.end()}<p class="note" role="status">The answer begins again.</p>'
+        case "status" if event.seq == 0:
+            return _note(data["reason"])
         case "delta":
             return written.add(data["text"])
         case "done" if data.get("status") == "stopped":

@@ -15,7 +15,16 @@ from pgembedd.http.generation_response import HEADERS, GenerationResponse, opena
 from pgembedd.http.language_gateway import while_connected
 from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json
 from pgembedd.http.routes.openai import openai_errors
-from pgembedd.http.table_chat import PREFIX, Reply, TableChat, TableChatResponse, complete, data_line, messages_of
+from pgembedd.http.table_chat import (
+    PREFIX,
+    Reply,
+    TableChat,
+    TableChatResponse,
+    complete,
+    data_line,
+    messages_of,
+    wait_until_taken,
+)
 from pgembedd.http.tokens import Caller
 
 STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 409, 429, 500, 501, 502, 503, 504)
@@ -73,6 +82,7 @@ async def _from_table(
         parts += [reply.usage_chunk()] if with_usage else []
         return Response(b"".join([*map(data_line, parts), b"data: [DONE]\n\n"]), headers=HEADERS)
     viewer = await tables.ask(caller, model, messages)
+    await while_connected(request, wait_until_taken(viewer, service.stopping))
     reply = Reply(model, viewer.state.id.hex)
     if not stream:
         whole = await while_connected(request, complete(viewer, reply, service.stopping))

@@ -1,0 +1,12 @@
+-- Whether a question has been due for some seconds, no worker has taken it, and none is busy with another one: where an
+-- answer is under a lease, its worker lives. An idle worker takes a question at once, as NOTIFY wakes it, or within two
+-- seconds behind a pooler. By our role, as a caller does not see the answers of others.
+create or replace function pgembedd._is_untaken(answer uuid) returns boolean
+language sql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select exists (select from answer a
+                   where a.id = _is_untaken.answer and a.status = 'queued'
+                     and a.due_at < clock_timestamp() - interval '3 seconds')
+       and not exists (select from answer b where b.status = 'generating' and b.due_at > clock_timestamp())
+$$;
