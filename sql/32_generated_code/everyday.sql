@@ -15,6 +15,8 @@ as $$
         'key_record', _key_record(pipeline.source, '$1'), 'item_record', _key_record(pipeline.source, 'i.key'),
         'is_row', _key_match(pipeline.source, 's', 'k'),
         'row_version', _row_version(pipeline.source, coalesce(pipeline.content_columns, pipeline.watch_columns)),
+        'texts_hash', coalesce(_hash_of_texts(coalesce(pipeline.content_columns, pipeline.watch_columns)),
+                               'null::pg_catalog.int8'),
         'given_key', _key_json(pipeline.source, 'k'), 'given_columns', (
             select string_agg(format('%I %s', k.name, k.type), ', ' order by k.nth)
             from _key_columns(pipeline.source) k)))
@@ -37,6 +39,13 @@ as $$
                 with ordinality as i(key, version, nth)
             cross join lateral {item_record} join {source} s on {is_row}
             where i.version operator(pg_catalog.=) {row_version}$q$),
+        -- The places of those keys that have a row, and whose texts have the hash given with them, if there is one.
+        ('same texts', $q$select coalesce(pg_catalog.jsonb_agg(i.nth), '[]')
+            from rows from (pg_catalog.jsonb_array_elements($1 operator(pg_catalog.->) 'keys'),
+                            pg_catalog.jsonb_array_elements_text($1 operator(pg_catalog.->) 'hashes'))
+                with ordinality as i(key, hash, nth)
+            cross join lateral {item_record} join {source} s on {is_row}
+            where i.hash is null or i.hash operator(pg_catalog.=) {texts_hash}::pg_catalog.text$q$),
         -- The key of a row that was posted, as our jobs have it.
         ('key', 'select {given_key} from pg_catalog.jsonb_to_record($1) as k({given_columns})'))
         as q(question, template)

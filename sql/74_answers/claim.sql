@@ -12,6 +12,7 @@ as $$
 #variable_conflict use_column
 declare
     one pgembedd.answer;
+    current jsonb;
 begin
     for one in
         with had as materialized (
@@ -29,23 +30,68 @@ begin
         if one.status = 'generating' and one.failures + 1 >= max_attempts then
             perform _end_in_failure(one.id, one.attempt, 'The workers that answered have ended in the midst of it.');
             continue;
-        elsif not exists (select from answer_source s where s.answer = one.id) then
-            perform _end_in_failure(one.id, one.attempt, 'The rows that it was to be answered from are gone.');
-            continue;
         end if;
+        current := _sources_to_send(one);
+        continue when current is null;
         update answer a set status = 'generating', attempt = one.attempt + 1,
             failures = one.failures + (one.status = 'generating')::integer,
             due_at = clock_timestamp() + make_interval(secs => lease_s)
         where a.id = one.id;
         perform _add_events(one.id, one.attempt + 1, '{status}',
             array[jsonb_build_object('status', 'generating', 'attempt', one.attempt + 1)]);
-        return query select one.id, one.attempt + 1, one.pipeline, one.model, one.question, _history(one), (
-            select jsonb_agg(jsonb_build_object('n', s.n, 'title', s.title, 'excerpt', s.excerpt) order by s.n)
-            from answer_source s where s.answer = one.id);
+        return query select one.id, one.attempt + 1, one.pipeline, one.model, one.question, _history(one), current;
     end loop;
 end $$;
 comment on function pgembedd.claim_answers is
     'Questions that wait for an answer, with their sources and what was said before; at most so many, with a lease.';
+
+-- The sources for the language model. Null for an answer that has none, which has failed, and for one whose table is
+-- locked, which waits.
+create or replace function pgembedd._sources_to_send(one pgembedd.answer) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    current jsonb;
+begin
+    current := _current_sources(one);  -- here, where its errors are caught
+    if current is null then
+        perform _end_in_failure(one.id, one.attempt,
+            'The rows that it was to be answered from are gone or have other texts by now; ask again.');
+    end if;
+    return current;
+exception
+    when lock_not_available then
+        update answer a set due_at = clock_timestamp() + interval '2 seconds' where a.id = one.id;
+        return null;
+    when others then
+        perform _end_in_failure(one.id, one.attempt, 'The rows that it was to be answered from cannot be read.');
+        return null;
+end $$;
+
+-- The sources whose rows are there and have the texts that they had when they were found; null where none has. No model
+-- is shown what was deleted or changed while the question waited. The rows are read as their owner: what a policy hides
+-- from the asker by now is not known here. Dropping a pipeline deletes its answers.
+create or replace function pgembedd._current_sources(one pgembedd.answer) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set lock_timeout = '100ms'  -- others wait for this claim
+set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC' set extra_float_digits = '1'
+as $$
+declare
+    made pgembedd.pipeline;
+    found_ones jsonb;
+    given jsonb;
+begin
+    select p.* into made from pipeline p where p.name = one.pipeline;
+    select jsonb_agg(jsonb_build_object('n', s.n, 'title', s.title, 'excerpt', s.excerpt) order by s.n),
+           jsonb_build_object('keys', jsonb_agg(s.key order by s.n), 'hashes', jsonb_agg(s.texts_hash order by s.n))
+    into found_ones, given
+    from answer_source s where s.answer = one.id;
+    if made.id is null or found_ones is null then return found_ones; end if;
+    return (select jsonb_agg(found_ones -> (p.place::integer - 1) order by p.place::integer)
+            from jsonb_array_elements_text(_everyday(made, 'same texts', given)) as p(place));
+end $$;
 
 -- What was asked and answered before in the thread, oldest first; the last three.
 create or replace function pgembedd._history(one pgembedd.answer) returns jsonb

@@ -18,7 +18,8 @@ create or replace function pgembedd._readable_rows(pipeline text, keys jsonb[])
 returns table (key jsonb, hash bigint, named jsonb)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
-set extra_float_digits = '1'  -- a key goes through JSON
+set extra_float_digits = '1'  -- a key goes through JSON, and the hash is one of texts in any session
+set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC'
 as $$
 declare
     target constant jsonb := _search_target(pipeline, null);
@@ -39,13 +40,23 @@ end $$;
 -- An expression over the row `s`; null where the caller may not read all of the texts.
 create or replace function pgembedd._texts_hash(target jsonb) returns text
 language sql stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when bool_and(has_column_privilege((target ->> 'source_oid')::oid, c.name, 'select'))
-                then format('pg_catalog.jsonb_hash_extended(pg_catalog.jsonb_build_array(%s), 0)',
-                            string_agg(format('s.%I::pg_catalog.text', c.name), ', ' order by c.nth))
+                then _hash_of_texts(array_agg(c.name order by c.nth))
                 else 'null::pg_catalog.int8' end
     from jsonb_array_elements_text(target -> 'text_columns') with ordinality as c(name, nth)
+$$;
+
+-- An expression over the row `s`; null where there are no columns.
+create or replace function pgembedd._hash_of_texts(columns text[]) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('pg_catalog.jsonb_hash_extended(pg_catalog.jsonb_build_array(%s), 0)',
+                  string_agg(format('s.%I::pg_catalog.text', c.name), ', ' order by c.nth))
+    from unnest(columns) with ordinality as c(name, nth)
+    having count(*) > 0
 $$;
 
 create or replace view pgembedd._readable_sources with (security_barrier) as

@@ -108,11 +108,63 @@ def test_a_question_whose_rows_went_before_it_was_answered_fails_in_a_sentence(
     connection: psycopg.Connection, asker: str
 ) -> None:
     ask(connection)
-    connection.execute("reset role; delete from documents; select pgembedd.retention()")
+    connection.execute("reset role; delete from documents")
     connection.execute(f"set local role {asker}")
     assert claim(connection) == []
     state = rows(connection, "select status, reason from pgembedd.answers")
-    assert state == [("failed", "The rows that it was to be answered from are gone.")]
+    sentence = "The rows that it was to be answered from are gone or have other texts by now; ask again."
+    assert state == [("failed", sentence)]
+
+
+def test_what_was_deleted_or_changed_while_a_question_waited_is_shown_to_no_model(
+    connection: psycopg.Connection, asker: str
+) -> None:
+    answer = ask(connection)
+    keys = [key for _, key in rows(connection, "select n, key from pgembedd.answer_sources(%s)", answer)]
+    connection.execute("reset role")
+    connection.execute("delete from documents where id = %s", [keys[0]])
+    connection.execute(f"set local role {asker}")
+    ((*_, sources),) = claim(connection, lease_s=-1)
+    assert [source["n"] for source in sources] == [2, 3]
+    connection.execute("reset role")
+    connection.execute("update documents set content = 'redacted' where id = %s", [keys[1]])
+    connection.execute("update documents set embedding = null where id = %s", [keys[2]])  # its texts are the same
+    connection.execute(f"set local role {asker}")
+    ((*_, sources),) = claim(connection)
+    assert [source["n"] for source in sources] == [3]
+
+
+def test_a_question_waits_while_its_table_is_locked_and_ends_where_it_cannot_be_read(
+    roles: Roles, database: Database, connection: psycopg.Connection, asker: str
+) -> None:
+    with connect_as(database, asker) as asking:
+        answer = ask(asking)
+    state = "select status, reason from pgembedd.answer where id = %s"
+    with database.connect() as other, other.transaction(force_rollback=True):
+        other.execute("lock table documents")
+        assert claim(connection) == []
+        assert rows(connection, state, answer) == [("queued", None)]
+        assert value(connection, "select due_at > now() from pgembedd.answer")
+    connection.execute("update pgembedd.answer set due_at = now()")
+    ((found, attempt, *_),) = claim(connection, lease_s=-1)
+    assert (found, attempt) == (answer, 1)
+    connection.execute("drop table documents cascade")
+    assert claim(connection) == []
+    sentence = "The rows that it was to be answered from cannot be read."
+    assert rows(connection, state, answer) == [("failed", sentence)]
+
+
+def test_the_hash_of_texts_is_the_same_in_any_session(connection: psycopg.Connection) -> None:
+    connection.execute("create table days (id int primary key, day date)")
+    connection.execute("insert into days values (1, '2026-11-23')")
+    call(connection, "create_pipeline", name="days", source="days", content_columns=["day"], embedding_column="vector")
+    hashed = "select hash from pgembedd._readable_rows('days', array['1'::jsonb])"
+    styles = ("ISO", "German", "SQL, DMY")
+    found = set()
+    for style in styles:
+        connection.execute(f"set local datestyle = '{style}'")
+        found.add(value(connection, hashed))
+    assert len(found) == 1
 
 
 def test_nothing_alike_is_refused_without_a_model(connection: psycopg.Connection, asker: str) -> None:
