@@ -51,6 +51,40 @@ def test_an_answer(client: openai.OpenAI, ollama: StandInOllama) -> None:
     assert "authorization" not in asked.headers, "our token is not the server's"
 
 
+def test_the_newer_name_of_the_limit_reaches_a_server_that_knows_the_older_one(
+    client: openai.OpenAI, ollama: StandInOllama
+) -> None:
+    client.chat.completions.create(model="llama3", messages=ASKED, max_completion_tokens=5)
+    client.chat.completions.create(model="llama3", messages=ASKED, max_tokens=6)
+    limits = [
+        {name: body[name] for name in body if name.startswith("max")} for body in (r.body for r in ollama.received)
+    ]
+    assert limits == [{"max_tokens": 5}, {"max_tokens": 6}]
+
+
+def test_a_compatible_server_gets_the_limit_by_the_name_it_was_given(model: Session, ollama: StandInOllama) -> None:
+    with (
+        over(model, ollama.url, http_token=TOKEN, language_mode="openaicompatible") as service,
+        client_of(service) as client,
+    ):
+        client.chat.completions.create(model="llama3", messages=ASKED, max_completion_tokens=5)
+    assert {name: value for name, value in ollama.received[0].body.items() if name.startswith("max")} == {
+        "max_completion_tokens": 5
+    }
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "5", True, []])
+@pytest.mark.parametrize("model", ["llama3", "table:documents"])
+def test_what_is_no_limit_of_tokens_is_a_sentence(
+    client: openai.OpenAI, ollama: StandInOllama, model: str, name: str, value: Any
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=f"{name}: It has to be a whole number of tokens") as refused:
+        client.chat.completions.create(model=model, messages=ASKED, extra_body={name: value})
+    assert refused.value.param == name
+    assert ollama.received == []
+
+
 def test_a_stream(client: openai.OpenAI) -> None:
     with client.chat.completions.create(model="llama3", messages=ASKED, stream=True) as stream:
         parts = [chunk.choices[0].delta.content for chunk in stream]

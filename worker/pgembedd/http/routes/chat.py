@@ -27,6 +27,7 @@ from pgembedd.http.table_chat import (
 )
 from pgembedd.http.tokens import Caller
 
+LIMITS = ("max_tokens", "max_completion_tokens")  # OpenAI's older and newer name of the same
 STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 409, 429, 500, 501, 502, 503, 504)
 
 
@@ -48,6 +49,7 @@ def router(service: ServiceContext) -> APIRouter:
         _, asked = parse_json(body, parse_finite_float)
         if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list):
             raise Refusal(400, "messages: It has to be a list of messages.", "wrong_shape", param="messages")
+        _check_limits(asked)
         stream, model = asked.get("stream") is True, asked.get("model")
         if model is not None and not isinstance(model, str):
             raise Refusal(400, "model: It has to be a name.", "wrong_shape", param="model")
@@ -56,6 +58,10 @@ def router(service: ServiceContext) -> APIRouter:
             return await _from_table(service, tables, request, caller, model, asked)
         require_scope(caller, "generate")
         prompt = {name: value for name, value in asked.items() if name != "model"}
+        if service.http.language_mode == "ollama" and prompt.get("max_completion_tokens"):
+            # Ollama knows OpenAI's older name alone, and would answer without a limit.
+            newer = prompt.pop("max_completion_tokens")
+            prompt["max_tokens"] = prompt.get("max_tokens") or newer
         generation = gateway.generation(model, prompt, stream=stream, mode="openaicompatible")
         with ExitStack() as held:
             held.enter_context(gateway.slot())
@@ -66,6 +72,14 @@ def router(service: ServiceContext) -> APIRouter:
             return GenerationResponse(generation, openai_events, held.pop_all())
 
     return routes
+
+
+def _check_limits(asked: dict[str, Any]) -> None:
+    """Refuses what is no limit of an answer's tokens: servers differ in what they make of it. Refusal 400."""
+    for name in LIMITS:
+        value = asked.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise Refusal(400, f"{name}: It has to be a whole number of tokens, 1 or more.", "wrong_shape", param=name)
 
 
 async def _from_table(
