@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import time
 
-from pgembedd.answers.citations import Citations, is_refusal, repeats_itself
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgembedd.answers.citations import REPEATED_CHARACTERS, REPETITIONS, Citations, is_refusal, repeats_itself
 from pgembedd.answers.prompt import REFUSAL, Source, Turn, estimate, make_prompt
 from pgembedd.errors import GenerationError
 
@@ -77,3 +81,44 @@ def test_a_text_that_repeats_itself_is_noticed() -> None:
     assert repeats_itself("a" * 600)
     assert not repeats_itself("a" * 599)
     assert not repeats_itself("".join(f"Line {n} of a list. " for n in range(200)))
+
+
+PARAGRAPH = " ".join(f"word{n}" for n in range(300)) + " [1]. "
+
+
+def test_a_long_passage_that_is_repeated_is_noticed_at_the_third_time() -> None:
+    assert not repeats_itself("So it began. " + PARAGRAPH * 2)
+    assert repeats_itself("So it began. " + PARAGRAPH * 3)
+    assert repeats_itself("So it began. " + PARAGRAPH * 3 + PARAGRAPH[:700])
+    assert repeats_itself(PARAGRAPH * 30)
+    for words in (12, 40, 900):  # of lengths that the looks in between do not divide
+        unit = " ".join(f"{n:03d}." for n in range(words)) + "\n"
+        assert repeats_itself(unit * max(REPETITIONS, 1 + REPEATED_CHARACTERS // len(unit)))
+
+
+def test_lists_tables_and_refrains_are_not_repetitions() -> None:
+    row = (
+        "| A cell with the same words in each row of a long table, as the unit and the address of a department | {} |\n"
+    )
+    assert not repeats_itself("".join(row.format(n) * 2 for n in range(200)))
+    step = (
+        "Open the settings, choose Security, then Reset, and confirm with the password that you were sent by mail. " * 2
+    )
+    assert not repeats_itself("".join(f"{n}. {step}\n" for n in range(100)))
+    song = "".join(f"Verse {n} of a song. {PARAGRAPH}" for n in range(20))
+    assert not repeats_itself(song)
+    assert not repeats_itself("a" * 100 + "b" * 499)
+
+
+@given(unit=st.text(min_size=1, max_size=400), before=st.text(max_size=50), cut=st.integers(0, 399))
+def test_any_unit_is_noticed_wherever_it_is_cut(unit: str, before: str, cut: int) -> None:
+    times = REPETITIONS + REPEATED_CHARACTERS // len(unit) + 1
+    assert repeats_itself(before + unit * times + unit[: cut % len(unit)])
+
+
+def test_a_text_without_repetition_is_looked_through_in_no_time() -> None:
+    nearly = ("ab" * 2000 + "c") * 3
+    began = time.perf_counter()
+    assert not repeats_itself(nearly[:-1] + "d")
+    assert not repeats_itself("x" * 20_000 + "y" + "x" * 599)
+    assert time.perf_counter() - began < 1

@@ -9,7 +9,10 @@ _CITATION = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 _OPEN = re.compile(r"\[[\d\s,]{0,40}\Z")
 
 REPEATED_CHARACTERS = 600
-LONGEST_UNIT = REPEATED_CHARACTERS // 4
+SHORT_UNIT = REPEATED_CHARACTERS // 4
+LONG_UNIT = 8_000  # characters of a passage that is noticed
+REPETITIONS = 3
+MOST_LOOKS = 200
 
 
 class Citations:
@@ -45,8 +48,26 @@ def is_refusal(answer: str) -> bool:
 
 
 def repeats_itself(text: str) -> bool:
-    """Tells that the last 600 characters are one text of at most 150 characters, again and again."""
+    """Tells that a text ends with one unit again and again: a short one for 600 characters, or a long one three times.
+
+    A quotation stands there twice at times, and the lines of a list or a table differ somewhere.
+    """
     tail = text[-REPEATED_CHARACTERS:]
     if len(tail) < REPEATED_CHARACTERS:
         return False
-    return any(tail[unit:] == tail[:-unit] for unit in range(1, LONGEST_UNIT + 1))
+    return any(tail[unit:] == tail[:-unit] for unit in range(1, SHORT_UNIT + 1)) or _ends_with_long_unit(text)
+
+
+def _ends_with_long_unit(text: str) -> bool:
+    tail = text[-LONG_UNIT * REPETITIONS :]
+    probe, end = tail[-SHORT_UNIT:], len(tail) - SHORT_UNIT - 1
+    for _ in range(MOST_LOOKS):
+        at = tail.rfind(probe, 0, end)  # the last characters, a unit ago if it is one
+        unit = len(tail) - SHORT_UNIT - at
+        if at < 0 or unit * REPETITIONS > len(tail):
+            return False
+        repeated = tail[-max(unit * REPETITIONS, REPEATED_CHARACTERS) :]
+        if repeated[unit:] == repeated[:-unit]:
+            return True
+        end = at + SHORT_UNIT - 1
+    return False
