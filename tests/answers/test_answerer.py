@@ -140,7 +140,12 @@ CASES: dict[str, tuple[tuple[Answer, ...], str, str | None, list[int], str, int,
         (streamed(*said("Open"), line(message={"content": ""}, done=True, done_reason="content_filter")),),
         "complete", "Open", [], "'cut': 'content_filter'", 1, 1,
     ),
-    "null": ((streamed(*said("a\0b\ud800"), DONE),), "complete", "ab?", [], "complete", 1, 1),
+    "null": ((streamed(*said("a\0b", "\0"), DONE),), "complete", "ab", [], "complete", 1, 1),
+    "split pair": ((streamed(*said("a\ud83d", "\ude00", "b"), DONE),), "complete", "a😀b", [], "complete", 1, 1),
+    "half pairs": (
+        (streamed(*said("\ude00a\ud83d", "b\ud83d", "", "\ud83d", "\ude00\ud83d"), DONE),),
+        "complete", "\ufffda\ufffdb\ufffd😀\ufffd", [], "complete", 1, 1,
+    ),
 }  # fmt: skip
 
 

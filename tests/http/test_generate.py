@@ -62,6 +62,11 @@ def test_a_body_may_hold_the_prompt(client: httpx.Client, ollama: StandInOllama)
     assert [asked.body["prompt"] for asked in ollama.received] == ["How?", "Why?"]
 
 
+def test_a_pair_that_is_split_between_parts_is_its_character(client: httpx.Client, ollama: StandInOllama) -> None:
+    ollama.stream(line(response="a\ud83d", done=False), line(response="\ude00 \ud83d", done=True))
+    assert client.get(GUIDES, params={"prompt": "How?"}).text == "a😀 \ufffd"
+
+
 def test_framed_events(client: httpx.Client, ollama: StandInOllama) -> None:
     answer = client.get(FRAMED, params={"prompt": "How?", "model": "llama3"})
 

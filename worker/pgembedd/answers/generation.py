@@ -14,6 +14,7 @@ from pgembedd.language.endpoint import KEY_FILE_VARIABLE
 from pgembedd.language.generation import Bounds
 from pgembedd.language_settings import LanguageSettings
 from pgembedd.secret_files import read_key
+from pgembedd.text.unicode import WellFormedParts
 
 CUTS = 3  # shorter prompts that are tried where the server says that one is too long; it has not begun to answer then
 CHECK_EVERY = 200  # characters between two looks for a repetition
@@ -32,13 +33,21 @@ class Written:
     """Why it was cut off: `length`, `content_filter` or `repetition`."""
     tokens: dict[str, int] | None = None
     _checked: int = field(default=0, repr=False)
+    _parts: WellFormedParts = field(default_factory=WellFormedParts, repr=False)
 
     def add(self, chunk: Chunk) -> list[Event]:
         """Takes a part from the server; returns what viewers are shown."""
         self.tokens = _tokens(chunk) or self.tokens
         if chunk.done_reason in ("length", "content_filter"):
             self.cut = chunk.done_reason
-        text = _storable(chunk.response)
+        return self._grow(self._parts.add(chunk.response))
+
+    def end(self) -> list[Event]:
+        """Returns what viewers are shown after the last part."""
+        return self._grow(self._parts.end())
+
+    def _grow(self, text: str) -> list[Event]:
+        text = text.replace("\0", "")  # which Postgres cannot store
         if not text:
             return []
         self.text += text
@@ -115,6 +124,8 @@ class LanguageModel:
                     show(event)
                 if written.cut == "repetition":
                     return written  # leaving closes the request, and with it the server's work
+        for event in written.end():
+            show(event)
         if not written.text.strip():
             raise GenerationError("The language model's server ended the answer without a word.")
         return written
@@ -139,8 +150,3 @@ def _tokens(chunk: Chunk) -> dict[str, int] | None:
     if not isinstance(prompt, int) or not isinstance(answer, int):
         return None
     return {"prompt": prompt, "answer": answer}
-
-
-def _storable(text: str) -> str:
-    """Returns the text without what Postgres cannot store: the null character, halves of surrogate pairs."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "")

@@ -12,6 +12,7 @@ from pgembedd.errors import GenerationError
 from pgembedd.http.errors import refusal_of
 from pgembedd.language import Generation
 from pgembedd.log import get_logger
+from pgembedd.text.unicode import WellFormedParts
 
 HEADERS = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -42,9 +43,12 @@ class GenerationResponse(StreamingResponse):
 
 async def raw_text(generation: Generation) -> AsyncIterator[bytes]:
     """Yields nothing but the text, as the function of Supabase's guide does."""
+    parts = WellFormedParts()
     async for chunk in generation:
-        if chunk.response:
-            yield chunk.response.encode("utf-8", "replace")
+        if text := parts.add(chunk.response):
+            yield text.encode()
+    if text := parts.end():
+        yield text.encode()
 
 
 async def events(generation: Generation) -> AsyncIterator[bytes]:

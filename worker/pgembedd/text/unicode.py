@@ -13,6 +13,24 @@ def well_formed(text: str) -> str:
     return text
 
 
+class WellFormedParts:
+    """Makes a text that comes in parts well-formed: a pair split between two of them stands in the later one."""
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def add(self, part: str) -> str:
+        """Returns what is known of the text now."""
+        text = self._half + part
+        self._half = text[-1] if text and "\ud800" <= text[-1] <= "\udbff" else ""
+        return well_formed(text.removesuffix(self._half))
+
+    def end(self) -> str:
+        """Returns U+FFFD where the last part ends with half a pair, else nothing."""
+        half, self._half = self._half, ""
+        return well_formed(half)
+
+
 def offsets_of(text: str, well: str) -> Callable[[int], int]:
     """Returns a map of offsets from `well`, which is `well_formed(text)`, to `text`, which pairs make longer."""
     if len(well) == len(text):
