@@ -141,6 +141,10 @@ def test_without_a_host_the_error_names_both_remedies() -> None:
         ({"host": "http://user:key@127.0.0.1"}, "PGEMBEDD_LANGUAGE_KEY_FILE"),
         ({"host": "http://127.0.0.1", "mode": "openai"}, "choose ollama or openaicompatible"),
         ({"mode": "openaicompatible"}, "set AI_INFERENCE_API_HOST"),
+        ({"host": 5}, "named by its URL"),
+        ({"host": "http://127.0.0.1", "key": b"key"}, "one line of printable ASCII"),
+        ({"host": "http://127.0.0.1", "timeout": "5"}, "timeout is a number of seconds"),
+        ({"host": "http://127.0.0.1", "timeout": 0}, "give more than 0"),
         ({"threads": 1}, "no model named 'mistral'"),
     ],
 )
@@ -172,6 +176,44 @@ def test_what_is_no_name_is_refused(name: Any, sentence: str) -> None:
 def test_a_name_too_long_for_a_path_is_a_name() -> None:
     with pytest.raises(ConfigurationError, match="There is no embedding model 'xxx"):
         Session("x" * 5000)
+
+
+PROMPT = "A prompt is a text, or an object as "
+
+
+@pytest.mark.parametrize(
+    ("prompt", "how", "sentence"),
+    [
+        (None, {}, f"{PROMPT}.*, and not NoneType."),
+        (5, {}, f"{PROMPT}.*, and not int."),
+        (b"How?", {}, f"{PROMPT}.*, and not bytes."),
+        (["How?"], {}, f"{PROMPT}.*, and not list."),
+        ({1: "How?"}, {}, f"{PROMPT}.*, whose names are texts."),
+        ({"prompt": "How?", "options": 5}, {"options": {"num_ctx": 1}}, f"{PROMPT}.*, whose options are an object."),
+        ({"messages": object()}, {}, "The prompt or its options hold what JSON cannot: .*object is not JSON"),
+        ({"temperature": float("nan")}, {}, "The prompt or its options hold what JSON cannot: Out of range"),
+        ("How?", {"options": 5}, "options are an object, as .*, and not int."),
+        ("How?", {"mode": "openai"}, "There is no mode 'openai' of a language model; choose ollama or"),
+        ("How?", {"timeout": "5"}, "timeout is a number of seconds, and not str."),
+        ("How?", {"timeout": True}, "timeout is a number of seconds, and not bool."),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_cannot_be_asked_is_a_sentence_before_anything_is_sent(
+    session: LanguageSession, ollama: StandInOllama, prompt: Any, how: dict[str, Any], sentence: str, stream: bool
+) -> None:
+    unchecked: Any = session
+    with pytest.raises(ConfigurationError, match=f"^{sentence}"):
+        unchecked.run(prompt, stream=stream, **how)
+    with pytest.raises(ConfigurationError, match=f"^{sentence}"):
+        asyncio.run(session.run_async(prompt, **how))
+    assert ollama.received == []
+
+
+def test_a_key_goes_to_the_host_of_the_environment(ollama: StandInOllama, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AI_INFERENCE_API_HOST", ollama.url)
+    Session("mistral", key="a-key").run("How?")
+    assert ollama.received[0].headers["authorization"] == "Bearer a-key"
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])

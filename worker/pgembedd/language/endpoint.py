@@ -40,10 +40,10 @@ class Endpoint:
             raise ConfigurationError(
                 f"There is no mode {self.mode!r} of a language model; choose {' or '.join(MODES)}."
             )
-        if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
+        if self.key is not None and not (isinstance(self.key, str) and self.key.isascii() and self.key.isprintable()):
             raise ConfigurationError("The key of a language model's server is one line of printable ASCII characters.")
         try:
-            parts = urlsplit(self.host)
+            parts = urlsplit(self.host if isinstance(self.host, str) else "")
             named = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
         except ValueError:  # a port or an address that is none
             named = False
@@ -80,8 +80,12 @@ class Endpoint:
     def body(self, model: str, prompt: Prompt, *, stream: bool, options: Mapping[str, Any] | None) -> dict[str, Any]:
         """Returns the body of the request; members of an object override `model`, but not `stream`.
 
-        `options` are Ollama's (`num_ctx`, …). ConfigurationError where they are given to another server.
+        `options` are Ollama's (`num_ctx`, …). ConfigurationError where they are given to another server, and for a
+        prompt that is none.
         """
+        check_prompt(prompt)
+        if options is not None and not isinstance(options, Mapping):
+            raise ConfigurationError(f'options are an object, as {{"num_ctx": 8192}}, and not {_type(options)}.')
         if isinstance(prompt, str):
             members: dict[str, Any] = (
                 {"prompt": prompt} if self.mode == "ollama" else {"messages": [{"role": "user", "content": prompt}]}
@@ -94,12 +98,33 @@ class Endpoint:
                     "options are Ollama's: give the parameters of a compatible server as members of the prompt, "
                     'as {"messages": [...], "temperature": 0}.'
                 )
-            members["options"] = {**members.get("options", {}), **options}
+            members["options"] = {**(members.get("options") or {}), **options}
         return {"model": model, **members, "stream": stream}
 
     def client(self, timeout_s: float) -> "httpx2.AsyncClient":
         """Returns an HTTP client for one request; `timeout_s` is for the connection, and between two parts."""
         return http_client(self.host, {"authorization": f"Bearer {self.key}"} if self.key else {}, timeout_s)
+
+
+def check_prompt(prompt: object) -> None:
+    """Raises ConfigurationError for what is neither a text nor the members of a body."""
+    if isinstance(prompt, str):
+        return
+    if not isinstance(prompt, Mapping):
+        fault = f"and not {_type(prompt)}"
+    elif not all(isinstance(name, str) for name in prompt):
+        fault = "whose names are texts"
+    elif not isinstance(prompt.get("options") or {}, Mapping):
+        fault = "whose options are an object"
+    else:
+        return
+    raise ConfigurationError(
+        f'A prompt is a text, or an object as {{"messages": [{{"role": "user", "content": "…"}}]}}, {fault}.'
+    )
+
+
+def _type(value: object) -> str:
+    return type(value).__name__
 
 
 def http_client(host: str, headers: Mapping[str, str], timeout_s: float) -> "httpx2.AsyncClient":

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import anyio
 
-from pgembedd.errors import GenerationCancelledError, GenerationError, GenerationTimeoutError
+from pgembedd.errors import ConfigurationError, GenerationCancelledError, GenerationError, GenerationTimeoutError
 from pgembedd.language.chunks import Chunk, Lines, NdjsonParser, SseParser, ended_early, parse_answer
 from pgembedd.language.endpoint import Endpoint, Prompt
 from pgembedd.language.failures import failure_of, translate_errors
@@ -41,7 +41,7 @@ class Generation:
         bounds: Bounds | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Sends nothing yet. ConfigurationError for options that the server does not take."""
+        """Sends nothing yet. ConfigurationError for a prompt that is none, and for options of another server."""
         self._scope: anyio.CancelScope | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = self._ended = False
@@ -51,7 +51,8 @@ class Generation:
         body = endpoint.body(model, prompt, stream=stream, options=options)
         # Closed by the event loop when this object is left. A reference to it would be a cycle, whose generators the
         # interpreter closes all at once.
-        self._parts = _read(endpoint, endpoint.path(prompt), body, self._bounds)
+        content = _encoded(body)
+        self._parts = _read(endpoint, endpoint.path(prompt), content, self._bounds, stream=stream)
 
     async def start(self) -> Self:
         """Sends the request, and returns when the first part of the answer is there. GenerationError for a refusal."""
@@ -116,10 +117,19 @@ class Generation:
         raise GenerationTimeoutError(f"The answer was not complete after {self._bounds.total_s:g} s.")
 
 
-async def _read(endpoint: Endpoint, path: str, body: dict[str, Any], bounds: Bounds) -> AsyncGenerator[Chunk, None]:
+def _encoded(body: dict[str, Any]) -> bytes:
+    """Returns the body of the request as JSON. ConfigurationError for what JSON cannot hold."""
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"The prompt or its options hold what JSON cannot: {error}.") from None
+
+
+async def _read(
+    endpoint: Endpoint, path: str, content: bytes, bounds: Bounds, *, stream: bool
+) -> AsyncGenerator[Chunk, None]:
     """Sends the request and yields the objects of the answer."""
     headers = {"content-type": "application/json", "accept-encoding": "identity"}
-    content = json.dumps(body).encode()
     with translate_errors(endpoint.named, bounds.timeout_s):
         async with (
             endpoint.client(bounds.timeout_s) as client,
@@ -130,7 +140,7 @@ async def _read(endpoint: Endpoint, path: str, body: dict[str, Any], bounds: Bou
             async with (
                 aclosing(response.aiter_bytes()) as received,
                 aclosing(bounded(received, bounds.max_bytes)) as data,
-                aclosing(_streamed(data, endpoint) if body["stream"] else _whole(data, endpoint.key)) as chunks,
+                aclosing(_streamed(data, endpoint) if stream else _whole(data, endpoint.key)) as chunks,
             ):
                 async for chunk in chunks:
                     yield chunk

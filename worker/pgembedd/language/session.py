@@ -5,6 +5,7 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -30,8 +31,8 @@ class LanguageSession:
     ) -> None:
         """Sends nothing. `host`, a URL, is that of AI_INFERENCE_API_HOST, as it is set now, unless it is given.
 
-        `key` is sent as a bearer token; the one of PGEMBEDD_LANGUAGE_KEY_FILE goes to the host of the environment
-        only. `mode` and `timeout`, in seconds, are those of each `run()` that does not say otherwise.
+        `key` is sent as a bearer token; without it, the one of PGEMBEDD_LANGUAGE_KEY_FILE goes to the host of the
+        environment only. `mode` and `timeout`, in seconds, are those of each `run()` that does not say otherwise.
         ConfigurationError without a host, or for one that is no URL.
         """
         endpoint = Endpoint(host, mode, key) if host else endpoint_from_environment(mode)
@@ -40,6 +41,9 @@ class LanguageSession:
                 f"No server of the language model {name!r} is named: set {HOST_VARIABLE} to its URL, "
                 "as http://127.0.0.1:11434."
             )
+        if key is not None and not host:
+            endpoint = replace(endpoint, key=key)
+        _check_timeout(timeout)
         self.name, self.endpoint, self.timeout = name, endpoint, timeout
         self._background: _Background | None = None
         self._lock = threading.Lock()
@@ -129,8 +133,7 @@ class LanguageSession:
     ) -> Generation:
         endpoint = self.endpoint if mode is None else self.endpoint.with_mode(mode)
         timeout_s = self.timeout if timeout is None else timeout
-        if not timeout_s > 0:
-            raise ConfigurationError(f"A language model cannot answer within {timeout_s} seconds; give more than 0.")
+        _check_timeout(timeout_s)
         bounds = Bounds(timeout_s=timeout_s)
         generation = Generation(endpoint, self.name, prompt, stream=stream, bounds=bounds, options=options)
         with self._lock:
@@ -142,6 +145,14 @@ class LanguageSession:
             if self._background is None or self._background.process != os.getpid():
                 self._background = _Background()
             return self._background
+
+
+def _check_timeout(timeout: object) -> None:
+    """Raises ConfigurationError for what is no time to wait."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise ConfigurationError(f"timeout is a number of seconds, and not {type(timeout).__name__}.")
+    if not timeout > 0:
+        raise ConfigurationError(f"A language model cannot answer within {timeout} seconds; give more than 0.")
 
 
 class Stream:
