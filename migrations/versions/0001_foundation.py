@@ -448,6 +448,9 @@ alter table pgembedd.thread_member enable row level security;
 alter table pgembedd.answer enable row level security;
 alter table pgembedd.answer_source enable row level security;
 alter table pgembedd.answer_event enable row level security;
+-- Policies need the name; sql/74_answers/ask.sql has the body. As a subquery it is called once for a statement, but not
+-- in the policies of thread_member, where Postgres would see a recursion.
+create function pgembedd._subject() returns text language sql stable as $$ select ''::text $$;
 -- The role that our functions run with. Not by TO, as it may be missing; no other role of that name is accepted.
 create policy worker on pgembedd.answer_thread using (current_user = 'pgembedd');
 create policy worker on pgembedd.thread_member using (current_user = 'pgembedd');
@@ -456,47 +459,47 @@ create policy worker on pgembedd.answer_source using (current_user = 'pgembedd')
 create policy worker on pgembedd.answer_event using (current_user = 'pgembedd');
 create policy viewer on pgembedd.thread_member for select using (
     role = current_user
-    and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
+    and subject = pgembedd._subject()
     or by_role = current_user
-    and by_subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''));
+    and by_subject = pgembedd._subject());
 create policy viewer on pgembedd.answer_thread for select using (
     role = current_user
-    and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
+    and subject = (select pgembedd._subject())
     or exists (select from pgembedd.thread_member m where m.thread = answer_thread.id
                and m.role = current_user
-               and m.subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')));
+               and m.subject = (select pgembedd._subject())));
 create policy viewer on pgembedd.answer for select using (
     exists (select from pgembedd.answer_thread t where t.id = answer.thread));
 create policy viewer on pgembedd.answer_event for select using (
     exists (select from pgembedd.answer a where a.id = answer_event.answer));
 create policy asker on pgembedd.answer_thread for insert with check (
     role = current_user
-    and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''));
+    and subject = (select pgembedd._subject()));
 create policy asker on pgembedd.thread_member for insert with check (
     by_role = current_user
-    and by_subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
+    and by_subject = pgembedd._subject()
     and exists (select from pgembedd.answer_thread t where t.id = thread_member.thread
             and t.role = current_user
-            and t.subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')));
+            and t.subject = pgembedd._subject()));
 create policy asker_takes_back on pgembedd.thread_member for delete using (
     by_role = current_user
-    and by_subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''));
+    and by_subject = pgembedd._subject());
 create policy asker on pgembedd.answer for insert with check (
     role = current_user
-    and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
+    and subject = (select pgembedd._subject())
     and exists (select from pgembedd.answer_thread t where t.id = answer.thread));
 create policy asker_stops on pgembedd.answer for update using (
     status in ('queued', 'generating')
     and (role = current_user
-         and subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')
+         and subject = (select pgembedd._subject())
          or exists (select from pgembedd.answer_thread t where t.id = answer.thread
              and t.role = current_user
-             and t.subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''))))
+             and t.subject = (select pgembedd._subject()))))
     with check (status = 'stopped');
 create policy asker on pgembedd.answer_source for insert with check (
     exists (select from pgembedd.answer a where a.id = answer_source.answer and a.last_seq = 0
             and a.role = current_user
-            and a.subject = coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '')));
+            and a.subject = (select pgembedd._subject())));
 """
 
 ROLE = """
@@ -539,6 +542,13 @@ begin
     loop
         if item.view is not null then execute format('drop view %s', item.view); end if;
         execute format('drop table %s', item.words);
+    end loop;
+    for item in
+        select p.polname, p.polrelid::regclass as table from pg_catalog.pg_policy p
+        join pg_catalog.pg_class c on c.oid = p.polrelid
+        where c.relnamespace = 'pgembedd'::regnamespace
+    loop
+        execute format('drop policy %I on %s', item.polname, item.table);
     end loop;
     for item in
         select p.oid::regprocedure as function from pg_catalog.pg_proc p

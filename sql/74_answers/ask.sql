@@ -61,10 +61,26 @@ begin
 end $$;
 
 -- Who asks within a role: the subject of the JWT that a service has verified, as Supabase's auth.uid() has it.
+-- Claims that cannot be read are refused: without them the session would ask, and see, as the role alone.
 create or replace function pgembedd._subject() returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$ select coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', '') $$;
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    given constant text := current_setting('request.jwt.claims', true);
+    claims jsonb;
+begin
+    if coalesce(given, '') = '' then return ''; end if;
+    begin
+        claims := given::jsonb;
+    exception when data_exception or statement_too_complex then null;
+    end;
+    if jsonb_typeof(claims) is distinct from 'object' then
+        raise exception 'request.jwt.claims is no JSON object.' using errcode = 'invalid_parameter_value',
+            hint = 'Set it to the claims of a user, as {"sub": "a-user"}, or RESET it to ask as the role alone.';
+    end if;
+    return coalesce(claims ->> 'sub', '');
+end $$;
 
 -- What is as like the question as it has to be, best first.
 create or replace function pgembedd._find_sources(

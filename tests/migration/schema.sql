@@ -483,20 +483,20 @@ ALTER TABLE pgembedd.answer ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pgembedd.answer_event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pgembedd.answer_source ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pgembedd.answer_thread ENABLE ROW LEVEL SECURITY;
-CREATE POLICY asker ON pgembedd.answer FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)) AND (EXISTS ( SELECT
+CREATE POLICY asker ON pgembedd.answer FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = ( SELECT pgembedd._subject() AS _subject)) AND (EXISTS ( SELECT
    FROM pgembedd.answer_thread t
   WHERE (t.id = answer.thread)))));
 CREATE POLICY asker ON pgembedd.answer_source FOR INSERT WITH CHECK ((EXISTS ( SELECT
    FROM pgembedd.answer a
-  WHERE ((a.id = answer_source.answer) AND (a.last_seq = 0) AND (a.role = CURRENT_USER) AND (a.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))))));
-CREATE POLICY asker ON pgembedd.answer_thread FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))));
-CREATE POLICY asker ON pgembedd.thread_member FOR INSERT WITH CHECK (((by_role = CURRENT_USER) AND (by_subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)) AND (EXISTS ( SELECT
+  WHERE ((a.id = answer_source.answer) AND (a.last_seq = 0) AND (a.role = CURRENT_USER) AND (a.subject = ( SELECT pgembedd._subject() AS _subject))))));
+CREATE POLICY asker ON pgembedd.answer_thread FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = ( SELECT pgembedd._subject() AS _subject))));
+CREATE POLICY asker ON pgembedd.thread_member FOR INSERT WITH CHECK (((by_role = CURRENT_USER) AND (by_subject = pgembedd._subject()) AND (EXISTS ( SELECT
    FROM pgembedd.answer_thread t
-  WHERE ((t.id = thread_member.thread) AND (t.role = CURRENT_USER) AND (t.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)))))));
-CREATE POLICY asker_stops ON pgembedd.answer FOR UPDATE USING (((status = ANY (ARRAY['queued'::text, 'generating'::text])) AND (((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))) OR (EXISTS ( SELECT
+  WHERE ((t.id = thread_member.thread) AND (t.role = CURRENT_USER) AND (t.subject = pgembedd._subject()))))));
+CREATE POLICY asker_stops ON pgembedd.answer FOR UPDATE USING (((status = ANY (ARRAY['queued'::text, 'generating'::text])) AND (((role = CURRENT_USER) AND (subject = ( SELECT pgembedd._subject() AS _subject))) OR (EXISTS ( SELECT
    FROM pgembedd.answer_thread t
-  WHERE ((t.id = answer.thread) AND (t.role = CURRENT_USER) AND (t.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)))))))) WITH CHECK ((status = 'stopped'::text));
-CREATE POLICY asker_takes_back ON pgembedd.thread_member FOR DELETE USING (((by_role = CURRENT_USER) AND (by_subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))));
+  WHERE ((t.id = answer.thread) AND (t.role = CURRENT_USER) AND (t.subject = ( SELECT pgembedd._subject() AS _subject)))))))) WITH CHECK ((status = 'stopped'::text));
+CREATE POLICY asker_takes_back ON pgembedd.thread_member FOR DELETE USING (((by_role = CURRENT_USER) AND (by_subject = pgembedd._subject())));
 ALTER TABLE pgembedd.thread_member ENABLE ROW LEVEL SECURITY;
 CREATE POLICY viewer ON pgembedd.answer FOR SELECT USING ((EXISTS ( SELECT
    FROM pgembedd.answer_thread t
@@ -504,10 +504,10 @@ CREATE POLICY viewer ON pgembedd.answer FOR SELECT USING ((EXISTS ( SELECT
 CREATE POLICY viewer ON pgembedd.answer_event FOR SELECT USING ((EXISTS ( SELECT
    FROM pgembedd.answer a
   WHERE (a.id = answer_event.answer))));
-CREATE POLICY viewer ON pgembedd.answer_thread FOR SELECT USING ((((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))) OR (EXISTS ( SELECT
+CREATE POLICY viewer ON pgembedd.answer_thread FOR SELECT USING ((((role = CURRENT_USER) AND (subject = ( SELECT pgembedd._subject() AS _subject))) OR (EXISTS ( SELECT
    FROM pgembedd.thread_member m
-  WHERE ((m.thread = answer_thread.id) AND (m.role = CURRENT_USER) AND (m.subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)))))));
-CREATE POLICY viewer ON pgembedd.thread_member FOR SELECT USING ((((role = CURRENT_USER) AND (subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text))) OR ((by_role = CURRENT_USER) AND (by_subject = COALESCE(((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text), ''::text)))));
+  WHERE ((m.thread = answer_thread.id) AND (m.role = CURRENT_USER) AND (m.subject = ( SELECT pgembedd._subject() AS _subject)))))));
+CREATE POLICY viewer ON pgembedd.thread_member FOR SELECT USING ((((role = CURRENT_USER) AND (subject = pgembedd._subject())) OR ((by_role = CURRENT_USER) AND (by_subject = pgembedd._subject()))));
 CREATE POLICY worker ON pgembedd.answer USING ((CURRENT_USER = 'pgembedd'::name));
 CREATE POLICY worker ON pgembedd.answer_event USING ((CURRENT_USER = 'pgembedd'::name));
 CREATE POLICY worker ON pgembedd.answer_source USING ((CURRENT_USER = 'pgembedd'::name));

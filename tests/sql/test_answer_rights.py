@@ -18,6 +18,31 @@ __all__ = ["asker", "connection"]
 pytestmark = pytest.mark.usefixtures("roles")  # first, as what is granted to them has to be undone before they go
 
 
+@pytest.mark.parametrize("claims", ["{broken", "ada", '"ada"', '["ada"]', "null", '{"sub": "\\u0000"}', "[" * 100_000])
+def test_claims_that_cannot_be_read_are_one_sentence(connection: psycopg.Connection, asker: str, claims: str) -> None:
+    answer = ask(connection)
+    connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+    statements: list[tuple[str, list[object]]] = [
+        ("select pgembedd.ask('documents', 'what is it')", []),
+        ("select pgembedd.stop_answer(%s)", [answer]),
+        ("select * from pgembedd.answer_sources(%s)", [answer]),
+        *((f"select * from pgembedd.{table}", []) for table in ("answers", "answer", "answer_event", "answer_thread")),
+        ("insert into pgembedd.answer_thread (id, role, subject) values (%s, current_user, '')", [uuid4()]),
+    ]
+    for statement, values in statements:
+        with refused("request.jwt.claims is no JSON object.", "Set it to the claims of a user"):
+            connection.execute(statement.encode(), values)
+
+
+@pytest.mark.parametrize("claims", ["", "{}", '{"sub": null}', '{"role": "x", "sub": ""}'])
+def test_claims_without_a_subject_are_those_of_the_role(
+    connection: psycopg.Connection, asker: str, claims: str
+) -> None:
+    answer = ask(connection)
+    connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+    assert value(connection, "select id from pgembedd.answers") == answer
+
+
 def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: psycopg.Connection, asker: str) -> None:
     other = roles.make("other")
     connection.execute("reset role")
