@@ -19,8 +19,9 @@ begin
         update answer a set due_at = clock_timestamp() where a.id = one.id;
         perform pg_notify('pgembedd_questions', '');
     else
-        perform _add_events(one.id, 0, '{delta,done}',
-            array[jsonb_build_object('text', _refusal()), '{"status": "refused", "citations": []}']);
+        perform _add_events(one.id, 0, '{delta,status,done}',
+            array[jsonb_build_object('text', _refusal()), '{"status": "refused", "attempt": 0}',
+                  '{"status": "refused", "citations": []}']);
         update answer a set status = 'refused', answer = _refusal(), finished_at = clock_timestamp()
         where a.id = one.id;
     end if;

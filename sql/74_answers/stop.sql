@@ -41,7 +41,8 @@ begin
     where a.id = _end_stopped.answer and a.status = 'stopped' and a.finished_at is null
     returning a.* into one;
     if found then
-        perform _add_events(one.id, one.attempt, '{done}',
-            array[jsonb_build_object('status', 'stopped', 'citations', one.citations)]);
+        perform _add_events(one.id, one.attempt, '{status,done}',
+            array[jsonb_build_object('status', 'stopped', 'attempt', one.attempt),
+                  jsonb_build_object('status', 'stopped', 'citations', one.citations)]);
     end if;
 end $$;

@@ -25,7 +25,8 @@ end $$;
 comment on function pgembedd.write_answers is
     'Append deltas and citations to answers; returns those that are still held.';
 
--- The last of `events` is the one that ends it: done. False where the answer is no longer held.
+-- The last of `events` is the one that ends it: done. Before it stands the status, as it stands before what a worker
+-- begins. False where the answer is no longer held.
 create or replace function pgembedd.finish_answer(
     answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]
 ) returns boolean
@@ -37,7 +38,9 @@ begin
     update answer a set status = finish_answer.status, answer = content, citations = finish_answer.citations,
         usage = data[cardinality(data)] -> 'tokens', finished_at = clock_timestamp()
     where a.id = finish_answer.answer;
-    perform _add_events(answer, attempt, events, data);
+    perform _add_events(answer, attempt,
+        events[:cardinality(events) - 1] || '{status}'::text[] || events[cardinality(events)],
+        data[:cardinality(data) - 1] || jsonb_build_object('status', status, 'attempt', attempt) || data[cardinality(data)]);
     return true;
 end $$;
 comment on function pgembedd.finish_answer is

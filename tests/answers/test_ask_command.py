@@ -55,7 +55,7 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         other = "Who wrote the opera about the flying Dutchman?"
         refusal = pgembedd("ask", other, "documents", "--json", database=database.conninfo)
         events = [json.loads(line) for line in refusal.out.splitlines()]
-        assert [one["event"] for one in events] == ["status", "sources", "delta", "done"]
+        assert [one["event"] for one in events] == ["status", "sources", "delta", "status", "done"]
         assert (events[1]["data"], events[2]["data"]) == ({"sources": []}, {"text": REFUSAL})
         assert len(ollama.received) == 1  # the model was not asked
         _answer_waits(connection)

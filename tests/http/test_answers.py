@@ -84,11 +84,12 @@ def test_an_answer_is_watched_live_later_and_from_an_event_on(asked: Asked) -> N
                 asked.tell(answer, "delta", text=SENTENCES[1])
                 asked.finish(answer)
                 ends = [one.rest() for one in (first, second, third)]
-    assert [word for word, _ in ends[0]] == ["delta", "done"]
+    assert [word for word, _ in ends[0]] == ["delta", "status", "done"]
+    assert ends[0][1][1]["status"] == "complete"
     assert ends[0] == ends[1] == ends[2]
     with opened(asked, "GET", f"/answers/{answer}") as late:
         everything = late.rest()
-    assert [word for word, _ in everything] == ["status", "sources", "status", "delta", "delta", "done"]
+    assert [word for word, _ in everything] == ["status", "sources", "status", "delta", "delta", "status", "done"]
     assert late.ids == sorted(set(late.ids))
     with opened(asked, "GET", f"/answers/{answer}", headers={"last-event-id": str(late.ids[-2])}) as last:
         assert last.rest() == everything[-1:]
@@ -121,7 +122,7 @@ def test_an_error_of_the_reading_has_no_number_so_that_nothing_is_missed_later(a
                 connection.execute(f"grant select on pgembedd.answer_event to {asked.role}")
     asked.finish(answer)
     with opened(asked, "GET", f"/answers/{answer}?after={first.ids[-1]}") as again:
-        assert [word for word, _ in again.rest()] == ["status", "done"]
+        assert [word for word, _ in again.rest()] == ["status", "status", "done"]
 
 
 def test_events_are_read_in_one_message_with_the_rights_and_claims_of_the_caller(asked: Asked) -> None:
@@ -155,7 +156,7 @@ def test_a_viewer_with_whom_a_thread_is_not_shared_any_more_sees_no_further_and_
             assert [each.event()[0] for each in (bob, eve, bob, eve)] == ["status", "status", "sources", "sources"]
             ann.execute("select pgembedd.unshare_thread(%s, %s, 'bob')", [thread, asked.role])
             asked.write(answer)
-            assert [word for word, _ in eve.rest()] == ["status", "delta", "delta", "citation", "done"]
+            assert [word for word, _ in eve.rest()] == ["status", "delta", "delta", "citation", "status", "done"]
             assert bob.rest() == [("error", {"message": "The answer is not shared with you any more."})]
 
 
@@ -198,7 +199,9 @@ def test_an_answer_is_stopped_by_its_asker_while_others_watch(asked: Asked) -> N
         assert asked.client.post(path, headers=no_scope).status_code == 403
         stopped = asked.client.post(path, headers=asked.headers("ann"))
         assert stopped.json() == {"answer": str(answer), "status": "stopped"}
-        assert first.rest()[-2:] == [
+        told = first.rest()
+        assert [word for word, _ in told[-3:]] == ["delta", "status", "done"]
+        assert [told[-3], told[-1]] == [
             ("delta", {"text": SENTENCES[0]}),
             ("done", {"status": "stopped", "citations": []}),
         ]
@@ -316,7 +319,7 @@ def test_a_question_that_no_worker_takes_says_so_and_stays_queued(asked: Asked) 
                 assert "It stays queued;" in "".join(_until(page.iter_text(), "No worker has taken"))
             browser.post(f"{address}/stop")
         asked.write(answer)
-        assert [word for word, _ in first.rest()] == ["status", "delta", "delta", "citation", "done"]
+        assert [word for word, _ in first.rest()] == ["status", "delta", "delta", "citation", "status", "done"]
 
 
 def test_a_busy_worker_is_waited_for(asked: Asked) -> None:

@@ -38,7 +38,14 @@ def test_a_question_is_answered_from_what_the_asker_found(connection: psycopg.Co
     assert rows(connection, state) == [("generating", 1, "So it", [])]
     assert finish(connection, answer, 1)
     assert rows(connection, state) == [("complete", 1, "So it is [1].", [1])]
-    assert [event for _, event, _ in events(connection, answer)] == ["status", "sources", "status", "delta", "done"]
+    assert [event for _, event, _ in events(connection, answer)] == [
+        "status",
+        "sources",
+        "status",
+        "delta",
+        "status",
+        "done",
+    ]
     shown = rows(connection, "select n, key, title, url, excerpt from pgembedd.answer_sources(%s)", answer)
     for _, key, title, url, excerpt in shown:
         assert (title, url) == (f"title {key}", f"https://example.com/{key}")
@@ -174,7 +181,7 @@ def test_nothing_alike_is_refused_without_a_model(connection: psycopg.Connection
     assert claim(connection) == []
     refusal = "The sources do not answer this question."
     assert rows(connection, "select status, answer from pgembedd.answers") == [("refused", refusal)]
-    assert [event for _, event, _ in events(connection, answer)] == ["status", "sources", "delta", "done"]
+    assert [event for _, event, _ in events(connection, answer)] == ["status", "sources", "delta", "status", "done"]
 
 
 def test_an_attempt_that_ends_is_followed_by_another_and_cannot_write(

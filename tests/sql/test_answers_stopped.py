@@ -31,7 +31,10 @@ def test_an_answer_that_is_made_is_stopped_with_what_was_written(connection: psy
     assert as_worker(connection, WRITE, [answer] * 2, [1, 1], ["delta", "citation"], told) == [(answer,)]
     assert value(connection, STOP, answer) is True
     assert rows(connection, STATE) == [("stopped", "So it [1]", [1], True)]
-    assert events(connection, answer)[-1][1:] == ("done", {"status": "stopped", "citations": [1]})
+    assert [event[1:] for event in events(connection, answer)[-2:]] == [
+        ("status", {"status": "stopped", "attempt": 1}),
+        ("done", {"status": "stopped", "citations": [1]}),
+    ]
     # The worker learns it from each of its statements, and changes nothing.
     before = events(connection, answer)
     assert as_worker(connection, WRITE, [answer], [1], ["delta"], [Jsonb({"text": "more"})]) == []
@@ -50,7 +53,7 @@ def test_an_answer_in_the_queue_is_stopped_and_a_finished_one_is_left(
     answer = ask(connection)
     assert value(connection, STOP, answer) is True
     assert rows(connection, STATE) == [("stopped", None, [], True)]
-    assert [event for _, event, _ in events(connection, answer)] == ["status", "sources", "done"]
+    assert [event for _, event, _ in events(connection, answer)] == ["status", "sources", "status", "done"]
     assert claim(connection) == []
     connection.execute("reset role; delete from pgembedd.answer")
     connection.execute(f"set local role {asker}")

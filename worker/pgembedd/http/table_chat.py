@@ -118,7 +118,7 @@ class Reply:
         match event.event:
             case "sources":
                 self.sources = event.data["sources"]
-            case "status" if event.data.get("attempt", 1) > 1 and self.text:
+            case "status" if event.data["status"] == "generating" and self.text:  # of an attempt after the first
                 return self._grow(AGAIN, begins=True)
             case "delta":
                 return self._grow(event.data["text"])
