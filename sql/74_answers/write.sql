@@ -40,7 +40,8 @@ begin
     where a.id = finish_answer.answer;
     perform _add_events(answer, attempt,
         events[:cardinality(events) - 1] || '{status}'::text[] || events[cardinality(events)],
-        data[:cardinality(data) - 1] || jsonb_build_object('status', status, 'attempt', attempt) || data[cardinality(data)]);
+        data[:cardinality(data) - 1] || jsonb_build_object('status', status, 'attempt', attempt)
+            || data[cardinality(data)]);
     return true;
 end $$;
 comment on function pgembedd.finish_answer is

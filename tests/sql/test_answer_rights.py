@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -32,6 +34,31 @@ def test_claims_that_cannot_be_read_are_one_sentence(connection: psycopg.Connect
     for statement, values in statements:
         with refused("request.jwt.claims is no JSON object.", "Set it to the claims of a user"):
             connection.execute(statement.encode(), values)
+
+
+def test_answers_are_watched_through_a_publication_by_those_who_may_see_them(
+    connection: psycopg.Connection, asker: str
+) -> None:
+    """The statements of the how-to. Realtime asks with the role and claims of a subscriber whether it sees a row."""
+    page = (Path(__file__).parents[2] / "docs/how-to/answers.md").read_text(encoding="utf-8")
+    (statements,) = re.findall(r"^```sql once\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    connection.execute("reset role; create publication supabase_realtime")
+    connection.execute(statements.replace("'authenticated'", f"'{asker}'").encode())
+    published = "select schemaname, tablename, attnames from pg_publication_tables where pubname = 'supabase_realtime'"
+    ((schema, table, columns),) = rows(connection, published)
+    assert (schema, table, columns) == (
+        "pgembedd",
+        "answer_event",
+        ["answer", "seq", "attempt", "event", "data", "at"],
+    )
+    connection.execute(f"set local role {asker}")
+    become = "select set_config('request.jwt.claims', %s, true)"
+    connection.execute(become, ['{"sub": "ada", "role": "authenticated"}'])
+    answer = ask(connection)
+    seen = "select seq, event from pgembedd.answer_event where answer = %s order by seq"
+    assert rows(connection, seen, answer) == [(1, "status"), (2, "sources")]
+    connection.execute(become, ['{"sub": "bob", "role": "authenticated"}'])
+    assert rows(connection, seen, answer) == []
 
 
 @pytest.mark.parametrize("claims", ["", "{}", '{"sub": null}', '{"role": "x", "sub": ""}'])
