@@ -209,7 +209,7 @@ def test_a_browser_sends_what_supabase_js_sends(searched: Searched) -> None:
         ({"filter": {"nope": 1}}, 422, 'public.documents has no column "nope" that you may filter by.'),
         ({"filter": {"id": {"$gt": "x"}}}, 422, "The filter compares"),
         ({"filter": {"body": "\0"}}, 422, "The filter holds a character that no text in Postgres can."),
-        ({"filter": [1]}, 422, "filter: "),
+        ({"filter": [1]}, 422, "filter: It has to be a JSON object."),
         ({"limit": 3}, 422, "A field is none of pipeline, query, k"),
         ({"query": "word " * 900_000}, 413, "The body is larger than"),
     ],

@@ -23,6 +23,7 @@ from pgembedd.log import get_logger
 _SENTENCES_OF_PYDANTIC = {  # instead of messages about Python
     "model_attributes_type": "It has to be a JSON object",
     "model_type": "It has to be a JSON object",
+    "dict_type": "It has to be a JSON object",
     "missing": "It is missing",
 }
 
