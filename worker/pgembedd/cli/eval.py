@@ -88,10 +88,7 @@ def command(
     from pgembedd.log import configure_logging
 
     configure_logging(log_level="warning")
-    if plot is not None and plot.suffix.lower() != ".svg":
-        raise click.UsageError("A plot is an SVG file: give it a name that ends with .svg.")
-    for path in filter(None, (plot, saved)):
-        check_writable(path)
+    _check_files(plot, saved)
     if answers or asks:
         if (answers and asks) or qrels or rerank or plot or saved or baseline:
             raise click.UsageError(f"{'--answers' if answers else '--ask'} takes no other option of measuring.")
@@ -103,13 +100,22 @@ def command(
     with open_database(database) as conninfo, open_connection(conninfo) as connection:
         model, results, left_out = _measure(connection, conninfo, pipeline, asked, rerank, settings)
     stored = to_json(pipeline, model, asked, results) | {"left_out": left_out}
+    title = f"{pipeline}: {counted(len(asked), 'question')}"
     if as_json:
         click.echo(json.dumps(stored))
     else:
-        _print(pipeline, asked, results, before, left_out)
-    _write(f"{pipeline}: {counted(len(asked), 'question')}, {model}", stored, results, plot, saved)
+        _print(title, results, before, left_out)
+    _write(f"{title}, {model}", stored, results, plot, saved)
     if before is not None and (fallen := falls(before, results, tolerance)):
         raise WorseSearchError(f"The search is worse than in {baseline}: {'; '.join(fallen)}.")
+
+
+def _check_files(plot: Path | None, saved: Path | None) -> None:
+    """Raises what would keep the results from being written, before anything is measured."""
+    if plot is not None and plot.suffix.lower() != ".svg":
+        raise click.UsageError("A plot is an SVG file: give it a name that ends with .svg.")
+    for path in filter(None, (plot, saved)):
+        check_writable(path)
 
 
 def _measure(
@@ -204,16 +210,8 @@ def _progress(asked: Sequence[Question]) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _print(
-    pipeline: str,
-    asked: Sequence[Question],
-    results: Sequence[Measured],
-    before: "Values | None",
-    left_out: dict[str, str],
-) -> None:
-    table = Table(
-        box=None, padding=(0, 2, 0, 0), title=f"{pipeline}: {counted(len(asked), 'question')}", title_justify="left"
-    )
+def _print(title: str, results: Sequence[Measured], before: "Values | None", left_out: dict[str, str]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left")
     table.add_column("search", no_wrap=True)
     for name in METRICS:
         table.add_column(name, justify="right", no_wrap=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from pgembedd.http.context import ServiceContext
-    from pgembedd.loop.worker import Role
+    from pgembedd.loop.worker import Role, Worker
 
 
 def run_process(
@@ -32,11 +32,11 @@ def run_process(
     The service answers before the models are loaded and until the worker has drained. A second signal ends the
     process at once.
     """
-    from pgembedd.cli.http_service import build_service, serve_http
+    from pgembedd.cli.http_service import build_service
     from pgembedd.database.provider_use import ProviderUse
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader
-    from pgembedd.loop.shutdown import close_with_timeout, stop_on_signals
+    from pgembedd.loop.shutdown import close_with_timeout
     from pgembedd.loop.worker import Worker
     from pgembedd.model.registry import ModelRegistry
     from pgembedd.telemetry.setup import observer_of
@@ -55,15 +55,23 @@ def run_process(
         worker = (
             None if conninfo is None else Worker(conninfo, settings, models, role, own_models=False, observer=observer)
         )
-        ended = threading.Event()
-        stop = ended.set if worker is None else worker.stop
-        stop_on_signals(stop)
-        health = (lambda: "ok") if worker is None else worker.health
-        with nullcontext() if service is None else serve_http(service, worker_health=health, on_death=stop):
-            if service is not None and not pulls:
-                service.preload()
-            drained = _wait(ended) if worker is None else worker.run()
-        return drained and (service is None or service.finished) and close_with_timeout(models.close)
+        return _run_until_signal(worker, service, preloads=not pulls) and close_with_timeout(models.close)
+
+
+def _run_until_signal(worker: "Worker | None", service: "ServiceContext | None", *, preloads: bool) -> bool:
+    """Runs what there is; returns False if jobs or requests were not finished."""
+    from pgembedd.cli.http_service import serve_http
+    from pgembedd.loop.shutdown import stop_on_signals
+
+    ended = threading.Event()
+    stop = ended.set if worker is None else worker.stop
+    stop_on_signals(stop)
+    health = (lambda: "ok") if worker is None else worker.health
+    with nullcontext() if service is None else serve_http(service, worker_health=health, on_death=stop):
+        if service is not None and preloads:
+            service.preload()
+        drained = _wait(ended) if worker is None else worker.run()
+    return drained and (service is None or service.finished)
 
 
 def check_database(conninfo: str, pipelines: Sequence[str], *, pulls: bool = True) -> bool:

@@ -3,7 +3,9 @@
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import click
@@ -56,15 +58,13 @@ def command(
     """
     from pgembedd.database.provider_use import ProviderUse
     from pgembedd.log import configure_logging
-    from pgembedd.loop.model_loader import loader, precision_of
+    from pgembedd.loop.model_loader import loader
     from pgembedd.model.providers.configured import enabled_providers
-    from pgembedd.verify.similarity import TOLERANCE
 
     configure_logging(log_level="warning")
     _check_options(sample, everything, seed)
-    wanted = None if everything else sample or SAMPLE
     seed = secrets.randbelow(2**31) if seed is None else seed
-    loaded: dict[str, Embedder] = {}
+    options = Options(None if everything else sample or SAMPLE, seed, requeue, tolerance=0.0)
     providers = enabled_providers(settings)
     reports: list[Report] = []
     refused: list[PgembeddError] = []
@@ -72,22 +72,34 @@ def command(
         open_database(database) as conninfo,
         open_connection(conninfo) as connection,
         closing(ProviderUse(conninfo)) as ledger,
+        _loading_once(loader(settings, ledger=ledger)) as load,
     ):
-        load = loader(settings, ledger=ledger)
         for pipeline in pipelines_to_verify(connection, pipelines):
             try:
-                _say_cost(connection, pipeline, providers, Options(wanted, seed, requeue, 0.0), yes=yes)
-                embedder = loaded.get(pipeline.model) or loaded.setdefault(pipeline.model, load(pipeline.model))
-                options = Options(wanted, seed, requeue, TOLERANCE[precision_of(embedder)])
-                with _progress(pipeline.name, wanted is None) as progress:
-                    reports.append(verify(connection, pipeline, embedder, options, progress))
+                _say_cost(connection, pipeline, providers, options, yes=yes)
+                reports.append(_verify(connection, pipeline, load(pipeline.model), options))
             except PgembeddError as error:  # of this pipeline alone: the others are verified, too
                 refused.append(error)
                 continue
             click.echo(json.dumps(_object(reports[-1])) if as_json else _text(reports[-1]))
-    for embedder in loaded.values():
-        embedder.close()
     _conclude(reports, refused, requeue)
+
+
+@contextmanager
+def _loading_once(load: "Callable[[str], Embedder]") -> "Iterator[Callable[[str], Embedder]]":
+    """Yields a function that loads each model once; the models are closed at the end."""
+    with ExitStack() as loaded:
+        yield cache(lambda name: loaded.enter_context(closing(load(name))))
+
+
+def _verify(connection: "psycopg.Connection", pipeline: "Pipeline", embedder: "Embedder", options: Options) -> Report:
+    """Verifies one pipeline, with the tolerance of the model's precision."""
+    from pgembedd.loop.model_loader import precision_of
+    from pgembedd.verify.similarity import TOLERANCE
+
+    exact = replace(options, tolerance=TOLERANCE[precision_of(embedder)])
+    with _progress(pipeline.name, options.sample is None) as progress:
+        return verify(connection, pipeline, embedder, exact, progress)
 
 
 def _say_cost(

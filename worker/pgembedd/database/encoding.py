@@ -1,4 +1,4 @@
-"""What a worker writes into a database of another encoding than UTF-8: messages and answers in any language."""
+"""Replaces characters that a database of another encoding than UTF-8 lacks, in what a worker writes into it."""
 
 import codecs
 import json

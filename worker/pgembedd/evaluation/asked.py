@@ -29,7 +29,7 @@ class Outcome:
 
     @property
     def facts(self) -> int:
-        """How many of the question's facts the answer states, in any case and with any white space."""
+        """The number of the question's facts that the answer states, in any case and with any white space."""
         text = _plain(self.text)
         return sum(_plain(fact) in text for fact in self.question.facts)
 

@@ -211,5 +211,5 @@ def _hints(connection: psycopg.Connection) -> list[UUID]:
 
 
 def _rights(caller: Caller) -> str:
-    """Whose rights a caller has in the database."""
+    """Returns a text that identifies the rights of a caller in the database."""
     return f"{caller.search_url} {caller.claims}"

@@ -69,7 +69,7 @@ class AnswerState:
 
 @dataclass(frozen=True, slots=True)
 class AnswerEvent:
-    """What happened to an answer: `status`, `sources`, `delta`, `citation`, `done` or `error`, in the order of seq."""
+    """An event of an answer: `status`, `sources`, `delta`, `citation`, `done` or `error`, in the order of seq."""
 
     seq: int
     """From 1; 0 for an error that the database does not have."""

@@ -54,7 +54,7 @@ class Protocol(Interface):
     """The requests and answers of one provider."""
 
     url: str
-    """Where it is unless the operator says otherwise; empty where he has to."""
+    """The URL unless the operator gives one; empty where the operator has to."""
     needs_key: bool
     limits: Limits
 
