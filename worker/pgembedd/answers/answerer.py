@@ -52,6 +52,8 @@ class Answerer:
         """The answers that are being made."""
         self._tasks: set[asyncio.Task[None]] = set()
         """Those and the ones that are being stored."""
+        self._unfinished: set[AnswerJob] = set()
+        """Of these tasks."""
 
     def run(self) -> None:
         """Claims until stopped, then lets the answers in progress end, or hands them back when time is up."""
@@ -95,20 +97,26 @@ class Answerer:
             await asyncio.wait(self._tasks, timeout=STOP_CHECK_S, return_when=asyncio.FIRST_COMPLETED)
             return
         lease_s = self._settings.lease_s
-        jobs = await self._claiming.run(lambda: self._claim_at_most(room, lease_s))
+        unfinished = list(self._unfinished)
+        jobs = await self._claiming.run(lambda: self._claim_at_most(room, lease_s, unfinished))
         for job in jobs:
             task = asyncio.create_task(self._answer(job))
             self._held[job] = task
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._unfinished.add(job)
+            task.add_done_callback(partial(self._forget, job))
         if not jobs:
             await self._wait_for_questions()
 
-    def _claim_at_most(self, room: int, lease_s: int) -> list[AnswerJob]:
+    def _forget(self, job: AnswerJob, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._unfinished.discard(job)
+
+    def _claim_at_most(self, room: int, lease_s: int, unfinished: Sequence[AnswerJob]) -> list[AnswerJob]:
         if self._settings.wait == "listen" and not self._listens:
             self._notifications.listen()
             self._listens = True
-        return self._claims.claim(room, lease_s)
+        return self._claims.claim(room, lease_s, unfinished)
 
     async def _wait_for_questions(self) -> None:
         if self._settings.wait != "listen":

@@ -39,9 +39,13 @@ class AnswerRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def claim(self, at_most: int, lease_s: int) -> list[AnswerJob]:
-        """Claims questions. Viewers see the attempt begin; one whose workers died too often is failed instead."""
-        return [AnswerJob(*row) for row in self._connection.rows("claim_answers", at_most=at_most, lease_s=lease_s)]
+    def claim(self, at_most: int, lease_s: int, kept: Sequence[AnswerJob] = ()) -> list[AnswerJob]:
+        """Claims questions. Viewers see the attempt begin; one whose workers died too often is failed instead.
+
+        `kept` are those that the worker has: it does not claim them itself when their lease ended in an outage.
+        """
+        values = {"at_most": at_most, "lease_s": lease_s, **_fences(kept)}
+        return [AnswerJob(*row) for row in self._connection.rows("claim_answers", **values)]
 
     def extend(self, jobs: Sequence[AnswerJob], lease_s: int) -> set[UUID]:
         """Extends leases; returns the ids of the answers that are still this worker's."""
