@@ -2,9 +2,10 @@
 -- row of an answer is its own job, so there is no message that could be lost or doubled.
 
 -- Takes up to `at_most` answers, first of the role, and of the user of it, that had fewest in the last ten minutes. One
--- whose lease ran out counts as failed once more: its worker may have died of it.
+-- whose lease ran out counts as failed once more: its worker may have died of it. A worker names those that it `has`:
+-- where the database was away for longer than a lease, it does not take them from itself.
 create or replace function pgembedd.claim_answers(
-    at_most integer, lease_s double precision, max_attempts integer default 3
+    at_most integer, lease_s double precision, max_attempts integer default 3, has uuid[] default '{}'
 ) returns table (id uuid, attempt integer, pipeline text, model text, question text, history jsonb, sources jsonb)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -21,7 +22,7 @@ begin
                or a.finished_at > clock_timestamp() - interval '10 minutes' and a.attempt > 0
             group by a.role, a.subject)
         select a.* from answer a
-        where a.status in ('queued', 'generating') and a.due_at <= clock_timestamp()
+        where a.status in ('queued', 'generating') and a.due_at <= clock_timestamp() and a.id <> all (has)
         order by (select coalesce(sum(h.number), 0) from had h where h.role = a.role),
                  (select coalesce(sum(h.number), 0) from had h where h.role = a.role and h.subject = a.subject),
                  a.due_at

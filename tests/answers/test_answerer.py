@@ -11,10 +11,12 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from pgembedd.answers.answerer import Answerer
 from pgembedd.answers.prompt import REFUSAL
 from pgembedd.database.connection import Connection
+from pgembedd.database.queries import query
 from pgembedd.language_settings import LanguageSettings
 from tests.support.databases import Database
 from tests.support.sql import rows, value
@@ -191,6 +193,26 @@ def test_an_answer_of_a_worker_that_died_begins_anew_and_takes_nothing_more_from
     assert rows(connection, write, [one]) == []
     events = [(event, data) for _, event, data in shown(connection, one)]
     assert events[2:5] == [begins(1), ("delta", {"text": "half"}), begins(2)]
+
+
+def test_a_worker_writes_what_it_has_while_it_claims(database: Database, connection: psycopg.Connection) -> None:
+    """Each has a connection of its own, and what is locked elsewhere counts as lost."""
+    one = queue(connection, "How?", "Open the settings.")
+    asked_for = {"at_most": 1, "lease_s": 60, "has": []}
+    ((claimed, attempt, *_),) = connection.execute(query("claim_answers"), asked_for).fetchall()
+    fence = {"answers": [one], "attempts": [attempt]}
+    with database.connect(autocommit=False) as claiming:
+        claiming.execute(query("claim_answers"), asked_for | {"has": [one]})
+        shown_now = {"events": ["delta"], "data": [Jsonb({"text": "Open"})]}
+        assert connection.execute(query("write_answers"), fence | shown_now).fetchall() == [(claimed,)]
+
+
+def test_a_worker_does_not_claim_what_it_has(connection: psycopg.Connection) -> None:
+    one = queue(connection, "How?", "Open the settings.")
+    claim = "select id from pgembedd.claim_answers(1, 0, has => %s)"
+    assert value(connection, claim, []) == one
+    assert rows(connection, claim, [one]) == []
+    assert value(connection, claim, []) == one
 
 
 @pytest.mark.parametrize("first", [said("Open"), []], ids=["between deltas", "before the first"])

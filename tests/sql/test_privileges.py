@@ -25,7 +25,7 @@ __all__ = ["connection"]
 WORKER_FUNCTIONS = {
     "finish_embed_requests(uuid[],vector[],text[])",
     "claim(integer,text,integer,integer)",
-    "claim_answers(integer,double precision,integer)",
+    "claim_answers(integer,double precision,integer,uuid[])",
     "claim_changed(jsonb,integer)",
     "claim_pushed(jsonb,integer)",
     "correct_provider_use(text,bigint)",

@@ -39,12 +39,12 @@ class AnswerRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def claim(self, at_most: int, lease_s: int, kept: Sequence[AnswerJob] = ()) -> list[AnswerJob]:
+    def claim(self, at_most: int, lease_s: int, has: Sequence[AnswerJob] = ()) -> list[AnswerJob]:
         """Claims questions. Viewers see the attempt begin; one whose workers died too often is failed instead.
 
-        `kept` are those that the worker has: it does not claim them itself when their lease ended in an outage.
+        The worker `has` those: it does not claim them from itself when their lease ended in an outage.
         """
-        values = {"at_most": at_most, "lease_s": lease_s, **_fences(kept)}
+        values = {"at_most": at_most, "lease_s": lease_s, "has": [job.id for job in has]}
         return [AnswerJob(*row) for row in self._connection.rows("claim_answers", **values)]
 
     def extend(self, jobs: Sequence[AnswerJob], lease_s: int) -> set[UUID]:

@@ -622,11 +622,9 @@ from pgembedd.metrics()
 select set_config('statement_timeout', %(milliseconds)s, true)
 
 -- name: claim_answers
--- Take questions under a lease, with what their prompts are made of. First the leases of those that this worker has
--- are extended, since the statement may have waited for the database for longer than a lease.
-with kept as materialized (select pgembedd.extend_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(lease_s)s))
+-- Take questions under a lease, with what their prompts are made of; none of those that this worker has.
 select id, attempt, pipeline, model, question, history, sources
-from pgembedd.claim_answers(%(at_most)s + 0 * (select count(*) from kept)::integer, %(lease_s)s)
+from pgembedd.claim_answers(%(at_most)s, %(lease_s)s, has => %(has)s::uuid[])
 
 -- name: extend_answers
 -- Keep answers for another lease; the ids that are still ours come back.
