@@ -211,6 +211,10 @@ def test_the_key_stays_with_the_service(model: Session, ollama: StandInOllama, t
         ({"language_host": "localhost:11434"}, "named by its URL"),
         ({"language_key_file": "/nowhere"}, "/nowhere named by PGEMBEDD_LANGUAGE_KEY_FILE"),
         ({"tasks_host": "hugging"}, "it has to be huggingface, or a URL"),
+        ({"tasks_host": "https://"}, "PGEMBEDD_TASKS_HOST has to be huggingface, or the URL of a server; its token is"),
+        ({"tasks_host": "https://user:key@example.com"}, "its token is in HUGGING_FACE_ACCESS_TOKEN"),
+        ({"tasks_host": "https://example.com/?key=1"}, "its token is in HUGGING_FACE_ACCESS_TOKEN"),
+        ({"tasks_host": "huggingface", "tasks_models": "=a/b"}, "^PGEMBEDD_TASKS_MODELS: There is no such task"),
         ({"tasks_host": "huggingface", "tasks_models": "summarise=a/b"}, "There is no such task"),
         ({"tasks_host": "huggingface", "tasks_models": "summarization"}, "names models by task"),
         ({"tasks_host": "huggingface", "tasks_models": "summarization=../x"}, "owner/name"),
@@ -219,6 +223,16 @@ def test_the_key_stays_with_the_service(model: Session, ollama: StandInOllama, t
 def test_wrong_settings_end_the_start(settings: dict[str, str], sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=sentence):
         LanguageGateway(HttpSettings(**settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("token", ["hf_ü", "hf_a\nb"])
+def test_a_token_of_other_characters_ends_the_start_and_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("HUGGING_FACE_ACCESS_TOKEN", token)
+    with pytest.raises(ConfigurationError, match=r"\(HUGGING_FACE_ACCESS_TOKEN\) has characters that") as refused:
+        LanguageGateway(HttpSettings(tasks_host="huggingface"))
+    assert "hf_" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import pytest
 
+from pgembedd.http.table_chat import Reply
+from pgembedd.search.questions import AnswerEvent
 from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
 from tests.support.sql import column, rows, value
 from tests.support.user_tokens import signed
@@ -69,6 +71,27 @@ def test_a_pipeline_is_a_chat_model_of_openais_client(asked: Asked, chat: openai
         threads = rows(connection, "select question, thread from pgembedd.answer order by asked_at desc limit 2")
     assert threads[0][1] == threads[1][1]
     assert [question for question, _ in threads] == ["And [how] long?", QUESTION]
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"),
+    [
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("repetition", "stop"),
+        (None, "stop"),
+        ("unheard of", "stop"),
+    ],
+)
+def test_why_a_reply_ends_is_told_in_openais_words(cut: str | None, reason: str) -> None:
+    reply = Reply("table:documents", "1")
+    assert reply.finish_reason == "stop"
+    assert reply.add(AnswerEvent(3, "delta", {"text": "So"})) == "So"
+    assert reply.add(AnswerEvent(4, "status", {"status": "complete", "attempt": 2})) == ""
+    assert reply.add(AnswerEvent(5, "done", {"status": "complete", "cut": cut})) == ""
+    assert reply.finish_reason == reason
+    assert reply.whole()["choices"][0]["finish_reason"] == reason
+    assert reply.whole()["choices"][0]["message"]["content"] == "So"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -9,9 +9,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from pgembedd.errors import SearchError
+from pgembedd.search import questions
+from pgembedd.search.questions import Question
 from tests.support.answers import ask, asker
 from tests.support.refusals import refused
 from tests.support.roles import Roles
+from tests.support.search import make_source
 from tests.support.sql import rows, value
 from tests.support.undone import connection
 
@@ -59,6 +63,20 @@ def test_answers_are_watched_through_a_publication_by_those_who_may_see_them(
     assert rows(connection, seen, answer) == [(1, "status"), (2, "sources")]
     connection.execute(become, ['{"sub": "bob", "role": "authenticated"}'])
     assert rows(connection, seen, answer) == []
+
+
+def test_a_role_that_may_search_and_not_ask_is_told_who_lets_it(roles: Roles, connection: psycopg.Connection) -> None:
+    make_source(connection, 3)
+    role = roles.make("searcher")
+    connection.execute("select pgembedd.grant_search(%s)", [role])
+    connection.execute(f"grant select on documents to {role}; set local role {role}")
+    with pytest.raises(SearchError, match=r"one that asks pgembedd\.grant_ask\(\)") as told, connection.transaction():
+        questions.ask(connection, Question("documents", "what is it", embedding=[1.0, 0.0, 0.0]))
+    assert told.value.sqlstate == "42501"
+    connection.execute("reset role")
+    connection.execute("select pgembedd.grant_ask(%s)", [role])
+    connection.execute(f"set local role {role}")
+    assert questions.ask(connection, Question("documents", "what is it", embedding=[1.0, 0.0, 0.0]))
 
 
 @pytest.mark.parametrize("claims", ["", "{}", '{"sub": null}', '{"role": "x", "sub": ""}'])

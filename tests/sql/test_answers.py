@@ -247,12 +247,24 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
         ({"url_template": "https://example.com/{none}"}, 'public.documents has no column "none".'),
         ({"url_template": "javascript:{id}"}, "'javascript:{id}' is no URL."),
         ({"model": "m" * 201}, "The name of the model is longer than 200 characters."),
+        *(
+            (wrong, "min_similarity is a number, and keep an interval above zero, of 100 years at most.")
+            for wrong in (
+                {"keep": "100 years 1 day"},
+                {"keep": "0"},
+                {"keep": "-1 day"},
+                {"keep": None},
+                {"min_similarity": "NaN"},
+            )
+        ),
     ):
         with (
             pytest.raises(psycopg.errors.InvalidParameterValue, match=message.replace("{", r"\{")),
             connection.transaction(),
         ):
             call(connection, "configure_answers", pipeline="documents", **settings)
+    call(connection, "configure_answers", pipeline="documents", keep="100 years")
+    assert value(connection, "select keep = interval '100 years' from pgembedd.answer_settings")
     assert value(connection, 'select pgembedd._answer_url(\'https://e.com/{a}?q={b}\', \'{"a": "ü/ b", "b": 1}\')') == (
         "https://e.com/%C3%BC%2F%20b?q=1"
     )

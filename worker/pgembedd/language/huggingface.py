@@ -71,7 +71,8 @@ class HuggingFace:
     """A server of tasks; `run()` sends one request."""
 
     def __init__(self, host: str, models: Mapping[str, str], bounds: Bounds) -> None:
-        """`host` is `huggingface` or a URL; `models` answer requests that name none. ConfigurationError for others."""
+        """`host` is `huggingface` or a URL; `models` answer requests that name none. ConfigurationError for others,
+        and for a token that is none."""
         from huggingface_hub import constants
 
         self._base = constants.INFERENCE_PROXY_TEMPLATE.format(provider="hf-inference") if host == NAME else host
@@ -89,6 +90,7 @@ class HuggingFace:
                 _check_model(model)
         except ConfigurationError as error:
             raise ConfigurationError(f"{MODELS_VARIABLE}: {error}") from None
+        _token()  # refused here, as a request's client could not help it
         self._models, self._bounds = models, bounds
 
     def model_for(self, task: str) -> str | None:
