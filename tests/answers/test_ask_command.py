@@ -88,7 +88,7 @@ def _an_interrupt_stops_it(database: Database, connection: psycopg.Connection, o
         os.close(err)
         assert printed.read(4) == "Open"
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_S) == 130
+        assert process.wait(PATIENCE_S) == 130, complaints.read()
         assert (printed.read(), complaints.read().strip()) == (" the ", "The answer was stopped.")
     newest = "select status from pgembedd.answer order by asked_at desc limit 1"
     assert value(connection, newest) == "stopped"

@@ -23,7 +23,7 @@ FAULTS: list[tuple[Answer, int, str, str]] = [
     (json_answer({"error": {"message": "Out of order."}}, 500), 500, "model_error", "status 500: Out of order."),
     (json_answer({}, 503, retry_after="7"), 503, "provider_busy", "status 503"),
     (Answer(200, {}, [b'{"data": [', Cut()]), 503, "provider_busy", "does not answer"),
-    (json_answer({"data": [VECTOR]}), 500, "model_error", "gave 1 vectors for 3 texts"),
+    (json_answer({"data": [VECTOR]}), 500, "model_error", "gave 1 vector for 3 texts"),
     (json_answer({"data": [VECTOR | {"index": i, "embedding": [1.0] * (i + 1)} for i in range(3)]}), 500,
      "model_error", "vectors of different lengths"),
     (json_answer({"data": [VECTOR | {"index": i, "embedding": [1.0, 2.0]} for i in range(3)]}), 503,

@@ -79,6 +79,7 @@ def ask_and_print(
 ) -> None:
     """Asks with the arguments of ask() in SQL, and prints what comes. GenerationError where the answer fails."""
     from pgembedd.answers.viewer import follow
+    from pgembedd.database.connect import reopened
     from pgembedd.search.questions import Question, ask, stop
 
     text = question.encode("utf-8", "replace").decode().replace("\0", "")
@@ -93,7 +94,10 @@ def ask_and_print(
                 _print(connection, answer, shown)
             _raise_error(shown)
     except KeyboardInterrupt:
-        if stop(connection, answer):
+        # It may have come in the midst of a statement, after which this connection takes no other.
+        with reopened(connection) as own:
+            stopped = stop(own, answer)
+        if stopped:
             click.echo("\nThe answer was stopped.", err=True)
         raise
 

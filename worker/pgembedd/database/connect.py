@@ -43,6 +43,13 @@ def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Co
     return opened
 
 
+def reopened(connection: psycopg.Connection) -> psycopg.Connection:
+    """Closes a connection, and opens another one to the same database as the same role, in autocommit."""
+    parameters, password = connection.info.dsn, connection.info.password
+    connection.close()
+    return connect(parameters, password=password or None, autocommit=True)
+
+
 async def connect_async(conninfo: str, **options: Any) -> psycopg.AsyncConnection:
     """Opens one connection for asyncio, with the search_path of its role. Errors as of connect()."""
     given = read_conninfo(conninfo)
