@@ -92,12 +92,30 @@ def test_a_pipeline_that_is_not_there(database: Database, connection: psycopg.Co
     assert other.refused(CONFIGURATION) == 'pgembedd: There is no pipeline "letter". There are: letters.'
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (("eval", "x", "y", "--tolerance", "nan"), "Invalid value for '--tolerance': 'nan' is no number."),
+        (("ask", "x", "--timeout", "nan"), "Invalid value for '--timeout': 'nan' is no number."),
+        (("ask", "x", "--k", "few"), "Invalid value for '--k' / '-n': 'few' is not a valid integer."),
+        (("verify", "--sample", "few"), "Invalid value for '--sample': 'few' is not a valid integer."),
+    ],
+)
+def test_an_option_that_is_no_number(command: tuple[str, ...], sentence: str) -> None:
+    refused = pgembedd(*command, database="postgresql://me@127.0.0.1:1/db")
+    assert (refused.code, refused.err.splitlines()[-1]) == (CONFIGURATION, f"Error: {sentence}")
+
+
 def test_settings_out_of_range(database: Database) -> None:
     for arguments in (["--lease-s", "0"], ["--wait", "long"], ["--claim-size", "many"]):
         outcome = pgembedd("run", *arguments, database=database.conninfo)
         assert outcome.code == CONFIGURATION
         assert arguments[0] in outcome.err
         assert "Traceback" not in outcome.err
+    many = pgembedd("run", database=database.conninfo, PGEMBEDD_CLAIM_SIZE="many").err
+    assert "(env var: 'PGEMBEDD_CLAIM_SIZE'): 'many' is not a valid integer." in many
+    long = pgembedd("run", "--grace-s", "long", database=database.conninfo).err
+    assert "'--grace-s' (env var: 'PGEMBEDD_GRACE_S'): 'long' is not a valid number." in long
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgembedd.cli.options import database_option, open_connection, settings_options
+from pgembedd.cli.options import FiniteRange, IntegerRange, database_option, open_connection, settings_options
 from pgembedd.cli.search import chosen_pipeline, parse_filter
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 @click.argument("question")
 @click.argument("pipeline", required=False)
 @database_option
-@click.option("--k", "-n", "k", type=click.IntRange(1, 50), default=6, show_default=True, help="Most sources.")
+@click.option("--k", "-n", "k", type=IntegerRange(1, 50), default=6, show_default=True, help="Most sources.")
 @click.option("--filter", "condition", metavar="JSON", help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
 @click.option("--model", help="The language model; default: the pipeline's, else the worker's.")
 @click.option("--thread", type=click.UUID, help="Goes on with a conversation: the thread of an earlier answer.")
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(1, 3600),
+    type=FiniteRange(1, 3600),
     default=120,
     show_default=True,
     help="Seconds to wait for a next part.",

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pgembedd.cli.options import database_option, open_connection, open_database, settings_options
+from pgembedd.cli.options import FiniteRange, database_option, open_connection, open_database, settings_options
 from pgembedd.cli.search import chosen_pipeline
 from pgembedd.errors import ConfigurationError, WorseSearchError
 from pgembedd.evaluation.baseline import check_writable, falls, load, save, to_json, write
@@ -43,7 +43,7 @@ TOLERANCE = 0.01
 @click.option("--baseline", type=FILE, help="Compare with a file of --save; exit code 7 where a metric fell.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=TOLERANCE,
     show_default=True,
     help="By how much a metric may fall.",
@@ -53,7 +53,7 @@ TOLERANCE = 0.01
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(1, 3600),
+    type=FiniteRange(1, 3600),
     default=120,
     show_default=True,
     help="With --ask, seconds to wait for a next part of an answer.",

@@ -75,8 +75,16 @@ def _secret(field: "Field[Any]") -> str:
     return os.environ.get(field.metadata["variable"], "")
 
 
+class IntegerRange(click.IntRange):
+    """A range that says of other text that it is no integer."""
+
+    name = "integer"
+
+
 class FiniteRange(click.FloatRange):
     """A range that rejects "nan", which passes every comparison."""
+
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Converts to a number; a usage error for "nan"."""
@@ -90,7 +98,7 @@ def _type(name: str, default: Any) -> click.ParamType[Any]:
     if name in CHOICES:
         return click.Choice(CHOICES[name])
     if isinstance(default, int):
-        return click.IntRange(int(MINIMUM[name]), int(MAXIMUM[name]))
+        return IntegerRange(int(MINIMUM[name]), int(MAXIMUM[name]))
     return FiniteRange(MINIMUM[name], MAXIMUM[name]) if isinstance(default, float) else click.STRING
 
 

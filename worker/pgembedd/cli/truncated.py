@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgembedd.cli.options import database_option, open_connection
+from pgembedd.cli.options import IntegerRange, database_option, open_connection
 from pgembedd.database.queries import query
 from pgembedd.text.quantities import counted
 
@@ -18,7 +18,7 @@ Row = tuple[Any, ...]
 @click.command("truncated")
 @click.argument("pipeline", required=False)
 @database_option
-@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many rows to list.")
+@click.option("--limit", "-n", type=IntegerRange(1), default=20, show_default=True, help="How many rows to list.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a row.")
 def command(pipeline: str | None, database: str | None, limit: int, as_json: bool) -> None:
     """List rows whose text was cut at the model's limit, of PIPELINE or of all; those that lost most come first."""

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pgembedd.cli.options import database_option, open_connection, open_database, settings_options
+from pgembedd.cli.options import IntegerRange, database_option, open_connection, open_database, settings_options
 from pgembedd.errors import ConfigurationError, PgembeddError, WrongVectorsError
 from pgembedd.text.quantities import counted
 from pgembedd.verify.report import WRONG, Report
@@ -34,9 +34,9 @@ WORDS = {"in_flight": "in flight", "foreign": "another model's"}
 @click.command("verify")
 @click.argument("pipelines", metavar="[PIPELINE]...", nargs=-1)
 @database_option
-@click.option("--sample", metavar="N", type=click.IntRange(1, 1_000_000), help=f"Rows at random; {SAMPLE} by default.")
+@click.option("--sample", metavar="N", type=IntegerRange(1, 1_000_000), help=f"Rows at random; {SAMPLE} by default.")
 @click.option("--all", "everything", is_flag=True, help="Every row, in the order of the key.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Draws the same rows again, if the table is the same.")
+@click.option("--seed", type=IntegerRange(0, 2**31 - 1), help="Draws the same rows again, if the table is the same.")
 @click.option("--requeue", is_flag=True, help="Queue what is wrong, to be embedded by a worker.")
 @click.option("--yes", is_flag=True, help="Send texts to providers of embeddings that have a key, which costs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a pipeline.")
