@@ -336,6 +336,8 @@ def test_a_busy_worker_is_waited_for(asked: Asked) -> None:
             untaken = "select pgembedd._is_untaken(%s)"
             assert value(connection, untaken, waiting) is False
             asked.finish(claimed)
+            assert value(connection, untaken, waiting) is False
+            connection.execute("update pgembedd.answer set finished_at = '2000-01-01' where id = %s", [claimed])
             assert value(connection, untaken, waiting) is True
         asked.write(waiting)
 
