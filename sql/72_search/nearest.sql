@@ -124,8 +124,9 @@ begin
     end if;
 end $$;
 
--- $1 is the vector, $2 how many are wanted. Adding 0 keeps the planner from the index. The key becomes JSON after the
--- LIMIT; within it that would be done for every row that an exact scan compares.
+-- $1 is the vector, $2 how many are wanted. Adding 0 keeps the planner from the index, and from taking what the index
+-- gives for sorted: it compares rounded vectors, and an iterative scan goes on with nearer ones. The key becomes JSON
+-- after the LIMIT; within it that would be done for every row that an exact scan compares.
 create or replace function pgembedd._search_statement(
     target jsonb, filter text, path text, per_row boolean
 ) returns text
@@ -159,7 +160,8 @@ begin
         else
             'select coalesce(pg_catalog.array_agg(o.key), ''{}''), pg_catalog.array_agg(o.chunk_no), '
             'pg_catalog.array_agg(%2$s), pg_catalog.count(*) '
-            'from (select f.* from %1$s f order by f.distance, f.key, f.chunk_no) o' end, found, similarity);
+            'from (select f.* from %1$s f order by f.distance operator(pg_catalog.+) 0, f.key, f.chunk_no) o' end,
+        found, similarity);
 end $$;
 
 -- Within an index scan each row of the source is looked up by its key: OFFSET keeps the planner from reading them all.

@@ -179,6 +179,14 @@ def test_odd_names_and_keys(connection: psycopg.Connection, options: dict[str, A
     assert sorted(column(connection, typed, QUERY)) == [1, 2, 3]
 
 
+def test_hits_are_in_the_order_of_their_similarity(connection: psycopg.Connection) -> None:
+    make_source(connection, 3000)
+    connection.execute("set local enable_seqscan = off; set local enable_sort = off")  # as among many more rows
+    found = [hit.similarity for hit in search(connection, k=1000)]
+    assert len(found) == 1000
+    assert found == sorted(found, key=lambda one: -(one or 0)), "the index gives them in the order of rounded vectors"
+
+
 SETTINGS = ["hnsw.ef_search", "hnsw.iterative_scan", "hnsw.max_scan_tuples", "search_path"]
 
 
