@@ -12,6 +12,7 @@ from pgembedd.errors import ConfigurationError
 from tests.support.databases import Database
 from tests.support.guide import INSERT, follow_guide, guide_table, trigger_definitions, waiting_messages
 from tests.support.pgmq_extension import PgmqServer
+from tests.support.refusals import sentence
 from tests.support.roles import Roles
 from tests.support.sql import (
     BACKFILL,
@@ -176,9 +177,21 @@ def test_what_a_user_built_on_the_extension_stops_the_downgrade(
     migrate(pgmq_database.conninfo)
     with pgmq_database.connect() as connection:
         connection.execute("create view mine as select * from pgmq.meta")
-        with pytest.raises(psycopg.errors.DependentObjectsStillExist, match=r"view public\.mine depends on"):
+        with pytest.raises(ConfigurationError, match=r"view public\.mine depends on"):
             downgrade(pgmq_database.conninfo)
         check_schema(connection)
+
+
+def test_what_a_user_built_on_ours_stops_the_downgrade_by_name(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    connection.execute("create view mine as select * from pgembedd.status")
+    said = "The migration stopped: view public.mine depends on view pgembedd.status. Drop that, and run it again."
+    with sentence(ConfigurationError, said):
+        downgrade(database.conninfo)
+    check_schema(connection)
+    connection.execute("drop view mine")
+    downgrade(database.conninfo)
 
 
 @pytest.mark.slow

@@ -136,6 +136,9 @@ def _explain_errors() -> Iterator[None]:
     """Turns an error that an administrator can fix into a ConfigurationError."""
     try:
         yield
+    except psycopg.errors.DependentObjectsStillExist as error:
+        users = "; ".join((error.diag.message_detail or "").splitlines())
+        raise ConfigurationError(f"The migration stopped: {users}. Drop that, and run it again.") from error
     except (
         psycopg.errors.InsufficientPrivilege,
         psycopg.errors.FeatureNotSupported,
