@@ -46,8 +46,8 @@ end $$;
 comment on function pgembedd.claim_answers is
     'Questions that wait for an answer, with their sources and what was said before; at most so many, with a lease.';
 
--- The sources for the language model. Null for an answer that has none, which has failed, and for one whose table is
--- locked, which waits.
+-- The sources for the language model. Null for an answer that has none, which has failed, and for one that waits: its
+-- table is locked, or has another name or owner, which the upkeep follows.
 create or replace function pgembedd._sources_to_send(one pgembedd.answer) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -62,11 +62,15 @@ begin
     end if;
     return current;
 exception
-    when lock_not_available then
-        update answer a set due_at = clock_timestamp() + interval '2 seconds' where a.id = one.id;
-        return null;
     when others then
-        perform _end_in_failure(one.id, one.attempt, 'The rows that it was to be answered from cannot be read.');
+        if sqlstate = '55P03'  -- lock_not_available
+           or sqlstate = '42P01' and one.asked_at > clock_timestamp() - interval '5 minutes'  -- undefined_table
+              and exists (select from pipeline p join pg_class c on c.oid = p.source where p.name = one.pipeline)
+        then
+            update answer a set due_at = clock_timestamp() + interval '2 seconds' where a.id = one.id;
+        else
+            perform _end_in_failure(one.id, one.attempt, 'The rows that it was to be answered from cannot be read.');
+        end if;
         return null;
 end $$;
 

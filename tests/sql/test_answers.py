@@ -161,6 +161,16 @@ def test_a_question_waits_while_its_table_is_locked_and_ends_where_it_cannot_be_
     assert rows(connection, state, answer) == [("failed", sentence)]
 
 
+def test_a_question_waits_until_a_rename_of_its_table_is_followed(connection: psycopg.Connection, asker: str) -> None:
+    answer = ask(connection)
+    connection.execute("reset role; alter table documents rename to letters")
+    assert claim(connection) == []
+    assert rows(connection, "select status, due_at > now() from pgembedd.answer") == [("queued", True)]
+    assert value(connection, "select pgembedd._brought_up_to_date(1)") == "followed"
+    connection.execute("update pgembedd.answer set due_at = now()")
+    assert [(found, attempt) for found, attempt, *_ in claim(connection)] == [(answer, 1)]
+
+
 def test_the_hash_of_texts_is_the_same_in_any_session(connection: psycopg.Connection) -> None:
     connection.execute("create table days (id int primary key, day date)")
     connection.execute("insert into days values (1, '2026-11-23')")
