@@ -74,7 +74,7 @@ def test_a_compatible_server_gets_the_limit_by_the_name_it_was_given(model: Sess
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, "5", True, []])
+@pytest.mark.parametrize("value", [0, -2, 1.5, "5", True, []])
 @pytest.mark.parametrize("model", ["llama3", "table:documents"])
 def test_what_is_no_limit_of_tokens_is_a_sentence(
     client: openai.OpenAI, ollama: StandInOllama, model: str, name: str, value: Any
@@ -83,6 +83,12 @@ def test_what_is_no_limit_of_tokens_is_a_sentence(
         client.chat.completions.create(model=model, messages=ASKED, extra_body={name: value})
     assert refused.value.param == name
     assert ollama.received == []
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_limit_of_minus_one_is_none(client: openai.OpenAI, ollama: StandInOllama, name: str) -> None:
+    client.chat.completions.create(model="llama3", messages=ASKED, extra_body={name: -1})
+    assert [key for key in ollama.received[0].body if key.startswith("max")] == []
 
 
 def test_a_stream(client: openai.OpenAI) -> None:

@@ -49,7 +49,7 @@ def router(service: ServiceContext) -> APIRouter:
         _, asked = parse_json(body, parse_finite_float)
         if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list):
             raise Refusal(400, "messages: It has to be a list of messages.", "wrong_shape", param="messages")
-        _check_limits(asked)
+        asked = _with_limits(asked)
         stream, model = asked.get("stream") is True, asked.get("model")
         if model is not None and not isinstance(model, str):
             raise Refusal(400, "model: It has to be a name.", "wrong_shape", param="model")
@@ -74,12 +74,17 @@ def router(service: ServiceContext) -> APIRouter:
     return routes
 
 
-def _check_limits(asked: dict[str, Any]) -> None:
-    """Refuses what is no limit of an answer's tokens: servers differ in what they make of it. Refusal 400."""
+def _with_limits(asked: dict[str, Any]) -> dict[str, Any]:
+    """Returns the request without a limit of -1, by which clients of local servers say that there is none.
+
+    Refusal 400 for what is no limit of an answer's tokens: servers differ in what they make of it.
+    """
+    asked = {name: value for name, value in asked.items() if name not in LIMITS or value != -1}
     for name in LIMITS:
         value = asked.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise Refusal(400, f"{name}: It has to be a whole number of tokens, 1 or more.", "wrong_shape", param=name)
+    return asked
 
 
 async def _from_table(
