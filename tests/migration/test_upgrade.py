@@ -76,6 +76,7 @@ def test_an_upgrade_replaces_what_had_other_parameters_and_columns(
         grant usage on schema pgembedd to {reader};
         grant execute on function pgembedd.pause(text) to {reader} with grant option;
         grant select on pgembedd.status, pgembedd.failures to {reader};
+        grant select on pgembedd.status to public;
     """
     with database.connect() as connection:
         make_documents(connection, 1)

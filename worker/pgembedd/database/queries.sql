@@ -706,12 +706,13 @@ where d.refobjid = %(oid)s and d.refclassid in ('pg_catalog.pg_proc'::regclass, 
   and c.relnamespace = 'pgembedd'::regnamespace and c.oid <> d.refobjid
 
 -- name: grants_on_definition
--- What was granted on a routine or a view, to whom, and whether with grant option.
-select o.name, a.privilege_type, a.grantee::regrole::text, a.is_grantable
-from (select p.proname::text as name, p.proowner as owner, p.proacl as acl from pg_catalog.pg_proc p
+-- What was granted on a routine or a view, to whom, and whether with grant option. Not to PUBLIC on a routine: each
+-- migration takes that back.
+select o.name, a.privilege_type, case a.grantee when 0 then 'public' else a.grantee::regrole::text end, a.is_grantable
+from (select p.proname::text as name, p.proowner as owner, p.proacl as acl, false as is_view from pg_catalog.pg_proc p
       where p.oid = %(oid)s and p.pronamespace = 'pgembedd'::regnamespace
       union all
-      select c.relname::text, c.relowner, c.relacl from pg_catalog.pg_class c
+      select c.relname::text, c.relowner, c.relacl, true from pg_catalog.pg_class c
       where c.oid = %(oid)s and c.relnamespace = 'pgembedd'::regnamespace) o
 cross join pg_catalog.aclexplode(o.acl) a
-where a.grantee not in (0, o.owner)
+where a.grantee <> o.owner and (a.grantee <> 0 or o.is_view)
