@@ -16,7 +16,7 @@ __all__ = ["asker", "connection"]
 pytestmark = pytest.mark.usefixtures("roles")  # first, as what is granted to them has to be undone before they go
 
 STOP = "select pgembedd.stop_answer(%s)"
-FAIL = "select pgembedd.fail_answer(%s, 1, 'The server is away.', %s, 5)"
+FAIL = "select pgembedd.fail_answer(%s, 1, 'The server is away.', %s, %s)"
 
 
 def is_untaken(connection: psycopg.Connection, answer: UUID) -> bool:
@@ -52,9 +52,9 @@ def test_the_end_of_another_answer_is_a_sign_of_a_worker(
         case "finished":
             finish(connection, before, 1)
         case "failed":
-            as_worker(connection, FAIL, before, True)
+            as_worker(connection, FAIL, before, True, None)
         case "tried again":
-            as_worker(connection, FAIL, before, False)
+            as_worker(connection, FAIL, before, False, 5)
         case "stopped":
             assert value(connection, STOP, before)
     assert not is_untaken(connection, waiting), "the worker is about to take it"
@@ -71,4 +71,13 @@ def test_a_question_that_was_stopped_in_the_queue_is_no_sign_of_a_worker(
     before, waiting = ask(connection), ask(connection)
     pass_time(connection, 4)
     assert value(connection, STOP, before)
+    assert is_untaken(connection, waiting)
+
+
+def test_an_answer_to_be_tried_much_later_is_no_sign_of_a_worker(connection: psycopg.Connection, asker: str) -> None:
+    before = ask(connection)
+    claim(connection)
+    waiting = ask(connection)
+    assert as_worker(connection, FAIL, before, False, 3600) == [("retry",)]
+    pass_time(connection, 4)
     assert is_untaken(connection, waiting)
