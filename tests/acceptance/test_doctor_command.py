@@ -11,6 +11,7 @@ from pgembedd.database.migrate import downgrade, migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database
+from tests.support.documents import make_documents
 from tests.support.roles import Roles, connect_as, conninfo_as
 from tests.support.sql import value
 
@@ -82,6 +83,23 @@ def test_after_a_restore_elsewhere_migrate_is_the_remedy(server: EmbeddedPostgre
         assert {missing, theirs}.isdisjoint(remedies(copy.conninfo))
         made = value(connection, "select username from pgembedd.loopback")
         connection.execute(f"drop owned by {made}; drop role {made}".encode())
+
+
+def test_a_large_index_of_few_links_is_noticed(database: Database) -> None:
+    with database.connect() as connection:
+        make_documents(connection)
+        large = "update pg_class set reltuples = 600000 where relname = 'documents_embedding_hnsw'"
+        connection.execute(large)
+        found = remedies(database.conninfo)
+        line = (
+            'note  pipeline "documents": its index public.documents_embedding_hnsw has m = 16 for 600000 vectors,'
+            " so a search misses some of the nearest"
+        )
+        assert found[line] == "See docs/how-to/search.md, It is complete: an index with more links."
+        connection.execute("alter index documents_embedding_hnsw set (m = 32, ef_construction = 128)")
+        connection.execute("reindex index concurrently documents_embedding_hnsw")
+        connection.execute(large)
+        assert not any("nearest" in one for one in remedies(database.conninfo))
 
 
 def test_a_cache_that_cannot_be_written_is_not_ok(database: Database, tmp_path: Path) -> None:

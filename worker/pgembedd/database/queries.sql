@@ -379,6 +379,16 @@ select p.name, s.state, s.reason, pgembedd._problem(p), p.model, p.fingerprint, 
        s.index, extract(epoch from clock_timestamp() - p.index_due_at)::float8
 from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by p.name
 
+-- name: doctor_sparse_indexes
+-- HNSW indexes of more than 500,000 vectors and fewer than 32 links, each with its pipeline, m, and how many.
+select p.name, f.index::text, o.m, c.reltuples::bigint
+from pgembedd.pipeline p, pgembedd._tables(p) t, pgembedd._fitting_indexes(p, t) f
+join pg_catalog.pg_class c on c.oid = f.index,
+lateral (select coalesce(min(option_value::integer) filter (where option_name = 'm'), 16)
+         from pg_catalog.pg_options_to_table(c.reloptions)) as o(m)
+where f.method = 'hnsw' and f.valid and c.reltuples > 500000 and o.m < 32
+order by 1, 2
+
 -- name: doctor_may_embed
 -- Whether this role may try what embed() does: the owner, or a member.
 select pg_catalog.has_table_privilege('pgembedd.loopback', 'select')

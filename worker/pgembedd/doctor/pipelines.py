@@ -23,6 +23,7 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
     found = rows(connection, "doctor_pipelines")
     if not found:
         yield Finding("note", "pipelines", "none yet", "select pgembedd.create_pipeline(...)")
+    few_links = rows(connection, "doctor_sparse_indexes")
     models = {info.name: info for info in describe_models()}
     for name, state, reason, problem, model, fingerprint, dimensions, waiting, dead, oldest_s, index, due_s in found:
         about = f'pipeline "{name}"'
@@ -43,6 +44,7 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
                 "note", about, f"{counted(dead, 'row')} given up", "See pgembedd.failures; then pgembedd retry."
             )
         yield from _index(about, name, index, due_s)
+        yield from (_sparse(about, *sparse) for pipeline, *sparse in few_links if pipeline == name)
         yield from _model(about, model, fingerprint, dimensions, models.get(model))
 
 
@@ -60,6 +62,11 @@ def _index(about: str, name: str, state: str | None, due_s: float | None) -> Ite
         )
     elif state in ("deferred", "building"):
         yield Finding("note", about, f"its index is {state}; until it is built every search reads the whole table")
+
+
+def _sparse(about: str, index: str, m: int, vectors: int) -> Finding:
+    text = f"its index {index} has m = {m} for {vectors} vectors, so a search misses some of the nearest"
+    return Finding("note", about, text, "See docs/how-to/search.md, It is complete: an index with more links.")
 
 
 def _model(
