@@ -10,7 +10,9 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.model import Kind, Session
+from pgembedd.model.futures import RunFutures, Text
 from pgembedd.model.pooling import Float32Array
+from pgembedd.model.scheduler import Lane
 from tests.support.databases import Database
 from tests.support.documents import (
     await_embedded,
@@ -35,6 +37,16 @@ class HeldBetweenTexts(Session):
     """
 
     hold: Callable[[list[list[int]]], None] | None = None
+
+    def __init__(self, name: str, *, threads: int, offline: bool) -> None:
+        super().__init__(name, threads=threads, offline=offline)
+        self.fresh_waits = threading.Event()
+
+    def start(self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None) -> RunFutures:
+        started = super().start(texts, kind=kind, lane=lane)
+        if lane == "fresh":
+            self.fresh_waits.set()
+        return started
 
     def _vectors(self, encoded: list[list[int]], kind: Kind) -> Float32Array:
         if self.hold is not None:
@@ -83,7 +95,7 @@ def test_a_fresh_row_passes_a_backfill_claim_that_is_in_the_model(
         assert reached.wait(PATIENCE_S)
         eventually(lambda: in_flight(connection, BACKFILL) == 16)
         insert(connection, [1], text="fresh")
-        eventually(lambda: in_flight(connection, FRESH) == 1)
+        assert held.fresh_waits.wait(PATIENCE_S)
         texts.release(2)  # the text in the model, and the next
         await_embedded(connection, [1])
         assert in_flight(connection, BACKFILL) == 16, "no backfill claim was finished meanwhile"

@@ -199,7 +199,7 @@ def test_downgrade_stops_at_what_a_user_built_on_it(empty_database: Database) ->
         connection.execute("create table documents (id int primary key, body text)")
         connection.execute("select pgembedd.create_pipeline('documents', 'documents', array['body'])")
         connection.execute("create view mine as select pipeline from pgembedd.status")
-        with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+        with pytest.raises(ConfigurationError, match=r"view public\.mine depends on view pgembedd\.status"):
             downgrade(empty_database.conninfo)
         check_schema(connection)
         connection.execute("insert into documents values (1, 'still enqueued')")
