@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import unescape
 
@@ -115,6 +116,7 @@ def test_the_last_hour_is_drawn_and_told(visitor: Visitor, connection: psycopg.C
     page = visitor.get().text
 
     assert 'aria-label="Waiting: last 10, highest 80 at ' in page
+    assert re.search(r'<span class="peak" aria-hidden="true">80 at \d\d:\d\d</span>', page)
     assert 'aria-label="Oldest: last 1.0 s, highest 8.0 s at ' in page
     assert 'aria-label="Rows a minute: last 0, highest 0 at ' in page
 

@@ -43,6 +43,7 @@ def test_more_is_higher_and_the_highest_is_told() -> None:
     heights = [y for _, y in sorted(set(points(told.line)))]
     assert heights[0] > heights[3] > heights[1] > heights[2]
     assert told.text == "Waiting: last 25, highest 100 at 12:03 UTC"
+    assert told.peak == "100 at 12:03"
 
 
 def test_one_value_alone_is_a_dot() -> None:
@@ -50,4 +51,4 @@ def test_one_value_alone_is_a_dot() -> None:
 
 
 def test_nothing_known_is_said() -> None:
-    assert drawn([None, None]) == Curve("", "", "Waiting: nothing is known of the last hour")
+    assert drawn([None, None]) == Curve("", "", "", "Waiting: nothing is known of the last hour")

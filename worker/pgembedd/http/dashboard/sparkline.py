@@ -10,10 +10,14 @@ _MARGIN = 2  # else a line at the top or bottom would be cut in half
 
 @dataclass(frozen=True)
 class Curve:
-    """The paths of a curve, and the same as a sentence for screen readers. `line` is "" where there is no value."""
+    """The paths of a curve, its maximum, and the same as a sentence for screen readers.
+
+    `line` and `peak` are "" where there is no value.
+    """
 
     line: str
     area: str
+    peak: str
     text: str
 
 
@@ -23,7 +27,7 @@ def curve(
     """Draws the values over time, from 0 to their maximum; None is a gap."""
     known = [(value, time) for value, time in zip(values, times, strict=True) if value is not None]
     if not known:
-        return Curve("", "", f"{name}: nothing is known of the last hour")
+        return Curve("", "", "", f"{name}: nothing is known of the last hour")
     highest, when = max(known, key=lambda one: one[0])
     runs = _runs(values, max(highest, 1e-9))
     line = " ".join(_path(run) for run in runs)
@@ -31,6 +35,7 @@ def curve(
     return Curve(
         line,
         area,
+        f"{to_text(highest)} at {when.astimezone(UTC):%H:%M}",
         f"{name}: last {to_text(known[-1][0])}, highest {to_text(highest)} at {when.astimezone(UTC):%H:%M} UTC",
     )
 
