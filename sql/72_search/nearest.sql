@@ -74,7 +74,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (select sum(pg_stat_get_xact_tuples_returned(i.indexrelid)) from pg_index i
-            where i.indrelid in (select vectors union select p.relid from pg_partition_tree(vectors) p));
+            where i.indrelid = any (array(select vectors union all select p.relid from pg_partition_tree(vectors) p)));
 end $$;
 
 -- pgvector's settings for a scan. With `visits`, the scan may come to four times as many distances, which suffices for
@@ -193,17 +193,17 @@ declare
     visit_cost constant double precision := 8;  -- in the planner's units: ten distances, to rows that lie anywhere
     vain_visit_cost constant double precision := 16;  -- beyond the bound, all that was met by the way is looked up
     most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
+    vectors constant oid := target ->> 'vectors_oid';
     plan json;
     matches double precision;
     expected double precision;
     exact_cost double precision;
 begin
     path := 'index';
-    select sum(greatest(c.reltuples, 0)) into rows
-    from (select target ->> 'vectors_oid' union select t.relid::oid::text
-          from pg_partition_tree((target ->> 'vectors_oid')::oid) t) as r(oid)
-    join pg_class c on c.oid = r.oid::oid and c.relkind = 'r';
-    if filter = 'true' and not row_security_active((target ->> 'vectors_oid')::oid) then return; end if;
+    select sum(greatest(c.reltuples, 0)) into rows from pg_class c
+    where c.relkind = 'r'
+      and c.oid = any (array(select vectors union all select p.relid from pg_partition_tree(vectors) p));
+    if filter = 'true' and not row_security_active(vectors) then return; end if;
     execute 'explain (format json) select from ' || _search_from(target, filter, 'exact') into plan;
     matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition it is 0
     exact_cost := plan -> 0 -> 'Plan' ->> 'Total Cost';

@@ -50,10 +50,8 @@ class Answerer:
         self._outbox = Outbox()
         self._held: dict[AnswerJob, asyncio.Task[None]] = {}
         """The answers that are being made."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], AnswerJob] = {}
         """Those and the ones that are being stored."""
-        self._unfinished: set[AnswerJob] = set()
-        """Of these tasks."""
 
     def run(self) -> None:
         """Claims until stopped, then lets the answers in progress end, or hands them back when time is up."""
@@ -97,20 +95,15 @@ class Answerer:
             await asyncio.wait(self._tasks, timeout=STOP_CHECK_S, return_when=asyncio.FIRST_COMPLETED)
             return
         lease_s = self._settings.lease_s
-        unfinished = list(self._unfinished)
+        unfinished = list(self._tasks.values())
         jobs = await self._claiming.run(lambda: self._claim_at_most(room, lease_s, unfinished))
         for job in jobs:
             task = asyncio.create_task(self._answer(job))
             self._held[job] = task
-            self._tasks.add(task)
-            self._unfinished.add(job)
-            task.add_done_callback(partial(self._forget, job))
+            self._tasks[task] = job
+            task.add_done_callback(self._tasks.pop)
         if not jobs:
             await self._wait_for_questions()
-
-    def _forget(self, job: AnswerJob, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._unfinished.discard(job)
 
     def _claim_at_most(self, room: int, lease_s: int, unfinished: Sequence[AnswerJob]) -> list[AnswerJob]:
         if self._settings.wait == "listen" and not self._listens:
