@@ -17,7 +17,7 @@ as $$
            extract(epoch from clock_timestamp() - q.fresh_oldest)::double precision,
            extract(epoch from clock_timestamp() - q.backfill_oldest)::double precision,
            coalesce(q.failing, 0)::bigint, coalesce(d.dead, '{}'), coalesce(r.blank, 0), coalesce(r.truncated, 0),
-           coalesce(a.rows, 0) / 5.0
+           _rate(coalesce(q.fresh, 0) + coalesce(q.backfill, 0), a.rows, a.began_at, a.ended_at)
     from named n
     left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
                       sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing,
@@ -30,8 +30,7 @@ as $$
     left join (select pipeline_id, count(*) filter (where state = 'blank') as blank,
                       count(*) filter (where state = 'truncated') as truncated
                from row_state group by pipeline_id) r on r.pipeline_id = n.id
-    left join (select pipeline_id, sum(written + cleared + unchanged) as rows from activity
-               where at > clock_timestamp() - interval '5 minutes' group by pipeline_id) a on a.pipeline_id = n.id
+    left join _recent_work() a on a.pipeline_id = n.id
     order by n.id
 $$;
 comment on function pgembedd.metrics is

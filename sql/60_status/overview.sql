@@ -5,7 +5,7 @@ create or replace function pgembedd.overview() returns table (
     pipeline text, source text, destination text, model text, fingerprint text, state text, reason text, queued bigint,
     backfill bigint, oldest_age interval, failing bigint, dead bigint, blank bigint, truncated bigint,
     rows_per_minute numeric, coverage numeric, lag interval, index text, index_due_at timestamptz,
-    triggers boolean)
+    triggers boolean, time_left interval)
 language sql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off

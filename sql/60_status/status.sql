@@ -9,10 +9,11 @@ select p.name as pipeline,
        coalesce(q.fresh, 0)::bigint as queued, coalesce(q.backfill, 0)::bigint as backfill,
        clock_timestamp() - q.oldest as oldest_age,
        coalesce(q.failing, 0)::bigint as failing, coalesce(r.dead, 0) as dead, coalesce(r.blank, 0) as blank,
-       coalesce(r.truncated, 0) as truncated, round(coalesce(a.rows, 0) / 5.0, 1) as rows_per_minute,
+       coalesce(r.truncated, 0) as truncated, v.rows_per_minute,
        pgembedd._coverage(p,
            (coalesce(q.fresh, 0) + coalesce(q.backfill, 0) + coalesce(r.dead, 0))::bigint) as coverage, a.lag,
-       pgembedd._index_state(p) as index, p.index_due_at, p.triggers
+       pgembedd._index_state(p) as index, p.index_due_at, p.triggers,
+       pgembedd._time_left(coalesce(q.fresh, 0) + coalesce(q.backfill, 0), v.rows_per_minute) as time_left
 from pgembedd.pipeline p
 left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
                   sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing,
@@ -22,11 +23,10 @@ left join (select pipeline_id, count(*) filter (where state = 'dead') as dead,
                   count(*) filter (where state = 'blank') as blank,
                   count(*) filter (where state = 'truncated') as truncated
            from pgembedd.row_state group by pipeline_id) r on r.pipeline_id = p.id
-left join (select pipeline_id, sum(written + cleared + unchanged) as rows,
-                  sum(lag * (written + cleared + unchanged)) / nullif(sum(written + cleared + unchanged)
-                      filter (where lag is not null), 0) as lag
-           from pgembedd.activity
-           where at > clock_timestamp() - interval '5 minutes' group by pipeline_id) a on a.pipeline_id = p.id;
+left join (select distinct on (w.pipeline_id) w.* from pgembedd._recent_work() w) a on a.pipeline_id = p.id
+cross join lateral (
+    select pgembedd._rate(coalesce(q.fresh, 0) + coalesce(q.backfill, 0), a.rows, a.began_at, a.ended_at)
+               as rows_per_minute) v;
 comment on view pgembedd.status is
     'One line a pipeline: its state, what is queued in both lanes '
     'and since when, what failed, how fast it goes, how far it is.';

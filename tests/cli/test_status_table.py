@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pgembedd.cli.status import _fitting, _table
+from pgembedd.cli.status import DISPENSABLE, _fitting, _table
 from pgembedd.text.quantities import age, counted, share
 
 
 def row(**values: Any) -> dict[str, Any]:
     numbers = {"queued": 0, "backfill": 0, "failing": 0, "dead": 0, "blank": 0, "truncated": 0, "rows_per_minute": 0}
     others = {"pipeline": "documents", "state": "running", "reason": None, "oldest_age": None, "index": "valid"}
-    return {**numbers, **others, "coverage": Decimal(1), "lag": None, **values}
+    return {**numbers, **others, "coverage": Decimal(1), "lag": None, "time_left": None, **values}
 
 
 def shown(*rows: dict[str, Any]) -> list[str]:
@@ -29,13 +29,17 @@ def shown(*rows: dict[str, Any]) -> list[str]:
 def test_large_numbers_keep_a_line_each() -> None:
     large = {"queued": 12345, "backfill": 1234567, "failing": 123, "dead": 12345, "blank": 123456, "truncated": 12345}
     times = {"oldest_age": timedelta(hours=20), "lag": timedelta(minutes=13), "rows_per_minute": Decimal("12345.6")}
+    times["time_left"] = timedelta(hours=2)
     lines = shown(row(), row(coverage=Decimal("0.0123"), **large, **times))
     assert len(lines) == 3
-    assert " ".join(lines[1].split()) == "documents running 100 % 0 0 - 0 0 0 0 0 -"
-    assert " ".join(lines[2].split()[2:]) == "1.2 % 12345 1234567 20 h 123 12345 123456 12345 12345.6 13 min"
+    assert " ".join(lines[1].split()) == "documents running 100 % 0 0 - 0 0 0 0 0 - -"
+    assert " ".join(lines[2].split()[2:]) == "1.2 % 12345 1234567 20 h 123 12345 123456 12345 12345.6 2 h 13 min"
 
 
-@pytest.mark.parametrize(("width", "left_out"), [(100, []), (80, ["cut"]), (60, ["cut", "blank", "rows/min", "lag"])])
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [(100, []), (80, ["cut", "blank"]), (60, [*DISPENSABLE[:5]]), (40, [*DISPENSABLE[:8]])],
+)
 def test_a_narrow_terminal_gets_fewer_columns_and_none_is_torn(width: int, left_out: list[str]) -> None:
     console = Console(width=width)
     with console.capture() as capture:
@@ -44,7 +48,20 @@ def test_a_narrow_terminal_gets_fewer_columns_and_none_is_torn(width: int, left_
     assert not set(left_out) & set(header.split())
     assert line.split()[:2] == ["documents", "running"]
     assert "…" not in header + line
-    assert [each.strip() for each in note] == ([f"Too narrow for: {', '.join(left_out)}."] if left_out else [])
+    told = " ".join(each.strip() for each in note)
+    assert told.startswith(f"Too narrow for: {', '.join(left_out)}." if left_out else "")
+
+
+def test_the_narrowest_table_keeps_the_name_and_what_is_stuck() -> None:
+    console = Console(width=40)
+    with console.capture() as capture:
+        console.print(_fitting([row(pipeline="articles_of_the_year", queued=3, backfill=120, dead=2, coverage=None)], console))
+    header, line, *note = capture.get().splitlines()
+    assert header.split() == ["pipeline", "state", "queued", "dead"]
+    assert line.split() == ["articles_of_the_yea", "running", "123", "2"]
+    told = " ".join(each.strip() for each in note)
+    assert "queued counts the backfill, too." in told
+    assert "done is ?" not in told
 
 
 def test_one_is_no_plural() -> None:

@@ -163,7 +163,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
     columns = {
         "status": (
             "pipeline source destination model fingerprint state reason queued backfill oldest_age failing dead blank"
-            " truncated rows_per_minute coverage lag index index_due_at triggers"
+            " truncated rows_per_minute coverage lag index index_due_at triggers time_left"
         ),
         "truncated": "pipeline key dropped_tokens since",
         "answers": (

@@ -63,7 +63,7 @@ def test_what_was_done_and_what_failed_is_counted(documents: psycopg.Connection)
 
     assert (line["queued"], line["failing"], line["backfill"], line["backfill_oldest_s"]) == (1, 1, 0, None)
     assert (line["dead"], line["blank"]) == ({"model": 1}, 1)
-    assert line["rows_per_minute"] == pytest.approx(3 / 5)
+    assert line["rows_per_minute"] == pytest.approx(3 * 6)
 
 
 def test_messages_that_belong_to_nobody_have_a_line_without_a_name(documents: psycopg.Connection) -> None:

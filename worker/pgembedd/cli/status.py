@@ -18,8 +18,9 @@ from pgembedd.database.queries import query
 from pgembedd.text.quantities import age, counted, share
 
 OUTSTANDING = ("deferred", "due", "building", "invalid", "dropped")
-COLUMNS = ("done", "queued", "backfill", "oldest", "failing", "dead", "blank", "cut", "rows/min", "lag")
-DISPENSABLE = ("cut", "blank", "rows/min", "lag", "backfill")  # the first goes first where a terminal is narrow
+COLUMNS = ("done", "queued", "backfill", "oldest", "failing", "dead", "blank", "cut", "rows/min", "left", "lag")
+# The first goes first where a terminal is narrow.
+DISPENSABLE = ("cut", "blank", "rows/min", "lag", "left", "backfill", "failing", "done", "oldest")
 NAME = 16  # characters of a pipeline that stay on one line
 UNCUT = 10_000
 COLORS = {"running": "green", "unserved": "yellow", "paused": "yellow", "stopped": "red"}
@@ -85,7 +86,10 @@ def _fitting(rows: list[dict[str, Any]], console: Console) -> Table | str:
 
 
 def _table(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> Table:
-    note = [f"Too narrow for: {', '.join(left_out)}."] if left_out else []
+    unknown = "done" not in left_out and any(row["coverage"] is None for row in rows)
+    note = ["done is ? while a table is locked by DDL, or gone."] if unknown else []
+    note += [f"Too narrow for: {', '.join(left_out)}."] if left_out else []
+    note += ["queued counts the backfill, too."] if "backfill" in left_out else []
     caption = "\n".join(_reasons(rows) + note) or None
     table = Table(box=None, padding=(0, 1, 0, 0), caption=caption, caption_justify="left", caption_style="")
     longest = max(len(row["pipeline"]) for row in rows)
@@ -96,6 +100,8 @@ def _table(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> Table:
             table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         state, cells = row["state"], _cells(row)
+        if "backfill" in left_out:
+            cells["queued"] = str(row["queued"] + row["backfill"])
         shown = [cells[column] for column in COLUMNS if column not in left_out]
         table.add_row(escape(row["pipeline"]), f"[{COLORS[state]}]{state}[/]", *shown)
     return table
@@ -113,6 +119,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
         row["blank"],
         row["truncated"],
         row["rows_per_minute"],
+        age(row["time_left"]),
         age(row["lag"]),
     )
     return dict(zip(COLUMNS, map(str, values), strict=True))

@@ -44,6 +44,7 @@ class Status:
     lag: timedelta | None
     index: str | None
     index_due_at: datetime | None
+    time_left: timedelta | None
 
     @property
     def waiting(self) -> int:

@@ -1,6 +1,6 @@
 """The page's functions for programs: `/api/status` and `/api/retry`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -27,16 +27,17 @@ class PipelineStatus(BaseModel):
     reason: str | None
     queued: int
     backfill: int
-    oldest_age_s: float | None
+    oldest_age_s: float | None = None
     failing: int
     dead: int
     blank: int
     truncated: int
     rows_per_minute: float
     coverage: float | None
-    lag_s: float | None
+    lag_s: float | None = None
     index: str | None
     index_due_at: datetime | None
+    time_left_s: float | None = None
 
 
 class StatusAnswer(BaseModel):
@@ -81,8 +82,5 @@ def router(service: ServiceContext) -> APIRouter:
 
 
 def _plain(one: queries.Status) -> PipelineStatus:
-    seconds = {
-        "oldest_age_s": one.oldest_age.total_seconds() if one.oldest_age is not None else None,
-        "lag_s": one.lag.total_seconds() if one.lag is not None else None,
-    }
-    return PipelineStatus.model_validate({**vars(one), **seconds})
+    seconds = {f"{name}_s": value.total_seconds() for name, value in vars(one).items() if isinstance(value, timedelta)}
+    return PipelineStatus.model_validate(vars(one) | seconds)

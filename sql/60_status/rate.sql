@@ -1,0 +1,38 @@
+-- What the stores of the last five minutes did, by pipeline: `lag` over all of them, `rows` and `began_at` of the work
+-- that goes on now. That begins anew where jobs were queued after the store before them, ten seconds or more after it,
+-- and where nothing was stored for a minute.
+create or replace function pgembedd._recent_work() returns table (
+    pipeline_id integer, rows bigint, began_at timestamptz, ended_at timestamptz, lag interval)
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    with stores as (
+        select a.pipeline_id, a.at, a.lag, a.written + a.cleared + a.unchanged as jobs,
+               a.at - lag(a.at) over (partition by a.pipeline_id order by a.at) as pause
+        from activity a where a.at > clock_timestamp() - interval '5 minutes'),
+    begun as (
+        select s.*, max(s.at) filter (where s.pause is null or s.pause > interval '1 minute'
+                                         or s.pause > interval '10 seconds' and s.pause > s.lag)
+                    over (partition by s.pipeline_id) as began_at
+        from stores s)
+    select b.pipeline_id, sum(b.jobs) filter (where b.at >= b.began_at), b.began_at, max(b.at),
+           sum(b.lag * b.jobs) / nullif(sum(b.jobs) filter (where b.lag is not null), 0)
+    from begun b group by b.pipeline_id, b.began_at
+$$;
+
+-- Rows a minute since the work began, over ten seconds at least; 0 once nothing waits and nothing was stored for ten.
+create or replace function pgembedd._rate(waiting numeric, rows bigint, began_at timestamptz, ended_at timestamptz)
+returns numeric
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when rows is null or coalesce(waiting, 0) = 0 and ended_at < clock_timestamp() - interval '10 seconds'
+                then 0 else round(rows * 60 / extract(epoch from greatest(
+                    clock_timestamp() - began_at, interval '10 seconds')), 1) end
+$$;
+
+-- How long the waiting jobs take at that rate; null where none waits or none is done.
+create or replace function pgembedd._time_left(waiting numeric, rate numeric) returns interval
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select case when waiting > 0 then make_interval(secs => (waiting * 60 / nullif(rate, 0))::double precision) end $$;
