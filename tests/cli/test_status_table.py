@@ -55,7 +55,8 @@ def test_a_narrow_terminal_gets_fewer_columns_and_none_is_torn(width: int, left_
 def test_the_narrowest_table_keeps_the_name_and_what_is_stuck() -> None:
     console = Console(width=40)
     with console.capture() as capture:
-        console.print(_fitting([row(pipeline="articles_of_the_year", queued=3, backfill=120, dead=2, coverage=None)], console))
+        long = row(pipeline="articles_of_the_year", queued=3, backfill=120, dead=2, coverage=None)
+        console.print(_fitting([long], console))
     header, line, *note = capture.get().splitlines()
     assert header.split() == ["pipeline", "state", "queued", "dead"]
     assert line.split() == ["articles_of_the_yea", "running", "123", "2"]
