@@ -48,6 +48,7 @@ begin
     set name = current.name, shadow_of = null, shadow = null,
         embedding_column = current.embedding_column, embedding_table_name = p.embedding_table::text
     where p.id = beside.id;
+    perform _rename_indexes(current.id), _rename_indexes(beside.id);
     for one in select p.* from pipeline p where p.id in (current.id, beside.id) loop
         perform _generate(one);
     end loop;

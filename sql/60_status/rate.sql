@@ -35,4 +35,6 @@ $$;
 create or replace function pgembedd._time_left(waiting numeric, rate numeric) returns interval
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-as $$ select case when waiting > 0 then make_interval(secs => (waiting * 60 / nullif(rate, 0))::double precision) end $$;
+as $$
+    select case when waiting > 0 then make_interval(secs => (waiting * 60 / nullif(rate, 0))::double precision) end
+$$;
