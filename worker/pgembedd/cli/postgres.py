@@ -1,4 +1,4 @@
-"""`pgembedd postgres status|stop`"""
+"""`pgembedd postgres`"""
 
 import os
 import subprocess
@@ -15,13 +15,25 @@ def command() -> None:
 @command.command("status")
 def show_status() -> None:
     """Show its directory and connection string. Exit code 1 when it does not run."""
-    from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
+    from pgembedd.embedded_postgres import default_data_dir
 
-    server = EmbeddedPostgres(default_data_dir())
-    if not default_data_dir().exists() or not server.running():
-        click.echo(f"No private Postgres runs in {default_data_dir()}; `pgembedd up` starts one.")
+    click.echo(f"Running in {default_data_dir()}:  psql '{_running_url()}'")
+
+
+@command.command("url")
+def show_url() -> None:
+    """Print its connection string alone, for DATABASE_URL. Exit code 1 when it does not run."""
+    click.echo(_running_url())
+
+
+def _running_url() -> str:
+    from pgembedd.embedded_postgres import default_data_dir, running_conninfo
+
+    url = running_conninfo()
+    if url is None:
+        click.echo(f"No private Postgres runs in {default_data_dir()}; `pgembedd up` starts one.", err=True)
         raise click.exceptions.Exit(1)
-    click.echo(f"Running in {server.data_dir}:  psql '{server.conninfo()}'")
+    return url
 
 
 @command.command("psql", context_settings={"ignore_unknown_options": True, "help_option_names": []})

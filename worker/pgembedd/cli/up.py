@@ -1,6 +1,7 @@
 """`pgembedd up`"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -24,12 +25,16 @@ DEFAULT_MODEL = "gte-small"  # of create_pipeline()
 @http_options()
 def command(database: str | None, with_http: bool, settings: Settings, http: HttpSettings) -> None:
     """Run everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
+    from pgembedd.cli.trial_role import ROLE, trial_search_url
     from pgembedd.database.migrate import migrate
 
     with open_database(database, create=True) as conninfo:
         migrate(conninfo)
         if database is None and conninfo_from_environment() is None:
-            click.echo("Connect with:  pgembedd postgres psql   (for others: pgembedd postgres status)")
+            click.echo("Connect with:  pgembedd postgres psql   (for others: pgembedd postgres url)")
+            if with_http and not http.search_url:
+                http = replace(http, search_url=trial_search_url(conninfo))
+                click.echo(f"Over HTTP the tables of the schema public are searched, as the role {ROLE}.")
         else:
             click.echo(f"Using the database {describe(conninfo)}.")
         for line in example(settings.model_dir):

@@ -598,6 +598,17 @@ select r from pgembedd.search_row({arguments}) r
 -- What the caller may search.
 select p.* from pgembedd.search_pipelines({arguments}) p
 
+-- name: trial_role
+-- For the private Postgres alone: a role that searches and asks over HTTP, with the rights on tables that are there and
+-- on those that follow.
+do $do$ begin
+    if to_regrole({role_name}) is null then create role {role}; end if;
+end $do$;
+alter role {role} login noinherit password {password};
+grant select on all tables in schema public to {role};
+alter default privileges in schema public grant select on tables to {role};
+select pgembedd.grant_search({role_name}), pgembedd.grant_ask({role_name})
+
 -- name: overview
 -- What the page shows of each pipeline: status, for operators, too. What does not run or is not served comes first.
 select * from pgembedd.overview() order by state <> 'stopped', state <> 'unserved', pipeline

@@ -29,6 +29,13 @@ def default_data_dir() -> Path:
     return Path(chosen).expanduser() if chosen else Path.cwd() / ".pgembedd" / "postgres"
 
 
+def running_conninfo() -> str | None:
+    """Returns the connection string of the private Postgres of the current directory; None where none runs."""
+    data_dir = default_data_dir()
+    server = EmbeddedPostgres(data_dir) if data_dir.exists() else None
+    return server.conninfo() if server is not None and server.running() else None
+
+
 class EmbeddedPostgres:
     """One PostgreSQL server over one data directory, on a loopback port.
 

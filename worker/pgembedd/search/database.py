@@ -10,6 +10,7 @@ import psycopg
 
 from pgembedd.conninfo import conninfo_from_environment
 from pgembedd.database.connect import connect, connect_async
+from pgembedd.embedded_postgres import running_conninfo
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, SearchError
 from pgembedd.search.calls import (
     Call,
@@ -40,7 +41,10 @@ class Database:
     """
 
     def __init__(self, url: str | None = None) -> None:
-        """Connects on first use; `url` defaults to DATABASE_URL or libpq's own variables. SearchError without any."""
+        """Connects on first use to `url`, DATABASE_URL, libpq's own variables, or the private Postgres that runs here.
+
+        SearchError without any.
+        """
         self._url = _url(url)
         self._lock = threading.Lock()
         self._connection: psycopg.Connection | None = None
@@ -119,7 +123,10 @@ class AsyncDatabase:
     """As Database, for asyncio: `async with AsyncDatabase(url) as database: await database.search(…)`."""
 
     def __init__(self, url: str | None = None) -> None:
-        """Connects on first use; `url` defaults to DATABASE_URL or libpq's own variables. SearchError without any."""
+        """Connects on first use to `url`, DATABASE_URL, libpq's own variables, or the private Postgres that runs here.
+
+        SearchError without any.
+        """
         self._url = _url(url)
         self._lock = asyncio.Lock()
         self._connection: psycopg.AsyncConnection | None = None
@@ -201,8 +208,9 @@ class AsyncDatabase:
 def _url(given: str | None) -> str:
     try:
         url = given if given is not None else conninfo_from_environment()
+        url = url if url is not None else running_conninfo()
     except ConfigurationError as error:
         raise SearchError(str(error)) from error
     if url is None:
-        raise SearchError("No database is named.", "Give a URL, or set DATABASE_URL.")
+        raise SearchError("No database is named.", "Give a URL, or set DATABASE_URL, or let `pgembedd up` run here.")
     return url
