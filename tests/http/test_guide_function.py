@@ -52,8 +52,9 @@ def while_embedding(database: Database, model: Session, work: Callable[[], Any])
 
 def errors(answer: httpx.Response) -> dict[int, str]:
     """The sentences of the failed jobs, by the row's id."""
-    assert answer.status_code == 207, answer.text
-    return {job["id"]: job["error"] for job in answer.json()["failedJobs"]}
+    failed = {job["id"]: job["error"] for job in answer.json()["failedJobs"]}
+    assert answer.status_code == (207 if failed else 200), answer.text
+    return failed
 
 
 def waiting(connection: psycopg.Connection) -> list[Any]:
@@ -77,9 +78,9 @@ def test_the_guides_own_sql_needs_no_change(database: Database, guide: psycopg.C
             assert carry(guide, carrier) == 3
     answers = rows(guide, "select status_code, headers, content::jsonb from net._http_response order by id")
     assert [(status, headers["x-completed-jobs"], headers["x-failed-jobs"]) for status, headers, _ in answers] == [
-        (207, "10", "0"),
-        (207, "10", "0"),
-        (207, "5", "0"),
+        (200, "10", "0"),
+        (200, "10", "0"),
+        (200, "5", "0"),
     ]
     assert [job["id"] for *_, body in answers for job in body["completedJobs"]] == list(range(1, 26))
     assert column(guide, WITHOUT_VECTOR) == waiting(guide) == []

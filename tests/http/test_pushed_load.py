@@ -59,7 +59,7 @@ def test_many_more_requests_than_there_is_room_for(
             assert value(connection, SOON) == 24
             gate.open()
         assert first().headers["x-completed-jobs"] == "3"
-        assert sorted(answer.result().status_code for answer in answers) == [207] + [503] * 8
+        assert sorted(answer.result().status_code for answer in answers) == [200] + [503] * 8
         assert len(missing(connection)) == 24
     with worker_thread(database, only(model)):
         await_quiet(connection)
@@ -173,7 +173,7 @@ def test_two_services_that_are_sent_the_same(
             )
         )
     for answer in answers:
-        assert answer.status_code == 207
+        assert answer.status_code in (200, 207)
         assert {job["error"] for job in answer.json()["failedJobs"]} <= {"Another request or worker has claimed it."}
     completed = {job["id"] for answer in answers for job in answer.json()["completedJobs"]}
     assert completed == set(range(1, 41))

@@ -136,6 +136,10 @@ def test_a_page_that_is_named_may_call_with_a_token(model: Session) -> None:
         assert allowed.status_code == 200
         assert allowed.headers["access-control-allow-origin"] == "https://app.example"
         assert "access-control-allow-credentials" not in allowed.headers
+        supabase_js = "authorization, apikey, content-type, x-client-info, x-region, x-retry-count"
+        asked = {"access-control-request-method": "POST", "access-control-request-headers": supabase_js}
+        headers = {"origin": "https://app.example", "authorization": "", **asked}
+        assert client.options("/functions/v1/embed", headers=headers).status_code == 200
         assert "access-control-allow-origin" not in preflight(client, "https://app.example.evil").headers
 
         own = {"origin": "https://app.example"}

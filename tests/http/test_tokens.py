@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
 
 from pgembedd.errors import ConfigurationError
@@ -178,3 +180,53 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, content: str, sa
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load_tokens(HttpSettings(http_token_file=str(tmp_path / "none")))
+
+
+# -- A user's token beside the project's key, as supabase-js sends them ------------------------------------
+
+SECRET = "a secret of thirty-two bytes, or more"
+PROJECT_KEY = "key-of-the-project"
+
+
+def signed_in(expires_in_s: int = 600) -> dict[str, str]:
+    """The headers of a user who is signed in."""
+    claims = {"sub": "ann", "exp": int(time.time()) + expires_in_s}
+    return {"authorization": f"Bearer {jwt.encode(claims, SECRET, 'HS256')}", "apikey": PROJECT_KEY}
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> str:
+    path = tmp_path / "tokens"
+    path.write_text(f"{PROJECT_KEY} embed,admin\n")
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_a_signed_in_user_may_do_what_the_key_of_the_project_allows(model: Session, keys_file: str) -> None:
+    with serving(only(model), http_token=TOKEN, http_token_file=keys_file, http_jwt_secret=SECRET) as client:
+        path = "/functions/v1/embed"
+        assert client.post(path, json=ASKED, headers=signed_in()).status_code == 200
+        assert client.post(path, json=ASKED, headers={**signed_in(), "apikey": "not-the-key-0123"}).status_code == 403
+        assert client.post(path, json=ASKED, headers=signed_in(expires_in_s=-60)).status_code == 401
+        assert client.get("/metrics", headers=signed_in()).status_code == 403, "an administrator's key is no user's"
+
+
+def test_the_key_counts_where_no_jwt_is_verified(model: Session, keys_file: str) -> None:
+    with serving(only(model), http_token=TOKEN, http_token_file=keys_file) as client:
+        assert client.post("/functions/v1/embed", json=ASKED, headers=signed_in()).status_code == 200
+        wrong = {**signed_in(), "apikey": "not-the-key-0123"}
+        assert client.post("/functions/v1/embed", json=ASKED, headers=wrong).status_code == 401
+
+
+def test_a_key_without_the_word_bearer_is_told_what_is_missing(guarded: httpx.Client) -> None:
+    refused = guarded.post("/embed", json=ASKED, headers={"authorization": TOKEN})
+    assert refused.status_code == 401
+    assert "with the word Bearer before the token" in refused.text
+
+
+def test_without_a_database_a_wrong_token_is_one_all_the_same(model: Session) -> None:
+    with serving(only(model), http_token=TOKEN) as client:
+        for path in ("/functions/v1/embed", "/webhooks/database"):
+            assert client.post(path, json=[], headers=bearer("wrong")).status_code == 401
+            refused = client.post(path, json=[])
+            assert (refused.status_code, "--no-database" in refused.text) == (503, True)

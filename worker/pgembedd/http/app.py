@@ -67,7 +67,8 @@ def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "apikey", "x-client-info"],
+            # The others are those of supabase-js: who it is, where a function is to run, which attempt it is.
+            allow_headers=["authorization", "content-type", "apikey", "x-client-info", "x-region", "x-retry-count"],
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestsInProgress)

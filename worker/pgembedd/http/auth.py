@@ -33,6 +33,9 @@ def is_page(request: Request) -> bool:
     return path in PAGE_PATHS or path.startswith("/chat/") or (path == "/search" and request.method != "POST")
 
 
+USER_SCOPES: frozenset[Scope] = frozenset({"search", "answers"})
+
+
 class Authenticator:
     """Checks the token and the scope of every request that is not about health."""
 
@@ -101,7 +104,7 @@ class Authenticator:
         """
         if (password := _password(request)) is None:
             given = _bearer_token(request)
-            caller = self._caller_of(given) or self._user_of(given)
+            caller = self._caller_of(given) or self._user_of(given, request.headers.get("apikey", "").strip())
             if caller is None and given:
                 _refuse_throttled(self._bearers, request)
             return caller
@@ -117,10 +120,19 @@ class Authenticator:
                 found = token.caller
         return found
 
-    def _user_of(self, given: str) -> Caller | None:
-        """Returns the caller of a verified JWT, who may search and ask, and nothing else."""
-        claims = self._users.claims(given) if self._users is not None and given else None
-        return None if claims is None else Caller(frozenset({"search", "answers"}), self._local.search_url, claims)
+    def _user_of(self, given: str, apikey: str) -> Caller | None:
+        """Returns the caller of a verified JWT, who may search and ask, and what the project's key allows besides.
+
+        supabase-js sends both for a user who is signed in. Where no JWT is verified here, the key alone counts.
+        """
+        project = self._caller_of(apikey)
+        if self._users is None:
+            return project
+        claims = self._users.claims(given) if given else None
+        if claims is None:
+            return None
+        scopes = USER_SCOPES | (project.scopes - {"admin"} if project is not None else frozenset())
+        return Caller(scopes, self._local.search_url, claims)
 
     def _unauthorized(self, request: Request) -> Refusal:
         if _password(request) is not None:
@@ -133,7 +145,7 @@ class Authenticator:
                 401,
                 "Log in with a token of the scope admin as the password; any user name will do."
                 if on_page
-                else "Send the header `Authorization: Bearer <token>`.",
+                else "Send the header `Authorization: Bearer <token>`, with the word Bearer before the token.",
                 "invalid_api_key",
             )
         return Refusal(401, "This token is not known here.", "invalid_api_key")

@@ -81,6 +81,12 @@ class ServiceContext:
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = NEVER
 
+    def job_parts(self) -> tuple[PushedJobs, Database]:
+        """Returns what works jobs that are sent. Refusal 503 for a service without a database."""
+        if self.pushed is None or self.database is None:
+            raise Refusal(503, "This service runs with --no-database: it works no jobs.", "no_database")
+        return self.pushed, self.database
+
     def pipelines(self) -> list[tuple[str, str, str | None]]:
         """Returns (name, model, fingerprint) of the running pipelines, seconds old; the last known in an outage."""
         if self.database is not None and time.monotonic() >= self._pipelines_until:

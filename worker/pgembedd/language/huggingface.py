@@ -48,6 +48,7 @@ TASKS = frozenset(
         "text-to-speech",
         "token-classification",
         "translation",
+        "video-classification",
         "visual-question-answering",
         "zero-shot-classification",
         "zero-shot-image-classification",

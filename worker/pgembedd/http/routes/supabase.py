@@ -39,18 +39,14 @@ def _jobs() -> dict[str, Any]:
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """POST /functions/v1/embed, for a service with a database."""
+    """POST /functions/v1/embed with jobs."""
     routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
-    pushed, database = service.pushed, service.database
-    if pushed is None or database is None:
-        return routes
 
     @routes.post(
         "/functions/v1/embed",
-        status_code=MULTI_STATUS,
-        response_model=Answer,
         responses={
-            200: {"model": OneEmbedding | Embeddings},
+            200: {"model": Answer | OneEmbedding | Embeddings},
+            MULTI_STATUS: {"model": Answer, "description": "Some of the jobs failed."},
             **responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504),
         },
         openapi_extra=body_schema(
@@ -60,6 +56,7 @@ def router(service: ServiceContext) -> APIRouter:
     )
     def embed_jobs(body: Body) -> Response:
         """Work the jobs. The answer lists each; a failed one stays in the queue, with its attempt counted."""
+        pushed, database = service.job_parts()
         texts, jobs = _posted(body, service.http.http_max_inputs)
         guides = [_is_guides(job) for job in jobs]
         ours = [item for item, guide in zip(texts, guides, strict=True) if not guide]
@@ -122,7 +119,7 @@ def _answer(jobs: list[Any], outcomes: list[Outcome]) -> Response:
     failed = [_failed(job, outcome) for job, outcome in settled if not outcome.done]
     headers = {"x-completed-jobs": str(len(completed)), "x-failed-jobs": str(len(failed))}
     body = json.dumps({"completedJobs": completed, "failedJobs": failed}, separators=(",", ":"))
-    return Response(body, MULTI_STATUS, headers, "application/json")
+    return Response(body, MULTI_STATUS if failed else 200, headers, "application/json")
 
 
 def _failed(job: Any, outcome: Outcome) -> dict[str, Any]:

@@ -52,11 +52,8 @@ def _of_type(kind: str, *records: str) -> dict[str, Any]:
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """POST /webhooks/database, for a service with a database."""
+    """POST /webhooks/database."""
     routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
-    pushed, database = service.pushed, service.database
-    if pushed is None or database is None:
-        return routes
 
     @routes.post(
         "/webhooks/database",
@@ -66,6 +63,7 @@ def router(service: ServiceContext) -> APIRouter:
     )
     def database_webhook(body: Body) -> Response:
         """Embed the row, or clear its vectors; what fails stays in the queue. Only the key is taken from the body."""
+        pushed, database = service.job_parts()
         text, _ = parse_json(body)
         try:
             with translate_errors():
