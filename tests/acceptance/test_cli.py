@@ -58,8 +58,10 @@ def documents(database: Database, model: Session) -> Database:
 def test_search_finds_by_meaning(documents: Database) -> None:
     found = pgembedd("search", "a pet takes a nap", database=documents.conninfo)
     assert found.code == 0, found.err
-    lines = found.out.splitlines()
-    assert "cat's" in lines[0]
+    header, *lines = found.out.splitlines()
+    assert header.split() == ["similarity", "score", "key"]
+    similarity, score, key = lines[0].split()[:3]
+    assert (0.2 < float(similarity) < 1, float(score) < 0.1, key) == (True, True, "cat's")
     assert "The cat sleeps" in lines[0]
     assert len(lines) == 3, "the row without a vector is no hit"
 
@@ -68,7 +70,7 @@ def test_search_finds_by_meaning(documents: Database) -> None:
 def test_search_honours_the_limit_and_the_pipeline(documents: Database) -> None:
     for pipeline in (["-p", "docs"], ["docs"]):
         found = pgembedd("search", "baking", "-n", "1", *pipeline, database=documents.conninfo)
-        assert [line.split()[1] for line in found.out.splitlines()] == ["bread"]
+        assert [line.split()[2] for line in found.out.splitlines()[1:]] == ["bread"]
 
 
 @pytest.mark.slow
@@ -78,7 +80,7 @@ def test_search_takes_what_search_in_sql_takes(documents: Database) -> None:
     assert [json.loads(line)["key"] for line in found.out.splitlines()] == ["car", "cat's"]
     assert json.loads(found.out.splitlines()[0])["row"] == {"id": "car", "body": "The engine needs new oil"}
     close = pgembedd("search", "The cat sleeps on the sofa", "--min-similarity", "0.9", database=documents.conninfo)
-    assert [line.split()[1] for line in close.out.splitlines()] == ["cat's"]
+    assert [line.split()[2] for line in close.out.splitlines()[1:]] == ["cat's"]
     told = json.loads(pgembedd("search", "baking", "--explain", database=documents.conninfo).out)
     assert (told["pipeline"], told["semantic"]["hits"][0]["key"]) == ("docs", "bread")
 
@@ -97,6 +99,7 @@ def test_search_reranks(documents: Database) -> None:
 @pytest.mark.slow
 def test_search_refuses_what_it_cannot_do(documents: Database) -> None:
     assert "docs" in pgembedd("search", "x", "-p", "nope", database=documents.conninfo).refused(2)
+    assert "goes after --: pgembedd search --" in pgembedd("search", "-kde", database=documents.conninfo).err
     assert "empty" in pgembedd("search", "  ", database=documents.conninfo).refused(2)
     assert "k 1001 is out of range." in pgembedd("search", "x", "--k", "1001", database=documents.conninfo).refused(2)
     for least in ("1.01", "-2", "nan"):

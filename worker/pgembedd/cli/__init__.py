@@ -79,6 +79,7 @@ def main() -> None:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
+        _hint_at_dashes(error)
         sys.exit(error.exit_code)
     except PgembeddError as error:
         fail(str(error), error.exit_code)
@@ -93,6 +94,14 @@ def main() -> None:
         if sentence is None:
             raise
         fail(sentence, _exit_code(error))
+
+
+def _hint_at_dashes(error: click.ClickException) -> None:
+    """Says how a text that begins with a dash is given, where one was taken for an option."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        first = next((one for one in error.ctx.command.params if isinstance(one, click.Argument)), None)
+        if first is not None and first.name in ("text", "question"):
+            click.echo(f'A text that begins with - goes after --: {error.ctx.command_path} -- "-…"', err=True)
 
 
 def escape_unencodable() -> None:

@@ -82,6 +82,8 @@ def _print(hits: "Hits", where: "Pipeline", *, as_json: bool) -> None:
         for hit in hits:
             click.echo(json.dumps(asdict(hit), ensure_ascii=False))
     else:
+        if hits:
+            click.echo("similarity   score  key")
         print_hits(Console(), hits, where)
 
 
@@ -131,7 +133,7 @@ def chosen_pipeline(connection: "psycopg.Connection", name: str | None) -> "Pipe
 
 
 def print_hits(console: Console, hits: "Sequence[Hit]", where: "Pipeline") -> None:
-    """Prints a line per hit: score, key, the number of a chunk, title and snippet."""
+    """Prints a line per hit: similarity, score, key, the number of a chunk, title and snippet."""
     from pgembedd.search.hits import title_of
 
     if not hits:
@@ -140,7 +142,8 @@ def print_hits(console: Console, hits: "Sequence[Hit]", where: "Pipeline") -> No
         key = ", ".join(map(str, hit.key.values())) if isinstance(hit.key, dict) else str(hit.key)
         if hit.chunk_no is not None:
             key += f" #{hit.chunk_no}"
-        line = Text(f"{hit.score:7.4f}  ", style="cyan")
+        similarity = "-" if hit.similarity is None else f"{hit.similarity:.2f}"
+        line = Text(f"{similarity:>10} {hit.score:7.4f}  ", style="cyan")
         snippet = " ".join((hit.snippet or "").split())
         title = title_of(hit, where.text_columns)
         shown = snippet if not title or snippet.startswith(title) else f"{title}  {snippet}"
