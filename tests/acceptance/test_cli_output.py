@@ -46,7 +46,7 @@ def test_a_pipe_gets_whole_lines_in_any_encoding(database: Database) -> None:
     done = pgembedd("status", database=database.conninfo, COLUMNS="40", PYTHONIOENCODING="ascii")
     assert done.code == 0, done.err
     header, line, reason = done.out.splitlines()
-    assert header.split()[-2:] == ["rows/min", "lag"]
+    assert header.split()[-3:] == ["rows/min", "left", "lag"]
     assert line.startswith(f"{name} paused")
     assert reason == f"{name}: Die Gr\\xf6\\xdfe fehlt."
 
