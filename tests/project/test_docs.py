@@ -15,7 +15,7 @@ from pgembedd import errors
 from pgembedd.cli import cli
 from pgembedd.conninfo import LIBPQ_VARIABLES
 from pgembedd.database.event_channel import EVENTS
-from pgembedd.settings import SECRETS, HttpSettings, Settings
+from pgembedd.settings import SECRETS, HttpSettings, Settings, unknown_variables
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -84,6 +84,7 @@ def test_every_variable_that_the_program_reads_is_documented() -> None:
     variables = environment_variables()
 
     assert {"DATABASE_URL", "PGEMBEDD_CACHE_DIR"} <= variables
+    assert unknown_variables(variables) == []
     assert [name for name in sorted(variables) if f"`{name}`" not in page("reference/configuration.md")] == []
 
 

@@ -25,8 +25,11 @@ from pgembedd.settings import (
     MINIMUM,
     HttpSettings,
     Settings,
+    unknown_variables,
     variables,
 )
+from tests.support.databases import Database
+from tests.support.worker import WorkerProcess
 
 SECRET = "a text of the user's"
 LOG_SOMETHING = f"""
@@ -50,6 +53,23 @@ SETTINGS = [*fields(Settings), *fields(HttpSettings)]
 def no_database_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "DATABASE_URL_FILE", *LIBPQ_VARIABLES):
         monkeypatch.delenv(name, raising=False)
+
+
+def test_a_variable_that_is_no_setting_is_named_with_the_nearest() -> None:
+    names = ["PATH", "PGEMBEDD_LANGUAGE_MODLE", "PGEMBEDD_HTTP", "PGEMBEDD_LEASE_S", "PGEMBEDD_QQ"]
+    assert unknown_variables(names) == [
+        ("PGEMBEDD_LANGUAGE_MODLE", ["PGEMBEDD_LANGUAGE_MODE", "PGEMBEDD_LANGUAGE_MODEL"]),
+        ("PGEMBEDD_QQ", []),
+    ]
+
+
+def test_a_process_says_at_its_start_which_variables_are_no_setting(database: Database) -> None:
+    with WorkerProcess(database.conninfo, PGEMBEDD_LANGUAGE_MODLE="mistral") as process:
+        process.await_event("unknown_setting")
+        process.await_event("worker_started")
+    (said,) = process.named("unknown_setting")
+    assert said["variable"] == "PGEMBEDD_LANGUAGE_MODLE"
+    assert "PGEMBEDD_LANGUAGE_MODEL" in said["nearest"]
 
 
 def test_every_setting_has_a_variable_of_its_own_and_a_sentence() -> None:

@@ -1,6 +1,8 @@
 """Settings: each is defined and documented here, with its environment variable."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 
 from pgembedd.language_settings import LANGUAGE_CHOICES, LANGUAGE_MAXIMUM, LANGUAGE_MINIMUM, LanguageSettings
 from pgembedd.provider_settings import ProviderSettings
@@ -213,6 +215,17 @@ MAXIMUM: dict[str, float] = {
 }
 
 
+# Those that are no setting of a process: an option of `run`, and where files are.
+OTHER_VARIABLES = ("PGEMBEDD_HTTP", "PGEMBEDD_CACHE_DIR", "PGEMBEDD_POSTGRES_DIR")
+
+
 def variables() -> dict[str, str]:
     """Returns the help of every setting by environment variable."""
     return {f.metadata["variable"]: f.metadata["help"] for f in (*fields(Settings), *fields(HttpSettings))}
+
+
+def unknown_variables(names: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Returns the names that begin as ours do and are none, each with the two nearest that are."""
+    known = [*variables(), *OTHER_VARIABLES]
+    unknown = sorted(name for name in names if name.startswith("PGEMBEDD_") and name not in known)
+    return [(name, get_close_matches(name, known, 2)) for name in unknown]

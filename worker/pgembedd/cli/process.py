@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.language_settings import LanguageSettings
-from pgembedd.settings import HttpSettings, Settings
+from pgembedd.settings import HttpSettings, Settings, unknown_variables
 
 if TYPE_CHECKING:
     import psycopg
@@ -34,7 +34,7 @@ def run_process(
     """
     from pgembedd.cli.http_service import build_service
     from pgembedd.database.provider_use import ProviderUse
-    from pgembedd.log import configure_logging
+    from pgembedd.log import configure_logging, get_logger
     from pgembedd.loop.model_loader import loader
     from pgembedd.loop.shutdown import close_with_timeout
     from pgembedd.loop.worker import Worker
@@ -42,6 +42,8 @@ def run_process(
     from pgembedd.telemetry.setup import observer_of
 
     configure_logging(settings.log_format, settings.log_level)
+    for name, nearest in unknown_variables(os.environ):
+        get_logger().warning("unknown_setting", variable=name, nearest=nearest)
     if conninfo is not None:
         settings = _settings_for(settings, check_database(conninfo, pipelines, pulls=pulls))
     ledger = None if conninfo is None else ProviderUse(conninfo, pooled=settings.wait == "poll")
