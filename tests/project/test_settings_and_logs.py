@@ -56,10 +56,16 @@ def no_database_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_variable_that_is_no_setting_is_named_with_the_nearest() -> None:
-    names = ["PATH", "PGEMBEDD_LANGUAGE_MODLE", "PGEMBEDD_HTTP", "PGEMBEDD_LEASE_S", "PGEMBEDD_QQ"]
+    names = [
+        "PATH",
+        "PGEMBEDD_LANGUAGE_MODLE",
+        "PGEMBEDD_HTTP",
+        "PGEMBEDD_LEASE_S",
+        "PGEMBEDD_XYZZY_OF_SOMETHING_ELSE_THAT_IS_LONG",
+    ]
     assert unknown_variables(names) == [
         ("PGEMBEDD_LANGUAGE_MODLE", ["PGEMBEDD_LANGUAGE_MODE", "PGEMBEDD_LANGUAGE_MODEL"]),
-        ("PGEMBEDD_QQ", []),
+        ("PGEMBEDD_XYZZY_OF_SOMETHING_ELSE_THAT_IS_LONG", []),
     ]
 
 
