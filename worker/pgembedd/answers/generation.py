@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgembedd.answers.citations import Citations, is_refusal, repeats_itself
+from pgembedd.answers.delimiters import Undelimited
 from pgembedd.answers.prompt import Prompt, Source, Turn, make_prompt
 from pgembedd.database.answers import AnswerJob, Event
 from pgembedd.errors import ContextTooLongError, GenerationError
@@ -34,17 +35,21 @@ class Written:
     tokens: dict[str, int] | None = None
     _checked: int = field(default=0, repr=False)
     _parts: WellFormedParts = field(default_factory=WellFormedParts, repr=False)
+    _undelimited: Undelimited = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._undelimited = Undelimited(self.prompt.mark)
 
     def add(self, chunk: Chunk) -> list[Event]:
         """Takes a part from the server; returns what viewers are shown."""
         self.tokens = _tokens(chunk) or self.tokens
         if chunk.done_reason in ("length", "content_filter"):
             self.cut = chunk.done_reason
-        return self._grow(self._parts.add(chunk.response))
+        return self._grow(self._undelimited.add(self._parts.add(chunk.response)))
 
     def end(self) -> list[Event]:
         """Returns what viewers are shown after the last part."""
-        return self._grow(self._parts.end())
+        return self._grow(self._undelimited.add(self._parts.end()) + self._undelimited.end())
 
     def _grow(self, text: str) -> list[Event]:
         text = text.replace("\0", "")  # which Postgres cannot store

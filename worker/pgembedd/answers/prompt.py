@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pgembedd.answers.delimiters import delimited
 from pgembedd.errors import GenerationError
 
 REFUSAL = "The sources do not answer this question."
@@ -51,6 +52,7 @@ class Prompt:
     sent: tuple[int, ...]
     left_out: tuple[int, ...]
     """Sources that did not fit. The later ones, as the first are the best."""
+    mark: str
 
     @property
     def tokens(self) -> int:
@@ -72,7 +74,7 @@ def make_prompt(
     left -= sum(estimate(turn["content"]) for turn in turns)
     texts, sent = [], []
     for source in sources:
-        text = _delimited(source, mark)
+        text = delimited(source.n, f"{' '.join((source.title or '').split())}\n{source.excerpt}".strip(), mark)
         left -= estimate(text)
         if left < 0:
             break
@@ -85,19 +87,12 @@ def make_prompt(
         )
     system = "\n\n".join([instructions, *texts])
     messages = [{"role": "system", "content": system}, *turns, {"role": "user", "content": question}]
-    return Prompt(messages, tuple(sent), tuple(source.n for source in sources[len(sent) :]))
+    return Prompt(messages, tuple(sent), tuple(source.n for source in sources[len(sent) :]), mark)
 
 
 def estimate(text: str) -> int:
     """Returns about how many tokens a message has, more rather than fewer."""
     return len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN + TOKENS_A_MESSAGE
-
-
-def _delimited(source: Source, mark: str) -> str:
-    title = " ".join((source.title or "").split())
-    # It is random, so no text holds it but by chance.
-    inside = f"{title}\n{source.excerpt}".strip().replace(mark, "")
-    return f"{mark} source [{source.n}]\n{inside}\nend of source [{source.n}] {mark}"
 
 
 def _fitting_turns(history: Sequence[Turn], budget_tokens: int) -> list[dict[str, str]]:
