@@ -52,17 +52,32 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         )
         assert ollama.received[-1].body["model"] == "small"
 
+        ollama.answer = in_turn(streamed(*said("Just open them."), DONE))
+        uncited = pgembedd("ask", QUESTION, database=database.conninfo)
+        assert (uncited.code, uncited.err) == (0, "The answer cites no source.\n")
+        assert uncited.out == (
+            "Just open them.\nFound, but not cited:\n"
+            "[1] To reset your password, open the settings. (https://x.test/7)\n"
+        )
+        in_sql = "call pgembedd.answer('documents', 'How do I reset my password?')"
+        assert rows(connection, in_sql)[0][0]["notes"] == ["The answer cites no source."]
+        ollama.answer = in_turn(streamed(*said("Open \x1b[31mthe ", "settings [1]."), DONE))
+
         other = "Who wrote the opera about the flying Dutchman?"
         refusal = pgembedd("ask", other, "documents", "--json", database=database.conninfo)
         events = [json.loads(line) for line in refusal.out.splitlines()]
         assert [one["event"] for one in events] == ["status", "sources", "delta", "status", "done"]
         assert (events[1]["data"], events[2]["data"]) == ({"sources": []}, {"text": REFUSAL})
-        assert len(ollama.received) == 1  # the model was not asked
+        assert len(ollama.received) == 3  # the model was not asked
         _answer_waits(connection)
         _an_interrupt_stops_it(database, connection, ollama)
 
         ollama.answer = in_turn(LOADING)
         away = pgembedd("ask", QUESTION, "--model", "other", database=database.conninfo).err.strip().splitlines()
+        assert away[0] == (
+            "An attempt failed: The language model's server answered with status 503: loading model. "
+            "Another one follows."
+        )
         assert away[-1] == "pgembedd: The language model's server answered with status 503: loading model."
         assert ollama.received[-1].body["model"] == "other"
         _answers_are_measured(database, ollama, tmp_path / "questions")

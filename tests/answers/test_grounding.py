@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgembedd.answers.citations import REPEATED_CHARACTERS, REPETITIONS, Citations, is_refusal, repeats_itself
+from pgembedd.answers.generation import Written
 from pgembedd.answers.prompt import REFUSAL, Source, Turn, estimate, make_prompt
 from pgembedd.errors import GenerationError
+from pgembedd.language import Chunk
 
 
 def sources(*excerpts: str) -> list[Source]:
@@ -69,6 +71,26 @@ def test_citations_are_checked_against_what_was_sent(parts: list[str], valid: li
     citations = Citations((1, 2))
     new = [n for part in parts for n in citations.add(part)]
     assert (new, citations.valid, citations.invalid) == (valid, valid, invalid)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "notes"),
+    [
+        ("It is so [1].", "stop", []),
+        ("It is so.", "stop", ["The answer cites no source."]),
+        (REFUSAL, "stop", []),
+        ("It is so [7].", "stop", ["It cites sources that there are not: 7.", "The answer cites no source."]),
+        ("It is so [1] and", "length", ["The answer was cut off, as it was too long."]),
+        ("It [1]", "content_filter", ["The answer was cut off by a filter of the language model's server."]),
+        ("So [1]. " * 100, "stop", ["The answer was cut off, as it repeated itself."]),
+    ],
+)
+def test_a_finished_answer_says_what_its_reader_has_to_know(text: str, reason: str, notes: list[str]) -> None:
+    prompt = make_prompt("Why?", sources("It is so."), [], 4000)
+    written = Written("a-model", prompt, Citations(prompt.sent))
+    written.add(Chunk({"response": text, "done": True, "done_reason": reason}))
+    written.end()
+    assert written.done()[1].data["notes"] == notes
 
 
 def test_a_refusal_is_the_sentence_alone() -> None:

@@ -18,6 +18,12 @@ from pgembedd.secret_files import read_key
 from pgembedd.text.unicode import WellFormedParts
 
 CUTS = 3  # shorter prompts that are tried where the server says that one is too long; it has not begun to answer then
+UNCITED = "The answer cites no source."
+CUT = {
+    "length": "The answer was cut off, as it was too long.",
+    "repetition": "The answer was cut off, as it repeated itself.",
+    "content_filter": "The answer was cut off by a filter of the language model's server.",
+}
 CHECK_EVERY = 200  # characters between two looks for a repetition
 
 
@@ -71,10 +77,20 @@ class Written:
             "invalid": self.citations.invalid,
             "left_out": list(self.prompt.left_out),
             "cut": self.cut,
+            "notes": self._notes(status),
             "model": self.model,
             "tokens": self.tokens,
         }
         return status, Event("done", data)
+
+    def _notes(self, status: str) -> list[str]:
+        """Returns sentences for the reader: why it was cut off, and which sources it does not have."""
+        notes = [] if self.cut is None else [CUT[self.cut]]
+        if self.citations.invalid:
+            notes.append(f"It cites sources that there are not: {', '.join(map(str, self.citations.invalid))}.")
+        if status == "complete" and not self.citations.valid:
+            notes.append(UNCITED)
+        return notes
 
 
 class LanguageModel:

@@ -127,25 +127,25 @@ def _print(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent
         sys.stdout.flush()
     elif shown.event == "status" and shown.data.get("attempt", 0) > 1 and shown.data["status"] == "generating":
         click.echo(f"\nAttempt {shown.data['attempt']}: the answer begins anew.", err=True)
+    elif shown.event == "status" and shown.data["status"] == "queued" and shown.data.get("reason"):
+        click.echo(f"\nAn attempt failed: {shown.data['reason']} Another one follows.", err=True)
     elif shown.event == "done":
         click.echo()
         _print_sources(connection, answer, shown.data.get("citations") or [])
         if shown.data["status"] == "stopped":
             click.echo("The answer was stopped.", err=True)
-        if shown.data.get("cut"):
-            click.echo(
-                "The answer was cut off: it was too long, repeated itself, or was filtered by the server.", err=True
-            )
-        if invalid := shown.data.get("invalid"):
-            click.echo(f"It cites sources that there are not: {', '.join(map(str, invalid))}.", err=True)
+        for note in shown.data.get("notes", []):
+            click.echo(note, err=True)
 
 
 def _print_sources(connection: "psycopg.Connection", answer: "UUID", cited: Sequence[int]) -> None:
-    """Prints a line for each source, those that are cited first."""
+    """Prints a line for each source: those that are cited, then those that were found besides."""
     from pgembedd.search.questions import sources
 
     found = sorted(sources(connection, answer), key=lambda one: (one["n"] not in cited, one["n"]))
-    for one in found:
+    for nth, one in enumerate(found):
+        if one["n"] not in cited and nth == len(cited):
+            click.echo("Found, but not cited:")
         place = one["url"] or json.dumps(one["key"], ensure_ascii=False)
         mark = click.style(f"[{one['n']}]", fg="cyan", bold=one["n"] in cited)
         click.echo(f"{mark} {_printable(one['title'] or '')} ({_printable(place)})")

@@ -678,7 +678,10 @@ select pgembedd.ask({arguments}) as id
 
 -- name: answer
 -- What the caller may see of an answer; no row for one of others.
-select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt, a.answer, a.reason
+select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt, a.answer, a.reason,
+       coalesce((select e.data -> 'notes' from pgembedd.answer_event e
+                 where e.answer operator(pg_catalog.=) a.id and e.event operator(pg_catalog.=) 'done'
+                 order by e.seq desc limit 1), '[]') as notes
 from pgembedd.answers a where a.id operator(pg_catalog.=) %(id)s
 
 -- name: stop_answer

@@ -15,6 +15,7 @@ from uuid import UUID
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from pgembedd.answers.generation import UNCITED
 from pgembedd.errors import GenerationError, GenerationUnavailableError
 from pgembedd.http.answer_viewer import Answers, Viewer
 from pgembedd.http.errors import Refusal, openai_problem, refusal_of
@@ -124,6 +125,7 @@ class Reply:
                 return self._grow(event.data["text"])
             case "done":
                 self.done = event.data
+                return self._grow(f"\n\n({UNCITED})") if UNCITED in event.data.get("notes", []) else ""
             case "status" if event.seq == 0:  # no worker takes it, and the client is told no more of it
                 raise GenerationUnavailableError(event.data["reason"])
             case "error":

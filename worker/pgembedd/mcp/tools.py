@@ -31,7 +31,7 @@ class Searches(Protocol):
         """Returns the row of a key."""
 
     def answer(self, asked: Question) -> dict[str, Any]:
-        """Returns the finished answer to a question: status, answer, reason, sources."""
+        """Returns the finished answer to a question: status, answer, reason, notes, sources."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ TOOLS = {
         Tool(
             "ask",
             "Answers a question from the rows of a pipeline, by a language model that is shown the best hits and no "
-            "more. Returns the answer, whose [n] are its sources, and the sources with their excerpts; status refused "
-            "where the rows do not answer it. It takes some seconds.",
+            "more. Returns the answer, whose [n] are its sources, notes on it, as that it cites no source, and the "
+            "sources with their excerpts; status refused where the rows do not answer it. It takes some seconds.",
             AskArguments,
             _ask,
             only_reads=False,

@@ -60,6 +60,8 @@ class AnswerState:
     attempt: int
     answer: str | None
     reason: str | None
+    notes: list[str]
+    """Sentences about a finished answer, as that it cites no source."""
 
     @property
     def is_finished(self) -> bool:
@@ -140,7 +142,7 @@ def asked_pipelines(connection: psycopg.Connection) -> list[str]:
 
 
 def ask_and_wait(within: Transactions, asked: Question, timeout_s: float) -> dict[str, Any]:
-    """Asks, and returns the finished answer with its sources; `within` runs a function in a transaction.
+    """Asks, and returns the finished answer with its notes and sources; `within` runs a function in a transaction.
 
     SearchError where there is none after `timeout_s` seconds, or no worker that takes it; it is made all the same.
     """
@@ -162,7 +164,7 @@ def ask_and_wait(within: Transactions, asked: Question, timeout_s: float) -> dic
             )
         time.sleep(POLL_S)
     shown = within(lambda connection: sources(connection, answer))
-    return {"status": now.status, "answer": now.answer, "reason": now.reason, "sources": shown}
+    return {"status": now.status, "answer": now.answer, "reason": now.reason, "notes": now.notes, "sources": shown}
 
 
 def _rows(

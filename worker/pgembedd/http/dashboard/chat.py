@@ -87,7 +87,10 @@ async def _sent(viewer: Viewer, before: bytes, after: bytes, stopping: threading
         yield _note(refusal.sentence).encode()
     finally:
         viewer.close()
-    yield _sources(written.sources).encode("utf-8", "replace")
+    cited = {number: source for number, source in written.sources.items() if number in written.cited}
+    besides = {number: source for number, source in written.sources.items() if number not in cited}
+    listed = _sources("Sources", cited) + _sources("Found, but not cited", besides)
+    yield listed.encode("utf-8", "replace")
     yield after
 
 
@@ -97,28 +100,35 @@ def _html(written: Sentences, event: AnswerEvent) -> str:
         case "sources":
             written.sources = {source["n"]: source for source in data["sources"]}
         case "status" if data.get("attempt", 0) > 1 and data["status"] == "generating":
-            return f'{written.end()}<p class="note" role="status">The answer begins again.</p>'
+            return written.end() + _remark("The answer begins again.")
         case "status" if event.seq == 0:
             return _note(data["reason"])
         case "delta":
             return written.add(data["text"])
-        case "done" if data.get("status") == "stopped":
-            return f'{written.end()}<p class="note" role="status">The answer was stopped.</p>'
+        case "status" if data["status"] == "queued" and data.get("reason"):
+            return written.end() + _remark(f"An attempt failed: {data['reason']} Another one follows.")
+        case "done":
+            notes = ["The answer was stopped."] if data.get("status") == "stopped" else data.get("notes", [])
+            return "".join([written.end(), *map(_remark, notes)])
         case "error":
             return written.end() + _note(str(data.get("message", "The answer failed.")))
     return ""
+
+
+def _remark(sentence: str) -> str:
+    return f'<p class="note" role="status">{escape(sentence)}</p>'
 
 
 def _note(sentence: str) -> str:
     return f'<p class="note bad" role="alert">{escape(sentence)}</p>'
 
 
-def _sources(sources: dict[int, dict[str, Any]]) -> str:
-    """Returns the list to which the citations lead."""
+def _sources(heading: str, sources: dict[int, dict[str, Any]]) -> str:
+    """Returns a list to which citations lead."""
     listed = []
     for number, source in sources.items():
         title = escape(source["title"] or f"Source {number}")
         named = f'<a href="{escape(source["url"])}" rel="noreferrer">{title}</a>' if is_web(source["url"]) else title
         text = f'<p class="content">{escape(source["excerpt"] or "")}</p>'
         listed.append(f'<li id="source-{number}" value="{number}"><h3>[{number}] {named}</h3>{text}</li>')
-    return f'<h2>Sources</h2><ol class="hits">{"".join(listed)}</ol>' if listed else ""
+    return f'<h2>{heading}</h2><ol class="hits">{"".join(listed)}</ol>' if listed else ""

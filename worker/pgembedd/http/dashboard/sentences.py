@@ -15,8 +15,9 @@ class Sentences:
 
     def __init__(self) -> None:
         self.sources: dict[int, dict[str, Any]] = {}
+        self.cited: set[int] = set()
         self._waiting, self._space, self._open, self._ended = "", "", False, False
-        self._cited: list[int] = []
+        self._cited: list[int] = []  # in the sentence that is open
 
     def add(self, text: str) -> str:
         """Returns the HTML of a part of the text. The beginning of a citation waits for its end."""
@@ -39,6 +40,7 @@ class Sentences:
         number = int(token[1:-1]) if token.startswith("[") and token.endswith("]") and len(token) > 2 else 0
         if number in self.sources:
             shown, self._space = " " if self._space and self._open else "", ""
+            self.cited.add(number)
             self._cited += [] if number in self._cited else [number]
             return f'{self._begin()}{shown}<a class="cite" href="#source-{number}">[{number}]</a>'
         closed = self._close() if self._space and (self._ended or "\n\n" in self._space) else ""
