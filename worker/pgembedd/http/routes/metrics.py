@@ -130,7 +130,7 @@ def _gauges(rows: list[Row], workers: int) -> list[Metric]:
         _gauge("dead_letters", "Jobs that were given up.", dead, "pipeline", "reason"),
         _gauge("noted_rows", "Rows that are blank or were cut.", noted, "pipeline", "state"),
         _gauge("pipeline_state", "1 for the state that it is in.", states, "pipeline", "state"),
-        _gauge("pipeline_rows_per_second", "Rows done by all workers since the work that goes on began.", rates, "pipeline"),
+        _gauge("pipeline_rows_per_second", "Rows done by all workers since their work began.", rates, "pipeline"),
         _gauge("workers", "Workers that are connected to the database.", {(): workers}),
     ]
 
