@@ -3,25 +3,40 @@ create or replace function pgembedd.expose_search(schema text default 'public') 
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    names constant text[] := '{search,similar,search_many}';
+    other text;
 begin
     if to_regnamespace(quote_ident(schema)) is null then
         perform _refuse(format('There is no schema %s.', coalesce(quote_ident(schema), 'NULL')),
             'Name one that PostgREST serves.');
     end if;
-    perform _expose(schema, name) from unnest('{search,similar,search_many}'::text[]) as name;
+    select p.proname into other from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = schema and p.proname = any (names) and not _is_exposed(p.oid) limit 1;
+    if other is not null then
+        perform _refuse(format('There is a function %I.%I already.', schema, other),
+            'Name another schema that PostgREST serves.');
+    end if;
+    perform _expose(schema, name) from unnest(names) as name;
 end $$;
 comment on function pgembedd.expose_search is
     'Make search(), similar() and search_many() in a schema that PostgREST serves; they run as the caller.';
 
--- One of them, or what replaces it after an upgrade, which knows them by their comment.
+-- By the comment: a migration makes those anew that have it.
+create or replace function pgembedd._is_exposed(function oid) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select coalesce(obj_description(function, 'pg_proc') = 'Made by pgembedd.expose_search().', false) $$;
+
+-- One of them. A migration calls it, too, and so keeps their parameters and columns those of ours.
 create or replace function pgembedd._expose(schema text, name text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    said constant text := 'Made by pgembedd.expose_search().';
-    exposed text;
     item record;
+    exposed text;
+    other regprocedure;
 begin
     for item in
         select pg_get_function_result(f.oid) as result, a.*
@@ -36,17 +51,21 @@ begin
         where f.pronamespace = 'pgembedd'::regnamespace and f.proname = _expose.name
           and f.proargnames[1] in ('pipeline', 'pipelines')
     loop
-        if exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-                   where n.nspname = schema and p.proname = _expose.name
-                     and obj_description(p.oid, 'pg_proc') is distinct from said)
-        then
-            perform _refuse(format('There is a function %I.%I already.', schema, name),
-                'Name another schema that PostgREST serves.');
-        end if;
         exposed := format('%I.%I(%s)', schema, name, item.types);
+        if to_regprocedure(exposed) is not null and not _is_exposed(to_regprocedure(exposed)) then
+            perform _refuse(format('There is a function %s already.', exposed), 'Give it another name.');
+        end if;
+        -- Where a migration could not make it anew, as it is another role's.
+        for other in
+            select p.oid from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+            where n.nspname = schema and p.proname = _expose.name and _is_exposed(p.oid)
+              and (p.oid is distinct from to_regprocedure(exposed) or pg_get_function_result(p.oid) <> item.result)
+        loop
+            execute format('drop function %s', other);
+        end loop;
         execute format('create or replace function %I.%I(%s) returns %s language plpgsql stable as %L', schema, name,
             item.arguments, item.result, _exposed_body(name, item.names));
-        execute format('comment on function %s is %L', exposed, said);
+        execute format('comment on function %s is %L', exposed, 'Made by pgembedd.expose_search().');
     end loop;
 end $$;
 

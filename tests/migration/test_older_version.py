@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from pgembedd.database.migrate import migrate
+from pgembedd.errors import ConfigurationError
 from tests.support.alembic_project import Project
 from tests.support.answers import ask
 from tests.support.catalog import catalog, differences
@@ -175,3 +176,53 @@ def test_revisions_of_users_run_before_and_after(
     connection.execute("create table plain (id int primary key, body text)")
     connection.execute("select pgembedd.create_pipeline('plain', 'plain', array['body'])")
     assert column(connection, "select pipeline from pgembedd.status order by 1") == ["documents", "plain"]
+
+
+# What cannot be bound anew, by what the sentence says of it.
+IN_THE_WAY = {
+    "materialized view mine.seen stands on pgembedd.backoff(": "create materialized view seen as {wait}",
+    "constraint checked_check on table mine.checked": "create table checked (n int check (({wait}) > '0'))",
+    "column name of table mine.made": "create table made (name text generated always as ({code}) stored)",
+    "index mine.by_code stands on": "create table coded (n int); create index by_code on coded ({code})",
+    "column one of table mine.typed stands on pgembedd.no_more": "create table typed (one pgembedd.no_more)",
+    "view mine.other stands on pgembedd.no_more;": "create view other as select * from pgembedd.no_more",
+    "function mine.of_it() stands": "create function of_it() returns setof pgembedd.no_more language sql as 'select 1'",
+    "view mine.short stands on pgembedd.truncated (cannot change data type": (
+        "create view short as select dropped_tokens from pgembedd.truncated"
+    ),
+    "constraint waiting_check": "create domain waiting as interval check (value <> ({wait}))",
+    "view mine.swapped stands on pgembedd.history(": (
+        "create view swapped as select h.odd from pgembedd.history('documents', '1 h') h"
+    ),
+}
+
+
+@pytest.mark.slow
+def test_the_sentence_names_all_that_is_in_the_way_and_nothing_is_changed(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    make_source(connection, 3)
+    age(connection, "another parameter")
+    connection.execute(GONE)
+    # A function that has other columns, to which the first ones of the old one would not fit.
+    connection.execute("""
+        drop function pgembedd.history(text, interval, interval, text);
+        create function pgembedd.history(name text, since interval) returns table (pipeline text, odd timestamptz)
+            language sql as 'select null, now()';
+        drop view pgembedd.truncated;
+        create view pgembedd.truncated as select 'documents'::text as pipeline, ''::text as dropped_tokens;
+        create schema mine; set search_path to mine, public
+    """)
+    calls = {"wait": "pgembedd.backoff(1)", "code": "pgembedd._pipeline_function(1, 'read')"}
+    for statement in IN_THE_WAY.values():
+        connection.execute(statement.format(**calls).replace("as pgembedd", "as select pgembedd").encode())
+    before = catalog(connection)
+    with pytest.raises(ConfigurationError) as caught:
+        migrate(database.conninfo)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert [part for part in IN_THE_WAY if part not in said] == []
+    assert said.endswith("this version has others, so drop what stands on them, migrate, and create it again.")
+    assert differences(before, catalog(connection)) == {}
+    connection.execute("drop schema mine cascade")
+    migrate(database.conninfo)

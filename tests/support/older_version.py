@@ -23,15 +23,15 @@ _ROUTINES = r"""
            array(select format('out %I %s', a.name, format_type(a.type, null))
                  from unnest(p.proargnames, p.proallargtypes, p.proargmodes) with ordinality as a(name, type, mode, nth)
                  where a.mode = 'o' order by a.nth),
-           p.proowner::regrole::text, array(select concat('to ', coalesce(nullif(a.grantee, 0)::regrole::text, 'public'),
-               case when a.is_grantable then ' with grant option' end) from aclexplode(p.proacl) a
-               where a.grantee <> p.proowner),
+           p.proowner::regrole::text,
+           array(select concat('to ', a.grantee::regrole, case when a.is_grantable then ' with grant option' end)
+                 from aclexplode(p.proacl) a where a.grantee <> p.proowner),
            exists (select from pg_depend d join pg_rewrite r on r.oid = d.objid
                    where d.classid = 'pg_rewrite'::regclass and d.refobjid = p.oid)
     from pg_proc p where p.pronamespace = 'pgembedd'::regnamespace and p.proname <> '_subject'
 """
 _VIEWS = r"""
-    select c.oid::regclass::text, pg_get_viewdef(c.oid), array_to_string(c.reloptions, ', '),
+    select c.oid::regclass::text, pg_get_viewdef(c.oid), c.relowner::regrole::text, array_to_string(c.reloptions, ', '),
            array(select format('%s%s to %s%s', a.privilege_type, a.part, coalesce(nullif(a.grantee, 0)::regrole::text,
                                'public'), case when a.is_grantable then ' with grant option' end)
                  from (select x.*, ' on ' || c.oid::regclass as part from aclexplode(c.relacl) x
@@ -48,11 +48,15 @@ GONE = """
     create function pgembedd._of_no_more() returns setof pgembedd.no_more language sql begin atomic
         select * from pgembedd.no_more; end;
     comment on function pgembedd.claim is 'A comment of that time.';
+    comment on column pgembedd.failures.reason is 'Another one.';
+    grant select on pgembedd.push to pgembedd;
+    grant execute on function pgembedd.pause to pgembedd;
     create function pgembedd_code.pipeline_1_read(ids jsonb[], older text default null) returns int
         language sql as 'select 1';
     drop function pgembedd_code.pipeline_1_gone(jsonb[]);
     create function pgembedd_code.pipeline_1_gone(keys jsonb[]) returns int language sql as 'select 1';
     create function pgembedd_code.pipeline_1_no_more() returns trigger language plpgsql as 'begin return null; end';
+    create function pgembedd_code.pipeline_9_read(ids jsonb[]) returns int language sql as 'select 1';
     create trigger pgembedd_1_no_more after insert on documents execute function pgembedd_code.pipeline_1_no_more();
     create or replace trigger pgembedd_1_insert after insert on documents
         execute function pgembedd_code.pipeline_1_on_insert();
@@ -112,8 +116,9 @@ def age(connection: psycopg.Connection, change: Change) -> None:
             script += [f"grant execute on routine {identity} {one}" for one in routine.granted]
             script += [f"alter routine {identity} owner to {routine.owner}"]
             connection.execute("; ".join(script).encode())
-        for view, definition, options, granted in views:
-            connection.execute(f"create view {view} {f'with ({options})' if options else ''} as {definition}".encode())
+        for view, definition, owner, options, granted in views:
+            made = f"create view {view} {f'with ({options})' if options else ''} as {definition}"
+            connection.execute(f"{made}; alter view {view} owner to {owner}".encode())
             connection.execute("; ".join(f"grant {one}" for one in granted).encode())
 
 

@@ -72,7 +72,9 @@ class Installation:
             bound = {row[:3]: row for row in self._bound(superseded, unfollowed)}
             self._run("set_definitions_aside", superseded)
             self._load(script, path, exposed)
-            self._give(Definitions.of(self._rows("our_definitions")).without(before))
+            now = Definitions.of(self._rows("our_definitions"))
+            self._run("own_definitions", now)
+            self._grant(now.without(before))
             self._bind(bound, self._bound(superseded, unfollowed))
             self._drop(superseded)
 
@@ -95,10 +97,10 @@ class Installation:
         for schema, name in exposed:
             self._connection.execute("select pgembedd._expose(%s, %s)", [schema, name])
 
-    def _give(self, new: Definitions) -> None:
+    def _grant(self, new: Definitions) -> None:
         columns = zip(*self._grants, strict=True) if self._grants else [()] * 6
         names = ("schemas", "names", "parts", "privileges", "roles", "grantables")
-        self._run("give_definitions", new, **{name: list(values) for name, values in zip(names, columns, strict=True)})
+        self._run("grant_definitions", new, **{name: list(values) for name, values in zip(names, columns, strict=True)})
 
     def _bound(self, superseded: Definitions, unfollowed: list[int]) -> list[tuple[Any, ...]]:
         return self._rows("bound_to_definitions", superseded, unfollowed=unfollowed)
@@ -112,8 +114,8 @@ class Installation:
                 in_the_way.append(f"{name} stands on {on}{problem}")
         if in_the_way:
             raise ConfigurationError(
-                f"The migration stopped: {'; '.join(in_the_way)}: this version has others, so drop what stands on them, "
-                "migrate, and create it again."
+                f"The migration stopped: {'; '.join(in_the_way)}: this version has others, so drop what stands on "
+                "them, migrate, and create it again."
             )
 
     def _refused(self, statement: str | None) -> str | None:

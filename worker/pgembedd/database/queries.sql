@@ -700,18 +700,24 @@ order by p.pipeline
 
 -- name: our_definitions
 -- The routines and views of the schema, and the functions that expose_search() made elsewhere: kind, oid, schema, name.
--- What belongs to an extension is not ours; nor is what another role commented in the same way.
-select 'routine', p.oid, n.nspname::text, p.proname::text
-from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-where (n.nspname = 'pgembedd'
+-- What belongs to an extension is not ours. Of the functions elsewhere those that this role may replace; another role
+-- could give its own the comment, so only those of our owner or of a superuser.
+select o.* from (
+    select 'routine' as kind, p.oid, n.nspname::text, p.proname::text
+    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = 'pgembedd'
        or pg_catalog.obj_description(p.oid, 'pg_proc') = 'Made by pgembedd.expose_search().'
+          and pg_catalog.pg_has_role(p.proowner, 'usage') and pg_catalog.has_schema_privilege(n.oid, 'create')
           and p.proowner in (select s.nspowner from pg_catalog.pg_namespace s where s.nspname = 'pgembedd'
-                             union select r.oid from pg_catalog.pg_roles r where r.rolsuper))
-  and not exists (select from pg_catalog.pg_depend d
-                  where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
-union all
-select 'view', c.oid, 'pgembedd', c.relname::text
-from pg_catalog.pg_class c where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v'
+                             union select r.oid from pg_catalog.pg_roles r where r.rolsuper)
+    union all
+    select 'view', c.oid, 'pgembedd', c.relname
+    from pg_catalog.pg_class c where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v') o
+where not exists (
+    select from pg_catalog.pg_depend d
+    where d.classid = case o.kind when 'view' then 'pg_catalog.pg_class'::regclass
+                                  else 'pg_catalog.pg_proc'::regclass end
+      and d.objid = o.oid and d.deptype = 'e')
 
 -- name: grants_on_definitions
 -- What is granted on them: schema, name, column, privilege, role, with grant option. By name, as a definition of other
@@ -769,7 +775,8 @@ select 'routine', o.oid, exists (
 from routine o
 where o.oid = any (%(routines)s) and not exists (
     select from routine n
-    where n.pronamespace = o.pronamespace and n.proname || '__old' = o.proname and n.pronargdefaults >= o.pronargdefaults
+    where n.pronamespace = o.pronamespace and n.proname || '__old' = o.proname
+      and n.pronargdefaults >= o.pronargdefaults
       and (n.inputs, n.outputs, n.result, n.proretset, n.provariadic, n.prokind)
           = (o.inputs, o.outputs, o.result, o.proretset, o.provariadic, o.prokind))
 union all
@@ -809,8 +816,9 @@ select b.classid, b.objid, b.objsubid,
        case when r.rulename = '_RETURN' then pg_catalog.pg_describe_object('pg_catalog.pg_class'::regclass, v.oid, 0)
             else pg_catalog.pg_describe_object(b.classid, b.objid, b.objsubid) end,
        b.names, case when not b.unfollowed then case
-           when r.rulename = '_RETURN' and v.relkind = 'v' then pg_catalog.format('create or replace view %%s %%s as %%s',
-               v.oid::regclass, 'with (' || array_to_string(v.reloptions, ', ') || ')', pg_catalog.pg_get_viewdef(v.oid))
+           when r.rulename = '_RETURN' and v.relkind = 'v' then pg_catalog.format(
+               'create or replace view %%s %%s as %%s', v.oid::regclass,
+               'with (' || array_to_string(v.reloptions, ', ') || ')', pg_catalog.pg_get_viewdef(v.oid))
            when r.rulename <> '_RETURN' then 'create or replace ' || substr(pg_catalog.pg_get_ruledef(r.oid), 8)
            when p.oid is not null then pg_catalog.format('alter policy %%I on %%s %%s %%s', p.polname,
                p.polrelid::regclass, 'using (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid) || ')',
@@ -841,32 +849,38 @@ select pg_catalog.format('comment on routine %%s is null;', p.oid::regprocedure)
 join pg_catalog.pg_description d on d.classoid = 'pg_catalog.pg_proc'::regclass and d.objoid = p.oid
 where p.pronamespace = 'pgembedd'::regnamespace and p.oid = any (%(routines)s)
 union all
-select pg_catalog.format('comment on ' || case when d.objsubid = 0 then 'view %%s' else 'column %%s.%%I' end || ' is null;',
-                         c.oid::regclass, a.attname)
+select pg_catalog.format(case d.objsubid when 0 then 'comment on view %%s is null;'
+                                         else 'comment on column %%s.%%I is null;' end, c.oid::regclass, a.attname)
 from pg_catalog.pg_class c
 join pg_catalog.pg_description d on d.classoid = 'pg_catalog.pg_class'::regclass and d.objoid = c.oid
 left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = d.objsubid
 where c.oid = any (%(views)s)
 
--- name: give_definitions
--- The statements that give new definitions to the owner of the schema, and the rights on them that were granted on
--- those of their names.
+-- name: own_definitions
+-- The statements that give to the owner of the schema what another role installed, as an administrator may have done.
+select pg_catalog.format('alter routine %%s owner to %%s;', p.oid::regprocedure, n.nspowner::regrole)
+from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+where p.oid = any (%(routines)s) and n.nspname = 'pgembedd' and p.proowner <> n.nspowner
+  and p.proowner is distinct from pg_catalog.to_regrole('pgembedd')
+union all
+select pg_catalog.format('alter view %%s owner to %%s;', c.oid::regclass, n.nspowner::regrole)
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.oid = any (%(views)s) and c.relowner <> n.nspowner
+
+-- name: grant_definitions
+-- The statements that grant on new definitions what was granted on those of their names.
 with definition as (
-    select 'routine' as kind, p.oid, n.nspname::text as schema, p.proname::text as name, p.oid::regprocedure::text as identity,
-           p.proowner as owner
+    select 'routine' as kind, p.oid, n.nspname::text as schema, p.proname::text as name,
+           p.oid::regprocedure::text as identity
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace where p.oid = any (%(routines)s)
     union all
-    select 'table', c.oid, n.nspname, c.relname, c.oid::regclass::text, c.relowner
+    select 'table', c.oid, n.nspname, c.relname, c.oid::regclass::text
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = any (%(views)s)
 ), granted as (
     select * from unnest(%(schemas)s::text[], %(names)s::text[], %(parts)s::text[], %(privileges)s::text[],
                          %(roles)s::text[], %(grantables)s::boolean[])
         as g(schema, name, part, privilege, role, is_grantable)
 )
-select pg_catalog.format('alter %%s %%s owner to %%s;', d.kind, d.identity, s.nspowner::regrole)
-from definition d join pg_catalog.pg_namespace s on s.nspname = d.schema
-where d.schema = 'pgembedd' and d.owner <> s.nspowner
-union all
 select pg_catalog.format('revoke all on routine %%s from public;', d.identity) from definition d
 where d.kind = 'routine' and exists (select from granted g where (g.schema, g.name) = (d.schema, d.name))
 union all
