@@ -82,11 +82,10 @@ class Installation:
         self, before: Definitions, script: bytes, path: str, exposed: list[tuple[str, str]]
     ) -> tuple[Definitions, list[int]]:
         """Returns what an empty schema would have instead, and the oids of those that have no successor."""
-        with self._connection.transaction() as savepoint:
+        with self._connection.transaction(force_rollback=True):
             self._run("set_definitions_aside", before)
             self._load(script, path, exposed)
             rows = self._rows("superseded_definitions", before)
-            raise psycopg.Rollback(savepoint)
         return Definitions.of(rows), [oid for _, oid, is_followed in rows if not is_followed]
 
     def _load(self, script: bytes, path: str, exposed: list[tuple[str, str]]) -> None:
