@@ -7,7 +7,7 @@ import threading
 import psycopg
 import pytest
 
-from pgembedd.database.definitions import Installation
+from pgembedd.database.definitions import Definitions
 from pgembedd.database.migrate import HEAD, apply_sql, check_schema, migrate, sql_digest
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError, SchemaError
@@ -139,9 +139,9 @@ def test_a_view_that_a_version_drops_keeps_its_grants(
     connection.execute(f"grant select on pgembedd.status to {reader} with grant option")
     before = rows(connection, granted)
     with database.connect(autocommit=False) as migrating:
-        installation = Installation(migrating)
+        definitions = Definitions(migrating)
         migrating.execute("drop view pgembedd.status")
-        apply_sql(migrating, installation)
+        apply_sql(migrating, definitions)
     assert rows(connection, granted) == before
 
 

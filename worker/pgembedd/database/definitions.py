@@ -26,29 +26,29 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Definitions:
+class Oids:
     """Some routines and views, by their oids."""
 
     routines: list[int]
     views: list[int]
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[Any]]) -> "Definitions":
+    def of(cls, rows: Iterable[Sequence[Any]]) -> "Oids":
         """Collects rows that begin with kind and oid."""
         found: dict[str, list[int]] = {"routine": [], "view": []}
         for kind, oid, *_ in rows:
             found[kind].append(oid)
         return cls(found["routine"], found["view"])
 
-    def without(self, others: "Definitions") -> "Definitions":
+    def without(self, others: "Oids") -> "Oids":
         """Returns those that are not among the others."""
-        return Definitions(
+        return Oids(
             [oid for oid in self.routines if oid not in set(others.routines)],
             [oid for oid in self.views if oid not in set(others.views)],
         )
 
 
-class Installation:
+class Definitions:
     """The routines and views of a database, in the transaction of a migration.
 
     It is made before the versions run: a version that drops a view loses no grant on it.
@@ -57,7 +57,7 @@ class Installation:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         with self._qualified():
-            self._grants = self._rows("grants_on_definitions", Definitions.of(self._rows("our_definitions")))
+            self._grants = self._rows("grants_on_definitions", Oids.of(self._rows("our_definitions")))
 
     def apply(self, texts: Sequence[Text]) -> None:
         """Makes the definitions that are installed those of the texts; ConfigurationError for what is in the way."""
@@ -65,28 +65,28 @@ class Installation:
         (path,) = self._connection.execute("select current_setting('search_path')").fetchone() or ("",)
         with self._qualified():
             installed = self._rows("our_definitions")
-            before = Definitions.of(installed)
+            before = Oids.of(installed)
             exposed = [(schema, name) for _, _, schema, name in installed if schema != "pgembedd"]
             self._run("clear_comments", before)
             superseded, unfollowed = self._compare(before, script, path, exposed)
             bound = {row[:3]: row for row in self._bound(superseded, unfollowed)}
             self._run("set_definitions_aside", superseded)
             self._load(script, path, exposed)
-            now = Definitions.of(self._rows("our_definitions"))
+            now = Oids.of(self._rows("our_definitions"))
             self._run("own_definitions", now)
             self._grant(now.without(before))
             self._bind(bound, self._bound(superseded, unfollowed))
             self._drop(superseded)
 
     def _compare(
-        self, before: Definitions, script: bytes, path: str, exposed: list[tuple[str, str]]
-    ) -> tuple[Definitions, list[int]]:
+        self, before: Oids, script: bytes, path: str, exposed: list[tuple[str, str]]
+    ) -> tuple[Oids, list[int]]:
         """Returns what an empty schema would have instead, and the oids of those that have no successor."""
         with self._connection.transaction(force_rollback=True):
             self._run("set_definitions_aside", before)
             self._load(script, path, exposed)
             rows = self._rows("superseded_definitions", before)
-        return Definitions.of(rows), [oid for _, oid, is_followed in rows if not is_followed]
+        return Oids.of(rows), [oid for _, oid, is_followed in rows if not is_followed]
 
     def _load(self, script: bytes, path: str, exposed: list[tuple[str, str]]) -> None:
         """Applies the texts under the path that they are written for, then makes the functions for PostgREST."""
@@ -96,12 +96,12 @@ class Installation:
         for schema, name in exposed:
             self._connection.execute("select pgembedd._expose(%s, %s)", [schema, name])
 
-    def _grant(self, new: Definitions) -> None:
+    def _grant(self, new: Oids) -> None:
         columns = zip(*self._grants, strict=True) if self._grants else [()] * 6
         names = ("schemas", "names", "parts", "privileges", "roles", "grantables")
         self._run("grant_definitions", new, **{name: list(values) for name, values in zip(names, columns, strict=True)})
 
-    def _bound(self, superseded: Definitions, unfollowed: list[int]) -> list[tuple[Any, ...]]:
+    def _bound(self, superseded: Oids, unfollowed: list[int]) -> list[tuple[Any, ...]]:
         return self._rows("bound_to_definitions", superseded, unfollowed=unfollowed)
 
     def _bind(self, before: dict[tuple[Any, ...], tuple[Any, ...]], bound: list[tuple[Any, ...]]) -> None:
@@ -128,7 +128,7 @@ class Installation:
             return f" ({error.diag.message_primary})"
         return None
 
-    def _drop(self, superseded: Definitions) -> None:
+    def _drop(self, superseded: Oids) -> None:
         """Drops what is set aside. Some of it may stand on other such, so until nothing is left."""
         left = [statement for (statement,) in self._rows("drop_definitions", superseded)]
         while left:
@@ -153,12 +153,12 @@ class Installation:
         yield
         self._connection.execute("select set_config('search_path', %s, true)", [path])
 
-    def _run(self, name: str, of: Definitions, **values: Any) -> None:
+    def _run(self, name: str, of: Oids, **values: Any) -> None:
         """Executes the statements that a query returns."""
         statements = "\n".join(statement for (statement,) in self._rows(name, of, **values))
         if statements:
             self._connection.execute(statements.encode())
 
-    def _rows(self, name: str, of: Definitions | None = None, **values: Any) -> list[tuple[Any, ...]]:
+    def _rows(self, name: str, of: Oids | None = None, **values: Any) -> list[tuple[Any, ...]]:
         parameters = {"routines": of.routines, "views": of.views} if of else {}
         return self._connection.execute(query(name), parameters | values or None).fetchall()

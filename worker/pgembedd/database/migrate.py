@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from pgembedd.database.connect import connect, pin_path
-from pgembedd.database.definitions import Installation, Text
+from pgembedd.database.definitions import Definitions, Text
 from pgembedd.database.extensions import raw
 from pgembedd.database.rights import no_rights
 from pgembedd.errors import ConfigurationError, SchemaError
@@ -90,7 +90,7 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
         pin_path(driver, in_transaction=True)
         _lock_schema(driver)
         _refuse_newer(driver)
-        installation = Installation(driver)
+        definitions = Definitions(driver)
         context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
         if _destination(context) is None and _has_imports(driver):
             driver.execute("select pgembedd._undo_imports()")  # by the functions that are there before the downgrade
@@ -99,7 +99,7 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
             driver.execute("drop table if exists pgembedd.schema_revision")
             driver.execute("drop schema pgembedd")
         else:
-            apply_sql(driver, installation)
+            apply_sql(driver, definitions)
 
 
 def _lock_schema(connection: psycopg.Connection) -> None:
@@ -156,7 +156,7 @@ def _texts() -> list[Text]:
     return [Text(path.relative_to(folder).as_posix(), path.read_bytes()) for path in sql_files()]
 
 
-def apply_sql(connection: psycopg.Connection, installation: Installation) -> None:
+def apply_sql(connection: psycopg.Connection, definitions: Definitions) -> None:
     """Puts the functions and views of sql/ in the place of those that are installed, inside the caller's transaction.
 
     What is to be done with them afterwards, in 95_apply/, finds no other ones, and their rights as they were.
@@ -172,7 +172,7 @@ def apply_sql(connection: psycopg.Connection, installation: Installation) -> Non
     connection.execute(sql.SQL("set local search_path to pg_catalog, pgembedd, {}").format(sql.Identifier(schema[0])))
     connection.execute("set local check_function_bodies to off")
     texts = _texts()
-    installation.apply([text for text in texts if not text.name.startswith(_APPLY)])
+    definitions.apply([text for text in texts if not text.name.startswith(_APPLY)])
     for text in texts:
         if text.name.startswith(_APPLY):
             connection.execute(text.content)
