@@ -77,7 +77,7 @@ def test_overloads_that_an_upgrade_left_are_gone_after_the_next(
 USED = f"""
     create function pgembedd_search_test() returns bigint language sql stable begin atomic
         select count(*) from pgembedd.search('documents', null, mode => 'semantic', embedding => '{QUERY}'); end;
-    create view found with (security_invoker = true, security_barrier = true) as
+    create view found with (security_barrier = true) as
         select key, score as how_good
         from pgembedd.search('documents', null, mode => 'semantic', embedding => '{QUERY}');
     comment on view found is 'What was found.';
