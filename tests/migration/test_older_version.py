@@ -122,7 +122,8 @@ def use(connection: psycopg.Connection, user: str, web: str) -> None:
     connection.execute("select pgembedd.expose_search('api')")
     connection.execute(
         f"grant usage on schema api to {web}; revoke execute on function api.search from public;"
-        f"grant execute on function api.search to {web} with grant option"
+        f"grant execute on function api.search to {web} with grant option;"
+        "create view mine.exposed as select e.key from api.search('documents', 'title', mode => 'text') e"
     )
     with connection.transaction():
         connection.execute(f"set local role {user}; set local search_path to mine, public")
@@ -145,6 +146,7 @@ def test_what_users_made_follows(roles: Roles, database: Database, connection: p
     assert len([row for row in made if row not in now]) == 3  # the functions in `api`, with this version's parameters
     assert "older text" not in str(now)
     assert rows(connection, "select state from mine.running") == [("running",)]
+    assert len(rows(connection, "select key from mine.exposed")) == 3
     with connect_as(database, user) as connected:
         assert len(rows(connected, "select key from mine.found")) == 3
         assert value(connected, "select mine.pgembedd_search_test()") == 3
