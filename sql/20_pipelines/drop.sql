@@ -14,7 +14,8 @@ begin
         perform _abandon_index(gone);
     end if;
     perform _return_messages(gone);  -- before the functions go that it reads keys with
-    perform _drop_generated(gone), _drop_waiting_index(gone), _drop_words(gone);
+    perform _drop_generated(array(select f.oid from _generated(gone.id) f)), _drop_waiting_index(gone),
+        _drop_words(gone);
     if drop_vectors then
         perform _drop_vectors(gone);
     end if;
@@ -28,7 +29,15 @@ comment on function pgembedd.drop_pipeline is
     'Stop embedding a table: triggers, jobs and dead letters '
     'go; vectors and a finished index stay unless drop_vectors.';
 
-create or replace function pgembedd._drop_generated(gone pgembedd.pipeline) returns void
+create or replace function pgembedd._generated(pipeline_id integer) returns table (oid oid, version tid)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select f.oid, f.ctid from pg_proc f
+    where f.pronamespace = 'pgembedd_code'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline_id))
+$$;
+
+create or replace function pgembedd._drop_generated(functions oid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -36,17 +45,13 @@ declare
     item record;
 begin
     for item in
-        select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
-        where f.pronamespace = 'pgembedd_code'::regnamespace and not t.tgisinternal and t.tgparentid = 0
-          and f.proname like format('pipeline\_%s\_%%', gone.id)
+        select t.tgname, t.tgrelid::regclass as relation from pg_trigger t
+        where t.tgfoid = any (functions) and not t.tgisinternal and t.tgparentid = 0
     loop
         execute format('drop trigger %I on %s', item.tgname, item.relation);
     end loop;
-    for item in
-        select f.oid::regprocedure as signature from pg_proc f
-        where f.pronamespace = 'pgembedd_code'::regnamespace and f.proname like format('pipeline\_%s\_%%', gone.id)
-    loop
-        execute format('drop function %s', item.signature);
+    for item in select f::regprocedure as signature from unnest(functions) as f loop
+        execute format('drop routine %s', item.signature);
     end loop;
 end $$;
 

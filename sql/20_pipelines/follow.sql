@@ -90,14 +90,15 @@ declare
     owner regrole := _owner(pipeline.source);
     relation regclass;
     item record;
+    before constant oid[] := array(select f.oid from _generated(pipeline.id) f order by f.oid);
+    versions constant tid[] := array(select f.version from _generated(pipeline.id) f order by f.oid);
 begin
-    -- A partition that was detached is nothing to us any more.
+    -- A partition that was detached is nothing to us any more; another version may have had other triggers.
     for item in
-        select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g join pg_proc f on f.oid = g.tgfoid
-        where f.pronamespace = 'pgembedd_code'::regnamespace
-          and starts_with(f.proname, format('pipeline_%s_', pipeline.id))
-          and g.tgparentid = 0 and g.tgrelid <> pipeline.source
-          and not exists (select from pg_partition_tree(pipeline.source) t where t.relid = g.tgrelid)
+        select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g
+        where g.tgfoid = any (before) and not g.tgisinternal and g.tgparentid = 0
+          and not (_is_trigger(pipeline, g) and (g.tgrelid = pipeline.source or exists (
+              select from pg_partition_tree(pipeline.source) t where t.relid = g.tgrelid)))
     loop
         execute format('drop trigger %I on %s', item.name, item.relation);
     end loop;
@@ -109,5 +110,16 @@ begin
         end loop;
     end if;
     pipeline := _follow_words(pipeline);
-    perform _generate(pipeline);
+    begin
+        perform _generate(pipeline);
+    exception when invalid_function_definition or wrong_object_type then  -- another version's, of other parameters
+        perform _drop_generated(array(
+            select f.oid from _generated(pipeline.id) f
+            where not exists (select from pg_trigger g where g.tgfoid = f.oid)));
+        perform _generate(pipeline);
+    end;
+    -- What is still as it was has not been made again: this version has no such function.
+    perform _drop_generated(array(
+        select f.oid from _generated(pipeline.id) f
+        join unnest(before, versions) as b(oid, version) using (oid, version)));
 end $$;

@@ -4,11 +4,33 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select t.verb, t.event
-    from (values ('insert', 'after insert on %s referencing new table as new_rows', true),
-                 ('update', 'after update on %s referencing old table as old_rows new table as new_rows', true),
-                 ('delete', 'after delete on %s referencing old table as old_rows', false),
-                 ('truncate', 'after truncate on %s', false)) as t(verb, event, always)
+    from (values ('insert', 'AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows', true),
+                 ('update', 'AFTER UPDATE ON %s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows', true),
+                 ('delete', 'AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows', false),
+                 ('truncate', 'AFTER TRUNCATE ON %s', false)) as t(verb, event, always)
     where t.always or pipeline.embedding_table is not null
+$$;
+
+-- The statement that creates one of them, in the form of pg_get_triggerdef().
+create or replace function pgembedd._trigger_definition(pipeline_id integer, verb text, event text, relation regclass)
+returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('CREATE TRIGGER %I %s FOR EACH STATEMENT EXECUTE FUNCTION %s()',
+        format('pgembedd_%s_%s', pipeline_id, verb), format(event, relation),
+        _pipeline_function(pipeline_id, 'on_' || verb))
+$$;
+
+-- Whether a trigger that calls the pipeline's code is one of this version.
+create or replace function pgembedd._is_trigger(pipeline pgembedd.pipeline, trigger pg_trigger) returns boolean
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select trigger.tgname in (format('pgembedd_%s_clear', pipeline.id), format('pgembedd_%s_row', pipeline.id))
+        or exists (select from _triggers(pipeline) t
+                   where pg_get_triggerdef(trigger.oid)
+                         = _trigger_definition(pipeline.id, t.verb, t.event, trigger.tgrelid))
 $$;
 
 -- Creates what is missing of the triggers. Called again by maintenance, for partitions attached later.
@@ -61,8 +83,7 @@ begin
             if exists (select from pg_trigger g where g.tgrelid = relation and g.tgname = prefix || item.verb) then
                 execute format('drop trigger %I on %s', prefix || item.verb, relation);
             end if;
-            execute format('create trigger %I %s for each statement execute function %s()', prefix || item.verb,
-                format(item.event, relation), _pipeline_function(pipeline.id, 'on_' || item.verb));
+            execute _trigger_definition(pipeline.id, item.verb, item.event, relation);
         end loop;
         attached := attached + 1;
     end loop;

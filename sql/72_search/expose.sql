@@ -4,60 +4,87 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    item record;
-    present oid;
+    names constant text[] := '{search,similar,search_many}';
+    other text;
 begin
     if to_regnamespace(quote_ident(schema)) is null then
         perform _refuse(format('There is no schema %s.', coalesce(quote_ident(schema), 'NULL')),
             'Name one that PostgREST serves.');
     end if;
+    select p.proname into other from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = schema and p.proname = any (names) and not _is_exposed(p.oid) limit 1;
+    if other is not null then
+        perform _refuse(format('There is a function %I.%I already.', schema, other),
+            'Name another schema that PostgREST serves.');
+    end if;
+    perform _expose(schema, name) from unnest(names) as name;
+end $$;
+comment on function pgembedd.expose_search is
+    'Make search(), similar() and search_many() in a schema that PostgREST serves; they run as the caller.';
+
+-- By the comment: a migration makes those anew that have it.
+create or replace function pgembedd._is_exposed(function oid) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select coalesce(obj_description(function, 'pg_proc') = 'Made by pgembedd.expose_search().', false) $$;
+
+-- One of them. A migration calls it, too, and so keeps their parameters and columns those of ours.
+create or replace function pgembedd._expose(schema text, name text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    item record;
+    exposed text;
+    other regprocedure;
+begin
     for item in
-        select f.oid, f.proname as name, pg_get_function_result(f.oid) as result, a.arguments, a.names
+        select pg_get_function_result(f.oid) as result, a.*
         from pg_proc f, lateral (
             select string_agg(format('%s %s%s', n.name, format_type(n.type, null),
-                       case when pg_get_function_arg_default(f.oid, n.nth::integer) is not null
-                            then ' default ' || pg_get_function_arg_default(f.oid, n.nth::integer) end),
-                       ', ' order by n.nth) as arguments,
+                       ' default ' || pg_get_function_arg_default(f.oid, n.nth::integer)), ', ' order by n.nth)
+                       as arguments,
+                   string_agg(format_type(n.type, null), ', ' order by n.nth) as types,
                    string_agg(format('%1$s => %1$s', n.name), ', ' order by n.nth) as names
             from unnest(f.proargnames[:f.pronargs], f.proargtypes::oid[]) with ordinality as n(name, type, nth)
             where n.name <> 'embedding') a
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname in ('search', 'similar', 'search_many')
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proname = _expose.name
           and f.proargnames[1] in ('pipeline', 'pipelines')
     loop
-        select p.oid into present from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname = schema and p.proname = item.name and obj_description(p.oid, 'pg_proc') is distinct from
-              'Made by pgembedd.expose_search().';
-        if present is not null then
-            perform _refuse(format('There is a function %I.%I already.', schema, item.name),
-                'Name another schema that PostgREST serves.');
+        exposed := format('%I.%I(%s)', schema, name, item.types);
+        if to_regprocedure(exposed) is not null and not _is_exposed(to_regprocedure(exposed)) then
+            perform _refuse(format('There is a function %s already.', exposed), 'Give it another name.');
         end if;
-        execute format('drop function if exists %I.%I(%s)', schema, item.name,
-            (select string_agg(format_type(t, null), ', ' order by nth) from unnest(
-                array(select n.type from unnest(
-                    (select f.proargnames[:f.pronargs] from pg_proc f where f.oid = item.oid),
-                    (select f.proargtypes::oid[] from pg_proc f where f.oid = item.oid)) as n(name, type)
-                      where n.name <> 'embedding')) with ordinality as u(t, nth)));
-        execute format('create function %I.%I(%s) returns %s language plpgsql stable as %L', schema, item.name,
-            item.arguments, item.result, _exposed_body(item.oid, item.names));
-        execute format('comment on function %I.%I is %L', schema, item.name, 'Made by pgembedd.expose_search().');
+        -- Where a migration could not make it anew, as it is another role's.
+        for other in
+            select p.oid from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+            where n.nspname = schema and p.proname = _expose.name and _is_exposed(p.oid)
+              and (p.oid is distinct from to_regprocedure(exposed) or pg_get_function_result(p.oid) <> item.result)
+        loop
+            execute format('drop function %s', other);
+        end loop;
+        execute format('create or replace function %I.%I(%s) returns %s language plpgsql stable as %L', schema, name,
+            item.arguments, item.result, _exposed_body(name, item.names));
+        execute format('comment on function %s is %L', exposed, 'Made by pgembedd.expose_search().');
     end loop;
 end $$;
+
 -- Without the rights on our functions, Postgres would only say that permission was denied for a schema.
-create or replace function pgembedd._exposed_body(function regprocedure, arguments text) returns text
+create or replace function pgembedd._exposed_body(name text, arguments text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format($q$
         begin
             if not (case when pg_catalog.has_schema_privilege('pgembedd', 'usage')
-                         then pg_catalog.has_function_privilege(%L, 'execute') else false end) then
+                         then (select pg_catalog.bool_or(pg_catalog.has_function_privilege(f.oid, 'execute'))
+                               from pg_catalog.pg_proc f
+                               where f.pronamespace operator(pg_catalog.=) 'pgembedd'::pg_catalog.regnamespace
+                                 and f.proname operator(pg_catalog.=) %L) else false end) then
                 raise exception 'The role %% may not search.', pg_catalog.quote_ident(current_user)
                 using errcode = 'insufficient_privilege', hint = pg_catalog.format(
                     'Have pgembedd''s owner call pgembedd.grant_search(%%L).', current_user);
             end if;
-            return query select * from %s(%s);
-        end $q$, function, split_part(function::text, '(', 1), arguments)
+            return query select * from pgembedd.%I(%s);
+        end $q$, name, name, arguments)
 $$;
-
-comment on function pgembedd.expose_search is
-    'Make search(), similar() and search_many() in a schema that PostgREST serves; they run as the caller.';

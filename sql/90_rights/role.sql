@@ -68,8 +68,8 @@ as $$
           and coalesce((j ->> 'set_option')::boolean, true))
 $$;
 
--- Grants the role what our functions need. Of `pipeline` it may not write what code is generated from, and of
--- `installation` nothing but times.
+-- Grants the role what our functions need, and takes back what else another version granted. Of `pipeline` it may not
+-- write what code is generated from, and of `installation` nothing but times.
 create or replace function pgembedd._grant_role() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -77,6 +77,15 @@ as $$
 declare
     item text;
 begin
+    revoke all on all tables in schema pgembedd from pgembedd;
+    revoke all on all sequences in schema pgembedd from pgembedd;
+    for item in
+        select f.oid::regprocedure::text from pg_proc f
+        where f.pronamespace = 'pgembedd'::regnamespace and f.proowner <> 'pgembedd'::regrole
+          and exists (select from aclexplode(f.proacl) a where a.grantee = 'pgembedd'::regrole)
+    loop
+        execute format('revoke all on routine %s from pgembedd', item);
+    end loop;
     grant usage on schema pgembedd, pgembedd_code to pgembedd;
     grant select, insert, update, delete on row_state, dead_letter, missed, activity, sample, event, embed_request,
         listener, index_build, word_statistics, word_frequency, answer_thread, thread_member, answer, answer_source,

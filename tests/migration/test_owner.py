@@ -14,7 +14,9 @@ from pgembedd.database.migrate import check_schema, downgrade, migrate
 from pgembedd.doctor import examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError
+from tests.support.catalog import catalog, differences
 from tests.support.databases import Database, fresh_database, running_server
+from tests.support.older_version import age
 from tests.support.pgmq_extension import CURRENT, OLD, PgmqServer, pgmq_database, pgmq_server
 from tests.support.refusals import sentence
 from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
@@ -86,6 +88,34 @@ def test_with_vector_everything_works(own_roles: Roles, bare: Database) -> None:
         migrate(conninfo_as(bare, owner))
         downgrade(conninfo_as(bare, owner))
         assert value(connection, "select count(embedding) from documents") == 3
+        connection.execute("drop role pgembedd_worker; drop role pgembedd")
+
+
+@pytest.mark.slow
+def test_an_older_version_keeps_its_owner_whichever_role_upgrades_it(own_roles: Roles, bare: Database) -> None:
+    owner, other = own_roles.make("owner", "createrole"), own_roles.make("other")
+    conninfo = give(bare, owner, "create extension vector")
+    migrate(conninfo)
+    use(bare, owner)
+    with bare.connect() as connection:
+        fresh = catalog(connection)
+        age(connection, "another parameter")
+        migrate(bare.conninfo)
+        assert differences(fresh, catalog(connection)) == {}
+        age(connection, "another parameter")
+        connection.execute(f"grant usage on schema pgembedd to {other}; create schema theirs authorization {other}")
+        connection.execute(f"grant execute on all functions in schema pgembedd to {other}")
+        with connect_as(bare, other) as theirs:
+            theirs.execute("create view theirs.wait as select pgembedd.backoff(1)")
+        said = (
+            "view theirs.wait stands on pgembedd.backoff(integer,interval,interval,text) (permission denied for schema"
+        )
+        with sentence(ConfigurationError, said):
+            migrate(conninfo)
+        connection.execute(f"drop owned by {other}")
+        migrate(conninfo)
+        assert differences(fresh, catalog(connection)) == {}
+        downgrade(conninfo)
         connection.execute("drop role pgembedd_worker; drop role pgembedd")
 
 

@@ -7,7 +7,8 @@ import threading
 import psycopg
 import pytest
 
-from pgembedd.database.migrate import HEAD, check_schema, migrate, sql_digest
+from pgembedd.database.definitions import Definitions
+from pgembedd.database.migrate import HEAD, apply_sql, check_schema, migrate, sql_digest
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError, SchemaError
 from tests.migration.dump import dump_schema
@@ -15,7 +16,8 @@ from tests.support.databases import Database, running_server
 from tests.support.pgmq_extension import OLD, pgmq_offering_server
 from tests.support.refusals import sentence
 from tests.support.roles import Roles, connect_as
-from tests.support.sql import create_pipeline, make_documents, reason, rows, state, value, work
+from tests.support.search import make_source
+from tests.support.sql import column, create_pipeline, make_documents, reason, rows, state, value, work
 from tests.support.waiting import eventually
 
 # What another version of sql/ may have left: other bodies, other settings, other rights, missing parts.
@@ -99,12 +101,48 @@ def test_an_upgrade_names_what_stands_on_an_older_definition(
     connection.execute("drop function pgembedd.pause(text)")
     connection.execute("create function pgembedd.pause(name text) returns integer language sql as 'select 1'")
     connection.execute("create view mine as select pgembedd.pause('documents')")
-    said = "pause(text) is another one in this version, but view mine depends on function pause(text): drop that"
-    with sentence(ConfigurationError, f"The migration stopped: {said}, migrate, and create it again."):
+    said = "The migration stopped: view public.mine stands on pgembedd.pause(text): this version has others, so drop"
+    with sentence(ConfigurationError, f"{said} what stands on them, migrate, and create it again."):
         migrate(database.conninfo)
     connection.execute("drop view mine")
     migrate(database.conninfo)
     check_schema(connection)
+
+
+def test_a_view_on_a_search_of_fewer_parameters_follows(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    """The short form of tests/migration/test_older_version.py."""
+    reader = roles.make("reader")
+    make_source(connection, 3)
+    functions = "select p::text, pg_get_functiondef(p) from pgembedd._search_functions() p where p::text like %s"
+    ((search, definition),) = rows(connection, functions, "pgembedd.search(text%")
+    older = definition.replace(", marks text[] DEFAULT '{**,**}'::text[])", ")")
+    connection.execute(f"drop function {search}; {older}; create schema api".encode())
+    connection.execute("select pgembedd.expose_search('api')")
+    connection.execute("create view mine as select key from pgembedd.search('documents', 'title', mode => 'text')")
+    connection.execute(f"grant select on mine to {reader}; select pgembedd.grant_search('{reader}')")
+    migrate(database.conninfo)
+    assert len(rows(connection, "select * from mine")) == 3
+    marked = "select snippet from api.search('documents', 'title', mode => 'text', marks => '{<,>}')"
+    assert "<title>" in column(connection, marked)[0]
+    assert value(connection, "select count(*) from pg_proc where proname = 'search'") == 3
+    with connect_as(database, reader) as asking, pytest.raises(psycopg.errors.InsufficientPrivilege, match="documents"):
+        asking.execute("select * from mine")
+
+
+def test_a_view_that_a_version_drops_keeps_its_grants(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    reader = roles.make("reader")
+    granted = "select unnest(relacl)::text from pg_class where oid = 'pgembedd.status'::regclass order by 1"
+    connection.execute(f"grant select on pgembedd.status to {reader} with grant option")
+    before = rows(connection, granted)
+    with database.connect(autocommit=False) as migrating:
+        definitions = Definitions(migrating)
+        migrating.execute("drop view pgembedd.status")
+        apply_sql(migrating, definitions)
+    assert rows(connection, granted) == before
 
 
 def test_a_users_view_on_ours_outlives_an_upgrade(database: Database, connection: psycopg.Connection) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pgembedd.database.migrate import downgrade, migrate
 from tests.support.pg_cron import CronServer
-from tests.support.sql import BACKFILL, connected, create_pipeline, make_documents, queued, value
+from tests.support.sql import BACKFILL, column, connected, create_pipeline, make_documents, queued, value
 from tests.support.waiting import eventually
 
 
@@ -24,8 +24,9 @@ def test_pg_cron_sweeps_what_nobody_queued(cron_server: CronServer) -> None:
             connection.execute("select cron.alter_job(%s, schedule => '1 second')", (job,))
             eventually(lambda: queued(connection, BACKFILL) == [1])
             assert value(connection, "select swept_at > '-infinity' from pgembedd.installation")
+            connection.execute("select cron.schedule('pgembedd-no-more', '0 0 1 1 *', 'select pgembedd.no_more()')")
             migrate(cron_server.database.conninfo)
-            assert value(connection, "select count(*) from cron.job where jobname = 'pgembedd-tick'") == 1
+            assert column(connection, "select jobname from cron.job") == ["pgembedd-tick"]
         finally:
             downgrade(cron_server.database.conninfo)
         assert value(connection, "select count(*) from cron.job") == 0

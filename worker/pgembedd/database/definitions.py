@@ -1,14 +1,14 @@
-"""Applies sql/ over what is installed: the current definition of every routine and view.
+"""Applies sql/ over what is installed: afterwards there is exactly what a fresh installation has.
 
-Postgres replaces a definition only where parameters and columns stay as they are. One of another version that differs
-is dropped first, and what was granted on it is granted on its successor. An object of a user's that stands on it is in
-the way of that.
+Postgres replaces a definition only where parameters and columns stay as they are, and leaves what is no more. Which
+definitions of an older version are in the way, Postgres says itself: all are set aside under other names, sql/ is
+applied as on an empty schema, the two are compared, and all of that is rolled back. Then only what was found so is set
+aside. What users bound to it (views, policies, defaults, ...) is bound anew, by its own text, to what takes its place.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,92 +16,149 @@ import psycopg
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 
-_DEFINED = re.compile(r"^create or replace (?:function|procedure|view) pgembedd\.(\w+)", re.MULTILINE)
-# Of other parameters or columns, a procedure in the place of a function, or beside one of other parameters.
-_NOT_REPLACED = (
-    psycopg.errors.AmbiguousFunction,
-    psycopg.errors.InvalidFunctionDefinition,
-    psycopg.errors.InvalidTableDefinition,
-    psycopg.errors.WrongObjectType,
-)
+
+@dataclass(frozen=True)
+class Text:
+    """A file of sql/ by its path there, as it is sent to the database."""
+
+    name: str
+    content: bytes
 
 
 @dataclass(frozen=True)
-class Installed:
-    """A routine or a view of the schema; `kind` and `identity` are as DROP names it, `version` is its row's xmin."""
+class Oids:
+    """Some routines and views, by their oids."""
 
-    oid: int
-    name: str
-    kind: str
-    identity: str
-    version: str
+    routines: list[int]
+    views: list[int]
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[Any]]) -> "Oids":
+        """Collects rows that begin with kind and oid."""
+        found: dict[str, list[int]] = {"routine": [], "view": []}
+        for kind, oid, *_ in rows:
+            found[kind].append(oid)
+        return cls(found["routine"], found["view"])
+
+    def without(self, others: "Oids") -> "Oids":
+        """Returns those that are not among the others."""
+        return Oids(
+            [oid for oid in self.routines if oid not in set(others.routines)],
+            [oid for oid in self.views if oid not in set(others.views)],
+        )
 
 
 class Definitions:
-    """The definitions of a schema, in the transaction of a migration."""
+    """The routines and views of a database, in the transaction of a migration.
+
+    It is made before the versions run: a version that drops a view loses no grant on it.
+    """
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
-        self._lost_grants: list[tuple[str, str, str, bool]] = []  # name, privilege, role, with grant option
+        with self._qualified():
+            self._grants = self._rows("grants_on_definitions", Oids.of(self._rows("our_definitions")))
 
-    def apply(self, files: Sequence[Path]) -> None:
-        """Creates or replaces what the files define, and drops what an older version left under other parameters."""
-        texts = [path.read_bytes() for path in files]
-        names = [name for text in texts for name in _DEFINED.findall(text.decode())]
-        before = self._installed(names)
-        cleared: set[bytes] = set()
-        # After a drop from the beginning: another file may have one of the name under other parameters.
-        while (conflict := next(filter(self._conflicts, texts), None)) is not None:
-            if conflict in cleared:
-                self._connection.execute(conflict)  # raises: the fault is its own
-            cleared.add(conflict)
-            for one in self._installed(_DEFINED.findall(conflict.decode())):
-                self._drop(one)
-        now = set(self._installed(names))
-        for one in before:
-            if one.kind == "routine" and one in now:  # a routine that was replaced has another version
-                self._drop(one)
-        self._grant_again()
+    def apply(self, texts: Sequence[Text]) -> None:
+        """Makes the definitions that are installed those of the texts; ConfigurationError for what is in the way."""
+        script = b"\n;\n".join(text.content for text in texts)
+        (path,) = self._connection.execute("select current_setting('search_path')").fetchone() or ("",)
+        with self._qualified():
+            installed = self._rows("our_definitions")
+            before = Oids.of(installed)
+            exposed = [(schema, name) for _, _, schema, name in installed if schema != "pgembedd"]
+            self._run("clear_comments", before)
+            superseded, unfollowed = self._compare(before, script, path, exposed)
+            bound = {row[:3]: row for row in self._bound(superseded, unfollowed)}
+            self._run("set_definitions_aside", superseded)
+            self._load(script, path, exposed)
+            now = Oids.of(self._rows("our_definitions"))
+            self._run("own_definitions", now)
+            self._grant(now.without(before))
+            self._bind(bound, self._bound(superseded, unfollowed))
+            self._drop(superseded)
 
-    def _conflicts(self, text: bytes) -> bool:
-        """Applies a file. Returns True where Postgres does not replace what is installed."""
+    def _compare(
+        self, before: Oids, script: bytes, path: str, exposed: list[tuple[str, str]]
+    ) -> tuple[Oids, list[int]]:
+        """Returns what an empty schema would have instead, and the oids of those that have no successor."""
+        with self._connection.transaction(force_rollback=True):
+            self._run("set_definitions_aside", before)
+            self._load(script, path, exposed)
+            rows = self._rows("superseded_definitions", before)
+        return Oids.of(rows), [oid for _, oid, is_followed in rows if not is_followed]
+
+    def _load(self, script: bytes, path: str, exposed: list[tuple[str, str]]) -> None:
+        """Applies the texts under the path that they are written for, then makes the functions for PostgREST."""
+        self._connection.execute("select set_config('search_path', %s, true)", [path])
+        self._connection.execute(script)
+        self._connection.execute("select set_config('search_path', 'pg_catalog, pg_temp', true)")
+        for schema, name in exposed:
+            self._connection.execute("select pgembedd._expose(%s, %s)", [schema, name])
+
+    def _grant(self, new: Oids) -> None:
+        columns = zip(*self._grants, strict=True) if self._grants else [()] * 6
+        names = ("schemas", "names", "parts", "privileges", "roles", "grantables")
+        self._run("grant_definitions", new, **{name: list(values) for name, values in zip(names, columns, strict=True)})
+
+    def _bound(self, superseded: Oids, unfollowed: list[int]) -> list[tuple[Any, ...]]:
+        return self._rows("bound_to_definitions", superseded, unfollowed=unfollowed)
+
+    def _bind(self, before: dict[tuple[Any, ...], tuple[Any, ...]], bound: list[tuple[Any, ...]]) -> None:
+        """Binds anew what is still bound to what is set aside, by statements with the names of before."""
+        in_the_way = []
+        for row in bound:
+            *_, name, on, statement = before.get(row[:3], (*row[:5], None))
+            if (problem := self._refused(statement)) is not None:
+                in_the_way.append(f"{name} stands on {on}{problem}")
+        if in_the_way:
+            raise ConfigurationError(
+                f"The migration stopped: {'; '.join(in_the_way)}: this version has others, so drop what stands on "
+                "them, migrate, and create it again."
+            )
+
+    def _refused(self, statement: str | None) -> str | None:
+        """Executes a statement. Returns None, or why Postgres refuses it."""
+        if statement is None:
+            return ""
         try:
             with self._connection.transaction():
-                self._connection.execute(text)
-        except _NOT_REPLACED:
+                self._connection.execute(statement.encode())
+        except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
+            return f" ({error.diag.message_primary})"
+        return None
+
+    def _drop(self, superseded: Oids) -> None:
+        """Drops what is set aside. Some of it may stand on other such, so until nothing is left."""
+        left = [statement for (statement,) in self._rows("drop_definitions", superseded)]
+        while left:
+            refused = [statement for statement in left if self._refused_drop(statement)]
+            if len(refused) == len(left):
+                self._connection.execute(left[0].encode())  # raises: bound in another session since we looked
+            left = refused
+
+    def _refused_drop(self, statement: str) -> bool:
+        try:
+            with self._connection.transaction():
+                self._connection.execute(statement.encode())
+        except psycopg.errors.DependentObjectsStillExist:
             return True
-        self._grant_again()
         return False
 
-    def _installed(self, names: Sequence[str]) -> list[Installed]:
-        return [Installed(*row) for row in self._rows("installed_definitions", names=list(names))]
+    @contextmanager
+    def _qualified(self) -> Iterator[None]:
+        """Sets a path under which Postgres writes all other names in full, and so finds them again."""
+        (path,) = self._connection.execute("select current_setting('search_path')").fetchone() or ("",)
+        self._connection.execute("select set_config('search_path', 'pg_catalog, pg_temp', true)")
+        yield
+        self._connection.execute("select set_config('search_path', %s, true)", [path])
 
-    def _drop(self, one: Installed) -> None:
-        """Drops it, and our views that stand on it, which a later file makes again."""
-        for row in self._rows("views_on_definition", oid=one.oid):
-            self._drop(Installed(*row))
-        self._lost_grants += self._rows("grants_on_definition", oid=one.oid)
-        try:
-            with self._connection.transaction():
-                self._connection.execute(f"drop {one.kind} if exists {one.identity}".encode())
-        except psycopg.errors.DependentObjectsStillExist as error:
-            users = "; ".join((error.diag.message_detail or "").splitlines())
-            raise ConfigurationError(
-                f"The migration stopped: {one.identity} is another one in this version, but {users}: drop that, "
-                "migrate, and create it again."
-            ) from error
+    def _run(self, name: str, of: Oids, **values: Any) -> None:
+        """Executes the statements that a query returns."""
+        statements = "\n".join(statement for (statement,) in self._rows(name, of, **values))
+        if statements:
+            self._connection.execute(statements.encode())
 
-    def _grant_again(self) -> None:
-        """Grants on the definitions of a dropped one's name what was granted on it, once there is one."""
-        waiting = []
-        for name, privilege, role, grantable in self._lost_grants:
-            found = self._installed([name])
-            for one in found:
-                on = "routine" if one.kind == "routine" else "table"
-                option = " with grant option" if grantable else ""
-                self._connection.execute(f"grant {privilege} on {on} {one.identity} to {role}{option}".encode())
-            waiting += [] if found else [(name, privilege, role, grantable)]
-        self._lost_grants = waiting
-
-    def _rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query(name), values).fetchall()
+    def _rows(self, name: str, of: Oids | None = None, **values: Any) -> list[tuple[Any, ...]]:
+        parameters = {"routines": of.routines, "views": of.views} if of else {}
+        return self._connection.execute(query(name), parameters | values or None).fetchall()

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from pgembedd.database.connect import connect, pin_path
-from pgembedd.database.definitions import Definitions
+from pgembedd.database.definitions import Definitions, Text
 from pgembedd.database.extensions import raw
 from pgembedd.database.rights import no_rights
 from pgembedd.errors import ConfigurationError, SchemaError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HEAD = "0001"
 REVISION_TABLE = "schema_revision"
+_APPLY = "95_apply/"
 # A comment locks the schema until the end of the transaction, and only for the schema's owner.
 _LOCK = "comment on schema pgembedd is 'Pipelines whose rows have vectors, and the functions of pgembedd.'"
 
@@ -89,6 +90,7 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
         pin_path(driver, in_transaction=True)
         _lock_schema(driver)
         _refuse_newer(driver)
+        definitions = Definitions(driver)
         context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
         if _destination(context) is None and _has_imports(driver):
             driver.execute("select pgembedd._undo_imports()")  # by the functions that are there before the downgrade
@@ -97,7 +99,7 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
             driver.execute("drop table if exists pgembedd.schema_revision")
             driver.execute("drop schema pgembedd")
         else:
-            apply_sql(driver)
+            apply_sql(driver, definitions)
 
 
 def _lock_schema(connection: psycopg.Connection) -> None:
@@ -149,9 +151,15 @@ def _explain_errors() -> Iterator[None]:
         raise ConfigurationError(f"The migration stopped: {sentence}.{hint}") from error
 
 
-def apply_sql(connection: psycopg.Connection) -> None:
-    """Creates or replaces every function, trigger and view of sql/, inside the caller's transaction.
+def _texts() -> list[Text]:
+    folder = _folder("sql")
+    return [Text(path.relative_to(folder).as_posix(), path.read_bytes()) for path in sql_files()]
 
+
+def apply_sql(connection: psycopg.Connection, definitions: Definitions) -> None:
+    """Puts the functions and views of sql/ in the place of those that are installed, inside the caller's transaction.
+
+    What is to be done with them afterwards, in 95_apply/, finds no other ones, and their rights as they were.
     Bodies are not checked while loading, so a function may come before those that it calls; a test checks them.
     """
     schema = connection.execute(
@@ -163,7 +171,11 @@ def apply_sql(connection: psycopg.Connection) -> None:
         )
     connection.execute(sql.SQL("set local search_path to pg_catalog, pgembedd, {}").format(sql.Identifier(schema[0])))
     connection.execute("set local check_function_bodies to off")
-    Definitions(connection).apply(sql_files())
+    texts = _texts()
+    definitions.apply([text for text in texts if not text.name.startswith(_APPLY)])
+    for text in texts:
+        if text.name.startswith(_APPLY):
+            connection.execute(text.content)
     connection.execute("set local check_function_bodies to default")
     connection.execute("update pgembedd.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),))
     connection.execute("set local search_path to pg_catalog, pg_temp")
