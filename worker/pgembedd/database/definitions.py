@@ -8,7 +8,6 @@ the way of that.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -44,9 +43,8 @@ class Definitions:
         self._connection = connection
         self._lost_grants: list[tuple[str, str, str, bool]] = []  # name, privilege, role, with grant option
 
-    def apply(self, files: Sequence[Path]) -> None:
-        """Creates or replaces what the files define, and drops what an older version left under other parameters."""
-        texts = [path.read_bytes() for path in files]
+    def apply(self, texts: Sequence[bytes]) -> None:
+        """Creates or replaces what the texts define, and drops what an older version left under other parameters."""
         names = [name for text in texts for name in _DEFINED.findall(text.decode())]
         before = self._installed(names)
         cleared: set[bytes] = set()

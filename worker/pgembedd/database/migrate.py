@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connect import connect, pin_path
+from pgembedd.database.connect import connect_unpinned, pin_path
 from pgembedd.database.definitions import Definitions
 from pgembedd.database.extensions import raw
+from pgembedd.database.owners import check_extension_owners, check_owners
 from pgembedd.database.rights import no_rights
 from pgembedd.errors import ConfigurationError, SchemaError
 
@@ -83,11 +84,19 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(conninfo, pinned=False), poolclass=NullPool)
+    # The look for hstore compares values of two types, before the path is pinned: any role may have that operator.
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: connect_unpinned(conninfo),
+        poolclass=NullPool,
+        use_native_hstore=False,
+    )
     with engine.connect() as connection, connection.begin(), _explain_errors():
         driver = raw(connection)
         pin_path(driver, in_transaction=True)
         _lock_schema(driver)
+        check_owners(driver)
+        check_extension_owners(driver)
         _refuse_newer(driver)
         context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
         if _destination(context) is None and _has_imports(driver):
@@ -149,6 +158,14 @@ def _explain_errors() -> Iterator[None]:
         raise ConfigurationError(f"The migration stopped: {sentence}.{hint}") from error
 
 
+def _sql_texts(vector_schema: str) -> list[bytes]:
+    """Returns the texts of sql/, with the schema of the extension in the place of `@extschema:vector@`, its name there.
+
+    As in an extension's script. The schema is not in the path, as other roles may create objects in it.
+    """
+    return [path.read_bytes().replace(b"@extschema:vector@", vector_schema.encode()) for path in sql_files()]
+
+
 def apply_sql(connection: psycopg.Connection) -> None:
     """Creates or replaces every function, trigger and view of sql/, inside the caller's transaction.
 
@@ -161,9 +178,9 @@ def apply_sql(connection: psycopg.Connection) -> None:
         raise SchemaError(
             "The extension vector is gone from this database: run `CREATE EXTENSION vector`, then migrate again."
         )
-    connection.execute(sql.SQL("set local search_path to pg_catalog, pgembedd, {}").format(sql.Identifier(schema[0])))
+    connection.execute("set local search_path to pg_catalog, pgembedd, pg_temp")
     connection.execute("set local check_function_bodies to off")
-    Definitions(connection).apply(sql_files())
+    Definitions(connection).apply(_sql_texts(sql.Identifier(schema[0]).as_string(connection)))
     connection.execute("set local check_function_bodies to default")
     connection.execute("update pgembedd.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),))
     connection.execute("set local search_path to pg_catalog, pg_temp")
@@ -187,6 +204,7 @@ def refuse_newer(revision: str | None) -> None:
 def check_schema(connection: psycopg.Connection) -> None:
     """Raises SchemaError unless the database has exactly the schema that this code works with."""
     remedy = "run `pgembedd migrate`."
+    check_owners(connection)
     try:
         row = connection.execute("select revision, sql_digest from pgembedd.schema_version()").fetchone()
     except (
