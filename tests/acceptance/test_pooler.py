@@ -79,7 +79,7 @@ def test_no_name_is_looked_up_in_public(
     plant(database, roles.make("planter"))
     questions = tmp_path / "questions.jsonl"
     questions.write_text('{"query": "a question", "relevant": [1]}')
-    calls = {
+    calls: dict[str, list[list[str]]] = {
         **{name: [[]] for name in ("status", "truncated", "doctor", "verify", "migrate")},
         "search": [["a question", "documents", "--mode", "text"]],
         "eval": [["documents", str(questions)]],

@@ -25,7 +25,9 @@ DEFAULT_MODEL = "gte-small"  # of create_pipeline()
 def command(database: str | None, with_http: bool, settings: Settings, http: HttpSettings) -> None:
     """Run everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
     from pgembedd.database.migrate import migrate
+    from pgembedd.log import configure_logging
 
+    configure_logging(settings.log_format, settings.log_level)
     with open_database(database, create=True) as conninfo:
         migrate(conninfo)
         if database is None and conninfo_from_environment() is None:

@@ -17,12 +17,14 @@ from psycopg import sql
 from pgembedd.database.connect import connect_unpinned, pin_path
 from pgembedd.database.definitions import Definitions
 from pgembedd.database.extensions import raw
+from pgembedd.database.migration_locks import LockWatch, migrate_patiently
 from pgembedd.database.owners import check_extension_owners, check_owners
 from pgembedd.database.rights import no_rights
 from pgembedd.errors import ConfigurationError, SchemaError
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy import Engine
 
 HEAD = "0001"
 REVISION_TABLE = "schema_revision"
@@ -91,9 +93,16 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
         poolclass=NullPool,
         use_native_hstore=False,
     )
-    with engine.connect() as connection, connection.begin(), _explain_errors():
+    with _explain_errors():
+        migrate_patiently(conninfo, lambda watch: _attempt(context, engine, watch))
+
+
+def _attempt(context: Any, engine: "Engine", watch: LockWatch) -> None:
+    """Runs all of it in one transaction."""
+    with engine.connect() as connection, connection.begin():
         driver = raw(connection)
         pin_path(driver, in_transaction=True)
+        watch.begin(driver)
         _lock_schema(driver)
         check_owners(driver)
         check_extension_owners(driver)

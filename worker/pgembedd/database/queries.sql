@@ -61,6 +61,16 @@ union all (
     select pg_describe_object(i.classid, i.oid, 0), i.owner::regrole::text from item i
     where i.owner not in (select oid from trusted) and i.owner is distinct from to_regrole('pgembedd')::oid limit 1)
 
+-- name: limit_waits
+-- For this transaction.
+select set_config('lock_timeout', %(lock_timeout)s, true)
+
+-- name: lock_holders
+-- The sessions that keep one waiting, each with its statement, without literals, where this role may read it.
+select b.pid, a.usename::text, a.state, extract(epoch from clock_timestamp() - a.xact_start)::float8,
+       left(regexp_replace(nullif(a.query, '<insufficient privilege>'), $$'([^']|'')*'|\m[0-9.]+\M$$, '?', 'g'), 200)
+from unnest(pg_blocking_pids(%(pid)s)) as b(pid) left join pg_catalog.pg_stat_activity a on a.pid = b.pid
+
 -- name: extension_schemas
 -- Where the extensions are that we use.
 select n.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace
