@@ -19,7 +19,7 @@ begin
                 perform _stop_until_mended(one.id, problem);
             end if;
         exception
-            when lock_not_available or transaction_rollback or insufficient_resources then raise;  -- no fault of its own
+            when lock_not_available or transaction_rollback or insufficient_resources then raise;
             when others then
                 perform _stop(one.id,
                     format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),

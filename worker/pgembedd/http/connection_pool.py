@@ -49,7 +49,7 @@ class Database:
         logging.getLogger("psycopg.pool").addHandler(_NO_LOG)
         self._lock = threading.Lock()
         self._opened = False
-        self._trusted = False  # whether what our schema holds may run with this role's rights
+        self._trusted = False
 
     @contextmanager
     def connection(self, wait_s: float = WAIT_S) -> Iterator[PinnedConnection]:
@@ -58,11 +58,8 @@ class Database:
         try:
             with self._pool.connection(wait_s) as connection:
                 if not self._trusted:
-                    check_owners(connection)
-                    self._trusted = True
+                    self._check(connection)
                 yield connection
-        except SchemaError as error:
-            raise Refusal(503, str(error), "schema_unusable") from error
         except (PoolTimeout, PoolClosed) as error:
             raise Refusal(503, _UNAVAILABLE, "database_unavailable") from error
         except TooManyRequests as error:
@@ -71,6 +68,14 @@ class Database:
             if is_connection_error(error.__cause__ or error if isinstance(error, SearchError) else error):
                 raise Refusal(503, _UNAVAILABLE, "database_unavailable") from error
             raise
+
+    def _check(self, connection: PinnedConnection) -> None:
+        """Refusal 503 where what our schema holds may not run with this role's rights."""
+        try:
+            check_owners(connection)
+        except SchemaError as error:
+            raise Refusal(503, str(error), "schema_unusable") from error
+        self._trusted = True
 
     def _open(self) -> None:
         with self._lock:
