@@ -16,7 +16,7 @@ from bench.report import Result, publish, versions
 from bench.retrieval_collections import Collection, read_collection
 from bench.retrieval_peers import PEERS
 from bench.workers import fleet, private_server
-from pgembedd.database.connect import connect
+from pgembedd.database.connect import connect_unpinned
 from pgembedd.evaluation.evaluate import Measured, available_modes, evaluate, means, measure
 from pgembedd.model import Reranker, Session
 
@@ -101,7 +101,7 @@ def main() -> None:
         with Session(options.model) as session:
             found = session.embed([each.query for each in collection.questions], kind="query").vectors
         vectors = [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
-        with private_server() as server, connect(server.conninfo(), pinned=False, autocommit=True) as connection:
+        with private_server() as server, connect_unpinned(server.conninfo(), autocommit=True) as connection:
             fill(connection, server.conninfo(), collection, options.model)
             publish(
                 results(collection.name, run(connection, collection, vectors, reranker)), used, as_json=options.json

@@ -6,7 +6,8 @@
 --   refused                                a BEFORE trigger of the table kept the vector out; to be failed
 --   lost                                   the lease expired and another worker has the job: nothing was done
 create or replace function pgembedd.store(
-    queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings vector[],
+    queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[],
+    embeddings @extschema:vector@.vector[],
     dropped integer[]
 ) returns table (msg_id bigint, outcome text)
 language plpgsql security definer
@@ -41,7 +42,7 @@ end $$;
 create or replace function pgembedd.store_chunks(
     queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[],
     chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[],
-    chunk_hashes bytea[], embeddings vector[], tokens integer[], tokens_kept integer[]
+    chunk_hashes bytea[], embeddings @extschema:vector@.vector[], tokens integer[], tokens_kept integer[]
 ) returns table (msg_id bigint, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -23,10 +23,12 @@ begin
             else
                 perform _stop_until_mended(one.id, problem);
             end if;
-        exception when others then
-            perform _stop(one.id,
-                format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
-                'The repair failed; pgembedd.status says of what.');
+        exception
+            when lock_not_available or transaction_rollback or insufficient_resources then raise;
+            when others then
+                perform _stop(one.id,
+                    format('The repair failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
+                    'The repair failed; pgembedd.status says of what.');
         end;
     end loop;
     return sweep();

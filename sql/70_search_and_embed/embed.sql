@@ -6,7 +6,7 @@
 create or replace function pgembedd.embed(
     content text, pipeline text default null, model text default null, kind text default 'query',
     timeout interval default '5 s'
-) returns vector
+) returns @extschema:vector@.vector
 language plpgsql stable security definer cost 1000
 set search_path = pg_catalog, pgembedd, pg_temp
 set standard_conforming_strings = on  -- all functions called here have backslashes

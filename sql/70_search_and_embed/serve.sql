@@ -65,7 +65,9 @@ exception when index_corrupted or data_corrupted then
 end $$;
 
 -- Stores each request's vector, or a sentence why there is none. Returns how many were still this session's.
-create or replace function pgembedd.finish_embed_requests(ids uuid[], embeddings vector[], refusals text[])
+create or replace function pgembedd.finish_embed_requests(
+    ids uuid[], embeddings @extschema:vector@.vector[], refusals text[]
+)
 returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp

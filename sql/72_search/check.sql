@@ -1,6 +1,6 @@
 create or replace function pgembedd._check_search(
     target jsonb, query text, k integer, mode text, per text, min_similarity double precision, snippet_length integer,
-    embedding vector
+    embedding @extschema:vector@.vector
 ) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp

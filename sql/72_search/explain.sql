@@ -7,7 +7,7 @@ create or replace function pgembedd.explain_search(
     mode text default 'hybrid',
     per text default 'row',
     min_similarity double precision default null,
-    embedding vector default null
+    embedding @extschema:vector@.vector default null
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -45,7 +45,8 @@ comment on function pgembedd.explain_search is
     'How a search finds what it finds: the path of each leg, the rows it visited, its settings and its list.';
 
 create or replace function pgembedd._explain_nearest(
-    target jsonb, embedding vector, k integer, filter text, per_row boolean, min_similarity double precision
+    target jsonb, embedding @extschema:vector@.vector, k integer, filter text, per_row boolean,
+    min_similarity double precision
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -98,8 +99,8 @@ as $$
 $$;
 
 create or replace function pgembedd._explain_words(
-    target jsonb, asked jsonb, wanted integer, enough integer, filter text, per_row boolean, embedding vector,
-    min_similarity double precision
+    target jsonb, asked jsonb, wanted integer, enough integer, filter text, per_row boolean,
+    embedding @extschema:vector@.vector, min_similarity double precision
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -6,9 +6,9 @@
 
 create or replace function pgembedd._search_hits(
     target jsonb, query text, k integer, filter jsonb, mode text, per text, min_similarity double precision,
-    embedding vector, weights double precision[], rrf_k integer, after integer,
+    embedding @extschema:vector@.vector, weights double precision[], rrf_k integer, after integer,
     out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out scores double precision[],
-    out semantic_ranks integer[], out text_ranks integer[], out vector vector, out marked tsquery
+    out semantic_ranks integer[], out text_ranks integer[], out vector @extschema:vector@.vector, out marked tsquery
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -3,7 +3,8 @@
 -- scan that visits more rows than it was allowed is followed by an exact one.
 
 create or replace function pgembedd._search_nearest(
-    target jsonb, embedding vector, wanted integer, filter text, per_row boolean, min_similarity double precision,
+    target jsonb, embedding @extschema:vector@.vector, wanted integer, filter text, per_row boolean,
+    min_similarity double precision,
     out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out path text, out breadth integer,
     out visits integer, out rows double precision
 )
@@ -47,8 +48,8 @@ end $$;
 -- One scan: the `breadth` nearest, of which `seen` were there; with per_row one chunk of each row remains. `visited` is
 -- how many rows the index led to, where `visits` bounds them.
 create or replace function pgembedd._search_scan(
-    target jsonb, embedding vector, breadth integer, visits integer, rows double precision, filter text, path text,
-    per_row boolean,
+    target jsonb, embedding @extschema:vector@.vector, breadth integer, visits integer, rows double precision,
+    filter text, path text, per_row boolean,
     out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out seen integer,
     out visited bigint
 )

@@ -10,7 +10,7 @@ create or replace function pgembedd.search(
     per text default 'row',
     min_similarity double precision default null,
     snippet_length integer default 200,
-    embedding vector default null,
+    embedding @extschema:vector@.vector default null,
     weights double precision[] default '{1,1}',
     rrf_k integer default 60,
     after integer default null,
@@ -39,8 +39,8 @@ begin
     perform _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
-    text, text, integer, jsonb, text, text, double precision, integer, vector, double precision[], integer, integer,
-    text[]) is
+    text, text, integer, jsonb, text, text, double precision, integer,
+    @extschema:vector@.vector, double precision[], integer, integer, text[]) is
     'Search a pipeline by its name: the k best rows or chunks that pass the filter, with their scores, as the caller.';
 
 create or replace function pgembedd.search(
@@ -52,7 +52,7 @@ create or replace function pgembedd.search(
     per text default 'row',
     min_similarity double precision default null,
     snippet_length integer default 200,
-    embedding vector default null,
+    embedding @extschema:vector@.vector default null,
     pipeline text default null,
     weights double precision[] default '{1,1}',
     rrf_k integer default 60,
@@ -83,6 +83,6 @@ begin
     perform _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
-    anyelement, text, integer, jsonb, text, text, double precision, integer, vector, text, double precision[], integer,
-    integer, text[]) is
+    anyelement, text, integer, jsonb, text, text, double precision, integer,
+    @extschema:vector@.vector, text, double precision[], integer, integer, text[]) is
     'Search a table, given as null::some_table: as search() by name, with each hit''s row in the table''s own type.';

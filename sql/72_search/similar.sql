@@ -46,7 +46,9 @@ as $$
 $$;
 
 -- The vector, and of how many it is the mean.
-create or replace function pgembedd._search_like(target jsonb, like_key jsonb, out embedding vector, out parts bigint)
+create or replace function pgembedd._search_like(
+    target jsonb, like_key jsonb, out embedding @extschema:vector@.vector, out parts bigint
+)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$

@@ -5,8 +5,8 @@
 -- Rows of common words are taken in the order of the table, which is the same in each page.
 
 create or replace function pgembedd._search_words(
-    target jsonb, asked jsonb, wanted integer, enough integer, filter text, per_row boolean, embedding vector,
-    min_similarity double precision,
+    target jsonb, asked jsonb, wanted integer, enough integer, filter text, per_row boolean,
+    embedding @extschema:vector@.vector, min_similarity double precision,
     out keys jsonb[], out chunk_nos integer[], out scores double precision[], out held double precision[],
     out candidates bigint[], out any_of tsquery, out others tsquery, out most integer
 )

@@ -38,7 +38,7 @@ begin
     result := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
         'id', asked, 'thread', state.thread, 'status', state.status, 'answer', state.answer, 'reason', state.reason,
         'citations', state.citations, 'notes', (
-            select e.data operator(pg_catalog.->) 'notes' from pgembedd.answer_event e
+            select e.data operator(pg_catalog.->) 'notes'::pg_catalog.text from pgembedd.answer_event e
             where e.answer operator(pg_catalog.=) asked and e.event operator(pg_catalog.=) 'done'
             order by e.seq desc limit 1), 'sources', (
             select pg_catalog.jsonb_agg(s.* order by s.n) from pgembedd.answer_sources(asked) s)));

@@ -7,7 +7,7 @@ create or replace function pgembedd.ask(
     k integer default 6,
     model text default null,
     thread uuid default null,
-    embedding vector default null
+    embedding @extschema:vector@.vector default null
 ) returns uuid
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -84,7 +84,7 @@ end $$;
 
 -- What is as like the question as it has to be, best first.
 create or replace function pgembedd._find_sources(
-    answer uuid, target jsonb, question text, filter jsonb, k integer, embedding vector
+    answer uuid, target jsonb, question text, filter jsonb, k integer, embedding @extschema:vector@.vector
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import psycopg
 import pytest
 
 from pgembedd.cli.process import check_database
+from pgembedd.database.connect import connect
+from pgembedd.database.queries import query
+from pgembedd.verify.snapshot import read_rows
 from tests.faults import pgbouncer
 from tests.faults.pgbouncer import Bouncer
+from tests.support.command import pgembedd
 from tests.support.databases import Database, open_directory
 from tests.support.documents import await_quiet, insert, make_documents
+from tests.support.planted import caught, plant
 from tests.support.roles import Roles, conninfo_as
+from tests.support.search import make_source
 from tests.support.sql import column, value
 from tests.support.worker import WorkerProcess
 
@@ -56,3 +63,51 @@ def test_behind_a_pooler_in_transaction_mode_a_worker_polls(
         assert column(connection, listening) == []
     assert value(connection, "select count(embedding) from documents") == 3
     assert value(connection, "select count(*) from pgembedd.failures") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("ignored", ["", "options"])
+def test_no_name_is_looked_up_in_public(
+    roles: Roles, database: Database, mode: Literal["session", "transaction"], ignored: str, tmp_path: Path
+) -> None:
+    """Neither where a pooler refuses settings at the start nor where it leaves them out."""
+    admin = roles.make("admin", "superuser")
+    with database.connect() as connection:
+        make_source(connection, 5)
+        connection.execute("create schema ai; create table ai.vectorizer (id int)")
+    plant(database, roles.make("planter"))
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"query": "a question", "relevant": [1]}')
+    calls: dict[str, list[list[str]]] = {
+        **{name: [[]] for name in ("status", "truncated", "doctor", "verify", "migrate")},
+        "search": [["a question", "documents", "--mode", "text"]],
+        "eval": [["documents", str(questions)]],
+        "retry": [["documents"]],
+        "backfill": [["documents", "--no-wait"]],
+        "index": [["documents"]],
+        "import": [["supabase"], ["supabase", "--undo"], ["pgai"]],
+    }
+    with open_directory() as folder:
+        bouncer = Bouncer(pgbouncer.packages(), folder / "bouncer", database.conninfo, mode, [admin], ignored)
+        try:
+            conninfo = bouncer.route(conninfo_as(database, admin))
+            for command, arguments in [(name, given) for name, each in calls.items() for given in each]:
+                done = pgembedd(command, *arguments, database=conninfo)
+                assert "Traceback" not in done.err
+                print(mode, ignored, command, done.code, done.err[:200], done.out[-300:] if command == "doctor" else "")
+                assert not caught(database), (command, arguments, done)
+            for autocommit in (True, False):
+                with connect(conninfo, autocommit=autocommit) as own:
+                    assert own.keeps_session == (mode == "session")
+                    for _ in range(2):
+                        assert [row.state for row in read_rows(own, "documents", ["1", "2"])] == ["ok", "ok"]
+                        own.execute(query("verify_noted"), {"name": "documents", "ids": ["1"]})
+                        own.commit()
+                        with own.transaction(), own.transaction():
+                            own.execute(query("verify_noted"), {"name": "documents", "ids": ["1"]})
+            assert not caught(database)
+            with psycopg.connect(conninfo, autocommit=True) as other:  # the sessions are others', too
+                assert {value(other, "show search_path") for _ in range(10)} == {'"$user", public'}
+        finally:
+            bouncer.kill()

@@ -38,10 +38,11 @@ class Bouncer:
         server: str,
         mode: Literal["session", "transaction"],
         roles: Sequence[str] = (APPLICATION, WORKER),
+        ignored: str = "",
     ) -> None:
         """`files` are the unpacked packages, copied to where the server's account may run them: `folder`.
 
-        `roles` have the password of tests.
+        `roles` have the password of tests. `ignored` are the settings that it leaves out, where others are refused.
         """
         self._files, self._folder, self.mode = folder / "files", folder, mode
         folder.mkdir()
@@ -59,6 +60,7 @@ class Bouncer:
             f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = plain\nauth_file = {users}\nadmin_users = {ADMINISTRATOR}\n"
             f"pool_mode = {mode}\ndefault_pool_size = {POOL}\nmax_client_conn = 200\n"
+            f"ignore_startup_parameters = {ignored}\n"
             "query_wait_timeout = 3\nserver_login_retry = 1\n"
         )
         self.start()

@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 
+from pgembedd.database import connect
 from pgembedd.errors import SearchError, SearchRoleError
 from pgembedd.http import answer_viewer
 from pgembedd.http.asking import Asker
@@ -125,12 +126,15 @@ def test_an_error_of_the_reading_has_no_number_so_that_nothing_is_missed_later(a
         assert [word for word, _ in again.rest()] == ["status", "status", "done"]
 
 
-def test_events_are_read_in_one_message_with_the_rights_and_claims_of_the_caller(asked: Asked) -> None:
+def test_events_are_read_in_one_message_with_the_rights_and_claims_of_the_caller(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
     url = conninfo_as(asked.database, asked.role)
     for pooled in (False, True):
-        with closing(SearchRoles(pooled=pooled, timeout_s=PATIENCE_S)) as roles:
+        monkeypatch.setattr(connect, "changes_sessions", lambda *_, pooled=pooled: pooled)
+        with closing(SearchRoles(timeout_s=PATIENCE_S)) as roles:
             for user, seen in [("ann", ["status", "sources"]), ("it's \\ 'bob", []), ("ann", ["status", "sources"])]:
                 found = Asker(roles).events(Caller(frozenset(), url, {"sub": user}), {answer: 0})
                 assert [event.event for _, event in found] == seen, (pooled, user)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from pgembedd.database.connect import connect
+from pgembedd.database.connect import connect_unpinned
 from pgembedd.database.connection import Connection
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
@@ -51,7 +51,7 @@ def encoded(request: pytest.FixtureRequest, server: EmbeddedPostgres) -> Iterato
 def test_texts_are_texts_whatever_the_encoding(encoded: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
     conninfo, text = encoded.conninfo, encoded.text
     monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")  # the environment's does not matter
-    with connect(conninfo, pinned=False, autocommit=True) as connection:
+    with connect_unpinned(conninfo, autocommit=True) as connection:
         assert connection.execute("select %s::text", [text]).fetchone() == (text,)
         learn_vector(connection)
         make_documents(connection, key="id text primary key")
@@ -69,7 +69,7 @@ def test_what_the_encoding_lacks(encoded: Encoded) -> None:
     """A search is refused in a sentence; what a worker notes has a question mark there."""
     conninfo, text = encoded.conninfo, encoded.text
     ascii_only = encoded.encoding == "SQL_ASCII"
-    with connect(conninfo, pinned=False, autocommit=True) as connection:
+    with connect_unpinned(conninfo, autocommit=True) as connection:
         learn_vector(connection)
         make_documents(connection, 1)
         create_pipeline(connection)

@@ -148,7 +148,7 @@ def routines() -> dict[str, list[str]]:
         text = path.read_text(encoding="utf-8")
         pattern = r"^create or replace (?:function|procedure) pgembedd\.([a-z]\w*)\((.*?)\)\s*(?:returns|language)"
         for name, parameters in re.findall(pattern, text, re.MULTILINE | re.DOTALL):
-            found[name] = re.findall(r"(?:^|,)\s*(\w+) [a-z]", parameters)
+            found[name] = re.findall(r"(?:^|,)\s*(\w+) [a-z@]", parameters)
     return found
 
 

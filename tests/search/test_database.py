@@ -13,8 +13,10 @@ from pgembedd import AsyncDatabase, Hit, SearchError
 from pgembedd import Database as Searches
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.search.hits import title_of
+from pgembedd.search.questions import Question, ask, asked_pipelines, events, is_untaken, sources, state, stop
 from tests.sql.test_search_words import make_texts
 from tests.support.databases import Database, fresh_database
+from tests.support.planted import caught, plant
 from tests.support.roles import Roles, conninfo_as
 from tests.support.search import make_source
 from tests.support.sql import connected, create_pipeline, work
@@ -270,3 +272,31 @@ def test_the_same_for_asyncio(source: Database) -> None:
 )
 def test_the_title_of_a_hit(row: dict[str, Any], snippet: str | None, title: str) -> None:
     assert title_of(Hit(1, 1.0, row, snippet=snippet), ["title", "body"]) == title
+
+
+@pytest.mark.slow
+def test_with_the_path_of_the_role_no_name_is_looked_up_in_public(roles: Roles, database: Database) -> None:
+    """Programs search over connections of their own, whose path is theirs."""
+    with connected(database) as connection:
+        make_source(connection, 5)
+    plant(database, roles.make("planter"))
+
+    async def search() -> None:
+        async with AsyncDatabase(database.conninfo) as searches:
+            await searches.pipelines()
+            await searches.search("documents", None, embedding=NEAR, weights=[1, 1], marks=["[", "]"])
+            await searches.search_many(["documents"], "a question", mode="text")
+            await searches.similar("documents", 1)
+            await searches.row("documents", 1)
+            await searches.explain("documents", None, embedding=NEAR)
+
+    asyncio.run(search())
+    with database.connect() as theirs:
+        answer = ask(theirs, Question("documents", "a question", filter={"id": 1}, k=3, embedding=NEAR))
+        state(theirs, answer)
+        events(theirs, {answer: 0})
+        sources(theirs, answer)
+        is_untaken(theirs, answer)
+        asked_pipelines(theirs)
+        stop(theirs, answer)
+    assert not caught(database)

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from pgembedd.contrib import plan as contrib_plan
 from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
 from pgembedd.contrib.supabase import Options, find_plans, find_undo_plans, options_of
 from pgembedd.model.specs import resolve
@@ -24,7 +25,7 @@ from tests.support.guide import (
 from tests.support.imports import carried_out, only, triggers, why
 from tests.support.prepared import prepared
 from tests.support.sql import call, claim, column, let_leases_run_out, queued, rows, value, work
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 
 BACKFILL = "pgembedd_backfill"
 
@@ -133,8 +134,23 @@ def test_an_import_that_is_undone_at_once_leaves_no_trace(guide: psycopg.Connect
     assert list(find_undo_plans(guide)) == []
 
 
-def test_no_change_goes_past_both_triggers(guide: psycopg.Connection, other: psycopg.Connection) -> None:
+def test_an_import_leaves_a_table_alone_that_is_in_use(
+    guide: psycopg.Connection, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contrib_plan, "LOCK_TIMEOUT", "100ms")
+    with other.transaction(force_rollback=True):
+        other.execute("update documents set content = 'later' where id = 1")
+        refused = execute_plan(guide, only(plans(guide)))
+    assert isinstance(refused, Refused)
+    assert refused.why.startswith("other transactions use its table")
+    assert column(guide, "select name from pgembedd.pipeline") == []
+
+
+def test_no_change_goes_past_both_triggers(
+    guide: psycopg.Connection, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A writer that began before the import commits its job first; one that comes meanwhile waits."""
+    monkeypatch.setattr(contrib_plan, "LOCK_TIMEOUT", f"{PATIENCE_S}s")
     guide.execute("delete from pgmq.q_embedding_jobs")
     plan = only(plans(guide))
     blocked = "select cardinality(pg_blocking_pids(%s))"

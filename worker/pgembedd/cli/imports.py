@@ -40,7 +40,7 @@ def supabase(database: str | None, dry_run: bool, model: str | None, made_by: st
     if undo and model is not None:
         raise ConfigurationError("--undo takes no --model: it undoes what was imported without one.")
     options = options_of(made_by, model)
-    with open_connection(database, pinned=False) as connection:
+    with open_connection(database) as connection:
         plans = list(find_undo_plans(connection) if undo else find_plans(connection, options))
         if not plans and undo:
             raise ConfigurationError("There is nothing to undo: no trigger of the guide was replaced here.")
@@ -61,7 +61,7 @@ def pgai(
     from pgembedd.model.specs import resolve
 
     options = Options(None if model is None else resolve(model), drop_vectorizer)
-    with open_connection(database, pinned=False) as connection:
+    with open_connection(database) as connection:
         found = read_catalogue(connection)
         if not found:
             raise ConfigurationError("There is no vectorizer here: ai.vectorizer is empty, or is not in this database.")

@@ -8,7 +8,7 @@ import psycopg
 
 from pgembedd.cli.options import database_option, open_connection, settings_options
 from pgembedd.database.queries import query
-from pgembedd.errors import PgembeddError
+from pgembedd.errors import ConfigurationError, PgembeddError
 from pgembedd.settings import Settings
 
 
@@ -19,6 +19,11 @@ from pgembedd.settings import Settings
 def command(pipeline: str | None, database: str | None, settings: Settings) -> None:
     """Build the index of PIPELINE now, or all deferred indexes, without blocking writers."""
     with open_connection(database) as connection:
+        if not connection.keeps_session:
+            raise ConfigurationError(
+                "A pooler in transaction mode keeps no session, which the build of an index needs: connect to the "
+                "server itself, or through a pooler in session mode."
+            )
         rows = connection.execute(query("indexes_wanted")).fetchall()
         names = [pipeline] if pipeline is not None else [row[0] for row in rows]
         for name in names:

@@ -13,7 +13,9 @@ def command(database: str | None, down: bool) -> None:
     """Install or upgrade the schema pgembedd; after a restore, repair it. Safe to repeat."""
     from pgembedd.database.connect import connect
     from pgembedd.database.migrate import HEAD, downgrade, has_schema, migrate
+    from pgembedd.log import configure_logging
 
+    configure_logging(log_level="warning")
     with open_database(database, create=not down) as conninfo:
         if down:
             with connect(conninfo) as connection:

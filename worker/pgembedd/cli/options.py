@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import Field, fields
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import psycopg
@@ -15,6 +15,9 @@ from pgembedd.errors import ConfigurationError
 from pgembedd.settings import CHOICES, MAXIMUM, MINIMUM, SECRETS, HttpSettings, Settings
 
 Command = Callable[..., Any]
+
+if TYPE_CHECKING:
+    from pgembedd.database.connect import PinnedConnection
 
 
 def database_option(command: Command) -> Command:
@@ -125,17 +128,12 @@ def open_database(given: str | None, *, create: bool = False) -> Iterator[str]:
 
 
 @contextmanager
-def open_connection(given: str | None, *, pinned: bool = True) -> Iterator[psycopg.Connection]:
-    """Opens a connection in autocommit to a database with this version's schema.
-
-    Unless `pinned`, the search_path of its role is kept for the statements that ask for it.
-    """
-    from pgembedd.database.connect import connect, pin_path
+def open_connection(given: str | None) -> Iterator["PinnedConnection"]:
+    """Opens a connection in autocommit to a database with this version's schema."""
+    from pgembedd.database.connect import connect
     from pgembedd.database.migrate import check_schema
 
-    with open_database(given) as conninfo, connect(conninfo, pinned=pinned, autocommit=True) as connection:
-        if not pinned:
-            pin_path(connection, in_transaction=False)
+    with open_database(given) as conninfo, connect(conninfo, autocommit=True) as connection:
         check_schema(connection)
         yield connection
 

@@ -87,7 +87,6 @@ def check_database(conninfo: str, pipelines: Sequence[str], *, pulls: bool = Tru
     from pgembedd.database.connect import connect
     from pgembedd.database.connection import is_connection_error
     from pgembedd.database.migrate import check_schema
-    from pgembedd.database.pooler import changes_sessions
     from pgembedd.database.rights import check_worker_rights
     from pgembedd.errors import DatabaseUnavailableError
 
@@ -102,8 +101,7 @@ def check_database(conninfo: str, pipelines: Sequence[str], *, pulls: bool = Tru
             if pulls:
                 check_worker_rights(connection)
             check_pipelines(connection, pipelines)
-            connection.rollback()
-            return changes_sessions(connection, lambda: connect(conninfo))
+            return not connection.keeps_session
     raise AssertionError("the last attempt raises")
 
 

@@ -27,7 +27,9 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
     """Run everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
     from pgembedd.cli.trial_role import ROLE, trial_search_url
     from pgembedd.database.migrate import migrate
+    from pgembedd.log import configure_logging
 
+    configure_logging(settings.log_format, settings.log_level)
     with open_database(database, create=True) as conninfo:
         migrate(conninfo)
         if database is None and conninfo_from_environment() is None:

@@ -11,6 +11,8 @@ from pgembedd.database.connection import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 
+LOCK_TIMEOUT = "2s"  # readers and writers of the table stand in line behind us
+
 
 @dataclass(frozen=True)
 class Step:
@@ -58,12 +60,16 @@ def execute_plan(connection: psycopg.Connection, plan: Plan) -> list[str] | Refu
     done = []
     try:
         with connection.transaction():
+            connection.execute(query("limit_waits"), {"lock_timeout": LOCK_TIMEOUT})
             connection.execute(query("own_path"))  # which create_pipeline() keeps for the content function
             for step in plan.steps:
                 cursor = connection.execute(step.statement)
                 answer = cursor.fetchone() if cursor.description else None
                 if step.done is not None:
                     done.append(step.done.format(*(answer or ())))
+    except psycopg.errors.LockNotAvailable:
+        why = "other transactions use its table (pg_stat_activity shows them): end them, or try again later."
+        return Refused(plan.about, why)
     except psycopg.Error as error:
         if is_connection_error(error):
             raise

@@ -1,49 +1,93 @@
 """Opening a connection: libpq's limits, a pinned search_path, and an error in words."""
 
-import os
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from pgembedd.conninfo import read_conninfo
+from pgembedd.database.pooler import changes_sessions
 from pgembedd.database.queries import query
 from pgembedd.errors import DatabaseUnavailableError
 
-# No name of ours is looked up in a schema that another role can fill. The role may have other defaults.
-_SETTINGS = "-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on"
+Opened = TypeVar("Opened", bound=psycopg.Connection)
 
 
 class PinnedConnection(psycopg.Connection):
-    """A connection whose session has these settings, after the user's own; without them where a pooler takes none."""
+    """A connection on which no name of ours is looked up in a schema that another role can fill.
+
+    A statement sets the path, as a pooler may refuse or ignore settings at the start: for the session, or in each
+    transaction behind a pooler that gives every transaction another session.
+    """
+
+    keeps_session = True
 
     @classmethod
     def connect(cls, conninfo: str = "", **options: Any) -> "PinnedConnection":
         """Opens one connection; `options` as for psycopg."""
-        # libpq reads the variable only where there is no parameter.
-        own = psycopg.conninfo.conninfo_to_dict(conninfo).get("options") or os.environ.get("PGOPTIONS", "")
+        opened = super().connect(conninfo, **options | {"autocommit": True})
         try:
-            return super().connect(conninfo, **options | {"options": f"{own} {_SETTINGS}".strip()})
-        except psycopg.OperationalError as error:
-            if "startup parameter" not in str(error):  # in PgBouncer's words; there is no SQLSTATE
-                raise
-            return super().connect(conninfo, **options)
+            opened.keeps_session = not changes_sessions(
+                opened, lambda: psycopg.Connection.connect(conninfo, **options | {"autocommit": False})
+            )
+            if opened.keeps_session:
+                pin_path(opened, in_transaction=False)
+            else:
+                opened.cursor_factory = _PinningCursor
+            opened.autocommit = bool(options.get("autocommit"))
+        except psycopg.Error:
+            opened.close()
+            raise
+        return opened
+
+    @contextmanager
+    def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> Iterator[psycopg.Transaction]:
+        """Starts a transaction, or a savepoint within one, as psycopg does."""
+        begins = self.info.transaction_status == TransactionStatus.IDLE
+        with super().transaction(savepoint_name, force_rollback) as transaction:
+            if begins and not self.keeps_session:
+                pin_path(self, in_transaction=True)
+            yield transaction
 
 
-def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Connection:
-    """Opens one connection. DatabaseUnavailableError, or ConfigurationError for a malformed connection string.
+class _PinningCursor(psycopg.Cursor[Any]):
+    """A cursor that pins the path in the transaction that its statement begins."""
 
-    Unless `pinned`, the session has the search_path of its role.
-    """
+    def execute(self, *arguments: Any, **options: Any) -> "_PinningCursor":
+        """Executes a statement, as psycopg does."""
+        connection = self.connection
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            return super().execute(*arguments, **options)
+        if connection.autocommit:
+            with connection.transaction():
+                return super().execute(*arguments, **options)
+        psycopg.Cursor(connection).execute(query("pin_path"), {"in_transaction": True})
+        return super().execute(*arguments, **options)
+
+
+def connect(conninfo: str, **options: Any) -> PinnedConnection:
+    """Opens one connection. DatabaseUnavailableError, or ConfigurationError for a malformed connection string."""
+    return _open(PinnedConnection.connect, conninfo, options)
+
+
+def connect_unpinned(conninfo: str, **options: Any) -> psycopg.Connection:
+    """Opens one connection with the search_path of its role, which the caller pins. Errors as of connect()."""
+    return _open(psycopg.Connection.connect, conninfo, options)
+
+
+def _open(connect: Callable[..., Opened], conninfo: str, options: dict[str, Any]) -> Opened:
     given = read_conninfo(conninfo)
     try:
-        kind = PinnedConnection if pinned else psycopg.Connection
-        opened = kind.connect(conninfo, **_with_defaults(given, options))
+        return connect(conninfo, **_with_defaults(given, options))
     except psycopg.OperationalError as error:
         raise _explain(error, given) from error
-    return opened
 
 
-def reopened(connection: psycopg.Connection) -> psycopg.Connection:
+def reopened(connection: psycopg.Connection) -> PinnedConnection:
     """Closes a connection, and opens another one to the same database as the same role, in autocommit."""
     parameters, password = connection.info.dsn, connection.info.password
     connection.close()
@@ -51,7 +95,10 @@ def reopened(connection: psycopg.Connection) -> psycopg.Connection:
 
 
 async def connect_async(conninfo: str, **options: Any) -> psycopg.AsyncConnection:
-    """Opens one connection for asyncio, with the search_path of its role. Errors as of connect()."""
+    """Opens one connection for asyncio, with the search_path of its role. Errors as of connect().
+
+    Its statements are to name the schema of whatever they use.
+    """
     given = read_conninfo(conninfo)
     try:
         opened = await psycopg.AsyncConnection.connect(conninfo, **_with_defaults(given, options))

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import errors, sql
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
-from pgembedd.database.connect import connect, pin_path
+from pgembedd.database.connect import connect_unpinned, pin_path
 from pgembedd.database.encoding import replace_foreign_characters
 from pgembedd.database.queries import query
 from pgembedd.database.vector_codec import register_vectors
@@ -104,17 +104,12 @@ class Connection:
     def current(self) -> psycopg.Connection:
         """The open connection, opened if needed; autocommit, so that each statement is a transaction."""
         if self._opened is None or self._opened.closed:
-            opened = connect(
-                self._conninfo,
-                pinned=not self._pooled,
-                autocommit=True,
-                application_name=f"pgembedd {self.purpose}",
-            )
+            opened = connect_unpinned(self._conninfo, autocommit=True, application_name=f"pgembedd {self.purpose}")
             try:
-                if not self._pooled:
-                    pin_path(opened, in_transaction=False)  # also behind a pooler that takes no settings
-                replace_foreign_characters(opened)
-                self._find_vector_type(opened)
+                with opened.transaction():
+                    pin_path(opened, in_transaction=self._pooled)
+                    replace_foreign_characters(opened)
+                    self._find_vector_type(opened)
                 for prepare_session in self._on_open:
                     prepare_session(opened)
             except psycopg.Error as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, LiteralString
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connect import pin_path
+from pgembedd.database.owners import foreign
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection as AlchemyConnection
 
 MINIMUM_VECTOR = (0, 7)  # halfvec
+_PINNED = "set local search_path to pg_catalog, pg_temp"
 
 
 def raw(connection: "AlchemyConnection") -> psycopg.Connection:
@@ -154,13 +155,29 @@ def _create(connection: psycopg.Connection, name: str, remedy: str) -> None:
         "pg_cron": "create extension pg_cron",
         "dblink": "create extension dblink schema pgembedd_code",
     }
+    schema = _schema_for_extensions(connection)
+    if schema is None:
+        raise ConfigurationError(
+            f"The search_path has no schema for the extension {name} that another role does not own. {remedy}".strip()
+        )
     try:
         with connection.transaction():
-            connection.execute(query("own_path"))  # whose first schema takes the extension
+            connection.execute(sql.SQL("set local search_path to {}").format(sql.Identifier(schema)))
             connection.execute(statements[name])
-            pin_path(connection, in_transaction=True)
+            connection.execute(_PINNED)
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigurationError(f"This role may not install the extension {name}. {remedy}".strip()) from error
+
+
+def _schema_for_extensions(connection: psycopg.Connection) -> str | None:
+    """Returns the first schema of the role's own path that no stranger owns, as Postgres takes the first one.
+
+    A role can make a schema that is called like another one, into whose path `"$user"` brings it.
+    """
+    connection.execute(query("own_path"))
+    row = connection.execute("select pg_catalog.current_schemas(false)").fetchone()
+    connection.execute(_PINNED)
+    return next((name for name in row[0] if not foreign(connection, [name])), None) if row else None
 
 
 # Dropping a schema that we filled must not drop objects that depend on it.

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connect import connect, pin_path
+from pgembedd.database.connect import connect_unpinned, pin_path
 from pgembedd.database.definitions import Definitions, Text
 from pgembedd.database.extensions import raw
+from pgembedd.database.migration_locks import LockWatch, migrate_patiently
+from pgembedd.database.owners import check_extension_owners, check_owners
 from pgembedd.database.rights import no_rights
 from pgembedd.errors import ConfigurationError, SchemaError
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy import Engine
 
 HEAD = "0001"
 REVISION_TABLE = "schema_revision"
@@ -84,11 +87,26 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(conninfo, pinned=False), poolclass=NullPool)
-    with engine.connect() as connection, connection.begin(), _explain_errors():
+    # The look for hstore compares values of two types, before the path is pinned: any role may have that operator.
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: connect_unpinned(conninfo),
+        poolclass=NullPool,
+        use_native_hstore=False,
+    )
+    with _explain_errors():
+        migrate_patiently(conninfo, lambda watch: _attempt(context, engine, watch))
+
+
+def _attempt(context: Any, engine: "Engine", watch: LockWatch) -> None:
+    """Runs all of it in one transaction."""
+    with engine.connect() as connection, connection.begin():
         driver = raw(connection)
         pin_path(driver, in_transaction=True)
+        watch.begin(driver)
         _lock_schema(driver)
+        check_owners(driver)
+        check_extension_owners(driver)
         _refuse_newer(driver)
         definitions = Definitions(driver)
         context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
@@ -151,9 +169,16 @@ def _explain_errors() -> Iterator[None]:
         raise ConfigurationError(f"The migration stopped: {sentence}.{hint}") from error
 
 
-def _texts() -> list[Text]:
-    folder = _folder("sql")
-    return [Text(path.relative_to(folder).as_posix(), path.read_bytes()) for path in sql_files()]
+def _texts(vector_schema: str) -> list[Text]:
+    """Returns the files of sql/, with the schema of the extension in the place of `@extschema:vector@`, its name there.
+
+    As in an extension's script. The schema is not in the path, as other roles may create objects in it.
+    """
+    folder, schema = _folder("sql"), vector_schema.encode()
+    return [
+        Text(path.relative_to(folder).as_posix(), path.read_bytes().replace(b"@extschema:vector@", schema))
+        for path in sql_files()
+    ]
 
 
 def apply_sql(connection: psycopg.Connection, definitions: Definitions) -> None:
@@ -169,9 +194,9 @@ def apply_sql(connection: psycopg.Connection, definitions: Definitions) -> None:
         raise SchemaError(
             "The extension vector is gone from this database: run `CREATE EXTENSION vector`, then migrate again."
         )
-    connection.execute(sql.SQL("set local search_path to pg_catalog, pgembedd, {}").format(sql.Identifier(schema[0])))
+    connection.execute("set local search_path to pg_catalog, pgembedd, pg_temp")
     connection.execute("set local check_function_bodies to off")
-    texts = _texts()
+    texts = _texts(sql.Identifier(schema[0]).as_string(connection))
     definitions.apply([text for text in texts if not text.name.startswith(_APPLY)])
     for text in texts:
         if text.name.startswith(_APPLY):
@@ -199,6 +224,7 @@ def refuse_newer(revision: str | None) -> None:
 def check_schema(connection: psycopg.Connection) -> None:
     """Raises SchemaError unless the database has exactly the schema that this code works with."""
     remedy = "run `pgembedd migrate`."
+    check_owners(connection)
     try:
         row = connection.execute("select revision, sql_digest from pgembedd.schema_version()").fetchone()
     except (

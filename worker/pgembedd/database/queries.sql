@@ -7,7 +7,8 @@ select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s,
 -- name: clean_session
 -- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of functions.
 reset all; deallocate all; close all; discard temp;
-select pg_catalog.pg_advisory_unlock_all(), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)
+select pg_catalog.pg_advisory_unlock_all(), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false),
+       pg_catalog.set_config('standard_conforming_strings', 'on', false)
 
 -- name: is_read_only
 -- Whether the server takes no writes: a standby, or one that its provider has made read-only.
@@ -19,14 +20,61 @@ from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'default_trans
 select pg_catalog.pg_backend_pid()
 
 -- name: pin_path
--- For this transaction or the session; the role's own path is kept.
+-- For this transaction or the session; the role's own path is kept. The role may have other defaults.
 select pg_catalog.set_config('pgembedd.own_path', pg_catalog.current_setting('search_path'), %(in_transaction)s),
-       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', %(in_transaction)s)
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', %(in_transaction)s),
+       pg_catalog.set_config('standard_conforming_strings', 'on', %(in_transaction)s)
 
 -- name: own_path
 -- The role's own path, where it was pinned, for this transaction.
 select pg_catalog.set_config('search_path', pg_catalog.current_setting('pgembedd.own_path'), true)
 where pg_catalog.current_setting('pgembedd.own_path', true) operator(pg_catalog.<>) ''
+
+-- name: foreign_owner
+-- What in these schemas belongs to a role that this one does not trust, and that role. Trusted are the role
+-- itself, the roles that others made it a member of, superusers, the database's owner, the members of the role pgembedd.
+-- A superuser trusts neither members nor what it is a member of: it did not ask for either.
+with recursive mine(oid, super) as (
+    select r.oid, r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user
+    union select m.roleid, false from mine join pg_catalog.pg_auth_members m on m.member = mine.oid
+    where not mine.super and m.grantor <> m.roleid),
+trusted(oid) as (
+    select oid from mine
+    union all select r.oid from pg_catalog.pg_roles r where r.rolsuper or r.rolname = 'pg_database_owner'
+    union all select d.datdba from pg_catalog.pg_database d where d.datname = current_database()
+    union all select m.member from pg_catalog.pg_auth_members m
+    where m.roleid = to_regrole('pgembedd') and not exists (select from mine where super)),
+schema(oid, owner, name) as (
+    select n.oid, n.nspowner, n.nspname from pg_catalog.pg_namespace n where n.nspname = any (%(schemas)s::name[])),
+item(classid, oid, owner) as (
+    select 'pg_proc'::regclass, f.oid, f.proowner from schema s
+    join pg_catalog.pg_proc f on f.pronamespace = s.oid where s.name in ('pgembedd', 'pgmq')
+    union all select 'pg_class'::regclass, c.oid, c.relowner from schema s
+    join pg_catalog.pg_class c on c.relnamespace = s.oid where s.name = 'pgembedd'
+    union all select 'pg_type'::regclass, t.oid, t.typowner from schema s
+    join pg_catalog.pg_type t on t.typnamespace = s.oid where s.name = 'pgembedd'
+    union all select 'pg_operator'::regclass, o.oid, o.oprowner from schema s
+    join pg_catalog.pg_operator o on o.oprnamespace = s.oid where s.name = 'pgembedd')
+select pg_describe_object('pg_namespace'::regclass, s.oid, 0), s.owner::regrole::text
+from schema s where s.owner not in (select oid from trusted)
+union all (
+    select pg_describe_object(i.classid, i.oid, 0), i.owner::regrole::text from item i
+    where i.owner not in (select oid from trusted) and i.owner is distinct from to_regrole('pgembedd')::oid limit 1)
+
+-- name: limit_waits
+-- For this transaction.
+select set_config('lock_timeout', %(lock_timeout)s, true)
+
+-- name: lock_holders
+-- The sessions that keep one waiting, each with its statement, without literals, where this role may read it.
+select b.pid, a.usename::text, a.state, extract(epoch from clock_timestamp() - a.xact_start)::float8,
+       left(regexp_replace(nullif(a.query, '<insufficient privilege>'), $$'([^']|'')*'|\m[0-9.]+\M$$, '?', 'g'), 200)
+from unnest(pg_blocking_pids(%(pid)s)) as b(pid) left join pg_catalog.pg_stat_activity a on a.pid = b.pid
+
+-- name: extension_schemas
+-- Where the extensions are that we use.
+select n.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace
+where e.extname in ('vector', 'pgmq', 'pg_net', 'pg_cron', 'dblink')
 
 -- name: claim
 -- Take jobs of one pipeline under a lease.
@@ -679,9 +727,9 @@ select pgembedd.ask({arguments}) as id
 -- name: answer
 -- What the caller may see of an answer; no row for one of others.
 select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt, a.answer, a.reason,
-       coalesce((select e.data -> 'notes' from pgembedd.answer_event e
+       coalesce((select e.data operator(pg_catalog.->) 'notes'::pg_catalog.text from pgembedd.answer_event e
                  where e.answer operator(pg_catalog.=) a.id and e.event operator(pg_catalog.=) 'done'
-                 order by e.seq desc limit 1), '[]') as notes
+                 order by e.seq desc limit 1), '[]'::pg_catalog.jsonb) as notes
 from pgembedd.answers a where a.id operator(pg_catalog.=) %(id)s
 
 -- name: stop_answer

@@ -11,8 +11,9 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequest
 
 from pgembedd.database.connect import PinnedConnection
 from pgembedd.database.connection import is_connection_error
+from pgembedd.database.owners import check_owners
 from pgembedd.database.queries import query
-from pgembedd.errors import SearchError
+from pgembedd.errors import SchemaError, SearchError
 from pgembedd.http.errors import Refusal
 
 MAX_CONNECTIONS = 4
@@ -24,18 +25,15 @@ _UNAVAILABLE = "The database cannot be reached at the moment; try again."
 class Database:
     """A pool of connections in autocommit, each used by one request at a time."""
 
-    def __init__(self, conninfo: str, *, pooled: bool = False, name: str = "http", cleaned: bool = False) -> None:
-        """Connects on first use. `pooled` says that a pooler hands every transaction to another server process.
-
-        `cleaned`: what a request left in its session is removed before the next one.
-        """
+    def __init__(self, conninfo: str, *, name: str = "http", cleaned: bool = False) -> None:
+        """Connects on first use. `cleaned`: what a request left in its session is removed before the next one."""
         # No prepared statements: a user's code, which a look at the tables runs, could replace them.
         options: dict[str, Any] = {"autocommit": True, "application_name": f"pgembedd {name}"}
         options["prepare_threshold"] = None
         self._pool = ConnectionPool(
             conninfo,
             kwargs=options,
-            connection_class=psycopg.Connection if pooled else PinnedConnection,
+            connection_class=PinnedConnection,
             min_size=0,
             max_size=MAX_CONNECTIONS,
             max_waiting=64,
@@ -51,13 +49,16 @@ class Database:
         logging.getLogger("psycopg.pool").addHandler(_NO_LOG)
         self._lock = threading.Lock()
         self._opened = False
+        self._trusted = False
 
     @contextmanager
-    def connection(self, wait_s: float = WAIT_S) -> Iterator[psycopg.Connection]:
+    def connection(self, wait_s: float = WAIT_S) -> Iterator[PinnedConnection]:
         """Yields a connection within `wait_s` seconds. Refusal 503 without one, or when too many requests wait."""
         self._open()
         try:
             with self._pool.connection(wait_s) as connection:
+                if not self._trusted:
+                    self._check(connection)
                 yield connection
         except (PoolTimeout, PoolClosed) as error:
             raise Refusal(503, _UNAVAILABLE, "database_unavailable") from error
@@ -67,6 +68,14 @@ class Database:
             if is_connection_error(error.__cause__ or error if isinstance(error, SearchError) else error):
                 raise Refusal(503, _UNAVAILABLE, "database_unavailable") from error
             raise
+
+    def _check(self, connection: PinnedConnection) -> None:
+        """Refusal 503 where what our schema holds may not run with this role's rights."""
+        try:
+            check_owners(connection)
+        except SchemaError as error:
+            raise Refusal(503, str(error), "schema_unusable") from error
+        self._trusted = True
 
     def _open(self) -> None:
         with self._lock:
@@ -79,6 +88,7 @@ class Database:
         self._pool.close()
 
 
-def _clean(connection: psycopg.Connection) -> None:
+def _clean(connection: PinnedConnection) -> None:
     """Removes settings and the like: policies and functions of users ran in this session."""
-    connection.execute(query("clean_session"))
+    if connection.keeps_session:
+        connection.execute(query("clean_session"))

@@ -65,9 +65,9 @@ class ServiceContext:
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
         self.reranking = Reranking(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"
-        self.database = None if conninfo is None else Database(conninfo, pooled=pooled)
+        self.database = None if conninfo is None else Database(conninfo)
         self.stopping = threading.Event()
-        self.search_roles = SearchRoles(pooled=pooled, timeout_s=http.http_timeout_s)
+        self.search_roles = SearchRoles(timeout_s=http.http_timeout_s)
         asker = Asker(self.search_roles)
         hub = AnswerHub(asker, None if pooled else conninfo, self.stopping, max_viewers=http.http_max_listeners)
         self.answers = Answers(asker, hub)

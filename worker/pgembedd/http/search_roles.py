@@ -7,7 +7,6 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from pgembedd.database.connect import pin_path
 from pgembedd.database.queries import query
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
@@ -23,9 +22,8 @@ NO_ROLE = (
 class SearchRoles:
     """A small pool of connections for each role that callers search as."""
 
-    def __init__(self, *, pooled: bool, timeout_s: float) -> None:
-        """`pooled` says that a pooler hands every transaction to another server process."""
-        self._pooled, self._timeout_s = pooled, timeout_s
+    def __init__(self, *, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._pools: dict[tuple[str, str], Database] = {}
         self._lock = threading.Lock()
 
@@ -36,8 +34,6 @@ class SearchRoles:
         Refusal 501 where the caller has no role; 503. SearchRoleError for one with more rights than a search needs.
         """
         with self._pool(caller, "search").connection() as connection, connection.transaction():
-            if self._pooled:
-                pin_path(connection, in_transaction=True)
             begin_search(connection, caller.claims, self._timeout_s)
             yield connection
 
@@ -49,11 +45,11 @@ class SearchRoles:
         # Several statements in one message are one transaction; no parameters can go with them.
         together = [query("search_session"), statement]
         given = {**values, **session_values(caller.claims, self._timeout_s), "in_transaction": True}
-        if self._pooled:
-            together.insert(0, query("pin_path"))
         with self._pool(caller, "answers").connection() as connection, psycopg.ClientCursor(connection) as cursor:
+            if not connection.keeps_session:
+                together.insert(0, query("pin_path"))
             cursor.execute(";".join(together), given)
-            if self._pooled:
+            if not connection.keeps_session:
                 cursor.nextset()
             check_role(cursor.fetchone())
             cursor.nextset()
@@ -63,10 +59,9 @@ class SearchRoles:
         """Returns a pool of the caller's role; the sessions of `search` are cleaned, as code of users runs in them."""
         if not (url := caller.search_url):
             raise Refusal(501, NO_ROLE, "no_search_role")
-        cleaned = name == "search" and not self._pooled
         with self._lock:
             if (name, url) not in self._pools:
-                self._pools[name, url] = Database(url, pooled=self._pooled, name=name, cleaned=cleaned)
+                self._pools[name, url] = Database(url, name=name, cleaned=name == "search")
             return self._pools[name, url]
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -10,8 +11,10 @@ import psycopg
 
 from pgembedd.conninfo import conninfo_from_environment
 from pgembedd.database.connect import connect, connect_async
+from pgembedd.database.owners import OURS, check_owners, refuse_foreign
+from pgembedd.database.queries import query
 from pgembedd.embedded_postgres import running_conninfo
-from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, SearchError
+from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, SchemaError, SearchError
 from pgembedd.search.calls import (
     Call,
     SearchManyOptions,
@@ -26,7 +29,7 @@ from pgembedd.search.calls import (
 )
 from pgembedd.search.hits import Hit, Hits, Pipeline, PipelineHits
 from pgembedd.search.reranked import DEFAULT_K, Rerankers, widened, with_texts
-from pgembedd.search.run import run, run_async, run_with_notices, run_with_notices_async
+from pgembedd.search.run import raise_search_error, run, run_async, run_with_notices, run_with_notices_async
 
 Result = TypeVar("Result")
 Work = Callable[[psycopg.Connection], Result]
@@ -113,10 +116,14 @@ class Database:
             return work(self._connection)
 
     def _open(self) -> psycopg.Connection:
-        try:
-            return connect(self._url, autocommit=True)
-        except (DatabaseUnavailableError, ConfigurationError) as error:
-            raise SearchError(str(error)) from error
+        with _search_errors():
+            opened = connect(self._url, autocommit=True)
+            try:
+                check_owners(opened)
+            except BaseException:
+                opened.close()
+                raise
+            return opened
 
 
 class AsyncDatabase:
@@ -199,10 +206,28 @@ class AsyncDatabase:
             return await work(self._connection)
 
     async def _open(self) -> psycopg.AsyncConnection:
-        try:
-            return await connect_async(self._url, autocommit=True)
-        except (DatabaseUnavailableError, ConfigurationError) as error:
-            raise SearchError(str(error)) from error
+        with _search_errors():
+            opened = await connect_async(self._url, autocommit=True)
+            try:
+                async with opened.transaction():
+                    await opened.execute(query("pin_path"), {"in_transaction": True})
+                    found = await opened.execute(query("foreign_owner"), {"schemas": list(OURS)})
+                    refuse_foreign(await found.fetchall())
+            except BaseException:
+                await opened.close()
+                raise
+            return opened
+
+
+@contextmanager
+def _search_errors() -> Iterator[None]:
+    """Turns what keeps a connection from being opened into SearchError."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise_search_error(error)
+    except (DatabaseUnavailableError, ConfigurationError, SchemaError) as error:
+        raise SearchError(str(error)) from error
 
 
 def _url(given: str | None) -> str:
