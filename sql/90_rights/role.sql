@@ -88,6 +88,13 @@ begin
         on pipeline to pgembedd;
     grant update (swept_at, retained_at, indexes_at, sample_due_at) on installation to pgembedd;
     grant select, update on sequence worker_idle to pgembedd;
+    -- What a writer's statement needs, beside the queues, for which it has a way around.
+    grant insert on pgembedd_code.missed to pgembedd;
+    grant select on pgembedd_code.worker_idle to pgembedd;
+    perform _revoke_from_others('schema pgembedd_code', n.nspacl, array[n.nspowner, 'pgembedd'::regrole::oid])
+    from pg_namespace n where n.nspname = 'pgembedd_code';
+    perform _revoke_from_others(c.oid::regclass::text, c.relacl, array[c.relowner, 'pgembedd'::regrole::oid])
+    from pg_class c where c.relnamespace = 'pgembedd_code'::regnamespace and c.relkind = 'v';
     for item in select s.schema from _schemas_of_role() s
         where has_schema_privilege(s.schema, 'usage with grant option')
           and not has_schema_privilege('pgembedd', s.schema, 'usage') loop

