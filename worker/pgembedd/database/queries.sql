@@ -698,6 +698,12 @@ where exists (select from pg_catalog.pg_proc f where f.proname operator(pg_catal
                 and pg_catalog.has_function_privilege(f.oid, 'execute'))
 order by p.pipeline
 
+-- name: preloading
+-- Which libraries the server loads, and where pg_cron works, as far as this role may read it: current_setting() raises
+-- where it may not.
+select s.name, s.setting from pg_catalog.pg_settings s
+where s.name operator(pg_catalog.=) any ('{shared_preload_libraries,cron.database_name}'::pg_catalog.text[])
+
 -- name: installed_definitions
 -- Routines and views of the schema by name: how DROP names them, and the transaction that wrote them last.
 select p.oid, p.proname::text, 'routine', p.oid::regprocedure::text, p.xmin::text
