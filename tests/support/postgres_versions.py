@@ -38,7 +38,7 @@ def server_of_version(major: int, **settings: str) -> Iterator[EmbeddedPostgres]
         with running_server(settings=settings) as server:
             yield server
     else:
-        with running_version(binaries(major), **settings) as server:
+        with running_version(binaries(major), None, None, **settings) as server:
             yield server
 
 
