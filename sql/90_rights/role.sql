@@ -150,8 +150,8 @@ begin
     end loop;
 end $$;
 
--- The statements that open a queue to a role. Before 1.6, pgmq makes its queues part of the extension, which leaves them
--- out of a dump, but not what was granted on them since they are: so the queue is taken out of it for the grant.
+-- The statements that open a queue to a role. Before 1.6, pgmq makes its queues part of the extension, which leaves
+-- them out of a dump, but not what was granted on them since: so a queue is taken out of the extension for the grant.
 create or replace function pgembedd._grant_on_queue(queue regclass, role text) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
