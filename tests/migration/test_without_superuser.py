@@ -109,7 +109,10 @@ def findings(database: Database, role: str) -> list[Finding]:
 
 def use(database: Database, installer: str) -> None:
     """What SQL there is for an owner, a worker and an operator."""
+    warnings: list[str | None] = []  # what the upkeep leaves out is a warning
     with connect_as(database, installer) as connection:
+        connection.add_notice_handler(lambda told: warnings.append(told.message_primary))
+        connection.execute("set client_min_messages = warning")
         check_schema(connection)
         learn_vector(connection)
         make_documents(connection, name="texts")
@@ -133,3 +136,4 @@ def use(database: Database, installer: str) -> None:
         sql.call(connection, "resume", name="documents")
         sql.call(connection, "drop_pipeline", name="documents")
         sql.call(connection, "drop_pipeline", name="chunks")
+    assert warnings == []
