@@ -586,7 +586,8 @@ drop schema pgembedd_code;
 UNSCHEDULE = """
 do $$
 begin
-    if to_regclass('cron.job') is not null then
+    if (case when has_schema_privilege(to_regnamespace('cron'), 'usage') then to_regclass('cron.job') is not null end)
+    then
         perform cron.unschedule(j.jobid) from cron.job j
         where j.jobname like 'pgembedd-%' and j.database = current_database();
     end if;

@@ -48,7 +48,7 @@ begin
         where a.attrelid = to_regclass(_queue_table(queue)) and a.attname = c.name and not a.attisdropped);
     if missing is not null then
         raise exception 'the pgmq queue "%" has no column %', queue, missing using errcode = 'feature_not_supported',
-            hint = 'pgembedd needs pgmq 1.5.1 or newer: update pgmq.';
+            hint = 'pgembedd needs pgmq 1.5.1 or newer: `pgembedd doctor` says how to update it.';
     end if;
     perform _ensure_queue_index(queue);
 end $$;

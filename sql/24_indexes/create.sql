@@ -28,15 +28,25 @@ as $$
     from pg_class c where c.oid = source
 $$;
 
+-- A function of another schema; null where there is none. For to_regprocedure() this role would need USAGE on the
+-- schema, and a role that is no superuser mostly lacks it on those of pg_cron and pg_net.
+create or replace function pgembedd._function_of(schema text, name text, arguments text) returns regprocedure
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select f.oid::regprocedure from pg_proc f join pg_namespace n on n.oid = f.pronamespace
+    where n.nspname = $1 and f.proname = $2 and oidvectortypes(f.proargtypes) = $3
+$$;
+
 -- True if a role can have pg_cron run statements here.
 create or replace function pgembedd._has_cron(role oid) returns boolean
 language sql stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when schedule is null then false
                 else has_schema_privilege(role, 'cron', 'usage')
                      and has_function_privilege(role, schedule, 'execute') end
-    from to_regprocedure('cron.schedule(text, text, text)') schedule
+    from _function_of('cron', 'schedule', 'text, text, text') schedule
 $$;
 
 -- True if the index would be built afterwards: by pg_cron, or by a worker that is connected now. A worker holds a

@@ -71,6 +71,7 @@ end $$;
 create or replace function pgembedd._unschedule_indexes() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on  -- the upkeep has it off, and a policy of pg_cron's shows this role its own jobs
 as $$
 begin
     if _has_cron(quote_ident(current_user)::regrole::oid) then

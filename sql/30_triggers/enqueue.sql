@@ -14,12 +14,22 @@ as $$
         case when queue <> 'pgembedd_backfill' then ', ' || _trace_headers() end, rows)
 $$;
 
+-- The condition that there is the queue, and that our triggers may write to it. A schema that they may not use would be
+-- an error: other roles have rights on it, with which a restore may lose those of ours.
+create or replace function pgembedd._may_enqueue(queue text) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('(case when has_schema_privilege(to_regnamespace(''pgmq''), ''usage'') '
+                  'then has_table_privilege(to_regclass(%L), ''insert'') end)', _queue_table(queue))
+$$;
+
 -- The INSERT for rows whose queue is missing; the sweep queues them once there is one.
 create or replace function pgembedd._note_missed(pipeline pgembedd.pipeline, key text, rows text) returns text
 language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format('insert into pgembedd.missed (pipeline_id, key) select %s, %s from %s', pipeline.id, key, rows)
+    select format('insert into pgembedd_code.missed (pipeline_id, key) select %s, %s from %s', pipeline.id, key, rows)
 $$;
 
 -- Queues the rows that changed while their queue was missing. Returns how many.

@@ -17,10 +17,9 @@ begin
             _record(pipeline.key_columns, 'new'), _record(pipeline.key_columns, 'old')) end,
         'name', quote_literal(pipeline.name),
         'forget', case when pipeline.embedding_table is not null
-            then format('if gone_key is not null then perform %s(array[gone_key]); '
-                        'perform pgembedd._check_path(''pg_catalog, pg_temp''); end if;',
-                        _pipeline_function(pipeline.id, 'forget')) end,
-        'queue_table', quote_literal(_queue_table('pgembedd_jobs')), 'queue', quote_literal('pgembedd_jobs'),
+            then format('if gone_key is not null then perform %s(array[gone_key]); %s end if;',
+                        _pipeline_function(pipeline.id, 'forget'), _check_path_of_trigger()) end,
+        'may_enqueue', _may_enqueue('pgembedd_jobs'), 'queue', quote_literal('pgembedd_jobs'),
         'enqueue', _enqueue(pipeline, 'pgembedd_jobs', 'i.id', '(select changed_key as id) i'),
         'note_missed', _note_missed(pipeline, 'i.id', '(select changed_key as id) i'))));
 end $$;
@@ -51,9 +50,9 @@ begin
     {forget}
     if changed_key is null then
         return null;
-    elsif has_table_privilege(to_regclass({queue_table}), 'insert') then
+    elsif {may_enqueue} then
         {enqueue};
-        if (select last_value from pgembedd.worker_idle) = 1 then perform pg_notify('pgembedd', {queue}); end if;
+        if (select last_value from pgembedd_code.worker_idle) = 1 then perform pg_notify('pgembedd', {queue}); end if;
     else
         {note_missed};
     end if;

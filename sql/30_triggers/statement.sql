@@ -44,22 +44,23 @@ begin
     large := exists (select from new_rows offset 1000);
     something := false;
     -- A database restored without its queues, or with queues that were made anew by hand, must still take writes.
-    if large and has_table_privilege(to_regclass('pgmq.q_pgembedd_backfill'), 'insert') then
+    if large and {may_enqueue_backfill} then
         {enqueue_backfill};
         something := found;
-    elsif not large and has_table_privilege(to_regclass('pgmq.q_pgembedd_jobs'), 'insert') then
+    elsif not large and {may_enqueue} then
         {enqueue};
         something := found;
     else
         {note_missed};
     end if;
     {after}
-    if something and (large or (select last_value from pgembedd.worker_idle) = 1) then
+    if something and (large or (select last_value from pgembedd_code.worker_idle) = 1) then
         perform pg_notify('pgembedd', case when large then 'pgembedd_backfill' else 'pgembedd_jobs' end);
     end if;
     return null;
 end $body$, jsonb_build_object(
         'before', before, 'after', after,
+        'may_enqueue_backfill', _may_enqueue('pgembedd_backfill'), 'may_enqueue', _may_enqueue('pgembedd_jobs'),
         'enqueue_backfill', _enqueue(pipeline, 'pgembedd_backfill', key, rows),
         'enqueue', _enqueue(pipeline, 'pgembedd_jobs', key, rows),
         'note_missed', _note_missed(pipeline, key, rows)))
@@ -120,7 +121,9 @@ begin
     select true into something from %s n left join %s o on true where %s operator(pg_catalog.*<>) %s;
     if something is null then return null; end if;
     if coalesce(current_setting('pgembedd.storing', true), '') <> '' and pg_trigger_depth() = 1
-        and current_setting('pgembedd.storing', true) = pgembedd._storing_mark(%s) then return null; end if;
+        and has_schema_privilege('pgembedd', 'usage') then
+        if current_setting('pgembedd.storing', true) = pgembedd._storing_mark(%s) then return null; end if;
+    end if;
     nestloop := current_setting('enable_nestloop');
     perform set_config('enable_nestloop', 'off', true);$before$,
             new_rows, old_rows, _record(pipeline.key_columns || compared, 'n'),
@@ -143,10 +146,21 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($q$
     select array_agg(%s) into gone from %s o left join %s n on %s where n.%I is null%s;
-    if gone is not null then perform %s(gone); perform pgembedd._check_path('pg_catalog, pg_temp'); end if;
+    if gone is not null then perform %s(gone); %s end if;
     $q$, _key_json(pipeline.source, 'o'), _transition_rows(pipeline, 'old_rows'),
         _transition_rows(pipeline, 'new_rows'), _trigger_key_match(pipeline.source, 'n', 'o'), first_key,
         case when pipeline.on_update = 'clear'
              then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) end,
-        _pipeline_function(pipeline.id, 'forget'))
+        _pipeline_function(pipeline.id, 'forget'), _check_path_of_trigger())
+$$;
+
+-- The statement for code that has run code of a table's owner. What a statement names is looked up when it is reached:
+-- where all is well, nothing in the schema pgembedd, on which other roles have rights (_grant_role).
+create or replace function pgembedd._check_path_of_trigger() returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select $q$if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) 'pg_catalog, pg_temp' then
+        perform pgembedd._check_path('pg_catalog, pg_temp');
+    end if;$q$
 $$;

@@ -23,8 +23,9 @@ begin
 end $$;
 
 -- Hands a generated function to the owner of the source table. No other role stands in for the owner: the owner's
--- content function and triggers would run with that role's rights. The installer may call it, and _runner() where its
--- statements are `fixed`: one that takes a statement would give that role all that the owner may.
+-- content function and triggers would run with that role's rights. One role may call it: _runner(), of which the
+-- installer is a member, where its statements are `fixed`, else the installer: one that takes a statement would give
+-- _runner() all that the owner may.
 create or replace function pgembedd._run_as_owner(
     pipeline pgembedd.pipeline, signature text, fixed boolean default true
 ) returns void
@@ -32,7 +33,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    caller regrole;
+    caller constant regrole := case when fixed then _runner() else _owner_of_schema() end;
 begin
     -- What search_path may hold is not always what SET takes: a connection's options need no quotes.
     perform set_config('search_path', pipeline.search_path, true);
@@ -40,10 +41,25 @@ begin
     perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', true);
     perform _set_owner(signature, _owner(pipeline.source));
     -- Our rows carry no content, but these functions do: no other role may call them.
-    foreach caller in array array[_owner_of_schema(), case when fixed then _runner() end] loop
-        if caller <> _owner(pipeline.source) then
-            execute format('grant execute on function %s to %s', signature, caller);
-        end if;
+    perform _revoke_from_others('function ' || signature, f.proacl, array[f.proowner, caller::oid])
+    from pg_proc f where f.oid = signature::regprocedure;
+    if caller <> _owner(pipeline.source) then
+        execute format('grant execute on function %s to %s', signature, caller);
+    end if;
+end $$;
+
+-- Takes an object from all roles but these, as default privileges may have given it, and PUBLIC. A restore grants on an
+-- object in one statement, which fails where one of its roles is missing: so what a writer's statement needs is granted
+-- to one role alone.
+create or replace function pgembedd._revoke_from_others(object text, acl aclitem[], roles oid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    other regrole;
+begin
+    for other in select distinct a.grantee from aclexplode(acl) a where a.grantee <> all (roles || 0::oid) loop
+        execute format('revoke all on %s from %s cascade', object, other);
     end loop;
 end $$;
 

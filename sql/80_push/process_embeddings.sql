@@ -17,6 +17,9 @@ begin
     elsif not _has_pg_net() then
         perform _refuse('pg_net is not installed in this database.',
             'CREATE EXTENSION pg_net; or run workers that pull: `pgembedd run`.');
+    elsif not has_schema_privilege('net', 'usage') then
+        perform _refuse(format('%s may not use pg_net.', quote_ident(current_user)),
+            format('As an administrator: GRANT USAGE ON SCHEMA net TO %I;', current_user));
     elsif batch_size is null or batch_size not between 1 and 1000 or max_requests is null
         or max_requests not between 1 and 1000 then
         perform _refuse(format('%s requests of %s jobs are not to be had.', coalesce(max_requests::text, 'NULL'),

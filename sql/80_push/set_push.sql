@@ -51,7 +51,7 @@ begin
     end if;
     for job in select j.jobid, j.username from cron.job j
         where j.jobname = 'pgembedd-push' and j.database = current_database() loop
-        if target.url is null or not _has_pg_net() then
+        if target.url is null or not _has_pg_net() or not has_schema_privilege('net', 'usage') then
             perform cron.unschedule(job.jobid);
         else
             perform cron.alter_job(job.jobid, schedule => target.every, command => command);
@@ -62,6 +62,9 @@ begin
     elsif not _has_pg_net() then
         return 'Nothing is pushed yet: pg_net is not in this database. '
                'CREATE EXTENSION pg_net, then run `pgembedd migrate`.';
+    elsif not has_schema_privilege('net', 'usage') then
+        return format('Nothing is pushed yet: %1$s may not use pg_net. As an administrator: GRANT USAGE ON SCHEMA net '
+                      'TO %1$s; then run `pgembedd migrate`.', quote_ident(current_user));
     elsif job is null then
         perform cron.schedule('pgembedd-push', target.every, command);
     end if;
@@ -79,7 +82,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select exists (
         select from pg_proc f join pg_roles r on r.oid = f.proowner
-        where f.oid = to_regprocedure('net.http_post(text, jsonb, jsonb, jsonb, integer)')
+        where f.oid = _function_of('net', 'http_post', 'text, jsonb, jsonb, jsonb, integer')
           and (r.rolsuper or r.rolname = current_user or exists (
                select from pg_depend d join pg_extension e on e.oid = d.refobjid
                where d.classid = 'pg_proc'::regclass and d.objid = f.oid and d.refclassid = 'pg_extension'::regclass

@@ -97,6 +97,13 @@ begin
         on pipeline to pgembedd;
     grant update (swept_at, retained_at, indexes_at, sample_due_at) on installation to pgembedd;
     grant select, update on sequence worker_idle to pgembedd;
+    -- What a writer's statement needs, beside the queues, for which it has a way around.
+    grant insert on pgembedd_code.missed to pgembedd;
+    grant select on pgembedd_code.worker_idle to pgembedd;
+    perform _revoke_from_others('schema pgembedd_code', n.nspacl, array[n.nspowner, 'pgembedd'::regrole::oid])
+    from pg_namespace n where n.nspname = 'pgembedd_code';
+    perform _revoke_from_others(c.oid::regclass::text, c.relacl, array[c.relowner, 'pgembedd'::regrole::oid])
+    from pg_class c where c.relnamespace = 'pgembedd_code'::regnamespace and c.relkind = 'v';
     for item in select s.schema from _schemas_of_role() s
         where has_schema_privilege(s.schema, 'usage with grant option')
           and not has_schema_privilege('pgembedd', s.schema, 'usage') loop
@@ -133,8 +140,7 @@ begin
     end loop;
 end $$;
 
--- Grants our queues where the caller may. Not those that are part of an extension, as pgmq's are before 1.6: a dump has
--- the grant then, but not the queue.
+-- Grants our queues where the caller may.
 create or replace function pgembedd._grant_queues(role regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -144,12 +150,26 @@ declare
 begin
     for item in
         select to_regclass(_queue_table(q)) from unnest(_queues()) q
-        where not _may_use(role, to_regclass(_queue_table(q))) and not _in_extension(to_regclass(_queue_table(q)))
+        where not _may_use(role, to_regclass(_queue_table(q)))
           and has_table_privilege(to_regclass(_queue_table(q)), 'select with grant option')
+          and (not _in_extension(to_regclass(_queue_table(q))) or exists (
+               select from pg_extension e where e.extname = 'pgmq' and pg_has_role(e.extowner, 'usage')))
     loop
-        execute format('grant select, insert, update, delete on %s to %s', item, role);
+        execute _grant_on_queue(item, role::text);
     end loop;
 end $$;
+
+-- The statements that open a queue to a role. Before 1.6, pgmq makes its queues part of the extension, which leaves
+-- them out of a dump, but not what was granted on them since: so a queue is taken out of the extension for the grant.
+create or replace function pgembedd._grant_on_queue(queue regclass, role text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format(case when _in_extension(queue) then 'alter extension pgmq drop table %1$s; %2$s; '
+                                                      'alter extension pgmq add table %1$s'
+                       else '%2$s' end,
+        queue, format('grant select, insert, update, delete on %s to %s', queue, role))
+$$;
 
 create or replace function pgembedd._may_use(role regrole, relation regclass) returns boolean
 language sql stable
@@ -205,11 +225,7 @@ as $$
         select 3, format('grant usage on schema %s to pgembedd', o.schema) from role, _schemas_of_role() o
         where not coalesce(has_schema_privilege(role.oid, o.schema, 'usage'), false)
         union all
-        select 4, format('grant select, insert, update, delete on %s to pgembedd', _queue_table(q))
-        from role, unnest(_queues()) q
-        where to_regclass(_queue_table(q)) is not null and not _in_extension(_queue_table(q)::regclass)
-          and not coalesce(_may_use(role.oid::regrole, _queue_table(q)::regclass), false)
-        union all
-        select 5, 'update pgmq to 1.6 or newer, of whose extension no queue is part' from role
-        where exists (select from unnest(_queues()) q where _in_extension(to_regclass(_queue_table(q))))) s) s
+        select 4, _grant_on_queue(to_regclass(_queue_table(q)), 'pgembedd') from role, unnest(_queues()) q
+        where to_regclass(_queue_table(q)) is not null
+          and not coalesce(_may_use(role.oid::regrole, _queue_table(q)::regclass), false)) s) s
 $$;

@@ -595,3 +595,5 @@ GRANT SELECT ON TABLE pgembedd.status TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.word_frequency TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.word_statistics TO pgembedd;
 GRANT SELECT,UPDATE ON SEQUENCE pgembedd.worker_idle TO pgembedd;
+GRANT INSERT ON TABLE pgembedd_code.missed TO pgembedd;
+GRANT SELECT ON TABLE pgembedd_code.worker_idle TO pgembedd;

@@ -216,7 +216,7 @@ def test_a_pgmq_that_is_too_old(empty_database: Database) -> None:
             create table pgmq.q_pgembedd_jobs
                 (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb)
         """)
-        with sentence(ConfigurationError, "pgembedd needs pgmq 1.5.1 or newer: update pgmq."):
+        with sentence(ConfigurationError, "pgembedd needs pgmq 1.5.1 or newer"):
             migrate(empty_database.conninfo)
         assert value(connection, "select to_regnamespace('pgembedd')") is None
 

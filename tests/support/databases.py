@@ -25,12 +25,13 @@ from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.embedded_postgres.account import account_for
 from pgembedd.embedded_postgres.cluster import ensure_cluster
 from pgembedd.embedded_postgres.home import Home
-from pgembedd.embedded_postgres.installation import find_installation
+from pgembedd.embedded_postgres.installation import Installation, find_installation
 
 SHARED_MEMORY, ENOUGH_BYTES = "/dev/shm", 4 << 30
 
 # Thousands of databases come and go, so what each connection costs and what looks through the whole cache counts.
 CHEAP = {"scram_iterations": "1", "shared_buffers": "32MB"}
+SINCE_16 = {"scram_iterations"}
 
 _numbers = itertools.count(1)
 _admins: dict[EmbeddedPostgres, psycopg.Connection] = {}
@@ -90,10 +91,12 @@ def _memory() -> str | None:
 @contextmanager
 def running_server(**kwargs: Any) -> Iterator[EmbeddedPostgres]:
     """A running server of its own in a temporary directory; `kwargs` as for EmbeddedPostgres."""
-    kwargs["settings"] = {**CHEAP, **kwargs.get("settings", {})}
+    installation: Installation | None = kwargs.get("installation")
+    cheap = {name: CHEAP[name] for name in CHEAP if not (installation and installation.major < 16 and name in SINCE_16)}
+    kwargs["settings"] = {**cheap, **kwargs.get("settings", {})}
     with (
         open_directory() as directory,
-        EmbeddedPostgres(initialized(directory / "postgres"), fsync=False, **kwargs) as server,
+        EmbeddedPostgres(_data_dir(directory, installation), fsync=False, **kwargs) as server,
         psycopg.connect(server.conninfo(), autocommit=True) as admin,
     ):
         _ease_logging_in(server, admin)
@@ -102,6 +105,11 @@ def running_server(**kwargs: Any) -> Iterator[EmbeddedPostgres]:
             yield server
         finally:
             del _admins[server]
+
+
+def _data_dir(directory: Path, installation: Installation | None) -> Path:
+    """Returns the place for a cluster; that of the wheel's own PostgreSQL is there already."""
+    return initialized(directory / "postgres") if installation is None else directory / "postgres"
 
 
 def _ease_logging_in(server: EmbeddedPostgres, admin: psycopg.Connection) -> None:
@@ -115,9 +123,10 @@ def _ease_logging_in(server: EmbeddedPostgres, admin: psycopg.Connection) -> Non
 def fresh_database(server: EmbeddedPostgres, template: str = "template0") -> Iterator[Database]:
     """A new database, a copy of `template`; dropped afterwards with its open connections."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     with administrator(server) as admin:
-        admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+        strategy = sql.SQL(" STRATEGY file_copy" if admin.info.server_version >= 150000 else "")
+        admin.execute(create + strategy)
     try:
         yield Database(name, server.conninfo(name))
     finally:

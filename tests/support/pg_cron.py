@@ -10,7 +10,8 @@ import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
-from tests.support.extension_package import offering_server
+from tests.support.extension_package import offering_server, offering_version
+from tests.support.postgres_versions import EMBEDDED
 
 SETTINGS = {
     "shared_preload_libraries": "pg_cron",
@@ -30,9 +31,15 @@ class CronServer:
 
 
 @contextmanager
-def cron_offering_server() -> Iterator[CronServer]:
+def cron_offering_server(major: int = EMBEDDED) -> Iterator[CronServer]:
     """A server of its own with pg_cron loaded; the extension is not created yet. May skip the test."""
-    with offering_server("pg_cron", "postgresql-18-cron", **SETTINGS) as server:
+    package = f"postgresql-{major}-cron"
+    offering = (
+        offering_server("pg_cron", package, **SETTINGS)
+        if major == EMBEDDED
+        else offering_version("pg_cron", package, major, **SETTINGS)
+    )
+    with offering as server:
         yield CronServer(server, Database("postgres", server.conninfo("postgres")))
 
 

@@ -66,7 +66,7 @@ class PgmqServer:
 def write_extension(share: Path, version: str) -> None:
     """Fill `share/extension` with pgmq in `version`, which becomes the default. May skip the test."""
     extension = share / "extension"
-    extension.mkdir(parents=True)
+    extension.mkdir(parents=True, exist_ok=True)
     if version == CURRENT:
         (extension / f"pgmq--{CURRENT}.sql").write_text(pgmq.install.get_embedded_install_sql())
     else:

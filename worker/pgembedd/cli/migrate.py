@@ -13,6 +13,7 @@ def command(database: str | None, down: bool) -> None:
     """Install or upgrade the schema pgembedd; after a restore, repair it. Safe to repeat."""
     from pgembedd.database.connect import connect
     from pgembedd.database.migrate import HEAD, downgrade, has_schema, migrate
+    from pgembedd.doctor.rights import check_role
     from pgembedd.log import configure_logging
 
     configure_logging(log_level="warning")
@@ -28,3 +29,6 @@ def command(database: str | None, down: bool) -> None:
         else:
             migrate(conninfo)
             click.echo(f"{describe(conninfo)} is at pgembedd schema {HEAD}.")
+            with connect(conninfo) as connection:
+                for finding in check_role(connection):
+                    click.echo(f"{finding.level}: {finding.text}. {finding.remedy}")

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from pgembedd.database.owners import foreign
+from pgembedd.database.pgmq_checks import MINIMUM_PGMQ, numbers, pgmq_problem, pgmq_statements
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 
@@ -71,46 +72,20 @@ def _require_vector(connection: psycopg.Connection) -> None:
         )
 
 
-# Without these, a role that neither installed pgmq nor is a superuser cannot keep queues in it.
-_PGMQ_RIGHTS = """
-select pg_catalog.bool_and(
-    pg_catalog.has_schema_privilege(n.oid, 'usage') and pg_catalog.has_schema_privilege(n.oid, 'create')
-    and (c.oid is null or (
-        pg_catalog.has_table_privilege(c.oid, 'select') and pg_catalog.has_table_privilege(c.oid, 'insert')
-        and pg_catalog.has_table_privilege(c.oid, 'update') and pg_catalog.has_table_privilege(c.oid, 'delete'))))
-from pg_catalog.pg_namespace n
-left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p')
-                               and c.relname in ('meta', 'q_pgembedd_jobs', 'q_pgembedd_backfill')
-where n.nspname = 'pgmq'
-"""
-
-
-def pgmq_grants(role: str) -> str:
-    """Returns the grants on pgmq that `role` (a quoted identifier) needs from pgmq's owner."""
-    return (
-        f"grant usage, create on schema pgmq to {role}; "
-        f"grant select, insert, update, delete on all tables in schema pgmq to {role};"
-    )
-
-
-def lacks_pgmq_rights(connection: psycopg.Connection) -> bool:
-    """Tells that pgmq belongs to another role and this one may not keep queues in it."""
-    return _scalar(connection, _PGMQ_RIGHTS) is False
-
-
 def _require_pgmq_rights(connection: psycopg.Connection) -> None:
-    if lacks_pgmq_rights(connection):
-        role = sql.Identifier(connection.info.user).as_string(connection)
-        raise ConfigurationError(
-            f"pgmq belongs to another role here: an administrator must run `{pgmq_grants(role)}` first."
-        )
+    role = sql.Identifier(connection.info.user).as_string(connection)
+    if statements := pgmq_statements(connection, role):
+        raise ConfigurationError(f"pgmq belongs to another role here: an administrator must run `{statements}` first.")
 
 
 def _require_pgmq(connection: psycopg.Connection) -> str:
     _require_pgmq_rights(connection)
+    if problem := pgmq_problem(connection):
+        raise ConfigurationError(f"pgmq {problem[0]}. {problem[1]} Then run `pgembedd migrate` again.")
     if _scalar(connection, "select to_regclass('pgmq.meta') is not null"):
         return "found"
-    if _versions(connection, "pgmq")[1] is not None and _try_create(connection, "pgmq"):
+    available = _versions(connection, "pgmq")[1]
+    if available is not None and numbers(available) >= MINIMUM_PGMQ and _try_create(connection, "pgmq"):
         return "extension"
     from pgmq.install import get_embedded_install_sql  # late: only a first migration needs it
 
@@ -127,15 +102,17 @@ def _require_pgmq(connection: psycopg.Connection) -> str:
 
 
 def _loadable(connection: psycopg.Connection, name: str) -> bool:
-    """Tells that CREATE EXTENSION can work: available, preloaded, and (pg_cron) in its configured database."""
+    """Tells that CREATE EXTENSION can work: available, preloaded, and (pg_cron) in its configured database.
+
+    False for a role that may not read these settings, as for most that are no superusers.
+    """
     installed, available = _versions(connection, name)
     if installed is not None or available is None:
         return False
-    preloaded = str(_scalar(connection, "select current_setting('shared_preload_libraries', true)") or "")
-    if name not in [entry.strip() for entry in preloaded.split(",")]:
+    settings: dict[str, str] = dict(connection.execute(query("preloading")).fetchall())
+    if name not in [entry.strip() for entry in settings.get("shared_preload_libraries", "").split(",")]:
         return False
-    home = _scalar(connection, "select current_setting('cron.database_name', true)")
-    return name != "pg_cron" or home == connection.info.dbname
+    return name != "pg_cron" or settings.get("cron.database_name") == connection.info.dbname
 
 
 def _try_create(connection: psycopg.Connection, name: str) -> bool:
@@ -247,11 +224,6 @@ def _versions(connection: psycopg.Connection, name: str) -> tuple[str | None, st
         "select extversion from pg_catalog.pg_extension where extname = %s", (name,)
     ).fetchone()
     return (installed[0] if installed else None), None
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Returns `0.8.1` as (0, 8, 1), for comparison."""
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _scalar(connection: psycopg.Connection, query: LiteralString) -> object:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Engine
 
-HEAD = "0001"
+HEAD = "0002"
 REVISION_TABLE = "schema_revision"
 _APPLY = "95_apply/"
 # A comment locks the schema until the end of the transaction, and only for the schema's owner.

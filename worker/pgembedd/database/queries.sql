@@ -390,18 +390,8 @@ select pg_catalog.has_function_privilege('pgembedd.events(bigint[], pg_snapshot)
    and pg_catalog.has_function_privilege('pgembedd.metrics()', 'execute')
 
 -- name: doctor_owner
--- What the owner of our schema, as whom our functions run, lacks on pgmq.
-select n.nspowner::regrole::text,
-       pg_catalog.has_schema_privilege(n.nspowner, 'pgmq', 'usage'),
-       pg_catalog.has_schema_privilege(n.nspowner, 'pgmq', 'create'),
-       coalesce((select bool_and(pg_catalog.has_table_privilege(n.nspowner, c.oid, 'select')
-                                 and pg_catalog.has_table_privilege(n.nspowner, c.oid, 'insert')
-                                 and pg_catalog.has_table_privilege(n.nspowner, c.oid, 'update')
-                                 and pg_catalog.has_table_privilege(n.nspowner, c.oid, 'delete'))
-                 from pg_catalog.pg_class c
-                 where c.relnamespace = 'pgmq'::regnamespace and c.relkind in ('r', 'p')
-                   and c.relname in ('meta', 'q_pgembedd_jobs', 'q_pgembedd_backfill')), true)
-from pg_catalog.pg_namespace n where n.nspname = 'pgembedd'
+-- The owner of our schema, as whom our functions run.
+select n.nspowner::regrole::text from pg_catalog.pg_namespace n where n.nspname = 'pgembedd'
 
 -- name: doctor_role
 -- Who owns what runs beside code of tables' owners, the installer, and what is missing for the role without attributes.
@@ -759,6 +749,42 @@ where exists (select from pg_catalog.pg_proc f where f.proname operator(pg_catal
                 and f.pronamespace operator(pg_catalog.=) 'pgembedd'::pg_catalog.regnamespace
                 and pg_catalog.has_function_privilege(f.oid, 'execute'))
 order by p.pipeline
+
+-- name: pgmq_rights
+-- Whether a role may keep queues in pgmq, the version of the extension, whether it is the role's, which queues are
+-- missing. A role that neither installed pgmq nor is a superuser has to be granted that.
+select pg_catalog.has_schema_privilege(%(role)s::regrole, n.oid, 'usage')
+       and pg_catalog.has_schema_privilege(%(role)s::regrole, n.oid, 'create')
+       and coalesce((select bool_and(pg_catalog.has_table_privilege(%(role)s::regrole, c.oid, 'select')
+                                     and pg_catalog.has_table_privilege(%(role)s::regrole, c.oid, 'insert')
+                                     and pg_catalog.has_table_privilege(%(role)s::regrole, c.oid, 'update')
+                                     and pg_catalog.has_table_privilege(%(role)s::regrole, c.oid, 'delete'))
+                     from pg_catalog.pg_class c
+                     where c.relnamespace = n.oid and c.relkind in ('r', 'p')
+                       and c.relname in ('meta', 'q_pgembedd_jobs', 'q_pgembedd_backfill')), true),
+       e.extversion, coalesce(pg_catalog.pg_has_role(%(role)s::regrole, e.extowner, 'usage'), false),
+       array(select q.name from unnest(array['pgembedd_jobs', 'pgembedd_backfill']) as q(name)
+             where not exists (select from pg_catalog.pg_class c
+                               where c.relnamespace = n.oid and c.relname = 'q_' || q.name))
+from pg_catalog.pg_namespace n left join pg_catalog.pg_extension e on e.extname = 'pgmq'
+where n.nspname = 'pgmq'
+
+-- name: pgmq_versions
+-- The version of the extension, whether there is a pgmq without headers, and the versions that the server offers.
+select e.extversion, c.oid is not null and not exists (
+           select from pg_catalog.pg_attribute a join pg_catalog.pg_class r on r.oid = a.attrelid
+           where r.relnamespace = c.relnamespace and r.relname = 'message_record' and a.attname = 'headers'),
+       array(select v.version from pg_catalog.pg_available_extension_versions v where v.name = 'pgmq')
+from (select) nothing
+left join pg_catalog.pg_class c on c.relname = 'meta' and c.relnamespace = (
+    select n.oid from pg_catalog.pg_namespace n where n.nspname = 'pgmq')
+left join pg_catalog.pg_extension e on e.extname = 'pgmq'
+
+-- name: preloading
+-- Which libraries the server loads, and where pg_cron works, as far as this role may read it: current_setting() raises
+-- where it may not.
+select s.name, s.setting from pg_catalog.pg_settings s
+where s.name operator(pg_catalog.=) any ('{shared_preload_libraries,cron.database_name}'::pg_catalog.text[])
 
 -- name: our_definitions
 -- The routines and views of the schema, and the functions that expose_search() made elsewhere: kind, oid, schema, name.

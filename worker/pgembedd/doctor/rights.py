@@ -6,7 +6,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.extensions import lacks_pgmq_rights, pgmq_grants
+from pgembedd.database.pgmq_checks import pgmq_statements
 from pgembedd.database.rights import grant_statement, missing_worker_functions
 from pgembedd.doctor.finding import Finding, rows
 
@@ -19,9 +19,8 @@ def check_before_migration(connection: psycopg.Connection) -> Iterator[Finding]:
     if not may_create:
         grant = _text(connection, "grant create on database {} to {};", database, role)
         yield Finding("bad", "rights", "this role may not create schemas here", f"As an administrator: {grant}")
-    if lacks_pgmq_rights(connection):
-        grants = pgmq_grants(_text(connection, "{}", role))
-        yield Finding("bad", "rights", "pgmq belongs to another role", f"As an administrator: {grants}")
+    if statements := pgmq_statements(connection, _text(connection, "{}", role)):
+        yield Finding("bad", "rights", "pgmq belongs to another role", f"As an administrator: {statements}")
     lacking = {
         name for name, version, _, trusted, _ in rows(connection, "doctor_extensions") if not (version or trusted)
     }
@@ -42,12 +41,14 @@ def check_before_migration(connection: psycopg.Connection) -> Iterator[Finding]:
 def check_rights(connection: psycopg.Connection) -> Iterator[Finding]:
     """Reports what this role may do, and what the owner of our functions lacks."""
     yield _use(connection)
-    for owner, usage, create, tables in rows(connection, "doctor_owner"):
-        if not (usage and create and tables):
-            lacking = f"{owner}, as whom our functions run, lacks rights on pgmq"
-            yield Finding("bad", "rights", lacking, f"As an administrator: {pgmq_grants(owner)}")
+    ((owner,),) = rows(connection, "doctor_owner")
+    statements = pgmq_statements(connection, owner)
+    if statements:
+        lacking = f"{owner}, as whom our functions run, lacks rights on pgmq"
+        yield Finding("bad", "rights", lacking, f"As an administrator: {statements}")
     for (queue,) in rows(connection, "doctor_queues"):
-        yield Finding("bad", "queue", f"{queue} does not exist", "pgembedd migrate")
+        before = f"As an administrator: {statements} Then " if statements else ""
+        yield Finding("bad", "queue", f"{queue} does not exist", f"{before}pgembedd migrate")
 
 
 def _use(connection: psycopg.Connection) -> Finding:
@@ -71,7 +72,8 @@ def check_role(connection: psycopg.Connection) -> Iterator[Finding]:
     if missing or runner == installer:
         text = f"our functions run with the rights of {runner}, and not of a role without any"
         ((*_, superuser, _, _),) = rows(connection, "doctor_server")
-        by_hand = missing and not superuser  # to whom `migrate` gives it all, as after a restore
+        # A superuser's `migrate` runs the statements itself, as after a restore; another installer is no statement.
+        by_hand = missing and not (superuser and missing.endswith(";"))
         remedy = f"As an administrator: {missing} Then pgembedd migrate" if by_hand else "pgembedd migrate"
         yield Finding("note", "rights", text, remedy)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import psycopg
 
-from pgembedd.database.extensions import MINIMUM_VECTOR, numbers
+from pgembedd.database.extensions import MINIMUM_VECTOR
+from pgembedd.database.pgmq_checks import numbers, pgmq_problem
 from pgembedd.doctor.finding import Finding, rows
 
 MINIMUM_SERVER = 140000
@@ -37,7 +38,9 @@ def check_extensions(connection: psycopg.Connection) -> Iterator[Finding]:
     else:
         yield Finding("ok", "vector", installed)
     version, _, _, plain = found["pgmq"]
-    if version or plain:
+    if problem := pgmq_problem(connection):
+        yield Finding("bad", "pgmq", *problem)
+    elif version or plain:
         yield Finding("ok", "pgmq", version or "installed as SQL")
     else:
         yield Finding("bad", "pgmq", "not installed", "pgembedd migrate")

@@ -106,8 +106,7 @@ def _initdb_command(
         # Sorting and letter case from Postgres itself: the same on every system and under every locale.
         "--locale=C",
         f"--lc-ctype={lc_ctype}",
-        "--locale-provider=builtin",
-        "--builtin-locale=C.UTF-8",
+        *(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if installation.major >= 17 else []),
         "--text-search-config=english",
         "--no-instructions",
         *([] if fsync else ["--no-sync"]),

