@@ -54,7 +54,7 @@ begin
         {note_missed};
     end if;
     {after}
-    if something and (large or (select last_value from pgembedd.worker_idle) = 1) then
+    if something and (select last_value from pgembedd.worker_idle) = 1 then
         perform pg_notify('pgembedd', case when large then 'pgembedd_backfill' else 'pgembedd_jobs' end);
     end if;
     return null;

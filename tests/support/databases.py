@@ -31,6 +31,7 @@ SHARED_MEMORY, ENOUGH_BYTES = "/dev/shm", 4 << 30
 
 # Thousands of databases come and go, so what each connection costs and what looks through the whole cache counts.
 CHEAP = {"scram_iterations": "1", "shared_buffers": "32MB"}
+TWO_PHASE = {"max_prepared_transactions": "4"}
 
 _numbers = itertools.count(1)
 _admins: dict[EmbeddedPostgres, psycopg.Connection] = {}
@@ -90,7 +91,7 @@ def _memory() -> str | None:
 @contextmanager
 def running_server(**kwargs: Any) -> Iterator[EmbeddedPostgres]:
     """A running server of its own in a temporary directory; `kwargs` as for EmbeddedPostgres."""
-    kwargs["settings"] = {**CHEAP, **kwargs.get("settings", {})}
+    kwargs["settings"] = {**CHEAP, **TWO_PHASE, **kwargs.get("settings", {})}
     with (
         open_directory() as directory,
         EmbeddedPostgres(initialized(directory / "postgres"), fsync=False, **kwargs) as server,
