@@ -1,4 +1,4 @@
--- ALTER that rewrites contents fires no trigger of a row, and neither does ATTACH PARTITION, which brings rows that were
+-- ALTER that rewrites contents fires no trigger of a row. Neither does ATTACH PARTITION, which brings rows that were
 -- changed elsewhere. The sweep notices both: what the catalog says of the columns that a content is made of, and of the
 -- partitions, is noted for each pipeline. Where contents were altered all rows are queued; where a partition was
 -- attached, all of its rows.

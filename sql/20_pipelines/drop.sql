@@ -1,13 +1,15 @@
 create or replace function pgembedd.drop_pipeline(name text, drop_vectors boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     gone pgembedd.pipeline := _pipeline(name);
 begin
     if (_shadow(gone)).id is not null then
         perform _refuse(format('"%s" has "%s" beside it.', name, (_shadow(gone)).name),
-            format('Drop that first: select pgembedd.drop_pipeline(%L, drop_vectors => true).', (_shadow(gone)).name));
+            format('Drop that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
+                (_shadow(gone)).name));
     end if;
     -- First: a running build holds a lock that dropping a trigger would wait for.
     if _exists(gone.source) then
@@ -38,13 +40,13 @@ begin
     for item in
         select t.tgname, t.tgrelid::regclass as relation from pg_trigger t join pg_proc f on f.oid = t.tgfoid
         where f.pronamespace = 'pgembedd_code'::regnamespace and not t.tgisinternal and t.tgparentid = 0
-          and f.proname like format('pipeline\_%s\_%%', gone.id)
+          and f.proname like format(E'pipeline\\_%s\\_%%', gone.id)
     loop
         execute format('drop trigger %I on %s', item.tgname, item.relation);
     end loop;
     for item in
         select f.oid::regprocedure as signature from pg_proc f
-        where f.pronamespace = 'pgembedd_code'::regnamespace and f.proname like format('pipeline\_%s\_%%', gone.id)
+        where f.pronamespace = 'pgembedd_code'::regnamespace and f.proname like format(E'pipeline\\_%s\\_%%', gone.id)
     loop
         execute format('drop function %s', item.signature);
     end loop;

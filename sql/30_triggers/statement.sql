@@ -117,7 +117,7 @@ begin
         -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
         -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
         format($before$
-    select true into something from %s n left join %s o on true where %s operator(pg_catalog.*<>) %s;
+    select true into something from %s n left join %s o on true where %s operator(pg_catalog.*<>) %s limit 1;
     if something is null then return null; end if;
     if coalesce(current_setting('pgembedd.storing', true), '') <> '' and pg_trigger_depth() = 1
         and current_setting('pgembedd.storing', true) = pgembedd._storing_mark(%s) then return null; end if;

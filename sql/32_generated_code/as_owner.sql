@@ -2,6 +2,7 @@
 create or replace function pgembedd._set_owner(signature text, owner regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     function record;

@@ -2,6 +2,7 @@
 create or replace function pgembedd.expose_search(schema text default 'public') returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     item record;
@@ -26,7 +27,8 @@ begin
     loop
         select p.oid into present from pg_proc p join pg_namespace n on n.oid = p.pronamespace
         where n.nspname = schema and p.proname = item.name and obj_description(p.oid, 'pg_proc') is distinct from
-              'Made by pgembedd.expose_search().';
+              'Made by pgembedd.expose_search().'
+        limit 1;
         if present is not null then
             perform _refuse(format('There is a function %I.%I already.', schema, item.name),
                 'Name another schema that PostgREST serves.');

@@ -9,8 +9,13 @@ from pgembedd.conninfo import read_conninfo
 from pgembedd.database.queries import query
 from pgembedd.errors import DatabaseUnavailableError
 
-# No name of ours is looked up in a schema that another role can fill. The role may have other defaults.
-_SETTINGS = "-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on"
+# No name of ours is looked up in a schema that another role can fill, and texts and statements mean what we take them
+# for. The role may have other defaults. The same as in pin_path.
+_SETTINGS = (
+    "-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on -c quote_all_identifiers=off "
+    "-c array_nulls=on -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex "
+    "-c transform_null_equals=off -c row_security=on -c default_transaction_isolation=read\\ committed"
+)
 
 
 class PinnedConnection(psycopg.Connection):
