@@ -1,6 +1,7 @@
 -- create_pipeline(adopt => ...): vectors that exist already, from a dropped pipeline or another program. true keeps
 -- them, false discards them. Without the option they are refused, because a search may only compare vectors of one
--- model, and only the user knows which model these are of.
+-- model, and only the user knows which model these are of. Those of another number of dimensions than the model has are
+-- refused whatever the option: they cannot be kept, and nothing would come in their place.
 
 create or replace function pgembedd._holds_vectors(made pgembedd.pipeline, relation regclass) returns boolean
 language sql
@@ -10,14 +11,29 @@ as $$
         relation, _vector_column(made)))::boolean
 $$;
 
-create or replace function pgembedd._refuse_existing_vectors(what text, model text) returns void
+-- Refuses vectors of which neither is said, and those that do not fit the model. `place` is the option that names them:
+-- embedding_column or embedding_table.
+create or replace function pgembedd._check_existing_vectors(
+    made pgembedd.pipeline, what text, place text, adopt boolean
+) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    of_model constant integer := _fixed_dimensions(made.model, made.dimensions);
 begin
-    perform _refuse(format('%s holds vectors already.', what),
-        format('Say adopt => true to keep them and embed what is missing, if they are '
-               'of the model %s; or adopt => false to have every row embedded anew.', model));
+    if of_model <> made.dimensions then
+        perform _refuse(
+            format('%s holds vectors of %s dimensions, and those of the model %s have %s.', what, made.dimensions,
+                made.model, of_model),
+            format('Name another %s: it is created, and these vectors stay. Or name a model of %s dimensions.', place,
+                made.dimensions));
+    elsif adopt is null then
+        perform _refuse(format('%s holds vectors already.', what),
+            format('Name another %s: it is created, and these vectors stay. Or say adopt => true to keep them and '
+                   'embed what is missing, if they are of the model %s; adopt => false deletes them all at once, and '
+                   'has every row embedded anew.', place, made.model));
+    end if;
 end $$;
 
 create or replace function pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) returns void
@@ -25,12 +41,11 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    if adopt or not _holds_vectors(made, made.source) then
-        return;
-    elsif adopt is null then
-        perform _refuse_existing_vectors(format('%s.%I', made.source, made.embedding_column), made.model);
+    if _holds_vectors(made, made.source) then
+        perform _check_existing_vectors(made, format('%s.%I', made.source, made.embedding_column),
+            'embedding_column', adopt);
+        if not adopt then perform _empty_column(made); end if;
     end if;
-    perform _empty_column(made);
 end $$;
 
 -- One UPDATE, as it happens before this pipeline has any trigger. Triggers of the user's fire as they do when a vector
@@ -67,11 +82,10 @@ begin
         perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source,
             _layout_problem(made, relation)),
             'Name another embedding_table: it is created.');
-    elsif adopt is null and _holds_vectors(made, relation) then
-        perform _refuse_existing_vectors(relation::text, made.model);
-    elsif not adopt then
-        perform _execute_once(made, format('truncate %s', relation));
+    elsif _holds_vectors(made, relation) then
+        perform _check_existing_vectors(made, relation::text, 'embedding_table', adopt);
     end if;
+    if not adopt then perform _execute_once(made, format('truncate %s', relation)); end if;
     return relation;
 end $$;
 
@@ -79,6 +93,7 @@ end $$;
 create or replace function pgembedd._layout_problem(made pgembedd.pipeline, relation regclass) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     problem text;

@@ -1,10 +1,12 @@
--- ALTER that rewrites contents fires no trigger of a row. The sweep notices it: what the catalog says of the columns
--- that a content is made of is noted for each pipeline, and where that says that contents changed, all rows are queued.
+-- ALTER that rewrites contents fires no trigger of a row. Neither does ATTACH PARTITION, which brings rows that were
+-- changed elsewhere. The sweep notices both: what the catalog says of the columns that a content is made of, and of the
+-- partitions, is noted for each pipeline. Where contents were altered all rows are queued; where a partition was
+-- attached, all of its rows.
 
 -- Notes of the content: by column its number (a column of that name may be another one by now), its kind of type (all
 -- strings are alike), its expression, the labels of its enum, and the transaction that last defined it; and the file of
--- each table, which a rewrite replaces, as VACUUM FULL does. `of` changes with a restore, after which none of the
--- numbers can be compared.
+-- each table, which a rewrite replaces, as VACUUM FULL does; and the transaction that attached each partition. `of`
+-- changes with a restore, after which none of the numbers can be compared.
 create or replace function pgembedd._content_shape(pipeline pgembedd.pipeline) returns jsonb
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -14,6 +16,8 @@ as $$
         'files', (select coalesce(jsonb_object_agg(c.oid, pg_relation_filenode(c.oid)), '{}')
                   from (select pipeline.source as oid union select t.relid from pg_partition_tree(pipeline.source) t) l
                   join pg_class c on c.oid = l.oid where c.relkind = 'r'),
+        'attached', (select coalesce(jsonb_object_agg(i.inhrelid, i.xmin::text), '{}')
+                     from pg_partition_tree(pipeline.source) t join pg_inherits i on i.inhrelid = t.relid),
         'columns', (
             select coalesce(jsonb_object_agg(a.attname, jsonb_strip_nulls(jsonb_build_object(
                 'type', case when t.typcategory = 'S' then 'S' else format_type(a.atttypid, null) end,
@@ -49,14 +53,27 @@ as $$
                where b.value -> 'labels' @> l.value))
 $$;
 
--- Queues all rows where contents were altered since the last sweep. Returns how many.
-create or replace function pgembedd._enqueue_altered(pipeline pgembedd.pipeline) returns bigint
+-- The partitions that hold rows and were attached between two notes, themselves or with what they are parts of.
+create or replace function pgembedd._attached_leaves(before jsonb, after jsonb) returns oid[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array(
+        select distinct t.relid::oid
+        from jsonb_each(after -> 'attached') a cross join lateral pg_partition_tree(a.key::oid) t
+        where t.isleaf and before -> 'of' = after -> 'of' and before -> 'attached' -> a.key is distinct from a.value
+          and before ? 'attached')
+$$;
+
+-- Queues what was altered or attached since the last sweep, which `present` was noted before the triggers were made: of
+-- what came later the next sweep sees that it came. Returns how many rows.
+create or replace function pgembedd._enqueue_altered(pipeline pgembedd.pipeline, present jsonb) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    present jsonb := _content_shape(pipeline);
     altered text := _altered_columns(pipeline.content_shape, present);
+    attached oid[] := _attached_leaves(pipeline.content_shape, present);
     queued bigint := 0;
 begin
     if present is distinct from pipeline.content_shape then
@@ -69,6 +86,24 @@ begin
             _counted(queued, 'row was', 'rows were'),
             to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI UTC'))
         where p.id = _enqueue_altered.pipeline.id;
+    elsif attached <> '{}' then
+        queued := _enqueue_attached(pipeline, attached);
     end if;
+    return queued;
+end $$;
+
+-- Queues all rows of these partitions: whether a vector is that of the text is known by computing it.
+create or replace function pgembedd._enqueue_attached(pipeline pgembedd.pipeline, leaves oid[]) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    queued bigint;
+begin
+    execute _enqueue(pipeline, 'pgembedd_backfill', 'k.id', format('%s(%L, $1) as k(id)',
+        _pipeline_function(pipeline.id, 'everyday'), 'attached')) using to_jsonb(leaves);
+    get diagnostics queued = row_count;
+    perform pgembedd._check_session();
+    if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 end $$;

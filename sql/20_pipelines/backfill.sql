@@ -1,6 +1,7 @@
 create or replace function pgembedd.backfill(name text, force boolean default false) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 begin
     return _backfill(_working_pipeline(name), force);

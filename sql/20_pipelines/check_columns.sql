@@ -1,6 +1,7 @@
 create or replace function pgembedd._content_function(function regprocedure, given text, source text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 begin
     if function is null then

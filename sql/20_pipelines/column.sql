@@ -5,6 +5,7 @@ as $$
 declare
     wanted text := format('%s(%s)', _vector_type(made.vector_type), made.dimensions);
     actual text;
+    width integer;
     taken text := (select p.name from pipeline p
                    where p.source = made.source and p.embedding_column = made.embedding_column);
     generated "char";
@@ -14,7 +15,8 @@ begin
             quote_ident(made.embedding_column), taken),
             'Two pipelines cannot share a column: name another embedding_column.');
     end if;
-    select format_type(a.atttypid, a.atttypmod), a.attgenerated into actual, generated from pg_attribute a
+    select format_type(a.atttypid, a.atttypmod), a.atttypmod, a.attgenerated into actual, width, generated
+    from pg_attribute a
     where a.attrelid = made.source and a.attname = made.embedding_column and a.attnum > 0 and not a.attisdropped;
     if actual is null then
         execute format('alter table %s add column %I %s', made.source, made.embedding_column, wanted);
@@ -22,8 +24,15 @@ begin
         perform _refuse(format('%s.%s is %s, but this pipeline writes %s.', made.source,
             quote_ident(made.embedding_column),
             replace(actual, 'character varying', 'varchar'), wanted),
-            'Name another embedding_column (it is created when missing), '
-            'or give the vector_type and dimensions that the column has.');
+            'Name another embedding_column: it is created when missing, and this one stays as it is.' || case
+                when actual = format('%s(%s)', _vector_type('vector'), made.dimensions)
+                then ' Or say vector_type => ''vector'', as this one has it.'
+                when actual = format('%s(%s)', _vector_type('halfvec'), made.dimensions)
+                then ' Or say vector_type => ''halfvec'', as this one has it.'
+                when width > 0 and actual in (format('%s(%s)', _vector_type('vector'), width),
+                                              format('%s(%s)', _vector_type('halfvec'), width))
+                then format(' A column of %s dimensions takes a model whose vectors have as many.', width)
+                else '' end);
     elsif generated <> '' then
         perform _refuse(format('%s.%s is a generated column, which cannot be written.', made.source,
             quote_ident(made.embedding_column)),

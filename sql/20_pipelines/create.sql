@@ -79,6 +79,7 @@ create or replace function pgembedd._create_pipeline(
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     queued bigint;

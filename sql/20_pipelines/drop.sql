@@ -1,13 +1,15 @@
 create or replace function pgembedd.drop_pipeline(name text, drop_vectors boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     gone pgembedd.pipeline := _pipeline(name);
 begin
     if (_shadow(gone)).id is not null then
         perform _refuse(format('"%s" has "%s" beside it.', name, (_shadow(gone)).name),
-            format('Drop that first: select pgembedd.drop_pipeline(%L, drop_vectors => true).', (_shadow(gone)).name));
+            format('Drop that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
+                (_shadow(gone)).name));
     end if;
     -- First: a running build holds a lock that dropping a trigger would wait for.
     if _exists(gone.source) then

@@ -6,6 +6,7 @@
 create or replace function pgembedd._shape(pipeline pgembedd.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
     select concat_ws(' ', pipeline.source, _owner(pipeline.source),
                      pipeline.embedding_table, _owner(pipeline.embedding_table),
@@ -85,6 +86,7 @@ end $$;
 create or replace function pgembedd._remake(pipeline pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     owner regrole := _owner(pipeline.source);

@@ -13,9 +13,19 @@ as $$
         when model ~ '^ollama:all-minilm(:|$)'
           or model in ('huggingface:sentence-transformers/all-MiniLM-L6-v2', 'huggingface:thenlper/gte-small') then 384
         when model ~ '^ollama:(mxbai-embed-large|bge-m3)(:|$)'
-          or model ~ '^cohere:embed-(english|multilingual)-v3\.0$'
-          or model ~ '^voyage:voyage-(3|3-large|3\.5|3\.5-lite)$' then 1024
+          or model ~ E'^cohere:embed-(english|multilingual)-v3\\.0$'
+          or model ~ E'^voyage:voyage-(3|3-large|3\\.5|3\\.5-lite)$' then 1024
     end
+$$;
+
+-- The dimensions that the model's vectors are known to have where they cannot have these: null where they can, as an
+-- operator may have a provider shorten them, and where it is not known here.
+create or replace function pgembedd._fixed_dimensions(model text, dimensions integer) returns integer
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when _own_model(model) is not null or strpos(model, ':') > 0 and _model_dimensions(model) < dimensions
+                then _model_dimensions(model) end
 $$;
 
 -- What a model of pgembedd's own does, whatever the capitals of its name: `embeds` or `reranks`; null for any other.
@@ -37,8 +47,8 @@ set search_path = pg_catalog, pg_temp
 as $$
     select case
         when model ~ '^text-embedding-(3-small|3-large|ada-002)$' then 'openai:' || model
-        when model ~ '^embed-(v4\.0|(english|multilingual)-(light-)?v3\.0)$' then 'cohere:' || model
-        when model ~ '^voyage-(3|3-large|3\.5|3\.5-lite|code-3|law-2|finance-2)$' then 'voyage:' || model
+        when model ~ E'^embed-(v4\\.0|(english|multilingual)-(light-)?v3\\.0)$' then 'cohere:' || model
+        when model ~ E'^voyage-(3|3-large|3\\.5|3\\.5-lite|code-3|law-2|finance-2)$' then 'voyage:' || model
     end
 $$;
 

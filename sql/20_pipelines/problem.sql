@@ -2,6 +2,7 @@
 create or replace function pgembedd._problem(pipeline pgembedd.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
     select coalesce(_source_problem(pipeline), _key_problem(pipeline), _content_problem(pipeline),
                     _hidden_from_owner(pipeline.source), _column_problem(pipeline),

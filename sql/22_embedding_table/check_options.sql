@@ -28,7 +28,7 @@ begin
         perform _refuse(format('Chunks of %s tokens cannot overlap by %s.', made.chunk_tokens, made.chunk_overlap),
             'chunk_overlap is at most half of chunk_tokens.');
     end if;
-    select k into option from unnest(made.key_columns) as k where k = any (_chunk_columns());
+    select k into option from unnest(made.key_columns) as k where k = any (_chunk_columns()) limit 1;
     if option is not null then
         perform _refuse(
             format('The key column "%s" of %s is called like a column of the embedding table.', option, made.source),

@@ -8,7 +8,8 @@ as $$
     select m.nth, case when m.parts[1] is not null then m.parts[1] when m.parts[2] is not null then '$' end,
            coalesce(m.parts[3], m.parts[4])
     from regexp_matches(formatting,
-        '([^$]+|\$(?![$A-Za-z_{])|\$(?=\{)(?!\{[^{}]+\}))|(\$\$)|\$([A-Za-z_][A-Za-z0-9_]*)|\$\{([^{}]+)\}', 'g')
+        '([^$]+|[$](?![$A-Za-z_{])|[$](?=[{])(?![{][^{}]+[}]))|([$][$])|[$]([A-Za-z_][A-Za-z0-9_]*)|[$][{]([^{}]+)[}]',
+        'g')
         with ordinality as m(parts, nth)
 $$;
 

@@ -48,8 +48,8 @@ begin
               and (t.typcategory = 'S' or t.oid = 'regconfig'::regtype))
         then
             perform _refuse(format('There is no text search configuration %s.', quote_literal(made.text_config)),
-                format('Take one of \dF, a column of %s that names one for each row, or none, for no search by words.',
-                       made.source));
+                format(E'Take one of \\dF, a column of %s that names one for each row, or none, for no search by '
+                       'words.', made.source));
         end if;
         made.text_config_column := made.text_config;
         made.text_config := _text_config(current_setting('default_text_search_config'));

@@ -4,6 +4,7 @@
 create or replace function pgembedd.index_statements(name text default null) returns setof text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 set lock_timeout = '100ms'  -- the frame of a partitioned index makes its writers stand in line
 as $$
 declare

@@ -9,7 +9,7 @@ declare
     inner_table regclass;
 begin
     if (select relkind from pg_class where oid = _target(made)) <> 'p' then return null; end if;
-    select f.index into frame from _fitting_indexes(made, _target(made)) f where f.method = 'hnsw';
+    select f.index into frame from _fitting_indexes(made, _target(made)) f where f.method = 'hnsw' limit 1;
     if frame is null then
         execute format('create index %I on only %s %s', made.index_name, _target(made), _hnsw(made));
         frame := format('%I.%I', _schema_of(_target(made)), made.index_name)::regclass;

@@ -19,6 +19,7 @@ create or replace function pgembedd.change_model(
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     current pgembedd.pipeline := _pipeline(name);
@@ -82,7 +83,8 @@ begin
         perform _refuse(format('"%s" stands beside another pipeline itself.', current.name), 'Name that one.');
     elsif beside.id is not null then
         perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
-            format('Remove that first: select pgembedd.drop_pipeline(%L, drop_vectors => true).', beside.name));
+            format('Remove that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
+                beside.name));
     elsif _problem(current) is not null then
         perform _refuse(format('The model of "%s" cannot be changed: %s', current.name, _problem(current)));
     end if;
@@ -110,14 +112,15 @@ begin
         end if;
         for taken in
             select format('%s has a column %I', current.source, a.attname) as what,
-                   format('ALTER TABLE %s DROP COLUMN %I', current.source, a.attname) as remedy
+                   format('ALTER TABLE %s RENAME COLUMN %I TO ...', current.source, a.attname) as remedy
             from pg_attribute a
             where a.attrelid = current.source and a.attname = _suffixed_name(current.embedding_column, suffix)
               and not a.attisdropped
             union all
             select format('There is a relation %s', c.oid::regclass),
-                   format('DROP %s %s', case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW'
-                                             when 'i' then 'INDEX' else 'TABLE' end, c.oid::regclass)
+                   format('ALTER %s %s RENAME TO ...',
+                       case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'i' then 'INDEX'
+                                      else 'TABLE' end, c.oid::regclass)
             from pg_class e join pg_class c on c.relnamespace = e.relnamespace
             where e.oid = current.embedding_table
               and c.relname in (_suffixed_name(e.relname, suffix),
@@ -125,7 +128,7 @@ begin
             order by 2 desc
         loop
             perform _refuse(format('%s already, which is where vectors would go.', taken.what),
-                format('Rename it, or drop it if nothing needs it: %s.', taken.remedy));
+                format('Give it another name, under which it stays: %s', taken.remedy));
         end loop;
     end loop;
 end $$;

@@ -3,6 +3,7 @@
 create or replace function pgembedd.switch(name text, force boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 begin
     perform _swap(name, 'next', 'previous', force);
@@ -13,6 +14,7 @@ comment on function pgembedd.switch is
 create or replace function pgembedd.rollback(name text, force boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 begin
     perform _swap(name, 'previous', 'next', force);

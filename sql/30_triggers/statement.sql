@@ -54,7 +54,7 @@ begin
         {note_missed};
     end if;
     {after}
-    if something and (large or (select last_value from pgembedd_code.worker_idle) = 1) then
+    if something and (select last_value from pgembedd_code.worker_idle) = 1 then
         perform pg_notify('pgembedd', case when large then 'pgembedd_backfill' else 'pgembedd_jobs' end);
     end if;
     return null;
@@ -118,7 +118,7 @@ begin
         -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
         -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
         format($before$
-    select true into something from %s n left join %s o on true where %s operator(pg_catalog.*<>) %s;
+    select true into something from %s n left join %s o on true where %s operator(pg_catalog.*<>) %s limit 1;
     if something is null then return null; end if;
     if coalesce(current_setting('pgembedd.storing', true), '') <> '' and pg_trigger_depth() = 1
         and has_schema_privilege('pgembedd', 'usage') then

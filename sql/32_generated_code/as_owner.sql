@@ -2,6 +2,7 @@
 create or replace function pgembedd._set_owner(signature text, owner regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     function record;
@@ -122,12 +123,17 @@ begin
     perform pgembedd._drop_prepared();
 end $$;
 
--- The path alone, for our triggers: cursors and prepared statements of a writer's session are the writer's own.
+-- The path alone, for our triggers: cursors and prepared statements of a writer's session are the writer's own. A SET
+-- clause that was made under quote_all_identifiers spells the same path with quotes; to leave quotes out of the
+-- comparison would take a single schema with commas in its name for it.
 create or replace function pgembedd._check_path(expected text) returns void
 language plpgsql
 as $$
 begin
-    if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) expected then
+    if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) expected
+        and pg_catalog.current_setting('search_path') operator(pg_catalog.<>) pg_catalog.format('"%s"',
+            pg_catalog.replace(expected, ', ', '", "'))
+    then
         raise exception 'A function that the table or its content uses sets search_path for the whole session.'
             using errcode = 'object_not_in_prerequisite_state',
                 hint = 'Give the function a clause of its own: ALTER FUNCTION ... SET search_path = ...';

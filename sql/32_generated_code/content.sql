@@ -5,7 +5,7 @@ as $$
     select case when pipeline.content_function is not null
                 -- s.* and not s, which would be the column of that name where there is one
                 then format('%s(%s.*)::pg_catalog.text', pipeline.content_function, alias)
-                else format('pg_catalog.concat_ws(E''\n\n'', %s)',
+                else format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)',
                             (select string_agg(format('%s.%I', alias, c), ', ')
                              from unnest(pipeline.content_columns) as c)) end
 $$;

@@ -21,8 +21,10 @@ as $$
             select string_agg(format('%I %s', k.name, k.type), ', ' order by k.nth)
             from _key_columns(pipeline.source) k)))
     from (values
-        -- The keys of all rows, and of those that have no vector.
+        -- The keys of all rows, of those of some partitions, and of those that have no vector.
         ('all', 'select {key} from {source} s'),
+        ('attached', $q$select {key} from {source} s where s.tableoid operator(pg_catalog.=) any (array(
+            select p.oid::pg_catalog.oid from pg_catalog.jsonb_array_elements_text($1) as p(oid)))$q$),
         ('lacking', 'select {key} from {source} s where {lacking}'),
         -- How many rows there are in that share of the pages, how many of them lack a vector, and their keys.
         ('count', _count_template('')),

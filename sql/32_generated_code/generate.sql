@@ -37,6 +37,7 @@ as $$ select format('pgembedd_code.pipeline_%s_%s', id, verb) $$;
 create or replace function pgembedd._generate(pipeline pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     -- As it is before the code is made: where the table is altered meanwhile, the code counts as out of date. A shape

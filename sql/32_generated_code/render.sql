@@ -5,7 +5,7 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    placeholder constant text := '\{([a-z_]+)\}';
+    placeholder constant text := E'\\{([a-z_]+)\\}';
     names text[] := array(select m[1] from regexp_matches(template, placeholder, 'g') as m);
     unknown text := (select n from unnest(names) as n where not variables ? n limit 1);
 begin

@@ -4,6 +4,7 @@
 create or replace function pgembedd.diagnose(pipeline_id integer) returns text
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     one pgembedd.pipeline;

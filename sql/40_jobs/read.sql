@@ -69,5 +69,5 @@ language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(content, '')
-           !~ '[^\s\u0085\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]'
+           !~ E'[^\\s\\u0085\\u00a0\\u1680\\u180e\\u2000-\\u200d\\u2028\\u2029\\u202f\\u205f\\u2060\\u3000\\ufeff]'
 $$;

@@ -1,6 +1,7 @@
 create or replace function pgembedd.requeue(name text, ids jsonb[]) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 set row_security = off
 -- The settings of _key_settings.
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'

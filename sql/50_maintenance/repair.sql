@@ -4,6 +4,7 @@
 create or replace function pgembedd._repair() returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 set check_function_bodies = on  -- a migration loads sql/ with it off
 as $$
 declare

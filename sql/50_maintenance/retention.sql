@@ -2,6 +2,7 @@
 create or replace function pgembedd.retention() returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 set row_security = off
 set lock_timeout = '2s'
 as $$

@@ -1,10 +1,11 @@
--- Queues rows without a vector and without a job: triggers were off, a dump was restored, a partition was attached; and
--- all rows of a table whose contents an ALTER changed. A
--- search for rows without chunks reads the whole table, so maintenance asks for `only_due`: a pipeline is due again
--- after a hundred times as long as its last sweep took.
+-- Queues rows without a vector and without a job: triggers were off, a dump was restored; and all rows of a table whose
+-- contents an ALTER changed, and of a partition that was attached. A search for rows without chunks reads the whole
+-- table, so maintenance asks for `only_due`: a pipeline is due again after a hundred times as long as its last sweep
+-- took.
 create or replace function pgembedd.sweep(at_most bigint default 10000, only_due boolean default false) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 set row_security = off
 set lock_timeout = '2s'
 as $$
@@ -53,6 +54,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     began timestamptz := clock_timestamp();
+    present jsonb := _content_shape(one);
     problem text := _judge(one, _brought_up_to_date(one.id));
     swept bigint := 0;
 begin
@@ -64,7 +66,7 @@ begin
     perform set_config('lock_timeout', '100ms', true), _attach_triggers(one.id),
         set_config('lock_timeout', '2s', true);
     perform _note_triggers(one);
-    swept := _enqueue_altered(one) + _enqueue_missed(one) + _backfill(one, false, at_most);
+    swept := _enqueue_altered(one, present) + _enqueue_missed(one) + _backfill(one, false, at_most);
     perform _fill_words(one, at_most);
     if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
         update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began)

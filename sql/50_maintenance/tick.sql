@@ -7,6 +7,7 @@ create or replace function pgembedd.tick(
 ) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     state pgembedd.installation;

@@ -4,6 +4,7 @@ create or replace function pgembedd.publish_vectors(pipeline text, publication t
 returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     one pgembedd.pipeline := _pipeline(pipeline);

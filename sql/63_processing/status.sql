@@ -5,6 +5,7 @@ create or replace function pgembedd.processing_status(pipeline text, variadic ke
 returns table (key jsonb, status text, reason text, attempts integer, since timestamptz)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 declare
@@ -123,7 +124,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when count(*) = 0 then 'null::pg_catalog.text' else format(
         'pg_catalog.format(''%%s %%s %%s %%s'', s.tableoid::pg_catalog.oid, s.ctid, s.xmin, '
-        'pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(E''\x1f'', %s), ''UTF8'')))',
+        'pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(pg_catalog.chr(31), %s), ''UTF8'')))',
         string_agg(format('s.%I::pg_catalog.text', a.attname), ', ' order by a.attnum)) end
     from pg_attribute a join pg_type t on t.oid = _base_type(a.atttypid)
     left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'

@@ -48,7 +48,7 @@ begin
 exception when others then
     get stacked diagnostics problem = pg_exception_detail;
     raise exception 'pgembedd.embed() cannot connect to its own database as %: %', through.username,
-        coalesce(nullif(regexp_replace(btrim(problem), '\s*\n.*', ''), ''), sqlerrm) using errcode = sqlstate,
+        coalesce(nullif(regexp_replace(btrim(problem), E'\\s*\\n.*', ''), ''), sqlerrm) using errcode = sqlstate,
         hint = 'pgembedd.embed_through() says where and as whom it connects; `pgembedd doctor` tries it.';
 end $$;
 
@@ -101,7 +101,7 @@ as $$
     select case when a.addresses && array['*', '0.0.0.0', 'localhost', '127.0.0.1'] then '127.0.0.1'
                 when a.addresses && array['::', '::1'] then '::1'
                 else nullif(a.addresses[1], '') end
-    from (select regexp_split_to_array(btrim(current_setting('listen_addresses')), '\s*,\s*') as addresses) a
+    from (select regexp_split_to_array(btrim(current_setting('listen_addresses')), E'\\s*,\\s*') as addresses) a
 $$;
 
 -- libpq's key='value' pairs. What is not given is what this server says of itself.
@@ -109,7 +109,7 @@ create or replace function pgembedd._conninfo(through pgembedd.loopback) returns
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select string_agg(format('%s=''%s''', o.name, replace(replace(o.value, '\', '\\'), '''', '\''')), ' ') || ' '
+    select string_agg(format('%s=''%s''', o.name, replace(replace(o.value, E'\\', E'\\\\'), '''', E'\\''')), ' ') || ' '
         || coalesce(through.options, '')
     from (values
         ('dbname', current_database()::text),
@@ -123,7 +123,7 @@ as $$
         -- Encrypting what does not leave the machine would be most of what a connection costs.
         ('sslmode', case when through.host is null then 'allow' else 'prefer' end),
         -- Not the defaults of role or database: every query must see what was committed before it.
-        ('options', '-c default_transaction_isolation=read\ committed -c '
+        ('options', E'-c default_transaction_isolation=read\\ committed -c '
                     'default_transaction_read_only=off -c statement_timeout=0 '
             -- The server closes what a session keeps, and what a caller left who cancelled twice.
             '-c idle_session_timeout=10s')

@@ -55,7 +55,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     salt bytea := uuid_send(gen_random_uuid());
-    salted bytea := _hmac(convert_to(password, 'UTF8'), salt || '\x00000001');
+    salted bytea := _hmac(convert_to(password, 'UTF8'), salt || E'\\x00000001');
 begin
     return format('SCRAM-SHA-256$1:%s$%s:%s', encode(salt, 'base64'),
         encode(sha256(_hmac(salted, 'Client Key')), 'base64'), encode(_hmac(salted, 'Server Key'), 'base64'));
@@ -90,6 +90,7 @@ end $$;
 create or replace function pgembedd.grant_embed(role regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     vector_schema text := (

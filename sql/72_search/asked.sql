@@ -22,7 +22,7 @@ begin
     for token in
         select coalesce(m.parts[2], m.parts[4]) as content, m.parts[2] is not null as phrase,
                coalesce(m.parts[1], m.parts[3]) = '-' as excluded
-        from regexp_matches(left(query, 10000), '(-?)"([^"]*)"|(-?)([^\s"]+)', 'g') with ordinality as m(parts, nth)
+        from regexp_matches(left(query, 10000), E'(-?)"([^"]*)"|(-?)([^\\s"]+)', 'g') with ordinality as m(parts, nth)
         order by m.nth
     loop
         if not token.phrase and not token.excluded and lower(token.content) = 'or' and either is not null then

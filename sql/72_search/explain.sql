@@ -11,6 +11,7 @@ create or replace function pgembedd.explain_search(
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_variable
 declare
@@ -84,7 +85,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(node), '[]') from jsonb_path_query(plan, 'strict $.**') node
-    where jsonb_typeof(node) = 'object' and node ? 'Relation Name' and node ->> 'Alias' ~ format('^%s(_\d+)?$', alias)
+    where jsonb_typeof(node) = 'object' and node ? 'Relation Name' and node ->> 'Alias' ~ format(E'^%s(_\\d+)?$', alias)
 $$;
 
 create or replace function pgembedd._rows_visited(scans jsonb) returns bigint

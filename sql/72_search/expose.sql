@@ -2,6 +2,7 @@
 create or replace function pgembedd.expose_search(schema text default 'public') returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     names constant text[] := '{search,similar,search_many}';

@@ -53,7 +53,7 @@ begin
         perform _refuse(format('%s takes %s, not %s.', operator, case wanted when 'value' then 'a value'
             when 'pair' then 'an array of two values' when 'array' then 'an array'
             when 'string' then 'a string' else 'true or false' end, _shortened(value)));
-    elsif wanted = 'string' and value #>> '{}' ~ '(^|[^\\])(\\\\)*\\$' then
+    elsif wanted = 'string' and value #>> '{}' ~ E'(^|[^\\\\])(\\\\\\\\)*\\\\$' then
         perform _refuse(format('The pattern %s for "%s" ends with a backslash.', _shortened(value), operand ->> 'name'),
             'Write it twice, as one has what follows taken as it is.');
     end if;

@@ -1,6 +1,7 @@
 create or replace function pgembedd.grant_search(role regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     function regprocedure;

@@ -41,7 +41,7 @@ begin
                case when c.base < 16384 then format('s.%I', c.name)
                     else format('pg_catalog.format(''%%s'', s.%1$I) as %1$I', c.name) end, ', ' order by c.number)),
            -- Of the texts; where there are none, of what else the vector is of, as JSON.
-           'pg_catalog.concat_ws(E''\n\n'', ' || coalesce(
+           E'pg_catalog.concat_ws(E''\\n\\n'', ' || coalesce(
                string_agg(format('s.%I::pg_catalog.text', c.name), ', ' order by array_position(t.columns, c.name))
                    filter (where c.category = 'S' and c.name = any (t.columns)),
                string_agg(format('s.%I::pg_catalog.text', c.name), ', ' order by array_position(t.columns, c.name))

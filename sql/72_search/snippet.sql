@@ -34,7 +34,7 @@ begin
     if first > length / 2 then
         began := first - length / 6;
         -- From the next word on, or in the middle of the one that is marked.
-        skipped := pg_catalog.length(substring(substr(plain, began - 1, length) from '^\S*\s+'));
+        skipped := pg_catalog.length(substring(substr(plain, began - 1, length) from E'^\\S*\\s+'));
         if began - 1 + skipped <= first then began := began - 1 + skipped; end if;
     end if;
     return case when began > 1 then _search_ellipsis() || ' ' else '' end

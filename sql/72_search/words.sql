@@ -58,7 +58,7 @@ create or replace function pgembedd._search_any(words text[]) returns tsquery
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select string_agg('''' || replace(replace(w, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery
+    select string_agg('''' || replace(replace(w, E'\\', E'\\\\'), '''', '''''') || '''', ' | ')::tsquery
     from unnest(words) as w
 $$;
 

@@ -15,32 +15,29 @@ as $$
 declare
     deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
     asked uuid;
-    state record;
+    state jsonb;
 begin
     perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
     asked := pgembedd.ask(pipeline, question, filter, k, model, thread);
     loop
-        select a.* into state from pgembedd.answers a where a.id operator(pg_catalog.=) asked;
-        exit when state.finished_at is not null;
+        state := pgembedd._answer_state(asked);
+        exit when state operator(pg_catalog.->>) 'finished_at' is not null;
         if pgembedd._is_untaken(asked) then
             raise exception 'No worker has taken the question %.', asked
                 using errcode = 'object_not_in_prerequisite_state',
                     hint = 'It stays queued; start a worker with a language model: '
                            '`pgembedd run` with AI_INFERENCE_API_HOST.';
         elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
-            raise exception 'The answer % is still % after %.', asked, state.status, timeout
+            raise exception 'The answer % is still % after %.', asked,
+                state operator(pg_catalog.->>) 'status', timeout
                 using errcode = 'query_canceled',
                     hint = 'It is in pgembedd.answers once it is there; is a worker with a language model running?';
         end if;
         commit;
         perform pg_catalog.pg_sleep(0.05);
     end loop;
-    result := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-        'id', asked, 'thread', state.thread, 'status', state.status, 'answer', state.answer, 'reason', state.reason,
-        'citations', state.citations, 'notes', (
-            select e.data operator(pg_catalog.->) 'notes'::pg_catalog.text from pgembedd.answer_event e
-            where e.answer operator(pg_catalog.=) asked and e.event operator(pg_catalog.=) 'done'
-            order by e.seq desc limit 1), 'sources', (
+    result := pg_catalog.jsonb_strip_nulls(state operator(pg_catalog.-) 'finished_at'
+        operator(pg_catalog.||) pg_catalog.jsonb_build_object('sources', (
             select pg_catalog.jsonb_agg(s.* order by s.n) from pgembedd.answer_sources(asked) s)));
 end $$;
 comment on procedure pgembedd.answer(text, text, jsonb, integer, text, uuid, interval, jsonb) is

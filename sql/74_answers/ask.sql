@@ -11,6 +11,7 @@ create or replace function pgembedd.ask(
 ) returns uuid
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_variable
 declare
@@ -123,13 +124,13 @@ create or replace function pgembedd._answer_title(content text) returns text
 language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select _beginning((regexp_match(content, '\S[^\n\r]*'))[1], 120)
+    select _beginning((regexp_match(content, E'\\S[^\\n\\r]*'))[1], 120)
 $$;
 
 create or replace function pgembedd._url_columns(template text) returns setof text
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select distinct m[1] from regexp_matches(template, '\{([^{}]+)\}', 'g') m $$;
+as $$ select distinct m[1] from regexp_matches(template, E'\\{([^{}]+)\\}', 'g') m $$;
 
 -- The template with columns of the row for their names in braces, each encoded as a part of a URL.
 create or replace function pgembedd._answer_url(template text, "row" jsonb) returns text
@@ -144,7 +145,8 @@ begin
         if "row" ->> name is null or length("row" ->> name) > 1000 then return null; end if;
         url := replace(url, '{' || name || '}', (
             select string_agg(case when c ~ '^[A-Za-z0-9._~-]$' then c
-                                   else upper(regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', '%\1', 'g'))
+                                   else upper(regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', E'%\\1',
+                                                             'g'))
                               end, '' order by nth)
             from regexp_split_to_table("row" ->> name, '') with ordinality as t(c, nth)));
     end loop;

@@ -3,6 +3,7 @@
 create or replace function pgembedd._begin_answer(answer uuid) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_column
 declare

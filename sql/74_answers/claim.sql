@@ -9,6 +9,7 @@ create or replace function pgembedd.claim_answers(
 ) returns table (id uuid, attempt integer, pipeline text, model text, question text, history jsonb, sources jsonb)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_column
 declare
@@ -115,6 +116,7 @@ create or replace function pgembedd.extend_answers(
 ) returns setof uuid
 language sql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
     update answer a set due_at = clock_timestamp() + make_interval(secs => lease_s)
     from _held_answers(answers, attempts) h where a.id = h
@@ -126,6 +128,7 @@ comment on function pgembedd.extend_answers is 'Extend the leases of answers; re
 create or replace function pgembedd.release_answers(answers uuid[], attempts integer[]) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
 begin
     update answer a set status = 'queued', due_at = clock_timestamp()

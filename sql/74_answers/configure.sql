@@ -9,6 +9,8 @@ create or replace function pgembedd.configure_answers(
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_variable
 declare
@@ -46,6 +48,7 @@ comment on function pgembedd.configure_answers is
 create or replace function pgembedd.share_thread(thread uuid, role regrole, subject text default '') returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
 begin
     perform _check_own_thread(thread);
@@ -61,6 +64,7 @@ comment on function pgembedd.share_thread is
 create or replace function pgembedd.unshare_thread(thread uuid, role regrole, subject text default '') returns boolean
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
 begin
     perform _check_own_thread(thread);
@@ -88,6 +92,7 @@ end $$;
 create or replace function pgembedd.grant_ask(role regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     routine regprocedure;
@@ -116,5 +121,5 @@ as $$
         'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread', '_check_role',
         '_check_question', '_subject', '_find_sources', '_answer_threshold', '_answer_title', '_answer_url',
         '_begin_answer', '_readable_rows', '_texts_hash', '_hash_of_texts', '_url_columns', '_refuse_to_wait_unseen',
-        '_refuse_to_wait_for_ever', 'stop_answer', '_end_stopped', '_is_untaken')
+        '_refuse_to_wait_for_ever', 'stop_answer', '_end_stopped', '_is_untaken', '_answer_state')
 $$;

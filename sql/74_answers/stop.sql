@@ -3,6 +3,7 @@
 create or replace function pgembedd.stop_answer(answer uuid) returns boolean
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_column
 declare

@@ -6,6 +6,7 @@
 create or replace function pgembedd._is_untaken(answer uuid) returns boolean
 language sql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
     select exists (select from answer a
                    where a.id = _is_untaken.answer and a.status = 'queued'

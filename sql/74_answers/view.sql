@@ -12,6 +12,20 @@ create or replace view pgembedd.answers with (security_barrier) as
 comment on view pgembedd.answers is
     'The answers that the caller asked for, and those of threads that are shared with it, with their text so far.';
 
+-- An answer as a viewer of it sees it, whatever row_security the session has.
+create or replace function pgembedd._answer_state(answer uuid) returns jsonb
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
+as $$
+    select jsonb_build_object(
+        'id', a.id, 'thread', a.thread, 'status', a.status, 'answer', a.answer, 'reason', a.reason,
+        'citations', a.citations, 'finished_at', a.finished_at, 'notes', (
+            select e.data -> 'notes' from answer_event e where e.answer = a.id and e.event = 'done'
+            order by e.seq desc limit 1))
+    from answers a where a.id = $1
+$$;
+
 -- Which of the rows the caller may read, a hash of the texts that excerpts are of, if it may read those, and the
 -- columns for titles and links that it may read. As the caller.
 create or replace function pgembedd._readable_rows(pipeline text, keys jsonb[])
@@ -77,6 +91,7 @@ create or replace function pgembedd.answer_sources(answer uuid) returns table (
     n integer, pipeline text, key jsonb, title text, url text, excerpt text, score double precision)
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
     select s.n, s.pipeline, s.key, s.title, s.url, s.excerpt, s.score
     from _readable_sources s where s.answer = $1 order by s.n

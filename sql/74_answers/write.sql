@@ -7,6 +7,7 @@ create or replace function pgembedd.write_answers(
 ) returns setof uuid
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
 declare
     one record;
@@ -32,6 +33,7 @@ create or replace function pgembedd.finish_answer(
 ) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
 begin
     if not _holds_answer(answer, attempt) then return false; end if;
@@ -55,6 +57,7 @@ create or replace function pgembedd.fail_answer(
 ) returns text
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
 as $$
 declare
     failed integer;

@@ -5,6 +5,7 @@ create or replace function pgembedd.process_embeddings(
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     target pgembedd.push;

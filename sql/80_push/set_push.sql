@@ -3,12 +3,13 @@ create or replace function pgembedd.set_push(
 ) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 begin
     if url is null then
         delete from push;
         return _schedule_push();
-    elsif url !~ '^https?://[^/\s]+(/\S*)?$' then
+    elsif url !~ E'^https?://[^/\\s]+(/\\S*)?$' then
         perform _refuse(format('%s is not the URL of an endpoint.', quote_literal(url)),
             'Write https://host/functions/v1/embed.');
     elsif url ~ '^https?://[^/]*@' then
@@ -16,7 +17,7 @@ begin
     elsif token collate "C" ~ '[^!-~]' or token = '' then
         perform _refuse('The token has a character that no header may have, or none at all.',
             'Take letters, digits and signs.');
-    elsif every is null or every !~ '^([1-9]|[1-5][0-9]) seconds?$' and every !~ '^\S+( \S+){4}$' then
+    elsif every is null or every !~ '^([1-9]|[1-5][0-9]) seconds?$' and every !~ E'^\\S+( \\S+){4}$' then
         perform _refuse(format('%s is no schedule of pg_cron.', coalesce(quote_literal(every), 'NULL')),
             'Take ''10 seconds'' (1 to 59), or five fields as in ''* * * * *''.');
     end if;

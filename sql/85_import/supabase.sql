@@ -8,12 +8,12 @@ create or replace function pgembedd._named_function(source regclass, given text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, '^.*\.', ''), source))
+    select to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, E'^.*\\.', ''), source))
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    cross join lateral unnest(case when given like '%.%' then array[substring(given from '^(.*)\.')]
+    cross join lateral unnest(case when given like '%.%' then array[substring(given from E'^(.*)\\.')]
                                    else array[n.nspname::text, 'public'] end) with ordinality as s(name, nth)
     where c.oid = source
-      and to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, '^.*\.', ''), source)) is not null
+      and to_regprocedure(format('%I.%I(%s)', s.name, regexp_replace(given, E'^.*\\.', ''), source)) is not null
     order by s.nth limit 1
 $$;
 
@@ -37,7 +37,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
-        select case when o.opcname like '%\_l2\_ops' then 'l2' when o.opcname like '%\_ip\_ops' then 'ip' end
+        select case when o.opcname like E'%\\_l2\\_ops' then 'l2' when o.opcname like E'%\\_ip\\_ops' then 'ip' end
         from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
         join pg_opclass o on o.oid = i.indclass[0]
         where i.indrelid = source and a.attname = embedding_column

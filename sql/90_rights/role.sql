@@ -115,7 +115,7 @@ begin
     for item in
         select f.oid::regprocedure::text from pg_proc f
         where f.pronamespace = 'pgembedd'::regnamespace and f.prokind = 'f'
-          and (f.proname like '\_%' or f.proname = 'backoff')
+          and (f.proname like E'\\_%' or f.proname = 'backoff')
     loop
         execute format('grant execute on function %s to pgembedd', item);
     end loop;

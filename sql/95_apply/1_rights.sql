@@ -5,7 +5,7 @@ declare
 begin
     for function in
         select f.oid from pg_proc f where f.pronamespace = 'pgembedd'::regnamespace
-        and f.proname not like 'pipeline\_%'
+        and f.proname not like E'pipeline\\_%'
     loop
         execute format('revoke all on routine %s from public', function);
     end loop;

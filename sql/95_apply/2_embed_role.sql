@@ -6,7 +6,7 @@ declare
 begin
     if to_regrole(quote_ident(username)) is not null then
         perform pgembedd._grant_embed_role(username);
-    elsif pgembedd._dblink() is not null and (username is null or username like 'pgembedd\_embed\_%') then
+    elsif pgembedd._dblink() is not null and (username is null or username like E'pgembedd\\_embed\\_%') then
         perform pgembedd.embed_through((select l.host from pgembedd.loopback l),
             (select l.port from pgembedd.loopback l),
             options => (select l.options from pgembedd.loopback l));

@@ -19,6 +19,10 @@ _BODY = re.compile(
 )
 
 
+# Comments, the marks of dollar quotes, literals, quoted names.
+_TOKEN = re.compile(r"""--[^\n]*|\$\w*\$|\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"[^"]*\"""")
+
+
 def named(path: Path) -> str:
     return path.relative_to(SQL).as_posix()
 
@@ -47,6 +51,17 @@ def test_every_database_can_hold_them() -> None:
     foreign = {named(path) for path in FILES if not path.read_text(encoding="utf-8").isascii()}
     assert foreign == set()
     assert (SQL.parent / "worker/pgembedd/database/queries.sql").read_text(encoding="utf-8").isascii()
+
+
+def test_literals_mean_the_same_under_any_standard_conforming_strings() -> None:
+    """A body is parsed under the settings of its caller: what holds a backslash is E'...'."""
+    plain = {
+        f"{named(path)}: {token}"
+        for path in FILES
+        for token in _TOKEN.findall(path.read_text(encoding="utf-8"))
+        if token.startswith("'") and "\\" in token
+    }
+    assert plain == set()
 
 
 def test_no_file_is_longer_than_250_lines() -> None:

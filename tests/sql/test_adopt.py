@@ -16,7 +16,6 @@ from tests.support.sql import (
     call,
     column,
     connected,
-    create_pipeline,
     empty,
     made_up,
     make_documents,
@@ -26,11 +25,20 @@ from tests.support.sql import (
     vectors,
     work,
 )
+from tests.support.sql import create_pipeline as create
 from tests.support.undone import connection
 
 __all__ = ["connection"]
 
-HINT = "Say adopt => true to keep them and embed what is missing, if they are of the model gte-small; or adopt => false"
+HINT = (
+    "these vectors stay. Or say adopt => true to keep them and embed what is missing, if they are of the model mine; "
+    "adopt => false deletes them all at once, and has every row embedded anew."
+)
+
+
+def create_pipeline(connection: psycopg.Connection, **options: Any) -> Any:
+    """A pipeline of a model that may have any number of dimensions."""
+    return create(connection, **{"model": "mine", **options})
 
 
 @prepared
@@ -80,6 +88,79 @@ def test_where_there_is_nothing_to_adopt_every_choice_will_do(
 def test_a_column_of_another_kind_is_not_adopted(filled: psycopg.Connection) -> None:
     with refused("public.documents.embedding is public.halfvec(3), but this pipeline writes public.halfvec(4)."):
         create_pipeline(filled, adopt=True, dimensions=4)
+
+
+@prepared
+def foreign(connection: psycopg.Connection) -> None:
+    """Vectors of 5 dimensions, in a column and in a table, and one of another type."""
+    make_documents(connection, 2)
+    connection.execute("""
+        alter table documents add foreign_ones vector(5) default '[1,2,3,4,5]', add bare vector default '[1,2]',
+            add typed vector(3) default '[1,2,3]', add counted int default 7
+    """)
+    create_pipeline(connection, embedding_table="chunks", backfill=False, dimensions=5)
+    connection.execute("""
+        select pgembedd.drop_pipeline('documents');
+        insert into chunks (id, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model, tokens,
+                            tokens_kept)
+        values (1, 0, 'a', 0, 1, '[1,2,3,4,5]', '', 'x', 1, 1)
+    """)
+
+
+FOREIGN = {
+    "the column's own": {"embedding_column": "foreign_ones"},
+    "as many as the column has": {"embedding_column": "foreign_ones", "dimensions": 5, "vector_type": "vector"},
+    "a table of as many": {"embedding_table": "chunks", "dimensions": 5},
+    "a table of others": {"embedding_table": "chunks"},
+    "of any number": {"embedding_column": "bare"},
+    "of another type": {"embedding_column": "typed"},
+    "no vectors at all": {"embedding_column": "counted"},
+}
+REMEDIES = {
+    "embedding_column": "Name another embedding_column: it is",
+    "embedding_table": "Name another embedding_table",
+}
+
+
+@pytest.mark.parametrize("model", ["gte-small", "ollama:all-minilm"])
+@pytest.mark.parametrize("adopt", [None, True, False])
+@pytest.mark.parametrize("place", FOREIGN)
+def test_vectors_that_no_model_would_replace_stay(
+    foreign: psycopg.Connection, place: str, adopt: bool | None, model: str
+) -> None:
+    """Both are of 384 dimensions. Whatever is said, and followed to the letter, leaves the vectors where they are."""
+    options: dict[str, Any] = {"model": model, "dimensions": None, "adopt": adopt, **FOREIGN[place]}
+    if model.startswith("ollama:") and options["dimensions"] is not None:
+        options["dimensions"] = None  # fewer could be had of a provider: it may shorten them
+    before = rows(foreign, "select d, c from documents d left join chunks c using (id) order by id")
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as refusal:
+        create(foreign, **options)
+    hint = refusal.value.diag.message_hint or ""
+    assert "adopt" not in hint
+    assert hint.startswith(REMEDIES["embedding_table" if "embedding_table" in options else "embedding_column"])
+    assert rows(foreign, "select d, c from documents d left join chunks c using (id) order by id") == before
+
+
+def test_both_numbers_are_named_and_another_column_keeps_the_data(foreign: psycopg.Connection) -> None:
+    """As with vectors of OpenAI's, of 1,536 dimensions."""
+    given: dict[str, Any] = {"model": "gte-small", "dimensions": 5, "vector_type": "vector", "adopt": False}
+    with refused(
+        "public.documents.foreign_ones holds vectors of 5 dimensions, and those of the model gte-small have 384.",
+        "Name another embedding_column: it is created, and these vectors stay. Or name a model of 5 dimensions.",
+    ):
+        create(foreign, embedding_column="foreign_ones", **given)
+    written = "but this pipeline writes public.halfvec"
+    with refused(f"public.documents.foreign_ones is public.vector(5), {written}(384).", "5 dimensions takes a model"):
+        create(foreign, embedding_column="foreign_ones", dimensions=None)
+    with refused(f"public.documents.typed is public.vector(3), {written}(3).", "Or say vector_type => 'vector'"):
+        create_pipeline(foreign, embedding_column="typed", dimensions=3)
+    assert create(foreign, embedding_column="another", dimensions=None) == 2
+    assert column(foreign, "select distinct foreign_ones::text from documents") == ["[1,2,3,4,5]"]
+
+
+def test_a_model_that_may_be_shortened_is_taken_at_its_word(foreign: psycopg.Connection) -> None:
+    options = {"embedding_column": "foreign_ones", "dimensions": 5, "vector_type": "vector", "adopt": True}
+    assert create(foreign, model="openai:text-embedding-3-small", **options) == 0
 
 
 def test_a_pipeline_that_was_dropped_is_created_again(connection: psycopg.Connection) -> None:

@@ -247,7 +247,7 @@ def test_a_table_in_the_way_is_named(database: Database, taken: str) -> None:
         kind, name = taken.split()
         with pytest.raises(
             psycopg.errors.InvalidParameterValue,
-            match=f"There is a relation public.{name} already(?s:.*)DROP {kind.upper()}",
+            match=f"There is a relation public.{name} already(?s:.*)ALTER {kind.upper()} public.{name} RENAME TO",
         ):
             begin(connection)
 

@@ -243,4 +243,5 @@ def test_notify_only_while_a_worker_sleeps(connection: psycopg.Connection, other
     assert heard() == [FRESH]
     connection.execute("select pgembedd.set_idle(false)")
     connection.execute("insert into documents values (2000)")
+    connection.execute("insert into documents select i from generate_series(2001, 3001) i")
     assert heard() == []

@@ -138,7 +138,7 @@ def test_vectors_that_are_adopted_get_their_words_by_sweeps(connection: psycopg.
     make_texts(connection)
     call(connection, "drop_pipeline", name="documents")
     assert value(connection, "select to_regclass('documents_words')") is None
-    create_pipeline(connection, text_config="english", adopt=True)
+    create_pipeline(connection, text_config="english", adopt=True, model="mine")
     call(connection, "sweep", at_most=3)
     assert len(words(connection)) == 3
     call(connection, "sweep", at_most=3)

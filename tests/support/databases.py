@@ -32,6 +32,7 @@ SHARED_MEMORY, ENOUGH_BYTES = "/dev/shm", 4 << 30
 # Thousands of databases come and go, so what each connection costs and what looks through the whole cache counts.
 CHEAP = {"scram_iterations": "1", "shared_buffers": "32MB"}
 SINCE_16 = {"scram_iterations"}
+TWO_PHASE = {"max_prepared_transactions": "4"}
 
 _numbers = itertools.count(1)
 _admins: dict[EmbeddedPostgres, psycopg.Connection] = {}
@@ -93,7 +94,7 @@ def running_server(**kwargs: Any) -> Iterator[EmbeddedPostgres]:
     """A running server of its own in a temporary directory; `kwargs` as for EmbeddedPostgres."""
     installation: Installation | None = kwargs.get("installation")
     cheap = {name: CHEAP[name] for name in CHEAP if not (installation and installation.major < 16 and name in SINCE_16)}
-    kwargs["settings"] = {**cheap, **kwargs.get("settings", {})}
+    kwargs["settings"] = {**cheap, **TWO_PHASE, **kwargs.get("settings", {})}
     with (
         open_directory() as directory,
         EmbeddedPostgres(_data_dir(directory, installation), fsync=False, **kwargs) as server,

@@ -8,7 +8,11 @@ select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s,
 -- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of functions.
 reset all; deallocate all; close all; discard temp;
 select pg_catalog.pg_advisory_unlock_all(), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false),
-       pg_catalog.set_config('standard_conforming_strings', 'on', false)
+       (select pg_catalog.count(pg_catalog.set_config(s.name, s.value, false)) from (values
+           ('standard_conforming_strings', 'on'), ('quote_all_identifiers', 'off'), ('array_nulls', 'on'),
+           ('datestyle', 'ISO'), ('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'),
+           ('transform_null_equals', 'off'), ('row_security', 'on'),
+           ('default_transaction_isolation', 'read committed')) as s(name, value))
 
 -- name: is_read_only
 -- Whether the server takes no writes: a standby, or one that its provider has made read-only.
@@ -20,10 +24,15 @@ from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'default_trans
 select pg_catalog.pg_backend_pid()
 
 -- name: pin_path
--- For this transaction or the session; the role's own path is kept. The role may have other defaults.
+-- For this transaction or the session, with the settings under which texts and statements mean what we take them for,
+-- whatever the defaults of the role and the database; the role's own path is kept.
 select pg_catalog.set_config('pgembedd.own_path', pg_catalog.current_setting('search_path'), %(in_transaction)s),
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', %(in_transaction)s),
-       pg_catalog.set_config('standard_conforming_strings', 'on', %(in_transaction)s)
+       (select pg_catalog.count(pg_catalog.set_config(s.name, s.value, %(in_transaction)s)) from (values
+           ('standard_conforming_strings', 'on'), ('quote_all_identifiers', 'off'), ('array_nulls', 'on'),
+           ('datestyle', 'ISO'), ('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'),
+           ('transform_null_equals', 'off'), ('row_security', 'on'),
+           ('default_transaction_isolation', 'read committed')) as s(name, value))
 
 -- name: own_path
 -- The role's own path, where it was pinned, for this transaction.

@@ -61,7 +61,7 @@ class Claimer:
         self._queue, self._names, self._pulls, self._pushed = queue, pipelines, pulls, pushed
         self._wakers = [] if pushed is None else [pushed]
         self._listens = pulls and settings.wait == "listen"
-        self._asks_for_notify = self._listens and queue == FRESH  # a bulk load always notifies
+        self._asks_for_notify = self._listens and queue == FRESH  # a backfill can wait for the poll of its lane
         self._due: list[Due] = []
         self._due_until = 0.0
         self._mine: set[Key] = set()  # jobs that it claimed, as far as they are still held
