@@ -107,7 +107,7 @@ def foreign(connection: psycopg.Connection) -> None:
     """)
 
 
-FOREIGN = {
+FOREIGN: dict[str, dict[str, Any]] = {
     "the column's own": {"embedding_column": "foreign_ones"},
     "as many as the column has": {"embedding_column": "foreign_ones", "dimensions": 5, "vector_type": "vector"},
     "a table of as many": {"embedding_table": "chunks", "dimensions": 5},
