@@ -9,6 +9,7 @@ declare
     dimensions integer;
     norm double precision;
 begin
+    perform _check_texts('{query,mode,per}', array[query, mode, per]);
     if k is null or k not between 1 and 1000 then
         perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
             'It is how many hits are wanted, 1 to 1000.');
@@ -188,6 +189,7 @@ begin
         perform _refuse(format('The marks %s are not known.', coalesce(quote_literal(marks), 'NULL')),
             'They are two texts, put before and after a word: for example ''{**,**}''.');
     end if;
+    perform _check_texts('{marks,marks}', marks);
 end $$;
 
 create or replace function pgembedd._check_search_asked(asked jsonb) returns jsonb

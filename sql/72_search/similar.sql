@@ -21,7 +21,7 @@ declare
     hits record;
     shown record;
 begin
-    perform _check_search_rights(target);
+    perform _check_search_rights(target), _check_json('like_key', like_key);
     target := target || jsonb_build_object('except', _search_except(target, like_key));
     liked := _search_like(target, like_key);
     perform _check_search(target, null, k, 'semantic', per, min_similarity, snippet_length, liked.embedding);
