@@ -152,12 +152,17 @@ begin
     end if;
 end $$;
 
+-- Null for a caller from whom policies hide rows: it may not know how many there are.
 create or replace function pgembedd._search_waiting(pipeline_id integer) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    if to_regclass('pgmq.q_pgembedd_backfill') is null then return 0; end if;
+    if not coalesce((select _sees_all_rows(p.source, p.source) from pipeline p where p.id = pipeline_id), false) then
+        return null;
+    elsif to_regclass('pgmq.q_pgembedd_backfill') is null then
+        return 0;
+    end if;
     return (select count(*) from (
         select from pgmq.q_pgembedd_backfill q
         -- As in _is_for(), so that the queue's index serves.
