@@ -142,8 +142,8 @@ begin
     if not exists (select from pipeline p where p.id = (target ->> 'id')::integer and p.name = target ->> 'name') then
         perform _refuse(format('The model of "%s" was changed at this moment.', target ->> 'name'), 'Search again.');
     end if;
-    waiting := _search_waiting((target ->> 'id')::integer);
-    if waiting > 0 then
+    waiting := _backfill_waiting((target ->> 'id')::integer);
+    if waiting > 0 and _sees_all_rows((target ->> 'source_oid')::oid, (target ->> 'source_oid')::oid) then
         raise notice '% in the backfill and % not found yet.',
             case when waiting > 10000 then 'More than ' else '' end || _counted(least(waiting, 10000),
                 format('row of "%s" waits for its vector', target ->> 'name'),
@@ -152,21 +152,26 @@ begin
     end if;
 end $$;
 
+create or replace function pgembedd._backfill_waiting(pipeline_id integer) returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if to_regclass('pgmq.q_pgembedd_backfill') is null then return 0; end if;
+    return (select count(*) from (
+        select from pgmq.q_pgembedd_backfill q
+        -- As in _is_for(), so that the queue's index serves.
+        where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);
+end $$;
+
 -- Null for a caller from whom policies hide rows: it may not know how many there are.
 create or replace function pgembedd._search_waiting(pipeline_id integer) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    if not coalesce((select _sees_all_rows(p.source, p.source) from pipeline p where p.id = pipeline_id), false) then
-        return null;
-    elsif to_regclass('pgmq.q_pgembedd_backfill') is null then
-        return 0;
-    end if;
-    return (select count(*) from (
-        select from pgmq.q_pgembedd_backfill q
-        -- As in _is_for(), so that the queue's index serves.
-        where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);
+    return (select _backfill_waiting(p.id) from pipeline p
+            where p.id = pipeline_id and _sees_all_rows(p.source, p.source));
 end $$;
 
 create or replace function pgembedd._check_search_ranking(

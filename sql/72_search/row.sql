@@ -20,7 +20,7 @@ begin
     end if;
     perform _check_search_rights(target), _check_search_key(target, key);
     execute format('select %s from (select $1 as key) i cross join lateral %s join %s s on %s', 
-        _search_row_expression((target ->> 'source_oid')::oid, bytes), target ->> 'key_record', target ->> 'source',
+        (_search_shown(target, 0, bytes)).row_expression, target ->> 'key_record', target ->> 'source',
         target ->> 'is_source_row') into found_row using key;
     return found_row;
 end $$;

@@ -1,61 +1,75 @@
--- A row as JSON. What a hit shows of it is bounded: of a larger row the largest values are cut, a text to its beginning
--- and any other to null, and `pgembedd_cut` names their columns. A value that is too large alone is not even fetched.
+-- What is shown of a row. What a hit shows is bounded: of a larger row the largest values are cut, a text to its
+-- beginning and any other to null, and `pgembedd_cut` names their columns. A value that is too large alone is not even
+-- fetched. The snippet is made of the chunk, or of the text columns that the caller may read.
 
--- An expression over the row `s`, with types from outside Postgres by their text; whole where no bytes are given.
-create or replace function pgembedd._search_row_expression(source oid, bytes integer) returns text
+-- Expressions over the row `s` and the chunk `v`. The row has the columns that the caller may read, vectors excepted, as
+-- an object, types from outside Postgres by their text; whole where no bytes are given.
+create or replace function pgembedd._search_shown(
+    target jsonb, snippet_length integer, bytes integer, out row_expression text, out snippet text
+)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    -- As text in JSON, these have at most six times as many bytes as in memory: control characters.
-    plain constant oid[] := '{bool,int2,int4,int8,oid,float4,float8,text,varchar,bpchar,name,uuid,date,time,timetz,'
-                            'timestamp,timestamptz,interval,inet,cidr,macaddr}'::regtype[];
-    sliced constant oid[] := '{text,varchar}'::regtype[];
+    -- As much of a text as a snippet is looked for in: to parse it takes as long as it is.
+    read constant text := 'pg_catalog."left"(%s.%I::pg_catalog.text, ' || _most('read') || ')';
+    texts constant text[] := array(select jsonb_array_elements_text(target -> 'text_columns'));
     shown record;
 begin
-    select string_agg(case when bytes is null or c.width > 0 then c.value || c.named
-                           when c.base = any (sliced) then format(
-                               'case when pg_catalog.octet_length(s.%1$I) operator(pg_catalog.<=) %2$s then s.%1$I '
-                               'else pg_catalog."left"(s.%1$I::pg_catalog.text, %2$s) end as %1$I', c.name, bytes)
-                           else format('case when pg_catalog.pg_column_size(s.%1$I) operator(pg_catalog.<=) %2$s '
-                                       'then %3$s end as %1$I', c.name, bytes, c.value) end, ', ' order by c.number)
-               as columns,
-           string_agg(format('case when pg_catalog.pg_column_size(s.%1$I) operator(pg_catalog.>) %2$s then %1$L end',
+    select string_agg(case when bytes is null or c.width > 0 then ''
+                           when c.base in (25, 1043) then format(  -- text and varchar
+                               'case when pg_catalog.octet_length(s.%1$I) operator(pg_catalog.>) %2$s '
+                               'then pg_catalog."left"(s.%1$I::pg_catalog.text, %2$s) else ', c.name, bytes)
+                           else format('case when pg_catalog.pg_column_size(s.%I) operator(pg_catalog.<=) %s then ',
+                                       c.name, bytes) end
+                      || format(case when c.base < 16384 then 's.%I' else 'pg_catalog.format(''%%s'', s.%I)' end, c.name)
+                      || case when bytes is null or c.width > 0 then '' else ' end' end || format(' as %I', c.name),
+                      ', ' order by c.number) as columns,
+           string_agg(format('case when pg_catalog.pg_column_size(s.%I) operator(pg_catalog.>) %s then %1$L end',
                              c.name, bytes), ', ' order by c.number)
-               filter (where c.width < 0 and c.base <> all (sliced)) as lost,
-           string_agg(format('pg_catalog.pg_column_size(s.%I) operator(pg_catalog.>) %s', c.name, bytes), ' or ')
-               filter (where c.width < 0 and c.base <> all (sliced)) as too_large,
-           bool_and(c.base = any (plain)) as plain
-    into shown
-    from (select n.*, b.typlen as width, case when n.base < 16384 then '' else format(' as %I', n.name) end as named,
-                 case when n.base < 16384 then format('s.%I', n.name)
-                      else format('pg_catalog.format(''%%s'', s.%I)', n.name) end as value
-          from _search_columns(source) n join pg_type b on b.oid = n.base) c;
-    if bytes is null then return format('(select pg_catalog.to_jsonb(r.*) from (select %s) r)', shown.columns); end if;
-    return format(
-        '(select case when %1$s or %3$s and pg_catalog.octet_length(r.shown::pg_catalog.text) '
-        'operator(pg_catalog.>) %2$s '
-        'then pgembedd._search_cut(r.shown, pg_catalog.array_remove(array[%4$s]::pg_catalog.text[], null), %2$s) '
-        'else r.shown end from (select pg_catalog.to_jsonb(r.*) as shown from (select %5$s) r offset 0) r)',
-        coalesce(shown.too_large, 'false'), bytes,
-        case when shown.plain then format('pg_catalog.pg_column_size(r.shown) operator(pg_catalog.>) %s', bytes / 8)
-             else 'true' end, shown.lost, shown.columns);
+               filter (where c.width < 0 and c.base not in (25, 1043)) as lost,
+           bool_and(c.category in ('B', 'D', 'I', 'S', 'T') or c.category = 'N' and c.base <> 1700 or c.base = 2950)
+               as plain,
+           -- The texts; where there are none, what else the vector is of, as JSON.
+           coalesce(string_agg(format(read, 's', c.name), ', ' order by array_position(texts, c.name))
+                        filter (where c.category = 'S' and c.name = any (texts)),
+                    string_agg(format(read, 's', c.name), ', ' order by array_position(texts, c.name))
+                        filter (where (c.base < 16384 or c.category = 'E') and c.name = any (texts))) as content
+    into shown from _search_columns((target ->> 'source_oid')::oid) c;
+    row_expression := format(
+        case when bytes is null then '(select pg_catalog.to_jsonb(r.*) from (select %s) r)'
+             else '(select pgembedd._search_cut(pg_catalog.to_jsonb(r.*), %2$s, %3$L, %4$s) from (select %1$s) r)' end,
+        shown.columns,
+        case when shown.lost is null then '''{}''' else format('pg_catalog.array_remove(array[%s], null)', shown.lost) end,
+        shown.plain, bytes);
+    snippet := case when snippet_length = 0 or shown.content is null and not (target -> 'chunked')::boolean
+                    then 'null::pg_catalog.text' else format(
+        'pgembedd._search_snippet(%s, %s, $8, $9, %s)',
+        case when (target -> 'chunked')::boolean then format(read, 'v', 'chunk')
+             else format('pg_catalog.concat_ws(E''\n\n'', %s)', shown.content) end,
+        snippet_length, coalesce(target -> 'text_configs' ->> 0, 'null')) end;
 end $$;
 
--- The row with its largest values cut, as many as it takes; those of `lost` are null already. An eighth of the bytes is
--- for the beginnings of texts.
-create or replace function pgembedd._search_cut("row" jsonb, lost text[], bytes integer) returns jsonb
+-- The row; of one that is too large the largest values are cut, as many as it takes, and those of `lost` are null already.
+-- An eighth of the bytes is for the beginnings of texts. A `plain` row, without numbers of any length, has at most six
+-- times as many bytes as text as it has in memory, for control characters: a small one is not written out to measure it.
+create or replace function pgembedd._search_cut("row" jsonb, lost text[], plain boolean, bytes integer) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    cut constant text[] := lost || array(
+    cut text[];
+    beginning integer;
+begin
+    if lost = '{}' and (plain and pg_column_size("row") <= bytes / 8 or octet_length("row"::text) <= bytes) then
+        return "row";
+    end if;
+    cut := lost || array(
         select t.name from (
             select m.name, sum(octet_length(m.name) + m.bytes) over (order by m.bytes, m.name) as bytes
             from (select e.key as name, octet_length(e.value::text) as bytes from jsonb_each("row") e) m) t
         where t.bytes > _search_cut.bytes / 8 * 7);
-    beginning constant integer := bytes / 8 / 6 / greatest(cardinality(cut), 1);
-begin
+    beginning := bytes / 8 / 6 / greatest(cardinality(cut), 1);
     return (select jsonb_object_agg(e.key, case
                 when e.key <> all (cut) then e.value
                 when jsonb_typeof(e.value) = 'string' and beginning > 20

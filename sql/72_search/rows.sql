@@ -28,44 +28,6 @@ begin
                          target ->> 'vectors', target ->> 'is_chunk') end);
 end $$;
 
--- What is shown of a hit. The row: the columns that the caller may read, vectors excepted, as an object. The snippet:
--- the beginning of the chunk, or of the text columns that they may read.
-create or replace function pgembedd._search_shown(
-    target jsonb, snippet_length integer, out row_expression text, out snippet text
-)
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    -- Of the texts; where there are none, of what else the vector is of, as JSON.
-    select 'pg_catalog.concat_ws(E''\n\n'', ' || coalesce(
-               string_agg(_search_read('s', c.name), ', ' order by array_position(t.columns, c.name))
-                   filter (where c.category = 'S' and c.name = any (t.columns)),
-               string_agg(_search_read('s', c.name), ', ' order by array_position(t.columns, c.name))
-                   filter (where (c.base < 16384 or c.category = 'E') and c.name = any (t.columns))) || ')'
-    into snippet
-    from _search_columns((target ->> 'source_oid')::oid) c,
-         (select array(select jsonb_array_elements_text(target -> 'text_columns'))) as t(columns);
-    row_expression := _search_row_expression((target ->> 'source_oid')::oid, _most('row'));
-    if snippet_length = 0 then
-        snippet := null;
-    elsif (target -> 'chunked')::boolean then
-        snippet := _search_read('v', 'chunk');
-    end if;
-    snippet := case when snippet is null then 'null::pg_catalog.text'
-                    else format('pgembedd._search_snippet(%s, %s, $8, $9, %s)', snippet, snippet_length,
-                                coalesce(target -> 'text_configs' ->> 0, 'null')) end;
-end $$;
-
--- As much of a text as a snippet is looked for in: to parse it takes as long as it is. The rest is not even fetched.
-create or replace function pgembedd._search_read(alias text, name text) returns text
-language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    return format('pg_catalog."left"(%s.%I::pg_catalog.text, %s)', alias, name, _most('read'));
-end $$;
-
 -- The beginning of a text, cut at a word.
 create or replace function pgembedd._beginning(content text, length integer) returns text
 language plpgsql immutable

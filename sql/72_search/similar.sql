@@ -27,7 +27,7 @@ begin
     perform _check_search(target, null, k, 'semantic', per, min_similarity, snippet_length, liked.embedding);
     hits := _search_hits(
         target, null, k, filter, 'semantic', per, min_similarity, liked.embedding, '{1,1}', 60, null);
-    shown := _search_shown(target, snippet_length);
+    shown := _search_shown(target, snippet_length, _most('row'));
     return query execute _search_rows_statement(target, shown.row_expression, shown.snippet)
     using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, hits.vector,
           hits.marked, '{**,**}'::text[];

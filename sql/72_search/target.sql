@@ -79,6 +79,8 @@ declare
     name text;
     value text;
     names text[];
+    quoted text[];
+    own text := 'pgembedd0';
     source_values text[];
     chunk_values text[];
     definitions text[];
@@ -94,6 +96,7 @@ begin
         value := case when c.base < 16384 then 'pg_catalog.to_jsonb(%s.%s)'
                       else 'pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %s.%s))' end;
         names := names || c.name;
+        quoted := quoted || name;
         source_values := source_values || format(value, 's', name);
         chunk_values := chunk_values || format(value, 'v', name);
         -- No domain, whose check would run with the rights of the caller.
@@ -104,11 +107,12 @@ begin
         words_of_chunk := words_of_chunk || format(comparison, 'c', 'v', name, c.equals, c.compared);
         words_of_source := words_of_source || format(comparison, 'w', 's', name, c.equals, c.compared);
     end loop;
+    while strpos(E'\x1f' || array_to_string(names, E'\x1f'), E'\x1f' || own) > 0 loop
+        own := 'pgembedd' || substr(own, 9)::integer + 1;
+    end loop;
     return jsonb_build_object('key_names', names,
-        'own', (select o from generate_series(0, 64) n, concat('pgembedd', n) as o  -- a key has at most 32 columns
-                where not exists (select from unnest(names) as k where starts_with(k, o)) order by n limit 1),
-        'source_columns', (select string_agg(format('s.%I', n), ', ') from unnest(names) as n),
-        'chunk_columns', (select string_agg(format('v.%I', n), ', ') from unnest(names) as n),
+        'own', own, 'source_columns', 's.' || array_to_string(quoted, ', s.'),
+        'chunk_columns', 'v.' || array_to_string(quoted, ', v.'),
         'source_key', _search_key_object(names, source_values), 'chunk_key', _search_key_object(names, chunk_values),
         'key_record', format('pg_catalog.jsonb_to_record(%s) as k(%s)',
             case when cardinality(names) > 1 then 'i.key'

@@ -13,10 +13,10 @@ begin
         return jsonb_build_object('shares', _search_shares((target ->> 'id')::integer, words));
     end if;
     execute _render($q$
-        select (select pg_catalog.count(*) from (select from {source} s limit 20000) d) as documents,
+        select (select pg_catalog.count(*) from (select from {source} s limit 10000) d) as documents,
                pg_catalog.count(*) as sampled, pg_catalog.avg(pg_catalog.length(v.pgembedd_words)) as length,
                array[{counts}]::pg_catalog.int8[] as counts
-        from (select w.pgembedd_words from {source} s join {words} w on {words_of_source} limit 1000) v
+        from (select w.pgembedd_words from {source} s join {words} w on {words_of_source} limit 500) v
         $q$, target || jsonb_build_object('counts', (
             select string_agg(format(
                 'pg_catalog.count(*) filter (where v.pgembedd_words operator(pg_catalog.@@) $1[%s])', n), ', ')
@@ -51,11 +51,13 @@ create or replace function pgembedd._sees_all_rows(source oid, relation oid) ret
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    caller constant name := coalesce(nullif(current_setting('role'), 'none'), session_user);
+    found_one pg_class;
 begin
-    return coalesce((
-        select has_any_column_privilege(r.oid, relation, 'select')
-               and (not c.relrowsecurity or r.rolsuper or r.rolbypassrls
-                    or not c.relforcerowsecurity and pg_has_role(r.oid, c.relowner, 'usage'))
-        from pg_class c, pg_roles r
-        where c.oid = source and r.rolname = coalesce(nullif(current_setting('role'), 'none'), session_user)), false);
+    select c.* into found_one from pg_class c where c.oid = source;
+    if not coalesce(has_any_column_privilege(caller, relation, 'select'), false) then return false; end if;
+    return not found_one.relrowsecurity
+        or not found_one.relforcerowsecurity and pg_has_role(caller, found_one.relowner, 'usage')
+        or (select r.rolsuper or r.rolbypassrls from pg_roles r where r.rolname = caller);
 end $$;
