@@ -199,7 +199,7 @@ begin
         perform _refuse(format('The marks %s are not known.', coalesce(quote_literal(marks), 'NULL')),
             'They are two texts, put before and after a word: for example ''{**,**}''.');
     end if;
-    perform _check_texts('{marks,marks}', marks);
+    perform _check_members('marks', marks);
 end $$;
 
 create or replace function pgembedd._check_search_asked(asked jsonb) returns jsonb

@@ -7,6 +7,7 @@ declare
     item record;
     present oid;
 begin
+    perform _check_texts('{schema}', array[schema]);
     if to_regnamespace(quote_ident(schema)) is null then
         perform _refuse(format('There is no schema %s.', coalesce(quote_ident(schema), 'NULL')),
             'Name one that PostgREST serves.');

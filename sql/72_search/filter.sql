@@ -10,7 +10,8 @@ begin
     perform _check_json('filter', filter);
     if jsonb_path_exists(filter, 'strict $.**{65}') then
         perform _refuse('The filter is nested more than 64 levels deep.', 'Objects and arrays count.');
-    elsif (select count(*) from jsonb_path_query(filter, 'strict $.** ? (@.type() == "object").keyvalue()')) > 1000 then
+    elsif (select count(*) from jsonb_path_query(filter, 'strict $.** ? (@.type() == "object").keyvalue()'))
+          > _most_members('filter') then
         perform _refuse('The filter has more than 1000 columns and operators.',
             '$in takes any number of values within the size of a filter.');
     end if;

@@ -34,9 +34,9 @@ begin
     if written > _most('filter') then
         perform _refuse(format('The values of "%s" in the filter have %s characters, more than %s.',
             operand ->> 'name', written, _most('filter')), 'Give fewer values, or join the hits with a table of them.');
-    elsif operand ->> 'kind' = 'array' and jsonb_array_length(choices) > _most('arrays') then
+    elsif operand ->> 'kind' = 'array' and jsonb_array_length(choices) > _most_members('filter') then
         perform _refuse(format('"%s" is compared with %s arrays, and at most %s are taken.', operand ->> 'name',
-            jsonb_array_length(choices), _most('arrays')), '$contains looks for values within arrays.');
+            jsonb_array_length(choices), _most_members('filter')), '$contains looks for values within arrays.');
     end if;
 end $$;
 

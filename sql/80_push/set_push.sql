@@ -5,6 +5,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
+    perform _check_texts('{url,token,every}', array[url, token, every]);
     if url is null then
         delete from push;
         return _schedule_push();

@@ -98,8 +98,9 @@ def test_the_outcome_of_every_call_is_the_same_whatever_the_hidden_rows_are(
         create_pipeline(connection, text_config="english", embedding_table=table)
         connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
         connection.execute(
-            "insert into documents select i, 'Title ' || i, 'common text number' || i || case when i % 7 = 0 then ' rare shared'"
-            " when i % 2 = 0 then ' shared only one' else '' end, true from generate_series(1, 60) i"
+            "insert into documents select i, 'Title ' || i, 'common text number' || i || case when i % 7 = 0"
+            " then ' rare shared' when i % 2 = 0 then ' shared only one' else '' end, true"
+            " from generate_series(1, 60) i"
         )
         connection.execute(
             f"alter table documents enable row level security; grant select on documents to {reader};"
