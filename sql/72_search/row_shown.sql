@@ -50,26 +50,28 @@ begin
         snippet_length, coalesce(target -> 'text_configs' ->> 0, 'null')) end;
 end $$;
 
--- The row; of one that is too large the largest values are cut, as many as it takes, and those of `lost` are null already.
--- An eighth of the bytes is for the beginnings of texts. A `plain` row, without numbers of any length, has at most six
--- times as many bytes as text as it has in memory, for control characters: a small one is not written out to measure it.
+-- The row; of one that is too large the largest values are cut, as many as it takes; those of `lost` are null already.
+-- An eighth of the bytes, or more, is for the beginnings of texts. A `plain` row, without numbers of any length, has at
+-- most six times as many bytes as text as it has in memory, for control characters: a small one is not written out.
 create or replace function pgembedd._search_cut("row" jsonb, lost text[], plain boolean, bytes integer) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     cut text[];
+    kept bigint;
     beginning integer;
 begin
     if lost = '{}' and (plain and pg_column_size("row") <= bytes / 8 or octet_length("row"::text) <= bytes) then
         return "row";
     end if;
-    cut := lost || array(
-        select t.name from (
-            select m.name, sum(octet_length(m.name) + m.bytes) over (order by m.bytes, m.name) as bytes
-            from (select e.key as name, octet_length(e.value::text) as bytes from jsonb_each("row") e) m) t
-        where t.bytes > _search_cut.bytes / 8 * 7);
-    beginning := bytes / 8 / 6 / greatest(cardinality(cut), 1);
+    select coalesce(array_agg(t.name) filter (where not t.fits), '{}') || lost,
+           coalesce(max(t.bytes) filter (where t.fits), 0)
+    into cut, kept
+    from (select s.*, s.bytes <= _search_cut.bytes / 8 * 7 as fits
+          from (select m.name, sum(octet_length(m.name) + m.bytes) over (order by m.bytes, m.name) as bytes
+                from (select e.key as name, octet_length(e.value::text) as bytes from jsonb_each("row") e) m) s) t;
+    beginning := (bytes - kept) / 6 / cardinality(cut);
     return (select jsonb_object_agg(e.key, case
                 when e.key <> all (cut) then e.value
                 when jsonb_typeof(e.value) = 'string' and beginning > 20
