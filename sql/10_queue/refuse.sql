@@ -1,8 +1,10 @@
+-- A message that repeats a value has no more than the beginning of a long one.
 create or replace function pgembedd._refuse(message text, remedy text default null) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    message := case when length(message) > 1000 then left(message, 997) || '...' else message end;
     if remedy is null then
         raise exception using message = message, errcode = 'invalid_parameter_value';
     end if;

@@ -35,6 +35,13 @@ as $$
 declare
     made pgembedd.pipeline;
 begin
+    perform pgembedd._check_texts(
+        '{name,source,content_function,embedding_column,model,vector_type,distance,on_update,index_when,'
+        'embedding_table,splitter,formatting,text_config}',
+        array[name, source, content_function, embedding_column, model, vector_type, distance, on_update, index_when,
+              embedding_table, splitter, formatting, text_config]),
+        pgembedd._check_members('content_columns', content_columns),
+        pgembedd._check_members('watch_columns', watch_columns);
     made.name := name;
     begin
         made.source := pg_catalog.to_regclass(source);

@@ -26,7 +26,8 @@ declare
     next pgembedd.pipeline := current;
     queued bigint;
 begin
-    perform _check_change(current);
+    perform _check_texts('{model,vector_type,distance,splitter,formatting}',
+                         array[model, vector_type, distance, splitter, formatting]), _check_change(current);
     next.name := current.name || '.next';
     next.id := null; next.fingerprint := null; next.index_name := null; next.index_due_at := null;
     next.created_indexes := null; next.embedding_table := null; next.words_table := null;

@@ -19,6 +19,7 @@ declare
     keys jsonb;
     queued bigint;
 begin
+    perform _check_list('ids', cardinality(ids));
     keys := _ask(one, query);
     execute _enqueue(one, 'pgembedd_backfill', 'w.id', _render($q$(
         with k as materialized (select jsonb_array_elements($1) as id),

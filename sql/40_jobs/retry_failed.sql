@@ -42,6 +42,7 @@ as $$
 declare
     known constant text[] := array['content', 'write', 'model', 'worker_died', 'unsteady_content', 'unknown_pipeline'];
 begin
+    perform _check_texts('{reason}', array[reason]);
     if reason <> all (known) and not exists (select from dead_letter d where d.reason = _check_reason.reason) then
         raise exception 'No job fails for the reason %.', quote_literal(reason)
             using errcode = 'invalid_parameter_value', column = 'reason',

@@ -10,6 +10,7 @@ declare
     one pgembedd.pipeline := _pipeline(pipeline);
     published regclass := coalesce(one.embedding_table, one.source);
 begin
+    perform _check_texts('{publication}', array[publication]);
     if not exists (select from pg_publication p where p.pubname = publication) then
         perform _refuse(format('There is no publication "%s".', publication),
             'Name one; Supabase''s Realtime listens to supabase_realtime.');

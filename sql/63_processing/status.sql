@@ -13,10 +13,8 @@ declare
     seen record;
 begin
     perform _check_processing_rights(target);
-    if cardinality(keys) > 1000 then
-        perform _refuse(format('%s keys were given, and at most 1000 are looked at in one call.', cardinality(keys)),
-            'Ask for the rows of one page.');
-    end if;
+    perform _check_list('keys', cardinality(keys));
+    perform _check_json('key', k) from unnest(keys) k;
     -- In the order given; the version of a row is what only a reader of it knows.
     execute _render($q$
         select coalesce(pg_catalog.array_agg({key} order by i.nth), '{}') as keys,

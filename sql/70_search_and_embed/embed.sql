@@ -18,6 +18,7 @@ declare
     vector_text text;
 begin
     if content is null then return null; end if;
+    perform _check_texts('{content,model,kind}', array[content, model, kind]);
     select m.wanted_model, m.wanted_fingerprint into request.model, request.fingerprint
     from _model_asked(pipeline, model) m;
     request.kind := kind;

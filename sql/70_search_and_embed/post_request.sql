@@ -7,10 +7,6 @@ begin
     if _blank(request.content) then
         perform _refuse('The text is blank, so it has no vector.',
             'Give pgembedd.embed() some words; NULL gives NULL.');
-    elsif octet_length(request.content) > 1000000 then
-        perform _refuse(format('The text has %s bytes, and pgembedd.embed() takes 1,000,000.',
-            octet_length(request.content)),
-            'No model reads so much: give it the beginning, or store the text in a table with a pipeline.');
     elsif request.kind is null or request.kind not in ('query', 'document') then
         perform _refuse(format('The kind %s is not known.', coalesce(quote_literal(request.kind), 'NULL')),
             'It is ''query'' or ''document''.');

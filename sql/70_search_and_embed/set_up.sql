@@ -11,6 +11,7 @@ as $$
 declare
     made text := 'pgembedd_embed_' || (select d.oid from pg_database d where d.datname = current_database());
 begin
+    perform _check_texts('{host,username,password,options}', array[host, username, password, options]);
     if port is not null and port not between 1 and 65535 then
         perform _refuse(format('%s is no port.', port), 'It is a number from 1 to 65535.');
     elsif username is null and password is not null then

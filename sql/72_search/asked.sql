@@ -73,15 +73,17 @@ declare
     most constant integer := 32;
     words text[] := array(
         select distinct u.lexeme from unnest(configs) c, unnest(to_tsvector(c::regconfig, content)) u);
-    shares double precision[] := _search_shares((target ->> 'id')::integer, words);
+    weighed jsonb := _search_weighed(target, words);
 begin
     if cardinality(words) > most then
-        words := _search_occurring(target, words, shares);
-        shares := _search_shares((target ->> 'id')::integer, words);
+        words := _search_occurring(target, words, array(select jsonb_array_elements_text(weighed -> 'shares')::float8));
+        weighed := _search_weighed(target, words);
     end if;
-    return (select jsonb_build_object('words', coalesce(jsonb_agg(r.word order by r.share, r.word), '[]'),
+    return weighed || (select jsonb_build_object('words', coalesce(jsonb_agg(r.word order by r.share, r.word), '[]'),
                                       'shares', coalesce(jsonb_agg(r.share order by r.share, r.word), '[]'))
-            from (select w.* from unnest(words, shares) as w(word, share) order by w.share, w.word limit most) r);
+            from (select w.* from unnest(words, array(select jsonb_array_elements_text(weighed -> 'shares')::float8))
+                                  as w(word, share)
+                  order by w.share, w.word limit most) r);
 end $$;
 
 -- The words that rows hold: those of the statistics, and of the others those of 5000 rows that have any.
@@ -104,20 +106,3 @@ begin
     into occurring using _search_any(others), others;
     return occurring || array(select w.word from unnest(words, shares) as w(word, share) where w.share >= least_noted);
 end $$;
-
--- The share of a pipeline's rows that hold each word, as of the last sample; rare words have one value, so that this
--- says of no word whether it occurs in less than five of the sampled rows. For a role that may not read the words all
--- are rare: the role that the session has taken, as a function of another owner hides who called it.
-create or replace function pgembedd._search_shares(pipeline_id integer, words text[]) returns double precision[]
-language sql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select array(
-        select coalesce(f.share, 2.5 / greatest(least(s.documents, 5000), 5))
-        from unnest(words) with ordinality as w(word, nth)
-        left join word_statistics s on s.pipeline_id = $1
-        left join pipeline p on p.id = $1
-        left join word_frequency f on f.pipeline_id = $1 and f.word = w.word and has_table_privilege(
-            coalesce(nullif(current_setting('role'), 'none'), session_user)::name, p.words_table, 'select')
-        order by w.nth)
-$$;

@@ -9,6 +9,7 @@ declare
     dimensions integer;
     norm double precision;
 begin
+    perform _check_texts('{query,mode,per}', array[query, mode, per]);
     if k is null or k not between 1 and 1000 then
         perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
             'It is how many hits are wanted, 1 to 1000.');
@@ -141,8 +142,8 @@ begin
     if not exists (select from pipeline p where p.id = (target ->> 'id')::integer and p.name = target ->> 'name') then
         perform _refuse(format('The model of "%s" was changed at this moment.', target ->> 'name'), 'Search again.');
     end if;
-    waiting := _search_waiting((target ->> 'id')::integer);
-    if waiting > 0 then
+    waiting := _backfill_waiting((target ->> 'id')::integer);
+    if waiting > 0 and _sees_all_rows((target ->> 'source_oid')::oid, (target ->> 'source_oid')::oid) then
         raise notice '% in the backfill and % not found yet.',
             case when waiting > 10000 then 'More than ' else '' end || _counted(least(waiting, 10000),
                 format('row of "%s" waits for its vector', target ->> 'name'),
@@ -151,8 +152,8 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd._search_waiting(pipeline_id integer) returns bigint
-language plpgsql security definer
+create or replace function pgembedd._backfill_waiting(pipeline_id integer) returns bigint
+language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
@@ -161,6 +162,16 @@ begin
         select from pgmq.q_pgembedd_backfill q
         -- As in _is_for(), so that the queue's index serves.
         where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);
+end $$;
+
+-- Null for a caller from whom policies hide rows: it may not know how many there are.
+create or replace function pgembedd._search_waiting(pipeline_id integer) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    return (select _backfill_waiting(p.id) from pipeline p
+            where p.id = pipeline_id and _sees_all_rows(p.source, p.source));
 end $$;
 
 create or replace function pgembedd._check_search_ranking(
@@ -188,6 +199,7 @@ begin
         perform _refuse(format('The marks %s are not known.', coalesce(quote_literal(marks), 'NULL')),
             'They are two texts, put before and after a word: for example ''{**,**}''.');
     end if;
+    perform _check_members('marks', marks);
 end $$;
 
 create or replace function pgembedd._check_search_asked(asked jsonb) returns jsonb

@@ -15,9 +15,13 @@ set quote_all_identifiers = off
 as $$
 #variable_conflict use_variable
 declare
+    -- What depends on the rows that policies hide from the caller.
+    unsaid constant jsonb := '{"path": null, "index": null, "ef_search": null, "candidates": null,
+                               "rows_visited": null}';
     target jsonb := _search_target(pipeline, null);
     condition text;
     included text;
+    hidden constant boolean := row_security_active((target ->> 'source_oid')::oid);
     asked jsonb;
     wanted integer;
 begin
@@ -28,19 +32,21 @@ begin
     wanted := _search_window(mode, k, null);
     if mode <> 'semantic' then
         asked := _check_search_asked(_search_asked(target, query));
+        target := target || coalesce(asked -> 'seen', '{}');
         included := _search_included(target, asked, condition, per = 'row');
     end if;
     if mode <> 'text' then
         embedding := coalesce(embedding, embed(coalesce(asked ->> 'plain', query), pipeline => target ->> 'name'));
     end if;
     return jsonb_build_object('pipeline', target ->> 'name', 'mode', mode, 'k', k, 'per', per, 'filter', condition,
-        'row_security', row_security_active((target ->> 'source_oid')::oid)
-                        or row_security_active((target ->> 'vectors_oid')::oid),
+        'row_security', hidden or row_security_active((target ->> 'vectors_oid')::oid),
         'waiting', _search_waiting((target ->> 'id')::integer),
         'semantic', case when mode <> 'text' then _explain_nearest(
-            target, embedding, wanted, _search_required(target, asked, included), per = 'row', min_similarity) end,
+            target, embedding, wanted, _search_required(target, asked, included), per = 'row', min_similarity)
+            || case when hidden then unsaid else '{}' end end,
         'text', case when mode <> 'semantic' then _explain_words(
-            target, asked, wanted, k, included, per = 'row', embedding, min_similarity) end);
+            target, asked, wanted, k, included, per = 'row', embedding, min_similarity)
+            || case when hidden then '{"rows_visited": null}'::jsonb else '{}' end end);
 end $$;
 comment on function pgembedd.explain_search is
     'How a search finds what it finds: the path of each leg, the rows it visited, its settings and its list.';

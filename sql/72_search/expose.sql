@@ -8,6 +8,7 @@ declare
     names constant text[] := '{search,similar,search_many}';
     other text;
 begin
+    perform _check_texts('{schema}', array[schema]);
     if to_regnamespace(quote_ident(schema)) is null then
         perform _refuse(format('There is no schema %s.', coalesce(quote_ident(schema), 'NULL')),
             'Name one that PostgREST serves.');

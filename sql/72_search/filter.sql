@@ -7,18 +7,30 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if filter is null then return 'true'; end if;
+    perform _check_json('filter', filter);
+    if jsonb_path_exists(filter, 'strict $.**{65}') then
+        perform _refuse('The filter is nested more than 64 levels deep.', 'Objects and arrays count.');
+    elsif (select count(*) from jsonb_path_query(filter, 'strict $.** ? (@.type() == "object").keyvalue()'))
+          > _most_members('filter') then
+        perform _refuse('The filter has more than 1000 columns and operators.',
+            '$in takes any number of values within the size of a filter.');
+    end if;
+    return _search_conditions(source, filter);
+end $$;
+
+create or replace function pgembedd._search_conditions(source oid, filter jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
     if jsonb_typeof(filter) <> 'object' then
         perform _refuse(format('The filter %s is no object.', _shortened(filter)),
             'For example {"section": "faq", "year": {"$gte": 2020}}.');
-    elsif jsonb_path_exists(filter, 'strict $.**{65}') then
-        perform _refuse('The filter is nested more than 64 levels deep.', 'Objects and arrays count.');
-    elsif (select count(*) from jsonb_path_query(filter, 'strict $.** ? (@.type() == "object").keyvalue()')) > 1000 then
-        perform _refuse('The filter has more than 1000 columns and operators.', '$in takes any number of values.');
     end if;
     return coalesce((
         select string_agg(format('(%s)', case
             when m.key in ('$and', '$or') then _search_filter_list(source, m.key, m.value)
-            when m.key = '$not' then format('(%s) is not true', _search_filter(source, m.value))
+            when m.key = '$not' then format('(%s) is not true', _search_conditions(source, m.value))
             else _search_filter_column(source, m.key, m.value) end), ' and ')
         from jsonb_each(filter) m), 'true');
 end $$;
@@ -32,7 +44,7 @@ begin
         perform _refuse(format('%s takes an array of filters, not %s.', word, _shortened(filters)),
             format('For example {"%s": [{"section": "faq"}, {"year": 2020}]}.', word));
     end if;
-    return (select string_agg(format('(%s)', _search_filter(source, f)), case word when '$and' then ' and '
+    return (select string_agg(format('(%s)', _search_conditions(source, f)), case word when '$and' then ' and '
                                                                                  else ' or ' end)
             from jsonb_array_elements(filters) f);
 end $$;
@@ -59,7 +71,13 @@ begin
     return (select string_agg(_search_condition(operand, m.key, m.value), ' and ') from jsonb_each(condition) m);
 end $$;
 
+-- A value for an error's sentence. What is large is not written out: a number of ten bytes may have 100,000 digits.
 create or replace function pgembedd._shortened(value jsonb) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select case when length(value::text) > 60 then left(value::text, 57) || '...' else value::text end $$;
+as $$
+    select case when pg_column_size(value) > 1000 and jsonb_typeof(value) = 'array' then '[...]'
+                when pg_column_size(value) > 1000 and jsonb_typeof(value) = 'object' then '{...}'
+                when pg_column_size(value) > 1000 then '"' || left(value #>> '{}', 56) || '...'
+                when length(value::text) > 60 then left(value::text, 57) || '...' else value::text end
+$$;

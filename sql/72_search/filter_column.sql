@@ -34,14 +34,14 @@ end $$;
 -- The columns that the caller may read, vectors excepted; `base` is the type, or what a domain is made of. In plpgsql,
 -- which keeps the plan.
 create or replace function pgembedd._search_columns(source oid)
-returns table (number smallint, name text, type oid, base oid, category "char", element oid)
+returns table (number smallint, name text, type oid, base oid, category "char", element oid, width smallint)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 begin
     return query
-        select a.attnum, a.attname::text, t.oid, b.oid, b.typcategory, b.typelem
+        select a.attnum, a.attname::text, t.oid, b.oid, b.typcategory, b.typelem, a.attlen
         from pg_attribute a join pg_type t on t.oid = a.atttypid
         join pg_type b on b.oid = case when t.typtype = 'd' then _base_type(t.oid) else t.oid end
         where a.attrelid = source and a.attnum > 0 and not a.attisdropped

@@ -11,8 +11,8 @@ begin
         when '$lte' then _search_compared(operand, 2, value)
         when '$gte' then _search_compared(operand, 4, value)
         when '$gt' then _search_compared(operand, 5, value)
-        when '$in' then _search_any(operand, value)
-        when '$nin' then format('(%s) is not true', _search_any(operand, value))
+        when '$in' then _search_one_of(operand, value)
+        when '$nin' then format('(%s) is not true', _search_one_of(operand, value))
         when '$between' then format('(%s and %s)', _search_compared(operand, 4, value -> 0),
                                     _search_compared(operand, 2, value -> 1))
         when '$like' then _search_like(operand, '~~', value)
@@ -82,21 +82,6 @@ begin
     end if;
     return format('%s %s %s', operand ->> 'expression', operand -> 'operators' ->> strategy::text,
         _search_literal(operand, value));
-end $$;
-
-create or replace function pgembedd._search_any(operand jsonb, choices jsonb) returns text
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    if choices = '[]' then
-        return 'false';
-    elsif operand ->> 'kind' = 'plain' and not choices @> '[null]' then
-        return format('%s %s any (array[%s])', operand ->> 'expression', operand -> 'operators' ->> '3',
-            (select string_agg(_search_literal(operand, v), ', ') from jsonb_array_elements(choices) v));
-    end if;
-    return (select format('(%s)', string_agg(_search_equals(operand, v), ' or '))
-            from jsonb_array_elements(choices) v);
 end $$;
 
 -- By the operator that the extension of the type has for it, as citext's ignore case; else as text.

@@ -25,6 +25,7 @@ begin
     mode := _search_mode(target, mode, query);
     if mode <> 'semantic' then
         asked := _check_search_asked(_search_asked(target, query));
+        target := target || coalesce(asked -> 'seen', '{}');
         marked := _search_any(array(select jsonb_array_elements_text(asked -> 'words')));
         condition := _search_included(target, asked, condition, per_row);
     end if;

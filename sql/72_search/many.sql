@@ -56,6 +56,7 @@ as $$
 declare
     targets jsonb[];
 begin
+    perform _check_members('pipelines', pipelines);
     if pipelines is null or cardinality(pipelines) not between 1 and 20 or array_ndims(pipelines) <> 1
        or (select count(distinct p) from unnest(pipelines) p) <> cardinality(pipelines) then
         perform _refuse(format('The pipelines %s cannot be searched at once.',

@@ -1,4 +1,4 @@
-create or replace function pgembedd.search_row(pipeline text, key jsonb) returns jsonb
+create or replace function pgembedd.search_row(pipeline text, key jsonb, bytes integer default null) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
@@ -6,7 +6,6 @@ as $$
 declare
     target jsonb := _search_target(pipeline, null, false);
     several constant boolean := jsonb_array_length(target -> 'key_names') > 1;
-    shown record;
     found_row jsonb;
 begin
     if key is null or key = 'null' or several and jsonb_typeof(key) <> 'object' then
@@ -15,12 +14,14 @@ begin
                  then format('It is an object of %s.', (select string_agg(n, ', ')
                                                         from jsonb_array_elements_text(target -> 'key_names') n))
                  else 'It is the value that a search returns as key.' end);
+    elsif bytes not between 1000 and 100000000 then
+        perform _refuse(format('bytes %s is out of range.', bytes),
+            'It is how much is shown of a large row, 1000 to 100000000; without it, all of it.');
     end if;
-    perform _check_search_rights(target);
-    shown := _search_shown(target, 0);
-    perform _check_search_key(target, key);
-    execute format('select %s from (select $1 as key) i cross join lateral %s join %s s on %s', shown.row_expression,
-        target ->> 'key_record', target ->> 'source', target ->> 'is_source_row') into found_row using key;
+    perform _check_search_rights(target), _check_search_key(target, key);
+    execute format('select %s from (select $1 as key) i cross join lateral %s join %s s on %s', 
+        (_search_shown(target, 0, bytes)).row_expression, target ->> 'key_record', target ->> 'source',
+        target ->> 'is_source_row') into found_row using key;
     return found_row;
 end $$;
 comment on function pgembedd.search_row is
@@ -33,6 +34,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
+    perform _check_json('key', key);
     execute format('select pg_catalog.to_jsonb(k.*) from (select $1 as key) i cross join lateral %s',
                    target ->> 'key_record') using key;
 exception when data_exception then

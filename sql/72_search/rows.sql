@@ -28,37 +28,6 @@ begin
                          target ->> 'vectors', target ->> 'is_chunk') end);
 end $$;
 
--- What is shown of a hit. The row: the columns that the caller may read, vectors excepted, as an object; types from
--- outside Postgres by their text. The snippet: the beginning of the chunk, or of the text columns that they may read.
-create or replace function pgembedd._search_shown(
-    target jsonb, snippet_length integer, out row_expression text, out snippet text
-)
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    select format('(select pg_catalog.to_jsonb(r.*) from (select %s) r)', string_agg(
-               case when c.base < 16384 then format('s.%I', c.name)
-                    else format('pg_catalog.format(''%%s'', s.%1$I) as %1$I', c.name) end, ', ' order by c.number)),
-           -- Of the texts; where there are none, of what else the vector is of, as JSON.
-           E'pg_catalog.concat_ws(E''\\n\\n'', ' || coalesce(
-               string_agg(format('s.%I::pg_catalog.text', c.name), ', ' order by array_position(t.columns, c.name))
-                   filter (where c.category = 'S' and c.name = any (t.columns)),
-               string_agg(format('s.%I::pg_catalog.text', c.name), ', ' order by array_position(t.columns, c.name))
-                   filter (where (c.base < 16384 or c.category = 'E') and c.name = any (t.columns))) || ')'
-    into row_expression, snippet
-    from _search_columns((target ->> 'source_oid')::oid) c,
-         (select array(select jsonb_array_elements_text(target -> 'text_columns'))) as t(columns);
-    if snippet_length = 0 then
-        snippet := null;
-    elsif (target -> 'chunked')::boolean then
-        snippet := 'v.chunk';
-    end if;
-    snippet := case when snippet is null then 'null::pg_catalog.text'
-                    else format('pgembedd._search_snippet(%s, %s, $8, $9, %s)', snippet, snippet_length,
-                                coalesce(target -> 'text_configs' ->> 0, 'null')) end;
-end $$;
-
 -- The beginning of a text, cut at a word.
 create or replace function pgembedd._beginning(content text, length integer) returns text
 language plpgsql immutable

@@ -32,7 +32,7 @@ begin
         _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
     hits := _search_hits(
         target, query, k, filter, mode, per, min_similarity, embedding, weights, rrf_k, after);
-    shown := _search_shown(target, snippet_length);
+    shown := _search_shown(target, snippet_length, _most('row'));
     return query execute _search_rows_statement(target, shown.row_expression, shown.snippet)
     using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, hits.vector,
           hits.marked, marks;
@@ -76,7 +76,7 @@ begin
     perform _check_whole_row(target);
     hits := _search_hits(
         target, query, k, filter, mode, per, min_similarity, embedding, weights, rrf_k, after);
-    shown := _search_shown(target, snippet_length);
+    shown := _search_shown(target, snippet_length, _most('row'));
     return query execute _search_rows_statement(target, format('(s.*)::%s', target ->> 'source'), shown.snippet)
     using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, hits.vector,
           hits.marked, marks;

@@ -21,13 +21,13 @@ declare
     hits record;
     shown record;
 begin
-    perform _check_search_rights(target);
+    perform _check_search_rights(target), _check_json('like_key', like_key);
     target := target || jsonb_build_object('except', _search_except(target, like_key));
     liked := _search_like(target, like_key);
     perform _check_search(target, null, k, 'semantic', per, min_similarity, snippet_length, liked.embedding);
     hits := _search_hits(
         target, null, k, filter, 'semantic', per, min_similarity, liked.embedding, '{1,1}', 60, null);
-    shown := _search_shown(target, snippet_length);
+    shown := _search_shown(target, snippet_length, _most('row'));
     return query execute _search_rows_statement(target, shown.row_expression, shown.snippet)
     using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, hits.vector,
           hits.marked, '{**,**}'::text[];

@@ -7,8 +7,6 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    on_mark constant text := chr(1);
-    off_mark constant text := chr(2);
     headline text;
     plain text;
     starts integer[];
@@ -17,15 +15,14 @@ declare
     skipped integer;
 begin
     if marked is null or config is null or numnode(marked) = 0 then return _beginning(content, length); end if;
-    -- What is marked is found in a bounded part: to parse a text takes as long as it is.
-    headline := _search_headline(left(content, 20000), marked, array[on_mark, off_mark], config);
-    if pg_catalog.length(content) <= length and strpos(headline, on_mark) > 0 then
-        return replace(replace(headline, on_mark, marks[1]), off_mark, marks[2]);
+    headline := _search_headline(left(content, _most('read')), marked, config);
+    if pg_catalog.length(content) <= length and strpos(headline, chr(1)) > 0 then
+        return _search_marked(headline, marks);
     end if;
-    plain := translate(headline, on_mark || off_mark, '');
+    plain := translate(headline, chr(1) || chr(2), '');
     starts := array(  -- in the plain text
         select sum(pg_catalog.length(p.part)) over (order by p.nth) + 1
-        from unnest(string_to_array(replace(headline, off_mark, ''), on_mark)) with ordinality as p(part, nth));
+        from unnest(string_to_array(replace(headline, chr(2), ''), chr(1))) with ordinality as p(part, nth));
     starts := starts[:cardinality(starts) - 1];
     if starts = '{}' then return _beginning(content, length); end if;
     select s into first from unnest(starts[:100]) s
@@ -38,22 +35,31 @@ begin
         if began - 1 + skipped <= first then began := began - 1 + skipped; end if;
     end if;
     return case when began > 1 then _search_ellipsis() || ' ' else '' end
-        || _search_headline(_beginning(substr(plain, began), length), marked, marks, config);
+        || _search_marked(_search_headline(_beginning(substr(plain, began), length), marked, config), marks);
 end $$;
 
--- A text with each marked word between the two marks.
-create or replace function pgembedd._search_headline(content text, marked tsquery, marks text[], config oid)
-returns text
+-- A text with each marked word between two characters that no text has.
+create or replace function pgembedd._search_headline(content text, marked tsquery, config oid) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set client_min_messages = 'warning'  -- a word that is too long to be marked is no news to the caller
 as $$
-declare
-    on_mark constant text := chr(1);
-    off_mark constant text := chr(2);
 begin
-    return replace(replace(ts_headline(
-        config::regconfig, translate(content, on_mark || off_mark, '  '), marked,
-        format('HighlightAll=true, StartSel=%s, StopSel=%s', on_mark, off_mark)
-    ), on_mark, marks[1]), off_mark, marks[2]);
+    return ts_headline(config::regconfig, translate(content, chr(1) || chr(2), '  '), marked,
+        format('HighlightAll=true, StartSel=%s, StopSel=%s', chr(1), chr(2)));
+end $$;
+
+-- The same with the caller's marks; in a text that is full of them, around the first hundred words.
+create or replace function pgembedd._search_marked(headline text, marks text[]) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    parts text[] := string_to_array(headline, chr(1));
+    most constant integer := _most('marked');
+begin
+    if cardinality(parts) > most + 1 then
+        parts := parts[:most] || (parts[most + 1] || translate(array_to_string(parts[most + 2:], ''), chr(2), ''));
+    end if;
+    return replace(array_to_string(parts, marks[1]), chr(2), marks[2]);
 end $$;

@@ -79,6 +79,7 @@ declare
     name text;
     value text;
     names text[];
+    quoted text[];
     source_values text[];
     chunk_values text[];
     definitions text[];
@@ -94,6 +95,7 @@ begin
         value := case when c.base < 16384 then 'pg_catalog.to_jsonb(%s.%s)'
                       else 'pg_catalog.to_jsonb(pg_catalog.format(''%%s'', %s.%s))' end;
         names := names || c.name;
+        quoted := quoted || name;
         source_values := source_values || format(value, 's', name);
         chunk_values := chunk_values || format(value, 'v', name);
         -- No domain, whose check would run with the rights of the caller.
@@ -105,10 +107,8 @@ begin
         words_of_source := words_of_source || format(comparison, 'w', 's', name, c.equals, c.compared);
     end loop;
     return jsonb_build_object('key_names', names,
-        'own', (select o from generate_series(0, 64) n, concat('pgembedd', n) as o  -- a key has at most 32 columns
-                where not exists (select from unnest(names) as k where starts_with(k, o)) order by n limit 1),
-        'source_columns', (select string_agg(format('s.%I', n), ', ') from unnest(names) as n),
-        'chunk_columns', (select string_agg(format('v.%I', n), ', ') from unnest(names) as n),
+        'own', _search_own(names), 'source_columns', 's.' || array_to_string(quoted, ', s.'),
+        'chunk_columns', 'v.' || array_to_string(quoted, ', v.'),
         'source_key', _search_key_object(names, source_values), 'chunk_key', _search_key_object(names, chunk_values),
         'key_record', format('pg_catalog.jsonb_to_record(%s) as k(%s)',
             case when cardinality(names) > 1 then 'i.key'
@@ -118,6 +118,19 @@ begin
         'chunk_is_of_source', array_to_string(chunks_of_source, ' and '),
         'words_of_chunk', array_to_string(words_of_chunk, ' and '),
         'words_of_source', array_to_string(words_of_source, ' and '));
+end $$;
+
+create or replace function pgembedd._search_own(names text[]) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    own text := 'pgembedd0';
+begin
+    while strpos(E'\x1f' || array_to_string(names, E'\x1f'), E'\x1f' || own) > 0 loop
+        own := 'pgembedd' || substr(own, 9)::integer + 1;
+    end loop;
+    return own;
 end $$;
 
 -- The key as in a message: the bare value, or an object when it has several columns.

@@ -6,6 +6,7 @@ as $$
 declare
     noted pgembedd.word_statistics;
     configs oid[];
+    seen constant boolean := _sees_all_rows(one.source, one.words_table);
 begin
     select w.* into noted from word_statistics w where w.pipeline_id = one.id;
     configs := array(
@@ -23,7 +24,8 @@ begin
                   join pg_namespace n on n.oid = c.relnamespace where c.oid = one.words_table),
         'words_oid', one.words_table::oid,
         'words_view', coalesce(_words_view(one.words_table), one.words_table)::text, 'text_configs', to_jsonb(configs),
-        'documents', coalesce(noted.documents, 0), 'average_length', coalesce(noted.average_length, 'infinity'));
+        'documents', case when seen then coalesce(noted.documents, 0) end,
+        'average_length', case when seen then coalesce(noted.average_length, 'infinity') end);
 end $$;
 
 -- The view of the words, or, where policies hide rows of the source from the caller, the table itself.

@@ -45,16 +45,12 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
+    perform _check_texts('{question,model}', array[question, model]);
     if question is null or _blank(question) then
         perform _refuse('The question is empty.', 'Ask something in some words.');
-    elsif length(question) > 8000 then
-        perform _refuse(format('The question has %s characters, and at most 8000 are taken.', length(question)),
-            'Ask in a few sentences; what they are about is searched for.');
     elsif k is null or k not between 1 and 50 then
         perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
             'It is how many sources an answer may have, 1 to 50.');
-    elsif length(model) > 200 then
-        perform _refuse('The name of the model is longer than 200 characters.', 'Name one that the worker offers.');
     elsif thread is not null and not exists (select from answer_thread t where t.id = thread) then
         perform _refuse(format('There is no thread %s, or it is of others.', thread),
             'Leave it out to begin one; share_thread() lets others go on with it.');

@@ -17,6 +17,7 @@ declare
     one pgembedd.pipeline := _pipeline(pipeline);
     unknown text;
 begin
+    perform _check_texts('{model,url_template,title_column}', array[model, url_template, title_column]);
     select c.name into unknown
     from (select title_column union all
           select _url_columns(url_template)) as c(name)
@@ -31,8 +32,6 @@ begin
         perform _refuse(format('%s is no URL.', quote_literal(url_template)), 'It begins with https:// or http://.');
     elsif keep <= interval '0' or keep > interval '100 years' or keep is null then
         perform _refuse('keep is an interval above zero, of 100 years at most.');
-    elsif length(model) > 200 then
-        perform _refuse('The name of the model is longer than 200 characters.', 'Name one that the worker offers.');
     end if;
     perform _check_search_similarity(one.distance, min_similarity);
     insert into answer_settings values (one.name, model, url_template, title_column, min_similarity, keep)
@@ -51,8 +50,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = on
 as $$
 begin
-    perform _check_own_thread(thread);
-    perform _check_role(role);
+    perform _check_texts('{subject}', array[subject]), _check_own_thread(thread), _check_role(role);
     insert into thread_member (thread, role, subject, by_role, by_subject)
     select share_thread.thread, r.rolname, coalesce(share_thread.subject, ''), current_user, _subject()
     from pg_roles r where r.oid = share_thread.role
@@ -67,8 +65,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = on
 as $$
 begin
-    perform _check_own_thread(thread);
-    perform _check_role(role);
+    perform _check_texts('{subject}', array[subject]), _check_own_thread(thread), _check_role(role);
     delete from thread_member m using pg_roles r
     where r.oid = unshare_thread.role and m.thread = unshare_thread.thread and m.role = r.rolname
       and m.subject = coalesce(unshare_thread.subject, '');

@@ -6,6 +6,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 begin
+    perform _check_texts('{url,token,every}', array[url, token, every]);
     if url is null then
         delete from push;
         return _schedule_push();

@@ -167,7 +167,7 @@ def test_a_result_has_a_bounded_length(tools: Tools) -> None:
         assert len(text_of(found)) < 10_000
         row = text_of(await client.call_tool("get_row", {"pipeline": "documents", "key": 4}))
         assert 20_000 < len(row) < MAX_CHARACTERS
-        assert row.endswith('…"}}')
+        assert row.endswith('…","pgembedd_cut":["body"]}}')
 
     try:
         tools.over_http(use)

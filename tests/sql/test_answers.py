@@ -233,14 +233,14 @@ def test_workers_that_die_of_an_answer_are_not_replaced_for_ever(connection: psy
         ({"question": " "}, "The question is empty.", "Ask something in some words."),
         (
             {"question": "x" * 8001},
-            "The question has 8001 characters, and at most 8000 are taken.",
-            "Ask in a few sentences; what they are about is searched for.",
+            "question has 8001 characters, and at most 8000 are taken.",
+            "Give a shorter text.",
         ),
         ({"k": 51}, "k 51 is out of range.", "It is how many sources an answer may have, 1 to 50."),
         (
             {"model": "x" * 201},
-            "The name of the model is longer than 200 characters.",
-            "Name one that the worker offers.",
+            "model has 201 characters, and at most 200 are taken.",
+            "Give a shorter text.",
         ),
     ],
 )
@@ -256,7 +256,7 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
         ({"title_column": "none"}, 'public.documents has no column "none".'),
         ({"url_template": "https://example.com/{none}"}, 'public.documents has no column "none".'),
         ({"url_template": "javascript:{id}"}, "'javascript:{id}' is no URL."),
-        ({"model": "m" * 201}, "The name of the model is longer than 200 characters."),
+        ({"model": "m" * 201}, "model has 201 characters, and at most 200 are taken."),
         *(
             (wrong, "keep is an interval above zero, of 100 years at most.")
             for wrong in ({"keep": "100 years 1 day"}, {"keep": "0"}, {"keep": "-1 day"}, {"keep": None})

@@ -130,7 +130,7 @@ def test_null_is_null_and_needs_no_worker(asker: psycopg.Connection) -> None:
     ("arguments", "message", "hint"),
     [
         ("' \u00a0'", "The text is blank, so it has no vector.", "NULL gives NULL"),
-        ("repeat('x', 1000001)", "The text has 1000001 bytes, and pgembedd.embed() takes 1,000,000.", "beginning"),
+        ("repeat('x', 1000001)", "content has 1000001 characters, and at most 1000000 are taken.", "shorter"),
         ("'x', kind => 'passage'", "The kind 'passage' is not known.", "'query' or 'document'"),
         ("'x', kind => null", "The kind NULL is not known.", "'query' or 'document'"),
         ("'x', timeout => '0 s'", "The timeout 00:00:00 is not usable.", "at most 10 minutes"),

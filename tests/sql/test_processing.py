@@ -66,7 +66,7 @@ def test_each_status_and_only_of_rows_that_the_caller_may_read(
 
             # The order is the one asked for; a key is what a search returns as key.
             assert [key for key, *_ in rows(theirs, ALL, ["3", "1"])] == [3, 1]
-            with refused("1001 keys were given, and at most 1000 are looked at in one call."):
+            with refused("keys has 1001 members, and at most 1000 are taken."):
                 rows(theirs, ALL, ["1"] * 1001)
             # Who may not read a row cannot name its version, even where its place and transaction were guessed.
             one = value(connection, "select id from pgembedd.pipeline")

@@ -68,9 +68,9 @@ class Searcher:
         """Returns the rows like the one of that key. SearchError, Refusal."""
         return self._call(caller, lambda connection: similar(connection, pipeline, key, **options))
 
-    def row(self, caller: Caller, pipeline: str, key: Any) -> dict[str, Any] | None:
-        """Returns the row of that key; None without one. SearchError, Refusal."""
-        return self._call(caller, lambda connection: run(connection, row_call(pipeline, key)))
+    def row(self, caller: Caller, pipeline: str, key: Any, limit: int | None) -> dict[str, Any] | None:
+        """Returns the row of that key, of a large one so many bytes; None without one. SearchError, Refusal."""
+        return self._call(caller, lambda connection: run(connection, row_call(pipeline, key, limit)))
 
     def pipelines(self, caller: Caller) -> list[Pipeline]:
         """Returns what the caller may search. SearchError, Refusal."""
@@ -109,9 +109,9 @@ class CallersSearches:
         """Returns the rows most like the row of a key."""
         return self._searcher.similar(self._caller, pipeline, key, options)
 
-    def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
-        """Returns the row of a key."""
-        return self._searcher.row(self._caller, pipeline, key)
+    def row(self, pipeline: str, key: Any, limit: int | None = None) -> dict[str, Any] | None:
+        """Returns the row of a key, of a large one so many bytes."""
+        return self._searcher.row(self._caller, pipeline, key, limit)
 
     def answer(self, asked: Question) -> dict[str, Any]:
         """Returns the finished answer to a question. Refusal 403 without the scope for it."""

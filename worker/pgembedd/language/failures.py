@@ -14,12 +14,12 @@ from pgembedd.errors import (
 )
 from pgembedd.language.chunks import sentence_of
 from pgembedd.language.endpoint import KEY_FILE_VARIABLE
+from pgembedd.limits import ERROR_BYTES
 
 if TYPE_CHECKING:
     import httpx2
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-MAX_ERROR_BYTES = 65_536
 MAX_RETRY_AFTER_S = 3_600
 _CONTEXT = re.compile(r"context length (?:is|of) (\d{1,9})\b(.{0,300})", re.DOTALL)
 _NUMBER = re.compile(r"\b\d{1,9}\b")
@@ -50,7 +50,7 @@ async def failure_of(response: "httpx2.Response", where: str, key: str | None = 
     body = b""
     async for part in response.aiter_bytes():
         body += part
-        if len(body) > MAX_ERROR_BYTES:
+        if len(body) > ERROR_BYTES:
             break
     return failure(response.status_code, response.headers, body, where, secret=key)
 

@@ -14,6 +14,7 @@ from pgembedd.errors import ConfigurationError, GenerationCancelledError, Genera
 from pgembedd.language.chunks import Chunk, Lines, NdjsonParser, SseParser, ended_early, parse_answer
 from pgembedd.language.endpoint import Endpoint, Prompt
 from pgembedd.language.failures import failure_of, translate_errors
+from pgembedd.limits import STREAM_BYTES
 
 TIMEOUT_S = 60.0
 
@@ -24,7 +25,7 @@ class Bounds:
 
     timeout_s: float = TIMEOUT_S
     total_s: float = math.inf
-    max_bytes: float = math.inf
+    max_bytes: float = STREAM_BYTES
     """Of what the server sends for the answer."""
 
 

@@ -1,9 +1,10 @@
 """The arguments of the tools: what a client may send, and the JSON schema that tells it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pgembedd import limits
 from pgembedd.errors import ConfigurationError
 
 MAX_HITS = 50
@@ -12,6 +13,10 @@ _FILTER = (
     'Conditions on columns of the pipeline, all of which must hold, as {"section": "faq", "year": {"$gte": 2020}}. '
     "Operators: $ne, $gt, $gte, $lt, $lte, $in, $nin, $between, $like, $ilike, $exists, $contains, and $and, $or, $not."
 )
+
+
+Name = Annotated[str, Field(max_length=limits.NAME)]
+Filter = Annotated[dict[str, Any], Field(max_length=limits.CONDITIONS)]
 
 
 class Arguments(BaseModel):
@@ -23,26 +28,31 @@ class Arguments(BaseModel):
 class RowArguments(Arguments):
     """A row: its pipeline and its key."""
 
-    pipeline: str = Field(description=_PIPELINE)
+    pipeline: Name = Field(description=_PIPELINE)
     key: Any = Field(description="The key of a hit: a value, or an object of the key's columns.")
 
 
 class HitsArguments(Arguments):
     """The arguments that both searches have; those left out have the defaults of SQL."""
 
-    pipeline: str = Field(description=_PIPELINE)
+    pipeline: Name = Field(description=_PIPELINE)
     k: int = Field(default=10, ge=1, le=MAX_HITS, description="How many hits at most.")
-    filter: dict[str, Any] | None = Field(default=None, description=_FILTER)
+    filter: Filter | None = Field(default=None, description=_FILTER)
     per: Literal["row", "chunk"] = Field(
         default="row", description="Each row once, with its best chunk; or every chunk of long rows."
     )
-    min_similarity: float | None = Field(default=None, description="Leaves out what is less similar; at most 1.")
+    min_similarity: float | None = Field(
+        default=None,
+        ge=-limits.SIMILARITY,
+        le=limits.SIMILARITY,
+        description="Leaves out what is less similar; at most 1.",
+    )
 
 
 class SearchArguments(HitsArguments):
     """The arguments of search() in SQL."""
 
-    query: str = Field(description="What to look for, in plain words.")
+    query: str = Field(max_length=limits.QUERY, description="What to look for, in plain words.")
     mode: Literal["hybrid", "semantic", "text"] | None = Field(
         default=None, description="By meaning and words, by meaning alone, or by words alone."
     )
@@ -55,9 +65,9 @@ class SimilarArguments(RowArguments, HitsArguments):
 class AskArguments(Arguments):
     """The arguments of ask() in SQL."""
 
-    pipeline: str = Field(description=_PIPELINE)
-    question: str = Field(description="The question, in plain words.")
-    filter: dict[str, Any] | None = Field(default=None, description=_FILTER)
+    pipeline: Name = Field(description=_PIPELINE)
+    question: str = Field(max_length=limits.QUESTION, description="The question, in plain words.")
+    filter: Filter | None = Field(default=None, description=_FILTER)
     k: int = Field(default=6, ge=1, le=MAX_HITS, description="How many sources at most.")
 
 

@@ -27,8 +27,8 @@ class Searches(Protocol):
     def like(self, pipeline: str, key: Any, options: SimilarOptions) -> Hits:
         """Returns the rows most like the row of a key."""
 
-    def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
-        """Returns the row of a key."""
+    def row(self, pipeline: str, key: Any, limit: int | None = None) -> dict[str, Any] | None:
+        """Returns the row of a key, of a large one so many bytes."""
 
     def answer(self, asked: Question) -> dict[str, Any]:
         """Returns the finished answer to a question: status, answer, reason, notes, sources."""
@@ -72,7 +72,7 @@ def _found(hits: Hits) -> dict[str, Any]:
 
 
 def _get_row(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
-    row = searches.row(given["pipeline"], given["key"])
+    row = searches.row(given["pipeline"], given["key"], 4 * MAX_CHARACTERS)
     return {"row": None if row is None else _cut(row, MAX_ROW_VALUE)}
 
 

@@ -21,6 +21,7 @@ _ARGUMENTS: dict[str, LiteralString] = {
     "query": "query => %(query)s::pg_catalog.text",
     "like_key": "like_key => %(like_key)s::pg_catalog.jsonb",
     "key": "key => %(key)s::pg_catalog.jsonb",
+    "bytes": "bytes => %(bytes)s::pg_catalog.int4",
     "name": "name => %(name)s::pg_catalog.text",
     "k": "k => %(k)s::pg_catalog.int4",
     "filter": "filter => %(filter)s::pg_catalog.jsonb",
@@ -99,9 +100,10 @@ def explain_call(pipeline: str, text: str | None, options: SearchOptions) -> Cal
     return _call("explain_search", asked, lambda rows: dict(rows[0]["e"]), given, SearchOptions)
 
 
-def row_call(pipeline: str, key: Any) -> Call[dict[str, Any] | None]:
+def row_call(pipeline: str, key: Any, limit: int | None = None) -> Call[dict[str, Any] | None]:
     """Returns the call of search_row(); its result is None without such a row."""
-    return _call("search_row", {"pipeline": pipeline, "key": key}, lambda rows: rows[0]["r"])
+    asked = {"pipeline": pipeline, "key": key} | ({} if limit is None else {"bytes": limit})
+    return _call("search_row", asked, lambda rows: rows[0]["r"])
 
 
 def pipelines_call(name: str | None = None) -> Call[list[Pipeline]]:

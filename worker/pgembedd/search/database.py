@@ -75,9 +75,12 @@ class Database:
         """Returns the rows that are most like the row of that key, without it."""
         return self._hits(similar_call(pipeline, key, options))
 
-    def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
-        """Returns the columns that the role may read of the row of that key, without vectors; None for no row."""
-        return self._call(lambda connection: run(connection, row_call(pipeline, key)))
+    def row(self, pipeline: str, key: Any, limit: int | None = None) -> dict[str, Any] | None:
+        """Returns the columns that the role may read of the row of that key, without vectors; None for no row.
+
+        With `limit` a larger row is cut to about so many bytes, as a hit's is.
+        """
+        return self._call(lambda connection: run(connection, row_call(pipeline, key, limit)))
 
     def pipelines(self) -> list[Pipeline]:
         """Returns the pipelines that the role may search, by name."""
@@ -163,9 +166,12 @@ class AsyncDatabase:
         """Returns the rows that are most like the row of that key, without it."""
         return await self._hits(similar_call(pipeline, key, options))
 
-    async def row(self, pipeline: str, key: Any) -> dict[str, Any] | None:
-        """Returns the columns that the role may read of the row of that key, without vectors; None for no row."""
-        return await self._call(lambda connection: run_async(connection, row_call(pipeline, key)))
+    async def row(self, pipeline: str, key: Any, limit: int | None = None) -> dict[str, Any] | None:
+        """Returns the columns that the role may read of the row of that key, without vectors; None for no row.
+
+        With `limit` a larger row is cut to about so many bytes, as a hit's is.
+        """
+        return await self._call(lambda connection: run_async(connection, row_call(pipeline, key, limit)))
 
     async def pipelines(self) -> list[Pipeline]:
         """Returns the pipelines that the role may search, by name."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import RedirectResponse, Response
 
 from pgembedd.database.queries import query
+from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries, search_hits
 from pgembedd.http.dashboard.chat import add_chat
@@ -43,7 +44,7 @@ def router(service: ServiceContext) -> APIRouter:
 
 def _add_views(routes: APIRouter, service: ServiceContext, renderer: Renderer, checks: list[Any]) -> None:
     @routes.get("/", dependencies=checks)
-    def overview(page: PageNumber = 1, retried: int | None = None) -> Response:
+    def overview(page: PageNumber = 1, retried: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None) -> Response:
         with queries.connection_for_page(service) as connection:
             statuses = queries.statuses(connection)
             curves = queries.history(connection)
@@ -57,7 +58,7 @@ def _add_views(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
         return renderer.page("overview.html", values | _search_form({name: [] for name in names}))
 
     @routes.get("/failures", dependencies=checks)
-    def failures(pipeline: str | None = None, reason: str | None = None, page: PageNumber = 1) -> Response:
+    def failures(pipeline: Name | None = None, reason: Name | None = None, page: PageNumber = 1) -> Response:
         if "\0" in f"{pipeline}{reason}":
             raise Refusal(400, "The address of this page cannot be read.")
         with queries.connection_for_page(service) as connection:

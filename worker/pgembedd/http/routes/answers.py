@@ -6,7 +6,9 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from pgembedd import limits
 from pgembedd.http.answer_viewer import Viewer
+from pgembedd.http.bounded import Filter, Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.searching import Searcher
@@ -30,13 +32,11 @@ class AskRequest(StrictModel):
 
     model_config = ConfigDict(strict=True)
 
-    pipeline: str = Field(description="The name of a pipeline.")
-    question: str = Field(description="The question.")
-    filter: dict[str, Any] | None = Field(
-        default=None, description="Conditions on columns of the source, as for a search."
-    )
-    k: int | None = Field(default=None, ge=1, le=1000, description="How many sources at most.")
-    model: str | None = Field(default=None, description="A language model; without it, the pipeline's.")
+    pipeline: Name = Field(description="The name of a pipeline.")
+    question: str = Field(max_length=limits.QUESTION, description="The question.")
+    filter: Filter | None = Field(default=None, description="Conditions on columns of the source, as for a search.")
+    k: int | None = Field(default=None, ge=1, le=limits.SOURCES, description="How many sources at most.")
+    model: Name | None = Field(default=None, description="A language model; without it, the pipeline's.")
     thread: UUID | None = Field(default=None, strict=False, description="The thread that the question goes on with.")
 
 
@@ -62,15 +62,14 @@ def router(service: ServiceContext) -> APIRouter:
     @routes.post("/answers", response_class=Response, responses={**STREAM, **_ERRORS})
     async def ask(request: Request, asked: AskRequest, caller: Caller = allowed) -> Response:
         """The answer to a question, from the rows that the role of the token may read."""
-        service.language.check_size(len(asked.question.encode("utf-8", "replace")))
         return streamed(request, await service.answers.ask(caller, Question(**asked.model_dump())))
 
     @routes.get("/answers/{answer}", response_class=Response, responses={**STREAM, **_OVER, **_ERRORS})
     async def watch(
         request: Request,
         answer: UUID,
-        after: Annotated[int, Query(ge=0, lt=2**31, description="Only events after this one.")] = 0,
-        last_event_id: Annotated[str | None, Header(description="The same, as browsers send it.")] = None,
+        after: Annotated[int, Query(ge=0, le=limits.INT4, description="Only events after this one.")] = 0,
+        last_event_id: Annotated[Name | None, Header(description="The same, as browsers send it.")] = None,
         caller: Caller = allowed,
     ) -> Response:
         """An answer while it is made, and afterwards: what happened so far, then what happens."""

@@ -26,6 +26,7 @@ from pgembedd.http.table_chat import (
     wait_until_taken,
 )
 from pgembedd.http.tokens import Caller
+from pgembedd.limits import INT4, NAME
 
 LIMITS = ("max_tokens", "max_completion_tokens")  # OpenAI's older and newer name of the same
 STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 409, 429, 500, 501, 502, 503, 504)
@@ -51,8 +52,8 @@ def router(service: ServiceContext) -> APIRouter:
             raise Refusal(400, "messages: It has to be a list of messages.", "wrong_shape", param="messages")
         asked = _with_limits(asked)
         stream, model = asked.get("stream") is True, asked.get("model")
-        if model is not None and not isinstance(model, str):
-            raise Refusal(400, "model: It has to be a name.", "wrong_shape", param="model")
+        if model is not None and not (isinstance(model, str) and len(model) <= NAME):
+            raise Refusal(400, "model: It has to be a name, of 200 characters at most.", "wrong_shape", param="model")
         if model is not None and model.startswith(PREFIX):
             require_scope(caller, "answers")
             return await _from_table(service, tables, request, caller, model, asked)
@@ -82,8 +83,13 @@ def _with_limits(asked: dict[str, Any]) -> dict[str, Any]:
     asked = {name: value for name, value in asked.items() if name not in LIMITS or value != -1}
     for name in LIMITS:
         value = asked.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise Refusal(400, f"{name}: It has to be a whole number of tokens, 1 or more.", "wrong_shape", param=name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= INT4):
+            raise Refusal(
+                400,
+                f"{name}: It has to be a whole number of tokens, 1 or more and no more than 2147483647.",
+                "wrong_shape",
+                param=name,
+            )
     return asked
 
 

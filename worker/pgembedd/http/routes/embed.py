@@ -8,6 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 from typing_extensions import TypeAliasType
 
+from pgembedd import limits
+from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import (
     Kind,
@@ -33,8 +35,8 @@ class EmbedRequest(StrictModel):
     model_config = ConfigDict(strict=True)
 
     input: str | Texts = Field(description="A text, or a list of texts.")
-    model: str | None = Field(default=None, description="A served model; without it, the default one.")
-    pipeline: str | None = Field(default=None, description="Instead of `model`: this pipeline's.")
+    model: Name | None = Field(default=None, description="A served model; without it, the default one.")
+    pipeline: Name | None = Field(default=None, description="Instead of `model`: this pipeline's.")
     kind: Kind = Field(default="query", description="Which prefix a model that was trained with prefixes gets.")
     mean_pool: bool = Field(default=True, description="False: a vector for each token instead of one.")
     normalize: bool = Field(default=True, description="Whether vectors have the norm 1.")
@@ -70,9 +72,9 @@ def router(service: ServiceContext) -> APIRouter:
     @routes.get("/embed", responses={200: {"model": list[float]}, **errors})
     async def embed_query(
         request: Request,
-        input: Annotated[str, Query(description="The text.")],
-        model: Annotated[str | None, Query(description="A served model.")] = None,
-        pipeline: Annotated[str | None, Query(description="Instead of `model`: that of this pipeline.")] = None,
+        input: Annotated[str, Query(max_length=limits.ADDRESS, description="The text.")],
+        model: Annotated[Name | None, Query(description="A served model.")] = None,
+        pipeline: Annotated[Name | None, Query(description="Instead of `model`: that of this pipeline.")] = None,
         kind: Annotated[Kind, Query(description="Which prefix.")] = "query",
     ) -> Response:
         """The vector of a text, as a bare array."""

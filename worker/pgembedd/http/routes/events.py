@@ -6,10 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from pgembedd.database.event_channel import EVENTS, EventFilter
+from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.event_hub import EventHub
 from pgembedd.http.sse import EventStream, reader_events
+from pgembedd.limits import LISTED
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events, until the client has enough.", "content": {"text/event-stream": {}}}
@@ -30,9 +32,13 @@ def router(service: ServiceContext) -> APIRouter:
     )
     async def events(
         request: Request,
-        event: Annotated[list[str] | None, Query(description="Only events of this word; repeatable.")] = None,
-        pipeline: Annotated[list[str] | None, Query(description="Only those of this pipeline; repeatable.")] = None,
-        last_event_id: Annotated[str | None, Header(description="Go on after this event.")] = None,
+        event: Annotated[
+            list[Name] | None, Query(max_length=LISTED, description="Only events of this word; repeatable.")
+        ] = None,
+        pipeline: Annotated[
+            list[Name] | None, Query(max_length=LISTED, description="Only those of this pipeline; repeatable.")
+        ] = None,
+        last_event_id: Annotated[Name | None, Header(description="Go on after this event.")] = None,
     ) -> Response:
         """Events as they happen: batches stored, attempts failed, dead letters, states of pipelines."""
         if not set(event or ()) <= set(EVENTS):

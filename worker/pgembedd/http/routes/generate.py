@@ -5,19 +5,23 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.generation_response import Frames, GenerationResponse, events, raw_text
 from pgembedd.http.language_gateway import while_connected
 from pgembedd.http.raw_json import Body, parse_json
+from pgembedd.limits import ADDRESS
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The answer, until it is complete.", "content": {"text/event-stream": {}}}
 }
 ERRORS = responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
 
-Prompt = Annotated[str, Query(description='The prompt; a POST may have it in its body, as `{"prompt": …}`.')]
-Model = Annotated[str | None, Query(description="A language model; without it, the default one.")]
+Prompt = Annotated[
+    str, Query(max_length=ADDRESS, description='The prompt; a POST may have it in its body, as `{"prompt": …}`.')
+]
+Model = Annotated[Name | None, Query(description="A language model; without it, the default one.")]
 
 
 def router(service: ServiceContext) -> APIRouter:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
 from pgembedd.errors import UnknownTokenError
+from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
@@ -28,7 +29,7 @@ class EmbeddingsRequest(BaseModel):
     input: Annotated[Input, WrapValidator(validate_input)] = Field(
         description="A text, a list of texts, a text's token ids, or a list of such."
     )
-    model: str | None = Field(default=None, description="A served model; without it, the default one.")
+    model: Name | None = Field(default=None, description="A served model; without it, the default one.")
     encoding_format: Literal["float", "base64"] | None = Field(
         default=None, description="`float`, or `base64`: float32, little-endian."
     )

@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from pgembedd.errors import GenerationError, SearchError, SearchRoleError
+from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
 from pgembedd.http.routes.openai import openai_errors
@@ -48,7 +49,7 @@ def router(service: ServiceContext) -> APIRouter:
         return ModelList(data=[*listed, *(_of_server(name, started) for name in await _language_models(service))])
 
     @routes.get("/models/{model:path}", responses=openai_errors(401, 403, 404, 429, 500))
-    async def model(model: str, caller: Caller = any_of) -> ModelObject:
+    async def model(model: Name, caller: Caller = any_of) -> ModelObject:
         """One of them."""
         try:
             return _described(service, await run_in_threadpool(service.model_name, model), started)

@@ -11,8 +11,9 @@ from pgembedd.http.dashboard import queries
 from pgembedd.http.errors import responses
 from pgembedd.http.origin import parse_origins, require_own_origin
 from pgembedd.http.strict_model import StrictModel
+from pgembedd.limits import NAME
 
-Name = Annotated[str, Field(max_length=200, pattern=r"^[^\u0000]*$")]
+Word = Annotated[str, Field(max_length=NAME, pattern=r"^[^\u0000]*$")]
 
 
 class PipelineStatus(BaseModel):
@@ -49,8 +50,8 @@ class StatusAnswer(BaseModel):
 class RetryRequest(StrictModel):
     """A choice of dead letters: of one pipeline or of all, of one reason or of any."""
 
-    pipeline: Name | None = None
-    reason: Name | None = None
+    pipeline: Word | None = None
+    reason: Word | None = None
 
 
 class RetryAnswer(BaseModel):

@@ -18,12 +18,12 @@ from pydantic import (
 )
 from typing_extensions import TypeAliasType
 
+from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, wait_for_result
 from pgembedd.http.errors import Refusal, responses
+from pgembedd.limits import DOCUMENTS, INT4, QUERY
 from pgembedd.model.reranker import Reranker, Scores
-
-MAX_DOCUMENTS = 1_000
 
 
 class Document(BaseModel):
@@ -49,12 +49,12 @@ class RerankRequest(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    model: str | None = Field(default=None, description="The reranker served; without it, the same.")
-    query: str = Field(description="The question or the words.")
+    model: Name | None = Field(default=None, description="The reranker served; without it, the same.")
+    query: str = Field(max_length=QUERY, description="The question or the words.")
     documents: Annotated[Documents, WrapValidator(validate_documents)] = Field(
         description="Texts, or objects with a `text`; at most 1,000."
     )
-    top_n: int | None = Field(default=None, ge=1, description="How many results; all without it.")
+    top_n: int | None = Field(default=None, ge=1, le=INT4, description="How many results; all without it.")
     return_documents: bool | None = Field(default=None, description="Whether a result has its document's text.")
 
 
@@ -119,8 +119,8 @@ def _check_shape(query: str, texts: list[str]) -> None:
         raise Refusal(422, "The query is empty: send some words.", "empty_input", param="query")
     if not texts:
         raise Refusal(422, "There are no documents: send at least one.", "empty_input", param="documents")
-    if len(texts) > MAX_DOCUMENTS:
-        sentence = f"{len(texts)} documents are more than {MAX_DOCUMENTS}: send fewer at a time."
+    if len(texts) > DOCUMENTS:
+        sentence = f"{len(texts)} documents are more than {DOCUMENTS}: send fewer at a time."
         raise Refusal(413, sentence, param="documents")
 
 

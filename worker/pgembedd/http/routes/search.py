@@ -1,19 +1,21 @@
 """`/search`: one search in SQL, as the role of the caller's token."""
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from pgembedd import limits
+from pgembedd.http.bounded import Filter, Mark, Name, Similarity, Weight
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.searching import Searcher, parse_filter
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.http.tokens import Caller
 from pgembedd.search.calls import SearchOptions
-from pgembedd.search.hits import Hits
+from pgembedd.search.hits import Hit, Hits
 
 _ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504)
 
@@ -23,23 +25,25 @@ class SearchRequest(StrictModel):
 
     model_config = ConfigDict(strict=True)
 
-    pipeline: str = Field(description="The name of a pipeline.")
-    query: str = Field(description="Some words.")
-    k: int = Field(default=10, ge=1, le=1000, description="How many hits.")
-    filter: dict[str, Any] | None = Field(
+    pipeline: Name = Field(description="The name of a pipeline.")
+    query: str = Field(max_length=limits.QUERY, description="Some words.")
+    k: int = Field(default=10, ge=1, le=limits.HITS, description="How many hits.")
+    filter: Filter | None = Field(
         default=None, description="Conditions on columns of the source, as docs/how-to/search.md has them."
     )
-    mode: str = Field(default="hybrid", description="By meaning and words: `hybrid`; `semantic`, `text`: by one.")
-    per: str = Field(default="row", description="`row`: each row once, with its best chunk; `chunk`: every chunk.")
-    min_similarity: float | None = Field(default=None, description="Leaves out what is less similar.")
-    snippet_length: int = Field(default=200, ge=0, le=10_000, description="In characters; 0: no snippet.")
-    rerank: str | None = Field(
+    mode: Name = Field(default="hybrid", description="By meaning and words: `hybrid`; `semantic`, `text`: by one.")
+    per: Name = Field(default="row", description="`row`: each row once, with its best chunk; `chunk`: every chunk.")
+    min_similarity: Similarity | None = Field(default=None, description="Leaves out what is less similar.")
+    snippet_length: int = Field(default=200, ge=0, le=limits.SNIPPET, description="In characters; 0: no snippet.")
+    rerank: Name | None = Field(
         default=None, description="The reranker served, for the first 20 hits; none: no reranking."
     )
-    weights: list[float] = Field(default=[1, 1], max_length=2, description="Of the lists by meaning and by words.")
-    rrf_k: int = Field(default=60, ge=1, le=10_000, description="How little the first places of a list count.")
-    after: int | None = Field(default=None, ge=0, le=1000, description="How many hits to leave out: the next page.")
-    marks: list[str] = Field(default=["**", "**"], max_length=2, description="Around the words of the query.")
+    weights: list[Weight] = Field(default=[1, 1], max_length=2, description="Of the lists by meaning and by words.")
+    rrf_k: int = Field(default=60, ge=1, le=limits.RRF_K, description="How little the first places of a list count.")
+    after: int | None = Field(
+        default=None, ge=0, le=limits.HITS, description="How many hits to leave out: the next page."
+    )
+    marks: list[Mark] = Field(default=["**", "**"], max_length=2, description="Around the words of the query.")
 
 
 class FoundRow(BaseModel):
@@ -78,19 +82,21 @@ def router(service: ServiceContext) -> APIRouter:
 
     @routes.get("/api/search", responses={200: {"model": SearchAnswer}, **_ERRORS})
     def search_by_address(
-        pipeline: Annotated[str, Query(description="The name of a pipeline.")],
-        query: Annotated[str, Query(description="Some words.")],
-        k: Annotated[int | None, Query(ge=1, le=1000, description="How many hits; 10.")] = None,
-        filter: Annotated[str | None, Query(description="As in the body, as JSON.")] = None,
-        mode: Annotated[str | None, Query(description="How to search.")] = None,
-        per: Annotated[str | None, Query(description="`row` or `chunk`.")] = None,
-        min_similarity: Annotated[float | None, Query(description="Leaves out what is less similar.")] = None,
-        snippet_length: Annotated[int | None, Query(ge=0, le=10_000, description="In characters; 200.")] = None,
-        rerank: Annotated[str | None, Query(description="The reranker served.")] = None,
-        weights: Annotated[list[float] | None, Query(max_length=2, description="Two numbers: twice.")] = None,
-        rrf_k: Annotated[int | None, Query(ge=1, le=10_000, description="How little the first places count.")] = None,
-        after: Annotated[int | None, Query(ge=0, le=1000, description="How many hits to leave out.")] = None,
-        marks: Annotated[list[str] | None, Query(max_length=2, description="Two texts: twice.")] = None,
+        pipeline: Annotated[Name, Query(description="The name of a pipeline.")],
+        query: Annotated[str, Query(max_length=limits.QUERY, description="Some words.")],
+        k: Annotated[int | None, Query(ge=1, le=limits.HITS, description="How many hits; 10.")] = None,
+        filter: Annotated[str | None, Query(max_length=limits.ADDRESS, description="As in the body, as JSON.")] = None,
+        mode: Annotated[Name | None, Query(description="How to search.")] = None,
+        per: Annotated[Name | None, Query(description="`row` or `chunk`.")] = None,
+        min_similarity: Annotated[Similarity | None, Query(description="Leaves out what is less similar.")] = None,
+        snippet_length: Annotated[int | None, Query(ge=0, le=limits.SNIPPET, description="In characters; 200.")] = None,
+        rerank: Annotated[Name | None, Query(description="The reranker served.")] = None,
+        weights: Annotated[list[Weight] | None, Query(max_length=2, description="Two numbers: twice.")] = None,
+        rrf_k: Annotated[
+            int | None, Query(ge=1, le=limits.RRF_K, description="How little the first places count.")
+        ] = None,
+        after: Annotated[int | None, Query(ge=0, le=limits.HITS, description="How many hits to leave out.")] = None,
+        marks: Annotated[list[Mark] | None, Query(max_length=2, description="Two texts: twice.")] = None,
         *,
         request: Request,
         caller: Caller = allowed,
@@ -127,5 +133,9 @@ def _answer(
 
 def hits_as_json(hits: Hits) -> str:
     """Returns the hits as JSON; a similarity that is no number, of a vector of length 0, as null."""
-    found = [{name: None if value != value else value for name, value in asdict(hit).items()} for hit in hits]
+    found = [{name: None if value != value else value for name, value in _members(hit)} for hit in hits]
     return json.dumps({"hits": found, "notices": hits.notices}, separators=(",", ":"))
+
+
+def _members(hit: Hit) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(hit, field.name)) for field in fields(hit)]

@@ -6,6 +6,7 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import ConfigDict, Field
 
+from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.language_gateway import while_connected
@@ -29,7 +30,7 @@ class TaskRequest(StrictModel):
 
     inputs: Any = Field(description="A text, a list of texts, or what else the task takes; files in base64.")
     parameters: dict[str, Any] | None = Field(default=None, description="The task's own, passed on as they are.")
-    model: str | None = Field(default=None, description="A model of the Hub; without it, that of the settings.")
+    model: Name | None = Field(default=None, description="A model of the Hub; without it, that of the settings.")
     use_cache: bool = Field(default=True, description="False: an equal request is worked on again.")
 
 
@@ -47,7 +48,7 @@ def router(service: ServiceContext) -> APIRouter:
 
     @routes.post("/tasks/{task}", response_class=Response, responses={**ANSWER, **ERRORS})
     async def run_task(
-        task: Annotated[str, Path(description="A task, as the Hub names it.")], asked: TaskRequest, request: Request
+        task: Annotated[Name, Path(description="A task, as the Hub names it.")], asked: TaskRequest, request: Request
     ) -> Response:
         """The answer of a model to a task."""
         if task not in TASKS:

@@ -12,6 +12,7 @@ import orjson
 
 from pgembedd.addresses import is_loopback
 from pgembedd.errors import ModelError, ProviderBusyError, ProviderRefusedError
+from pgembedd.limits import ERROR_BYTES, vectors_bytes
 from pgembedd.model.providers.configured import Provider
 from pgembedd.model.providers.protocol import Answer, Kind
 from pgembedd.text.quantities import counted
@@ -20,7 +21,6 @@ BUSY = frozenset({408, 425, 429, 502, 503, 504})
 REFUSED = frozenset({401, 402, 403, 404})
 _NO_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "access_terminated"})
 SHORT_DELAY_S, LONGEST_DELAY_S = 5.0, 3_600.0
-MAX_ANSWER_BYTES = 256 * 1024 * 1024
 LONGEST_ANSWER = 10
 """In timeouts, from the request to the end of the answer: one that comes byte by byte would never time out."""
 
@@ -38,8 +38,8 @@ class Client:
             trust_env=not is_loopback(provider.url),  # no proxy reaches this machine's own servers
         )
 
-    def embed(self, model: str, texts: Sequence[str], kind: Kind) -> Answer:
-        """Returns one vector for each text.
+    def embed(self, model: str, texts: Sequence[str], kind: Kind, dims: int = 0) -> Answer:
+        """Returns one vector for each text; with `dims`, where it is known, the answer is bounded.
 
         ProviderBusyError where the same request may succeed later, ProviderRefusedError where none will until the
         operator has done something, and ModelError where these texts are refused. Waits while `at_once` requests
@@ -51,7 +51,7 @@ class Client:
             wait_s = self._not_before - time.monotonic()
             if wait_s > 0:
                 raise ProviderBusyError(f"The provider {self._provider.name} asked to wait.", wait_s)
-            content = self._post(protocol.path(model), body)
+            content = self._post(protocol.path(model), body, vectors_bytes(len(texts), dims))
         try:
             answer = protocol.answer(orjson.loads(content))
             number = len(answer.vectors)
@@ -64,9 +64,9 @@ class Client:
             raise ModelError(f"The provider {self._provider.name} gave {gave}.")
         return answer
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
+    def _post(self, path: str, body: Mapping[str, Any], most: int) -> bytes:
         name, key = self._provider.name, self._provider.key()
-        headers = {"content-type": "application/json", "user-agent": "pgembedd"}
+        headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "pgembedd"}
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
         sent, until = orjson.dumps(body), time.monotonic() + LONGEST_ANSWER * self._provider.limits.timeout_s
@@ -75,8 +75,12 @@ class Client:
                 content = bytearray()
                 for part in response.iter_bytes():
                     content += part
-                    if len(content) > MAX_ANSWER_BYTES:
-                        raise ModelError(f"The answer of the provider {name} is too long.")
+                    if response.status_code != 200 and len(content) > ERROR_BYTES:
+                        break
+                    if len(content) > most:
+                        raise ModelError(
+                            f"The provider {name} answered with more than {most} bytes; check its protocol."
+                        )
                     if time.monotonic() > until:
                         raise ProviderBusyError(f"The provider {name} answers too slowly.", SHORT_DELAY_S)
         except (httpx2.HTTPError, OSError) as error:
@@ -107,7 +111,7 @@ class Client:
 def _reason(content: bytes, key: str | None) -> tuple[str, str]:
     """Returns the code and the sentence of an error's body, without `key`: "" for what it does not have."""
     try:
-        value = orjson.loads(content[:65_536])
+        value = orjson.loads(content[:ERROR_BYTES])
     except ValueError:
         return "", _said(content.decode("utf-8", "replace"), key).strip()
     error = value.get("error", value) if isinstance(value, dict) else value

@@ -136,7 +136,7 @@ class ProviderModel:
     def _ask(self, texts: Sequence[str], tokens: int, kind: Kind) -> Answer:
         """Sends a request that the budget allows. Without an answer no tokens are counted, but the request is."""
         if self._ledger is None:
-            return self._client.embed(self._model, texts, kind)
+            return self._client.embed(self._model, texts, kind, self.dims)
         provider, limits = self._provider.name, self._provider.limits
         if not self._ledger.take(provider, tokens, limits.tokens_per_day, limits.requests_per_day):
             raise ProviderRefusedError(
@@ -145,7 +145,7 @@ class ProviderModel:
             )
         counted = 0
         try:
-            answer = self._client.embed(self._model, texts, kind)
+            answer = self._client.embed(self._model, texts, kind, self.dims)
             counted = min(max(answer.tokens, 0), MOST_TOKENS) or tokens
         finally:
             if counted != tokens:

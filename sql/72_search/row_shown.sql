@@ -1,0 +1,83 @@
+-- What is shown of a row. What a hit shows is bounded: of a larger row the largest values are cut, a text to its
+-- beginning and any other to null, and `pgembedd_cut` names their columns. A value that is too large alone is not even
+-- fetched. The snippet is made of the chunk, or of the text columns that the caller may read.
+
+-- Expressions over the row `s` and the chunk `v`. The row has the columns that the caller may read, vectors excepted,
+-- types from outside Postgres by their text, as an object; whole where no bytes are given.
+create or replace function pgembedd._search_shown(
+    target jsonb, snippet_length integer, bytes integer, out row_expression text, out snippet text
+)
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    -- As much of a text as a snippet is looked for in: to parse it takes as long as it is.
+    read constant text := 'pg_catalog."left"(%s.%I::pg_catalog.text, ' || _most('read') || ')';
+    texts constant text[] := array(select jsonb_array_elements_text(target -> 'text_columns'));
+    shown record;
+begin
+    select string_agg(case when bytes is null or c.width > 0 then ''
+                           when c.base in (25, 1043) then format(  -- text and varchar
+                               'case when pg_catalog.octet_length(s.%1$I) operator(pg_catalog.>) %2$s '
+                               'then pg_catalog."left"(s.%1$I::pg_catalog.text, %2$s) else ', c.name, bytes)
+                           else format('case when pg_catalog.pg_column_size(s.%I) operator(pg_catalog.<=) %s then ',
+                                       c.name, bytes) end
+                      || format(case when c.base < 16384 then 's.%I' else 'pg_catalog.format(''%%s'', s.%I)' end,
+                                c.name)
+                      || case when bytes is null or c.width > 0 then '' else ' end' end || format(' as %I', c.name),
+                      ', ' order by c.number) as columns,
+           string_agg(format('case when pg_catalog.pg_column_size(s.%I) operator(pg_catalog.>) %s then %1$L end',
+                             c.name, bytes), ', ' order by c.number)
+               filter (where c.width < 0 and c.base not in (25, 1043)) as lost,
+           bool_and(c.category in ('B', 'D', 'I', 'S', 'T') or c.category = 'N' and c.base <> 1700 or c.base = 2950)
+               as plain,
+           -- The texts; where there are none, what else the vector is of, as JSON.
+           coalesce(string_agg(format(read, 's', c.name), ', ' order by array_position(texts, c.name))
+                        filter (where c.category = 'S' and c.name = any (texts)),
+                    string_agg(format(read, 's', c.name), ', ' order by array_position(texts, c.name))
+                        filter (where (c.base < 16384 or c.category = 'E') and c.name = any (texts))) as content
+    into shown from _search_columns((target ->> 'source_oid')::oid) c;
+    row_expression := format(
+        case when bytes is null then '(select pg_catalog.to_jsonb(r.*) from (select %s) r)'
+             else '(select pgembedd._search_cut(pg_catalog.to_jsonb(r.*), %2$s, %3$L, %4$s) from (select %1$s) r)' end,
+        shown.columns,
+        case when shown.lost is null then '''{}'''
+             else format('pg_catalog.array_remove(array[%s], null)', shown.lost) end,
+        shown.plain, bytes);
+    snippet := case when snippet_length = 0 or shown.content is null and not (target -> 'chunked')::boolean
+                    then 'null::pg_catalog.text' else format(
+        'pgembedd._search_snippet(%s, %s, $8, $9, %s)',
+        case when (target -> 'chunked')::boolean then format(read, 'v', 'chunk')
+             else format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)', shown.content) end,
+        snippet_length, coalesce(target -> 'text_configs' ->> 0, 'null')) end;
+end $$;
+
+-- The row; of one that is too large the largest values are cut, as many as it takes; those of `lost` are null already.
+-- An eighth of the bytes, or more, is for the beginnings of texts. A `plain` row, without numbers of any length, has at
+-- most six times as many bytes as text as it has in memory, for control characters: a small one is not written out.
+create or replace function pgembedd._search_cut("row" jsonb, lost text[], plain boolean, bytes integer) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    cut text[];
+    kept bigint;
+    beginning integer;
+begin
+    if lost = '{}' and (plain and pg_column_size("row") <= bytes / 8 or octet_length("row"::text) <= bytes) then
+        return "row";
+    end if;
+    select coalesce(array_agg(t.name) filter (where not t.fits), '{}') || lost,
+           coalesce(max(t.bytes) filter (where t.fits), 0)
+    into cut, kept
+    from (select s.*, s.bytes <= _search_cut.bytes / 8 * 7 as fits
+          from (select m.name, sum(octet_length(m.name) + m.bytes) over (order by m.bytes, m.name) as bytes
+                from (select e.key as name, octet_length(e.value::text) as bytes from jsonb_each("row") e) m) s) t;
+    beginning := (bytes - kept) / 6 / cardinality(cut);
+    return (select jsonb_object_agg(e.key, case
+                when e.key <> all (cut) then e.value
+                when jsonb_typeof(e.value) = 'string' and beginning > 20
+                then to_jsonb(left(e.value #>> '{}', beginning) || _search_ellipsis()) end)
+            from jsonb_each("row") e)
+        || jsonb_build_object('pgembedd_cut', (select jsonb_agg(c order by c) from unnest(cut) c));
+end $$;

@@ -1,0 +1,63 @@
+-- What a search by words weighs words by: how many rows there are, how long they are, and which share holds each word.
+-- Of the upkeep's sample of all rows; for a caller from whom policies hide some, of those that it may read, lest scores
+-- tell what is in the others.
+
+create or replace function pgembedd._search_weighed(target jsonb, words text[]) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    seen record;
+begin
+    if target ->> 'documents' is not null and not row_security_active((target ->> 'source_oid')::oid) then
+        return jsonb_build_object('shares', _search_shares((target ->> 'id')::integer, words));
+    end if;
+    execute _render($q$
+        select (select pg_catalog.count(*) from (select from {source} s limit 10000) d) as documents,
+               pg_catalog.count(*) as sampled, pg_catalog.avg(pg_catalog.length(v.pgembedd_words)) as length,
+               array[{counts}]::pg_catalog.int8[] as counts
+        from (select w.pgembedd_words from {source} s join {words} w on {words_of_source} limit 500) v
+        $q$, target || jsonb_build_object('counts', (
+            select string_agg(format(
+                'pg_catalog.count(*) filter (where v.pgembedd_words operator(pg_catalog.@@) $1[%s])', n), ', ')
+            from generate_series(1, cardinality(words)) n)))
+    into seen using _search_each(words);
+    return jsonb_build_object(
+        'seen', jsonb_build_object('documents', seen.documents,
+                                   'average_length', greatest(coalesce(seen.length, 'infinity'), 1)::float8),
+        'shares', array(select case when n >= 5 then n / seen.sampled::float8 else 2.5 / greatest(seen.sampled, 5) end
+                        from unnest(seen.counts) with ordinality as c(n, nth) order by nth));
+end $$;
+
+-- The share of a pipeline's rows that hold each word, as of the last sample; rare words have one value, so that this
+-- says of no word whether it occurs in less than five of the sampled rows. For a role that may not read all rows all are
+-- rare.
+create or replace function pgembedd._search_shares(pipeline_id integer, words text[]) returns double precision[]
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select array(
+        select coalesce(f.share, 2.5 / greatest(least(s.documents, 5000), 5))
+        from unnest(words) with ordinality as w(word, nth)
+        left join pipeline p on p.id = $1 and _sees_all_rows(p.source, p.words_table)
+        left join word_statistics s on s.pipeline_id = p.id
+        left join word_frequency f on f.pipeline_id = p.id and f.word = w.word
+        order by w.nth)
+$$;
+
+-- Whether no policy of the source hides a row of that table from the role that the session has taken, which a function
+-- of another owner hides, and which may read it. Only then is it told what is counted over all rows.
+create or replace function pgembedd._sees_all_rows(source oid, relation oid) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    caller constant name := coalesce(nullif(current_setting('role'), 'none'), session_user);
+    found_one pg_class;
+begin
+    select c.* into found_one from pg_class c where c.oid = source;
+    if not coalesce(has_any_column_privilege(caller, relation, 'select'), false) then return false; end if;
+    return not found_one.relrowsecurity
+        or not found_one.relforcerowsecurity and pg_has_role(caller, found_one.relowner, 'usage')
+        or (select r.rolsuper or r.rolbypassrls from pg_roles r where r.rolname = caller);
+end $$;
