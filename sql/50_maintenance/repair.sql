@@ -14,7 +14,7 @@ begin
     -- Code that another version generated, and left when it dropped the pipeline.
     perform _drop_generated(array(
         select f.oid from pg_proc f where f.pronamespace = 'pgembedd_code'::regnamespace
-        and f.proname like 'pipeline\_%'
+        and f.proname like E'pipeline\\_%'
         and not exists (select from pipeline p, _generated(p.id) g where g.oid = f.oid)));
     for one in select p.* from pipeline p order by p.id loop
         begin
