@@ -71,7 +71,7 @@ as $$
 declare
     between_members constant text := (select t.typdelim from pg_type t where t.oid = (operand ->> 'base')::oid);
     listed constant text := (
-        select string_agg('"' || regexp_replace(m, '(["\\])', '\\\1', 'g') || '"', between_members)
+        select string_agg('"' || regexp_replace(m, E'(["\\\\])', E'\\\\\\1', 'g') || '"', between_members)
         from unnest(members) m);
 begin
     return format('%L::%s[]', '{' || listed || '}', operand ->> 'written')
@@ -116,5 +116,6 @@ begin
                 where v <> 'null');
     end if;
     return format('(%s operator(pg_catalog.=) any ('
-                  'select v from pg_catalog.jsonb_array_elements(%L::pg_catalog.jsonb) v where v operator(pg_catalog.<>) ''null'')) is true', operand ->> 'expression', choices);
+                  'select v from pg_catalog.jsonb_array_elements(%L::pg_catalog.jsonb) v '
+                  'where v operator(pg_catalog.<>) ''null'')) is true', operand ->> 'expression', choices);
 end $$;
