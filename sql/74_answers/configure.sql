@@ -5,7 +5,8 @@ create or replace function pgembedd.configure_answers(
     url_template text default null,
     title_column text default null,
     min_similarity double precision default null,
-    keep interval default '30 days'
+    keep interval default '30 days',
+    models text[] default '{}'
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -29,17 +30,18 @@ begin
         perform _refuse(format('%s is no URL.', quote_literal(url_template)), 'It begins with https:// or http://.');
     elsif keep <= interval '0' or keep > interval '100 years' or keep is null then
         perform _refuse('keep is an interval above zero, of 100 years at most.');
-    elsif length(model) > 200 then
+    elsif exists (select from unnest(models || model) as m where length(m) > 200) then
         perform _refuse('The name of the model is longer than 200 characters.', 'Name one that the worker offers.');
     end if;
     perform _check_search_similarity(one.distance, min_similarity);
-    insert into answer_settings values (one.name, model, url_template, title_column, min_similarity, keep)
+    insert into answer_settings
+    values (one.name, model, url_template, title_column, min_similarity, keep, coalesce(models, '{}'))
     on conflict on constraint answer_settings_pkey do update
-        set (model, url_template, title_column, min_similarity, keep) = row (excluded.model, excluded.url_template,
-             excluded.title_column, excluded.min_similarity, excluded.keep);
+        set (model, url_template, title_column, min_similarity, keep, models) = row (excluded.model,
+             excluded.url_template, excluded.title_column, excluded.min_similarity, excluded.keep, excluded.models);
 end $$;
 comment on function pgembedd.configure_answers is
-    'Set how questions about a pipeline are answered: model, links and titles of sources, threshold, how long kept.';
+    'Set how questions about a pipeline are answered: models, links and titles of sources, threshold, how long kept.';
 
 -- With one user of another role, as its JWT's subject says; without a subject with the role where it has no JWT. As the
 -- caller, who has to have begun it.
@@ -113,8 +115,9 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace and f.proname in (
-        'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread', '_check_role',
-        '_check_question', '_subject', '_find_sources', '_answer_threshold', '_answer_title', '_answer_url',
-        '_begin_answer', '_readable_rows', '_texts_hash', '_hash_of_texts', '_url_columns', '_refuse_to_wait_unseen',
+        'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread',
+        '_check_role', '_check_question', '_check_language_model', '_is_readable_source', '_subject',
+        '_find_sources', '_answer_threshold', '_answer_title', '_answer_url', '_begin_answer',
+        '_readable_rows', '_texts_hash', '_hash_of_texts', '_url_columns', '_refuse_to_wait_unseen',
         '_refuse_to_wait_for_ever', 'stop_answer', '_end_stopped', '_is_untaken')
 $$;

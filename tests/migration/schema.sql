@@ -149,11 +149,13 @@ CREATE TABLE pgembedd.answer (
     asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     finished_at timestamp with time zone,
     keep_until timestamp with time zone DEFAULT (clock_timestamp() + '1 day'::interval) NOT NULL,
+    postponed integer DEFAULT 0 NOT NULL,
     CONSTRAINT answer_model_check CHECK ((length(model) <= 200)),
     CONSTRAINT answer_question_check CHECK ((length(question) <= 8000)),
     CONSTRAINT answer_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'generating'::text, 'complete'::text, 'refused'::text, 'failed'::text, 'stopped'::text])))
 );
 COMMENT ON TABLE pgembedd.answer IS 'Questions and their answers, each a job of its own: due_at is the end of its lease, attempt its fence.';
+COMMENT ON COLUMN pgembedd.answer.postponed IS 'How often its rows could not be read in time: it is tried ever more rarely.';
 CREATE TABLE pgembedd.loopback (
     only_row boolean DEFAULT true NOT NULL,
     host text,
@@ -182,9 +184,11 @@ CREATE TABLE pgembedd.answer_settings (
     title_column text,
     min_similarity double precision,
     keep interval DEFAULT '30 days'::interval NOT NULL,
+    models text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT answer_settings_keep_check CHECK ((keep > '00:00:00'::interval))
 );
 COMMENT ON TABLE pgembedd.answer_settings IS 'How questions about a pipeline are answered: see configure_answers(). By name, as a new model makes a new row.';
+COMMENT ON COLUMN pgembedd.answer_settings.models IS 'The language models that a question may name besides `model`.';
 CREATE TABLE pgembedd.answer_source (
     answer uuid NOT NULL,
     n integer NOT NULL,
@@ -486,9 +490,9 @@ ALTER TABLE pgembedd.answer_thread ENABLE ROW LEVEL SECURITY;
 CREATE POLICY asker ON pgembedd.answer FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = ( SELECT pgembedd._subject() AS _subject)) AND (EXISTS ( SELECT
    FROM pgembedd.answer_thread t
   WHERE (t.id = answer.thread)))));
-CREATE POLICY asker ON pgembedd.answer_source FOR INSERT WITH CHECK ((EXISTS ( SELECT
+CREATE POLICY asker ON pgembedd.answer_source FOR INSERT WITH CHECK (((EXISTS ( SELECT
    FROM pgembedd.answer a
-  WHERE ((a.id = answer_source.answer) AND (a.last_seq = 0) AND (a.role = CURRENT_USER) AND (a.subject = ( SELECT pgembedd._subject() AS _subject))))));
+  WHERE ((a.id = answer_source.answer) AND (a.last_seq = 0) AND (a.role = CURRENT_USER) AND (a.subject = ( SELECT pgembedd._subject() AS _subject)) AND (a.pipeline = answer_source.pipeline)))) AND pgembedd._is_readable_source(pipeline, key, texts_hash)));
 CREATE POLICY asker ON pgembedd.answer_thread FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = ( SELECT pgembedd._subject() AS _subject))));
 CREATE POLICY asker ON pgembedd.thread_member FOR INSERT WITH CHECK (((by_role = CURRENT_USER) AND (by_subject = pgembedd._subject()) AND (EXISTS ( SELECT
    FROM pgembedd.answer_thread t
