@@ -159,9 +159,9 @@ def test_a_question_names_a_language_model_of_the_list(
     forged = forge(connection, model="large")
     with refused(sentence, hint), connection.transaction():
         connection.execute("select pgembedd._begin_answer(%s)", [forged])
-    assert column(connection, "select distinct model from pgembedd.answers where id <> %s order by 1", forged) == sorted(
-        allowed
-    )
+    assert column(
+        connection, "select distinct model from pgembedd.answers where id <> %s order by 1", forged
+    ) == sorted(allowed)
     unnamed = forge(connection)
     add(connection, unnamed, 1, hash_of(connection, 1))
     connection.execute("select pgembedd._begin_answer(%s)", [unnamed])

@@ -42,22 +42,22 @@ class SearchRoles:
             yield connection
 
     def rows(self, caller: Caller, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Returns the rows of a statement that runs no code of users, in one such transaction and one round trip.
+        """Returns the rows of a statement that runs no code of users, in one such transaction and two round trips.
 
         Refusal 501, 503; SearchRoleError; psycopg.Error.
         """
-        # Several statements in one message are one transaction; no parameters can go with them.
-        together = [query("search_session"), statement]
-        given = {**values, **session_values(caller.claims, self._timeout_s), "in_transaction": True}
-        if self._pooled:
-            together.insert(0, query("pin_path"))
-        with self._pool(caller, "answers").connection() as connection, psycopg.ClientCursor(connection) as cursor:
-            cursor.execute(";".join(together), given)
+        # Sent together; claims are parameters, as the text of a statement may be kept in the server's log.
+        with (
+            self._pool(caller, "answers").connection() as connection,
+            connection.pipeline(),
+            connection.transaction(),
+        ):
             if self._pooled:
-                cursor.nextset()
-            check_role(cursor.fetchone())
-            cursor.nextset()
-            return cursor.fetchall()
+                pin_path(connection, in_transaction=True)
+            session = connection.execute(query("search_session"), session_values(caller.claims, self._timeout_s))
+            found = connection.execute(statement, values)
+            check_role(session.fetchone())
+            return found.fetchall()
 
     def _pool(self, caller: Caller, name: str) -> Database:
         """Returns a pool of the caller's role; the sessions of `search` are cleaned, as code of users runs in them."""
