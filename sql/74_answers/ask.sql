@@ -28,7 +28,9 @@ begin
     end if;
     -- A question that follows others is searched with them.
     searched := (select string_agg(e.question, E'\n' order by e.asked_at) from (
-        select a.question, a.asked_at from answer a where a.thread = conversation order by a.asked_at desc limit 3) e);
+        select a.question, a.asked_at from answer a
+        where a.thread = conversation and (a.status <> 'stopped' or a.attempt > 0)  -- else it was never begun
+        order by a.asked_at desc limit 3) e);
     insert into answer (id, thread, pipeline, question, model, role, subject)
     values (one, conversation, target ->> 'name', question, model, current_user, subject);
     perform _find_sources(one, target, concat_ws(E'\n', searched, question), filter, k, embedding);

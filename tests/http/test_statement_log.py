@@ -58,7 +58,8 @@ def logged(asked: Asked, server: EmbeddedPostgres) -> Iterator[Callable[[], str]
 
 def over_http(asked: Asked, headers: dict[str, str]) -> list[Any]:
     """Every path by which a user's words and claims reach the database."""
-    client, given = asked.client, {"headers": headers}
+    given: dict[str, Any] = {"headers": headers}
+    client = asked.client
     found = []
     with client.stream("POST", "/answers", json={"pipeline": "documents", "question": TEXT}, **given) as asking:
         assert asking.status_code == 200

@@ -1,4 +1,4 @@
-"""What a role that may ask can write itself: it learns nothing of rows that it may not read, and takes no other's part."""
+"""What a role that may ask can write itself: of rows that it may not read it learns nothing by that."""
 
 from __future__ import annotations
 
@@ -60,8 +60,10 @@ RIGHTS: dict[str, tuple[str, set[tuple[int, str]]]] = {
     "a column that is no key": ("grant select (title) on documents to {}", set()),
     "keys": ("grant select (id) on documents to {}", {(1, "none"), (2, "none")}),
     "a row": (
-        "grant select on documents to {}; alter table documents enable row level security;"
-        " create policy one on documents for select using (id = 1)",
+        (
+            "grant select on documents to {}; alter table documents enable row level security;"
+            " create policy one on documents for select using (id = 1)"
+        ),
         {(1, "true")},
     ),
     "all": ("grant select on documents to {}", {(1, "true"), (2, "true")}),
