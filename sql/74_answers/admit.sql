@@ -8,7 +8,7 @@ as $$
 begin
     return exists (select from _readable_rows(pipeline, array[key]) r
                    where r.key = $2 and r.hash is not distinct from texts_hash);
-exception when others then return false;
+exception when others or assert_failure then return false;
 end $$;
 
 -- The language models that a question may name: that of the pipeline, and those that its owner allows besides.
