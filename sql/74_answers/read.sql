@@ -1,6 +1,6 @@
 -- The sources of a claimed answer, which are read with code of a table's owner: in a statement of its own, which a
--- worker limits. `outcome` is `read`, or why there are none: `dead`, `waits` (postpone_answer) or `lost`. The row of the
--- answer is not locked meanwhile, as its asker may stop it.
+-- worker limits. `outcome` is `read`, or why there are none: `dead`, `waits` (postpone_answer) or `lost`. The row of
+-- the answer is not locked meanwhile, as its asker may stop it.
 create or replace function pgembedd.read_answer(answer uuid, attempt integer)
 returns table (outcome text, sources jsonb)
 language plpgsql security definer
