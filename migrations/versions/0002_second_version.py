@@ -16,10 +16,65 @@ comment on view pgembedd_code.missed is 'pgembedd.missed, for our triggers.';
 comment on view pgembedd_code.worker_idle is 'pgembedd.worker_idle, for our triggers.';
 """
 
+# Sources that their asker may read, language models that a question may name, questions that wait for their table. The
+# policy needs the function's name; sql/74_answers/admit.sql has its body.
+ANSWERS = """
+alter table pgembedd.answer_settings add column models text[] not null default '{}';
+comment on column pgembedd.answer_settings.models is 'The language models that a question may name besides `model`.';
+alter table pgembedd.answer add column postponed integer not null default 0;
+comment on column pgembedd.answer.postponed is
+    'How often its rows could not be read in time: it is tried ever more rarely.';
+create function pgembedd._is_readable_source(pipeline text, key jsonb, texts_hash bigint) returns boolean
+language sql stable as $$ select false $$;
+drop policy asker on pgembedd.answer_source;
+create policy asker on pgembedd.answer_source for insert with check (
+    exists (select from pgembedd.answer a where a.id = answer_source.answer and a.last_seq = 0
+            and a.role = current_user
+            and a.subject = (select pgembedd._subject())
+            and a.pipeline = answer_source.pipeline)
+    and pgembedd._is_readable_source(pipeline, key, texts_hash));
+"""
+
+# Pipelines whose owner's code does not end: their pause, and what a claimed row of theirs is allowed.
+SLOW = """
+alter table pgembedd.pipeline
+    add slow_reason text, add slow_until timestamptz, add slow_pause interval, add slow_ends timestamptz,
+    add upkeep_after timestamptz;
+comment on column pgembedd.pipeline.slow_reason is
+    'Code of the table''s owner did not end in time: served one row at a time after pauses that grow; forgotten at '
+    'slow_ends.';
+comment on column pgembedd.pipeline.slow_until is
+    'The end of the pause, or of the turn of the worker that tries a row; null where nothing is known against it.';
+comment on column pgembedd.pipeline.upkeep_after is
+    'The upkeep was cancelled in this pipeline, and leaves it out until then.';
+alter type pgembedd.job add attribute allowed_s double precision;
+create sequence pgembedd.upkeep_at as integer minvalue 0 start 0;
+comment on sequence pgembedd.upkeep_at is
+    'The pipeline that the upkeep is at, 0 for none. A sequence: it says so also after the upkeep was cancelled.';
+"""
+
+DOWNGRADE = """
+drop sequence pgembedd.upkeep_at;
+alter type pgembedd.job drop attribute allowed_s;
+alter table pgembedd.pipeline
+    drop column slow_reason, drop column slow_until, drop column slow_pause, drop column slow_ends,
+    drop column upkeep_after;
+drop policy asker on pgembedd.answer_source;
+create policy asker on pgembedd.answer_source for insert with check (
+    exists (select from pgembedd.answer a where a.id = answer_source.answer and a.last_seq = 0
+            and a.role = current_user
+            and a.subject = (select pgembedd._subject())));
+drop function pgembedd._is_readable_source(text, jsonb, bigint);
+alter table pgembedd.answer drop column postponed;
+alter table pgembedd.answer_settings drop column models;
+drop view pgembedd_code.missed, pgembedd_code.worker_idle;
+"""
+
 
 def upgrade() -> None:
-    raw(op.get_bind()).execute(WRITERS)
+    for statements in (WRITERS, ANSWERS, SLOW):
+        raw(op.get_bind()).execute(statements)
 
 
 def downgrade() -> None:
-    raw(op.get_bind()).execute("drop view pgembedd_code.missed, pgembedd_code.worker_idle")
+    raw(op.get_bind()).execute(DOWNGRADE)

@@ -23,16 +23,17 @@ declare
 begin
     perform _check_question(question, k, model, thread);
     target := _search_target(pipeline, null);
+    perform _check_language_model(target ->> 'name', model);
     if thread is null then
         insert into answer_thread (id, role, subject) values (conversation, current_user, subject);
     end if;
     -- A question that follows others is searched with them.
     searched := (select string_agg(e.question, E'\n' order by e.asked_at) from (
-        select a.question, a.asked_at from answer a where a.thread = conversation order by a.asked_at desc limit 3) e);
+        select a.question, a.asked_at from answer a
+        where a.thread = conversation and (a.status <> 'stopped' or a.attempt > 0)  -- else it was never begun
+        order by a.asked_at desc limit 3) e);
     insert into answer (id, thread, pipeline, question, model, role, subject)
-    values (one, conversation, pipeline, question,
-            coalesce(model, (select s.model from answer_settings s where s.pipeline = target ->> 'name')),
-            current_user, subject);
+    values (one, conversation, target ->> 'name', question, model, current_user, subject);
     perform _find_sources(one, target, concat_ws(E'\n', searched, question), filter, k, embedding);
     perform _begin_answer(one);
     return one;
@@ -46,7 +47,10 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     perform _check_texts('{question,model}', array[question, model]);
-    if question is null or _blank(question) then
+    if _subject() is null then
+        raise exception 'The claims have no sub, so an answer would belong to all who have none.'
+            using errcode = 'insufficient_privilege', hint = 'Ask with the token of a user, whose sub says who asks.';
+    elsif question is null or _blank(question) then
         perform _refuse('The question is empty.', 'Ask something in some words.');
     elsif k is null or k not between 1 and 50 then
         perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
@@ -58,7 +62,9 @@ begin
 end $$;
 
 -- Who asks within a role: the subject of the JWT that a service has verified, as Supabase's auth.uid() has it.
--- Claims that cannot be read are refused: without them the session would ask, and see, as the role alone.
+-- Empty without claims: then it is the role itself. Null for claims without a subject, as all such tokens would be one
+-- asker: they ask nothing and see nothing. Claims that cannot be read are refused: without them the session would ask,
+-- and see, as the role alone.
 create or replace function pgembedd._subject() returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -76,7 +82,7 @@ begin
         raise exception 'request.jwt.claims is no JSON object.' using errcode = 'invalid_parameter_value',
             hint = 'Set it to the claims of a user, as {"sub": "a-user"}, or RESET it to ask as the role alone.';
     end if;
-    return coalesce(claims ->> 'sub', '');
+    return nullif(claims ->> 'sub', '');
 end $$;
 
 -- What is as like the question as it has to be, best first.

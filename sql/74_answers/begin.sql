@@ -11,9 +11,11 @@ declare
 begin
     select a.* into one from answer a where a.id = _begin_answer.answer and a.last_seq = 0 and a.attempt = 0 for update;
     if not found then return; end if;
-    perform _check_waiting(one);
-    update answer a set keep_until = clock_timestamp() + coalesce(
-        (select s.keep from answer_settings s where s.pipeline = one.pipeline), interval '30 days') where a.id = one.id;
+    perform _check_waiting(one), _check_language_model(one.pipeline, one.model);
+    update answer a set model = coalesce(a.model, s.model),
+        keep_until = clock_timestamp() + coalesce(s.keep, interval '30 days')
+    from (values (one.pipeline)) as p(name) left join answer_settings s on s.pipeline = p.name
+    where a.id = one.id;
     perform _add_events(one.id, 0, '{status,sources}',
         array[jsonb_build_object('status', 'searching', 'attempt', 0), '{}']);
     if exists (select from answer_source s where s.answer = one.id) then

@@ -5,7 +5,8 @@ create or replace function pgembedd.configure_answers(
     url_template text default null,
     title_column text default null,
     min_similarity double precision default null,
-    keep interval default '30 days'
+    keep interval default '30 days',
+    models text[] default '{}'
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -17,7 +18,8 @@ declare
     one pgembedd.pipeline := _pipeline(pipeline);
     unknown text;
 begin
-    perform _check_texts('{model,url_template,title_column}', array[model, url_template, title_column]);
+    perform _check_texts('{model,url_template,title_column}', array[model, url_template, title_column]),
+            _check_members('models', models);
     select c.name into unknown
     from (select title_column union all
           select _url_columns(url_template)) as c(name)
@@ -34,13 +36,14 @@ begin
         perform _refuse('keep is an interval above zero, of 100 years at most.');
     end if;
     perform _check_search_similarity(one.distance, min_similarity);
-    insert into answer_settings values (one.name, model, url_template, title_column, min_similarity, keep)
+    insert into answer_settings
+    values (one.name, model, url_template, title_column, min_similarity, keep, coalesce(models, '{}'))
     on conflict on constraint answer_settings_pkey do update
-        set (model, url_template, title_column, min_similarity, keep) = row (excluded.model, excluded.url_template,
-             excluded.title_column, excluded.min_similarity, excluded.keep);
+        set (model, url_template, title_column, min_similarity, keep, models) = row (excluded.model,
+             excluded.url_template, excluded.title_column, excluded.min_similarity, excluded.keep, excluded.models);
 end $$;
 comment on function pgembedd.configure_answers is
-    'Set how questions about a pipeline are answered: model, links and titles of sources, threshold, how long kept.';
+    'Set how questions about a pipeline are answered: models, links and titles of sources, threshold, how long kept.';
 
 -- With one user of another role, as its JWT's subject says; without a subject with the role where it has no JWT. As the
 -- caller, who has to have begun it.
@@ -115,8 +118,9 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace and f.proname in (
-        'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread', '_check_role',
-        '_check_question', '_subject', '_find_sources', '_answer_threshold', '_answer_title', '_answer_url',
-        '_begin_answer', '_readable_rows', '_texts_hash', '_hash_of_texts', '_url_columns', '_refuse_to_wait_unseen',
+        'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread',
+        '_check_role', '_check_question', '_check_language_model', '_is_readable_source', '_subject',
+        '_find_sources', '_answer_threshold', '_answer_title', '_answer_url', '_begin_answer',
+        '_readable_rows', '_texts_hash', '_hash_of_texts', '_url_columns', '_refuse_to_wait_unseen',
         '_refuse_to_wait_for_ever', 'stop_answer', '_end_stopped', '_is_untaken', '_answer_state')
 $$;

@@ -36,7 +36,7 @@ set extra_float_digits = '1'  -- a key goes through JSON, and the hash is one of
 set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC'
 as $$
 declare
-    target constant jsonb := _search_target(pipeline, null);
+    target constant jsonb := _search_target(pipeline, null, false);
     settings answer_settings;
 begin
     select s.* into settings from answer_settings s where s.pipeline = target ->> 'name';

@@ -35,5 +35,5 @@ as $$
           'note_served', 'use_provider', 'correct_provider_use', 'diagnose', 'stop_pipeline', 'set_idle', 'models',
           'tick', 'metrics', 'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests',
           'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers', 'release_answers',
-          'write_answers', 'finish_answer', 'fail_answer')
+          'read_answer', 'postpone_answer', 'write_answers', 'finish_answer', 'fail_answer')
 $$;

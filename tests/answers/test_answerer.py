@@ -89,7 +89,9 @@ class Running:
 
 
 @contextmanager
-def answering(database: Database, host: str, lease_s: int = 30, **settings: Any) -> Iterator[Running]:
+def answering(
+    database: Database, host: str, lease_s: int = 30, owner_timeout_s: float = 60.0, **settings: Any
+) -> Iterator[Running]:
     """Answers while the block runs; answers in progress are handed back at its end."""
     run = Running(threading.Event(), threading.Event())
     language = LanguageSettings(language_host=host, **settings)
@@ -99,7 +101,9 @@ def answering(database: Database, host: str, lease_s: int = 30, **settings: Any)
         opened.append(Connection(database.conninfo, until, purpose))
         return opened[-1]
 
-    answerer = Answerer(brisk(lease_s=lease_s), language, connect, run.stopping, run.finished)
+    answerer = Answerer(
+        brisk(lease_s=lease_s, owner_timeout_s=owner_timeout_s), language, connect, run.stopping, run.finished
+    )
     thread = threading.Thread(target=answerer.run)
     thread.start()
     try:
@@ -198,7 +202,7 @@ def test_an_answer_of_a_worker_that_died_begins_anew_and_takes_nothing_more_from
 def test_a_worker_writes_what_it_has_while_it_claims(database: Database, connection: psycopg.Connection) -> None:
     """Each has a connection of its own, and what is locked elsewhere counts as lost."""
     one = queue(connection, "How?", "Open the settings.")
-    asked_for = {"at_most": 1, "lease_s": 60, "has": []}
+    asked_for = {"at_most": 1, "lease_s": 60, "has": [], "slow": False}
     ((claimed, attempt, *_),) = connection.execute(query("claim_answers"), asked_for).fetchall()
     fence = {"answers": [one], "attempts": [attempt]}
     with database.connect(autocommit=False) as claiming:

@@ -19,7 +19,8 @@ CREATE TYPE pgembedd.job AS (
 	splitter text,
 	traceparent text,
 	waited_s double precision,
-	attempt integer
+	attempt integer,
+	allowed_s double precision
 );
 COMMENT ON TYPE pgembedd.job IS 'A claimed message, with what a worker has to know of its pipeline.';
 CREATE TYPE pgembedd.message AS (
@@ -80,6 +81,11 @@ CREATE TABLE pgembedd.pipeline (
     shadow_of integer,
     shadow text,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    slow_reason text,
+    slow_until timestamp with time zone,
+    slow_pause interval,
+    slow_ends timestamp with time zone,
+    upkeep_after timestamp with time zone,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
     CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
     CONSTRAINT pipeline_check2 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
@@ -110,6 +116,9 @@ COMMENT ON COLUMN pgembedd.pipeline.shape IS 'What the generated code was made f
 COMMENT ON COLUMN pgembedd.pipeline.sweep_error IS 'What the last sweep failed of; the next one stops the pipeline if it fails, too.';
 COMMENT ON COLUMN pgembedd.pipeline.content_shape IS 'What the catalog said of the columns of the content; the sweep compares it, and queues all rows where an ALTER changed contents (requeued_reason).';
 COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
+COMMENT ON COLUMN pgembedd.pipeline.slow_reason IS 'Code of the table''s owner did not end in time: served one row at a time after pauses that grow; forgotten at slow_ends.';
+COMMENT ON COLUMN pgembedd.pipeline.slow_until IS 'The end of the pause, or of the turn of the worker that tries a row; null where nothing is known against it.';
+COMMENT ON COLUMN pgembedd.pipeline.upkeep_after IS 'The upkeep was cancelled in this pipeline, and leaves it out until then.';
 CREATE UNLOGGED TABLE pgembedd.embed_request (
     id uuid NOT NULL,
     model text NOT NULL,
@@ -149,11 +158,13 @@ CREATE TABLE pgembedd.answer (
     asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     finished_at timestamp with time zone,
     keep_until timestamp with time zone DEFAULT (clock_timestamp() + '1 day'::interval) NOT NULL,
+    postponed integer DEFAULT 0 NOT NULL,
     CONSTRAINT answer_model_check CHECK ((length(model) <= 200)),
     CONSTRAINT answer_question_check CHECK ((length(question) <= 8000)),
     CONSTRAINT answer_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'generating'::text, 'complete'::text, 'refused'::text, 'failed'::text, 'stopped'::text])))
 );
 COMMENT ON TABLE pgembedd.answer IS 'Questions and their answers, each a job of its own: due_at is the end of its lease, attempt its fence.';
+COMMENT ON COLUMN pgembedd.answer.postponed IS 'How often its rows could not be read in time: it is tried ever more rarely.';
 CREATE TABLE pgembedd.loopback (
     only_row boolean DEFAULT true NOT NULL,
     host text,
@@ -182,9 +193,11 @@ CREATE TABLE pgembedd.answer_settings (
     title_column text,
     min_similarity double precision,
     keep interval DEFAULT '30 days'::interval NOT NULL,
+    models text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT answer_settings_keep_check CHECK ((keep > '00:00:00'::interval))
 );
 COMMENT ON TABLE pgembedd.answer_settings IS 'How questions about a pipeline are answered: see configure_answers(). By name, as a new model makes a new row.';
+COMMENT ON COLUMN pgembedd.answer_settings.models IS 'The language models that a question may name besides `model`.';
 CREATE TABLE pgembedd.answer_source (
     answer uuid NOT NULL,
     n integer NOT NULL,
@@ -363,6 +376,14 @@ COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
+CREATE SEQUENCE pgembedd.upkeep_at
+    AS integer
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+COMMENT ON SEQUENCE pgembedd.upkeep_at IS 'The pipeline that the upkeep is at, 0 for none. A sequence: it says so also after the upkeep was cancelled.';
 CREATE TABLE pgembedd.word_frequency (
     pipeline_id integer NOT NULL,
     word text NOT NULL,
@@ -486,9 +507,9 @@ ALTER TABLE pgembedd.answer_thread ENABLE ROW LEVEL SECURITY;
 CREATE POLICY asker ON pgembedd.answer FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = ( SELECT pgembedd._subject() AS _subject)) AND (EXISTS ( SELECT
    FROM pgembedd.answer_thread t
   WHERE (t.id = answer.thread)))));
-CREATE POLICY asker ON pgembedd.answer_source FOR INSERT WITH CHECK ((EXISTS ( SELECT
+CREATE POLICY asker ON pgembedd.answer_source FOR INSERT WITH CHECK (((EXISTS ( SELECT
    FROM pgembedd.answer a
-  WHERE ((a.id = answer_source.answer) AND (a.last_seq = 0) AND (a.role = CURRENT_USER) AND (a.subject = ( SELECT pgembedd._subject() AS _subject))))));
+  WHERE ((a.id = answer_source.answer) AND (a.last_seq = 0) AND (a.role = CURRENT_USER) AND (a.subject = ( SELECT pgembedd._subject() AS _subject)) AND (a.pipeline = answer_source.pipeline)))) AND pgembedd._is_readable_source(pipeline, key, texts_hash)));
 CREATE POLICY asker ON pgembedd.answer_thread FOR INSERT WITH CHECK (((role = CURRENT_USER) AND (subject = ( SELECT pgembedd._subject() AS _subject))));
 CREATE POLICY asker ON pgembedd.thread_member FOR INSERT WITH CHECK (((by_role = CURRENT_USER) AND (by_subject = pgembedd._subject()) AND (EXISTS ( SELECT
    FROM pgembedd.answer_thread t
@@ -534,7 +555,7 @@ GRANT UPDATE(requeued_at) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE pgembedd.embed_request TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer TO pgembedd;
 GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.claim_answers(at_most integer, lease_s double precision, max_attempts integer, has uuid[]) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.claim_answers(at_most integer, lease_s double precision, max_attempts integer, has uuid[], slow boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.correct_provider_use(provider text, tokens bigint) TO pgembedd_worker;
@@ -555,8 +576,10 @@ GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_served(pipeline_id integer, loaded boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.postpone_answer(answer uuid, attempt integer, message text, most integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.probe_model(pipeline_id integer, vectors real[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.read_answer(answer uuid, attempt integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.release_answers(answers uuid[], attempts integer[]) TO pgembedd_worker;

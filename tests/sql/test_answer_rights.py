@@ -79,15 +79,6 @@ def test_a_role_that_may_search_and_not_ask_is_told_who_lets_it(roles: Roles, co
     assert questions.ask(connection, Question("documents", "what is it", embedding=[1.0, 0.0, 0.0]))
 
 
-@pytest.mark.parametrize("claims", ["", "{}", '{"sub": null}', '{"role": "x", "sub": ""}'])
-def test_claims_without_a_subject_are_those_of_the_role(
-    connection: psycopg.Connection, asker: str, claims: str
-) -> None:
-    answer = ask(connection)
-    connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-    assert value(connection, "select id from pgembedd.answers") == answer
-
-
 def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: psycopg.Connection, asker: str) -> None:
     other = roles.make("other")
     connection.execute("reset role")

@@ -25,7 +25,9 @@ __all__ = ["connection"]
 WORKER_FUNCTIONS = {
     "finish_embed_requests(uuid[],vector[],text[])",
     "claim(integer,text,integer,integer)",
-    "claim_answers(integer,double precision,integer,uuid[])",
+    "claim_answers(integer,double precision,integer,uuid[],boolean)",
+    "read_answer(uuid,integer)",
+    "postpone_answer(uuid,integer,text,integer)",
     "claim_changed(jsonb,integer)",
     "claim_pushed(jsonb,integer)",
     "correct_provider_use(text,bigint)",

@@ -47,10 +47,14 @@ def as_worker(connection: psycopg.Connection, statement: str, *values: Any) -> l
     return found
 
 
-def claim(connection: psycopg.Connection, lease_s: float = 60) -> list[Any]:
-    return as_worker(
-        connection, "select id, attempt, model, question, history, sources from pgembedd.claim_answers(10, %s)", lease_s
-    )
+def claim(connection: psycopg.Connection, lease_s: float = 60, *, slow: bool = False) -> list[Any]:
+    """Claims and reads as a worker does: id, attempt, model, question, history, sources of those that are read."""
+    claims = "select id, attempt, model, question, history from pgembedd.claim_answers(10, %s, slow => %s)"
+    found = []
+    for one in as_worker(connection, claims, lease_s, slow):
+        ((outcome, sources),) = as_worker(connection, "select * from pgembedd.read_answer(%s, %s)", *one[:2])
+        found += [(*one, sources)] if outcome == "read" else []
+    return found
 
 
 def finish(connection: psycopg.Connection, answer: UUID, attempt: int, text: str = "So it is [1].") -> bool:

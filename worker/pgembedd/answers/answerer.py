@@ -2,24 +2,28 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
 
 from pgembedd.answers.generation import LanguageModel, Written
+from pgembedd.answers.lanes import Claims, Lane, Sources
 from pgembedd.answers.outbox import Outbox
 from pgembedd.answers.statements import StatementThread
 from pgembedd.database.answers import AnswerJob, AnswerRepository, Event
 from pgembedd.database.connection import Connection, is_connection_error
-from pgembedd.database.notifications import JobNotifications
 from pgembedd.errors import DatabaseUnavailableError, GenerationError, GenerationUnavailableError
 from pgembedd.language_settings import LanguageSettings
 from pgembedd.log import get_logger
 from pgembedd.settings import Settings
 from pgembedd.text.unicode import well_formed
+
+Result = TypeVar("Result")
 
 FLUSH_S = 0.075  # between two statements with deltas; each takes those of all answers
 STOP_CHECK_S = 0.25
@@ -42,16 +46,20 @@ class Answerer:
         """`connect(purpose, until)` makes its connections. ConfigurationError for a server that cannot be asked."""
         self._settings, self._at_once = settings, language.language_at_once
         self._model = LanguageModel(language)
-        claims = connect("ask claims", stopping)
-        self._notifications = JobNotifications(claims, "pgembedd_questions")
-        self._claims, self._writes = AnswerRepository(claims), AnswerRepository(connect("ask", finished))
+        self._claims = Claims(connect("ask claims", stopping), listens=settings.wait == "listen")
+        self._writes = AnswerRepository(connect("ask", finished))
         self._stopping, self._finished = stopping, finished
-        self._listens = False
         self._outbox = Outbox()
-        self._held: dict[AnswerJob, asyncio.Task[None]] = {}
-        """The answers that are being made."""
-        self._tasks: dict[asyncio.Task[None], AnswerJob] = {}
+        self._lanes = [
+            Lane(connect(purpose, stopping), settings.owner_timeout_s, slow=slow)
+            for purpose, slow in (("ask rows", False), ("ask slow rows", True))
+        ]
+        self._held: dict[AnswerJob, asyncio.Task[Any]] = {}
+        """The answers that are being made, and those whose sources are being read."""
+        self._tasks: dict[asyncio.Task[Any], AnswerJob] = {}
         """Those and the ones that are being stored."""
+        self._answering: set[asyncio.Task[None]] = set()
+        """What holds a slot."""
 
     def run(self) -> None:
         """Claims until stopped, then lets the answers in progress end, or hands them back when time is up."""
@@ -62,8 +70,7 @@ class Answerer:
         self._shown, self._order = asyncio.Event(), asyncio.Lock()
         flushing = asyncio.create_task(self._flush())
         try:
-            while not self._stopping.is_set():
-                await self._logged(self._claim)
+            await asyncio.gather(*(self._serve(lane) for lane in self._lanes))
             while self._tasks and not self._finished.is_set():
                 await asyncio.wait(self._tasks, timeout=STOP_CHECK_S)
             await self._release()
@@ -71,63 +78,89 @@ class Answerer:
             flushing.cancel()
             self._claiming.close()
             self._writing.close()
+            for lane in self._lanes:
+                lane.close()
 
-    async def _logged(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Awaits `work()`. A database error is logged; the rest of the process continues."""
+    async def _serve(self, lane: Lane) -> None:
+        while not self._stopping.is_set():
+            await self._logged(lambda: self._claim(lane))
+
+    async def _logged(self, work: Callable[[], Awaitable[Result]]) -> Result | None:
+        """Returns the result of `work()`; None after a database error, which is logged: the process continues."""
         try:
-            await work()
+            return await work()
         except (psycopg.Error, DatabaseUnavailableError) as error:
             if self._stopping.is_set() and is_connection_error(error):
-                return
+                return None
             state = error.sqlstate if isinstance(error, psycopg.Error) else None
             get_logger().error("answers_failed", error=type(error).__name__, sqlstate=state)
             await self._pause(ERROR_PAUSE_S)
+            return None
 
     async def _pause(self, seconds: float) -> None:
         while seconds > 0 and not self._stopping.is_set():
             await asyncio.sleep(min(seconds, STOP_CHECK_S))
             seconds -= STOP_CHECK_S
 
-    async def _claim(self) -> None:
-        """Claims as many questions as there is room for, and waits where there are none."""
-        room = self._at_once - len(self._tasks)
-        if room <= 0:
-            await asyncio.wait(self._tasks, timeout=STOP_CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+    async def _claim(self, lane: Lane) -> None:
+        """Claims a question, reads its sources and begins its answer; waits where there is no slot, or no question."""
+        if not await self._has_slot(lane):
             return
-        lease_s = self._settings.lease_s
-        unfinished = list(self._tasks.values())
-        jobs = await self._claiming.run(lambda: self._claim_at_most(room, lease_s, unfinished))
-        for job in jobs:
-            task = asyncio.create_task(self._answer(job))
-            self._held[job] = task
-            self._tasks[task] = job
-            task.add_done_callback(self._tasks.pop)
-        if not jobs:
-            await self._wait_for_questions()
+        lease_s, unfinished = self._settings.lease_s, list(self._tasks.values())
+        job = await self._claiming.run(lambda: self._claims.claim(lease_s, unfinished, slow=lane.slow))
+        if job is None:
+            await self._wait_for_questions(lane)
+            return
+        reading = self._hold(job, self._logged(lambda: lane.read(job)))
+        if not await self._has_ended(reading) or reading.cancelled():
+            return
+        if (sources := reading.result()) is None:
+            self._let_go(job)
+        elif await self._has_slot(lane) and job in self._held:
+            answering = self._hold(job, self._answer(job, sources))
+            self._answering.add(answering)
+            answering.add_done_callback(self._answering.discard)
+            if lane.slow:
+                await self._has_ended(answering)
 
-    def _claim_at_most(self, room: int, lease_s: int, unfinished: Sequence[AnswerJob]) -> list[AnswerJob]:
-        if self._settings.wait == "listen" and not self._listens:
-            self._notifications.listen()
-            self._listens = True
-        return self._claims.claim(room, lease_s, unfinished)
+    def _hold(self, job: AnswerJob, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Works on a question whose lease is extended until `_let_go`."""
+        task = asyncio.create_task(work)
+        self._held[job] = task
+        self._tasks[task] = job
+        task.add_done_callback(self._tasks.pop)
+        return task
 
-    async def _wait_for_questions(self) -> None:
-        if self._settings.wait != "listen":
+    async def _has_slot(self, lane: Lane) -> bool:
+        """Waits for a slot, which is never the last of several where the lane is slow; False for the end."""
+        spare = 1 if lane.slow and self._at_once > 1 else 0
+        while len(self._answering) >= self._at_once - spare and not self._stopping.is_set():
+            await asyncio.wait(self._answering, timeout=STOP_CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+        return not self._stopping.is_set()
+
+    async def _has_ended(self, task: asyncio.Task[Any]) -> bool:
+        """Waits for a task; False where the worker is to end before."""
+        while not task.done() and not self._stopping.is_set():
+            await asyncio.wait({task}, timeout=STOP_CHECK_S)
+        return task.done()
+
+    async def _wait_for_questions(self, lane: Lane) -> None:
+        if self._settings.wait != "listen" or lane.slow:
             await self._pause(min(self._settings.poll_max_s, MAX_POLL_S))
             return
         left_s = self._settings.poll_max_s
         while left_s > 0 and not self._stopping.is_set():
-            if await self._claiming.run(lambda: self._notifications.wait(STOP_CHECK_S)):
+            if await self._claiming.run(lambda: self._claims.hear(STOP_CHECK_S)):
                 return
             left_s -= STOP_CHECK_S
 
-    async def _answer(self, job: AnswerJob) -> None:
+    async def _answer(self, job: AnswerJob, sources: Sources) -> None:
         def show(event: Event) -> None:
             self._outbox.add(job, event)
             self._shown.set()
 
         try:
-            written = await self._model.answer(job, show)
+            written = await self._model.answer(replace(job, sources=sources), show)
         except GenerationError as error:
             await self._logged(partial(self._fail, job, error, str(error)))
         except Exception as error:

@@ -21,8 +21,8 @@ class AnswerJob:
     question: str
     history: Sequence[Mapping[str, str]]
     """Earlier turns of the thread, `question` and `answer`, the oldest first."""
-    sources: Sequence[Mapping[str, Any]]
-    """`n`, `title` and `excerpt`, in the order of their numbers."""
+    sources: Sequence[Mapping[str, Any]] = ()
+    """`n`, `title` and `excerpt`, in the order of their numbers, once they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,29 @@ class AnswerRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def claim(self, at_most: int, lease_s: int, has: Sequence[AnswerJob] = ()) -> list[AnswerJob]:
-        """Claims questions. Viewers see the attempt begin; one whose workers died too often is failed instead.
+    def claim(self, lease_s: int, has: Sequence[AnswerJob] = (), *, slow: bool = False) -> AnswerJob | None:
+        """Claims a question. Viewers see the attempt begin; one whose workers died too often is failed instead.
 
-        The worker `has` those: it does not claim them from itself when their lease ended in an outage.
+        The worker `has` those: it does not claim them from itself when their lease ended in an outage. `slow` ones are
+        those whose tables took too long before.
         """
-        values = {"at_most": at_most, "lease_s": lease_s, "has": [job.id for job in has]}
-        return [AnswerJob(*row) for row in self._connection.rows("claim_answers", **values)]
+        values = {"at_most": 1, "lease_s": lease_s, "has": [job.id for job in has], "slow": slow}
+        return next((AnswerJob(*row) for row in self._connection.rows("claim_answers", **values)), None)
+
+    def read(self, job: AnswerJob, allowed_s: float) -> tuple[str, Sequence[Mapping[str, Any]] | None]:
+        """Returns `read` and the sources, or why there are none: `waits`, `dead`, `lost`.
+
+        It runs code of the table's owner. QueryCanceled where that takes longer than `allowed_s` seconds.
+        """
+        values = {"answer": job.id, "attempt": job.attempt}
+        ((outcome, sources),) = self._connection.rows_once("read_answer", values, allowed_s=allowed_s)
+        return outcome, sources
+
+    def postpone(self, job: AnswerJob, message: str, most: int) -> str:
+        """Puts a question back that was not read in time: `waits`; `dead` for the `most`-th time; `lost`."""
+        values = {"answer": job.id, "attempt": job.attempt, "message": message, "most": most}
+        outcome: str = self._connection.value("postpone_answer", **values)
+        return outcome
 
     def extend(self, jobs: Sequence[AnswerJob], lease_s: int) -> set[UUID]:
         """Extends leases; returns the ids of the answers that are still this worker's."""

@@ -20,6 +20,8 @@ from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.log import get_logger
 
 Answer = TypeVar("Answer")
+Statement = LiteralString | sql.Composed
+Values = Mapping[str, Any]
 
 # Two transactions collided; the statement is repeated.
 COLLISION = (errors.DeadlockDetected, errors.SerializationFailure)
@@ -187,12 +189,12 @@ class Connection:
         return self.rows(name, **values)[0][0]
 
     def rows_once(
-        self, name: str, values: Mapping[str, Any], until: threading.Event | None = None
+        self, name: str, values: Values, until: threading.Event | None = None, allowed_s: float | None = None
     ) -> list[tuple[Any, ...]]:
         """Returns the rows of a statement that touches users' tables: the caller handles locks and limits.
 
         Their code may leave settings, prepared statements, locks or temporary tables in the session; they are removed.
-        It may also raise any error: what is no lost connection, nor a collision that passes, is a UserCodeError.
+        Errors but a lost connection and a collision that passes are UserCodeError; QueryCanceled after `allowed_s`.
         """
         tries = 0
 
@@ -200,7 +202,7 @@ class Connection:
             nonlocal tries
             tries += 1
             try:
-                return self._execute(connection, self.with_vector_type(name), values)
+                return self._execute(connection, self.with_vector_type(name), values, allowed_s)
             except psycopg.Error as error:
                 if self._is_raised(connection, error, tries):
                     raise UserCodeError(error) from error
@@ -235,10 +237,13 @@ class Connection:
         return sql.SQL(query(name)).format(vector=self._vector)
 
     def _execute(
-        self, connection: psycopg.Connection, statement: LiteralString | sql.Composed, values: Mapping[str, Any]
+        self, connection: psycopg.Connection, statement: Statement, values: Values, allowed_s: float | None = None
     ) -> list[tuple[Any, ...]]:
-        if not self._pooled:
+        if not self._pooled and allowed_s is None:
             return connection.execute(statement, values).fetchall()
         with connection.transaction():
-            pin_path(connection, in_transaction=True)
+            if self._pooled:
+                pin_path(connection, in_transaction=True)
+            if allowed_s is not None:
+                connection.execute(query("statement_timeout"), {"milliseconds": str(round(allowed_s * 1000))})
             return connection.execute(statement, values).fetchall()

@@ -383,7 +383,7 @@ where f.pronamespace = 'pgembedd'::regnamespace
       'note_served', 'use_provider', 'correct_provider_use', 'diagnose', 'stop_pipeline', 'set_idle', 'models',
       'tick', 'metrics', 'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests',
       'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers', 'release_answers',
-      'write_answers', 'finish_answer', 'fail_answer')
+      'read_answer', 'postpone_answer', 'write_answers', 'finish_answer', 'fail_answer')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: doctor_uses
@@ -690,9 +690,17 @@ from pgembedd.metrics()
 select set_config('statement_timeout', %(milliseconds)s, true)
 
 -- name: claim_answers
--- Take questions under a lease, with what their prompts are made of; none of those that this worker has.
-select id, attempt, pipeline, model, question, history, sources
-from pgembedd.claim_answers(%(at_most)s, %(lease_s)s, has => %(has)s::uuid[])
+-- Take questions under a lease, none of those that this worker has: slow ones, or the others.
+select id, attempt, pipeline, model, question, history
+from pgembedd.claim_answers(%(at_most)s, %(lease_s)s, has => %(has)s::uuid[], slow => %(slow)s)
+
+-- name: read_answer
+-- What the prompt of a claimed question is made of; touches its table.
+select r.outcome, r.sources from pgembedd.read_answer(%(answer)s, %(attempt)s) r
+
+-- name: postpone_answer
+-- Put a question back whose rows were not read in time.
+select pgembedd.postpone_answer(%(answer)s, %(attempt)s, %(message)s, %(most)s)
 
 -- name: extend_answers
 -- Keep answers for another lease; the ids that are still ours come back.

@@ -19,6 +19,7 @@ from pgembedd.errors import DatabaseUnavailableError, PgembeddError
 from pgembedd.http.asking import Asker
 from pgembedd.http.errors import Refusal, refusal_of
 from pgembedd.http.tokens import Caller
+from pgembedd.http.viewer_places import Place, ViewerPlaces
 from pgembedd.log import get_logger
 from pgembedd.search.questions import AnswerEvent
 
@@ -77,7 +78,8 @@ class AnswerHub:
 
     def __init__(self, asker: Asker, conninfo: str | None, stopping: threading.Event, *, max_viewers: int) -> None:
         """`conninfo` is None where LISTEN is not possible."""
-        self._asker, self._conninfo, self._stopping, self._max_viewers = asker, conninfo, stopping, max_viewers
+        self._asker, self._conninfo, self._stopping = asker, conninfo, stopping
+        self.places = ViewerPlaces(max_viewers)
         self._feeds: dict[UUID, Feed] = {}
         self._hinted: set[UUID] = set()
         self._news = asyncio.Event()
@@ -86,12 +88,14 @@ class AnswerHub:
         self._thread: threading.Thread | None = None
         self._unused_since = time.monotonic()
 
-    def join(self, answer: UUID, caller: Caller) -> Feed:
-        """Adds a viewer of an answer that the caller may see. Refusal 503 when there are too many."""
+    def reserve(self, caller: Caller) -> Place:
+        """Takes a viewer's place, before anything is done for it. Refusal 429, 503 when there are too many."""
         if self._stopping.is_set():
             raise Refusal(503, "The service is stopping; try again.", "stopping")
-        if sum(len(feed.viewers) for feed in self._feeds.values()) >= self._max_viewers:
-            raise Refusal(503, f"{self._max_viewers} clients watch answers already; try again later.", "busy")
+        return self.places.take(caller)
+
+    def join(self, answer: UUID, caller: Caller) -> Feed:
+        """Adds a viewer, who has a place, of an answer that the caller may see."""
         feed = self._feeds.setdefault(answer, Feed(answer))
         feed.viewers.append(caller)
         self._hint([answer])

@@ -17,6 +17,7 @@ from pgembedd.http.answer_hub import AnswerHub, Feed
 from pgembedd.http.asking import NOT_FOUND, Asker
 from pgembedd.http.errors import refusal_of
 from pgembedd.http.tokens import Caller
+from pgembedd.http.viewer_places import Place
 from pgembedd.log import get_logger
 from pgembedd.search.questions import REMEDY, UNTAKEN, AnswerEvent, AnswerState, Question
 
@@ -31,10 +32,23 @@ RETRY = b"retry: 3000\n\n"
 class Viewer:
     """A client that may see an answer. `close` has to be called at the end."""
 
-    def __init__(self, asker: Asker, hub: AnswerHub, caller: Caller, state: AnswerState, after: int = 0) -> None:
-        """Watches from the event after `after`. Refusal 503 when too many watch."""
+    def __init__(
+        self,
+        asker: Asker,
+        hub: AnswerHub,
+        caller: Caller,
+        state: AnswerState,
+        after: int = 0,
+        place: Place | None = None,
+    ) -> None:
+        """Watches from the event after `after`, in a place that was taken or is taken now: Refusal 429, 503."""
         self._asker, self._hub, self._caller, self._after = asker, hub, caller, after
         self.state = state
+        self._place = place
+        if not state.is_finished:
+            self._place = place or hub.reserve(caller)
+        elif place is not None:
+            place.release()
         self._feed = None if state.is_finished else hub.join(state.id, caller)
         self._look_at = time.monotonic() + LOOK_S
         self._look_taken_at = time.monotonic() + UNTAKEN_S
@@ -46,6 +60,8 @@ class Viewer:
         if self._feed is not None:
             self._hub.leave(self._feed, self._caller)
             self._feed = None
+        if self._place is not None:
+            self._place.release()
 
     def abandon(self) -> None:
         """Has an answer that is still being made stopped, by a thread: its only reader has left."""
@@ -171,13 +187,23 @@ class Answers:
         self.asker, self._hub = asker, hub
 
     async def watch(self, caller: Caller, answer: UUID, after: int = 0) -> Viewer:
-        """Returns a viewer. Refusal 404, 501, 503; SearchError."""
+        """Returns a viewer. Refusal 404, 429, 501, 503; SearchError."""
         state = await run_in_threadpool(self.asker.state, caller, answer)
         return Viewer(self.asker, self._hub, caller, state, after)
 
     async def ask(self, caller: Caller, asked: Question) -> Viewer:
-        """Asks, and returns a viewer of the answer. Refusal 501, 503; SearchError."""
-        return await self.watch(caller, await run_in_threadpool(self.asker.ask, caller, asked))
+        """Asks, and returns a viewer of the answer. Refusal 429, 501, 503 or SearchError: then it was not asked."""
+        place = self.place(caller)
+        try:
+            state = await run_in_threadpool(self.asker.ask, caller, asked)
+            return Viewer(self.asker, self._hub, caller, state, place=place)
+        except BaseException:
+            place.release()
+            raise
+
+    def place(self, caller: Caller) -> Place:
+        """Takes a viewer's place for one who is about to ask. Refusal 429, 503."""
+        return self._hub.reserve(caller)
 
     async def pipelines(self, caller: Caller) -> list[str]:
         """Returns what the caller may ask about: nothing without a role that searches. Refusal 503; SearchError."""

@@ -24,10 +24,10 @@ class Asker:
         self._roles = roles
         self.vector_of: VectorOf | None = None  # else a worker embeds the question, inside the database
 
-    def ask(self, caller: Caller, asked: Question) -> UUID:
-        """Searches as the caller, queues the answer and returns its id."""
+    def ask(self, caller: Caller, asked: Question) -> AnswerState:
+        """Searches as the caller, queues the answer and returns it; in one transaction, so that no error leaves it."""
         given = self._with_vector(caller, asked)
-        found: UUID = self._call(caller, lambda connection: questions.ask(connection, given))
+        found: AnswerState = self._call(caller, lambda connection: questions.ask_and_read(connection, given))
         return found
 
     def answer(self, caller: Caller, asked: Question) -> dict[str, Any]:

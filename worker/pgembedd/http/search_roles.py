@@ -38,22 +38,20 @@ class SearchRoles:
             yield connection
 
     def rows(self, caller: Caller, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Returns the rows of a statement that runs no code of users, in one such transaction and one round trip.
+        """Returns the rows of a statement that runs no code of users, in one such transaction and two round trips.
 
         Refusal 501, 503; SearchRoleError; psycopg.Error.
         """
-        # Several statements in one message are one transaction; no parameters can go with them.
-        together = [query("search_session"), statement]
-        given = {**values, **session_values(caller.claims, self._timeout_s), "in_transaction": True}
-        with self._pool(caller, "answers").connection() as connection, psycopg.ClientCursor(connection) as cursor:
-            if not connection.keeps_session:
-                together.insert(0, query("pin_path"))
-            cursor.execute(";".join(together), given)
-            if not connection.keeps_session:
-                cursor.nextset()
-            check_role(cursor.fetchone())
-            cursor.nextset()
-            return cursor.fetchall()
+        # Sent together; claims are parameters, as the text of a statement may be kept in the server's log.
+        with (
+            self._pool(caller, "answers").connection() as connection,
+            connection.pipeline(),
+            connection.transaction(),
+        ):
+            session = connection.execute(query("search_session"), session_values(caller.claims, self._timeout_s))
+            found = connection.execute(statement, values)
+            check_role(session.fetchone())
+            return found.fetchall()
 
     def _pool(self, caller: Caller, name: str) -> Database:
         """Returns a pool of the caller's role; the sessions of `search` are cleaned, as code of users runs in them."""

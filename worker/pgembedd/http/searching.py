@@ -82,9 +82,10 @@ class Searcher:
         return query_vector(self._service, found[0], text) if found else None
 
     def answer(self, caller: Caller, asked: Question) -> dict[str, Any]:
-        """Returns the finished answer to a question. Refusal 403 without the scope for it; SearchError."""
+        """Returns the finished answer to a question. Refusal 403 without the scope for it, 429, 503; SearchError."""
         require_scope(caller, "answers")
-        return self._service.answers.asker.answer(caller, asked)
+        with self._service.answers.place(caller):
+            return self._service.answers.asker.answer(caller, asked)
 
     def _call(self, caller: Caller, work: Callable[[psycopg.Connection], Result]) -> Result:
         with self._service.search_roles.transaction(caller) as connection:

@@ -1,16 +1,13 @@
 """A pipeline as a chat model: `table:documents` answers the last question of a chat from the rows of its table."""
 
 import asyncio
-import hashlib
 import json
 import re
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -18,13 +15,13 @@ from starlette.types import Receive, Scope, Send
 from pgembedd.answers.generation import UNCITED
 from pgembedd.errors import GenerationError, GenerationUnavailableError
 from pgembedd.http.answer_viewer import Answers, Viewer
+from pgembedd.http.chat_threads import Threads
 from pgembedd.http.errors import Refusal, openai_problem, refusal_of
 from pgembedd.http.generation_response import HEADERS
 from pgembedd.http.tokens import Caller
 from pgembedd.search.questions import AnswerEvent, Question
 
 PREFIX = "table:"
-REMEMBERED_CHATS = 10_000
 AGAIN = "\n\n(The answer begins again.)\n\n"
 _CITATION = re.compile(r"\[(\d{1,4})\]")
 
@@ -43,40 +40,23 @@ def messages_of(asked: dict[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-class Threads:
-    """The thread of each chat: clients send no thread, but all that was said, by which a chat is known again."""
-
-    def __init__(self) -> None:
-        self._threads: OrderedDict[str, UUID] = OrderedDict()
-
-    def take(self, caller: Caller, pipeline: str, questions: list[str]) -> UUID | None:
-        """Returns the thread in which these questions were asked and nothing after them; None where none is known.
-
-        A thread is taken once: it goes on with the next question, which another chat that began alike has not asked.
-        """
-        return self._threads.pop(_chat_key(caller, pipeline, questions), None) if questions else None
-
-    def keep(self, caller: Caller, pipeline: str, questions: list[str], thread: UUID | None) -> None:
-        """Remembers the thread of a chat."""
-        if thread is not None:
-            self._threads[_chat_key(caller, pipeline, questions)] = thread
-            while len(self._threads) > REMEMBERED_CHATS:
-                self._threads.popitem(last=False)
-
-
-def _chat_key(caller: Caller, pipeline: str, questions: list[str]) -> str:
-    written = json.dumps([caller.search_url, caller.claims, pipeline, questions], default=str)
-    return hashlib.sha256(written.encode()).hexdigest()
-
-
 class TableChat:
     """Chats over the tables of a service."""
 
     def __init__(self, answers: Answers) -> None:
         self._answers, self._threads = answers, Threads()
 
-    async def ask(self, caller: Caller, model: str, messages: list[tuple[str, str]]) -> Viewer:
-        """Asks the last question of a chat about the table of a model. Refusal 400; what asking raises."""
+    async def ask(
+        self,
+        caller: Caller,
+        model: str,
+        messages: list[tuple[str, str]],
+        until_taken: Callable[[Viewer], Awaitable[None]],
+    ) -> Viewer:
+        """Asks the last question of a chat about the table of a model, and waits until a worker has it.
+
+        Refusal 400; what asking and waiting raise.
+        """
         questions = [text for role, text in messages if role == "user" and text.strip()]
         if not questions:
             raise Refusal(400, "messages: There is no question of a user.", "wrong_shape", param="messages")
@@ -86,6 +66,7 @@ class TableChat:
             question = f"{earlier[-1]}\n{question}"  # a chat whose beginning this service has not seen
         try:
             viewer = await self._answers.ask(caller, Question(pipeline, question, thread=thread))
+            await until_taken(viewer)
         except BaseException:
             self._threads.keep(caller, pipeline, earlier, thread)  # it was not asked, and may be asked again
             raise

@@ -24,6 +24,7 @@ _ASKS = protocol.ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
 )
 Context = ServerRequestContext[Any]
+MAX_ASKING = 64  # calls that wait for their answers
 
 
 def build_server(
@@ -34,6 +35,8 @@ def build_server(
     `sentence_of` returns what a client is told of an error, None for a defect, which is logged without its message.
     """
 
+    asking = anyio.CapacityLimiter(MAX_ASKING)
+
     async def list_tools(_: Context, __: protocol.PaginatedRequestParams | None) -> protocol.ListToolsResult:
         return protocol.ListToolsResult(tools=[_described(tool) for tool in TOOLS.values()])
 
@@ -43,7 +46,9 @@ def build_server(
             return _result(f"There is no tool of this name; there are {', '.join(TOOLS)}.", is_error=True)
         try:
             searches = searches_of(context)
-            return _result(await anyio.to_thread.run_sync(tool.run, searches, asked.arguments))
+            # Answers take minutes, and searches are not to wait for their threads.
+            limiter = None if tool.only_reads else asking
+            return _result(await anyio.to_thread.run_sync(tool.run, searches, asked.arguments, limiter=limiter))
         except Exception as error:
             sentence = sentence_of(error)
             if sentence is None:

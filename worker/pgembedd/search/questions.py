@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from pgembedd.database.queries import query
 from pgembedd.errors import SearchError
+from pgembedd.log import get_logger
 from pgembedd.search.calls import as_json, check_text
 from pgembedd.search.run import raise_search_error
 
@@ -99,6 +100,14 @@ def ask(connection: psycopg.Connection, asked: Question) -> UUID:
     return found
 
 
+def ask_and_read(connection: psycopg.Connection, asked: Question) -> AnswerState:
+    """Asks, and returns the answer as it is then. In the transaction of the caller: an error undoes both."""
+    found = state(connection, ask(connection, asked))
+    if found is None:
+        raise SearchError("The answer is gone.", "It was kept for too short a time (configure_answers()).")
+    return found
+
+
 def state(connection: psycopg.Connection, answer: UUID) -> AnswerState | None:
     """Returns the answer as it is now; None for one that the role may not see."""
     rows = _rows(connection, sql.SQL(query("answer")), {"id": answer})
@@ -144,27 +153,43 @@ def asked_pipelines(connection: psycopg.Connection) -> list[str]:
 def ask_and_wait(within: Transactions, asked: Question, timeout_s: float) -> dict[str, Any]:
     """Asks, and returns the finished answer with its notes and sources; `within` runs a function in a transaction.
 
-    SearchError where there is none after `timeout_s` seconds, or no worker that takes it; it is made all the same.
+    SearchError where there is none after `timeout_s` seconds, or no worker that takes it. Who is told so has no id to
+    come back with, and may ask again: so the question is stopped.
     """
-    answer = within(lambda connection: ask(connection, asked))
+    asked_one = within(lambda connection: ask_and_read(connection, asked))
+    try:
+        now = _finished(within, asked_one, timeout_s)
+        shown = within(lambda connection: sources(connection, now.id))
+    except BaseException:
+        _stop(within, asked_one.id)
+        raise
+    return {"status": now.status, "answer": now.answer, "reason": now.reason, "notes": now.notes, "sources": shown}
+
+
+def _finished(within: Transactions, asked: AnswerState, timeout_s: float) -> AnswerState:
+    now: AnswerState | None = asked
     deadline = time.monotonic() + timeout_s
-    while True:
-        now = within(lambda connection: state(connection, answer))
-        if now is None:
-            raise SearchError("The answer is gone.", "It was kept for too short a time (configure_answers()).")
-        if now.is_finished:
-            break
-        if within(lambda connection: is_untaken(connection, answer)):
-            raise SearchError(f"{UNTAKEN}.", f"It stays queued; {REMEDY}.", "55000")
+    while now is not None and not now.is_finished:
+        if within(lambda connection: is_untaken(connection, asked.id)):
+            raise SearchError(f"{UNTAKEN}.", f"It was stopped: {REMEDY}, and ask again.", "55000")
         if time.monotonic() > deadline:
             raise SearchError(
                 f"There was no answer after {timeout_s:g} s.",
-                "Is a worker with a language model running?",
+                "It was stopped. Is a worker with a language model running?",
                 "57014",
             )
         time.sleep(POLL_S)
-    shown = within(lambda connection: sources(connection, answer))
-    return {"status": now.status, "answer": now.answer, "reason": now.reason, "notes": now.notes, "sources": shown}
+        now = within(lambda connection: state(connection, asked.id))
+    if now is None:
+        raise SearchError("The answer is gone.", "It was kept for too short a time (configure_answers()).")
+    return now
+
+
+def _stop(within: Transactions, answer: UUID) -> None:
+    try:
+        within(lambda connection: stop(connection, answer))
+    except Exception as error:  # it goes on, and costs what an answer costs
+        get_logger().warning("answer_not_stopped", answer=str(answer), error=type(error).__name__)
 
 
 def _rows(

@@ -46,7 +46,8 @@ def add_chat(routes: APIRouter, service: ServiceContext, renderer: Renderer) -> 
         try:
             thread = UUID(fields["thread"]) if fields.get("thread") else None
             asked = Question(fields.get("pipeline", ""), fields.get("question", ""), thread=thread)
-            return RedirectResponse(f"/chat/{asker.ask(caller, asked)}", 303)
+            with service.answers.place(caller):  # else the page that it leads to would be refused
+                return RedirectResponse(f"/chat/{asker.ask(caller, asked).id}", 303)
         except ValueError:
             raise Refusal(400, "The form cannot be read.") from None
         except Exception as error:

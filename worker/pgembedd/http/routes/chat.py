@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response
 
+from pgembedd.http.answer_viewer import Viewer
 from pgembedd.http.auth import require_scope
 from pgembedd.http.chat_chores import chore_reply
 from pgembedd.http.context import ServiceContext
@@ -106,8 +107,11 @@ async def _from_table(
         parts = [reply.chunk({"role": "assistant", "content": text}), reply.chunk({}, "stop")]
         parts += [reply.usage_chunk()] if with_usage else []
         return Response(b"".join([*map(data_line, parts), b"data: [DONE]\n\n"]), headers=HEADERS)
-    viewer = await tables.ask(caller, model, messages)
-    await while_connected(request, wait_until_taken(viewer, service.stopping))
+
+    async def until_taken(viewer: Viewer) -> None:
+        await while_connected(request, wait_until_taken(viewer, service.stopping))
+
+    viewer = await tables.ask(caller, model, messages, until_taken)
     reply = Reply(model, viewer.state.id.hex)
     if not stream:
         whole = await while_connected(request, complete(viewer, reply, service.stopping))
