@@ -13,7 +13,8 @@ from pgembedd.answers.generation import LanguageModel, Written
 from pgembedd.answers.outbox import Outbox
 from pgembedd.answers.statements import StatementThread
 from pgembedd.database.answers import AnswerJob, AnswerRepository, Event
-from pgembedd.database.connection import Connection, is_connection_error
+from pgembedd.database.connection import Connection
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.notifications import JobNotifications
 from pgembedd.errors import DatabaseUnavailableError, GenerationError, GenerationUnavailableError
 from pgembedd.language_settings import LanguageSettings

@@ -131,7 +131,7 @@ def open_connection(given: str | None, *, pinned: bool = True) -> Iterator[psyco
     Unless `pinned`, the search_path of its role is kept for the statements that ask for it.
     """
     from pgembedd.database.connect import connect, pin_path
-    from pgembedd.database.migrate import check_schema
+    from pgembedd.database.schema_check import check_schema
 
     with open_database(given) as conninfo, connect(conninfo, pinned=pinned, autocommit=True) as connection:
         if not pinned:

@@ -24,10 +24,11 @@ DEFAULT_MODEL = "gte-small"  # of create_pipeline()
 @http_options()
 def command(database: str | None, with_http: bool, settings: Settings, http: HttpSettings) -> None:
     """Run everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
-    from pgembedd.database.migrate import migrate
+    from pgembedd.database.migrate import migrate_unless_newer
 
     with open_database(database, create=True) as conninfo:
-        migrate(conninfo)
+        if newer := migrate_unless_newer(conninfo):
+            click.echo(f"The database is at pgembedd schema {newer}, newer than this program, which works with it.")
         if database is None and conninfo_from_environment() is None:
             click.echo("Connect with:  pgembedd postgres psql   (for others: pgembedd postgres status)")
         else:
