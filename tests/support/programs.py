@@ -56,7 +56,7 @@ class Program:
 def last_release() -> str:
     """Returns the last release: a whole revision, or a version of the package index."""
     named = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pgembedd"]["released"]
-    return os.environ.get(VARIABLE, named)
+    return os.environ.get(VARIABLE) or str(named)
 
 
 def released() -> Program:

@@ -200,7 +200,7 @@ class Worker:
         for thread in self._threads.values():
             thread.start()
         if self._role.pulls:
-            self._pinned.wait_until_ready(self._stopping)
+            self._pinned.wait_until_ready(lambda: self._stopping.is_set() or self._schema.holds("claim"))
         get_logger().info("worker_started", pid=os.getpid())
         self._role.started.set()
         notify_systemd("READY=1")
