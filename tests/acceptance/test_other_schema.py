@@ -26,7 +26,8 @@ from tests.support.worker import WorkerProcess
 NONE = "This database has no pgembedd schema: run `pgembedd migrate`."
 SENTENCES = {
     "schema_version": NONE,
-    "interface": f"This database is at pgembedd interface none, this program needs {INTERFACE}: run `pgembedd migrate`.",
+    "interface": f"This database is at pgembedd interface none, this program needs {INTERFACE}: "
+    "run `pgembedd migrate`.",
 }
 CHARGES = ("job_failed", "dead_letter", "failure_not_recorded", "left_to_lease", "claim_failed")
 # Each function that a worker calls for a job, and for itself.
