@@ -11,7 +11,7 @@ import pytest
 
 from pgembedd.database.migrate import migrate
 from pgembedd.database.own_version import INTERFACE
-from pgembedd.database.schema_check import LACKING
+from pgembedd.database.schema_check import LACKING, MIGRATED
 from pgembedd.model import Session
 from tests.acceptance.test_serve import service, url
 from tests.support.command import pgembedd
@@ -136,6 +136,32 @@ def test_a_content_function_that_calls_what_is_missing_is_the_rows_fault(
         insert(connection, [1])
         worker.await_event("job_failed")
         assert worker.named("schema_waits") == []
+
+
+@pytest.mark.slow
+def test_an_error_in_the_moment_of_a_migration_is_no_rows_fault(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    """A function that runs calls others, which a migration may have replaced meanwhile."""
+    connection.execute("create table documents (id int primary key, body text)")
+    connection.execute("create sequence calls")
+    connection.execute(
+        "create function once(documents) returns text language plpgsql as "
+        "$$ begin if nextval('calls') = 1000 then raise 'odd' using errcode = '42883'; end if; return $1.body; end $$"
+    )
+    connection.execute(
+        "select pgembedd.create_pipeline('documents', 'documents', content_function => 'once', "
+        "model => 'all-MiniLM-L6-v2')"
+    )
+    with WorkerProcess(database.conninfo) as worker:
+        insert(connection, [1])
+        await_quiet(connection)
+        connection.execute("update pgembedd.installation set sql_digest = 'later'")
+        connection.execute("select setval('calls', 999)")
+        insert(connection, [2])
+        await_quiet(connection)
+        assert [one["why"] for one in worker.named("schema_waits")] == [MIGRATED]
+        assert charged(worker) == []
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def test_another_state_is_refused_with_a_sentence(empty_database: Database) -> N
             check_schema(connection)
         migrate(empty_database.conninfo)
         connection.execute("update pgembedd.schema_revision set version_num = '9999'")
-        assert check_schema(connection) == "9999"
+        assert check_schema(connection).revision == "9999"
         with pytest.raises(SchemaError, match="newer than this program"):
             migrate(empty_database.conninfo)
 

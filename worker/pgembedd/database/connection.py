@@ -16,7 +16,7 @@ from pgembedd.database.connect import connect, pin_path
 from pgembedd.database.connection_errors import COLLISION, TRANSIENT, UserCodeError, is_connection_error
 from pgembedd.database.encoding import replace_foreign_characters
 from pgembedd.database.queries import query
-from pgembedd.database.schema_check import LACKING, SchemaWait, lacks_function
+from pgembedd.database.schema_check import LACKING, MIGRATED, SchemaVersion, SchemaWait, lacks_function
 from pgembedd.database.vector_codec import register_vectors
 from pgembedd.errors import DatabaseUnavailableError, OtherSchemaError
 from pgembedd.log import get_logger
@@ -53,6 +53,7 @@ class Connection:
         self._conninfo, self._stopping, self.purpose = conninfo, stopping, purpose
         self._pooled, self._on_change = pooled, on_change
         self._schema = schema or SchemaWait()
+        self._version: SchemaVersion | None = None
         self._on_open: list[Callable[[psycopg.Connection], None]] = []
         self._opened: psycopg.Connection | None = None
         self._vector = sql.Identifier("vector")
@@ -71,7 +72,7 @@ class Connection:
                 if not self._pooled:
                     pin_path(opened, in_transaction=False)  # also behind a pooler that takes no settings
                 replace_foreign_characters(opened)
-                self._schema.check(opened)
+                self._version = self._schema.check(opened)
                 self._find_vector_type(opened)
                 for prepare_session in self._on_open:
                     prepare_session(opened)
@@ -131,15 +132,18 @@ class Connection:
         return retrying(lambda: self._try(work))
 
     def _try(self, work: Callable[[psycopg.Connection], Answer]) -> Answer:
-        """Returns `work(connection)`. OtherSchemaError where it calls what this schema does not have."""
+        """Returns `work(connection)`. OtherSchemaError for an error that is the schema's, and not a row's."""
         connection = self.current
         try:
             answer = work(connection)
         except psycopg.Error as error:
-            if not lacks_function(error):
+            if connection.closed or is_connection_error(error) or isinstance(error, TRANSIENT):
                 raise
-            self._schema.check(connection)
-            raise OtherSchemaError(LACKING) from error
+            if self._schema.check(connection) != self._version:
+                raise OtherSchemaError(MIGRATED) from error
+            if lacks_function(error):
+                raise OtherSchemaError(LACKING) from error
+            raise
         self._schema.end(self.purpose)
         return answer
 

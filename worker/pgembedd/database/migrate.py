@@ -37,7 +37,7 @@ def migrate(conninfo: str, revision: str = "head") -> None:
 def migrate_unless_newer(conninfo: str) -> str | None:
     """Migrates, except where a newer program has migrated and this one works with it: then returns that revision."""
     with connect(conninfo) as connection, suppress(PgembeddError):  # of what does not fit migrate() says what it is
-        if (revision := check_schema(connection)) > HEAD:
+        if (revision := check_schema(connection).revision) > HEAD:
             return revision
     migrate(conninfo)
     return None

@@ -320,10 +320,6 @@ select unnest(pgembedd._noted(pgembedd._pipeline(%(name)s), %(ids)s::text[]::jso
 -- Queue rows by key.
 select pgembedd.requeue(%(name)s, %(ids)s::text[]::jsonb[])
 
--- name: functions_digest
--- Which sql/ was applied last.
-select sql_digest from pgembedd.schema_version()
-
 -- name: doctor_server
 -- Who we are, where.
 select current_setting('server_version_num')::integer, current_setting('server_version'), current_user::text,

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import psycopg
 from psycopg import errors
@@ -20,6 +21,7 @@ _UNKNOWN = (
     errors.UndefinedObject,
     errors.UndefinedTable,
 )
+MIGRATED = "This database was migrated while a statement ran, which is repeated."
 LACKING = (
     "This database lacks a function that this program calls: run `pgembedd migrate`, or the version of pgembedd that "
     "has migrated it."
@@ -31,20 +33,28 @@ def lacks_function(error: BaseException) -> bool:
     return isinstance(error, _UNKNOWN) and error.diag.context is None
 
 
-def check_schema(connection: psycopg.Connection) -> str:
-    """Returns the revision of a schema that this program works with: of its interface, at its revision or a later one.
+@dataclass(frozen=True, slots=True)
+class SchemaVersion:
+    """The version of the schema of a database; `functions` is the digest of its sql/."""
+
+    revision: str
+    functions: str | None
+
+
+def check_schema(connection: psycopg.Connection) -> SchemaVersion:
+    """Returns the version of a schema that this program works with: of its interface, at its revision or a later one.
 
     SchemaError for any other, ConfigurationError for a role that may call nothing of ours.
     """
     try:
-        row = connection.execute("select revision, interface from pgembedd.schema_version()").fetchone()
+        row = connection.execute("select revision, sql_digest, interface from pgembedd.schema_version()").fetchone()
     except errors.UndefinedColumn:
         row = None  # of the first release, which had no number
     except (errors.InvalidSchemaName, errors.UndefinedFunction, errors.UndefinedTable) as error:
         raise SchemaError(f"This database has no pgembedd schema: {_REMEDY}") from error
     except errors.InsufficientPrivilege as error:
         raise no_rights(connection) from error
-    revision, interface = row if row else (None, None)
+    revision, functions, interface = row if row else (None, None, None)
     if interface is not None and interface > INTERFACE:
         raise SchemaError(
             f"This database has interface {interface} of pgembedd, newer than this program's {INTERFACE}: "
@@ -54,7 +64,7 @@ def check_schema(connection: psycopg.Connection) -> str:
         at = f"schema {revision or 'none'}" if interface == INTERFACE else f"interface {interface or 'none'}"
         needed = HEAD if interface == INTERFACE else INTERFACE
         raise SchemaError(f"This database is at pgembedd {at}, this program needs {needed}: {_REMEDY}")
-    return str(revision)
+    return SchemaVersion(revision, functions)
 
 
 def refuse_newer(revision: str | None) -> None:
@@ -70,15 +80,18 @@ class SchemaWait:
 
     def __init__(self, check: Callable[[psycopg.Connection], object] = check_schema) -> None:
         """`check` raises what keeps a worker from working; once it raises nothing, only the schema is looked at."""
-        self._check, self._lock = check, threading.Lock()
+        self._first_check: Callable[[psycopg.Connection], object] | None = check
+        self._lock = threading.Lock()
         self._waiting: set[str] = set()
         self._said = ""
 
-    def check(self, connection: psycopg.Connection) -> None:
-        """Raises OtherSchemaError while the schema does not fit."""
+    def check(self, connection: psycopg.Connection) -> SchemaVersion:
+        """Returns the version of the schema. OtherSchemaError while it does not fit."""
         try:
-            self._check(connection)
-            self._check = check_schema
+            if self._first_check is not None:
+                self._first_check(connection)
+                self._first_check = None
+            return check_schema(connection)
         except PgembeddError as error:
             raise OtherSchemaError(str(error)) from error
 
