@@ -18,8 +18,16 @@ from tests.migration.signatures import describe, queries, routines, statements
 from tests.support.databases import Database
 from tests.support.owners import REPOSITORY
 from tests.support.programs import Program, released
+from tests.support.sql import column
 
 LIST = Path(__file__).with_name("released_migrations.txt")
+# Each function for workers with all its parameters: a release keeps what those before it had.
+CALLS = """
+    select format('select pgembedd.%I(%s)', p.proname, (
+        select string_agg('null::' || t::regtype, ', ' order by n)
+        from unnest(p.proargtypes::oid[]) with ordinality as a(t, n)))
+    from pgembedd._worker_functions() f join pg_proc p on p.oid = f
+"""
 # By which a worker takes and stores work. Where the interface was raised, none of the release's may be accepted.
 TAKE_AND_STORE = (
     *("due", "claim", "claim_pushed", "claim_changed", "claim_answers", "take_embed_requests"),
@@ -83,7 +91,9 @@ def test_a_running_worker_of_the_last_release_finds_what_it_calls(
             if (now := describe(connection, statement)) != describe(before, statement)
         }
         now, then = routines(connection, text), routines(before, text)
+        of_earlier_releases = [call for call in column(before, CALLS) if isinstance(describe(connection, call), str)]
     assert changed == {}
+    assert of_earlier_releases == []
     assert {name: routine for name, routine in then.items() if not now[name].takes_calls_of(routine)} == {}
 
 
