@@ -169,6 +169,11 @@ def test_a_worker_waits_for_its_migration_and_works_after_a_later_one(
     assert later.run("status", database=conninfo).code == pgembedd("status", database=conninfo).code == 0
     assert "nothing was changed" in pgembedd("migrate", database=conninfo).out
     assert "schema: newer than this version, which works with it: revision 9999" in doctor(database)
+    with WorkerProcess(conninfo, command="up") as up:
+        insert(connection, range(30, 40))
+        await_quiet(connection)
+        drain(up)
+    connection.execute("select pgembedd.drop_pipeline('documents')")  # which the older one has not touched
 
 
 def test_one_shot_commands_of_a_later_version_refuse_an_older_database(
@@ -211,7 +216,7 @@ def test_a_worker_of_another_interface_leaves_all_work_alone(
             drain(restarted)
         drain(old)
     assert stale(connection, model) == []
-    for command in COMMANDS:
+    for command in [*COMMANDS, ("up",)]:
         assert pgembedd(*command, database=conninfo).refused(SCHEMA) == f"pgembedd: {NEWER}"
     assert (
         pgembedd("migrate", database=conninfo)
