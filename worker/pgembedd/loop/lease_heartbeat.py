@@ -28,7 +28,7 @@ def extend_leases(
     lost: set[Key] = set()
     while not finished.wait(settings.lease_s / 3):
         held = in_flight.jobs()
-        if not held or schema.holds("claim", "push", "store"):
+        if not held or schema.stops_jobs():
             continue
         # Missed once, a job may have been stored this moment. Missed twice, another worker has claimed it, and
         # whatever is still done for it here has no effect: every write is fenced.

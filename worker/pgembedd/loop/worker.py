@@ -180,7 +180,7 @@ class Worker:
         dead = [name for name, thread in needed.items() if thread.ident is not None and not thread.is_alive()]
         if dead and not self._stopping.is_set():
             return f"The worker's {dead[0]} thread has died."
-        if self._in_flight.oldest_s() >= STALLED_S:
+        if self._in_flight.oldest_s() >= STALLED_S and not self._schema.stops_jobs():
             return "A claim hangs in the model."
         return "ok"
 
@@ -200,12 +200,12 @@ class Worker:
         for thread in self._threads.values():
             thread.start()
         if self._role.pulls:
-            self._pinned.wait_until_ready(lambda: self._stopping.is_set() or self._schema.holds("claim"))
+            self._pinned.wait_until_ready(lambda: self._stopping.is_set() or self._schema.stops_jobs())
         get_logger().info("worker_started", pid=os.getpid())
         self._role.started.set()
         notify_systemd("READY=1")
         while not self._stopping.wait(1.0):
-            if self._in_flight.oldest_s() < STALLED_S:
+            if self.health() == "ok":
                 notify_systemd("WATCHDOG=1")
         drained = self._drain()
         if self._failure is not None:
