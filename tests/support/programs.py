@@ -93,8 +93,11 @@ def _publish(made: Path, folder: Path) -> None:
 
 
 def _wheel(revision: str, folder: Path) -> str:
-    known = ["git", "cat-file", "-e", f"{revision}^{{commit}}"]
-    if shutil.which("git") is None or subprocess.run(known, cwd=REPOSITORY, capture_output=True).returncode:
+    if not _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"):
+        whole = _git("rev-parse", "--is-shallow-repository") == "false"
+        assert not whole, (
+            f"The history of this checkout has no revision {revision}, which is named as the last release."
+        )
         pytest.skip(f"The last release is the revision {revision}, and this checkout has no history that holds it.")
     source = folder / "source"
     source.mkdir()
@@ -103,6 +106,14 @@ def _wheel(revision: str, folder: Path) -> str:
     _pip("wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(source))
     (wheel,) = folder.glob("*.whl")
     return str(wheel)
+
+
+def _git(*arguments: str) -> str:
+    """Returns what git says, nothing for an error or where there is no git."""
+    if shutil.which("git") is None:
+        return ""
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
 
 
 def _pip(*arguments: str) -> None:
