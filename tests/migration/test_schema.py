@@ -11,7 +11,7 @@ import pytest
 
 from pgembedd.database import migrate as module
 from pgembedd.database.migrate import downgrade, migrate
-from pgembedd.database.own_version import HEAD, sql_files
+from pgembedd.database.own_version import sql_files
 from pgembedd.database.schema_check import check_schema
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError, SchemaError
@@ -49,11 +49,6 @@ def test_alembic_alone_does_the_same(server: EmbeddedPostgres, empty_database: D
     assert dump_schema(server, empty_database) == dump_schema(server, database)
     with empty_database.connect() as connection:
         check_schema(connection)
-
-
-def test_the_newest_version_is_the_one_the_program_asks_for() -> None:
-    revisions = {path.name.split("_")[0] for path in (ROOT / "migrations" / "versions").glob("0*.py")}
-    assert max(revisions) == HEAD
 
 
 def test_every_body_is_valid(connection: psycopg.Connection) -> None:
