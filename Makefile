@@ -25,7 +25,7 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow faults lint format bench bench-full bench-setup bench-report lock wheel clean
+.PHONY: help setup demo demo-answers up test test-slow test-upgrade faults lint format bench bench-full bench-setup bench-report lock wheel clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,12 @@ test: $(STAMP) ## Run the default tests on private Postgres servers, on all core
 
 test-slow: $(STAMP) ## Run the tests that take longer, on all cores
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile
+
+# Another release than the one that pyproject.toml names: a revision, or a version of the package index.
+RELEASE :=
+
+test-upgrade: $(STAMP) ## Upgrade a database of the last release (RELEASE=…) under its running worker
+	@PGEMBEDD_TEST_RELEASE=$(RELEASE) $(BIN)/python -m pytest -m "slow or not slow" tests/migration/test_released.py tests/migration/test_rolling.py
 
 # Time for all faults together; 0: each once, briefly.
 MINUTES := 60

@@ -21,8 +21,13 @@ as $$
     from pipeline p where p.state = 'running' order by p.id
 $$;
 
--- Which migration and which sql/ this database has.
-create or replace function pgembedd.schema_version() returns table (revision text, sql_digest text)
+-- Which migration, which sql/ and which interface this database has.
+create or replace function pgembedd.schema_version() returns table (revision text, sql_digest text, interface integer)
 language sql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ select (select v.version_num from schema_revision v), i.sql_digest from installation i $$;
+as $$
+    select (select v.version_num from schema_revision v), i.sql_digest,
+           (select substr(f.proargnames[1], 2)::integer from pg_proc f
+            where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'interface')
+    from installation i
+$$;

@@ -12,7 +12,9 @@ from pgembedd import AsyncDatabase, SearchError
 from pgembedd import Database as Searches
 from pgembedd.cli import COMMANDS
 from pgembedd.database.connect import connect
-from pgembedd.database.migrate import HEAD, check_schema, downgrade, migrate, sql_digest
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.database.own_version import HEAD, sql_digest
+from pgembedd.database.schema_check import check_schema
 from pgembedd.errors import SchemaError
 from pgembedd.http.errors import Refusal
 from pgembedd.http.search_roles import SearchRoles

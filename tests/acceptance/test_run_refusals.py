@@ -16,7 +16,7 @@ from tests.support.sql import value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
-CONFIGURATION, UNREACHABLE, SCHEMA = 2, 3, 4
+CONFIGURATION, UNREACHABLE = 2, 3
 
 
 def refusal(database: str, code: int) -> str:
@@ -47,21 +47,6 @@ def test_a_database_that_does_not_exist(database: Database) -> None:
 
 def test_an_address_that_cannot_be_read() -> None:
     assert "DATABASE_URL cannot be read" in refusal("my database", CONFIGURATION)
-
-
-def test_a_database_without_our_schema(empty_database: Database) -> None:
-    said = refusal(empty_database.conninfo, SCHEMA)
-    assert said == "pgembedd: This database has no pgembedd schema: run `pgembedd migrate`."
-
-
-def test_a_schema_of_a_newer_version(database: Database, connection: psycopg.Connection) -> None:
-    connection.execute("update pgembedd.schema_revision set version_num = '9999'")
-    assert "at pgembedd schema 9999, newer than this program's" in refusal(database.conninfo, SCHEMA)
-
-
-def test_functions_of_another_version(database: Database, connection: psycopg.Connection) -> None:
-    connection.execute("update pgembedd.installation set sql_digest = 'other'")
-    assert "The functions in this database are not of this version" in refusal(database.conninfo, SCHEMA)
 
 
 def test_a_role_without_rights(database: Database, roles: Roles) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+import structlog
 from psycopg.types.json import Jsonb
 
 from pgembedd.answers.answerer import Answerer
@@ -19,6 +20,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.queries import query
 from pgembedd.language_settings import LanguageSettings
 from tests.support.databases import Database
+from tests.support.schemas import without
 from tests.support.sql import rows, value
 from tests.support.stand_in import Answer, Cut, Hang, Received, json_answer
 from tests.support.stand_in_ollama import StandInOllama, line, ollama
@@ -125,6 +127,27 @@ def in_turn(*answers: Answer) -> Callable[[Received], Answer]:
 
 LOADING = json_answer({"error": "loading model"}, 503, retry_after="0")
 FINE = streamed(*said("Open", " the settings [1]."), DONE)
+
+
+@pytest.mark.parametrize("missing", ["interface", "claim_answers", "finish_answer"])
+def test_another_schema_costs_no_attempt(
+    database: Database, connection: psycopg.Connection, ollama: StandInOllama, missing: str
+) -> None:
+    ollama.answer = in_turn(FINE)
+    with structlog.testing.capture_logs() as log, answering(database, ollama.url):
+        with without(connection, missing):
+            one = queue(connection, "How?", "Open the settings.")
+            eventually(lambda: any(event["event"] == "schema_waits" for event in log))
+            assert finished_as_yet(connection, one) == (None, None)
+        assert finished(connection, one)[:2] == ("complete", "Open the settings [1].")
+    assert finished(connection, one)[4] == 1
+    assert len(ollama.received) == 1
+    assert not [event for event in log if event["event"] in ("answer_failed", "answers_failed")]
+
+
+def finished_as_yet(connection: psycopg.Connection, one: UUID) -> tuple[Any, ...]:
+    return rows(connection, "select finished_at, reason from pgembedd.answer where id = %s", one)[0]
+
 
 CASES: dict[str, tuple[tuple[Answer, ...], str, str | None, list[int], str, int, int]] = {
     # The server's answers; status, text, citations, what the reason or the last event holds, attempts, requests.

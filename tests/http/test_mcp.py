@@ -26,6 +26,8 @@ from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
 from tests.support.page import TEXTS, make_library
 from tests.support.roles import Roles, conninfo_as, temporary_roles
+from tests.support.schemas import without
+from tests.support.sql import connected
 
 FOR_SEARCHES, FOR_VECTORS = "a-token-for-searches", "a-token-for-vectors"
 ASKED = {"pipeline": "documents", "query": "I cannot remember my passphrase"}
@@ -92,6 +94,19 @@ def tools(
             search_url=conninfo_as(database, role),
         ) as client:
             yield Tools(str(client.base_url).rstrip("/"), database, role)
+
+
+@pytest.mark.slow
+def test_a_tool_whose_function_is_missing_says_so_and_works_again(tools: Tools, ask: Callable[[Use], Any]) -> None:
+    async def use(client: Client) -> tuple[CallToolResult, CallToolResult]:
+        with connected(tools.database) as connection, without(connection, "search_pipelines"):
+            refused = await client.call_tool("list_pipelines", {})
+        return refused, await client.call_tool("list_pipelines", {})
+
+    refused, found = ask(use)
+    assert refused.is_error
+    assert "Is this version's schema there (`pgembedd migrate`)" in text_of(refused)
+    assert not found.is_error
 
 
 @pytest.fixture(params=["http", "stdio"])

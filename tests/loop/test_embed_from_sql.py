@@ -22,6 +22,7 @@ from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.embedders import MODEL, Gate, Wrapped, only
 from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
+from tests.support.schemas import without
 from tests.support.sql import column, value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import WorkerProcess, brisk, running, worker_thread
@@ -211,6 +212,20 @@ def test_without_a_worker_a_service_answers_for_the_models_it_was_given(
 
 
 @pytest.mark.slow
+def test_a_worker_of_another_interface_leaves_requests_to_others(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """It listens no more, so that callers are told at once where no other worker does."""
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model))):
+        with hearing(connection), without(connection, "interface"):
+            eventually(lambda: not value(connection, "select pgembedd._listeners()"))
+            with pytest.raises(psycopg.Error, match="No worker"):
+                embed(connection, "x")
+        with hearing(connection):
+            assert np.array_equal(embed(connection, "x"), model.embed(["x"], kind="query").vectors[0])
+
+
 def test_a_worker_whose_connection_is_cut_hears_again(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

@@ -12,6 +12,7 @@ from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, stale, waiting
 from tests.support.embedders import Gate, Wrapped, only
+from tests.support.schemas import without
 from tests.support.sql import claim, extend, fail, let_leases_run_out, release, value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
@@ -109,6 +110,41 @@ def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
         (1, None),
         (None, 1),
     ]
+
+
+def await_beats(heartbeat: list[float]) -> None:
+    """Returns when some beats have come."""
+    enough = len(heartbeat) + 3
+    eventually(lambda: len(heartbeat) >= enough)
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_for_another_schema_leaves_its_jobs_to_others(
+    database: Database,
+    connection: psycopg.Connection,
+    model: Session,
+    heartbeat: list[float],
+    log: list[EventDict],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long that takes: it is no hanging claim."""
+    make_documents(connection)
+    insert(connection, [1])
+    gate = Gate()
+    with worker_thread(database, only(Wrapped(model, on_result=gate)), lease_s=LEASE_S) as worker:
+        assert gate.reached.wait(PATIENCE_S)
+        monkeypatch.setattr("pgembedd.loop.worker.STALLED_S", 0.0)
+        assert worker.health() != "ok"
+        with without(connection, "store", "due"):
+            gate.open()
+            eventually(lambda: any(one["event"] == "schema_waits" for one in log))
+            await_beats(heartbeat)  # one may have begun before
+            let_leases_run_out(connection)
+            await_beats(heartbeat)
+            assert lease_left_s(connection) < 0
+            assert worker.health() == "ok"
+        await_quiet(connection)
+    assert stale(connection, model) == []
 
 
 def test_a_heartbeat_that_comes_late_takes_nothing_back(connection: psycopg.Connection) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from psycopg import errors
 
 from pgembedd.database.connect import connect
-from pgembedd.database.connection import TRANSIENT, is_connection_error
+from pgembedd.database.connection_errors import TRANSIENT, is_connection_error
 from pgembedd.database.errors import translate_errors
 from pgembedd.database.records import Job, Pipeline, by_pipeline
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure

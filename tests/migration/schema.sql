@@ -570,6 +570,7 @@ GRANT ALL ON FUNCTION pgembedd.fail_answer(answer uuid, attempt integer, message
 GRANT ALL ON FUNCTION pgembedd.finish_answer(answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.hear_embed_requests() TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.interface(n1 boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;

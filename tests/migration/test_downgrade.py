@@ -7,7 +7,8 @@ import pytest
 
 from pgembedd.contrib.plan import Plan, execute_plan
 from pgembedd.contrib.supabase import find_plans, options_of
-from pgembedd.database.migrate import check_schema, downgrade, migrate
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.database.schema_check import check_schema
 from pgembedd.errors import ConfigurationError
 from tests.support.databases import Database
 from tests.support.guide import INSERT, follow_guide, guide_table, trigger_definitions, waiting_messages

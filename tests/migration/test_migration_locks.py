@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from pgembedd.database import migration_locks
-from pgembedd.database.migrate import check_schema, downgrade, migrate
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.database.schema_check import check_schema
 from pgembedd.errors import PgembeddError
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as, conninfo_as

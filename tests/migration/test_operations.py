@@ -14,7 +14,8 @@ import pytest
 
 from pgembedd.contrib.alembic import OperationError
 from pgembedd.contrib.alembic.arguments import options_of
-from pgembedd.database.migrate import check_schema, downgrade, migrate
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.database.schema_check import check_schema
 from tests.support.alembic_project import Project, examples, fresh_models
 from tests.support.databases import Database
 from tests.support.refusals import sentence

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from pgmq.install import get_embedded_install_sql
 
-from pgembedd.database.migrate import check_schema, downgrade, migrate
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.database.schema_check import check_schema
 from pgembedd.doctor import examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError

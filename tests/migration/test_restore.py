@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from pgembedd.database.migrate import check_schema, migrate
+from pgembedd.database.migrate import migrate
+from pgembedd.database.schema_check import check_schema
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.sql.test_search_words import by_words, make_texts
 from tests.support.databases import Database, administrator, fresh_database

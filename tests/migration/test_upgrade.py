@@ -8,7 +8,9 @@ import psycopg
 import pytest
 
 from pgembedd.database.definitions import Definitions
-from pgembedd.database.migrate import HEAD, apply_sql, check_schema, migrate, sql_digest
+from pgembedd.database.migrate import apply_sql, migrate
+from pgembedd.database.own_version import HEAD, sql_digest
+from pgembedd.database.schema_check import check_schema
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError, SchemaError
 from tests.migration.dump import dump_schema

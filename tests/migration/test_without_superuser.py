@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pgembedd.database.migrate import check_schema, downgrade, migrate
+from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.database.schema_check import check_schema
 from pgembedd.doctor import Finding, examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session

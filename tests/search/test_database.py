@@ -18,6 +18,7 @@ from tests.sql.test_search_words import make_texts
 from tests.support.databases import Database, fresh_database
 from tests.support.planted import caught, plant
 from tests.support.roles import Roles, conninfo_as
+from tests.support.schemas import without
 from tests.support.search import make_source
 from tests.support.sql import connected, create_pipeline, work
 
@@ -206,6 +207,22 @@ def test_a_lost_connection_is_opened_again(source: Database, searches: Searches)
     with source.connect() as other:
         other.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgembedd'")
     assert len(searches.pipelines()) == 1
+
+
+def test_a_function_that_is_missing_for_a_while(source: Database, searches: Searches) -> None:
+    """As where another version of pgembedd migrates the database: it is asked again at the next call."""
+    said = r"does not exist\. Is this version's schema there \(`pgembedd migrate`\), and may the role search"
+    with connected(source) as connection, without(connection, "search_pipelines"):
+        with pytest.raises(SearchError, match=said):
+            searches.pipelines()
+        with pytest.raises(SearchError, match=said):
+            asyncio.run(pipelines_of(source))
+    assert len(searches.pipelines()) == 1
+
+
+async def pipelines_of(source: Database) -> object:
+    async with AsyncDatabase(source.conninfo) as searches:
+        return await searches.pipelines()
 
 
 def test_it_ends_with_its_block_and_can_be_used_again(source: Database) -> None:

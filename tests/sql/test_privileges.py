@@ -40,6 +40,7 @@ WORKER_FUNCTIONS = {
     "fail_answer(uuid,integer,text,boolean,double precision,integer)",
     "finish_answer(uuid,integer,text,text,integer[],text[],jsonb[])",
     "hear_embed_requests()",
+    "interface(boolean)",
     "mark_alone(text,bigint,integer)",
     "metrics()",
     "models()",

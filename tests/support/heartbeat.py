@@ -29,8 +29,8 @@ def heartbeat(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Workers of this process extend their leases all the time; the pauses that they would have made, in seconds."""
     asked_s = list[float]()
 
-    def hurried(settings: Any, jobs: Any, in_flight: Any, finished: threading.Event, observer: Any) -> None:
-        extend_leases(settings, jobs, in_flight, Hurried(finished, asked_s), observer)  # type: ignore[arg-type]
+    def hurried(settings: Any, jobs: Any, in_flight: Any, finished: threading.Event, *others: Any) -> None:
+        extend_leases(settings, jobs, in_flight, Hurried(finished, asked_s), *others)  # type: ignore[arg-type]
 
     monkeypatch.setattr("pgembedd.loop.worker.extend_leases", hurried)
     return asked_s

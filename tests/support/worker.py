@@ -78,11 +78,12 @@ class WorkerProcess:
         module: str = "pgembedd",
         command: str = "run",
         namespace: str = "",
+        program: str = "",
         **environment: str,
     ) -> None:
         """`module` is `pgembedd`, or one of tests.support that wraps the model before it calls the same command.
 
-        `namespace` is the network namespace that it runs in.
+        `namespace` is the network namespace that it runs in, `program` the folder of another version.
         """
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
         kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
@@ -90,6 +91,8 @@ class WorkerProcess:
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
         within = ["ip", "netns", "exec", namespace] if namespace else []
+        if program:
+            within, own["PYTHONPATH"] = ["env"], program  # which is started, not forked
         env = {**inherited, **kept, **own, **environment}
         reading, writing = os.pipe()
         self._log = os.fdopen(reading)

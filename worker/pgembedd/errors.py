@@ -26,6 +26,12 @@ class DatabaseUnavailableError(PgembeddError):
     exit_code = 3
 
 
+class OtherSchemaError(DatabaseUnavailableError):
+    """The schema does not fit this program yet. Transient: a connection of a worker waits and opens again."""
+
+    exit_code = 4
+
+
 class SchemaError(PgembeddError):
     """The pgembedd schema is missing, older or newer than this code."""
 

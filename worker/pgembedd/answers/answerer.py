@@ -16,7 +16,8 @@ from pgembedd.answers.lanes import Claims, Lane, Sources
 from pgembedd.answers.outbox import Outbox
 from pgembedd.answers.statements import StatementThread
 from pgembedd.database.answers import AnswerJob, AnswerRepository, Event
-from pgembedd.database.connection import Connection, is_connection_error
+from pgembedd.database.connection import Connection
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.errors import DatabaseUnavailableError, GenerationError, GenerationUnavailableError
 from pgembedd.language_settings import LanguageSettings
 from pgembedd.log import get_logger

@@ -15,7 +15,7 @@ from importlib.metadata import version
 
 import click
 
-from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, PgembeddError
+from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, PgembeddError, SchemaError
 
 # Name → module: a command is imported when it is called, so that `pgembedd status` loads no model library.
 COMMANDS = {
@@ -123,13 +123,16 @@ def fail(sentence: str, exit_code: int) -> None:
 
 
 def _exit_code(error: Exception) -> int:
-    """Returns 2 where the database refused an argument or a right, 3 where the connection was lost, else 1."""
+    """Returns 2 for a refused argument or right, 3 for a lost connection, 4 for a function that is missing, else 1."""
     import psycopg
 
-    from pgembedd.database.connection import is_connection_error
+    from pgembedd.database.connection_errors import is_connection_error
+    from pgembedd.database.schema_check import lacks_function
 
     if isinstance(error, psycopg.errors.InvalidParameterValue | psycopg.errors.InsufficientPrivilege):
         return ConfigurationError.exit_code
+    if lacks_function(error):
+        return SchemaError.exit_code
     return DatabaseUnavailableError.exit_code if is_connection_error(error) else 1
 
 
@@ -137,8 +140,12 @@ def database_sentence(error: Exception) -> str | None:
     """Returns the message of Postgres with its hint; None for an error of another kind."""
     import psycopg
 
+    from pgembedd.database.schema_check import LACKING, lacks_function
+
     if not isinstance(error, psycopg.Error):
         return None
+    if lacks_function(error):
+        return LACKING
     message = error.diag.message_primary or str(error).strip() or type(error).__name__
     hint = error.diag.message_hint
     if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):

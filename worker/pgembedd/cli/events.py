@@ -9,8 +9,8 @@ from pgembedd.cli.options import database_option, open_database
 from pgembedd.cli.process import check_pipelines
 from pgembedd.database.connect import connect
 from pgembedd.database.event_channel import EVENTS, Channel, Event, EventFilter
-from pgembedd.database.migrate import check_schema
 from pgembedd.database.rights import check_event_rights
+from pgembedd.database.schema_check import check_schema
 from pgembedd.log import configure_logging
 
 WAIT_S = 3600.0

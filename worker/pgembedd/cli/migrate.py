@@ -12,7 +12,8 @@ from pgembedd.errors import SchemaError
 def command(database: str | None, down: bool) -> None:
     """Install or upgrade the schema pgembedd; after a restore, repair it. Safe to repeat."""
     from pgembedd.database.connect import connect
-    from pgembedd.database.migrate import HEAD, downgrade, has_schema, migrate
+    from pgembedd.database.migrate import downgrade, has_schema, migrate_unless_newer
+    from pgembedd.database.own_version import HEAD
     from pgembedd.doctor.rights import check_role
     from pgembedd.log import configure_logging
 
@@ -27,8 +28,10 @@ def command(database: str | None, down: bool) -> None:
                 f"pgembedd is removed from {describe(conninfo)}; your tables, columns and vectors are still there."
             )
         else:
-            migrate(conninfo)
-            click.echo(f"{describe(conninfo)} is at pgembedd schema {HEAD}.")
+            newer = migrate_unless_newer(conninfo)
+            click.echo(f"{describe(conninfo)} is at pgembedd schema {newer or HEAD}.")
+            if newer:
+                click.echo(f"That is newer than this program's {HEAD}, which works with it: nothing was changed.")
             with connect(conninfo) as connection:
                 for finding in check_role(connection):
                     click.echo(f"{finding.level}: {finding.text}. {finding.remedy}")

@@ -131,7 +131,7 @@ def open_database(given: str | None, *, create: bool = False) -> Iterator[str]:
 def open_connection(given: str | None) -> Iterator["PinnedConnection"]:
     """Opens a connection in autocommit to a database with this version's schema."""
     from pgembedd.database.connect import connect
-    from pgembedd.database.migrate import check_schema
+    from pgembedd.database.schema_check import check_schema
 
     with open_database(given) as conninfo, connect(conninfo, autocommit=True) as connection:
         check_schema(connection)

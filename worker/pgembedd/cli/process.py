@@ -3,8 +3,9 @@
 import os
 import threading
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgembedd.errors import ConfigurationError
@@ -76,19 +77,28 @@ def _run_until_signal(worker: "Worker | None", service: "ServiceContext | None",
     return drained and (service is None or service.finished)
 
 
+def check_worker(connection: "psycopg.Connection", pipelines: Sequence[str], *, pulls: bool) -> None:
+    """Raises what keeps a worker from working. A service that does not pull jobs may have fewer rights."""
+    from pgembedd.database.rights import check_worker_rights
+    from pgembedd.database.schema_check import check_schema
+
+    check_schema(connection)
+    if pulls:
+        check_worker_rights(connection)
+    check_pipelines(connection, pipelines)
+
+
 def check_database(conninfo: str, pipelines: Sequence[str], *, pulls: bool = True) -> bool:
     """Returns True behind a pooler in transaction mode; raises what keeps a worker from starting.
 
-    A service that does not pull jobs may have fewer rights than a worker.
-    A connection that is lost meanwhile is opened again, a few times.
+    A worker starts with a schema that does not fit, and waits for it. A connection that is lost meanwhile is opened
+    again, a few times.
     """
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
     from pgembedd.database.connect import connect
-    from pgembedd.database.connection import is_connection_error
-    from pgembedd.database.migrate import check_schema
-    from pgembedd.database.rights import check_worker_rights
-    from pgembedd.errors import DatabaseUnavailableError
+    from pgembedd.database.connection_errors import is_connection_error
+    from pgembedd.errors import DatabaseUnavailableError, SchemaError
 
     def is_lost(error: BaseException) -> bool:
         return is_connection_error(error) and not isinstance(error, DatabaseUnavailableError)
@@ -97,10 +107,8 @@ def check_database(conninfo: str, pipelines: Sequence[str], *, pulls: bool = Tru
         retry=retry_if_exception(is_lost), stop=stop_after_attempt(6), wait=wait_exponential(0.1), reraise=True
     ):
         with attempt, connect(conninfo) as connection:
-            check_schema(connection)
-            if pulls:
-                check_worker_rights(connection)
-            check_pipelines(connection, pipelines)
+            with suppress(SchemaError):
+                check_worker(connection, pipelines, pulls=pulls)
             return not connection.keeps_session
     raise AssertionError("the last attempt raises")
 
@@ -125,9 +133,10 @@ def _role(
     """Returns what the worker does, and what it shares with the service."""
     from pgembedd.loop.worker import Role
 
+    check = partial(check_worker, pipelines=pipelines, pulls=pulls)
     if service is None:
-        return Role(pipelines, pulls, language=language)
-    return Role(pipelines, pulls, service.pushed, service.served, service.started, service.stopping, language)
+        return Role(pipelines, pulls, language=language, check=check)
+    return Role(pipelines, pulls, service.pushed, service.served, service.started, service.stopping, language, check)
 
 
 def _wait(ended: threading.Event) -> bool:

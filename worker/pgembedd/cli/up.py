@@ -26,12 +26,13 @@ DEFAULT_MODEL = "gte-small"  # of create_pipeline()
 def command(database: str | None, with_http: bool, settings: Settings, http: HttpSettings) -> None:
     """Run everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
     from pgembedd.cli.trial_role import ROLE, trial_search_url
-    from pgembedd.database.migrate import migrate
+    from pgembedd.database.migrate import migrate_unless_newer
     from pgembedd.log import configure_logging
 
     configure_logging(settings.log_format, settings.log_level)
     with open_database(database, create=True) as conninfo:
-        migrate(conninfo)
+        if newer := migrate_unless_newer(conninfo):
+            click.echo(f"The database is at pgembedd schema {newer}, newer than this program, which works with it.")
         if database is None and conninfo_from_environment() is None:
             click.echo("Connect with:  pgembedd postgres psql   (for others: pgembedd postgres url)")
             if with_http and not http.search_url:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connection import is_connection_error
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 

@@ -1,4 +1,4 @@
-"""Connections to Postgres: classifying connection errors, and a Connection that reconnects.
+"""A Connection to Postgres that reconnects.
 
 After a lost connection a call waits, reconnects and is repeated. Every statement of ours is safe to repeat, because
 each is fenced on the claim and does nothing for a job that is no longer claimed by this worker.
@@ -13,66 +13,20 @@ from psycopg import errors, sql
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
 from pgembedd.database.connect import connect_unpinned, pin_path
+from pgembedd.database.connection_errors import COLLISION, TRANSIENT, UserCodeError, is_connection_error
 from pgembedd.database.encoding import replace_foreign_characters
 from pgembedd.database.queries import query
+from pgembedd.database.schema_check import LACKING, MIGRATED, SchemaVersion, SchemaWait, lacks_function
 from pgembedd.database.vector_codec import register_vectors
-from pgembedd.errors import DatabaseUnavailableError
+from pgembedd.errors import DatabaseUnavailableError, OtherSchemaError
 from pgembedd.log import get_logger
 
 Answer = TypeVar("Answer")
 Statement = LiteralString | sql.Composed
 Values = Mapping[str, Any]
 
-# Two transactions collided; the statement is repeated.
-COLLISION = (errors.DeadlockDetected, errors.SerializationFailure)
-
 LONGEST_WAIT_S = 10.0  # between two tries
 MOST_COLLISIONS = 5  # of one statement; code of a user's may raise the same error each time
-
-# Another session's lock, or the server's limits, stood in the way: no fault of the row's.
-CONTENTION = (errors.LockNotAvailable, errors.OutOfMemory, errors.DiskFull)
-
-# Transient for a statement that touches no table of a user. For one that does, a time limit is too short either for
-# the batch, which is then halved, or for a single row, which then fails.
-TRANSIENT = (*COLLISION, *CONTENTION, errors.QueryCanceled)
-
-# psycopg's own complaints about a statement or its parameters: the connection is as good as before.
-_OWN_ERRORS = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
-
-# The server is unreachable, shutting down or starting up: SQLSTATE classes 08 and 57P, or no answer.
-_CONNECTION_ERROR_CLASSES = ("08", "57P")
-_CONNECTION_ERRORS = (
-    DatabaseUnavailableError,
-    errors.TooManyConnections,
-    errors.ReadOnlySqlTransaction,  # a standby since a failover, or a provider's authenticator against a full disk
-)
-
-
-class UserCodeError(psycopg.DatabaseError):
-    """An error that a user's code raised under the name of another one: of a lost connection, or of a collision."""
-
-    def __init__(self, raised: psycopg.Error) -> None:
-        super().__init__(str(raised))
-        self.raised, self.sqlstate = raised, raised.sqlstate
-
-    @property
-    def diag(self) -> psycopg.errors.Diagnostic:
-        """The details of the error that was raised."""
-        return self.raised.diag
-
-
-def is_connection_error(error: BaseException) -> bool:
-    """Returns True if the connection was lost, so that the caller reconnects and repeats the call."""
-    if isinstance(error, UserCodeError):
-        return False
-    if isinstance(error, _CONNECTION_ERRORS):
-        return True
-    if not isinstance(error, psycopg.Error):
-        return False
-    if not error.sqlstate:
-        # It broke in the middle, or the answers are not those to what was asked: "received 2 results from BEGIN".
-        return not isinstance(error, _OWN_ERRORS)
-    return error.sqlstate.startswith(_CONNECTION_ERROR_CLASSES)
 
 
 def ignore_change(purpose: str, *, up: bool) -> None:
@@ -90,14 +44,18 @@ class Connection:
         *,
         pooled: bool = False,
         on_change: Callable[..., None] = ignore_change,
+        schema: SchemaWait | None = None,
     ) -> None:
         """`stopping` ends the wait for an unreachable database, with DatabaseUnavailableError.
 
         `pooled` says that a pooler hands every transaction to another server process, so that nothing may be set for
-        the session. `on_change(purpose, up=…)` is called when the connection was opened or lost.
+        the session. `on_change(purpose, up=…)` is called when the connection was opened or lost. `schema` is shared by
+        the connections of a process.
         """
         self._conninfo, self._stopping, self.purpose = conninfo, stopping, purpose
         self._pooled, self._on_change = pooled, on_change
+        self._schema = schema or SchemaWait()
+        self._version: SchemaVersion | None = None
         self._on_open: list[Callable[[psycopg.Connection], None]] = []
         self._opened: psycopg.Connection | None = None
         self._vector = sql.Identifier("vector")
@@ -111,11 +69,14 @@ class Connection:
                 with opened.transaction():
                     pin_path(opened, in_transaction=self._pooled)
                     replace_foreign_characters(opened)
+                    self._version = self._schema.check(opened)
                     self._find_vector_type(opened)
                 for prepare_session in self._on_open:
                     prepare_session(opened)
-            except psycopg.Error as error:
+            except (psycopg.Error, OtherSchemaError) as error:
                 opened.close()  # half prepared, it would serve the next call
+                if isinstance(error, OtherSchemaError):
+                    raise
                 raise DatabaseUnavailableError(f"The session could not be prepared: {type(error).__name__}.") from error
             self._opened = opened
             self._on_change(self.purpose, up=True)
@@ -148,6 +109,8 @@ class Connection:
     ) -> Answer:
         """Returns `work(connection)`, reconnecting until it succeeds or `until` (else `stopping`) is set.
 
+        A schema that does not fit is waited for like a database that is away.
+
         `transient` errors are retried, too, on the same connection.
         """
         ended = until or self._stopping
@@ -163,7 +126,23 @@ class Connection:
             before_sleep=self._log_retry,
             reraise=True,
         )
-        return retrying(lambda: work(self.current))
+        return retrying(lambda: self._try(work))
+
+    def _try(self, work: Callable[[psycopg.Connection], Answer]) -> Answer:
+        """Returns `work(connection)`. OtherSchemaError for an error that is the schema's, and not a row's."""
+        connection = self.current
+        try:
+            answer = work(connection)
+        except psycopg.Error as error:
+            if connection.closed or is_connection_error(error) or isinstance(error, TRANSIENT):
+                raise
+            if self._schema.check(connection) != self._version:
+                raise OtherSchemaError(MIGRATED) from error
+            if lacks_function(error):
+                raise OtherSchemaError(LACKING) from error
+            raise
+        self._schema.end(self.purpose)
+        return answer
 
     def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -173,6 +152,9 @@ class Connection:
         if away:
             self.close()
             self._on_change(self.purpose, up=False)
+        if isinstance(error, OtherSchemaError):
+            self._schema.begin(self.purpose, error)
+            return
         get_logger().warning(
             "database_away" if away else "database_busy",
             purpose=self.purpose,

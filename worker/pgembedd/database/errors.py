@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 
-from pgembedd.database.connection import CONTENTION, is_connection_error
+from pgembedd.database.connection_errors import CONTENTION, is_connection_error
 from pgembedd.database.records import Job, Pipeline
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger

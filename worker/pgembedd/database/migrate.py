@@ -1,56 +1,34 @@
 """Migrations: alembic runs the frozen versions, then the current definitions in sql/ are applied again.
 
 `pgembedd migrate` and plain `alembic upgrade head` both come through `run_migrations`. alembic and SQLAlchemy are
-imported where they are used: a worker, which only checks the schema, starts without them.
+imported where they are used: a worker starts without them.
 """
 
-import hashlib
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connect import connect_unpinned, pin_path
+from pgembedd.database.connect import connect, connect_unpinned, pin_path
 from pgembedd.database.definitions import Definitions, Text
 from pgembedd.database.extensions import raw
 from pgembedd.database.migration_locks import LockWatch, migrate_patiently
+from pgembedd.database.own_version import HEAD, folder, sql_digest, sql_files
 from pgembedd.database.owners import check_extension_owners, check_owners
-from pgembedd.database.rights import no_rights
-from pgembedd.errors import ConfigurationError, SchemaError
+from pgembedd.database.schema_check import check_schema, refuse_newer
+from pgembedd.errors import ConfigurationError, PgembeddError, SchemaError
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Engine
 
-HEAD = "0002"
 REVISION_TABLE = "schema_revision"
 _APPLY = "95_apply/"
 # A comment locks the schema until the end of the transaction, and only for the schema's owner.
 _LOCK = "comment on schema pgembedd is 'Pipelines whose rows have vectors, and the functions of pgembedd.'"
-
-
-def _folder(name: str) -> Path:
-    """Returns the folder `migrations` or `sql`, inside an installed wheel or at the top of a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / f"_{name}"
-    return installed if installed.is_dir() else package.parents[1] / name
-
-
-def sql_files() -> list[Path]:
-    """Returns the files of sql/ in load order: by path."""
-    return sorted(_folder("sql").rglob("*.sql"))
-
-
-def sql_digest() -> str:
-    """Returns a digest of sql/, by which a worker recognizes the functions of a database."""
-    digest, folder = hashlib.sha256(), _folder("sql")
-    for path in sql_files():
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
 
 
 def migrate(conninfo: str, revision: str = "head") -> None:
@@ -58,6 +36,15 @@ def migrate(conninfo: str, revision: str = "head") -> None:
     from alembic import command
 
     command.upgrade(_alembic_config(conninfo), revision)
+
+
+def migrate_unless_newer(conninfo: str) -> str | None:
+    """Migrates, except where a newer program has migrated and this one works with it: then returns that revision."""
+    with connect(conninfo) as connection, suppress(PgembeddError):  # of what does not fit migrate() says what it is
+        if (revision := check_schema(connection).revision) > HEAD:
+            return revision
+    migrate(conninfo)
+    return None
 
 
 def downgrade(conninfo: str, revision: str = "base") -> None:
@@ -71,7 +58,7 @@ def _alembic_config(conninfo: str) -> "Config":
     from alembic.config import Config
 
     config = Config(stdout=io.StringIO())
-    config.set_main_option("script_location", str(_folder("migrations")).replace("%", "%%"))
+    config.set_main_option("script_location", str(folder("migrations")).replace("%", "%%"))
     config.attributes["conninfo"] = conninfo
     return config
 
@@ -174,9 +161,9 @@ def _texts(vector_schema: str) -> list[Text]:
 
     As in an extension's script. The schema is not in the path, as other roles may create objects in it.
     """
-    folder, schema = _folder("sql"), vector_schema.encode()
+    top, schema = folder("sql"), vector_schema.encode()
     return [
-        Text(path.relative_to(folder).as_posix(), path.read_bytes().replace(b"@extschema:vector@", schema))
+        Text(path.relative_to(top).as_posix(), path.read_bytes().replace(b"@extschema:vector@", schema))
         for path in sql_files()
     ]
 
@@ -211,35 +198,3 @@ def _refuse_newer(connection: psycopg.Connection) -> None:
     if found and found[0]:
         row = connection.execute("select version_num from pgembedd.schema_revision").fetchone()
         refuse_newer(row[0] if row else None)
-
-
-def refuse_newer(revision: str | None) -> None:
-    """Raises SchemaError when the database is at a revision that this code does not know."""
-    if revision is not None and revision > HEAD:
-        raise SchemaError(
-            f"This database is at pgembedd schema {revision}, newer than this program's {HEAD}: upgrade pgembedd."
-        )
-
-
-def check_schema(connection: psycopg.Connection) -> None:
-    """Raises SchemaError unless the database has exactly the schema that this code works with."""
-    remedy = "run `pgembedd migrate`."
-    check_owners(connection)
-    try:
-        row = connection.execute("select revision, sql_digest from pgembedd.schema_version()").fetchone()
-    except (
-        psycopg.errors.InvalidSchemaName,
-        psycopg.errors.UndefinedFunction,
-        psycopg.errors.UndefinedTable,
-    ) as error:
-        raise SchemaError(f"This database has no pgembedd schema: {remedy}") from error
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise no_rights(connection) from error
-    revision, digest = row if row else (None, None)
-    refuse_newer(revision)
-    if revision != HEAD:
-        raise SchemaError(
-            f"This database is at pgembedd schema {revision or 'none'}, this program needs {HEAD}: {remedy}"
-        )
-    if digest != sql_digest():
-        raise SchemaError(f"The functions in this database are not of this version of pgembedd: {remedy}")

@@ -6,7 +6,8 @@ from typing import Any
 
 import psycopg
 
-from pgembedd.database.connection import Connection, is_connection_error
+from pgembedd.database.connection import Connection
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.errors import DatabaseUnavailableError, ProviderBusyError
 from pgembedd.log import get_logger
 

@@ -50,7 +50,7 @@ class PushedJobRepository:
 
 def queue_changed(connection: psycopg.Connection, change: str) -> list[Posted]:
     """Queues the rows of a database webhook, and claims none."""
-    return [_posted(*row) for row in connection.execute(query("claim_changed"), {"posted": change, "lease_s": None})]
+    return [_posted(*row) for row in connection.execute(query("queue_changed"), {"posted": change})]
 
 
 def release_pushed(connection: psycopg.Connection, jobs: str, delay_s: float) -> None:

@@ -1,9 +1,11 @@
-"""Loads the named statements of queries.sql: `-- name: x` starts one."""
+"""Loads the named statements of queries.sql: `-- name: x` starts one; `{interface}` is this program's."""
 
 import re
 from functools import cache
 from importlib.resources import files
 from typing import LiteralString
+
+from pgembedd.database.own_version import INTERFACE
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -11,7 +13,11 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 @cache
 def _all() -> dict[str, LiteralString]:
     parts = _NAME.split(files("pgembedd.database").joinpath("queries.sql").read_text(encoding="utf-8"))
-    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    # A number of ours: as literal as the rest.
+    return {
+        name: body.strip().replace("{interface}", f"n{INTERFACE}")
+        for name, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
 
 
 def query(name: str) -> LiteralString:

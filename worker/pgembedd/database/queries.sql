@@ -3,6 +3,7 @@
 -- name: due
 -- The running pipelines that have jobs due in one queue and can be served; waits a while for the first.
 select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s, %(queue)s::text)
+where pgembedd.interface({interface} => true)
 
 -- name: clean_session
 -- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of functions.
@@ -87,15 +88,30 @@ where e.extname in ('vector', 'pgmq', 'pg_net', 'pg_cron', 'dblink')
 
 -- name: claim
 -- Take jobs of one pipeline under a lease.
-select * from pgembedd.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)
+select queue, msg_id, read_ct, id, pipeline_id, pipeline, model, fingerprint, dimensions, suspect, chunked, chunk_tokens,
+       chunk_overlap, splitter, traceparent, waited_s, attempt
+from pgembedd.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)
+where pgembedd.interface({interface} => true)
 
 -- name: claim_pushed
 -- Claim jobs that were posted: what each is, and the job where it was claimed.
-select null as subject, state, reason, (job).* from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+select null as subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id,
+       (job).pipeline, (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked,
+       (job).chunk_tokens, (job).chunk_overlap, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt
+from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+where pgembedd.interface({interface} => true)
 
 -- name: claim_changed
 -- Queue and claim what a webhook tells of; the same, with the pipeline of each.
-select subject, state, reason, (job).* from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+select subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id, (job).pipeline,
+       (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked, (job).chunk_tokens,
+       (job).chunk_overlap, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt
+from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+where pgembedd.interface({interface} => true)
+
+-- name: queue_changed
+-- Queue what a webhook tells of, and claim nothing.
+select subject, state, reason from pgembedd.claim_changed(%(posted)s::text::jsonb, null)
 
 -- name: release_pushed
 -- Put posted jobs that found no room back, due again soon.
@@ -103,12 +119,14 @@ select pgembedd.release_pushed(%(posted)s::text::jsonb, %(delay_s)s)
 
 -- name: read
 -- The content of rows by key, in the order of the keys.
-select state, content, hash from pgembedd.read(%(pipeline_id)s, %(ids)s::text[]::jsonb[]) order by n
+select state, content, hash from pgembedd.read(%(pipeline_id)s, %(ids)s::text[]::jsonb[])
+where pgembedd.interface({interface} => true) order by n
 
 -- name: read_chunks
 -- The content of rows by key for a pipeline with an embedding table, with what its chunks need.
 select state, content, hash, before, after, known
-from pgembedd.read_chunks(%(pipeline_id)s, %(ids)s::text[]::jsonb[]) order by n
+from pgembedd.read_chunks(%(pipeline_id)s, %(ids)s::text[]::jsonb[])
+where pgembedd.interface({interface} => true) order by n
 
 -- name: store_chunks
 -- Write the chunks of rows and acknowledge their jobs, both or neither.
@@ -117,12 +135,14 @@ from pgembedd.store_chunks(%(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(
                            %(dropped)s::integer[], %(chunk_jobs)s::integer[], %(chunk_nos)s::integer[], %(chunks)s::text[],
                            %(start_offsets)s::integer[], %(end_offsets)s::integer[], %(chunk_hashes)s::bytea[],
                            %(embeddings)s::{vector}[], %(tokens)s::integer[], %(tokens_kept)s::integer[])
+where pgembedd.interface({interface} => true)
 
 -- name: store
 -- Write vectors and acknowledge their jobs, both or neither.
 select msg_id, outcome
 from pgembedd.store(%(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[],
                     %(hashes)s::bytea[], %(embeddings)s::{vector}[], %(dropped)s::integer[])
+where pgembedd.interface({interface} => true)
 
 -- name: fail
 -- Record a failed attempt: retry later, or a dead letter.
@@ -136,6 +156,7 @@ select pgembedd.release(%(queue)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[
 -- name: extend
 -- Keep jobs for another lease; the ids that are still ours come back.
 select pgembedd.extend(%(queue)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(lease_s)s)
+where pgembedd.interface({interface} => true)
 
 -- name: mark_alone
 -- Note that a suspect is about to be worked alone.
@@ -205,10 +226,12 @@ select pgembedd.hear_embed_requests()
 -- name: take_embed_requests
 -- Texts that wait in embed() for their vectors.
 select id, model, fingerprint, known, kind, content from pgembedd.take_embed_requests(%(at_most)s)
+where pgembedd.interface({interface} => true)
 
 -- name: finish_embed_requests
 -- Their vectors, or why there is none.
 select pgembedd.finish_embed_requests(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[])
+where pgembedd.interface({interface} => true)
 
 -- name: decline_embed_request
 -- Leave it to another worker.
@@ -381,7 +404,7 @@ where f.pronamespace = 'pgembedd'::regnamespace
       'due', 'claim', 'claim_pushed', 'claim_changed', 'release_pushed', 'read', 'read_chunks', 'store',
       'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'probe_model', 'note_unserved',
       'note_served', 'use_provider', 'correct_provider_use', 'diagnose', 'stop_pipeline', 'set_idle', 'models',
-      'tick', 'metrics', 'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests',
+      'tick', 'metrics', 'interface', 'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests',
       'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers', 'release_answers',
       'read_answer', 'postpone_answer', 'write_answers', 'finish_answer', 'fail_answer')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
@@ -693,6 +716,7 @@ select set_config('statement_timeout', %(milliseconds)s, true)
 -- Take questions under a lease, none of those that this worker has: slow ones, or the others.
 select id, attempt, pipeline, model, question, history
 from pgembedd.claim_answers(%(at_most)s, %(lease_s)s, has => %(has)s::uuid[], slow => %(slow)s)
+where pgembedd.interface({interface} => true)
 
 -- name: read_answer
 -- What the prompt of a claimed question is made of; touches its table.
@@ -705,15 +729,18 @@ select pgembedd.postpone_answer(%(answer)s, %(attempt)s, %(message)s, %(most)s)
 -- name: extend_answers
 -- Keep answers for another lease; the ids that are still ours come back.
 select pgembedd.extend_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(lease_s)s)
+where pgembedd.interface({interface} => true)
 
 -- name: write_answers
 -- Append events of any number of answers; the ids that are still ours come back.
 select pgembedd.write_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(events)s::text[], %(data)s::jsonb[])
+where pgembedd.interface({interface} => true)
 
 -- name: finish_answer
 -- Store a whole answer with its last events, both or neither.
 select pgembedd.finish_answer(%(answer)s, %(attempt)s, %(status)s, %(content)s, %(citations)s::integer[],
                               %(events)s::text[], %(data)s::jsonb[])
+where pgembedd.interface({interface} => true)
 
 -- name: fail_answer
 -- End an attempt: retry later, or fail the answer.

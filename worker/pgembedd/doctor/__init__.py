@@ -5,7 +5,8 @@ from pathlib import Path
 
 import psycopg
 
-from pgembedd.database.migrate import check_schema
+from pgembedd.database.own_version import HEAD, INTERFACE, sql_digest
+from pgembedd.database.schema_check import SchemaVersion, check_schema
 from pgembedd.doctor.disk import check_disk
 from pgembedd.doctor.embed import check_embed
 from pgembedd.doctor.finding import Finding
@@ -22,16 +23,27 @@ def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding
     yield from check_server(connection)
     yield from check_extensions(connection)
     try:
-        check_schema(connection)
+        version = check_schema(connection)
     except SchemaError as error:
         yield Finding("bad", "schema", str(error))
         yield from check_before_migration(connection)
     except ConfigurationError as error:
         yield Finding("bad", "rights", str(error))
     else:
-        yield Finding("ok", "schema", "current")
+        yield _schema(version)
         yield from check_rights(connection)
         yield from check_role(connection)
         yield from check_embed(connection)
         yield from check_pipelines(connection)
     yield from check_disk(cache_dir)
+
+
+def _schema(version: SchemaVersion) -> Finding:
+    """Returns whether the schema is that of this program; it works with others of its interface, too."""
+    about = f"revision {version.revision}, interface {INTERFACE}, functions {version.functions}"
+    if version == SchemaVersion(HEAD, sql_digest()):
+        return Finding("ok", "schema", f"current: {about}")
+    if version.revision > HEAD:
+        return Finding("note", "schema", f"newer than this version, which works with it: {about}")
+    text = f"its functions are of another version, with which this one works: {about}, here {sql_digest()}"
+    return Finding("note", "schema", text, "`pgembedd migrate`, with the newest version that runs here")

@@ -10,7 +10,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from pgembedd.database.connect import PinnedConnection
-from pgembedd.database.connection import is_connection_error
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.owners import check_owners
 from pgembedd.database.queries import query
 from pgembedd.errors import SchemaError, SearchError

@@ -17,6 +17,7 @@ from pgembedd.errors import (
     ModelError,
     ModelMismatchError,
     ModelUnavailableError,
+    OtherSchemaError,
     OverloadedError,
     ProviderBusyError,
     ProviderRefusedError,
@@ -115,6 +116,8 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(503, str(error), "provider_refused")
         case ModelError():
             return Refusal(500, str(error), "model_error")
+        case OtherSchemaError():
+            return Refusal(503, str(error), "schema_missing")
         case DatabaseUnavailableError():
             return Refusal(503, "The database cannot be reached at the moment; try again.", "database_unavailable")
         case SearchError():

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connection import is_connection_error
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import psycopg
 from fastapi import Depends, Request
 
-from pgembedd.database.connection import UserCodeError, is_connection_error
+from pgembedd.database.connection_errors import UserCodeError, is_connection_error
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors import Refusal
 

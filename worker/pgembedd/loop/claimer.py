@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from queue import Queue
 
 import psycopg
-from psycopg import errors
 
-from pgembedd.database.connection import Connection, is_connection_error
+from pgembedd.database.connection import Connection
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.notifications import JobNotifications, wait_readable
 from pgembedd.database.pipelines import PipelineRepository
@@ -25,7 +25,6 @@ from pgembedd.telemetry.observer import SILENT, Observer
 
 FIRST_PAUSE_S = 0.1
 ERROR_PAUSE_S = 1.0
-OTHER_VERSION = (errors.UndefinedFunction, errors.InvalidSchemaName)  # what a restart says in a sentence
 LOOK_SHARE = 0.1  # of the time may go into looking for what is due, which takes long with thousands of pipelines
 
 
@@ -86,7 +85,7 @@ class Claimer:
                         self._wait_for_jobs()
                     claims.reverse()
             except psycopg.Error as error:
-                if is_connection_error(error) or isinstance(error, OTHER_VERSION):
+                if is_connection_error(error):
                     raise
                 get_logger().error("claim_failed", error=type(error).__name__, sqlstate=error.sqlstate)
                 wait_readable(ERROR_PAUSE_S)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection
 
 import psycopg
 
-from pgembedd.database.connection import Connection, is_connection_error
+from pgembedd.database.connection import Connection
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.embed_requests import EmbedRequestRepository, EmbedResult, VectorRequest
 from pgembedd.errors import DatabaseUnavailableError, ModelError, ModelMismatchError
 from pgembedd.log import get_logger

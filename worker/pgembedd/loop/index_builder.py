@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import errors
 
-from pgembedd.database.connection import Connection, is_connection_error
+from pgembedd.database.connection import Connection
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.log import get_logger
 from pgembedd.settings import Settings

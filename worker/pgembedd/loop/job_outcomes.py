@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from pgembedd.database.connection import is_connection_error
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.records import Job, Result
 from pgembedd.errors import Deferred, RowFailure

@@ -4,8 +4,9 @@ import threading
 
 import psycopg
 
-from pgembedd.database.connection import is_connection_error
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
+from pgembedd.database.schema_check import SchemaWait
 from pgembedd.log import get_logger
 from pgembedd.loop.in_flight import InFlight, Key
 from pgembedd.settings import Settings
@@ -13,13 +14,21 @@ from pgembedd.telemetry.observer import Observer
 
 
 def extend_leases(
-    settings: Settings, jobs: JobRepository, in_flight: InFlight, finished: threading.Event, observer: Observer
+    settings: Settings,
+    jobs: JobRepository,
+    in_flight: InFlight,
+    finished: threading.Event,
+    observer: Observer,
+    schema: SchemaWait,
 ) -> None:
-    """Extends the lease of everything in flight three times a lease, until `finished`."""
+    """Extends the lease of everything in flight three times a lease, until `finished`.
+
+    While this worker cannot store because the schema is another one, its jobs are left to other workers.
+    """
     lost: set[Key] = set()
     while not finished.wait(settings.lease_s / 3):
         held = in_flight.jobs()
-        if not held:
+        if not held or schema.stops_jobs():
             continue
         # Missed once, a job may have been stored this moment. Missed twice, another worker has claimed it, and
         # whatever is still done for it here has no effect: every write is fenced.

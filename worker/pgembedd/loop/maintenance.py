@@ -4,7 +4,7 @@ import threading
 
 import psycopg
 
-from pgembedd.database.connection import is_connection_error
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.log import get_logger
 from pgembedd.settings import Settings

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pgembedd.database.pipelines import PipelineRepository
@@ -46,10 +46,10 @@ class PinnedModels:
         self._looking = threading.Lock()
         self.gained = 0  # looks after which more could be served than before
 
-    def wait_until_ready(self, stopping: threading.Event) -> None:
-        """Waits until a pipeline can be served or every one was tried, or `stopping`, at most for half a minute."""
+    def wait_until_ready(self, ended: Callable[[], bool]) -> None:
+        """Waits until a pipeline can be served or every one was tried, or `ended()`, at most for half a minute."""
         deadline = time.monotonic() + START_S
-        while not self._ready.wait(0.1) and not stopping.is_set() and time.monotonic() < deadline:
+        while not self._ready.wait(0.1) and not ended() and time.monotonic() < deadline:
             pass
 
     def serves(self, pipeline_id: int) -> bool:

@@ -11,10 +11,12 @@ from queue import Queue
 import psycopg
 
 from pgembedd.answers.answerer import Answerer
-from pgembedd.database.connection import Connection, is_connection_error
+from pgembedd.database.connection import Connection
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import BACKFILL, FRESH, LANES, Job
+from pgembedd.database.schema_check import SchemaWait, check_schema
 from pgembedd.errors import DatabaseUnavailableError, Deferred
 from pgembedd.language_settings import LanguageSettings
 from pgembedd.log import get_logger
@@ -60,6 +62,8 @@ class Role:
     """Set when the worker claims no more."""
     language: LanguageSettings | None = None
     """With a server of language models, questions are answered, too."""
+    check: Callable[[psycopg.Connection], object] = check_schema
+    """Raises what keeps it from working; its connections wait until it raises nothing."""
 
 
 class Worker:
@@ -81,6 +85,7 @@ class Worker:
         self._stopping = threading.Event()  # claim no more
         self._finished = threading.Event()  # no job is in flight, or the grace period is over
         self._failure: BaseException | None = None
+        self._schema = SchemaWait(self._role.check)
         self._in_flight = InFlight() if self._role.pushed is None else self._role.pushed.in_flight
         self._batches: list[Queue[EmbeddingBatch | None]] = []
         self._connections: list[Connection] = []
@@ -93,7 +98,9 @@ class Worker:
         settings, role, stopping = self._settings, self._role, self._stopping
         leases = JobRepository(self._connection("heartbeat", self._finished))
         work: dict[str, Callable[[], None]] = {
-            "heartbeat": lambda: extend_leases(settings, leases, self._in_flight, self._finished, self._observer),
+            "heartbeat": partial(
+                extend_leases, settings, leases, self._in_flight, self._finished, self._observer, self._schema
+            )
         }
         work |= self._lane(FRESH)
         if role.pulls:
@@ -144,13 +151,8 @@ class Worker:
         return JobOutcomes(JobRepository(connection), self._in_flight, self._role.pushed, self._observer)
 
     def _connection(self, purpose: str, until: threading.Event) -> Connection:
-        made = Connection(
-            self._conninfo,
-            until,
-            purpose,
-            pooled=self._settings.wait == "poll",
-            on_change=self._observer.connection,
-        )
+        pooled, on_change = self._settings.wait == "poll", self._observer.connection
+        made = Connection(self._conninfo, until, purpose, pooled=pooled, on_change=on_change, schema=self._schema)
         self._connections.append(made)
         return made
 
@@ -178,7 +180,7 @@ class Worker:
         dead = [name for name, thread in needed.items() if thread.ident is not None and not thread.is_alive()]
         if dead and not self._stopping.is_set():
             return f"The worker's {dead[0]} thread has died."
-        if self._in_flight.oldest_s() >= STALLED_S:
+        if self._in_flight.oldest_s() >= STALLED_S and not self._schema.stops_jobs():
             return "A claim hangs in the model."
         return "ok"
 
@@ -198,12 +200,12 @@ class Worker:
         for thread in self._threads.values():
             thread.start()
         if self._role.pulls:
-            self._pinned.wait_until_ready(self._stopping)
+            self._pinned.wait_until_ready(lambda: self._stopping.is_set() or self._schema.stops_jobs())
         get_logger().info("worker_started", pid=os.getpid())
         self._role.started.set()
         notify_systemd("READY=1")
         while not self._stopping.wait(1.0):
-            if self._in_flight.oldest_s() < STALLED_S:
+            if self.health() == "ok":
                 notify_systemd("WATCHDOG=1")
         drained = self._drain()
         if self._failure is not None:

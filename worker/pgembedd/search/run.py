@@ -10,6 +10,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.rows import dict_row
 
+from pgembedd.database.schema_check import lacks_function
 from pgembedd.errors import SearchError
 from pgembedd.search.calls import Call, Result, SearchOptions, SimilarOptions, search_call, similar_call
 from pgembedd.search.hits import Hits
@@ -87,7 +88,7 @@ def raise_search_error(error: psycopg.Error) -> NoReturn:
     """Raises the error as SearchError, in Postgres's words."""
     sentence = error.diag.message_primary or next(iter(str(error).strip().splitlines()), type(error).__name__)
     hint = error.diag.message_hint
-    if isinstance(error, psycopg.errors.UndefinedFunction | psycopg.errors.InvalidSchemaName) and hint is None:
+    if lacks_function(error):  # Postgres hints at the types of arguments
         hint = "Is this version's schema there (`pgembedd migrate`), and may the role search (grant_search())?"
     if isinstance(error, psycopg.errors.InsufficientPrivilege) and hint is None:
         hint = (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from pgembedd.database.connection import is_connection_error
+from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.errors import RowFailure
 from pgembedd.loop.bisect import bisect

@@ -33,7 +33,7 @@ class OperationError(ConfigurationError, CommandError):
 @cache
 def options_of(function: str) -> dict[str, str]:
     """Returns the SQL types, by name, of the parameters with defaults of a function in sql/."""
-    from pgembedd.database.migrate import sql_files
+    from pgembedd.database.own_version import sql_files
 
     start = f"create or replace function pgembedd.{function}("
     (text,) = [text for path in sql_files() if start in (text := path.read_text(encoding="utf-8"))]

@@ -9,8 +9,8 @@ import psycopg
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from pgembedd.database.migrate import check_schema
-from pgembedd.errors import PgembeddError
+from pgembedd.database.schema_check import check_schema
+from pgembedd.errors import PgembeddError, SchemaError
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
 
@@ -91,7 +91,7 @@ class Probe:
         return "ok" if tried else "No model is loaded yet."
 
     def database(self) -> str:
-        """The database is reached, and its schema is this version's."""
+        """The database is reached, and its schema is one that this program works with."""
         if time.monotonic() < self._schema_until and self._schema == "ok":
             return self._check_connection()
         self._schema, self._schema_until = self._check_schema(), time.monotonic() + SCHEMA_EVERY_S
@@ -111,8 +111,10 @@ class Probe:
         try:
             with self._service.database.connection(WAIT_S) as connection:
                 check_schema(connection)
+        except SchemaError as error:
+            return str(error)
         except PgembeddError:
-            return "The database's schema is not this version's: run `pgembedd migrate`, then `pgembedd doctor`."
+            return "This role may not use pgembedd: run `pgembedd doctor`."
         except (Refusal, psycopg.Error):
             return "The database cannot be reached."
         return "ok"

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from pgembedd.database.pushed_jobs import Posted, queue_changed
+from pgembedd.errors import OtherSchemaError
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.raw_json import Body, body_schema, parse_json, translate_errors
@@ -68,7 +69,7 @@ def router(service: ServiceContext) -> APIRouter:
         try:
             with translate_errors():
                 results = pushed.process([lambda jobs: jobs.claim_changed(text)])
-        except BusyError:  # a webhook is sent once, so it must not be lost
+        except (BusyError, OtherSchemaError):  # a webhook is sent once, so it must not be lost
             with translate_errors(), database.connection() as connection:
                 queued = queue_changed(connection, text)
             results = [(posted, Outcome(posted.state, posted.reason)) for posted in queued]
