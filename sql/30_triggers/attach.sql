@@ -27,7 +27,12 @@ create or replace function pgembedd._is_trigger(pipeline pgembedd.pipeline, trig
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select trigger.tgname in (format('pgembedd_%s_clear', pipeline.id), format('pgembedd_%s_row', pipeline.id))
+    -- As it stands in pg_trigger.tgtype: 1 for each row, 2 before, 4 insert, 8 delete, 16 update.
+    select case trigger.tgname
+               when format('pgembedd_%s_clear', pipeline.id) then trigger.tgtype = 1 + 2 + 16
+               when format('pgembedd_%s_row', pipeline.id)
+               then trigger.tgtype = 1 + 4 + 16 + case when pipeline.embedding_table is null then 0 else 8 end
+               else false end
         or exists (select from _triggers(pipeline) t
                    where pg_get_triggerdef(trigger.oid)
                          = _trigger_definition(pipeline.id, t.verb, t.event, trigger.tgrelid))

@@ -79,6 +79,8 @@ GONE = """
     create function pgembedd_code.pipeline_1_no_more() returns trigger language plpgsql as 'begin return null; end';
     create function pgembedd_code.pipeline_9_read(ids jsonb[]) returns int language sql as 'select 1';
     create trigger pgembedd_1_no_more after insert on documents execute function pgembedd_code.pipeline_1_no_more();
+    create trigger pgembedd_1_row after delete on documents for each row
+        execute function pgembedd_code.pipeline_1_on_insert();
     create or replace trigger pgembedd_1_insert after insert on documents
         execute function pgembedd_code.pipeline_1_on_insert();
 """
