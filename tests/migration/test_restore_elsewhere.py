@@ -10,11 +10,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from pgembedd.database.migrate import migrate
+from pgembedd.doctor import examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, administrator, fresh_database
 from tests.support.postgres_versions import VERSIONS, server_of_version
@@ -83,6 +85,8 @@ PRESENT = {
         *(f"with_{kind}" for kind in GRANTS),
     ),
 }
+
+ABOUT = {"schema", "rights", "queue"}
 
 # What other roles have rights on. A name in a statement is looked up when the statement is reached: these two are for a
 # store that a worker does, and for code of a table's owner that sets the path.
@@ -166,8 +170,10 @@ def test_writers_go_on_and_migrate_mends_the_rest(
             connection.execute("create role writer")
             connection.execute("grant all on all tables in schema public to writer")
             assert failures(connection) == []
+            assert any("pgembedd migrate" in told for told in findings(connection))
         migrate(copy.conninfo)
         with connected(copy) as connection:
+            assert findings(connection) == []
             assert value(connection, "select pgembedd._runner()::text") == "pgembedd"
             assert rows(connection, "select pipeline, reason from pgembedd.status where state <> 'running'") == []
             work(connection)
@@ -190,6 +196,12 @@ def test_what_a_writers_statement_needs_is_granted_to_one_role(roles: Roles, emp
         assert len(used) == 2 * len(TABLES) + 2
         names = {name for text in used for name in re.findall(r"\bpgembedd\.(\w+)[^\w']", text)}
         assert names == GUARDED
+
+
+def findings(connection: psycopg.Connection) -> list[str]:
+    """What the doctor says of the schema and the rights, with its remedy, but for what is well."""
+    found = examine(connection, Path("/"))
+    return [f"{each.text} {each.remedy}" for each in found if each.about in ABOUT and each.level != "ok"]
 
 
 def failures(connection: psycopg.Connection) -> list[tuple[str, str, str]]:
