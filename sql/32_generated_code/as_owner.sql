@@ -49,9 +49,9 @@ begin
     end if;
 end $$;
 
--- Takes an object from all roles but these, as default privileges may have given it, and PUBLIC. A restore grants on an
--- object in one statement, which fails where one of its roles is missing: so what a writer's statement needs is granted
--- to one role alone.
+-- Takes an object from all roles but these and PUBLIC: default privileges may have granted it to others. A restore
+-- grants on an object in one statement, which fails where one of its roles is missing, so what a writer's statement
+-- needs is granted to one role alone.
 create or replace function pgembedd._revoke_from_others(object text, acl aclitem[], roles oid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

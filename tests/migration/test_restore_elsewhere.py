@@ -10,11 +10,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from pgembedd.database.migrate import migrate
+from pgembedd.doctor import examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, administrator, fresh_database
 from tests.support.postgres_versions import VERSIONS, server_of_version
@@ -22,6 +24,7 @@ from tests.support.roles import PASSWORD, Roles, conninfo_as
 from tests.support.sql import column, connected, create_pipeline, made_up, rows, value, work
 
 GRANTS = ("search", "ask", "worker", "operator", "embed")
+WITH = tuple(f"with_{kind}" for kind in GRANTS)
 
 # What an administrator grants beside it, on everything there is and will be.
 DEFAULTS = """
@@ -78,14 +81,10 @@ PRESENT = {
     "pgembedd": ("pgembedd",),
     "pgembedd and the owner": ("pgembedd", "owner"),
     "pgembedd and the installer": ("pgembedd", "installer superuser"),
-    "all but the one of embed()": (
-        *("pgembedd", "pgembedd_worker", "owner", "installer superuser", "reporting"),
-        *(f"with_{kind}" for kind in GRANTS),
-    ),
+    "all but the one of embed()": ("pgembedd", "pgembedd_worker", "owner", "installer superuser", "reporting", *WITH),
 }
 
-# What other roles have rights on. A name in a statement is looked up when the statement is reached: these two are for a
-# store that a worker does, and for code of a table's owner that sets the path.
+# In the schema pgembedd, but reached only in a store of a worker's, or where code of a table's owner has set the path.
 GUARDED = {"_storing_mark", "_check_path"}
 
 
@@ -166,8 +165,10 @@ def test_writers_go_on_and_migrate_mends_the_rest(
             connection.execute("create role writer")
             connection.execute("grant all on all tables in schema public to writer")
             assert failures(connection) == []
+            assert any("pgembedd migrate" in told for told in findings(connection))
         migrate(copy.conninfo)
         with connected(copy) as connection:
+            assert findings(connection) == []
             assert value(connection, "select pgembedd._runner()::text") == "pgembedd"
             assert rows(connection, "select pipeline, reason from pgembedd.status where state <> 'running'") == []
             work(connection)
@@ -192,6 +193,12 @@ def test_what_a_writers_statement_needs_is_granted_to_one_role(roles: Roles, emp
         assert names == GUARDED
 
 
+def findings(connection: psycopg.Connection) -> list[str]:
+    """What the doctor says of the schema and the rights, with its remedy, but for what is well."""
+    found = [each for each in examine(connection, Path("/")) if each.about in ("schema", "rights", "queue")]
+    return [f"{each.text} {each.remedy}" for each in found if each.level != "ok"]
+
+
 def failures(connection: psycopg.Connection) -> list[tuple[str, str, str]]:
     """The statements of a writer that fail: table, statement, error."""
     failed = []
@@ -205,8 +212,8 @@ def failures(connection: psycopg.Connection) -> list[tuple[str, str, str]]:
         connection.execute("reset role; set session_replication_role = replica")
         connection.execute(f"delete from {table} where id in (101, 204)")
         for kind in AS_REPLICA:
-            statement = STATEMENTS[kind].format(table=table).replace("102", "103").replace("= 4", "= 6")
-            failed += [(table, f"{kind} as replica", problem) for problem in run(connection, statement)]
+            other_rows = STATEMENTS[kind].format(table=table).replace("102", "103").replace("= 4", "= 6")
+            failed += [(table, f"{kind} as replica", problem) for problem in run(connection, other_rows)]
         connection.execute("set session_replication_role = origin")
     for statement in ("update parts set id = id + 6000 where id = 2", "update parts set id = id - 1 where id = 6002"):
         failed += [("parts", "to another partition", problem) for problem in run(connection, statement)]
@@ -221,10 +228,11 @@ def failures(connection: psycopg.Connection) -> list[tuple[str, str, str]]:
 def run(connection: psycopg.Connection, statement: str) -> list[str]:
     """Runs it; the error, if there is one."""
     try:
-        if not statement.startswith("copy"):
-            connection.execute(statement.encode())
-        else:
-            with connection.cursor().copy(statement.encode()) as copy:
+        with connection.cursor() as cursor:
+            if not statement.startswith("copy"):
+                cursor.execute(statement.encode())
+                return []
+            with cursor.copy(statement.encode()) as copy:
                 copy.write("301\tcopied\n")
     except psycopg.Error as error:
         return [f"{error.sqlstate} {error}"]

@@ -12,8 +12,8 @@ def pgmq_problem(connection: psycopg.Connection) -> tuple[str, str] | None:
     ((installed, is_too_old, offered),) = connection.execute(query("pgmq_versions")).fetchall()
     if not is_too_old:
         return None
-    found = installed or "installed as SQL"
-    text = f"{found} is too old: its messages have no headers; pgembedd needs pgmq 1.5.1 or newer"
+    text = installed or "installed as SQL"
+    text += " is too old: its messages have no headers; pgembedd needs pgmq 1.5.1 or newer"
     if installed is None:
         return text, "Bring its functions and queues to 1.5.1 or newer, as its project describes."
     newest = max(offered, key=numbers, default="")
