@@ -43,7 +43,9 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         make_documents(connection)
         connection.execute("insert into documents values (7, 'To reset your password, open the settings.')")
         await_quiet(connection)
-        connection.execute("select pgembedd.configure_answers('documents', url_template => 'https://x.test/{id}')")
+        connection.execute(
+            "select pgembedd.configure_answers('documents', url_template => 'https://x.test/{id}', models => '{other}')"
+        )
 
         asked = pgembedd("ask", QUESTION, database=database.conninfo)
         assert (asked.code, asked.err) == (0, "")
