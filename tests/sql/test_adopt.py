@@ -107,7 +107,7 @@ def foreign(connection: psycopg.Connection) -> None:
     """)
 
 
-FOREIGN = {
+FOREIGN: dict[str, dict[str, Any]] = {
     "the column's own": {"embedding_column": "foreign_ones"},
     "as many as the column has": {"embedding_column": "foreign_ones", "dimensions": 5, "vector_type": "vector"},
     "a table of as many": {"embedding_table": "chunks", "dimensions": 5},
@@ -129,7 +129,7 @@ def test_vectors_that_no_model_would_replace_stay(
     foreign: psycopg.Connection, place: str, adopt: bool | None, model: str
 ) -> None:
     """Both are of 384 dimensions. Whatever is said, and followed to the letter, leaves the vectors where they are."""
-    options = {"model": model, "dimensions": None, "adopt": adopt, **FOREIGN[place]}
+    options: dict[str, Any] = {"model": model, "dimensions": None, "adopt": adopt, **FOREIGN[place]}
     if model.startswith("ollama:") and options["dimensions"] is not None:
         options["dimensions"] = None  # fewer could be had of a provider: it may shorten them
     before = rows(foreign, "select d, c from documents d left join chunks c using (id) order by id")
