@@ -47,27 +47,22 @@ as $$
     from (select message.message ->> 'id' is null as nameless,
                  _note(message.headers, 'alone') > 0
                  and _note(message.headers, 'alone') + _note(message.headers, 'attempts') >= max_attempts as deadly,
-                 getdatabaseencoding() = 'UTF8' or _is_utf8((message.message -> 'id')::text) as readable) u
+                 getdatabaseencoding() = 'UTF8'
+                 or _shown(message.message -> 'id') = message.message -> 'id' as readable) u
 $$;
 
--- Whether a text of a database of another encoding can be sent to a client that reads UTF-8: SQL_ASCII takes any bytes,
--- and other encodings have characters that UTF-8 has not.
-create or replace function pgembedd._is_utf8(given text) returns boolean
+-- A key or a message as it is shown. Where it cannot be sent to a client that reads UTF-8, it is a text with the
+-- numbers of its bytes: SQL_ASCII takes any bytes, and other encodings have characters that UTF-8 has not.
+create or replace function pgembedd._shown(given jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform convert_to(given, 'UTF8');
-    return true;
-exception when character_not_in_repertoire or untranslatable_character then
-    return false;
+    if getdatabaseencoding() = 'UTF8' then return given; end if;
+    begin
+        perform convert_to(given::text, 'UTF8');
+        return given;
+    exception when character_not_in_repertoire or untranslatable_character then
+        return to_jsonb(encode(convert_to(given #>> '{}', getdatabaseencoding()), 'escape'));
+    end;
 end $$;
-
--- A key or a message as it is shown; where it is no UTF-8, as a text with the numbers of its bytes.
-create or replace function pgembedd._shown(given jsonb) returns jsonb
-language sql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select case when getdatabaseencoding() = 'UTF8' or _is_utf8(given::text) then given
-                else to_jsonb(encode(convert_to(given #>> '{}', getdatabaseencoding()), 'escape')) end
-$$;
