@@ -30,6 +30,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 -- The settings of _key_settings.
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+set bytea_output = 'hex'
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -73,6 +74,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 -- The settings of _key_settings.
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+set bytea_output = 'hex'
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);

@@ -206,3 +206,14 @@ def test_a_session_that_was_cleaned_has_the_settings_that_it_began_with() -> Non
     pinned, again = (re.findall(r"set_config\('(\w+)', '(.*?)'", query(name)) for name in ("pin_path", "clean_session"))
     assert len(pinned) > 5
     assert pinned == again
+
+
+@pytest.mark.parametrize("output", ["hex", "escape"])
+def test_a_key_of_bytes_has_one_text(connection: psycopg.Connection, output: str) -> None:
+    """The sweep, requeue() and dead letters compare keys with those of the jobs."""
+    connection.execute("create table files (id bytea primary key, content text)")
+    create_pipeline(connection, name="files", source="files", content_columns=["content"])
+    connection.execute(f"set bytea_output to {output}".encode())
+    connection.execute("insert into files values (decode('00ff5c', 'hex'), 'one')")
+    assert value(connection, "select message ->> 'id' from pgmq.q_pgembedd_jobs") == r"\x00ff5c"
+    assert call(connection, "backfill", name="files") == 0, "it is queued already"
