@@ -16,7 +16,8 @@ declare
     payload jsonb := jsonb_build_object(
         'event', event, 'pipeline', coalesce(name, (select p.name from pipeline p where p.id = _notify.pipeline_id)),
         'pipeline_id', pipeline_id,
-        'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || told;
+        'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || told
+        || case when told ? 'key' then jsonb_build_object('key', _shown(told -> 'key')) else '{}' end;
     field text;
     number bigint;
 begin

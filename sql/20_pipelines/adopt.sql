@@ -129,6 +129,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 -- The settings of _key_settings.
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+set bytea_output = 'hex'
 as $$
 declare
     queued bigint;

@@ -17,6 +17,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 -- The settings of _key_settings.
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+set bytea_output = 'hex'
 as $$
 declare
     keys text := format('%s(%L, null) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'everyday'),

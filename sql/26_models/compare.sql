@@ -9,6 +9,7 @@ set quote_all_identifiers = off
 set row_security = off
 -- The settings of _key_settings.
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+set bytea_output = 'hex'
 as $$
 declare
     current pgembedd.pipeline := _pipeline(name);

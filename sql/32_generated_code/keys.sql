@@ -86,6 +86,6 @@ as $$
     select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp}'
                                           ::regtype[])) then ''
                 else 'set datestyle = ''ISO'' set intervalstyle = ''postgres'' '
-                     'set extra_float_digits = ''1'' set timezone = ''UTC''' end
+                     'set extra_float_digits = ''1'' set timezone = ''UTC'' set bytea_output = ''hex''' end
     from _key_columns(source)
 $$;

@@ -5,10 +5,11 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    perform _dead_letter(queue, m.msg_id, case when u.reason = 'worker_died' then one.id end, u.reason, u.error,
+    perform _dead_letter(queue, m.msg_id, case when u.reason <> 'unknown_pipeline' then one.id end, u.reason, u.error,
         _note(m.headers, 'alone') + _note(m.headers, 'attempts'))
     from unnest(messages) m cross join lateral _unfit(m, one.max_attempts) u
-    where (m.headers is not null or m.message ->> 'id' is null) and u.reason is not null;
+    where (m.headers is not null or m.message ->> 'id' is null or getdatabaseencoding() <> 'UTF8')
+      and u.reason is not null;
     return query
         select queue, m.msg_id, m.read_ct, (m.message -> 'id')::text, one.id, one.name, one.model, one.fingerprint,
                one.dimensions, m.read_ct - 1 - n.attempts - n.deferrals >= 2, one.embedding_table is not null,
@@ -25,7 +26,8 @@ begin
                    -- Of a hundred jobs per claim, as no trace shows more. Validated by its reader.
                    m.nth <= 100 and m.headers ? 'traceparent' as traced) n
         where m.message ->> 'id' is not null
-          and (m.headers is null or (_unfit(messages[m.nth], one.max_attempts)).reason is null)
+          and (m.headers is null and getdatabaseencoding() = 'UTF8'
+               or (_unfit(messages[m.nth], one.max_attempts)).reason is null)
         order by n.alone, m.msg_id;  -- jobs that were never alone go before one that a worker died of
 end $$;
 
@@ -36,10 +38,31 @@ create or replace function pgembedd._unfit(
 language sql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select case when u.nameless then 'unknown_pipeline' when u.deadly then 'worker_died' end,
+    select case when u.nameless then 'unknown_pipeline' when u.deadly then 'worker_died'
+                when not u.readable then 'content' end,
            case when u.nameless then 'The job names no row.'
-                when u.deadly then 'The worker died each time it worked on this job alone.' end
+                when u.deadly then 'The worker died each time it worked on this job alone.'
+                when not u.readable then 'The key has bytes that are no text in UTF-8, as which a worker reads it: '
+                                         'give the row another key.' end
     from (select message.message ->> 'id' is null as nameless,
                  _note(message.headers, 'alone') > 0
-                 and _note(message.headers, 'alone') + _note(message.headers, 'attempts') >= max_attempts as deadly) u
+                 and _note(message.headers, 'alone') + _note(message.headers, 'attempts') >= max_attempts as deadly,
+                 getdatabaseencoding() = 'UTF8'
+                 or _shown(message.message -> 'id') = message.message -> 'id' as readable) u
 $$;
+
+-- A key or a message as it is shown. Where it cannot be sent to a client that reads UTF-8, it is a text with the
+-- numbers of its bytes: SQL_ASCII takes any bytes, and other encodings have characters that UTF-8 has not.
+create or replace function pgembedd._shown(given jsonb) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if getdatabaseencoding() = 'UTF8' then return given; end if;
+    begin
+        perform convert_to(given::text, 'UTF8');
+        return given;
+    exception when character_not_in_repertoire or untranslatable_character then
+        return to_jsonb(encode(convert_to(given #>> '{}', getdatabaseencoding()), 'escape'));
+    end;
+end $$;

@@ -69,6 +69,7 @@ set row_security = off
 set lock_timeout = '100ms'
 -- The settings of _key_settings.
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+set bytea_output = 'hex'
 as $$
 declare
     percent double precision;

@@ -1,5 +1,5 @@
 create or replace view pgembedd.truncated as
-select p.name as pipeline, r.key, r.dropped_tokens, r.since
+select p.name as pipeline, pgembedd._shown(r.key) as key, r.dropped_tokens, r.since
 from pgembedd.row_state r join pgembedd.pipeline p on p.id = r.pipeline_id
 where r.state = 'truncated';
 comment on view pgembedd.truncated is

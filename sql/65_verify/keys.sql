@@ -30,6 +30,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 -- The settings of _key_settings.
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+set bytea_output = 'hex'
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -60,7 +61,8 @@ begin
                                   where not exists (select from %s s where %s)',
             keys, _key_record(one.source, 'i.id'), one.source, _key_match(one.source, 's', 'k')));
     end if;
-    return query select jsonb_array_elements(keys);
+    -- A key that is no UTF-8 can be sent to no worker: its row is a dead letter.
+    return query select k from jsonb_array_elements(keys) k where _shown(k) = k;
 end $$;
 
 -- The keys after `after` in the order of the primary key, null for the first; a page of at most so many. The operators
@@ -72,11 +74,13 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 -- The settings of _key_settings.
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+set bytea_output = 'hex'
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
     later text;
     by_key text;
+    page jsonb;
 begin
     with columns as (
         select k.nth, k.equals,
@@ -92,17 +96,22 @@ begin
                     where b.nth < c.nth),
                    format('%s %s %s', c.ours, c.greater, c.theirs)), ' or ' order by c.nth))
     into by_key, later from columns c;
-    return query select jsonb_array_elements(_ask(one, format(
-        'select coalesce(pg_catalog.jsonb_agg(p.id), ''[]'') from (
-             select %s as id from %s s%s where %s and %s order by %s limit %s) p',
-        _key_json(one.source, 's'), case when orphans then one.embedding_table else one.source end,
-        case when after is not null
-             then ', ' || _key_record(one.source, quote_literal(after) || '::pg_catalog.jsonb') else '' end,
-        case when after is not null then later else 'true' end,
-        case when orphans
-             then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
-             else 'true' end,
-        by_key, at_most)));
+    loop
+        page := _ask(one, format(
+            'select coalesce(pg_catalog.jsonb_agg(p.id), ''[]'') from (
+                 select %s as id from %s s%s where %s and %s order by %s limit %s) p',
+            _key_json(one.source, 's'), case when orphans then one.embedding_table else one.source end,
+            case when after is not null
+                 then ', ' || _key_record(one.source, quote_literal(after) || '::pg_catalog.jsonb') else '' end,
+            case when after is not null then later else 'true' end,
+            case when orphans
+                 then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
+                 else 'true' end,
+            by_key, at_most));
+        return query select k from jsonb_array_elements(page) k where _shown(k) = k;
+        exit when found or page = '[]';
+        after := page -> -1;  -- none of these can be sent: their rows are dead letters
+    end loop;
 end $$;
 
 -- An operator of the primary key's nth column, by its btree strategy: 1 less, 4 not less, 5 greater.

@@ -46,6 +46,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set lock_timeout = '100ms'  -- others wait for it
 set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC' set extra_float_digits = '1'
+set bytea_output = 'hex'
 as $$
 declare
     made pgembedd.pipeline;

@@ -33,7 +33,7 @@ returns table (key jsonb, hash bigint, named jsonb)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON, and the hash is one of texts in any session
-set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC'
+set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC' set bytea_output = 'hex'
 as $$
 declare
     target constant jsonb := _search_target(pipeline, null, false);

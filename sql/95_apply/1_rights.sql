@@ -36,6 +36,13 @@ begin
         perform pgembedd.grant_operator(role);
     end loop;
     for role in
+        select distinct a.grantee::regrole from pg_class c cross join aclexplode(c.relacl) a
+        where c.oid in ('pgembedd.failures'::regclass, 'pgembedd.truncated'::regclass)
+          and a.grantee not in (0, c.relowner)
+    loop
+        execute format('grant execute on function pgembedd._shown(jsonb) to %s', role);
+    end loop;
+    for role in
         select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
         where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'search' and a.grantee not in (0, f.proowner)
     loop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +13,26 @@ from psycopg.types.json import Jsonb
 
 from pgembedd.database.connect import connect_unpinned
 from pgembedd.database.connection import Connection
+from pgembedd.database.encoding import replace_foreign_characters
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import SearchError
 from pgembedd.search.run import search
-from tests.support.sql import claim_one, create_pipeline, fail, learn_vector, make_documents, value, work
+from tests.support.sql import (
+    LANES,
+    call,
+    claim,
+    claim_one,
+    column,
+    create_pipeline,
+    fail,
+    learn_vector,
+    make_documents,
+    rows,
+    store,
+    value,
+    work,
+)
 
 TEXTS = {"SQL_ASCII": "Grüße", "LATIN1": "Grüße", "LATIN2": "Žluťoučký", "WIN1251": "Привет", "EUC_JP": "東京"}
 
@@ -87,3 +103,52 @@ def test_what_the_encoding_lacks(encoded: Encoded) -> None:
         fail(workers, claim_one(workers, "pgembedd_backfill"), error=f"{text} \U0001f600", permanent=True)
         assert value(connection, "select error from pgembedd.failures") == f"{text} {lacking}"
         workers.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoded", ["SQL_ASCII", "WIN1251"], indirect=True)
+@pytest.mark.parametrize("key", ["id text primary key", "id text, other_id text, primary key (id, other_id)"])
+def test_a_key_that_is_no_utf_8_keeps_nothing_else_waiting(encoded: Encoded, key: str) -> None:
+    """It is its row's dead letter; its neighbours, another pipeline and all that shows it go on."""
+    with (
+        connect(encoded.conninfo, pinned=False, autocommit=True) as connection,
+        encoded.own() as own,
+        connect(encoded.conninfo, autocommit=True) as workers,
+    ):
+        replace_foreign_characters(workers)
+        learn_vector(connection)
+        connection.execute(f"create table documents ({key}, title text, content text)".encode())
+        create_pipeline(connection)
+        create_pipeline(connection, name="chunked", embedding_table="chunks")
+        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+        composite = "other_id" in key
+        connection.execute("listen pgembedd_events")
+        columns, more = ("id, other_id, content", ", 'b'") if composite else ("id, content", "")
+        own.execute(
+            f"insert into documents ({columns}) values (E'\\x98'{more}, 'one two'), ('a'{more}, 'one')".encode()
+        )
+        own.execute(f"insert into documents ({columns}) values ('c'{more}, E'\\x98')".encode())
+        learn_vector(workers)
+        for job in [job for lane in LANES for job in claim(workers, lane)]:
+            try:
+                assert store(workers, [job]) == ["written"]
+            except psycopg.DataError as error:
+                fail(workers, job, error=str(error), permanent=True)
+        assert value(connection, "select count(*) from documents where embedding is not null") == 1
+        assert value(connection, "select count(*) from chunks") == 1
+        found = sorted(rows(connection, "select pipeline, key::text, reason, message::text from pgembedd.failures"))
+        assert [(pipeline, reason) for pipeline, _, reason, _ in found] == [
+            ("chunked", "content"), ("chunked", "content"), ("documents", "content"), ("documents", "content")
+        ]  # fmt: skip
+        assert sum("230" in shown for _, shown, _, _ in found) == 2, "the number of the byte"
+        assert [json.loads(event.payload)["event"] for event in connection.notifies(timeout=0)].count(
+            "dead_letter"
+        ) == 4
+        assert value(connection, "select pgembedd.sweep()") == 0
+        assert set(column(connection, "select dead from pgembedd.status")) == {2}
+        assert call(connection, "retry_failed", reason="content") == 4
+        assert [job.id for lane in LANES for job in claim(workers, lane)] == [
+            {"id": "c", "other_id": "b"} if composite else "c"
+        ] * 2
+        assert len(rows(connection, "select * from pgembedd._sample_keys('documents', 9, 1)")) == 2
+        assert len(rows(connection, "select * from pgembedd._next_keys('documents', null, 9)")) == 2

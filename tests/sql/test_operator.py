@@ -21,6 +21,7 @@ FUNCTIONS = {
     "retry_failed(text,text)",
     "schema_version()",
     "events(bigint[],pg_snapshot)",
+    "_shown(jsonb)",
 }
 SEARCHER = {"schema_version()"}
 """Those that a role of grant_search() has, too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 
 from pgembedd.database.connect import connect
 from pgembedd.database.migrate import migrate
+from pgembedd.database.queries import query
 from tests.support.databases import Database
 from tests.support.odd_settings import ODD, OF_SUPERUSERS, configure, odd_settings
 from tests.support.roles import Roles, connect_as, conninfo_as
@@ -198,3 +200,20 @@ def test_all_of_them_of_a_role(roles: Roles, empty_database: Database, of: str) 
         names = odd_settings(connection) - OF_SUPERUSERS
         configure(connection, f"role {names_of.get(of, of)} in database {empty_database.name}", names)
     play_all(empty_database, names_of)
+
+
+def test_a_session_that_was_cleaned_has_the_settings_that_it_began_with() -> None:
+    pinned, again = (re.findall(r"set_config\('(\w+)', '(.*?)'", query(name)) for name in ("pin_path", "clean_session"))
+    assert len(pinned) > 5
+    assert pinned == again
+
+
+@pytest.mark.parametrize("output", ["hex", "escape"])
+def test_a_key_of_bytes_has_one_text(connection: psycopg.Connection, output: str) -> None:
+    """The sweep, requeue() and dead letters compare keys with those of the jobs."""
+    connection.execute("create table files (id bytea primary key, content text)")
+    create_pipeline(connection, name="files", source="files", content_columns=["content"])
+    connection.execute(f"set bytea_output to {output}".encode())
+    connection.execute("insert into files values (decode('00ff5c', 'hex'), 'one')")
+    assert value(connection, "select message ->> 'id' from pgmq.q_pgembedd_jobs") == r"\x00ff5c"
+    assert call(connection, "backfill", name="files") == 0, "it is queued already"

@@ -9,11 +9,16 @@ where pgembedd.interface({interface} => true)
 -- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of functions.
 reset all; deallocate all; close all; discard temp;
 select pg_catalog.pg_advisory_unlock_all(), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false),
-       (select pg_catalog.count(pg_catalog.set_config(s.name, s.value, false)) from (values
-           ('standard_conforming_strings', 'on'), ('quote_all_identifiers', 'off'), ('array_nulls', 'on'),
-           ('datestyle', 'ISO'), ('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'),
-           ('transform_null_equals', 'off'), ('row_security', 'on'),
-           ('default_transaction_isolation', 'read committed')) as s(name, value))
+       pg_catalog.set_config('standard_conforming_strings', 'on', false),
+       pg_catalog.set_config('quote_all_identifiers', 'off', false),
+       pg_catalog.set_config('array_nulls', 'on', false),
+       pg_catalog.set_config('datestyle', 'ISO', false),
+       pg_catalog.set_config('intervalstyle', 'postgres', false),
+       pg_catalog.set_config('extra_float_digits', '1', false),
+       pg_catalog.set_config('bytea_output', 'hex', false),
+       pg_catalog.set_config('transform_null_equals', 'off', false),
+       pg_catalog.set_config('row_security', 'on', false),
+       pg_catalog.set_config('default_transaction_isolation', 'read committed', false)
 
 -- name: is_read_only
 -- Whether the server takes no writes: a standby, or one that its provider has made read-only.
@@ -29,11 +34,16 @@ select pg_catalog.pg_backend_pid()
 -- whatever the defaults of the role and the database; the role's own path is kept.
 select pg_catalog.set_config('pgembedd.own_path', pg_catalog.current_setting('search_path'), %(in_transaction)s),
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', %(in_transaction)s),
-       (select pg_catalog.count(pg_catalog.set_config(s.name, s.value, %(in_transaction)s)) from (values
-           ('standard_conforming_strings', 'on'), ('quote_all_identifiers', 'off'), ('array_nulls', 'on'),
-           ('datestyle', 'ISO'), ('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'),
-           ('transform_null_equals', 'off'), ('row_security', 'on'),
-           ('default_transaction_isolation', 'read committed')) as s(name, value))
+       pg_catalog.set_config('standard_conforming_strings', 'on', %(in_transaction)s),
+       pg_catalog.set_config('quote_all_identifiers', 'off', %(in_transaction)s),
+       pg_catalog.set_config('array_nulls', 'on', %(in_transaction)s),
+       pg_catalog.set_config('datestyle', 'ISO', %(in_transaction)s),
+       pg_catalog.set_config('intervalstyle', 'postgres', %(in_transaction)s),
+       pg_catalog.set_config('extra_float_digits', '1', %(in_transaction)s),
+       pg_catalog.set_config('bytea_output', 'hex', %(in_transaction)s),
+       pg_catalog.set_config('transform_null_equals', 'off', %(in_transaction)s),
+       pg_catalog.set_config('row_security', 'on', %(in_transaction)s),
+       pg_catalog.set_config('default_transaction_isolation', 'read committed', %(in_transaction)s)
 
 -- name: own_path
 -- The role's own path, where it was pinned, for this transaction.
