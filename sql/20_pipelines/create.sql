@@ -79,6 +79,7 @@ create or replace function pgembedd._create_pipeline(
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
     queued bigint;

@@ -1,6 +1,7 @@
 create or replace function pgembedd.drop_pipeline(name text, drop_vectors boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
+set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
     gone pgembedd.pipeline := _pipeline(name);
