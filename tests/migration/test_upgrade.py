@@ -99,7 +99,7 @@ def test_an_upgrade_names_what_stands_on_an_older_definition(
     connection.execute("drop function pgembedd.pause(text)")
     connection.execute("create function pgembedd.pause(name text) returns integer language sql as 'select 1'")
     connection.execute("create view mine as select pgembedd.pause('documents')")
-    said = "pause(text) is another one in this version, but view mine depends on function pause(text): drop that"
+    said = "pause(text) is another one in this version, but view public.mine depends on function pause(text): drop that"
     with sentence(ConfigurationError, f"The migration stopped: {said}, migrate, and create it again."):
         migrate(database.conninfo)
     connection.execute("drop view mine")
