@@ -84,6 +84,7 @@ create or replace function pgembedd._create_pipeline(
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
+set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
     queued bigint;

@@ -2,6 +2,7 @@ create or replace function pgembedd.drop_pipeline(name text, drop_vectors boolea
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
+set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
     gone pgembedd.pipeline := _pipeline(name);

@@ -2,6 +2,7 @@ create or replace function pgembedd.resume(name text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
+set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
     found_one pgembedd.pipeline := _follow_column(_pipeline(name));

@@ -26,21 +26,28 @@ class PinnedConnection(psycopg.Connection):
 
     @classmethod
     def connect(cls, conninfo: str = "", **options: Any) -> "PinnedConnection":
-        """Opens one connection; `options` as for psycopg."""
-        opened = super().connect(conninfo, **options | {"autocommit": True})
+        """Opens one connection and pins its path; `options` as for psycopg."""
+        return cls.unpinned(conninfo, **options).pinned(autocommit=bool(options.get("autocommit")))
+
+    @classmethod
+    def unpinned(cls, conninfo: str, **options: Any) -> "PinnedConnection":
+        """Opens one connection in autocommit."""
+        return super().connect(conninfo, **options | {"autocommit": True})
+
+    def pinned(self, *, autocommit: bool) -> "PinnedConnection":
+        """Pins the path; closes the connection where that fails."""
+        dsn, password = self.info.dsn, self.info.password or None
         try:
-            opened.keeps_session = not changes_sessions(
-                opened, lambda: psycopg.Connection.connect(conninfo, **options | {"autocommit": False})
-            )
-            if opened.keeps_session:
-                pin_path(opened, in_transaction=False)
+            self.keeps_session = not changes_sessions(self, lambda: psycopg.Connection.connect(dsn, password=password))
+            if self.keeps_session:
+                pin_path(self, in_transaction=False)
             else:
-                opened.cursor_factory = _PinningCursor
-            opened.autocommit = bool(options.get("autocommit"))
+                self.cursor_factory = _PinningCursor
+            self.autocommit = autocommit
         except psycopg.Error:
-            opened.close()
+            self.close()
             raise
-        return opened
+        return self
 
     @contextmanager
     def transaction(
@@ -70,8 +77,11 @@ class _PinningCursor(psycopg.Cursor[Any]):
 
 
 def connect(conninfo: str, **options: Any) -> PinnedConnection:
-    """Opens one connection. DatabaseUnavailableError, or ConfigurationError for a malformed connection string."""
-    return _open(PinnedConnection.connect, conninfo, options)
+    """Opens one connection. DatabaseUnavailableError, or ConfigurationError for a malformed connection string.
+
+    One that is lost before its path is pinned is psycopg's error, as it is afterwards.
+    """
+    return _open(PinnedConnection.unpinned, conninfo, options).pinned(autocommit=bool(options.get("autocommit")))
 
 
 def connect_unpinned(conninfo: str, **options: Any) -> psycopg.Connection:

@@ -17,7 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 
 from pgembedd.database.connect import connect
 from pgembedd.database.queries import query
-from pgembedd.errors import DatabaseUnavailableError, PgembeddError
+from pgembedd.errors import PgembeddError
 from pgembedd.log import get_logger
 
 LOCK_TIMEOUT_S = 1.0
@@ -68,8 +68,8 @@ class LockWatch:
         ((self._pid,),) = migration.execute(query("process")).fetchall()
 
     def _look(self) -> None:
-        """Looks until the end; without a connection for it the sentence names no session."""
-        with suppress(psycopg.Error, DatabaseUnavailableError), connect(self._conninfo, autocommit=True) as connection:
+        """Looks until the end; without a connection for it, as the migration may have none, no session is named."""
+        with suppress(psycopg.Error, PgembeddError), connect(self._conninfo, autocommit=True) as connection:
             while not self._ended.wait(_POLL_S):
                 found = connection.execute(query("lock_holders"), {"pid": self._pid}).fetchall()
                 self.holders = [LockHolder(*row) for row in found] or self.holders

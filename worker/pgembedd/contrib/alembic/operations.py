@@ -15,8 +15,9 @@ from pgembedd.contrib.alembic.arguments import OperationError, call, checked, li
 
 _CREATE, _DROP = "create_embedding_pipeline", "drop_embedding_pipeline"
 
-# invalid_parameter_value is what our functions refuse with, insufficient_privilege what the server does.
-_REFUSALS = {"22023", "42501"}
+# invalid_parameter_value is what our functions refuse with, insufficient_privilege what the server does;
+# lock_not_available is what becomes of a wait for a table that is in use.
+_REFUSALS = {"22023", "42501", "55P03"}
 
 
 @Operations.register_operation(_CREATE)
