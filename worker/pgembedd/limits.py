@@ -32,11 +32,15 @@ LISTED = 100
 """Names in a list of a request, such as the events to follow."""
 ADDRESS = 65_536
 """Bytes of the line and the headers of a request together, and so of what an address may hold."""
+IN_ADDRESS = 20_000
+"""Characters of a text in an address or a header: longer ones go into a body."""
 INT4 = 2**31 - 1
 DIMENSIONS = 16_000
 """Of pgvector's vectors."""
 ERROR_BYTES = 65_536
 """Read of the body of another server's error."""
+KEYS_BYTES = 1_000_000
+"""Of the public keys that users' tokens are signed with."""
 STREAM_BYTES = 64_000_000
 """Of a language model's answer to a program, which sets no limit of its own."""
 
