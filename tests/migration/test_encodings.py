@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from pgembedd.database.connect import connect_unpinned
+from pgembedd.database.connect import connect, connect_unpinned
 from pgembedd.database.connection import Connection
 from pgembedd.database.encoding import replace_foreign_characters
 from pgembedd.database.migrate import migrate
@@ -111,7 +111,7 @@ def test_what_the_encoding_lacks(encoded: Encoded) -> None:
 def test_a_key_that_is_no_utf_8_keeps_nothing_else_waiting(encoded: Encoded, key: str) -> None:
     """It is its row's dead letter; its neighbours, another pipeline and all that shows it go on."""
     with (
-        connect(encoded.conninfo, pinned=False, autocommit=True) as connection,
+        connect_unpinned(encoded.conninfo, autocommit=True) as connection,
         encoded.own() as own,
         connect(encoded.conninfo, autocommit=True) as workers,
     ):
