@@ -37,6 +37,11 @@ class Settings(ProviderSettings):
     sweep_every_s: float = setting(
         60.0, "PGEMBEDD_SWEEP_EVERY_S", "Seconds between two sweeps for rows that were not queued."
     )
+    owner_timeout_s: float = setting(
+        60.0,
+        "PGEMBEDD_OWNER_TIMEOUT",
+        "Seconds that code of a table's owner (content function, triggers, checks) may take in one statement.",
+    )
     threads: int = setting(
         0, "PGEMBEDD_THREADS", "Texts embedded at the same time; 0 takes the CPUs this process may use."
     )
@@ -172,6 +177,7 @@ MINIMUM: dict[str, float] = {
     "grace_s": 0,
     "poll_max_s": 0.05,
     "sweep_every_s": 1,
+    "owner_timeout_s": 0.1,
     "threads": 0,
     "index_memory_mb": 0,
     "index_workers": 0,
@@ -195,6 +201,7 @@ MAXIMUM: dict[str, float] = {
     "grace_s": 86_400,
     "poll_max_s": 3_600,
     "sweep_every_s": 86_400,
+    "owner_timeout_s": 86_400,
     "threads": 4_096,
     "index_memory_mb": 1_000_000,
     "index_workers": 1_024,

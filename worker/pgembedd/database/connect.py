@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 
 from pgembedd.conninfo import read_conninfo
+from pgembedd.database.limit import LimitedConnection
 from pgembedd.database.queries import query
 from pgembedd.errors import DatabaseUnavailableError
 
@@ -13,7 +14,7 @@ from pgembedd.errors import DatabaseUnavailableError
 _SETTINGS = "-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on"
 
 
-class PinnedConnection(psycopg.Connection):
+class PinnedConnection(LimitedConnection):
     """A connection whose session has these settings, after the user's own; without them where a pooler takes none."""
 
     @classmethod
@@ -36,7 +37,7 @@ def connect(conninfo: str, *, pinned: bool = True, **options: Any) -> psycopg.Co
     """
     given = read_conninfo(conninfo)
     try:
-        kind = PinnedConnection if pinned else psycopg.Connection
+        kind = PinnedConnection if pinned else LimitedConnection
         opened = kind.connect(conninfo, **_with_defaults(given, options))
     except psycopg.OperationalError as error:
         raise _explain(error, given) from error

@@ -23,7 +23,7 @@ from pgembedd.errors import ConfigurationError, SchemaError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 REVISION_TABLE = "schema_revision"
 # A comment locks the schema until the end of the transaction, and only for the schema's owner.
 _LOCK = "comment on schema pgembedd is 'Pipelines whose rows have vectors, and the functions of pgembedd.'"
