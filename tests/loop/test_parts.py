@@ -192,7 +192,7 @@ def test_errors_that_are_not_of_the_connection(error: Exception) -> None:
     ids=repr,
 )
 def test_what_an_error_decides(error: Exception, problem: str | None, decided: type[Exception]) -> None:
-    with pytest.raises(decided) as caught, translate_errors("write", lambda _pipeline: problem, [job(1)]):
+    with pytest.raises(decided) as caught, translate_errors("write", Diagnosed(problem), [job(1)]):
         raise error
     if isinstance(caught.value, Deferred) and isinstance(error, errors.UndefinedColumn):
         assert caught.value.why == problem

@@ -19,7 +19,8 @@ CREATE TYPE pgembedd.job AS (
 	splitter text,
 	traceparent text,
 	waited_s double precision,
-	attempt integer
+	attempt integer,
+	allowed_s double precision
 );
 COMMENT ON TYPE pgembedd.job IS 'A claimed message, with what a worker has to know of its pipeline.';
 CREATE TYPE pgembedd.message AS (
@@ -80,6 +81,11 @@ CREATE TABLE pgembedd.pipeline (
     shadow_of integer,
     shadow text,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    slow_reason text,
+    slow_until timestamp with time zone,
+    slow_pause interval,
+    slow_ends timestamp with time zone,
+    upkeep_after timestamp with time zone,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
     CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
     CONSTRAINT pipeline_check2 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
@@ -110,6 +116,9 @@ COMMENT ON COLUMN pgembedd.pipeline.shape IS 'What the generated code was made f
 COMMENT ON COLUMN pgembedd.pipeline.sweep_error IS 'What the last sweep failed of; the next one stops the pipeline if it fails, too.';
 COMMENT ON COLUMN pgembedd.pipeline.content_shape IS 'What the catalog said of the columns of the content; the sweep compares it, and queues all rows where an ALTER changed contents (requeued_reason).';
 COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this one stands while a model is changed: as its next one, or as its previous one.';
+COMMENT ON COLUMN pgembedd.pipeline.slow_reason IS 'Code of the table''s owner did not end in time: served one row at a time after pauses that grow; forgotten at slow_ends.';
+COMMENT ON COLUMN pgembedd.pipeline.slow_until IS 'The end of the pause, or of the turn of the worker that tries a row; null where nothing is known against it.';
+COMMENT ON COLUMN pgembedd.pipeline.upkeep_after IS 'The upkeep was cancelled in this pipeline, and leaves it out until then.';
 CREATE UNLOGGED TABLE pgembedd.embed_request (
     id uuid NOT NULL,
     model text NOT NULL,
@@ -363,6 +372,14 @@ COMMENT ON COLUMN pgembedd.sample.pipeline_id IS 'Null for the sum of all, which
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );
+CREATE SEQUENCE pgembedd.upkeep_at
+    AS integer
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+COMMENT ON SEQUENCE pgembedd.upkeep_at IS 'The pipeline that the upkeep is at, 0 for none. A sequence: it says so also after the upkeep was cancelled.';
 CREATE TABLE pgembedd.word_frequency (
     pipeline_id integer NOT NULL,
     word text NOT NULL,
@@ -531,6 +548,11 @@ GRANT UPDATE(problem_since) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(content_shape) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(requeued_reason) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(requeued_at) ON TABLE pgembedd.pipeline TO pgembedd;
+GRANT UPDATE(slow_reason) ON TABLE pgembedd.pipeline TO pgembedd;
+GRANT UPDATE(slow_until) ON TABLE pgembedd.pipeline TO pgembedd;
+GRANT UPDATE(slow_pause) ON TABLE pgembedd.pipeline TO pgembedd;
+GRANT UPDATE(slow_ends) ON TABLE pgembedd.pipeline TO pgembedd;
+GRANT UPDATE(upkeep_after) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE pgembedd.embed_request TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer TO pgembedd;
 GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
@@ -541,6 +563,7 @@ GRANT ALL ON FUNCTION pgembedd.correct_provider_use(provider text, tokens bigint
 GRANT ALL ON FUNCTION pgembedd.decline_embed_request(id uuid, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.due(names text[], poll_s double precision, unserved integer[], lane text) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.end_turn(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.events(numbers bigint[], since pg_snapshot) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.extend_answers(answers uuid[], attempts integer[], lease_s double precision) TO pgembedd_worker;
@@ -553,6 +576,8 @@ GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct int
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_served(pipeline_id integer, loaded boolean) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.note_slow(pipeline_id integer, allowed_s double precision, timeout_s double precision, tried boolean) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.note_slow_change(change jsonb, timeout_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.probe_model(pipeline_id integer, vectors real[]) TO pgembedd_worker;
@@ -592,6 +617,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.row_state TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.sample TO pgembedd;
 GRANT SELECT ON TABLE pgembedd.schema_revision TO pgembedd;
 GRANT SELECT ON TABLE pgembedd.status TO pgembedd;
+GRANT SELECT,UPDATE ON SEQUENCE pgembedd.upkeep_at TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.word_frequency TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.word_statistics TO pgembedd;
 GRANT SELECT,UPDATE ON SEQUENCE pgembedd.worker_idle TO pgembedd;
