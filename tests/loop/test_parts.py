@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from psycopg import errors
 
 from pgembedd.database.connect import connect
-from pgembedd.database.connection import TRANSIENT, is_connection_error
+from pgembedd.database.connection import TRANSIENT, Connection, is_connection_error
 from pgembedd.database.errors import translate_errors
+from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Job, Pipeline, by_pipeline
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
@@ -175,6 +176,19 @@ def test_connection_errors(error: Exception) -> None:
 )
 def test_errors_that_are_not_of_the_connection(error: Exception) -> None:
     assert not is_connection_error(error)
+
+
+class Diagnosed(PipelineRepository):
+    """Finds that problem, without a database."""
+
+    def __init__(self, problem: str | None) -> None:
+        super().__init__(Connection("", threading.Event(), "test"))
+        object.__setattr__(self, "problem", problem)
+
+    def diagnose(self, pipeline: Pipeline, allowed_s: float | None = None) -> str | None:  # noqa: ARG002
+        """The problem."""
+        problem: str | None = vars(self)["problem"]
+        return problem
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from structlog.typing import EventDict
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
 from tests.support.databases import Database
-from tests.support.documents import await_embedded, insert, make_documents, missing, put_off_upkeep, waiting
+from tests.support.documents import await_embedded, insert, make_documents, put_off_upkeep, waiting
 from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
-from tests.support.sql import let_leases_run_out, rows, value
+from tests.support.sql import let_leases_run_out, value
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
 
