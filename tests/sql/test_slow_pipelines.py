@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Database
-from tests.support.sql import FRESH, claim, create_pipeline, due, make_documents, value
+from tests.support.sql import FRESH, claim, create_pipeline, due, let_leases_run_out, make_documents, value
 
 OVER = "update pgembedd.pipeline set slow_until = clock_timestamp()"
 PAUSE_S = "select extract(epoch from slow_pause)::float8 from pgembedd.pipeline"
@@ -54,6 +54,7 @@ def test_the_pause_doubles_for_the_worker_that_tried(connection: psycopg.Connect
         pauses.append(value(connection, PAUSE_S))
     assert pauses == [120, 240, 480, 960, 960, 960]
     connection.execute("update pgembedd.pipeline set slow_ends = clock_timestamp(), slow_until = clock_timestamp()")
+    let_leases_run_out(connection)
     assert len(claim(connection)) == 4, "it is forgotten"
     assert value(connection, "select slow_reason from pgembedd.pipeline") is None
 
@@ -63,7 +64,7 @@ def test_several_pause_as_many_times_as_long(connection: psycopg.Connection, oth
     make_slow(connection)
     for i in range(others):
         connection.execute(f"create table other_{i} (id int primary key, title text)")
-        create_pipeline(connection, name=f"other_{i}", source=f"other_{i}")
+        create_pipeline(connection, name=f"other_{i}", source=f"other_{i}", content_columns=["title"])
         connection.execute("select pgembedd.note_slow(id, 60, 60, false) from pgembedd.pipeline where id > 1")
     connection.execute(QUEUE, (60, False))
     paused = "select extract(epoch from slow_until - clock_timestamp())::float8 from pgembedd.pipeline where id = 1"
@@ -75,7 +76,7 @@ def test_a_slow_owner_stops_the_upkeep_of_no_other(database: Database, connectio
     make_documents(connection)
     create_pipeline(connection)
     connection.execute("create table other (id int primary key, title text)")
-    create_pipeline(connection, name="other", source="other")
+    create_pipeline(connection, name="other", source="other", content_columns=["title"])
     connection.execute("set session_replication_role = replica; insert into other values (1, 'unseen');")
     connection.execute("reset session_replication_role")
     connection.execute(
