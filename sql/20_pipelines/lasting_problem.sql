@@ -45,9 +45,11 @@ declare
     one pgembedd.pipeline;
 begin
     for one in
-        select p.* from pipeline p where p.state = 'stopped' and p.problem_since is not null order by p.id
+        select p.* from pipeline p
+        where p.state = 'stopped' and p.problem_since is not null and not _without_upkeep(p) order by p.id
     loop
         begin
+            perform _upkeep_at(one.id);
             if _remake_mended(one.id) then
                 perform _resume(one.id);
             end if;

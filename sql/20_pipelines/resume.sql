@@ -24,7 +24,8 @@ declare
     resumed pgembedd.pipeline;
 begin
     update pipeline p set state = 'running', state_reason = null, sweep_error = null, state_since = clock_timestamp(),
-        problem_since = null, unserved_reason = null, unserved_since = null, unserved_at = null
+        problem_since = null, unserved_reason = null, unserved_since = null, unserved_at = null,
+        slow_reason = null, slow_until = null, slow_pause = null, slow_ends = null, upkeep_after = null
     where p.id = _resume.pipeline_id returning * into resumed;
     perform _tidy(resumed), _wake('pgembedd_jobs'), _notify('resumed', pipeline_id);
 end $$;

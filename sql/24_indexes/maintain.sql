@@ -9,10 +9,11 @@ declare
     one pgembedd.pipeline;
 begin
     for one in
-        select p.* from pipeline p where p.index_due_at is not null and _exists(_target(p))
+        select p.* from pipeline p where p.index_due_at is not null and _exists(_target(p)) and not _without_upkeep(p)
         order by p.id for update skip locked
     loop
         begin
+            perform _upkeep_at(one.id);
             if _index_state(one) = 'valid' then
                 update pipeline p set index_due_at = null where p.id = one.id;
                 perform _notify('index_built', one.id, jsonb_build_object('index', one.index_name));

@@ -1,7 +1,8 @@
 -- The functions that a worker calls are SECURITY DEFINER with a pinned search_path and row_security = off, which turns
 -- a policy that would hide rows into an error instead of a silent "gone". 90_rights/worker.sql grants EXECUTE on them.
 
--- Claims up to `qty` due jobs of one pipeline for `lease_s` seconds; none where the pipeline does not run.
+-- Claims up to `qty` due jobs of one pipeline for `lease_s` seconds; none where the pipeline does not run, and one of a
+-- slow one, if it is its turn.
 create or replace function pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer)
 returns setof pgembedd.job
 language plpgsql security definer
@@ -12,9 +13,14 @@ declare
     one pgembedd.pipeline;
 begin
     select p.* into one from pipeline p where p.id = claim.pipeline_id and p.state = 'running';
+    if one.slow_until is not null then
+        select t.* into one from _take_turn(one) t;
+    end if;
     if one.id is not null then
         return query select j.* from _admit(one, queue, array(
-            select m from _take_due(queue, one.id::text, qty, lease_s) m)) j;
+            select m from _take_due(queue, one.id::text, case when one.slow_until is null then qty else 1 end,
+                                    lease_s) m)) j;
+        if not found and one.slow_until is not null then perform end_turn(one.id); end if;
     end if;
 end $$;
 

@@ -1,6 +1,6 @@
 -- The running pipelines that have jobs due, and the queues they have them in, each at most once. With `names` only
--- those pipelines, of `lane` only that queue, and none that the caller cannot serve. Waits up to `poll_s` seconds for
--- the first, for poolers that do not pass LISTEN.
+-- those pipelines, of `lane` only that queue, none that the caller cannot serve, and none that pauses (slow.sql). Waits
+-- up to `poll_s` seconds for the first, for poolers that do not pass LISTEN.
 create or replace function pgembedd.due(
     names text[] default null, poll_s double precision default 0, unserved integer[] default '{}',
     lane text default null
@@ -19,7 +19,7 @@ begin
             cross join lateral _due_keys(q.name) as d(key)
             join pipeline p on p.id::text = d.key
             where p.state = 'running' and (names is null or p.name = any (names))
-              and not p.id = any (unserved);
+              and not p.id = any (unserved) and (p.slow_until is null or p.slow_until <= clock_timestamp());
         exit when found or clock_timestamp() >= until;
         perform pg_sleep(least(0.1, extract(epoch from until - clock_timestamp())));
     end loop;

@@ -1,4 +1,5 @@
--- Extends a claim by `lease_s` seconds from now. Returns the ids whose claim is still valid.
+-- Extends a claim by `lease_s` seconds from now. Returns the ids whose claim is still valid; one that a store holds at
+-- this moment is left as it is, as no claim takes it either.
 create or replace function pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer)
 returns setof bigint
 language plpgsql security definer
@@ -6,7 +7,10 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     return query execute format($q$
-        update %s q set vt = clock_timestamp() + make_interval(secs => $3) where q.msg_id = any (array(%s))
-        returning q.msg_id
+        with extended as (
+            update %1$s q set vt = clock_timestamp() + make_interval(secs => $3)
+            where q.msg_id = any (array(%2$s skip locked)))
+        select q.msg_id from %1$s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
+        where pgembedd._note(q.headers, 'answered') <> q.read_ct
         $q$, _queue_table(queue), _held(queue)) using msg_ids, read_cts, lease_s;
 end $$;

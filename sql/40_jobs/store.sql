@@ -19,7 +19,7 @@ declare
     held record;
     outcomes text[];
 begin
-    perform _keep_names(pipeline_id);
+    perform _keep_names(pipeline_id, cardinality(msg_ids));
     select h.* into held from _lock_jobs(queue, msg_ids, read_cts) h;
     if held.msg_ids is not null then
         perform set_config('pgembedd.storing', _storing_mark(pipeline_id), true);
@@ -53,7 +53,7 @@ declare
     held record;
     outcomes text[];
 begin
-    perform _keep_names(pipeline_id);
+    perform _keep_names(pipeline_id, cardinality(msg_ids));
     select h.* into held from _lock_jobs(queue, msg_ids, read_cts) h;
     if held.msg_ids is not null then
         execute format('select array_agg(w.outcome order by w.n)
@@ -72,11 +72,20 @@ begin
 end $$;
 
 -- Keeps switch() from renaming what a pipeline writes to until the transaction ends: it locks both rows FOR UPDATE. The
--- reference in `activity` would take this lock at the end of the store anyway.
-create or replace function pgembedd._keep_names(pipeline_id integer) returns void
-language sql
+-- reference in `activity` would take this lock at the end of the store anyway. Several jobs of a pipeline that pauses
+-- were claimed before it was slow: they go back.
+create or replace function pgembedd._keep_names(pipeline_id integer, jobs integer) returns void
+language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ select from pipeline p where p.id = $1 for key share $$;
+as $$
+declare
+    one pgembedd.pipeline;
+begin
+    select p.* into one from pipeline p where p.id = $1 for key share;
+    if jobs > 1 and one.slow_until > clock_timestamp() then
+        raise exception 'The pipeline "%" pauses.', one.name using errcode = 'lock_not_available';
+    end if;
+end $$;
 
 -- By this the triggers know the UPDATE of a store from those of others. Any role may set the setting that carries it,
 -- but only a store can tell the mark of its own transaction.

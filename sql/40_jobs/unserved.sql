@@ -12,19 +12,26 @@ as $$
       and pipeline.unserved_at > clock_timestamp() - interval '5 minutes'
 $$;
 
--- The state as it is shown: a running pipeline that no worker can serve is `unserved`.
+-- The state as it is shown: a running pipeline that no worker can serve, or that pauses as it is slow, is `unserved`.
 create or replace function pgembedd._shown_state(pipeline pgembedd.pipeline) returns text
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ select case when _unserved(pipeline) is null then pipeline.state else 'unserved' end $$;
+as $$
+    select case when pipeline.state = 'running' and (_pauses(pipeline) or _unserved(pipeline) is not null)
+                then 'unserved' else pipeline.state end
+$$;
 
 create or replace function pgembedd._shown_reason(pipeline pgembedd.pipeline) returns text
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select nullif(concat_ws(' ', _unserved(pipeline), pipeline.state_reason, (
-        select pipeline.requeued_reason
-        where pipeline.state = 'running' and pipeline.requeued_at > clock_timestamp() - interval '1 day')), '')
+    select nullif(concat_ws(' ', _unserved(pipeline),
+        case when pipeline.state = 'running' and pipeline.slow_ends > clock_timestamp() then pipeline.slow_reason end,
+        case when pipeline.upkeep_after > clock_timestamp() then
+            'The upkeep did not end in time in code of its table''s owner, and leaves it out for two hours.' end,
+        pipeline.state_reason, (
+            select pipeline.requeued_reason
+            where pipeline.state = 'running' and pipeline.requeued_at > clock_timestamp() - interval '1 day')), '')
 $$;
 
 -- Notes that this worker cannot serve a pipeline. Writes nothing where that was noted within half a minute, or while

@@ -17,7 +17,8 @@ begin
     get diagnostics total = row_count;
     delete from sample s where s.at < clock_timestamp() - interval '1 day';
     delete from provider_use u where u.day < _day() - 31;
-    for one in select p.* from pipeline p where p.state = 'running' order by p.id loop
+    for one in select p.* from pipeline p where p.state = 'running' and not _without_upkeep(p) order by p.id loop
+        perform _upkeep_at(one.id);
         begin
             -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
             perform _tidy(one), _tidy_words(one), _forget_gone_sources(one);

@@ -20,8 +20,10 @@ begin
     perform _upkeep('_open_queues()'), _upkeep('_mirror_all_rights()'), _upkeep('_resume_mended()');
     for one in
         select p.* from pipeline p
-        where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp()) order by p.id
+        where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp() and not _without_upkeep(p))
+        order by p.id
     loop
+        perform _upkeep_at(one.id);
         begin
             swept := swept + _sweep(one, at_most);
             if one.sweep_error is not null then

@@ -16,6 +16,8 @@ declare
 begin
     select i.* into state from installation i for no key update skip locked;
     if not found then return null; end if;
+    if _blame() then return null; end if;
+    perform set_config('pgembedd.upkeep', 'true', true);
     perform _upkeep('_open_queues()'), _upkeep('_forget_embed_requests()'), _upkeep('_forget_answers()'),
         _upkeep('_resume_mended()');
     if state.sample_due_at <= clock_timestamp() then
@@ -38,8 +40,42 @@ begin
         perform _upkeep('retention()');
         update installation set retained_at = clock_timestamp();
     end if;
+    perform _upkeep_at(0);
     return swept;
 end $$;
+
+-- Notes at which pipeline the upkeep is, before code of its table's owner may run: nothing undoes that, should it be
+-- cancelled there.
+create or replace function pgembedd._upkeep_at(pipeline_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if current_setting('pgembedd.upkeep', true) = 'true' then
+        perform setval('pgembedd.upkeep_at', pipeline_id);
+    end if;
+end $$;
+
+-- An upkeep that did not come to its end was cancelled in code of the owner of that pipeline's table, which is left out
+-- for two hours. True if there was one: the next upkeep follows, as this one is not to be undone as well.
+create or replace function pgembedd._blame() returns boolean
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    left_at integer := (select last_value from upkeep_at);
+begin
+    if left_at = 0 then return false; end if;
+    update pipeline p set upkeep_after = clock_timestamp() + interval '2 hours' where p.id = left_at;
+    perform setval('pgembedd.upkeep_at', 0);
+    return true;
+end $$;
+
+-- True for a pipeline that the upkeep leaves out at present.
+create or replace function pgembedd._without_upkeep(pipeline pgembedd.pipeline) returns boolean
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select _pauses(pipeline) or coalesce(pipeline.upkeep_after > clock_timestamp(), false) $$;
 
 -- One part of it. What fails, or waits for a lock, keeps no other part from its turn.
 create or replace function pgembedd._upkeep(part text) returns bigint

@@ -47,12 +47,13 @@ declare
 begin
     for one in
         select p.* from pipeline p join word_statistics w on w.pipeline_id = p.id
-        where _exists(p.words_table) and _exists(p.source) and w.changes <> _word_changes(p.words_table)
+        where _exists(p.words_table) and _exists(p.source) and not _without_upkeep(p)
+          and w.changes <> _word_changes(p.words_table)
           and (w.due_at <= clock_timestamp() or pg_stat_get_live_tuples(p.words_table) > 2 * w.documents)
         order by p.id
     loop
         begin
-            perform _note_words(one);
+            perform _upkeep_at(one.id), _note_words(one);
         exception
             when lock_not_available or transaction_rollback or insufficient_resources then null;
             when others then raise warning 'no sample of the words of "%" was taken: %', one.name, sqlerrm;

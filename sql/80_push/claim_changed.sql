@@ -49,6 +49,9 @@ begin
         if _is_unwatched(one, change) then
             idle := idle || one.name;
             continue;
+        elsif _pauses(one) then
+            raise exception 'The pipeline "%" pauses, as code of its table''s owner is too slow.', one.name
+                using errcode = 'lock_not_available';
         end if;
         for key in
             select distinct _webhook_key(one, change, r.name)
@@ -63,6 +66,17 @@ begin
         end loop;
     end loop;
 end $$;
+
+-- Notes that the keys of such rows took longer than `timeout_s` (note_slow).
+create or replace function pgembedd.note_slow_change(change jsonb, timeout_s double precision) returns void
+language sql security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select note_slow(p.id, timeout_s, timeout_s, false)
+    from pipeline p join pg_class c on p.source in (c.oid, pg_partition_root(c.oid))
+    join pg_namespace s on s.oid = c.relnamespace
+    where c.relname = change ->> 'table' and s.nspname = change ->> 'schema'
+$$;
 
 create or replace function pgembedd._check_webhook(change jsonb) returns void
 language plpgsql stable

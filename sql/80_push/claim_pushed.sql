@@ -20,15 +20,17 @@ begin
     if jsonb_typeof(jobs) is distinct from 'array' then
         perform _refuse('The jobs are not an array.', 'Post what process_embeddings() posts.');
     end if;
-    -- The others wait for resume(), and not for the end of their sender's lease.
+    -- The others wait for resume(), or for the end of the pause, and not for the end of their sender's lease.
     perform release_pushed(jsonb_agg(j.job), 0)
-    from _posted(jobs) j join pipeline p on p.id::text = j.pipeline and p.state <> 'running' having count(*) > 0;
+    from _posted(jobs) j join pipeline p on p.id::text = j.pipeline and (p.state <> 'running' or _pauses(p))
+    having count(*) > 0;
     claimed := array(
         select a from (
             select j.queue, j.pipeline, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null
             group by j.queue, j.pipeline) w
         join pipeline p on p.id::text = w.pipeline and p.state = 'running'
-        cross join lateral _admit(p, w.queue, array(
+        cross join lateral _take_turn(p) t
+        cross join lateral _admit(t, w.queue, array(
             select taken from _take_pushed(w.queue, w.jobs, lease_s) taken)) a);
     return query
         select j.n, case when j.problem is not null then 'failed' when c.msg_id is null then u.state else 'claimed' end,
@@ -129,6 +131,8 @@ begin
         reason := 'The message of this jobId is about something else than what was posted.';
     elsif exists (select from pipeline p where p.id::text = posted ->> 'pipeline' and p.state <> 'running') then
         reason := 'Its pipeline does not run; the job waits in the queue for pgembedd.resume().';
+    elsif exists (select from pipeline p where p.id::text = posted ->> 'pipeline' and _pauses(p)) then
+        reason := 'Its pipeline pauses, as code of its table''s owner is too slow; the job waits in the queue.';
     elsif _note(one.headers, 'answered') = one.read_ct and one.read_ct > 0 then
         reason := 'It waits in the queue for its next attempt.';
     elsif one.read_ct = 0 and one.vt > clock_timestamp() then

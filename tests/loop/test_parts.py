@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from psycopg import errors
 
 from pgembedd.database.connect import connect
+from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import TRANSIENT, is_connection_error
 from pgembedd.database.errors import translate_errors
+from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Job, Pipeline, by_pipeline
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
@@ -177,6 +179,19 @@ def test_errors_that_are_not_of_the_connection(error: Exception) -> None:
     assert not is_connection_error(error)
 
 
+class Diagnosed(PipelineRepository):
+    """Finds that problem, without a database."""
+
+    def __init__(self, problem: str | None) -> None:
+        super().__init__(Connection("", threading.Event(), "test"))
+        object.__setattr__(self, "problem", problem)
+
+    def diagnose(self, pipeline: Pipeline, allowed_s: float | None = None) -> str | None:  # noqa: ARG002
+        """The problem."""
+        problem: str | None = vars(self)["problem"]
+        return problem
+
+
 @pytest.mark.parametrize(
     ("error", "problem", "decided"),
     [
@@ -192,7 +207,7 @@ def test_errors_that_are_not_of_the_connection(error: Exception) -> None:
     ids=repr,
 )
 def test_what_an_error_decides(error: Exception, problem: str | None, decided: type[Exception]) -> None:
-    with pytest.raises(decided) as caught, translate_errors("write", lambda _pipeline: problem, [job(1)]):
+    with pytest.raises(decided) as caught, translate_errors("write", Diagnosed(problem), [job(1)]):
         raise error
     if isinstance(caught.value, Deferred) and isinstance(error, errors.UndefinedColumn):
         assert caught.value.why == problem

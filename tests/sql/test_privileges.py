@@ -64,6 +64,9 @@ WORKER_FUNCTIONS = {
     ),
     "take_embed_requests(integer)",
     "tick(double precision,double precision)",
+    "note_slow(integer,double precision,double precision,boolean)",
+    "note_slow_change(jsonb,double precision)",
+    "end_turn(integer)",
     "use_provider(text,bigint,bigint,bigint)",
     "write_answers(uuid[],integer[],text[],jsonb[])",
 }

@@ -8,6 +8,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from pgembedd.conninfo import read_conninfo
+from pgembedd.database.limit import LimitedConnection
 from pgembedd.database.pooler import changes_sessions
 from pgembedd.database.queries import query
 from pgembedd.errors import DatabaseUnavailableError
@@ -15,7 +16,7 @@ from pgembedd.errors import DatabaseUnavailableError
 Opened = TypeVar("Opened", bound=psycopg.Connection)
 
 
-class PinnedConnection(psycopg.Connection):
+class PinnedConnection(LimitedConnection):
     """A connection on which no name of ours is looked up in a schema that another role can fill.
 
     A statement sets the path, as a pooler may refuse or ignore settings at the start: for the session, or in each
@@ -84,9 +85,9 @@ def connect(conninfo: str, **options: Any) -> PinnedConnection:
     return _open(PinnedConnection.unpinned, conninfo, options).pinned(autocommit=bool(options.get("autocommit")))
 
 
-def connect_unpinned(conninfo: str, **options: Any) -> psycopg.Connection:
+def connect_unpinned(conninfo: str, **options: Any) -> LimitedConnection:
     """Opens one connection with the search_path of its role, which the caller pins. Errors as of connect()."""
-    return _open(psycopg.Connection.connect, conninfo, options)
+    return _open(LimitedConnection.connect, conninfo, options)
 
 
 def _open(connect: Callable[..., Opened], conninfo: str, options: dict[str, Any]) -> Opened:

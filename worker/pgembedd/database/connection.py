@@ -15,9 +15,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 from pgembedd.database.connect import connect_unpinned, pin_path
 from pgembedd.database.connection_errors import COLLISION, TRANSIENT, UserCodeError, is_connection_error
 from pgembedd.database.encoding import replace_foreign_characters
+from pgembedd.database.limit import SessionLimit
 from pgembedd.database.queries import query
 from pgembedd.database.schema_check import LACKING, MIGRATED, SchemaVersion, SchemaWait, lacks_function
-from pgembedd.database.vector_codec import register_vectors
+from pgembedd.database.vector_codec import find_vector_type
 from pgembedd.errors import DatabaseUnavailableError, OtherSchemaError
 from pgembedd.log import get_logger
 
@@ -43,17 +44,19 @@ class Connection:
         purpose: str,
         *,
         pooled: bool = False,
+        limit_s: float | None = None,
         on_change: Callable[..., None] = ignore_change,
         schema: SchemaWait | None = None,
     ) -> None:
         """`stopping` ends the wait for an unreachable database, with DatabaseUnavailableError.
 
         `pooled` says that a pooler hands every transaction to another server process, so that nothing may be set for
-        the session. `on_change(purpose, up=…)` is called when the connection was opened or lost. `schema` is shared by
-        the connections of a process.
+        the session. Users' code gets `limit_s`. `on_change(purpose, up=…)` is called when it was opened or lost.
+        `schema` is shared by the connections of a process.
         """
         self._conninfo, self._stopping, self.purpose = conninfo, stopping, purpose
         self._pooled, self._on_change = pooled, on_change
+        self.limit = SessionLimit(limit_s, purpose, self._end_process, pooled=pooled)
         self._schema = schema or SchemaWait()
         self._version: SchemaVersion | None = None
         self._on_open: list[Callable[[psycopg.Connection], None]] = []
@@ -68,9 +71,10 @@ class Connection:
             try:
                 with opened.transaction():
                     pin_path(opened, in_transaction=self._pooled)
+                    self.limit.open(opened)
                     replace_foreign_characters(opened)
                     self._version = self._schema.check(opened)
-                    self._find_vector_type(opened)
+                    self._vector = find_vector_type(opened) or self._vector
                 for prepare_session in self._on_open:
                     prepare_session(opened)
             except (psycopg.Error, OtherSchemaError) as error:
@@ -88,13 +92,9 @@ class Connection:
         self.close()
         self.call(lambda _: None)
 
-    def _find_vector_type(self, connection: psycopg.Connection) -> None:
-        row = connection.execute(query("vector_type")).fetchone()
-        if row is None:
-            return  # the schema check reports it in a sentence
-        schema, element_oid, array_oid = row
-        register_vectors(connection, element_oid, array_oid)
-        self._vector = sql.Identifier(schema, "vector")
+    def _end_process(self, process: int) -> None:
+        with connect_unpinned(self._conninfo, autocommit=True, connect_timeout=2) as other:
+            other.execute(query("end_process"), {"process": process})
 
     def close(self) -> None:
         """Closes the connection, if there is one."""
@@ -176,33 +176,26 @@ class Connection:
         """Returns the rows of a statement that touches users' tables: the caller handles locks and limits.
 
         Their code may leave settings, prepared statements, locks or temporary tables in the session; they are removed.
-        Errors but a lost connection and a collision that passes are UserCodeError; QueryCanceled after `allowed_s`.
+        It may also raise any error: what is no lost connection, nor a collision that passes, is a UserCodeError. Beyond
+        `allowed_s`, or the limit of the connection, it is an OwnerTimeoutError.
         """
         tries = 0
 
         def work(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
             nonlocal tries
             tries += 1
+            limit_s = self.limit.allowed(allowed_s)
             try:
-                return self._execute(connection, self.with_vector_type(name), values, allowed_s)
+                with self.limit.over(connection, limit_s):
+                    return self._execute(connection, self.with_vector_type(name), values, limit_s)
             except psycopg.Error as error:
                 if self._is_raised(connection, error, tries):
                     raise UserCodeError(error) from error
                 raise
             finally:
-                self._clean(connection)
+                self.limit.clean(connection)
 
         return self.call(work, COLLISION, until)
-
-    def _clean(self, connection: psycopg.Connection) -> None:
-        """Removes what users' code left; a session that cannot be cleaned is closed, and what it did stands."""
-        if self._pooled or connection.closed:
-            return
-        try:
-            connection.execute(query("clean_session"))
-        except psycopg.Error as error:
-            get_logger().warning("session_closed", purpose=self.purpose, error=type(error).__name__)
-            connection.close()
 
     def _is_raised(self, connection: psycopg.Connection, error: psycopg.Error, tries: int) -> bool:
         """Tells that a user's code raised an error that would be retried without end."""
@@ -219,13 +212,12 @@ class Connection:
         return sql.SQL(query(name)).format(vector=self._vector)
 
     def _execute(
-        self, connection: psycopg.Connection, statement: Statement, values: Values, allowed_s: float | None = None
+        self, connection: psycopg.Connection, statement: Statement, values: Values, limit_s: float | None = None
     ) -> list[tuple[Any, ...]]:
-        if not self._pooled and allowed_s is None:
+        if not self._pooled:
             return connection.execute(statement, values).fetchall()
         with connection.transaction():
-            if self._pooled:
-                pin_path(connection, in_transaction=True)
-            if allowed_s is not None:
-                connection.execute(query("statement_timeout"), {"milliseconds": str(round(allowed_s * 1000))})
+            pin_path(connection, in_transaction=True)
+            if limit_s is not None:
+                self.limit.limit_transaction(connection, limit_s)
             return connection.execute(statement, values).fetchall()

@@ -1,11 +1,13 @@
 """Classifies an error of a statement: retry, defer, fail the row, or stop the pipeline."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import psycopg
 
 from pgembedd.database.connection_errors import CONTENTION, is_connection_error
-from pgembedd.database.records import Job, Pipeline
+from pgembedd.database.limit import OwnerTimeoutError
+from pgembedd.database.pipelines import PipelineRepository
+from pgembedd.database.records import Job
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 
@@ -20,19 +22,24 @@ ALTERED = "altered"
 class translate_errors:  # noqa: N801  reads as a clause of `with`
     """Translates a psycopg error into Deferred or RowFailure; an error of the connection passes unchanged."""
 
-    def __init__(self, reason: str, diagnose: Callable[[Pipeline], str | None], jobs: Sequence[Job]) -> None:
-        """`reason` is the RowFailure's; `diagnose` returns, and records, the fault of a whole pipeline."""
-        self._reason, self._diagnose, self._pipeline = reason, diagnose, jobs[0].pipeline
+    def __init__(self, reason: str, pipelines: PipelineRepository, jobs: Sequence[Job]) -> None:
+        """`reason` is the RowFailure's; `pipelines` records the fault of a whole pipeline."""
+        self._reason, self._pipelines, self._jobs = reason, pipelines, jobs
+        self._pipeline = jobs[0].pipeline
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, psycopg.Error) or is_connection_error(error):
             return
+        if isinstance(error, OwnerTimeoutError):
+            raise self._too_slow(error) from error
         if isinstance(error, CONTENTION):
             raise Deferred(f"{self._reason}: {type(error).__name__}", CONTENTION_DELAY_S) from error
         try:
-            problem = self._diagnose(self._pipeline)
+            problem = self._pipelines.diagnose(self._pipeline, self._jobs[0].allowed_s)
+        except OwnerTimeoutError as slow:
+            raise self._too_slow(slow) from slow
         except psycopg.Error as unclear:
             if is_connection_error(unclear):
                 raise
@@ -47,3 +54,15 @@ class translate_errors:  # noqa: N801  reads as a clause of `with`
             raise Deferred(problem, 0.0) from error
         detail = error.diag.message_primary or type(error).__name__
         raise RowFailure(self._reason, f"{detail} (SQLSTATE {error.sqlstate})") from error
+
+    def _too_slow(self, error: OwnerTimeoutError) -> Deferred | RowFailure:
+        """Has the pipeline pause. A job that is alone failed an attempt; others are tried one by one then."""
+        self._pipelines.note_slow(self._jobs[0], error.allowed_s)
+        if len(self._jobs) > 1:
+            return Deferred(f"{self._reason}: code of the table's owner is too slow", CONTENTION_DELAY_S)
+        return RowFailure(
+            self._reason,
+            f"Code of the table's owner (the content function, triggers, checks) did not end within "
+            f"{error.allowed_s:g} s: make it faster, or allow it more with PGEMBEDD_OWNER_TIMEOUT, then call "
+            f"pgembedd.retry_failed('{self._pipeline.name}').",
+        )

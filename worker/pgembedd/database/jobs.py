@@ -41,8 +41,8 @@ class JobRepository:
         """Returns the content of each job's row. RowFailure if the content function raises, Deferred on contention."""
         values = {"pipeline_id": jobs[0].pipeline.id, "ids": [job.id for job in jobs]}
         chunked = jobs[0].pipeline.chunking is not None
-        with translate_errors("content", self._diagnose, jobs):
-            rows = self.connection.rows_once("read_chunks" if chunked else "read", values)
+        with self._translated("content", jobs):
+            rows = self.connection.rows_once("read_chunks" if chunked else "read", values, allowed_s=jobs[0].allowed_s)
         return [_content(*row) for row in rows]
 
     def store(self, results: Sequence[Result]) -> list[str]:
@@ -57,12 +57,11 @@ class JobRepository:
             "dropped": [result.dropped for result in results],
         }
         chunked = jobs[0].pipeline.chunking is not None
-        with translate_errors("write", self._diagnose, jobs):
-            if chunked:
-                rows = self.connection.rows_once("store_chunks", values | chunk_arrays(results))
-            else:
-                embeddings = Vectors([_vector(result) for result in results])
-                rows = self.connection.rows_once("store", values | {"embeddings": embeddings})
+        vectors = chunk_arrays(results) if chunked else {"embeddings": Vectors([_vector(result) for result in results])}
+        with self._translated("write", jobs):
+            rows = self.connection.rows_once(
+                "store_chunks" if chunked else "store", values | vectors, allowed_s=jobs[0].allowed_s
+            )
         outcomes: dict[int, str] = dict(rows)
         return [outcomes[job.msg_id] for job in jobs]
 
@@ -97,8 +96,8 @@ class JobRepository:
         """Records that a suspect is processed alone from now on; False when its lease is lost."""
         return bool(self.connection.value("mark_alone", queue=job.queue, msg_id=job.msg_id, read_ct=job.read_ct))
 
-    def _diagnose(self, pipeline: Pipeline) -> str | None:
-        return PipelineRepository(self.connection).diagnose(pipeline)
+    def _translated(self, reason: str, jobs: Sequence[Job]) -> translate_errors:
+        return translate_errors(reason, PipelineRepository(self.connection), jobs)
 
 
 JOB_COLUMNS = (
@@ -119,6 +118,7 @@ JOB_COLUMNS = (
     "traceparent",
     "waited_s",
     "attempt",
+    "allowed_s",
 )
 """The columns of the type pgembedd.job, in their order (migrations/versions)."""
 
@@ -144,6 +144,7 @@ def job_of(row: Sequence[Any]) -> Job:
         traceparent=job["traceparent"],
         waited_s=job["waited_s"] or 0.0,
         attempt=job["attempt"],
+        allowed_s=job["allowed_s"],
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembedd.database.connection import Connection
-from pgembedd.database.records import Pipeline
+from pgembedd.database.records import Job, Pipeline
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -40,10 +40,25 @@ class PipelineRepository:
         stored = self.connection.value("probe_model", pipeline_id=pipeline.id, vectors=values)
         return None if stored is None else np.array(stored, np.float32).reshape(-1, vectors.shape[1])
 
-    def diagnose(self, pipeline: Pipeline) -> str | None:
+    def diagnose(self, pipeline: Pipeline, allowed_s: float | None = None) -> str | None:
         """Returns the reason why the pipeline cannot run, and stops it; None if it can."""
-        reason: str | None = self.connection.value("diagnose", pipeline_id=pipeline.id)
+        rows = self.connection.rows_once("diagnose", {"pipeline_id": pipeline.id}, allowed_s=allowed_s)
+        reason: str | None = rows[0][0]
         return reason
+
+    def note_slow(self, job: Job, allowed_s: float) -> None:
+        """Notes that code of the table's owner did not end in time for a job of the pipeline, which pauses then."""
+        self.connection.value(
+            "note_slow",
+            pipeline_id=job.pipeline.id,
+            allowed_s=allowed_s,
+            timeout_s=self.connection.limit.limit_s or allowed_s,
+            tried=job.allowed_s is not None,
+        )
+
+    def end_turn(self, pipeline: Pipeline) -> None:
+        """Ends this worker's turn at a slow pipeline, of which a row was done in time."""
+        self.connection.value("end_turn", pipeline_id=pipeline.id)
 
     def stop(self, pipeline: Pipeline, reason: str) -> None:
         """Stops the pipeline, with a reason that `status` shows."""

@@ -8,6 +8,7 @@ import psycopg
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import job_of
+from pgembedd.database.limit import OwnerTimeoutError
 from pgembedd.database.queries import query
 from pgembedd.database.records import Job
 
@@ -44,7 +45,12 @@ class PushedJobRepository:
 
     def _claim(self, name: str, posted: str) -> list[Posted]:
         # As for statements on users' tables: the caller handles a lock that is not granted soon.
-        rows = self.connection.rows_once(name, {"posted": posted, "lease_s": self.lease_s}, self.until)
+        try:
+            rows = self.connection.rows_once(name, {"posted": posted, "lease_s": self.lease_s}, self.until)
+        except OwnerTimeoutError as error:
+            if name == "claim_changed":  # the keys go through the types of the table's owner
+                self.connection.value("note_slow_change", posted=posted, timeout_s=error.allowed_s)
+            raise
         return [_posted(*row) for row in rows]
 
 

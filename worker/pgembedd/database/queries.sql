@@ -96,6 +96,29 @@ from unnest(pg_blocking_pids(%(pid)s)) as b(pid) left join pg_catalog.pg_stat_ac
 select n.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace
 where e.extname in ('vector', 'pgmq', 'pg_net', 'pg_cron', 'dblink')
 
+-- name: limit_session
+-- The lower one of a limit in ms and the role's own, from now on the limit of each statement; the process that serves it.
+select l.limit_ms, pg_catalog.pg_backend_pid(),
+       pg_catalog.set_config('statement_timeout', l.limit_ms::pg_catalog.text, false)
+from (select least(%(limit_ms)s::pg_catalog.int4, nullif(s.setting::pg_catalog.int4, 0)) as limit_ms
+      from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'statement_timeout') l
+
+-- name: limit_again
+-- After clean_session, which resets it.
+set statement_timeout = {limit_ms}
+
+-- name: limit_statement
+-- Another limit, for the next statement of the session.
+select pg_catalog.set_config('statement_timeout', %(limit_ms)s::pg_catalog.text, false)
+
+-- name: limit_transaction
+-- The limit of the statements of this transaction; the number of the server's process.
+select pg_catalog.set_config('statement_timeout', %(limit_ms)s::pg_catalog.text, true), pg_catalog.pg_backend_pid()
+
+-- name: end_process
+-- Ends a process of the server's, of this role: one that catches its cancellation.
+select pg_catalog.pg_terminate_backend(%(process)s)
+
 -- name: claim
 -- Take jobs of one pipeline under a lease.
 select queue, msg_id, read_ct, id, pipeline_id, pipeline, model, fingerprint, dimensions, suspect, chunked, chunk_tokens,
@@ -183,6 +206,18 @@ select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s)
 -- name: note_served
 -- Take such a note back.
 select pgembedd.note_served(%(pipeline_id)s, %(loaded)s)
+
+-- name: note_slow
+-- Code of the table's owner did not end in time.
+select pgembedd.note_slow(%(pipeline_id)s, %(allowed_s)s, %(timeout_s)s, %(tried)s)
+
+-- name: note_slow_change
+-- The same of the pipelines whose keys a webhook has.
+select pgembedd.note_slow_change(%(posted)s::jsonb, %(timeout_s)s)
+
+-- name: end_turn
+-- A row of a slow pipeline was done in time.
+select pgembedd.end_turn(%(pipeline_id)s)
 
 -- name: probe_model
 -- The probe vectors that a pipeline was first served with; these, if it has none.
@@ -413,10 +448,11 @@ where f.pronamespace = 'pgembedd'::regnamespace
   and f.proname in (
       'due', 'claim', 'claim_pushed', 'claim_changed', 'release_pushed', 'read', 'read_chunks', 'store',
       'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'probe_model', 'note_unserved',
-      'note_served', 'use_provider', 'correct_provider_use', 'diagnose', 'stop_pipeline', 'set_idle', 'models',
-      'tick', 'metrics', 'interface', 'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests',
-      'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers', 'release_answers',
-      'read_answer', 'postpone_answer', 'write_answers', 'finish_answer', 'fail_answer')
+      'note_served', 'note_slow', 'note_slow_change', 'end_turn', 'use_provider', 'correct_provider_use',
+      'diagnose', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'interface', 'schema_version', 'events',
+      'hear_embed_requests', 'take_embed_requests', 'finish_embed_requests', 'decline_embed_request',
+      'claim_answers', 'extend_answers', 'release_answers', 'read_answer', 'postpone_answer', 'write_answers',
+      'finish_answer', 'fail_answer')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: doctor_uses

@@ -56,7 +56,8 @@ class Job:
     """One claimed message. (msg_id, read_ct) is the fence: it changes with every claim.
 
     `id` is the row's key as JSON text: parsed, a long decimal could become another number. `traceparent` is the
-    trace context of the transaction that wrote the row, if it has one; only then `waited_s` is set.
+    trace context of the transaction that wrote the row, if it has one; only then `waited_s` is set. `allowed_s` is what
+    code of the table's owner may take for it, where that was too slow lately, and the worker has the turn to try.
     """
 
     queue: str
@@ -68,6 +69,7 @@ class Job:
     traceparent: str | None = None
     waited_s: float = 0.0
     attempt: int = 1
+    allowed_s: float | None = None
 
     @property
     def key(self) -> tuple[str, int, int]:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import psycopg
+from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
+
+from pgembedd.database.queries import query
 
 _NULL = struct.pack("!i", -1)
 
@@ -31,6 +34,16 @@ def register_vectors(connection: psycopg.Connection, element_oid: int, array_oid
             return array_bytes(obj.items, element_oid)
 
     connection.adapters.register_dumper(Vectors, VectorsDumper)
+
+
+def find_vector_type(connection: psycopg.Connection) -> sql.Identifier | None:
+    """Registers Vectors where the database has the vector type; returns its name with its schema."""
+    row = connection.execute(query("vector_type")).fetchone()
+    if row is None:
+        return None  # the schema check reports it in a sentence
+    schema, element_oid, array_oid = row
+    register_vectors(connection, element_oid, array_oid)
+    return sql.Identifier(schema, "vector")
 
 
 def array_bytes(items: Sequence[npt.NDArray[np.float32] | None], element_oid: int) -> bytes:

@@ -20,7 +20,8 @@ CLAIM_S = (
 )
 FIRST_SIZE, SMALLEST, LARGEST = 4, 2, 256
 FIRST_GUESS_S = CLAIM_S / FIRST_SIZE  # for a job of a pipeline that had none yet
-LONG_S = 1.0  # a wait in vain of that long or longer has the pipeline left out, as long as it took, then twice as long
+LONG_S = 1.0  # a wait in vain of that long or longer has the pipeline left out, then twice as long each time,
+OUT_TIMES, OUT_S = 10, 30.0  # first for ten times as long as it took, if that is not over 30 s
 MOST_DOUBLINGS, LONGEST_OUT_S = 5, 600.0
 
 
@@ -80,7 +81,8 @@ class FairShare:
             self._out_until.pop(due, None)
             if seconds >= LONG_S:
                 self._in_vain[due] = times + 1
-                out_s = min(seconds * 2 ** min(times, MOST_DOUBLINGS), LONGEST_OUT_S)
+                first_s = max(seconds, min(OUT_TIMES * seconds, OUT_S))
+                out_s = min(first_s * 2 ** min(times, MOST_DOUBLINGS), LONGEST_OUT_S)
                 self._out_until[due] = self._clock() + out_s
 
     def stored(self, due: Due, jobs: int, seconds: float) -> None:

@@ -21,12 +21,13 @@ from pgembedd.telemetry.observer import SILENT, Observer
 class EmbeddingBatch:
     """Jobs of one pipeline whose texts are in the model: `pending` yields a vector for each text of the contents.
 
-    `since` is when they were passed to the model, by the monotonic clock.
+    `since` is when they were passed to the model, `began` when their rows began to be read, by the monotonic clock.
     """
 
     jobs: Sequence[Job]
     contents: Sequence[Content]
     pending: EmbeddingsFuture | None
+    began: float = field(default_factory=time.monotonic)
     since: float = field(default_factory=time.monotonic)
 
 
@@ -45,9 +46,9 @@ class Reader:
 
         Jobs whose rows cannot be read or chunked are failed or released.
         """
+        began = time.monotonic()
         try:
             model = self.models.serving(batch[0].pipeline, self._pipelines)
-            began = time.monotonic()
             readable: list[tuple[Job, Content]] = []
             for job, content in bisect(batch, self._jobs.read):
                 try:
@@ -64,4 +65,5 @@ class Reader:
         jobs, contents = zip(*readable, strict=True)
         self._observer.read(jobs, time.monotonic() - began)
         texts = [text for content in contents for text in content.texts]
-        return EmbeddingBatch(jobs, contents, start(model, texts, LANES[batch[0].queue]) if texts else None)
+        pending = start(model, texts, LANES[batch[0].queue]) if texts else None
+        return EmbeddingBatch(jobs, contents, pending, began)

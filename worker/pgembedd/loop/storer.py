@@ -64,6 +64,8 @@ class Storer:
             return
         ended = time.monotonic()
         self._share.stored(due, len(batch.jobs), self._took(batch))
+        if batch.jobs[0].allowed_s is not None and any(isinstance(outcome, str) for _, outcome in settled):
+            self._pipelines.end_turn(batch.jobs[0].pipeline)
         counts = self._outcomes.stored(settled, ended - embedded)
         get_logger().info(
             "stored",
@@ -76,7 +78,7 @@ class Storer:
 
     def _took(self, batch: EmbeddingBatch) -> float:
         """Returns the seconds that the batch had the worker: from where the one before it ended."""
-        since, self._last_end = max(batch.since, self._last_end), time.monotonic()
+        since, self._last_end = max(batch.began, self._last_end), time.monotonic()
         return self._last_end - since
 
     def _write(self, results: list[Result]) -> Settled:

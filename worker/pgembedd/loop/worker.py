@@ -42,6 +42,7 @@ from pgembedd.telemetry.observer import SILENT, Observer
 STALLED_S = 600.0
 RELEASE_S = 2.0  # to hand jobs back at the end
 LAST_S = 1.0  # for the threads to end once no job is left
+UPKEEP_TIMES = 10  # as long as a batch may take the upkeep, which reads whole tables
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Worker:
         work |= self._lane(FRESH)
         if role.pulls:
             work |= self._lane(BACKFILL)
-            upkeep = PipelineRepository(self._connection("upkeep", stopping))
+            upkeep = PipelineRepository(self._connection("upkeep", stopping, UPKEEP_TIMES * settings.owner_timeout_s))
             work["upkeep"] = lambda: run_maintenance(settings, upkeep, stopping)
             if role.language is not None and role.language.language_host:
                 answerer = Answerer(settings, role.language, self._connection, stopping, self._finished)
@@ -150,9 +151,12 @@ class Worker:
     def _outcomes_over(self, connection: Connection) -> JobOutcomes:
         return JobOutcomes(JobRepository(connection), self._in_flight, self._role.pushed, self._observer)
 
-    def _connection(self, purpose: str, until: threading.Event) -> Connection:
+    def _connection(self, purpose: str, until: threading.Event, limit_s: float | None = None) -> Connection:
         pooled, on_change = self._settings.wait == "poll", self._observer.connection
-        made = Connection(self._conninfo, until, purpose, pooled=pooled, on_change=on_change, schema=self._schema)
+        allowed_s, schema = limit_s or self._settings.owner_timeout_s, self._schema
+        made = Connection(
+            self._conninfo, until, purpose, pooled=pooled, limit_s=allowed_s, on_change=on_change, schema=schema
+        )
         self._connections.append(made)
         return made
 

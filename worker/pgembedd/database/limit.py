@@ -1,0 +1,148 @@
+"""A limit on the time of a statement that runs code of a table's owner.
+
+statement_timeout alone does not hold: triggers that are deferred to COMMIT are not counted, and code can catch the
+cancellation and go on. So what takes longer is cancelled from here, then its process in the server is ended, which no
+code can catch; where that cannot be done either, the connection is given up.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.abc import PQGen
+
+from pgembedd.database.queries import query
+from pgembedd.errors import PgembeddError
+from pgembedd.log import get_logger
+
+GRACE_S = 1.0  # for each step, before the next one
+
+Value = TypeVar("Value")
+
+
+class OwnerTimeoutError(errors.QueryCanceled):
+    """Code of a table's owner did not end within `allowed_s` seconds."""
+
+    def __init__(self, allowed_s: float) -> None:
+        super().__init__(f"It did not end within {allowed_s:g} s.")
+        self.allowed_s = allowed_s
+
+
+class LimitedConnection(psycopg.Connection):
+    """A connection whose waits can have a limit."""
+
+    limit: "Limit | None" = None
+
+    def wait(self, gen: PQGen[Value], *arguments: Any, **options: Any) -> Value:
+        """Waits for the server, as of psycopg; within the limit."""
+        return super().wait(gen if self.limit is None else self.limit.over(gen), *arguments, **options)
+
+
+class Limit:
+    """The limit of one statement: what is done when it takes too long, one step after another."""
+
+    def __init__(self, connection: psycopg.Connection, allowed_s: float, end: Callable[[], None]) -> None:
+        """`end` ends the process that serves the connection; any of our errors, or psycopg's, if it cannot."""
+        self.allowed_s = allowed_s
+        self.taken: list[str] = []  # the steps
+        self._connection, self._end = connection, end
+        self._began = time.monotonic()
+        self._next_at = self._began + allowed_s + GRACE_S
+
+    def is_used_up(self) -> bool:
+        """Tells that the time is over: a cancellation is that of the server's limit."""
+        return time.monotonic() - self._began >= self.allowed_s
+
+    def over(self, gen: PQGen[Value]) -> PQGen[Value]:
+        """Returns the same generator, with the steps where the time is up; psycopg looks ten times a second."""
+        try:
+            state = next(gen)
+            while True:
+                ready = yield state
+                if time.monotonic() >= self._next_at:
+                    self._take_step()
+                state = gen.send(ready)
+        except StopIteration as ended:
+            value: Value = ended.value
+            return value
+
+    def _take_step(self) -> None:
+        steps = {"cancelled": self._cancel, "ended": self._end}
+        name = next((name for name in steps if name not in self.taken), "given_up")
+        self.taken.append(name)
+        if name == "given_up":
+            self._connection.close()
+            raise OwnerTimeoutError(self.allowed_s)
+        with suppress(psycopg.Error, PgembeddError):
+            steps[name]()
+        self._next_at = time.monotonic() + GRACE_S
+
+    def _cancel(self) -> None:
+        self._connection.cancel_safe(timeout=GRACE_S)
+
+
+class SessionLimit:
+    """The limit of the statements of one connection that run users' code, and of its sessions."""
+
+    def __init__(self, limit_s: float | None, purpose: str, end: Callable[[int], None], *, pooled: bool) -> None:
+        """`end` ends a process of the server. `pooled` sessions are set anew in each transaction."""
+        self.limit_s, self._purpose, self._end, self._pooled = limit_s, purpose, end, pooled
+        self._process = 0
+
+    def open(self, connection: psycopg.Connection) -> None:
+        """Sets the limit of a session that was opened; a lower one of the role's own holds."""
+        if self.limit_s is not None and not self._pooled:
+            values = {"limit_ms": _ms(self.limit_s)}
+            ((limit_ms, self._process, _),) = connection.execute(query("limit_session"), values).fetchall()
+            self.limit_s = limit_ms / 1000
+
+    def clean(self, connection: psycopg.Connection) -> None:
+        """Removes what users' code left; a session that cannot be cleaned is closed, and what it did stands."""
+        if self._pooled or connection.closed:
+            return
+        cleaning = sql.Composed([sql.SQL(query("clean_session"))])
+        if self.limit_s is not None:
+            cleaning += sql.SQL(";") + sql.SQL(query("limit_again")).format(limit_ms=sql.Literal(_ms(self.limit_s)))
+        try:
+            connection.execute(cleaning)
+        except psycopg.Error as error:
+            get_logger().warning("session_closed", purpose=self._purpose, error=type(error).__name__)
+            connection.close()
+
+    def allowed(self, allowed_s: float | None) -> float | None:
+        """Returns what a statement may take that is to have `allowed_s` at most; None for as long as it likes."""
+        return min((one for one in (allowed_s, self.limit_s) if one is not None), default=None)
+
+    def limit_transaction(self, connection: psycopg.Connection, allowed_s: float) -> None:
+        """Limits the statements of the open transaction."""
+        values = {"limit_ms": str(_ms(allowed_s))}
+        self._process = connection.execute(query("limit_transaction"), values).fetchall()[0][-1]
+
+    @contextmanager
+    def over(self, connection: psycopg.Connection, allowed_s: float | None) -> Iterator[None]:
+        """Limits what the connection runs in the block. OwnerTimeoutError where it took too long, which is logged."""
+        if allowed_s is None or not isinstance(connection, LimitedConnection):
+            yield
+            return
+        if not self._pooled and allowed_s != self.limit_s:
+            connection.execute(query("limit_statement"), {"limit_ms": str(_ms(allowed_s))})
+        connection.limit = limit = Limit(connection, allowed_s, lambda: self._end(self._process))
+        try:
+            yield
+        except psycopg.Error as error:
+            if not limit.taken and not (limit.is_used_up() and isinstance(error, errors.QueryCanceled)):
+                raise
+            how = limit.taken[-1] if limit.taken else "by_server"
+            get_logger().warning("owner_timeout", purpose=self._purpose, allowed_s=round(allowed_s, 3), how=how)
+            if how in {"ended", "given_up"}:
+                connection.close()
+            raise OwnerTimeoutError(allowed_s) from error
+        finally:
+            connection.limit = None
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
