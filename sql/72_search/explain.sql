@@ -15,7 +15,8 @@ as $$
 #variable_conflict use_variable
 declare
     -- What depends on the rows that policies hide from the caller.
-    unsaid constant jsonb := '{"path": null, "index": null, "ef_search": null, "candidates": null, "rows_visited": null}';
+    unsaid constant jsonb := '{"path": null, "index": null, "ef_search": null, "candidates": null,
+                               "rows_visited": null}';
     target jsonb := _search_target(pipeline, null);
     condition text;
     included text;
@@ -40,7 +41,8 @@ begin
         'row_security', hidden or row_security_active((target ->> 'vectors_oid')::oid),
         'waiting', _search_waiting((target ->> 'id')::integer),
         'semantic', case when mode <> 'text' then _explain_nearest(
-            target, embedding, wanted, _search_required(target, asked, included), per = 'row', min_similarity) || case when hidden then unsaid else '{}' end end,
+            target, embedding, wanted, _search_required(target, asked, included), per = 'row', min_similarity)
+            || case when hidden then unsaid else '{}' end end,
         'text', case when mode <> 'semantic' then _explain_words(
             target, asked, wanted, k, included, per = 'row', embedding, min_similarity)
             || case when hidden then '{"rows_visited": null}'::jsonb else '{}' end end);

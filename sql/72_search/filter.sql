@@ -71,7 +71,7 @@ begin
     return (select string_agg(_search_condition(operand, m.key, m.value), ' and ') from jsonb_each(condition) m);
 end $$;
 
--- A value for an error's sentence. What is large is not written out: ten bytes of JSON may be a number of 100,000 digits.
+-- A value for an error's sentence. What is large is not written out: a number of ten bytes may have 100,000 digits.
 create or replace function pgembedd._shortened(value jsonb) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp

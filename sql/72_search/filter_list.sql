@@ -71,7 +71,8 @@ as $$
 declare
     between_members constant text := (select t.typdelim from pg_type t where t.oid = (operand ->> 'base')::oid);
     listed constant text := (
-        select string_agg('"' || regexp_replace(m, '(["\\])', '\\\1', 'g') || '"', between_members) from unnest(members) m);
+        select string_agg('"' || regexp_replace(m, '(["\\])', '\\\1', 'g') || '"', between_members)
+        from unnest(members) m);
 begin
     return format('%L::%s[]', '{' || listed || '}', operand ->> 'written')
         || case when operand -> 'written' = operand -> 'type' then '' else format('::%s[]', operand ->> 'type') end;
@@ -103,8 +104,8 @@ begin
     return members[1];
 end $$;
 
--- Containment is what a GIN index answers for a few values; many are looked up by their hash. An array's literal of them
--- would take two kilobytes for each while it is read; IS TRUE keeps the planner from joining.
+-- Containment is what a GIN index answers for a few values; many are looked up by their hash. A literal of an array of
+-- them would take two kilobytes for each while it is read; IS TRUE keeps the planner from joining.
 create or replace function pgembedd._search_json_one_of(operand jsonb, choices jsonb) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -114,6 +115,6 @@ begin
         return (select string_agg(_search_json_equals(operand, v), ' or ') from jsonb_array_elements(choices) v
                 where v <> 'null');
     end if;
-    return format('(%s operator(pg_catalog.=) any (select v from pg_catalog.jsonb_array_elements(%L::pg_catalog.jsonb) v '
-                  'where v operator(pg_catalog.<>) ''null'')) is true', operand ->> 'expression', choices);
+    return format('(%s operator(pg_catalog.=) any ('
+                  'select v from pg_catalog.jsonb_array_elements(%L::pg_catalog.jsonb) v where v operator(pg_catalog.<>) ''null'')) is true', operand ->> 'expression', choices);
 end $$;

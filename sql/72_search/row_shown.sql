@@ -2,8 +2,8 @@
 -- beginning and any other to null, and `pgembedd_cut` names their columns. A value that is too large alone is not even
 -- fetched. The snippet is made of the chunk, or of the text columns that the caller may read.
 
--- Expressions over the row `s` and the chunk `v`. The row has the columns that the caller may read, vectors excepted, as
--- an object, types from outside Postgres by their text; whole where no bytes are given.
+-- Expressions over the row `s` and the chunk `v`. The row has the columns that the caller may read, vectors excepted,
+-- types from outside Postgres by their text, as an object; whole where no bytes are given.
 create or replace function pgembedd._search_shown(
     target jsonb, snippet_length integer, bytes integer, out row_expression text, out snippet text
 )
@@ -22,7 +22,8 @@ begin
                                'then pg_catalog."left"(s.%1$I::pg_catalog.text, %2$s) else ', c.name, bytes)
                            else format('case when pg_catalog.pg_column_size(s.%I) operator(pg_catalog.<=) %s then ',
                                        c.name, bytes) end
-                      || format(case when c.base < 16384 then 's.%I' else 'pg_catalog.format(''%%s'', s.%I)' end, c.name)
+                      || format(case when c.base < 16384 then 's.%I' else 'pg_catalog.format(''%%s'', s.%I)' end,
+                                c.name)
                       || case when bytes is null or c.width > 0 then '' else ' end' end || format(' as %I', c.name),
                       ', ' order by c.number) as columns,
            string_agg(format('case when pg_catalog.pg_column_size(s.%I) operator(pg_catalog.>) %s then %1$L end',
@@ -40,7 +41,8 @@ begin
         case when bytes is null then '(select pg_catalog.to_jsonb(r.*) from (select %s) r)'
              else '(select pgembedd._search_cut(pg_catalog.to_jsonb(r.*), %2$s, %3$L, %4$s) from (select %1$s) r)' end,
         shown.columns,
-        case when shown.lost is null then '''{}''' else format('pg_catalog.array_remove(array[%s], null)', shown.lost) end,
+        case when shown.lost is null then '''{}'''
+             else format('pg_catalog.array_remove(array[%s], null)', shown.lost) end,
         shown.plain, bytes);
     snippet := case when snippet_length = 0 or shown.content is null and not (target -> 'chunked')::boolean
                     then 'null::pg_catalog.text' else format(

@@ -80,7 +80,6 @@ declare
     value text;
     names text[];
     quoted text[];
-    own text := 'pgembedd0';
     source_values text[];
     chunk_values text[];
     definitions text[];
@@ -107,11 +106,8 @@ begin
         words_of_chunk := words_of_chunk || format(comparison, 'c', 'v', name, c.equals, c.compared);
         words_of_source := words_of_source || format(comparison, 'w', 's', name, c.equals, c.compared);
     end loop;
-    while strpos(E'\x1f' || array_to_string(names, E'\x1f'), E'\x1f' || own) > 0 loop
-        own := 'pgembedd' || substr(own, 9)::integer + 1;
-    end loop;
     return jsonb_build_object('key_names', names,
-        'own', own, 'source_columns', 's.' || array_to_string(quoted, ', s.'),
+        'own', _search_own(names), 'source_columns', 's.' || array_to_string(quoted, ', s.'),
         'chunk_columns', 'v.' || array_to_string(quoted, ', v.'),
         'source_key', _search_key_object(names, source_values), 'chunk_key', _search_key_object(names, chunk_values),
         'key_record', format('pg_catalog.jsonb_to_record(%s) as k(%s)',
@@ -122,6 +118,19 @@ begin
         'chunk_is_of_source', array_to_string(chunks_of_source, ' and '),
         'words_of_chunk', array_to_string(words_of_chunk, ' and '),
         'words_of_source', array_to_string(words_of_source, ' and '));
+end $$;
+
+create or replace function pgembedd._search_own(names text[]) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    own text := 'pgembedd0';
+begin
+    while strpos(E'\x1f' || array_to_string(names, E'\x1f'), E'\x1f' || own) > 0 loop
+        own := 'pgembedd' || substr(own, 9)::integer + 1;
+    end loop;
+    return own;
 end $$;
 
 -- The key as in a message: the bare value, or an object when it has several columns.
