@@ -36,10 +36,8 @@ declare
     made pgembedd.pipeline;
 begin
     perform pgembedd._check_texts(
-        '{name,source,content_function,embedding_column,model,vector_type,distance,on_update,index_when,'
-        'embedding_table,splitter,formatting,text_config}',
-        array[name, source, content_function, embedding_column, model, vector_type, distance, on_update, index_when,
-              embedding_table, splitter, formatting, text_config]),
+        '{name,source,content_function,embedding_column,model,embedding_table,formatting,text_config}',
+        array[name, source, content_function, embedding_column, model, embedding_table, formatting, text_config]),
         pgembedd._check_members('content_columns', content_columns),
         pgembedd._check_members('watch_columns', watch_columns);
     made.name := name;
@@ -60,8 +58,7 @@ begin
     made.embedding_table_name := embedding_table;
     made.chunk_tokens := chunk_tokens;
     made.chunk_overlap := chunk_overlap;
-    made.splitter := splitter;
-    made.formatting := formatting;
+    made.splitter := splitter; made.formatting := formatting;
     made.enable_always := coalesce(enable_always, false);
     made.triggers := coalesce(triggers, true);
     made.text_config := pgembedd._text_config(text_config);

@@ -116,5 +116,6 @@ begin
                 where v <> 'null');
     end if;
     return format('(%s operator(pg_catalog.=) any ('
-                  'select v from pg_catalog.jsonb_array_elements(%L::pg_catalog.jsonb) v where v operator(pg_catalog.<>) ''null'')) is true', operand ->> 'expression', choices);
+                  'select v from pg_catalog.jsonb_array_elements(%L::pg_catalog.jsonb) v '
+                  'where v operator(pg_catalog.<>) ''null'')) is true', operand ->> 'expression', choices);
 end $$;

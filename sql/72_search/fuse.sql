@@ -49,8 +49,7 @@ begin
         from _search_fused(near.keys, near.chunk_nos, near.similarities, by_words.keys, by_words.chunk_nos,
                            by_words.held, per_row, weights, rrf_k) f;
     end if;
-    after := coalesce(after, 0);
-    k := least(k, 1000 - after);
+    after := coalesce(after, 0); k := least(k, 1000 - after);
     keys := keys[after + 1:after + k]; chunk_nos := chunk_nos[after + 1:after + k];
     similarities := similarities[after + 1:after + k]; scores := scores[after + 1:after + k];
     semantic_ranks := semantic_ranks[after + 1:after + k]; text_ranks := text_ranks[after + 1:after + k];

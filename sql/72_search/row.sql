@@ -19,7 +19,7 @@ begin
             'It is how much is shown of a large row, 1000 to 100000000; without it, all of it.');
     end if;
     perform _check_search_rights(target), _check_search_key(target, key);
-    execute format('select %s from (select $1 as key) i cross join lateral %s join %s s on %s', 
+    execute format('select %s from (select $1 as key) i cross join lateral %s join %s s on %s',
         (_search_shown(target, 0, bytes)).row_expression, target ->> 'key_record', target ->> 'source',
         target ->> 'is_source_row') into found_row using key;
     return found_row;

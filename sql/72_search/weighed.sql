@@ -30,8 +30,8 @@ begin
 end $$;
 
 -- The share of a pipeline's rows that hold each word, as of the last sample; rare words have one value, so that this
--- says of no word whether it occurs in less than five of the sampled rows. For a role that may not read all rows all are
--- rare.
+-- says of no word whether it occurs in less than five of the sampled rows. For a role that may not read all rows, all
+-- are rare.
 create or replace function pgembedd._search_shares(pipeline_id integer, words text[]) returns double precision[]
 language sql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp
