@@ -56,8 +56,7 @@ begin
     made.embedding_column := case when embedding_table is null then coalesce(embedding_column, 'embedding')
                                   else embedding_column end;
     made.embedding_table_name := embedding_table;
-    made.chunk_tokens := chunk_tokens;
-    made.chunk_overlap := chunk_overlap;
+    made.chunk_tokens := chunk_tokens; made.chunk_overlap := chunk_overlap;
     made.splitter := splitter; made.formatting := formatting;
     made.enable_always := coalesce(enable_always, false);
     made.triggers := coalesce(triggers, true);
@@ -68,8 +67,7 @@ begin
     made.distance := distance;
     made.on_update := on_update;
     made.max_attempts := max_attempts;
-    made.m := m;
-    made.ef_construction := ef_construction;
+    made.m := m; made.ef_construction := ef_construction;
     made.search_path := pg_catalog.current_setting('search_path');
     return pgembedd._create_pipeline(
         made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within, adopt);
