@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, PgembeddError, ProviderBusyError, ProviderRefusedError
+from pgembedd.limits import vectors_bytes
 from pgembedd.model.probes import PROBES
 from pgembedd.model.providers import client
 from pgembedd.model.providers.configured import Provider, enabled_providers, split_model
@@ -221,6 +222,33 @@ def test_an_answer_that_goes_on_too_long_is_given_up(
             model.embed(["text"])
     finally:
         model.close()
+
+
+def test_an_answer_is_read_up_to_what_its_vectors_take(provider: StandInProvider, tmp_path: Path) -> None:
+    """And an error up to 64 KB: a provider may send without an end."""
+    model = model_of("openai:m", provider.url, tmp_path)
+    most, well = vectors_bytes(2, model.dims), provider.answer
+    try:
+        for blanks, taken in ((most // 2, True), (most + 1, False)):
+            provider.answer = lambda asked, blanks=blanks: _padded(well(asked), blanks)  # type: ignore[misc]
+            if taken:
+                assert model.embed(["a", "b"]).vectors.shape == (2, model.dims)
+            else:
+                with pytest.raises(ModelError, match=f"more than {most} bytes"):
+                    model.embed(["a", "b"])
+        ended = threading.Event()
+        endless = Answer(400, {}, [b"no" + 100_000 * b"x", ended.wait, b"more"])
+        provider.answer = lambda _: endless
+        with pytest.raises(ModelError, match="answered with status 400: nox"):
+            model.embed(["a", "b"])
+        ended.set()
+    finally:
+        model.close()
+    assert most < 200_000
+
+
+def _padded(answer: Answer, blanks: int) -> Answer:
+    return Answer(answer.status, answer.headers, [*answer.parts, blanks * b" "])
 
 
 def test_a_provider_is_enabled_by_its_name_alone(
