@@ -181,7 +181,7 @@ def test_every_parameter_of_every_function_has_a_bound(roles: Roles, connection:
 def fault_of(connection: psycopg.Connection, statement: str, function: str, parameter: str) -> str | None:
     """What is wrong with the refusal of a statement; None if it is as it should be."""
     try:
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)
     except psycopg.Error as error:
         sentence, hint = error.diag.message_primary or "", error.diag.message_hint or ""
         named = parameter in sentence or "pipeline" in sentence or (function, parameter) in COMPARED

@@ -37,6 +37,8 @@ DIMENSIONS = 16_000
 """Of pgvector's vectors."""
 ERROR_BYTES = 65_536
 """Read of the body of another server's error."""
+KEYS_BYTES = 1_000_000
+"""Of the public keys that users' tokens are signed with."""
 STREAM_BYTES = 64_000_000
 """Of a language model's answer to a program, which sets no limit of its own."""
 

@@ -3,12 +3,15 @@
 import json
 import threading
 import time
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import jwt
 
 from pgembedd.errors import ConfigurationError
+from pgembedd.limits import KEYS_BYTES
 from pgembedd.log import get_logger
 from pgembedd.settings import HttpSettings
 
@@ -67,8 +70,12 @@ class UserTokens:
 
     def _fetch(self, url: str) -> None:
         try:
-            self._keys = _keys(jwt.PyJWKClient(url, timeout=FETCH_TIMEOUT_S).fetch_data())
-        except (jwt.PyJWTError, ConfigurationError, OSError, ValueError) as error:
+            with urlopen(url, timeout=FETCH_TIMEOUT_S) as response:
+                document = response.read(KEYS_BYTES + 1)
+            if len(document) > KEYS_BYTES:
+                raise ConfigurationError(f"The key set has more than {KEYS_BYTES} bytes.")
+            self._keys = _keys(json.loads(document))
+        except (jwt.PyJWTError, ConfigurationError, HTTPException, OSError, ValueError) as error:
             get_logger().warning("jwks_unavailable", url=url, error=str(error))
 
 
