@@ -70,11 +70,7 @@ class UserTokens:
 
     def _fetch(self, url: str) -> None:
         try:
-            with urlopen(url, timeout=FETCH_TIMEOUT_S) as response:
-                document = response.read(KEYS_BYTES + 1)
-            if len(document) > KEYS_BYTES:
-                raise ConfigurationError(f"The key set has more than {KEYS_BYTES} bytes.")
-            self._keys = _keys(json.loads(document))
+            self._keys = _keys(json.loads(_fetched(url)))
         except (jwt.PyJWTError, ConfigurationError, HTTPException, OSError, ValueError) as error:
             get_logger().warning("jwks_unavailable", url=url, error=str(error))
 
@@ -91,6 +87,14 @@ def _read(path: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"The file {path} named by PGEMBEDD_HTTP_JWKS cannot be read as JSON.") from error
+
+
+def _fetched(url: str) -> bytes:
+    with urlopen(url, timeout=FETCH_TIMEOUT_S) as response:
+        document: bytes = response.read(KEYS_BYTES + 1)
+    if len(document) > KEYS_BYTES:
+        raise ConfigurationError(f"The key set has more than {KEYS_BYTES} bytes.")
+    return document
 
 
 def _keys(document: Any) -> dict[str | None, jwt.PyJWK]:
