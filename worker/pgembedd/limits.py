@@ -32,6 +32,8 @@ LISTED = 100
 """Names in a list of a request, such as the events to follow."""
 ADDRESS = 65_536
 """Bytes of the line and the headers of a request together, and so of what an address may hold."""
+IN_ADDRESS = 20_000
+"""Characters of a text in an address or a header: longer ones go into a body."""
 INT4 = 2**31 - 1
 DIMENSIONS = 16_000
 """Of pgvector's vectors."""

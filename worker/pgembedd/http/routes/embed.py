@@ -72,7 +72,7 @@ def router(service: ServiceContext) -> APIRouter:
     @routes.get("/embed", responses={200: {"model": list[float]}, **errors})
     async def embed_query(
         request: Request,
-        input: Annotated[str, Query(max_length=limits.ADDRESS, description="The text.")],
+        input: Annotated[str, Query(max_length=limits.IN_ADDRESS, description="The text.")],
         model: Annotated[Name | None, Query(description="A served model.")] = None,
         pipeline: Annotated[Name | None, Query(description="Instead of `model`: that of this pipeline.")] = None,
         kind: Annotated[Kind, Query(description="Which prefix.")] = "query",

@@ -11,7 +11,7 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.event_hub import EventHub
 from pgembedd.http.sse import EventStream, reader_events
-from pgembedd.limits import ADDRESS, LISTED
+from pgembedd.limits import IN_ADDRESS, LISTED
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events, until the client has enough.", "content": {"text/event-stream": {}}}
@@ -38,7 +38,9 @@ def router(service: ServiceContext) -> APIRouter:
         pipeline: Annotated[
             list[Name] | None, Query(max_length=LISTED, description="Only those of this pipeline; repeatable.")
         ] = None,
-        last_event_id: Annotated[str | None, Header(max_length=ADDRESS, description="Go on after this event.")] = None,
+        last_event_id: Annotated[
+            str | None, Header(max_length=IN_ADDRESS, description="Go on after this event.")
+        ] = None,
     ) -> Response:
         """Events as they happen: batches stored, attempts failed, dead letters, states of pipelines."""
         if not set(event or ()) <= set(EVENTS):

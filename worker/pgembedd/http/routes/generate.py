@@ -11,7 +11,7 @@ from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.generation_response import Frames, GenerationResponse, events, raw_text
 from pgembedd.http.language_gateway import while_connected
 from pgembedd.http.raw_json import Body, parse_json
-from pgembedd.limits import ADDRESS
+from pgembedd.limits import IN_ADDRESS
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The answer, until it is complete.", "content": {"text/event-stream": {}}}
@@ -19,7 +19,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
 ERRORS = responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
 
 Prompt = Annotated[
-    str, Query(max_length=ADDRESS, description='The prompt; a POST may have it in its body, as `{"prompt": …}`.')
+    str, Query(max_length=IN_ADDRESS, description='The prompt; a POST may have it in its body, as `{"prompt": …}`.')
 ]
 Model = Annotated[Name | None, Query(description="A language model; without it, the default one.")]
 

@@ -48,7 +48,7 @@ def router(service: ServiceContext) -> APIRouter:
         listed += [_of_table(name, started) for name in await _tables(service, caller)]
         return ModelList(data=[*listed, *(_of_server(name, started) for name in await _language_models(service))])
 
-    @routes.get("/models/{model:path}", responses=openai_errors(401, 403, 404, 429, 500))
+    @routes.get("/models/{model:path}", responses=openai_errors(400, 401, 403, 404, 429, 500))
     async def model(model: Name, caller: Caller = any_of) -> ModelObject:
         """One of them."""
         try:

@@ -83,9 +83,11 @@ def router(service: ServiceContext) -> APIRouter:
     @routes.get("/api/search", responses={200: {"model": SearchAnswer}, **_ERRORS})
     def search_by_address(
         pipeline: Annotated[Name, Query(description="The name of a pipeline.")],
-        query: Annotated[str, Query(max_length=limits.QUERY, description="Some words.")],
+        query: Annotated[str, Query(max_length=limits.IN_ADDRESS, description="Some words.")],
         k: Annotated[int | None, Query(ge=1, le=limits.HITS, description="How many hits; 10.")] = None,
-        filter: Annotated[str | None, Query(max_length=limits.ADDRESS, description="As in the body, as JSON.")] = None,
+        filter: Annotated[
+            str | None, Query(max_length=limits.IN_ADDRESS, description="As in the body, as JSON.")
+        ] = None,
         mode: Annotated[Name | None, Query(description="How to search.")] = None,
         per: Annotated[Name | None, Query(description="`row` or `chunk`.")] = None,
         min_similarity: Annotated[Similarity | None, Query(description="Leaves out what is less similar.")] = None,
