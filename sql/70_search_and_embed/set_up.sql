@@ -86,7 +86,7 @@ begin
     execute format('grant usage on schema pgembedd to %I', username);
     execute format('grant execute on function pgembedd._post_embed_request, '
                    'pgembedd._await_vector, pgembedd._forget_embed_request to %I', username);
-    if username like 'pgembedd\_embed\_%' then perform _keep_from_log(username); end if;
+    if username like E'pgembedd\\_embed\\_%' then perform _keep_from_log(username); end if;
 end $$;
 
 -- The texts that are to be embedded stand in statements of the second connection, as dblink has no parameters: so the
