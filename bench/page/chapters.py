@@ -226,6 +226,14 @@ the queue, beside pgmq's.""",
         ),
     ),
     Chapter(
+        "slow_owner",
+        "Beside code of a table's owner that does not end",
+        """Two pipelines always have rows waiting, and the owner of a third one's table has a trigger or a content
+function that never ends. How many rows of the two are done, beside the same with that code as it should be, after the
+first hit, which costs as much as a worker allows such code.""",
+        (),
+    ),
+    Chapter(
         "soak",
         "Memory over time",
         """A worker at its default settings, always busy with texts of all lengths, and its memory over

@@ -80,14 +80,9 @@ declare
     value text;
     names text[];
     quoted text[];
-    source_values text[];
-    chunk_values text[];
-    definitions text[];
-    source_rows text[];
-    chunks text[];
-    chunks_of_source text[];
-    words_of_chunk text[];
-    words_of_source text[];
+    source_values text[]; chunk_values text[]; definitions text[];
+    -- The comparisons, column by column.
+    source_rows text[]; chunks text[]; chunks_of_source text[]; words_of_chunk text[]; words_of_source text[];
     comparison constant text := '%1$s.%3$s%5$s %4$s %2$s.%3$s%5$s';
 begin
     for c in select k.* from _key_columns(source) k order by k.nth loop

@@ -68,6 +68,20 @@ as $$
           and coalesce((j ->> 'set_option')::boolean, true))
 $$;
 
+-- What a writer's statement needs, beside the queues, for which it has a way around; and takes it from all others.
+create or replace function pgembedd._grant_writers() returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    grant insert on pgembedd_code.missed to pgembedd;
+    grant select on pgembedd_code.worker_idle to pgembedd;
+    perform _revoke_from_others('schema pgembedd_code', n.nspacl, array[n.nspowner, 'pgembedd'::regrole::oid])
+    from pg_namespace n where n.nspname = 'pgembedd_code';
+    perform _revoke_from_others(c.oid::regclass::text, c.relacl, array[c.relowner, 'pgembedd'::regrole::oid])
+    from pg_class c where c.relnamespace = 'pgembedd_code'::regnamespace and c.relkind = 'v';
+end $$;
+
 -- Grants the role what our functions need, and takes back what else another version granted. Of `pipeline` it may not
 -- write what code is generated from, and of `installation` nothing but times.
 create or replace function pgembedd._grant_role() returns void
@@ -98,13 +112,7 @@ begin
         on pipeline to pgembedd;
     grant update (swept_at, retained_at, indexes_at, sample_due_at) on installation to pgembedd;
     grant select, update on sequence worker_idle, upkeep_at to pgembedd;
-    -- What a writer's statement needs, beside the queues, for which it has a way around.
-    grant insert on pgembedd_code.missed to pgembedd;
-    grant select on pgembedd_code.worker_idle to pgembedd;
-    perform _revoke_from_others('schema pgembedd_code', n.nspacl, array[n.nspowner, 'pgembedd'::regrole::oid])
-    from pg_namespace n where n.nspname = 'pgembedd_code';
-    perform _revoke_from_others(c.oid::regclass::text, c.relacl, array[c.relowner, 'pgembedd'::regrole::oid])
-    from pg_class c where c.relnamespace = 'pgembedd_code'::regnamespace and c.relkind = 'v';
+    perform _grant_writers();
     for item in select s.schema from _schemas_of_role() s
         where has_schema_privilege(s.schema, 'usage with grant option')
           and not has_schema_privilege('pgembedd', s.schema, 'usage') loop
