@@ -12,7 +12,8 @@ import pytest
 
 from pgembedd.answers.prompt import REFUSAL
 from pgembedd.language_settings import LanguageSettings
-from pgembedd.loop.worker import Role, Worker
+from pgembedd.loop.role import Role
+from pgembedd.loop.worker import Worker
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from tests.answers.test_answerer import DONE, LOADING, in_turn, said, streamed

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from pgembedd.language_settings import LanguageSettings
-from pgembedd.loop.worker import Role, Worker
+from pgembedd.loop.role import Role
+from pgembedd.loop.worker import Worker
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from tests.support.command import pgembedd

@@ -14,7 +14,8 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.loop.worker import Role, Worker
+from pgembedd.loop.role import Role
+from pgembedd.loop.worker import Worker
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.registry import ModelRegistry

@@ -14,7 +14,8 @@ import httpx
 from pgembedd.http.app import build_app
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.server import HttpServer
-from pgembedd.loop.worker import Role, Worker
+from pgembedd.loop.role import Role
+from pgembedd.loop.worker import Worker
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pgembedd.loop.worker import Role, Worker
+from pgembedd.loop.role import Role
+from pgembedd.loop.worker import Worker
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import Settings

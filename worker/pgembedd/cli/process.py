@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import psycopg
 
     from pgembedd.http.context import ServiceContext
-    from pgembedd.loop.worker import Role, Worker
+    from pgembedd.loop.role import Role
+    from pgembedd.loop.worker import Worker
 
 
 def run_process(
@@ -131,7 +132,7 @@ def _role(
     service: "ServiceContext | None", pipelines: Sequence[str], *, pulls: bool, language: LanguageSettings | None
 ) -> "Role":
     """Returns what the worker does, and what it shares with the service."""
-    from pgembedd.loop.worker import Role
+    from pgembedd.loop.role import Role
 
     check = partial(check_worker, pipelines=pipelines, pulls=pulls)
     if service is None:

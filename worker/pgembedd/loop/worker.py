@@ -3,8 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Queue
 
@@ -16,9 +15,8 @@ from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import BACKFILL, FRESH, LANES, Job
-from pgembedd.database.schema_check import SchemaWait, check_schema
+from pgembedd.database.schema_check import SchemaWait
 from pgembedd.errors import DatabaseUnavailableError, Deferred
-from pgembedd.language_settings import LanguageSettings
 from pgembedd.log import get_logger
 from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.embed_requests import EmbedRequests
@@ -29,8 +27,8 @@ from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.loop.maintenance import run_maintenance
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.reader import EmbeddingBatch, Reader
+from pgembedd.loop.role import Role
 from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.loop.storer import Storer
 from pgembedd.loop.systemd import notify_systemd
@@ -43,28 +41,6 @@ STALLED_S = 600.0
 RELEASE_S = 2.0  # to hand jobs back at the end
 LAST_S = 1.0  # for the threads to end once no job is left
 UPKEEP_TIMES = 10  # as long as a batch may take the upkeep, which reads whole tables
-
-
-@dataclass(frozen=True)
-class Role:
-    """The tasks of a worker, and what it shares with the rest of its process."""
-
-    pipelines: Sequence[str] = ()
-    """Names of the pipelines that it serves; all of them if empty."""
-    pulls: bool = True
-    """False for a worker that processes only what is pushed to it, and leaves upkeep and indexes to others."""
-    pushed: PushedJobs | None = None
-    """The requests that push jobs to this process."""
-    served: Callable[[], Collection[str]] = tuple
-    """Returns models to load for embed() besides the pipelines'."""
-    started: threading.Event = field(default_factory=threading.Event)
-    """Set once a model is loaded, or all have been tried."""
-    draining: threading.Event = field(default_factory=threading.Event)
-    """Set when the worker claims no more."""
-    language: LanguageSettings | None = None
-    """With a server of language models, questions are answered, too."""
-    check: Callable[[psycopg.Connection], object] = check_schema
-    """Raises what keeps it from working; its connections wait until it raises nothing."""
 
 
 class Worker:
