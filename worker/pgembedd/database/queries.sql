@@ -122,7 +122,7 @@ select pg_catalog.pg_terminate_backend(%(process)s)
 -- name: claim
 -- Take jobs of one pipeline under a lease.
 select queue, msg_id, read_ct, id, pipeline_id, pipeline, model, fingerprint, dimensions, suspect, chunked, chunk_tokens,
-       chunk_overlap, splitter, traceparent, waited_s, attempt
+       chunk_overlap, splitter, traceparent, waited_s, attempt, allowed_s
 from pgembedd.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)
 where pgembedd.interface({interface} => true)
 
@@ -130,7 +130,8 @@ where pgembedd.interface({interface} => true)
 -- Claim jobs that were posted: what each is, and the job where it was claimed.
 select null as subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id,
        (job).pipeline, (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked,
-       (job).chunk_tokens, (job).chunk_overlap, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt
+       (job).chunk_tokens, (job).chunk_overlap, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt,
+       (job).allowed_s
 from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
 where pgembedd.interface({interface} => true)
 
@@ -138,7 +139,7 @@ where pgembedd.interface({interface} => true)
 -- Queue and claim what a webhook tells of; the same, with the pipeline of each.
 select subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id, (job).pipeline,
        (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked, (job).chunk_tokens,
-       (job).chunk_overlap, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt
+       (job).chunk_overlap, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt, (job).allowed_s
 from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
 where pgembedd.interface({interface} => true)
 
