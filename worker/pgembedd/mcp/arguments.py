@@ -69,7 +69,7 @@ class AskArguments(Arguments):
     question: str = Field(max_length=limits.QUESTION, description="The question, in plain words.")
     filter: Filter | None = Field(default=None, description=_FILTER)
     k: int = Field(default=6, ge=1, le=MAX_HITS, description="How many sources at most.")
-    model: str | None = Field(
+    model: Name | None = Field(
         default=None, description="A language model that may be named; without it, the pipeline's."
     )
 
