@@ -1,4 +1,4 @@
-"""What keeps pgembedd from using the pgmq of a database, as migrate and the doctor say it."""
+"""Checks of the pgmq of a database: reasons against it, as migrate and the doctor say it."""
 
 import psycopg
 

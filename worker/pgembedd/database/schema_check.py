@@ -1,4 +1,4 @@
-"""Whether this program works with the schema of a database, and the wait of a worker until it does."""
+"""The check whether this program works with the schema of a database, and the wait of a worker until it does."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a worker does, and what it shares with the rest of its process."""
+"""The tasks of a worker, and what it shares with the rest of its process."""
 
 import threading
 from collections.abc import Callable, Collection, Sequence
