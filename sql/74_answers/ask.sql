@@ -30,11 +30,12 @@ begin
     -- A question that follows others is searched with them.
     searched := (select string_agg(e.question, E'\n' order by e.asked_at) from (
         select a.question, a.asked_at from answer a
-        where a.thread = conversation and (a.status <> 'stopped' or a.attempt > 0)  -- else it was never begun
+        where a.thread = conversation and a.status <> 'refused'
+          and (a.status <> 'stopped' or a.attempt > 0)  -- else it was never begun
         order by a.asked_at desc limit 3) e);
     insert into answer (id, thread, pipeline, question, model, role, subject)
     values (one, conversation, target ->> 'name', question, model, current_user, subject);
-    perform _find_sources(one, target, concat_ws(E'\n', searched, question), filter, k, embedding);
+    perform _find_sources(one, target, searched, question, filter, k, embedding);
     perform _begin_answer(one);
     return one;
 end $$;
@@ -50,7 +51,7 @@ begin
     if _subject() is null then
         raise exception 'The claims have no sub, so an answer would belong to all who have none.'
             using errcode = 'insufficient_privilege', hint = 'Ask with the token of a user, whose sub says who asks.';
-    elsif question is null or _blank(question) then
+    elsif question is null or _blank(_without_operators(question)) then
         perform _refuse('The question is empty.', 'Ask something in some words.');
     elsif k is null or k not between 1 and 50 then
         perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
@@ -85,24 +86,35 @@ begin
     return nullif(claims ->> 'sub', '');
 end $$;
 
--- What is as like the question as it has to be, best first.
+-- What is as like the question as it has to be, best first. A question that follows others is searched with them, but
+-- has to be like some text itself.
 create or replace function pgembedd._find_sources(
-    answer uuid, target jsonb, question text, filter jsonb, k integer, embedding @extschema:vector@.vector
+    answer uuid, target jsonb, earlier text, question text, filter jsonb, k integer,
+    embedding @extschema:vector@.vector
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     settings answer_settings;
+    threshold double precision;
 begin
     select s.* into settings from answer_settings s where s.pipeline = target ->> 'name';
+    threshold := coalesce(settings.min_similarity, _answer_threshold(target ->> 'model'));
+    if earlier is not null and not exists (
+        select from search(target ->> 'name', _without_operators(question), 1, filter, 'semantic', 'chunk',
+                           snippet_length => 0, embedding => embedding) h
+        where h.similarity >= threshold)
+    then
+        return;  -- the hits would be those of the earlier questions
+    end if;
     insert into answer_source (answer, n, pipeline, key, title, excerpt, texts_hash, score, similarity)
     with found as materialized (
         select h.*
-        from search(target ->> 'name', question, k, filter, per => 'chunk', snippet_length => 2000,
-                    embedding => embedding, marks => '{"",""}')
+        from search(target ->> 'name', _without_operators(concat_ws(E'\n', earlier, question)), k, filter,
+                    per => 'chunk', snippet_length => 2000, embedding => embedding, marks => '{"",""}')
              with ordinality as h(key, chunk_no, score, similarity, semantic_rank, text_rank, snippet, "row", nth)
-        where h.similarity >= coalesce(settings.min_similarity, _answer_threshold(target ->> 'model'))
+        where h.similarity >= threshold
           and not _blank(coalesce(h.snippet, '')) and length(h.key::text) <= 12000)
     select $1, row_number() over (order by f.score desc, f.nth), target ->> 'name', f.key,
            _answer_title(coalesce(f."row" ->> settings.title_column, f.snippet)), f.snippet, r.hash, f.score,
@@ -120,6 +132,14 @@ as $$
     select case when model ilike '%gte-small%' then 0.78
                 when model ilike '%MiniLM%' then 0.3
                 else 0.2 end::double precision
+$$;
+
+-- A question is no query: its quotes and dashes mean nothing to a search.
+create or replace function pgembedd._without_operators(question text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select regexp_replace(translate(question, '"', ' '), E'(^|\\s)-+', E'\\1', 'g')
 $$;
 
 create or replace function pgembedd._answer_title(content text) returns text

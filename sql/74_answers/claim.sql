@@ -20,23 +20,7 @@ declare
     one pgembedd.answer;
     outcome text;
 begin
-    for one in
-        with had as materialized (
-            select a.role, a.subject, count(*) as number from answer a
-            where a.status = 'generating' and a.due_at > clock_timestamp()
-               or a.status = 'queued' and a.postponed > 0
-               or a.finished_at > clock_timestamp() - interval '10 minutes' and a.attempt > 0
-            group by a.role, a.subject),
-        slow_ones as materialized (select s.* from _slow_askers() s)
-        select a.* from answer a
-        where a.status in ('queued', 'generating') and a.due_at <= clock_timestamp() and a.id <> all (has)
-          and (claim_answers.slow is null or claim_answers.slow = exists (
-              select from slow_ones s
-              where s.pipeline = a.pipeline or s.role = a.role and s.subject = a.subject))
-        order by (select coalesce(sum(h.number), 0) from had h where h.role = a.role),
-                 (select coalesce(sum(h.number), 0) from had h where h.role = a.role and h.subject = a.subject),
-                 a.due_at
-        limit at_most for update skip locked
+    for one in select d.* from _due_answers(at_most, has, slow) d
     loop
         if one.status = 'generating' and one.failures + 1 >= max_attempts then
             perform _end_in_failure(one.id, one.attempt, 'The workers that answered have ended in the midst of it.');
@@ -58,6 +42,30 @@ begin
 end $$;
 comment on function pgembedd.claim_answers is
     'Questions that wait for an answer, with what was said before; at most so many, with a lease.';
+
+-- Locked, and first those of the role, and of the user of it, that had fewest in the last ten minutes.
+create or replace function pgembedd._due_answers(at_most integer, has uuid[], slow boolean)
+returns setof pgembedd.answer
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+set row_security = on
+as $$
+    with had as materialized (
+        select a.role, a.subject, count(*) as number from answer a
+        where a.status = 'generating' and a.due_at > clock_timestamp()
+           or a.status = 'queued' and a.postponed > 0
+           or a.finished_at > clock_timestamp() - interval '10 minutes' and a.attempt > 0
+        group by a.role, a.subject),
+    slow_ones as materialized (select s.* from _slow_askers() s)
+    select a.* from answer a
+    where a.status in ('queued', 'generating') and a.due_at <= clock_timestamp() and a.id <> all (has)
+      and ($3 is null or $3 = exists (
+          select from slow_ones s where s.pipeline = a.pipeline or s.role = a.role and s.subject = a.subject))
+    order by (select coalesce(sum(h.number), 0) from had h where h.role = a.role),
+             (select coalesce(sum(h.number), 0) from had h where h.role = a.role and h.subject = a.subject),
+             a.due_at
+    limit at_most for update skip locked
+$$;
 
 -- What was asked and answered before in the thread, oldest first; the last three.
 create or replace function pgembedd._history(one pgembedd.answer) returns jsonb
