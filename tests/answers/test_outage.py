@@ -50,6 +50,9 @@ def test_an_outage_costs_no_second_request(
         with database.connect() as connection:
             deltas = "select count(*) from pgembedd.answer_event where event = 'delta'"
             eventually(lambda: value(connection, deltas) == 1)
+            # Its reply is on the way: else the worker would not know, and write the delta once more.
+            idle = "select bool_and(state = 'idle') from pg_stat_activity where application_name = 'pgembedd ask'"
+            eventually(lambda: value(connection, idle))
         server.stop("immediate")
         stopped.set()
         time.sleep(away_s)  # the lease is a time of the server's
