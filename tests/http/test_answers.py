@@ -299,6 +299,12 @@ def test_the_page_shows_an_answer_while_it_is_made(asked: Asked) -> None:
         assert browser.get(f"/chat/{uuid4()}").status_code == 404
         thread = {"thread": _field(whole[0], "thread"), "pipeline": "documents", "question": ""}
         assert "The question is empty." in browser.post("/chat", data=thread).text
+        later = browser.post("/chat", data=thread | {"question": QUESTION}).headers["location"]
+        asked.claim(UUID(later.removeprefix("/chat/")))
+        asked.finish(UUID(later.removeprefix("/chat/")))
+        turn = browser.get(later).text.partition('<section class="turn"')[2].partition("</section>")[0]
+        assert f'<a href="{address}">&lt;b&gt;{QUESTION}' in turn
+        assert "".join(SENTENCES) in turn
 
 
 def test_a_question_that_no_worker_takes_says_so_and_stays_queued(asked: Asked) -> None:

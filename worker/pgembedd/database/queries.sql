@@ -813,6 +813,13 @@ select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt, a.a
                  order by e.seq desc limit 1), '[]'::pg_catalog.jsonb) as notes
 from pgembedd.answers a where a.id operator(pg_catalog.=) %(id)s
 
+-- name: answers_before
+-- What was asked in the thread of an answer before it, as far as the caller may see it, the oldest first.
+select b.id, b.question, b.status, b.answer
+from pgembedd.answers a join pgembedd.answers b
+    on b.thread operator(pg_catalog.=) a.thread and b.asked_at operator(pg_catalog.<) a.asked_at
+where a.id operator(pg_catalog.=) %(id)s order by b.asked_at
+
 -- name: stop_answer
 -- Stops an answer of the caller's; what was written stays.
 select pgembedd.stop_answer(%(id)s) as stopped

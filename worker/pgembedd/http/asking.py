@@ -10,7 +10,7 @@ from pgembedd.http.errors import Refusal
 from pgembedd.http.search_roles import SearchRoles
 from pgembedd.http.tokens import Caller
 from pgembedd.search import questions
-from pgembedd.search.questions import AnswerEvent, AnswerState, Question, Work
+from pgembedd.search.questions import AnswerEvent, AnswerState, EarlierTurn, Question, Work
 
 VectorOf = Callable[[Caller, str, str], Sequence[float] | None]
 NOT_FOUND = "answer_not_found"
@@ -40,6 +40,11 @@ class Asker:
         found: AnswerState | None = self._call(caller, lambda connection: questions.state(connection, answer))
         if found is None:
             raise Refusal(404, "There is no answer of this id, or it is of others.", NOT_FOUND)
+        return found
+
+    def earlier_turns(self, caller: Caller, answer: UUID) -> list[EarlierTurn]:
+        """Returns the turns of the answer's thread before it, the oldest first."""
+        found: list[EarlierTurn] = self._call(caller, lambda connection: questions.earlier_turns(connection, answer))
         return found
 
     def stop(self, caller: Caller, answer: UUID) -> AnswerState:

@@ -71,6 +71,16 @@ class AnswerState:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierTurn:
+    """A question of the same thread that was asked before, and its answer as it is now."""
+
+    id: UUID
+    question: str
+    status: str
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerEvent:
     """An event of an answer: `status`, `sources`, `delta`, `citation`, `done` or `error`, in the order of seq."""
 
@@ -112,6 +122,11 @@ def state(connection: psycopg.Connection, answer: UUID) -> AnswerState | None:
     """Returns the answer as it is now; None for one that the role may not see."""
     rows = _rows(connection, sql.SQL(query("answer")), {"id": answer})
     return AnswerState(**rows[0]) if rows else None
+
+
+def earlier_turns(connection: psycopg.Connection, answer: UUID) -> list[EarlierTurn]:
+    """Returns the turns of the answer's thread before it, the oldest first."""
+    return [EarlierTurn(**row) for row in _rows(connection, sql.SQL(query("answers_before")), {"id": answer})]
 
 
 def stop(connection: psycopg.Connection, answer: UUID) -> bool:

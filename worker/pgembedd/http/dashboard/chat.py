@@ -66,8 +66,10 @@ def add_chat(routes: APIRouter, service: ServiceContext, renderer: Renderer) -> 
     async def watch(answer: UUID, caller: Caller = admin) -> Response:
         require_scope(caller, "answers")
         pipelines = await run_in_threadpool(asker.pipelines, caller)
+        turns = await run_in_threadpool(asker.earlier_turns, caller, answer)
         viewer = await service.answers.watch(caller, answer)
-        page = renderer.page("chat.html", {"pipelines": pipelines, "state": viewer.state, "here": _HERE})
+        shown = {"pipelines": pipelines, "state": viewer.state, "turns": turns, "here": _HERE}
+        page = renderer.page("chat.html", shown)
         before, _, after = bytes(page.body).partition(_HERE.encode())
         sent = _sent(viewer, before, after, service.stopping)
         return StreamingResponse(sent, media_type="text/html", headers={"x-accel-buffering": "no"})
