@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from pgembedd.database import migration_locks
 from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.database.own_version import HEAD
 from pgembedd.database.schema_check import check_schema
 from pgembedd.errors import PgembeddError
 from tests.support.databases import Database
+from tests.support.programs import altered
 from tests.support.roles import Roles, connect_as, conninfo_as
-from tests.support.sql import create_pipeline, make_documents, value
+from tests.support.sql import column, create_pipeline, make_documents, value
 from tests.support.waiting import PATIENCE_S, eventually
 
 # What a long transaction has done, which a migration waits for.
@@ -138,6 +144,69 @@ def test_several_at_once_take_turns_behind_a_long_transaction(
         other.rollback()
         assert [process.wait(PATIENCE_S) for process in (first, second)] == [0, 0]
     check_schema(documents)
+
+
+# A version that alters a table which most of our views read.
+ALTERS_A_TABLE = {
+    "migrations/versions/9999_later.py": lambda _: (
+        f"""
+from alembic import op
+
+revision, down_revision = "9999", "{HEAD}"
+
+
+def upgrade() -> None:
+    op.execute("alter table pgembedd.pipeline add column later integer")
+"""
+    )
+}
+# For each session that waits for the view: how many locks it has on what the view reads.
+HELD_WHILE_WAITING = """
+    select (select count(*) from pg_locks h where h.pid = w.pid and h.granted and h.mode = 'AccessExclusiveLock'
+            and h.relation = 'pgembedd.pipeline'::regclass)
+    from pg_locks w where not w.granted and w.relation = 'pgembedd.status'::regclass
+"""
+
+
+@pytest.mark.slow
+def test_a_version_that_alters_a_table_waits_for_readers_of_views_without_it(
+    database: Database, documents: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Else the two wait for each other, and the reader is the one that fails."""
+    later = altered(tmp_path, ALTERS_A_TABLE)
+    waited: list[int] = []
+    with (
+        ThreadPoolExecutor() as pool,
+        held(database, "comment on view pgembedd.status is 'a lock on the view alone'") as (holder, _),
+    ):
+        migrated = pool.submit(later.migrate, database.conninfo)
+        eventually(lambda: bool(waited.extend(column(documents, HELD_WHILE_WAITING)) or waited))
+        holder.rollback()
+        migrated.result()
+    assert set(waited) == {0}
+
+
+@pytest.mark.slow
+def test_readers_of_views_go_on_under_a_version_that_alters_a_table(
+    database: Database, documents: psycopg.Connection, tmp_path: Path
+) -> None:
+    later, ended = altered(tmp_path, ALTERS_A_TABLE), threading.Event()
+
+    def read(view: str) -> int:
+        with database.connect(prepare_threshold=None) as reader:
+            for reads in itertools.count(1):
+                reader.execute(f"select from pgembedd.{view}".encode())
+                if ended.is_set():
+                    return reads
+        raise AssertionError
+
+    with ThreadPoolExecutor() as pool:
+        readers = [pool.submit(read, view) for view in ("status", "failures", "truncated", "status")]
+        try:
+            later.migrate(database.conninfo)
+        finally:
+            ended.set()
+        assert all(reader.result() > 1 for reader in readers)
 
 
 @pytest.mark.parametrize("migration", [migrate, downgrade])

@@ -18,6 +18,7 @@ from pgembedd.database.extensions import raw
 from pgembedd.database.migration_locks import LockWatch, migrate_patiently
 from pgembedd.database.own_version import HEAD, folder, sql_digest, sql_files
 from pgembedd.database.owners import check_extension_owners, check_owners
+from pgembedd.database.queries import query
 from pgembedd.database.schema_check import check_schema, refuse_newer
 from pgembedd.errors import ConfigurationError, PgembeddError, SchemaError
 
@@ -99,6 +100,8 @@ def _attempt(context: Any, engine: "Engine", watch: LockWatch) -> None:
         context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
         if _destination(context) is None and _has_imports(driver):
             driver.execute("select pgembedd._undo_imports()")  # by the functions that are there before the downgrade
+        if _destination(context) not in ("", context.get_context().get_current_revision()):
+            _lock_relations(driver)
         context.run_migrations()
         if context.get_context().get_current_revision() is None:
             driver.execute("drop table if exists pgembedd.schema_revision")
@@ -118,6 +121,16 @@ def _lock_schema(connection: psycopg.Connection) -> None:
             continue  # another migrator has just made it, or dropped it
         else:
             return
+
+
+def _lock_relations(connection: psycopg.Connection) -> None:
+    """Locks all that a version may alter, at once and as readers do: views, then what they read.
+
+    A version that altered a table first would wait for a reader of a view who waits for that table.
+    """
+    statements = [statement for (statement,) in connection.execute(query("lock_relations")).fetchall()]
+    if statements:
+        connection.execute("\n".join(statements).encode())
 
 
 def has_schema(connection: psycopg.Connection) -> bool:

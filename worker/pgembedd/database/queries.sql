@@ -82,8 +82,18 @@ union all (
     where i.owner not in (select oid from trusted) and i.owner is distinct from to_regrole('pgembedd')::oid limit 1)
 
 -- name: limit_waits
--- For this transaction.
-select set_config('lock_timeout', %(lock_timeout)s, true)
+-- For this transaction. Of two that wait for each other the migration gives way: it looks for that at once, where it may.
+select set_config('lock_timeout', %(lock_timeout)s, true),
+       case when (select r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user)
+            then set_config('deadlock_timeout', '10ms', true) end
+
+-- name: lock_relations
+-- Statements that lock our views, then our tables, alone: LOCK on a view would lock what others own in it.
+select format(case c.relkind when 'v' then 'alter view %1$s owner to %2$s;' else 'lock table only %1$s;' end,
+              c.oid::regclass, c.relowner::regrole)
+from pg_catalog.pg_class c
+where c.relnamespace = to_regnamespace('pgembedd') and c.relkind in ('v', 'r')
+order by c.relkind = 'r', c.oid
 
 -- name: lock_holders
 -- The sessions that keep one waiting, each with its statement, without literals, where this role may read it.
