@@ -11,11 +11,11 @@ import pytest
 
 from pgembedd import AsyncDatabase, SearchError
 from pgembedd import Database as Searches
-from pgembedd.database import migrate as migration
-from pgembedd.database import schema_check
+from pgembedd.database import owners
 from pgembedd.database.connect import connect
 from pgembedd.database.connection import Connection
 from pgembedd.database.migrate import downgrade, migrate
+from pgembedd.database.schema_check import check_schema
 from pgembedd.errors import SchemaError
 from pgembedd.http.connection_pool import Database as Pool
 from pgembedd.http.errors import Refusal
@@ -45,7 +45,7 @@ def test_a_schema_that_comes_after_the_look_is_not_run(
     planter: str, empty_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A role that makes and drops one all the time meets that moment."""
-    look = schema_check.check_owners
+    look = owners.check_owners
 
     def look_and_plant(connection: psycopg.Connection) -> None:
         try:
@@ -53,9 +53,9 @@ def test_a_schema_that_comes_after_the_look_is_not_run(
         finally:
             plant_schema(empty_database, planter)
 
-    monkeypatch.setattr(schema_check, "check_owners", look_and_plant)
+    monkeypatch.setattr("pgembedd.database.schema_check.check_owners", look_and_plant)
     with connect(empty_database.conninfo) as connection, pytest.raises(SchemaError, match=NONE):
-        schema_check.check_schema(connection)
+        check_schema(connection)
     assert_not_run(empty_database)
 
 
@@ -108,13 +108,13 @@ def test_a_worker_behind_a_pooler_looks_with_its_own_path(roles: Roles, empty_da
 def test_a_schema_of_an_extension_that_comes_after_the_look_is_refused(
     planter: str, empty_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = migration.check_extension_owners
+    look = owners.check_extension_owners
 
     def look_and_plant(connection: psycopg.Connection) -> None:
         look(connection)
         with connect_as(empty_database, planter) as theirs:
             theirs.execute("create schema pgmq")
 
-    monkeypatch.setattr(migration, "check_extension_owners", look_and_plant)
+    monkeypatch.setattr("pgembedd.database.migrate.check_extension_owners", look_and_plant)
     with pytest.raises(SchemaError, match=f"The schema pgmq belongs to the role {planter}"):
         migrate(empty_database.conninfo)
