@@ -66,6 +66,7 @@ as $$
 declare
     one pgembedd.pipeline;
 begin
+    perform _check_list('keys', greatest(cardinality(keys), cardinality(versions)));
     select p.* into one from pipeline p where p.id = $1;
     return query
         select distinct on (s.nth) s.nth, s.status, s.reason, s.attempts, s.since

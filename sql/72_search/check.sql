@@ -137,13 +137,16 @@ language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
+    -- Not that of the target, which a caller may write itself.
+    source constant regclass := (select p.source from pipeline p
+                                 where p.id = (target ->> 'id')::integer and p.name = target ->> 'name');
     waiting bigint;
 begin
-    if not exists (select from pipeline p where p.id = (target ->> 'id')::integer and p.name = target ->> 'name') then
+    if source is null then
         perform _refuse(format('The model of "%s" was changed at this moment.', target ->> 'name'), 'Search again.');
     end if;
     waiting := _backfill_waiting((target ->> 'id')::integer);
-    if waiting > 0 and _sees_all_rows((target ->> 'source_oid')::oid, (target ->> 'source_oid')::oid) then
+    if waiting > 0 and _sees_all_rows(source, source) then
         raise notice '% in the backfill and % not found yet.',
             case when waiting > 10000 then 'More than ' else '' end || _counted(least(waiting, 10000),
                 format('row of "%s" waits for its vector', target ->> 'name'),

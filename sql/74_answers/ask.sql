@@ -83,6 +83,7 @@ begin
         raise exception 'request.jwt.claims is no JSON object.' using errcode = 'invalid_parameter_value',
             hint = 'Set it to the claims of a user, as {"sub": "a-user"}, or RESET it to ask as the role alone.';
     end if;
+    perform _check_texts('{subject}', array[claims ->> 'sub']);
     return nullif(claims ->> 'sub', '');
 end $$;
 

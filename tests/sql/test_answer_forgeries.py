@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -198,3 +199,18 @@ def test_claims_without_a_subject_ask_nothing_and_see_nothing(
     connection.execute("select set_config('request.jwt.claims', '', true)")
     assert [event for _, event, _ in events(connection, answer)] == ["status", "sources"]
     assert [found for found, *_ in claim(connection)] == [answer]
+
+
+def test_a_subject_is_bounded_wherever_it_comes_from(connection: psycopg.Connection, asker: str) -> None:
+    """Claims that a role sets itself, as those of a token, are kept with each question."""
+    longest = value(connection, "select set_config('request.jwt.claims', %s, true)", json.dumps({"sub": "x" * 1000}))
+    assert longest
+    assert ask(connection)
+    connection.execute("select set_config('request.jwt.claims', %s, true)", [json.dumps({"sub": "x" * 1001})])
+    told = "subject has 1001 characters, and at most 1000 are taken."
+    with refused(told):
+        ask(connection)
+    with refused(told):
+        connection.execute(
+            "insert into pgembedd.answer_thread (id, role, subject) values (%s, %s, %s)", [uuid4(), asker, "x" * 1001]
+        )

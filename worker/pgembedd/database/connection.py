@@ -136,13 +136,19 @@ class Connection:
         except psycopg.Error as error:
             if connection.closed or is_connection_error(error) or isinstance(error, TRANSIENT):
                 raise
-            if self._schema.check(connection) != self._version:
+            if self._check_schema(connection) != self._version:
                 raise OtherSchemaError(MIGRATED) from error
             if lacks_function(error):
                 raise OtherSchemaError(LACKING) from error
             raise
         self._schema.end(self.purpose)
         return answer
+
+    def _check_schema(self, connection: psycopg.Connection) -> SchemaVersion:
+        with connection.transaction():
+            if self._pooled:
+                pin_path(connection, in_transaction=True)
+            return self._schema.check(connection)
 
     def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

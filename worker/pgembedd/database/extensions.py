@@ -3,12 +3,13 @@
 Runs inside the first migration, on the migration's own connection and transaction.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.owners import foreign
+from pgembedd.database.owners import check_extension_owners, foreign
 from pgembedd.database.pgmq_checks import MINIMUM_PGMQ, numbers, pgmq_problem, pgmq_statements
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
@@ -38,6 +39,7 @@ def install_extensions(connection: psycopg.Connection) -> str:
     for name in ("pg_net", "pg_cron"):
         if _loadable(connection, name):
             _try_create(connection, name)
+    check_extension_owners(connection)  # another role may have made one since
     return pgmq_install
 
 
@@ -84,6 +86,10 @@ def _require_pgmq(connection: psycopg.Connection) -> str:
         raise ConfigurationError(f"pgmq {problem[0]}. {problem[1]} Then run `pgembedd migrate` again.")
     if _scalar(connection, "select to_regclass('pgmq.meta') is not null"):
         return "found"
+    # First, as another role may make it at any time. A lack of rights is told below.
+    with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+        connection.execute("create schema if not exists pgmq")
+    check_extension_owners(connection)
     available = _versions(connection, "pgmq")[1]
     if available is not None and numbers(available) >= MINIMUM_PGMQ and _try_create(connection, "pgmq"):
         return "extension"

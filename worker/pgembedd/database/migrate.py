@@ -17,7 +17,7 @@ from pgembedd.database.definitions import Definitions, Text
 from pgembedd.database.extensions import raw
 from pgembedd.database.migration_locks import LockWatch, migrate_patiently
 from pgembedd.database.own_version import HEAD, folder, sql_digest, sql_files
-from pgembedd.database.owners import check_extension_owners, check_owners
+from pgembedd.database.owners import check_extension_owners, check_own
 from pgembedd.database.queries import query
 from pgembedd.database.schema_check import check_schema, refuse_newer
 from pgembedd.errors import ConfigurationError, PgembeddError, SchemaError
@@ -93,7 +93,7 @@ def _attempt(context: Any, engine: "Engine", watch: LockWatch) -> None:
         pin_path(driver, in_transaction=True)
         watch.begin(driver)
         _lock_schema(driver)
-        check_owners(driver)
+        check_own(driver)
         check_extension_owners(driver)
         _refuse_newer(driver)
         definitions = Definitions(driver)

@@ -19,14 +19,21 @@ _THEIRS = ("pgmq", "net", "cron")
 def check_owners(connection: psycopg.Connection) -> None:
     """Raises SchemaError where our schema, or what is in it, belongs to a role that is not trusted with our rights.
 
-    Here and below, the connection's path is pinned.
+    And where it is missing, as any role may make it then. Here and below, the connection's path is pinned.
     """
+    refuse_foreign(_look(connection, OURS))
+
+
+def check_own(connection: psycopg.Connection) -> None:
+    """Raises SchemaError as check_owners(), but not where a schema is missing, which a migration makes."""
     refuse_foreign(foreign(connection, OURS))
 
 
-def refuse_foreign(found: Sequence[tuple[str, str]]) -> None:
+def refuse_foreign(found: Sequence[tuple[str, str | None]]) -> None:
     """Raises SchemaError for the first row of the statement `foreign_owner` about our schemas."""
     for what, owner in found:
+        if owner is None:
+            raise SchemaError("This database has no pgembedd schema: run `pgembedd migrate`.")
         raise SchemaError(
             f"The {what} belongs to the role {owner}, whose code would run with your rights: connect as the role that "
             f"installed pgembedd or as the owner of the database; if {owner} installed it, an administrator can run "
@@ -46,4 +53,8 @@ def check_extension_owners(connection: psycopg.Connection) -> None:
 
 def foreign(connection: psycopg.Connection, schemas: Iterable[str]) -> list[tuple[str, str]]:
     """Returns what in these schemas belongs to a role that is not trusted, schemas first, and that role."""
+    return [(what, owner) for what, owner in _look(connection, schemas) if owner is not None]
+
+
+def _look(connection: psycopg.Connection, schemas: Iterable[str]) -> list[tuple[str, str | None]]:
     return connection.execute(query("foreign_owner"), {"schemas": list(schemas)}).fetchall()

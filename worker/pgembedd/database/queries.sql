@@ -51,7 +51,8 @@ select pg_catalog.set_config('search_path', pg_catalog.current_setting('pgembedd
 where pg_catalog.current_setting('pgembedd.own_path', true) operator(pg_catalog.<>) ''
 
 -- name: foreign_owner
--- What in these schemas belongs to a role that this one does not trust, and that role. Trusted are the role
+-- What in these schemas belongs to a role that this one does not trust, and that role; then the schemas that are missing,
+-- in the same snapshot, as any role could have made and dropped one between two statements. Trusted are the role
 -- itself, the roles that others made it a member of, superusers, the database's owner, the members of the role pgembedd.
 -- A superuser trusts neither members nor what it is a member of: it did not ask for either.
 with recursive mine(oid, super) as (
@@ -80,6 +81,7 @@ from schema s where s.owner not in (select oid from trusted)
 union all (
     select pg_describe_object(i.classid, i.oid, 0), i.owner::regrole::text from item i
     where i.owner not in (select oid from trusted) and i.owner is distinct from to_regrole('pgembedd')::oid limit 1)
+union all select m.name, null from unnest(%(schemas)s::name[]) as m(name) where m.name not in (select name from schema)
 
 -- name: limit_waits
 -- For this transaction. Of two that wait for each other the migration gives way: it looks for that at once, where it may.

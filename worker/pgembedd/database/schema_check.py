@@ -30,7 +30,7 @@ LACKING = (
 )
 
 
-def lacks_function(error: BaseException) -> bool:
+def lacks_function(error: BaseException | None) -> bool:
     """Tells that a statement of ours names what the database does not have. An error in a function has a context."""
     return isinstance(error, _UNKNOWN) and error.diag.context is None
 

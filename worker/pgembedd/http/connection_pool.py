@@ -13,6 +13,7 @@ from pgembedd.database.connect import PinnedConnection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.owners import check_owners
 from pgembedd.database.queries import query
+from pgembedd.database.schema_check import lacks_function
 from pgembedd.errors import SchemaError, SearchError
 from pgembedd.http.errors import Refusal
 
@@ -65,7 +66,10 @@ class Database:
         except TooManyRequests as error:
             raise Refusal(503, "Too many requests want the database at once; try again.", "busy") from error
         except (psycopg.Error, SearchError) as error:
-            if is_connection_error(error.__cause__ or error if isinstance(error, SearchError) else error):
+            cause = error.__cause__ or error if isinstance(error, SearchError) else error
+            if lacks_function(cause):
+                self._trusted = False
+            if is_connection_error(cause):
                 raise Refusal(503, _UNAVAILABLE, "database_unavailable") from error
             raise
 

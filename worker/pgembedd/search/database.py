@@ -13,6 +13,7 @@ from pgembedd.conninfo import conninfo_from_environment
 from pgembedd.database.connect import connect, connect_async
 from pgembedd.database.owners import OURS, check_owners, refuse_foreign
 from pgembedd.database.queries import query
+from pgembedd.database.schema_check import lacks_function
 from pgembedd.embedded_postgres import running_conninfo
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, SchemaError, SearchError
 from pgembedd.search.calls import (
@@ -112,9 +113,10 @@ class Database:
             if self._connection is not None and not self._connection.closed:
                 try:
                     return work(self._connection)
-                except SearchError:
-                    if not self._connection.closed:
-                        raise  # else it was lost before: searches may be repeated
+                except SearchError as error:
+                    if not self._connection.closed and not lacks_function(error.__cause__):
+                        raise  # else it was lost before, or the schema is not the one that was looked at: once more
+                    self._connection.close()
             self._connection = self._open()
             return work(self._connection)
 
@@ -205,9 +207,10 @@ class AsyncDatabase:
             if self._connection is not None and not self._connection.closed:
                 try:
                     return await work(self._connection)
-                except SearchError:
-                    if not self._connection.closed:
-                        raise  # else it was lost before: searches may be repeated
+                except SearchError as error:
+                    if not self._connection.closed and not lacks_function(error.__cause__):
+                        raise  # as above
+                    await self._connection.close()
             self._connection = await self._open()
             return await work(self._connection)
 
