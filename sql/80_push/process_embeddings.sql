@@ -79,6 +79,8 @@ begin
                 || jsonb_build_object('jobId', q.msg_id, 'queue', %2$L, 'readCt', q.read_ct)
             $q$, _queue_table(one.queue), one.queue) using ids;
         left_over := left_over - cardinality(ids);
-        perform end_turn(one.pipeline_id);  -- the turn is that of the worker that it is posted to
+        if ids <> '{}' then
+            perform end_turn(one.pipeline_id);  -- the turn is that of the worker that it is posted to
+        end if;
     end loop;
 end $$;
