@@ -43,7 +43,7 @@ comment on function pgembedd.process_embeddings is
     'Post waiting jobs to the URL of set_push(), in batches, through pg_net. Returns how many.';
 
 -- Changes before backfills, for which a quarter of the places is kept; each pipeline gets its part. Of a pipeline that
--- no worker can serve one job of each lane is posted, which finds out whether that is still so.
+-- no worker can serve, or that is slow, one job of each lane is posted, which finds out whether that is still so.
 create or replace function pgembedd._claim_for_push(places integer, lease_s integer) returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -55,7 +55,7 @@ declare
 begin
     for one in
         with waiting as materialized (
-            select d.*, _unserved(p) is not null as unserved, random() as turn
+            select d.*, p.slow_until is not null or _unserved(p) is not null as unserved, random() as turn
             from due() d join pipeline p on p.id = d.pipeline_id), rounds(round, queue, kept) as (
             values (1, 'pgembedd_jobs', places / 4), (2, 'pgembedd_backfill', 0), (3, 'pgembedd_jobs', 0))
         select w.pipeline_id, w.unserved, r.queue,
@@ -79,6 +79,8 @@ begin
                 || jsonb_build_object('jobId', q.msg_id, 'queue', %2$L, 'readCt', q.read_ct)
             $q$, _queue_table(one.queue), one.queue) using ids;
         left_over := left_over - cardinality(ids);
-        perform end_turn(one.pipeline_id);  -- the turn is that of the worker that it is posted to
+        if ids <> '{}' then
+            perform end_turn(one.pipeline_id);  -- the turn is that of the worker that it is posted to
+        end if;
     end loop;
 end $$;

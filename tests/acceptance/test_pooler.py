@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Literal
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from pgembedd.cli.process import check_database
 from pgembedd.database.connect import connect
+from pgembedd.database.connection import Connection
+from pgembedd.database.limit import OwnerTimeoutError
 from pgembedd.database.queries import query
 from pgembedd.verify.snapshot import read_rows
 from tests.faults import pgbouncer
 from tests.faults.pgbouncer import Bouncer
+from tests.loop.test_slow_owners import ENDLESS, KINDS, assert_mended, attacker, others_go_on, slow
 from tests.support.command import pgembedd
 from tests.support.databases import Database, open_directory
-from tests.support.documents import await_quiet, insert, make_documents
+from tests.support.documents import await_quiet, insert, make_documents, put_off_upkeep
 from tests.support.planted import caught, plant
 from tests.support.roles import Roles, conninfo_as
 from tests.support.search import make_source
 from tests.support.sql import column, value
+from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
 
 @contextmanager
-def pooled(roles: Roles, database: Database, mode: Literal["session", "transaction"]) -> Iterator[str]:
+def pooled(
+    roles: Roles, database: Database, mode: Literal["session", "transaction"], pool: int = pgbouncer.POOL
+) -> Iterator[str]:
     """The connection string of a worker's role through a pooler. Skips the test without PgBouncer."""
     role = roles.make("worker")
     with database.connect() as connection:
         connection.execute("select pgembedd.grant_worker(%s)", [role])
     with open_directory() as folder:
-        bouncer = Bouncer(pgbouncer.packages(), folder / "bouncer", database.conninfo, mode, [role])
+        bouncer = Bouncer(pgbouncer.packages(), folder / "bouncer", database.conninfo, mode, [role], pool=pool)
         try:
             yield bouncer.route(conninfo_as(database, role))
         finally:
@@ -63,6 +71,74 @@ def test_behind_a_pooler_in_transaction_mode_a_worker_polls(
         assert column(connection, listening) == []
     assert value(connection, "select count(embedding) from documents") == 3
     assert value(connection, "select count(*) from pgembedd.failures") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "content function",
+        "content function that catches its cancellation",
+        "before trigger that takes the limit away",
+        "deferred trigger",
+        "trigger that runs at COMMIT",
+    ],
+)
+def test_behind_a_pooler_in_transaction_mode_code_of_an_owner_has_its_limit(
+    roles: Roles, database: Database, connection: psycopg.Connection, name: str
+) -> None:
+    kind = KINDS[name]
+    for table in ("one", "two"):
+        make_documents(connection, table)
+    with attacker(database, connection, roles, kind) as owner, pooled(roles, database, "transaction") as conninfo:
+        put_off_upkeep(connection)
+        insert(connection, range(1, 5), "slow")
+        owner.execute(slow(ENDLESS[kind.body]).encode())
+        with WorkerProcess(conninfo, PGEMBEDD_OWNER_TIMEOUT="0.5") as worker:
+            worker.await_event("pooler_found")
+            eventually(lambda: worker.named("owner_timeout"))
+            others_go_on(connection)
+            owner.execute(slow(""))
+            assert_mended(connection)
+    assert value(connection, "select count(embedding) from slow") == 4
+
+
+@pytest.mark.slow
+def test_the_limit_begins_when_the_pooler_has_a_session(roles: Roles, database: Database) -> None:
+    """Neither is an owner blamed for the wait, nor the process ended that served the transaction before."""
+    with pooled(roles, database, "transaction", pool=1) as conninfo:
+        lost: list[str] = []
+
+        def release(purpose: str, *, up: bool) -> None:
+            if not up:
+                lost.append(purpose)
+                other.rollback()
+
+        limited = Connection(conninfo, Event(), "store", pooled=True, limit_s=0.01, on_change=release)
+        with psycopg.connect(conninfo) as other, closing(limited):
+            before = limited.rows_once("process", {})
+            assert other.execute("select pg_backend_pid()").fetchall() == before
+            assert limited.rows_once("process", {}) == before
+        assert lost == ["store"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("through", ["pooler", "no pooler"])
+def test_a_lower_limit_of_the_role_itself_holds_as_long_as_it_is_there(
+    roles: Roles, database: Database, connection: psycopg.Connection, through: str
+) -> None:
+    waits = {"names": None, "poll_s": 3600.0, "unserved": [], "queue": "pgembedd_jobs"}
+    with pooled(roles, database, "transaction") as pooler:
+        role = str(conninfo_to_dict(pooler)["user"])
+        conninfo = pooler if through == "pooler" else conninfo_as(database, role)
+        connection.execute(f"alter role {role} set statement_timeout = '1s'")
+        with closing(Connection(conninfo, Event(), "store", pooled=through == "pooler", limit_s=60.0)) as limited:
+            with pytest.raises(OwnerTimeoutError, match="within 1 s"):
+                limited.rows_once("due", waits)
+            connection.execute(f"alter role {role} reset statement_timeout")
+            limited.close()
+            limited.rows("process")
+            assert limited.limit.limit_s == 60.0
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from tests.support.waiting import eventually
 WHAT = "PgBouncer"
 ADMINISTRATOR = "faults_admin"
 POOL = 36
-"""Connections to the server for each role."""
+"""Connections to the server for each role, at most."""
 
 
 class Bouncer:
@@ -39,6 +39,7 @@ class Bouncer:
         mode: Literal["session", "transaction"],
         roles: Sequence[str] = (APPLICATION, WORKER),
         ignored: str = "",
+        pool: int = POOL,
     ) -> None:
         """`files` are the unpacked packages, copied to where the server's account may run them: `folder`.
 
@@ -59,7 +60,7 @@ class Bouncer:
             "[pgbouncer]\n"
             f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = plain\nauth_file = {users}\nadmin_users = {ADMINISTRATOR}\n"
-            f"pool_mode = {mode}\ndefault_pool_size = {POOL}\nmax_client_conn = 200\n"
+            f"pool_mode = {mode}\ndefault_pool_size = {pool}\nmax_client_conn = 200\n"
             f"ignore_startup_parameters = {ignored}\n"
             "query_wait_timeout = 3\nserver_login_retry = 1\n"
         )

@@ -196,3 +196,22 @@ def assert_mended(connection: psycopg.Connection) -> None:
         return not waiting(connection) and not value(connection, "select count(*) from pgembedd.failures")
 
     eventually(is_done)
+
+
+def test_a_row_that_fails_in_time_holds_up_no_others_of_a_slow_pipeline(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    connection.execute(
+        "create table slow (id int primary key, body text);"
+        "create function content_of(s slow) returns text language plpgsql as $$ begin return s.body::int; end $$"
+    )
+    connection.execute(
+        f"select pgembedd.create_pipeline('slow', 'slow', {BY_FUNCTION}, model => '{MODEL}', max_attempts => 1)".encode()
+    )
+    put_off_upkeep(connection)
+    insert(connection, range(1, 5), "slow")
+    connection.execute("select pgembedd.note_slow(1, 3600, 3600, false)")
+    connection.execute("update pgembedd.pipeline set slow_until = clock_timestamp()")
+    with worker_thread(database, only(Wrapped(model)), owner_timeout_s=3600.0):
+        eventually(lambda: not waiting(connection))
+    assert value(connection, "select count(*) from pgembedd.failures") == 4

@@ -141,12 +141,16 @@ class WorseSearchError(PgembeddError):
 class RowFailure(Exception):  # noqa: N818  named after its decision: this row failed an attempt
     """Processing a row failed for a reason in the row or in the user's own code; counts as an attempt."""
 
-    def __init__(self, reason: str, detail: str, *, permanent: bool = False) -> None:
-        """`reason` is one of a few words for metrics and filters; `detail` may hold content, so it is never logged."""
+    def __init__(self, reason: str, detail: str, *, permanent: bool = False, slow: bool = False) -> None:
+        """`reason` is one of a few words for metrics and filters; `detail` may hold content, so it is never logged.
+
+        `slow` says that the user's own code did not end in time.
+        """
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
         self.permanent = permanent
+        self.slow = slow
 
 
 class Deferred(Exception):  # noqa: N818

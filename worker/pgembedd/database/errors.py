@@ -65,4 +65,5 @@ class translate_errors:  # noqa: N801  reads as a clause of `with`
             f"Code of the table's owner (the content function, triggers, checks) did not end within "
             f"{error.allowed_s:g} s: make it faster, or allow it more with PGEMBEDD_OWNER_TIMEOUT, then call "
             f"pgembedd.retry_failed('{self._pipeline.name}').",
+            slow=True,
         )

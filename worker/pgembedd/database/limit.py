@@ -8,6 +8,7 @@ code can catch; where that cannot be done either, the connection is given up.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import Any, TypeVar
 
 import psycopg
@@ -46,9 +47,13 @@ class Limit:
 
     def __init__(self, connection: psycopg.Connection, allowed_s: float, end: Callable[[], None]) -> None:
         """`end` ends the process that serves the connection; any of our errors, or psycopg's, if it cannot."""
-        self.allowed_s = allowed_s
         self.taken: list[str] = []  # the steps
         self._connection, self._end = connection, end
+        self.start(allowed_s)
+
+    def start(self, allowed_s: float) -> None:
+        """Has the time begin now; infinite before a pooler has given a session, for which it may wait."""
+        self.allowed_s = allowed_s
         self._began = time.monotonic()
         self._next_at = self._began + allowed_s + GRACE_S
 
@@ -89,15 +94,14 @@ class SessionLimit:
 
     def __init__(self, limit_s: float | None, purpose: str, end: Callable[[int], None], *, pooled: bool) -> None:
         """`end` ends a process of the server. `pooled` sessions are set anew in each transaction."""
-        self.limit_s, self._purpose, self._end, self._pooled = limit_s, purpose, end, pooled
+        self.limit_s = self._given_s = limit_s
+        self._purpose, self._end, self._pooled = purpose, end, pooled
         self._process = 0
 
     def open(self, connection: psycopg.Connection) -> None:
         """Sets the limit of a session that was opened; a lower one of the role's own holds."""
-        if self.limit_s is not None and not self._pooled:
-            values = {"limit_ms": _ms(self.limit_s)}
-            ((limit_ms, self._process, _),) = connection.execute(query("limit_session"), values).fetchall()
-            self.limit_s = limit_ms / 1000
+        if self._given_s is not None and not self._pooled:
+            self.limit_s = self._set(connection, self._given_s)
 
     def clean(self, connection: psycopg.Connection) -> None:
         """Removes what users' code left; a session that cannot be cleaned is closed, and what it did stands."""
@@ -117,9 +121,15 @@ class SessionLimit:
         return min((one for one in (allowed_s, self.limit_s) if one is not None), default=None)
 
     def limit_transaction(self, connection: psycopg.Connection, allowed_s: float) -> None:
-        """Limits the statements of the open transaction."""
-        values = {"limit_ms": str(_ms(allowed_s))}
-        self._process = connection.execute(query("limit_transaction"), values).fetchall()[0][-1]
+        """Limits the open transaction, from now on."""
+        allowed_s = self._set(connection, allowed_s)
+        if isinstance(connection, LimitedConnection) and connection.limit is not None:
+            connection.limit.start(allowed_s)
+
+    def _set(self, connection: psycopg.Connection, limit_s: float) -> float:
+        values = {"limit_ms": _ms(limit_s), "in_transaction": self._pooled}
+        ((limit_ms, self._process, _),) = connection.execute(query("limit_session"), values).fetchall()
+        return float(limit_ms) / 1000
 
     @contextmanager
     def over(self, connection: psycopg.Connection, allowed_s: float | None) -> Iterator[None]:
@@ -129,13 +139,15 @@ class SessionLimit:
             return
         if not self._pooled and allowed_s != self.limit_s:
             connection.execute(query("limit_statement"), {"limit_ms": str(_ms(allowed_s))})
-        connection.limit = limit = Limit(connection, allowed_s, lambda: self._end(self._process))
+        begins_with_s = inf if self._pooled else allowed_s
+        connection.limit = limit = Limit(connection, begins_with_s, lambda: self._end(self._process))
         try:
             yield
         except psycopg.Error as error:
             if not limit.taken and not (limit.is_used_up() and isinstance(error, errors.QueryCanceled)):
                 raise
             how = limit.taken[-1] if limit.taken else "by_server"
+            allowed_s = limit.allowed_s
             get_logger().warning("owner_timeout", purpose=self._purpose, allowed_s=round(allowed_s, 3), how=how)
             if how in {"ended", "given_up"}:
                 connection.close()

@@ -57,7 +57,7 @@ class PipelineRepository:
         )
 
     def end_turn(self, pipeline: Pipeline) -> None:
-        """Ends this worker's turn at a slow pipeline, of which a row was done in time."""
+        """Ends this worker's turn at a slow pipeline, of which a row was done, or failed, in time."""
         self.connection.value("end_turn", pipeline_id=pipeline.id)
 
     def stop(self, pipeline: Pipeline, reason: str) -> None:

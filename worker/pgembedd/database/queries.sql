@@ -109,9 +109,10 @@ select n.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace n o
 where e.extname in ('vector', 'pgmq', 'pg_net', 'pg_cron', 'dblink')
 
 -- name: limit_session
--- The lower one of a limit in ms and the role's own, from now on the limit of each statement; the process that serves it.
+-- The lower one of a limit in ms and the role's own, from now on the limit of each statement, of this transaction or the
+-- session; the process that serves it.
 select l.limit_ms, pg_catalog.pg_backend_pid(),
-       pg_catalog.set_config('statement_timeout', l.limit_ms::pg_catalog.text, false)
+       pg_catalog.set_config('statement_timeout', l.limit_ms::pg_catalog.text, %(in_transaction)s)
 from (select least(%(limit_ms)s::pg_catalog.int4, nullif(s.setting::pg_catalog.int4, 0)) as limit_ms
       from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'statement_timeout') l
 
@@ -122,10 +123,6 @@ set statement_timeout = {limit_ms}
 -- name: limit_statement
 -- Another limit, for the next statement of the session.
 select pg_catalog.set_config('statement_timeout', %(limit_ms)s::pg_catalog.text, false)
-
--- name: limit_transaction
--- The limit of the statements of this transaction; the number of the server's process.
-select pg_catalog.set_config('statement_timeout', %(limit_ms)s::pg_catalog.text, true), pg_catalog.pg_backend_pid()
 
 -- name: end_process
 -- Ends a process of the server's, of this role: one that catches its cancellation.

@@ -8,6 +8,7 @@ import psycopg
 
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
+from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Job, Result
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
@@ -52,6 +53,8 @@ class JobOutcomes:
                 raise
             get_logger().error("failure_not_recorded", msg_id=job.msg_id, sqlstate=error.sqlstate)
             outcome, attempts, retry_in_s = "retry", job.attempt, None
+        if job.allowed_s is not None and not failure.slow:
+            PipelineRepository(self._jobs.connection).end_turn(job.pipeline)
         self._in_flight.remove([job])
         self._observer.failed(job, failure, outcome)
         self._report(job, failed_outcome(failure.reason, outcome))
