@@ -175,12 +175,17 @@ def test_a_version_that_alters_a_table_waits_for_readers_of_views_without_it(
     """Else the two wait for each other, and the reader is the one that fails."""
     later = altered(tmp_path, ALTERS_A_TABLE)
     waited: list[int] = []
+
+    def waits() -> bool:
+        waited.extend(column(documents, HELD_WHILE_WAITING))
+        return bool(waited)
+
     with (
         ThreadPoolExecutor() as pool,
         held(database, "comment on view pgembedd.status is 'a lock on the view alone'") as (holder, _),
     ):
         migrated = pool.submit(later.migrate, database.conninfo)
-        eventually(lambda: bool(waited.extend(column(documents, HELD_WHILE_WAITING)) or waited))
+        eventually(waits)
         holder.rollback()
         migrated.result()
     assert set(waited) == {0}
