@@ -87,6 +87,7 @@ def test_an_upgrade_replaces_what_had_other_parameters_and_columns(
         create_pipeline(connection)
         connection.execute(f"select pgembedd.grant_search('{reader}')")
         connection.execute(f"{granted} grant execute on function pgembedd.resume(text) to {reader}")
+        migrate(database.conninfo)  # which grants, too, what the functions in our views need
         before = dump_schema(server, database)
         connection.execute(OTHER_SIGNATURES)
         connection.execute(f"{granted} grant execute on function pgembedd.resume(text, timestamptz) to {reader}")

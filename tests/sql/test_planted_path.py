@@ -238,7 +238,7 @@ def test_what_is_planted_gains_nothing(
 def test_adopting_a_table_fires_its_triggers_as_its_owner(
     database: Database, connection: psycopg.Connection, owner: str
 ) -> None:
-    create_pipeline(connection, embedding_table="chunks")
+    create_pipeline(connection, embedding_table="chunks", model="tiny")
     connection.execute("select pgembedd.pin_model(1, 'made up')")
     work(connection)
     call(connection, "drop_pipeline", name="documents")
@@ -247,7 +247,7 @@ def test_adopting_a_table_fires_its_triggers_as_its_owner(
         theirs.execute("""create function planted.on_truncate() returns trigger language plpgsql as $$
                           begin insert into seen values (current_user); perform planted.trap(); return null; end $$""")
         theirs.execute("create trigger spoil after truncate on chunks execute function planted.on_truncate()")
-    create_pipeline(connection, embedding_table="chunks", adopt=False)
+    create_pipeline(connection, embedding_table="chunks", adopt=False, model="tiny")
     assert value(connection, "select who from seen") == owner
     assert not superuser(connection, owner)
 

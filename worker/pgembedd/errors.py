@@ -38,6 +38,10 @@ class SchemaError(PgembeddError):
     exit_code = 4
 
 
+class ForeignSchemaError(SchemaError):
+    """A schema of ours, or what is in it, belongs to a role that is not trusted: no migration changes that."""
+
+
 class ModelError(PgembeddError):
     """The model's files are missing, damaged, or do not describe an encoder that we can run."""
 

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -99,7 +99,8 @@ def check_database(conninfo: str, pipelines: Sequence[str], *, pulls: bool = Tru
 
     from pgembedd.database.connect import connect
     from pgembedd.database.connection_errors import is_connection_error
-    from pgembedd.errors import DatabaseUnavailableError, SchemaError
+    from pgembedd.errors import DatabaseUnavailableError, ForeignSchemaError, SchemaError
+    from pgembedd.log import get_logger
 
     def is_lost(error: BaseException) -> bool:
         return is_connection_error(error) and not isinstance(error, DatabaseUnavailableError)
@@ -108,8 +109,12 @@ def check_database(conninfo: str, pipelines: Sequence[str], *, pulls: bool = Tru
         retry=retry_if_exception(is_lost), stop=stop_after_attempt(6), wait=wait_exponential(0.1), reraise=True
     ):
         with attempt, connect(conninfo) as connection:
-            with suppress(SchemaError):
+            try:
                 check_worker(connection, pipelines, pulls=pulls)
+            except ForeignSchemaError:
+                raise
+            except SchemaError as error:
+                get_logger().debug("schema_waits", why=str(error))  # its connections wait, and say so
             return not connection.keeps_session
     raise AssertionError("the last attempt raises")
 

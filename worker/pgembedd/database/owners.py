@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.errors import SchemaError
+from pgembedd.errors import ForeignSchemaError, SchemaError
 
 OURS = ("pgembedd", "pgembedd_code")
 # Those of extensions that have one of their own, made by CREATE EXTENSION where it is missing.
@@ -34,7 +34,7 @@ def refuse_foreign(found: Sequence[tuple[str, str | None]]) -> None:
     for what, owner in found:
         if owner is None:
             raise SchemaError("This database has no pgembedd schema: run `pgembedd migrate`.")
-        raise SchemaError(
+        raise ForeignSchemaError(
             f"The {what} belongs to the role {owner}, whose code would run with your rights: connect as the role that "
             f"installed pgembedd or as the owner of the database; if {owner} installed it, an administrator can run "
             f"`GRANT pgembedd TO {owner}`, and if not, drop it."
@@ -45,7 +45,7 @@ def check_extension_owners(connection: psycopg.Connection) -> None:
     """Raises SchemaError where a schema of an extension that we use belongs to such a role."""
     schemas = [name for (name,) in connection.execute(query("extension_schemas"))]
     for what, owner in foreign(connection, (*schemas, *_THEIRS)):
-        raise SchemaError(
+        raise ForeignSchemaError(
             f"The {what} belongs to the role {owner}, whose code would run with your rights: an administrator must "
             "drop it, or give it to a superuser or to the owner of the database."
         )
