@@ -115,6 +115,8 @@ class Probe:
             return str(error)
         except PgembeddError:
             return "This role may not use pgembedd: run `pgembedd doctor`."
-        except (Refusal, psycopg.Error):
+        except Refusal as error:
+            return error.sentence if error.code == "schema_unusable" else "The database cannot be reached."
+        except psycopg.Error:
             return "The database cannot be reached."
         return "ok"
