@@ -206,7 +206,8 @@ def test_a_row_that_fails_in_time_holds_up_no_others_of_a_slow_pipeline(
         "create function content_of(s slow) returns text language plpgsql as $$ begin return s.body::int; end $$"
     )
     connection.execute(
-        f"select pgembedd.create_pipeline('slow', 'slow', {BY_FUNCTION}, model => '{MODEL}', max_attempts => 1)".encode()
+        f"select pgembedd.create_pipeline('slow', 'slow', {BY_FUNCTION}, model => '{MODEL}', "
+        "max_attempts => 1)".encode()
     )
     put_off_upkeep(connection)
     insert(connection, range(1, 5), "slow")
