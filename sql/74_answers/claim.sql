@@ -32,7 +32,6 @@ begin
         where a.id = one.id;
         perform _add_events(one.id, one.attempt + 1, '{status}',
             array[jsonb_build_object('status', 'generating', 'attempt', one.attempt + 1)]);
-        sources := null;
         if claim_answers.slow is null then
             select r.outcome, r.sources into outcome, sources from read_answer(one.id, one.attempt + 1) r;
             continue when outcome <> 'read';

@@ -39,7 +39,7 @@ begin
         order by j.n;
 end $$;
 
--- Claims what is posted of one pipeline and queue; of a slow pipeline one job, by a worker that has the turn (slow.sql).
+-- Claims what is posted of one pipeline and queue; of a slow pipeline one job, if it is its turn (slow.sql).
 create or replace function pgembedd._claim_posted(one pgembedd.pipeline, queue text, jobs jsonb, lease_s integer)
 returns setof pgembedd.job
 language plpgsql
@@ -92,8 +92,8 @@ as $$
        and posted -> 'pipeline' is not distinct from message -> 'pipeline'
 $$;
 
--- Reads posted messages of one pipeline, `qty` at most. One under a lease is taken from the read that posted it, and from
--- no other.
+-- Reads posted messages of one pipeline, `qty` at most. One under a lease is taken from the read that posted it, and
+-- from no other.
 create or replace function pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer, qty integer)
 returns setof pgembedd.message
 language plpgsql

@@ -10,7 +10,10 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
+from pgembedd.database.connect import connect_unpinned
+from pgembedd.database.limit import SessionLimit
 from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, insert, make_documents, put_off_upkeep, waiting
@@ -206,7 +209,8 @@ def test_a_row_that_fails_in_time_holds_up_no_others_of_a_slow_pipeline(
         "create function content_of(s slow) returns text language plpgsql as $$ begin return s.body::int; end $$"
     )
     connection.execute(
-        f"select pgembedd.create_pipeline('slow', 'slow', {BY_FUNCTION}, model => '{MODEL}', max_attempts => 1)".encode()
+        f"select pgembedd.create_pipeline('slow', 'slow', {BY_FUNCTION}, model => '{MODEL}', "
+        "max_attempts => 1)".encode()
     )
     put_off_upkeep(connection)
     insert(connection, range(1, 5), "slow")
@@ -215,3 +219,16 @@ def test_a_row_that_fails_in_time_holds_up_no_others_of_a_slow_pipeline(
     with worker_thread(database, only(Wrapped(model)), owner_timeout_s=3600.0):
         eventually(lambda: not waiting(connection))
     assert value(connection, "select count(*) from pgembedd.failures") == 4
+
+
+@pytest.mark.slow
+def test_no_owner_is_blamed_where_the_database_is_away(database: Database, connection: psycopg.Connection) -> None:
+    def end(_: int) -> None:
+        raise DatabaseUnavailableError("It cannot be reached.")
+
+    limit = SessionLimit(0.1, "store", end, pooled=False)
+    limited = connect_unpinned(database.conninfo, autocommit=True)
+    process = limited.info.backend_pid
+    with pytest.raises(DatabaseUnavailableError), limit.over(limited, 0.1):
+        limited.execute(f"do $$ begin {ENDLESS['catches']} end $$".encode())
+    connection.execute("select pg_terminate_backend(%s)", [process])

@@ -7,7 +7,7 @@ code can catch; where that cannot be done either, the connection is given up.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import inf
 from typing import Any, TypeVar
 
@@ -48,6 +48,7 @@ class Limit:
     def __init__(self, connection: psycopg.Connection, allowed_s: float, end: Callable[[], None]) -> None:
         """`end` ends the process that serves the connection; any of our errors, or psycopg's, if it cannot."""
         self.taken: list[str] = []  # the steps
+        self.away: PgembeddError | None = None  # why the process could not be ended
         self._connection, self._end = connection, end
         self.start(allowed_s)
 
@@ -80,9 +81,13 @@ class Limit:
         self.taken.append(name)
         if name == "given_up":
             self._connection.close()
-            raise OwnerTimeoutError(self.allowed_s)
-        with suppress(psycopg.Error, PgembeddError):
+            raise self.away or OwnerTimeoutError(self.allowed_s)
+        try:
             steps[name]()
+        except psycopg.Error:  # the next step comes
+            pass
+        except PgembeddError as away:  # then it is no fault of the owner's
+            self.away = away
         self._next_at = time.monotonic() + GRACE_S
 
     def _cancel(self) -> None:
@@ -144,7 +149,8 @@ class SessionLimit:
         try:
             yield
         except psycopg.Error as error:
-            if not limit.taken and not (limit.is_used_up() and isinstance(error, errors.QueryCanceled)):
+            by_server = limit.is_used_up() and isinstance(error, errors.QueryCanceled)
+            if limit.away is not None or not (limit.taken or by_server):
                 raise
             how = limit.taken[-1] if limit.taken else "by_server"
             allowed_s = limit.allowed_s
