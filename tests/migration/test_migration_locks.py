@@ -180,7 +180,12 @@ def test_a_version_that_alters_a_table_waits_for_readers_of_views_without_it(
         held(database, "comment on view pgembedd.status is 'a lock on the view alone'") as (holder, _),
     ):
         migrated = pool.submit(later.migrate, database.conninfo)
-        eventually(lambda: bool(waited.extend(column(documents, HELD_WHILE_WAITING)) or waited))
+
+        def is_waiting() -> bool:
+            waited.extend(column(documents, HELD_WHILE_WAITING))
+            return bool(waited)
+
+        eventually(is_waiting)
         holder.rollback()
         migrated.result()
     assert set(waited) == {0}

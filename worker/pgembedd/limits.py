@@ -1,4 +1,4 @@
-"""The bounds of what may enter: for HTTP, MCP and answers of other servers. SQL has the same numbers for its parameters.
+"""The bounds of what may enter: for HTTP, MCP and answers of other servers. SQL has the same for its parameters.
 
 `pgembedd._most()` and `_most_members()` hold them for SQL, docs/reference/limits.md lists all, and a test compares the
 three. What depends on the machine is a setting instead (PGEMBEDD_HTTP_MAX_…, PGEMBEDD_LANGUAGE_MAX_…).
