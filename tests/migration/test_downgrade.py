@@ -81,12 +81,12 @@ def test_with_pipelines_of_all_sorts(database: Database, connection: psycopg.Con
 @pytest.mark.slow
 def test_and_up_again_takes_up_where_it_was(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
-    create_pipeline(connection, create_index=True)
+    create_pipeline(connection, model="mine", create_index=True)
     work(connection)
     before = vectors(connection)
     downgrade(database.conninfo)
     migrate(database.conninfo)
-    assert create_pipeline(connection, create_index=True, adopt=True) == 0
+    assert create_pipeline(connection, model="mine", create_index=True, adopt=True) == 0
     assert vectors(connection) == before
 
 
