@@ -28,7 +28,8 @@ _ROUTINES = r"""
                  from aclexplode(p.proacl) a where a.grantee <> p.proowner),
            exists (select from pg_depend d join pg_rewrite r on r.oid = d.objid
                    where d.classid = 'pg_rewrite'::regclass and d.refobjid = p.oid)
-    from pg_proc p where p.pronamespace = 'pgembedd'::regnamespace and p.proname not in ('_subject', '_is_readable_source')
+    from pg_proc p where p.pronamespace = 'pgembedd'::regnamespace
+      and p.proname not in ('_subject', '_is_readable_source')
 """
 _VIEWS = r"""
     select c.oid::regclass::text, pg_get_viewdef(c.oid), c.relowner::regrole::text, array_to_string(c.reloptions, ', '),
