@@ -84,7 +84,14 @@ def test_another_state_is_refused_with_a_sentence(empty_database: Database) -> N
 
 
 @pytest.mark.slow
-def test_two_migrators_at_once_take_turns(empty_database: Database) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "serializable"])
+@pytest.mark.parametrize("there", [False, True], ids=["first", "again"])
+def test_two_migrators_at_once_take_turns(empty_database: Database, isolation: str, there: bool) -> None:
+    with empty_database.connect() as connection:
+        default = f"alter database {empty_database.name} set default_transaction_isolation = '{isolation}'"
+        connection.execute(default.encode())
+    if there:
+        migrate(empty_database.conninfo)
     command = [sys.executable, "-m", "pgembedd", "migrate", "-d", empty_database.conninfo]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     outputs = [process.communicate(timeout=60) for process in both]

@@ -90,6 +90,8 @@ def _attempt(context: Any, engine: "Engine", watch: LockWatch) -> None:
     """Runs all of it in one transaction."""
     with engine.connect() as connection, connection.begin():
         driver = raw(connection)
+        # Whatever the database's default is: else it would not see what another migrator has done before it.
+        driver.execute("set transaction isolation level read committed")
         pin_path(driver, in_transaction=True)
         watch.begin(driver)
         _lock_schema(driver)
