@@ -81,8 +81,8 @@ class Queues(Collector):
             with self._database.connection(WAIT_S) as connection:
                 began = time.monotonic()
                 found = _gauges(*_ask(connection))
-        except Refusal:
-            began, up = time.monotonic(), False
+        except Refusal as refusal:
+            began, up = time.monotonic(), refusal.code == "schema_unusable"
         except psycopg.Error as error:
             get_logger().warning("metrics_incomplete", error=type(error).__name__, sqlstate=error.sqlstate)
         took_s = time.monotonic() - began
