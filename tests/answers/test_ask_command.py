@@ -25,7 +25,7 @@ from tests.support.forking import start
 from tests.support.sql import rows, value
 from tests.support.stand_in import Hang
 from tests.support.stand_in_ollama import StandInOllama, ollama
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import brisk, running
 
 __all__ = ["ollama"]
@@ -91,8 +91,10 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         assert alone.refused(1) == f"pgembedd: {untaken}(`pgembedd run` with AI_INFERENCE_API_HOST)."
         assert status == "queued"
         embeds = Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model))))
-        with running(embeds), pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="No worker has taken"):
-            value(connection, "call pgembedd.answer('documents', %s)", QUESTION)
+        with running(embeds):
+            eventually(lambda: value(connection, "select pgembedd._listeners() is not null"))
+            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="No worker has taken"):
+                value(connection, "call pgembedd.answer('documents', %s)", QUESTION)
 
 
 def _an_interrupt_stops_it(database: Database, connection: psycopg.Connection, ollama: StandInOllama) -> None:
