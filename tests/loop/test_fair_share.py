@@ -168,7 +168,7 @@ def test_a_pipeline_that_waits_in_vain_is_left_out_for_longer_each_time() -> Non
         share.claimed(ONE, 8)
         clock.now_s += 2.0
         share.released(ONE, 8, 2.0)
-    assert out_s == [0.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0, 600.0]
+    assert out_s == [0.0, 20.0, 20.0, 20.0, 20.0, 32.0, 64.0, 64.0]
 
 
 def test_it_has_one_claim_at_a_time_until_one_is_stored() -> None:

@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
-from pgembedd.loop import fair_share
 from pgembedd.model import Kind, Session
 from pgembedd.model.futures import RunFutures, Text
 from pgembedd.model.pooling import Float32Array
@@ -216,14 +215,9 @@ def test_a_small_pipeline_is_done_before_a_long_one_is_half_through(
 
 @pytest.mark.slow
 def test_a_row_of_another_table_does_not_wait_for_a_locked_one(
-    database: Database,
-    connection: psycopg.Connection,
-    model: Session,
-    log: list[EventDict],
-    monkeypatch: pytest.MonkeyPatch,
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
 ) -> None:
     """Rows of the other one come one by one, so that nothing else than those of the locked one is due meanwhile."""
-    monkeypatch.setattr(fair_share, "OUT_TIMES", 1)  # it is left out for seconds, not for minutes
     make_documents(connection, "locked")
     make_documents(connection, "other")
     insert(connection, range(40), table="locked")

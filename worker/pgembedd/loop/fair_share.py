@@ -5,7 +5,7 @@ start-time fair queueing: what was due for nothing meanwhile starts level with t
 (Goyal, Vin, Cheng, 1996.)
 
 One whose claims wait in vain, as for a locked table, holds up all others of its lane, idle ones, too. It is left out
-for a while that doubles, and then has one claim at a time, until one is stored.
+for a while that grows, and then has one claim at a time, until one is stored.
 """
 
 import math
@@ -20,8 +20,10 @@ CLAIM_S = (
 )
 FIRST_SIZE, SMALLEST, LARGEST = 4, 2, 256
 FIRST_GUESS_S = CLAIM_S / FIRST_SIZE  # for a job of a pipeline that had none yet
-LONG_S = 1.0  # a wait in vain of that long or longer has the pipeline left out, then twice as long each time,
-OUT_TIMES, OUT_S = 10, 30.0  # first for ten times as long as it took, if that is not over 30 s
+LONG_S = (
+    1.0  # a wait in vain of that long or longer has the pipeline left out for as long, then twice as long each time,
+)
+OUT_TIMES, OUT_S = 10, 30.0  # and for no less than ten times as long as it took, or 30 s
 MOST_DOUBLINGS, LONGEST_OUT_S = 5, 600.0
 
 
@@ -81,9 +83,8 @@ class FairShare:
             self._out_until.pop(due, None)
             if seconds >= LONG_S:
                 self._in_vain[due] = times + 1
-                first_s = max(seconds, min(OUT_TIMES * seconds, OUT_S))
-                out_s = min(first_s * 2 ** min(times, MOST_DOUBLINGS), LONGEST_OUT_S)
-                self._out_until[due] = self._clock() + out_s
+                doubled_s = min(seconds * 2 ** min(times, MOST_DOUBLINGS), LONGEST_OUT_S)
+                self._out_until[due] = self._clock() + max(doubled_s, min(OUT_TIMES * seconds, OUT_S))
 
     def stored(self, due: Due, jobs: int, seconds: float) -> None:
         """Charges the difference to the time that the jobs took, and fits the size; it at most doubles per call."""
