@@ -15,15 +15,14 @@ from collections.abc import Callable, Sequence
 
 from pgembedd.database.records import Due
 
-CLAIM_S = (
-    0.25  # the time that a claim is to take: a new row waits behind one claim of its lane, and one is in the model
-)
+# The time that a claim is to take: a new row waits behind one claim of its lane, and one is in the model.
+CLAIM_S = 0.25
 FIRST_SIZE, SMALLEST, LARGEST = 4, 2, 256
 FIRST_GUESS_S = CLAIM_S / FIRST_SIZE  # for a job of a pipeline that had none yet
-LONG_S = (
-    1.0  # a wait in vain of that long or longer has the pipeline left out for as long, then twice as long each time,
-)
-OUT_TIMES, OUT_S = 10, 30.0  # and for no less than ten times as long as it took, or 30 s
+# A wait in vain of LONG_S or longer has the pipeline left out for as long, then twice as long each time, and for no less
+# than OUT_TIMES as long as it took, or OUT_S.
+LONG_S = 1.0
+OUT_TIMES, OUT_S = 10, 30.0
 MOST_DOUBLINGS, LONGEST_OUT_S = 5, 600.0
 
 
