@@ -19,8 +19,8 @@ from pgembedd.database.records import Due
 CLAIM_S = 0.25
 FIRST_SIZE, SMALLEST, LARGEST = 4, 2, 256
 FIRST_GUESS_S = CLAIM_S / FIRST_SIZE  # for a job of a pipeline that had none yet
-# A wait in vain of LONG_S or longer has the pipeline left out for as long, then twice as long each time, and for no less
-# than OUT_TIMES as long as it took, or OUT_S.
+# A wait in vain of LONG_S or longer has the pipeline left out for as long, then twice as long each time, and for no
+# less than OUT_TIMES as long as it took, or OUT_S.
 LONG_S = 1.0
 OUT_TIMES, OUT_S = 10, 30.0
 MOST_DOUBLINGS, LONGEST_OUT_S = 5, 600.0
