@@ -16,7 +16,7 @@ from psycopg import connect
 
 from bench.pipeline import make_table
 from bench.report import Result, arguments, compare, publish, versions
-from bench.workers import Fleet, fleet, private_server
+from bench.workers import fleet, private_server
 
 WINDOW_S = 20.0
 AHEAD = 4000  # rows that wait
@@ -127,18 +127,13 @@ def measure(attack: str, rounds: int, workers: int, *, reads: bool) -> list[Resu
         for table in ("one", "two"):
             make_table(connection, table, "null", index=False, words=False)
         make_attacker(connection, reads=reads)
-        with fleet(server.conninfo(), workers, "bench.null_worker", **settings) as members, writer(server.conninfo()):
-            report(members)
+        with fleet(server.conninfo(), workers, "bench.null_worker", **settings), writer(server.conninfo()):
             time.sleep(5)
             name = attack.replace("trigger", "content function") if reads else attack
             rates = attacked(connection, attack, rounds, 2.5 * OWNER_TIMEOUT_S)
             return compare(
                 "slow_owner", "rows/s", {name if key == attack else key: one for key, one in rates.items()}, "nothing"
             )
-
-
-def report(members: Fleet) -> None:
-    """Nothing yet."""
 
 
 def main() -> None:
