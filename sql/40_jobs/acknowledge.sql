@@ -9,7 +9,8 @@ begin
     execute format($q$
         with done as (
             delete from %s q using unnest($1, $2) as o(msg_id, outcome)
-            where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
+            where q.msg_id = any ($1) and q.msg_id = o.msg_id
+              and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
             returning q.enqueued_at, o.outcome)
         select avg(clock_timestamp() - d.enqueued_at) filter (where d.outcome <> 'gone') from done d
         $q$, _queue_table(queue)) into lag using msg_ids, outcomes;
@@ -29,7 +30,7 @@ begin
                     'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1
                                       else 0 end))
             from unnest($1, $2) as o(msg_id, outcome)
-            where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
+            where q.msg_id = any ($1) and q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
             $q$, _queue_table(queue)) using msg_ids, outcomes;
     end if;
     return lag;

@@ -27,6 +27,6 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($q$
         select q.msg_id from %s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
-        where pgembedd._note(q.headers, 'answered') <> q.read_ct order by q.msg_id for update of q
+        where q.msg_id = any ($1) and pgembedd._note(q.headers, 'answered') <> q.read_ct order by q.msg_id for update of q
         $q$, _queue_table(queue))
 $$;

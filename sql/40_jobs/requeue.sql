@@ -22,14 +22,7 @@ declare
 begin
     perform _check_list('ids', cardinality(ids));
     keys := _ask(one, query);
-    execute _enqueue(one, 'pgembedd_backfill', 'w.id', _render($q$(
-        with k as materialized (select jsonb_array_elements($1) as id),
-        there as materialized (
-            select q.message -> 'id' as id from pgmq.q_pgembedd_jobs q where {is_job}
-            union all select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job})
-        select k.id from k where not exists (select from there t where t.id = k.id)) w$q$, jsonb_build_object(
-        'is_job', _is_for(one.id)))) using keys;
-    get diagnostics queued = row_count;
+    queued := _enqueue_once(one, 'jsonb_array_elements($1) with ordinality as k(id, n)', keys);
     if one.embedding_table is not null then
         -- No chunk is to be taken over for its text: its vector may be what is wrong.
         perform _invalidate_chunks(one, ids);
