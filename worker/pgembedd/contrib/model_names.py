@@ -1,13 +1,38 @@
-"""The names of our models in other projects."""
+"""Models by name: ours in other projects, and ours or a provider's that made existing vectors."""
 
 import re
+from dataclasses import dataclass
 
-from pgembedd.model.specs import ModelSpec, find
+from pgembedd.errors import ConfigurationError
+from pgembedd.model.providers.configured import split_model
+from pgembedd.model.specs import REGISTRY, RERANKERS, ModelSpec, find
 
 # The name in Ollama's library; the weights are the same, in half precision.
 OLLAMA = {"all-minilm": "all-MiniLM-L6-v2"}
 OLLAMA_TAGS = ("latest", "l6-v2", "22m", "22m-l6-v2-fp16", "l6-v2-fp16")
+OPENAIS = "openai:text-embedding-3-small"
 PROVIDERS = ("huggingface/", "ollama/", "sentence_transformers/", "openai/")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model; `dims` is None for a provider's, whose vectors may be shortened."""
+
+    name: str
+    dims: int | None
+
+
+def model_named(name: str) -> Model:
+    """Returns the model of a name or alias; ConfigurationError where there is none that makes vectors."""
+    if (provided := split_model(name)) is not None:
+        return Model(":".join(provided), None)
+    spec = find(name)
+    if spec is None or spec.name in RERANKERS:
+        raise ConfigurationError(
+            f"There is no model named {name!r} that makes vectors; there are {', '.join(REGISTRY)}, and those of "
+            f"providers with the provider in front, as {OPENAIS}."
+        )
+    return Model(spec.name, spec.dims)
 
 
 def known_model(name: str) -> ModelSpec | None:

@@ -8,12 +8,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.contrib.model_names import name_with_model
+from pgembedd.contrib.model_names import OPENAIS, Model, model_named, name_with_model
 from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
 from pgembedd.database.queries import query
-from pgembedd.model.specs import REGISTRY, ModelSpec, resolve
+from pgembedd.model.providers.configured import split_model
+from pgembedd.model.specs import REGISTRY
 
 QUEUEING, CLEARING = "queue_embeddings", "clear_column"
+GUIDES_DIMENSIONS = 1536
 VECTOR_TYPES = ("halfvec", "vector")
 
 
@@ -58,8 +60,8 @@ class Column:
 class Options:
     """`made_by` is the model of the existing vectors. `model` embeds the rows again into a new column."""
 
-    made_by: ModelSpec
-    model: ModelSpec | None = None
+    made_by: Model
+    model: Model | None = None
 
 
 def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Plan | Refused]:
@@ -107,19 +109,22 @@ def _plan(
     if options.model is None:
         destination = {
             "embedding_column": column,
+            "dimensions": found.typmod,
             "vector_type": found.type if found.type != "halfvec" else None,
             "distance": found.distance if found.distance != "cosine" else None,
             "adopt": True,
         }
     else:
-        destination = {"embedding_column": name_with_model(column, options.model.name)}
+        destination = {
+            "embedding_column": name_with_model(column, options.model.name),
+            "dimensions": options.model.dims,
+        }
     model = options.model or options.made_by
     pipeline = {
         "name": found.free_name if options.model is None else name_with_model(found.free_name, model.name),
         "source": found.source,
         "content_function": found.function,
         "model": model.name,
-        "dimensions": model.dims,
         "watch_columns": _watched(queueing),
         "on_update": "clear" if clearing else None,
         **destination,
@@ -190,18 +195,20 @@ def _refusal_reason(column: str, queueing: list[Trigger], found: Column, options
         return None
     if found.pipeline is not None:
         return f'the pipeline "{found.pipeline}" fills it already.'
-    if found.typmod != options.made_by.dims:
+    if found.typmod < 1 or found.typmod != (options.made_by.dims or found.typmod):
         return _width_reason(found.typmod, options.made_by)
     return None
 
 
-def _width_reason(dimensions: int, made_by: ModelSpec) -> str:
+def _width_reason(dimensions: int, made_by: Model) -> str:
     """Returns the sentence for a column of another width: the models that have it, or a new column."""
     size = f"{dimensions} dimensions" if dimensions > 0 else "no dimensions"
-    models = [f"--made-by {spec.name}" for spec in REGISTRY.values() if spec.dims == dimensions]
+    widths = {spec.name: spec.dims for spec in REGISTRY.values()} | {OPENAIS: GUIDES_DIMENSIONS}
+    models = [f"--made-by {name}" for name, width in widths.items() if width == dimensions]
+    but = f", but {made_by.name} makes {made_by.dims}" if made_by.dims else ""
     which = f"{' or '.join(models)} if its vectors are of that model, else " if models else ""
     anew = f"--model {made_by.name} embeds the rows anew, into a new column."
-    return f"it has {size}, but {made_by.name} makes {made_by.dims}: {which}{anew}"
+    return f"it has {size}{but}: {which}{anew}"
 
 
 def _watched(queueing: list[Trigger]) -> list[str] | None:
@@ -219,8 +226,10 @@ def _notes(queueing: list[Trigger], options: Options) -> Iterator[str]:
         yield "the WHEN of its update trigger is not taken over: the pipeline compares the watched columns."
     if options.model is None:
         yield f"its vectors are taken to be of {options.made_by.name}; --made-by names another model."
+    if (provided := split_model((options.model or options.made_by).name)) is not None:
+        yield f"what changes is sent to {provided[0]} by a worker that has this provider (PGEMBEDD_PROVIDERS_FILE)."
 
 
 def options_of(made_by: str, model: str | None) -> Options:
     """Builds the Options; ConfigurationError for an unknown model."""
-    return Options(resolve(made_by), None if model is None else resolve(model))
+    return Options(model_named(made_by), None if model is None else model_named(model))
