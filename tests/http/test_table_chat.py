@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from pgembedd.answers.generation import CUT, UNCITED
 from pgembedd.http.table_chat import Reply
 from pgembedd.model import Session
 from pgembedd.search.questions import AnswerEvent
@@ -98,6 +99,23 @@ def test_why_a_reply_ends_is_told_in_openais_words(cut: str | None, reason: str)
     assert reply.finish_reason == reason
     assert reply.whole()["choices"][0]["finish_reason"] == reason
     assert reply.whole()["choices"][0]["message"]["content"] == "So"
+
+
+@pytest.mark.parametrize(
+    ("cut", "added"),
+    [
+        (None, f" ({UNCITED})"),
+        ("length", f" ({UNCITED})"),
+        ("content_filter", f" ({UNCITED})"),
+        ("repetition", f" ({CUT['repetition']} {UNCITED})"),
+    ],
+)
+def test_a_reply_has_the_notes_that_openais_reasons_to_end_do_not_tell(cut: str | None, added: str) -> None:
+    reply = Reply("table:documents", "1")
+    reply.add(AnswerEvent(3, "delta", {"text": "So"}))
+    notes = [*([CUT[cut]] if cut else []), UNCITED]
+    reply.add(AnswerEvent(4, "done", {"status": "complete", "cut": cut, "notes": notes}))
+    assert reply.whole()["choices"][0]["message"]["content"].replace("\n\n", " ") == f"So{added}"
 
 
 @pytest.mark.parametrize("stream", [False, True])
