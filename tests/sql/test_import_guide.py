@@ -9,9 +9,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from pgembedd.contrib import plan as contrib_plan
-from pgembedd.contrib.model_names import OPENAIS, Model
+from pgembedd.contrib.model_names import OPENAIS
 from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
-from pgembedd.contrib.supabase import Options, find_plans, find_undo_plans, options_of
+from pgembedd.contrib.supabase import find_plans, find_undo_plans, options_of
 from pgembedd.errors import ConfigurationError
 from tests.support.guide import (
     INSERT,
@@ -380,22 +380,23 @@ def test_vectors_of_a_provider_are_kept_and_it_makes_those_to_come(published: ps
     assert column(published, "select d from documents d where id = 1") == [kept]
 
 
-@pytest.mark.parametrize(
-    ("dimensions", "reason"), [(512, ""), (3072, "and those of the model openai:text-embedding-3-small have 1536.")]
-)
-def test_a_provider_may_have_shortened_its_vectors(
-    connection: psycopg.Connection, dimensions: int, reason: str
-) -> None:
+def test_a_provider_whose_dimensions_are_not_known_has_the_columns(connection: psycopg.Connection) -> None:
+    """As one that shortens OpenAI's, by a name of its own."""
     follow_guide(connection)
-    guide_table(connection, vector=f"halfvec({dimensions})")
+    guide_table(connection, vector="halfvec(512)")
     connection.execute(INSERT, [1])
-    connection.execute("update documents set embedding = %s", [str([1.0] * dimensions)])
-    outcome = execute_plan(connection, only(plans(connection, OPENAIS)))
-    if reason:
-        assert isinstance(outcome, Refused)
-        assert reason in outcome.why
-    else:
-        assert value(connection, "select dimensions from pgembedd.pipeline") == dimensions
+    connection.execute("update documents set embedding = %s", [str([1.0] * 512)])
+    carried_out(connection, plans(connection, "short:text-embedding-3-small"))
+    assert rows(connection, "select model, dimensions from pgembedd.pipeline") == [
+        ("short:text-embedding-3-small", 512)
+    ]
+
+
+def test_rows_may_be_embedded_anew_by_a_provider(guide: psycopg.Connection) -> None:
+    carried_out(guide, plans(guide, model=OPENAIS))
+    assert rows(guide, "select model, dimensions, embedding_column from pgembedd.pipeline") == [
+        (OPENAIS, 1536, "embedding_openai_text_embedding_3_small")
+    ]
 
 
 @pytest.mark.parametrize("name", ["text-embedding-3-small", "ms-marco-minilm-l12"])
@@ -435,10 +436,10 @@ def test_the_guide_does_not_go_on_with_a_column_of_another_width(published: psyc
 
 
 def test_a_column_of_another_width_is_offered_the_models_that_have_it(guide: psycopg.Connection) -> None:
-    reason = why(list(find_plans(guide, Options(Model("wide", 768)))))
-    assert reason.startswith("it has 384 dimensions, but wide makes 768: --made-by gte-small or --made-by all-MiniLM")
+    reason = why(plans(guide, OPENAIS))
+    assert reason.startswith(f"it has 384 dimensions, but {OPENAIS} makes 1536: --made-by gte-small or --made-by all-")
     assert reason.endswith(
-        " if its vectors are of that model, else --model wide embeds the rows anew, into a new column."
+        f" if its vectors are of that model, else --model {OPENAIS} embeds the rows anew, into a new column."
     )
 
 

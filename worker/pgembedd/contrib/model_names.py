@@ -1,7 +1,6 @@
 """Models by name: ours in other projects, and ours or a provider's that made existing vectors."""
 
 import re
-from dataclasses import dataclass
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.model.providers.configured import split_model
@@ -14,25 +13,17 @@ OPENAIS = "openai:text-embedding-3-small"
 PROVIDERS = ("huggingface/", "ollama/", "sentence_transformers/", "openai/")
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model; `dims` is None for a provider's, whose vectors may be shortened."""
-
-    name: str
-    dims: int | None
-
-
-def model_named(name: str) -> Model:
-    """Returns the model of a name or alias; ConfigurationError where there is none that makes vectors."""
+def model_named(name: str) -> str:
+    """Returns the name of a model or alias as pipelines have it; ConfigurationError for one that makes no vectors."""
     if (provided := split_model(name)) is not None:
-        return Model(":".join(provided), None)
+        return ":".join(provided)
     spec = find(name)
     if spec is None or spec.name in RERANKERS:
         raise ConfigurationError(
             f"There is no model named {name!r} that makes vectors; there are {', '.join(REGISTRY)}, and those of "
             f"providers with the provider in front, as {OPENAIS}."
         )
-    return Model(spec.name, spec.dims)
+    return spec.name
 
 
 def known_model(name: str) -> ModelSpec | None:

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.contrib.model_names import OPENAIS, Model, model_named, name_with_model
+from pgembedd.contrib.model_names import OPENAIS, model_named, name_with_model
 from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
 from pgembedd.database.queries import query
 from pgembedd.model.providers.configured import split_model
@@ -45,7 +45,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Column:
-    """A vector column that triggers queue; `typmod` is its dimensions, or -1."""
+    """A vector column that triggers queue; `typmod` is its dimensions, or -1; `makes` those of `made_by`, if known."""
 
     source: str
     function: str | None
@@ -54,14 +54,15 @@ class Column:
     pipeline: str | None
     distance: str
     free_name: str
+    makes: int | None
 
 
 @dataclass(frozen=True)
 class Options:
     """`made_by` is the model of the existing vectors. `model` embeds the rows again into a new column."""
 
-    made_by: Model
-    model: Model | None = None
+    made_by: str
+    model: str | None = None
 
 
 def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Plan | Refused]:
@@ -87,7 +88,7 @@ def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Pla
             and each.arguments == [column]
         ]
         values = {"schema": schema, "table": table, "function": function, "column": column}
-        row = connection.execute(query("import_column"), values).fetchone()
+        row = connection.execute(query("import_column"), values | {"model": options.made_by}).fetchone()
         assert row is not None
         about = Column(*row)
         if named or (about.function is not None and about.type in VECTOR_TYPES):
@@ -115,16 +116,13 @@ def _plan(
             "adopt": True,
         }
     else:
-        destination = {
-            "embedding_column": name_with_model(column, options.model.name),
-            "dimensions": options.model.dims,
-        }
+        destination = {"embedding_column": name_with_model(column, options.model)}
     model = options.model or options.made_by
     pipeline = {
-        "name": found.free_name if options.model is None else name_with_model(found.free_name, model.name),
+        "name": found.free_name if options.model is None else name_with_model(found.free_name, model),
         "source": found.source,
         "content_function": found.function,
-        "model": model.name,
+        "model": model,
         "watch_columns": _watched(queueing),
         "on_update": "clear" if clearing else None,
         **destination,
@@ -195,20 +193,19 @@ def _refusal_reason(column: str, queueing: list[Trigger], found: Column, options
         return None
     if found.pipeline is not None:
         return f'the pipeline "{found.pipeline}" fills it already.'
-    if found.typmod < 1 or found.typmod != (options.made_by.dims or found.typmod):
-        return _width_reason(found.typmod, options.made_by)
+    if found.typmod < 1 or found.makes not in (None, found.typmod):
+        return _width_reason(found, options.made_by)
     return None
 
 
-def _width_reason(dimensions: int, made_by: Model) -> str:
+def _width_reason(found: Column, made_by: str) -> str:
     """Returns the sentence for a column of another width: the models that have it, or a new column."""
-    size = f"{dimensions} dimensions" if dimensions > 0 else "no dimensions"
+    size = f"{found.typmod} dimensions" if found.typmod > 0 else "no dimensions"
     widths = {spec.name: spec.dims for spec in REGISTRY.values()} | {OPENAIS: GUIDES_DIMENSIONS}
-    models = [f"--made-by {name}" for name, width in widths.items() if width == dimensions]
-    but = f", but {made_by.name} makes {made_by.dims}" if made_by.dims else ""
+    models = [f"--made-by {name}" for name, width in widths.items() if width == found.typmod]
+    but = f", but {made_by} makes {found.makes}" if found.makes else ""
     which = f"{' or '.join(models)} if its vectors are of that model, else " if models else ""
-    anew = f"--model {made_by.name} embeds the rows anew, into a new column."
-    return f"it has {size}{but}: {which}{anew}"
+    return f"it has {size}{but}: {which}--model {made_by} embeds the rows anew, into a new column."
 
 
 def _watched(queueing: list[Trigger]) -> list[str] | None:
@@ -225,8 +222,8 @@ def _notes(queueing: list[Trigger], options: Options) -> Iterator[str]:
     if any(trigger.conditional for trigger in queueing):
         yield "the WHEN of its update trigger is not taken over: the pipeline compares the watched columns."
     if options.model is None:
-        yield f"its vectors are taken to be of {options.made_by.name}; --made-by names another model."
-    if (provided := split_model((options.model or options.made_by).name)) is not None:
+        yield f"its vectors are taken to be of {options.made_by}; --made-by names another model."
+    if (provided := split_model(options.model or options.made_by)) is not None:
         yield f"what changes is sent to {provided[0]} by a worker that has this provider (PGEMBEDD_PROVIDERS_FILE)."
 
 
