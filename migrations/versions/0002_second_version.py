@@ -35,6 +35,13 @@ create policy asker on pgembedd.answer_source for insert with check (
     and pgembedd._is_readable_source(pipeline, key, texts_hash));
 """
 
+# What the guide wrote its vectors into, so that it does not go on with vectors of another model.
+IMPORTS = """
+alter table pgembedd.imported_trigger add column column_type text;
+comment on column pgembedd.imported_trigger.column_type is
+    'Type and dimensions of the column at the import; null for one by the first version.';
+"""
+
 # Pipelines whose owner's code does not end: their pause, and what a claimed row of theirs is allowed.
 SLOW = """
 alter table pgembedd.pipeline
@@ -63,6 +70,7 @@ create policy asker on pgembedd.answer_source for insert with check (
             and a.role = current_user
             and a.subject = (select pgembedd._subject())));
 drop function pgembedd._is_readable_source(text, jsonb, bigint);
+alter table pgembedd.imported_trigger drop column column_type;
 alter table pgembedd.answer drop column postponed;
 alter table pgembedd.answer_settings drop column models;
 drop view pgembedd_code.missed, pgembedd_code.worker_idle;
@@ -70,7 +78,7 @@ drop view pgembedd_code.missed, pgembedd_code.worker_idle;
 
 
 def upgrade() -> None:
-    for statements in (WRITERS, ANSWERS, SLOW):
+    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW):
         raw(op.get_bind()).execute(statements)
 
 

@@ -130,12 +130,33 @@ begin
     execute format('lock table %s in access exclusive mode', kept.source);
     select p.* into one from pipeline p
     where p.source = kept.source and p.embedding_column = _undo_import.embedding_column;
+    perform _check_undo(kept, one);
     if one.id is not null then
         returned := _return_messages(one);
         perform drop_pipeline(one.name);
     end if;
     perform _restore_triggers(kept.source, embedding_column);
     return returned;
+end $$;
+
+-- Refuses to have the guide go on with a column of another model, as after change_model() and switch(): it would write
+-- its vectors there.
+create or replace function pgembedd._check_undo(kept pgembedd.imported_trigger, one pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    now_type constant text := _column_type(kept.source, kept.embedding_column);
+begin
+    if (_shadow(one)).shadow = 'previous' then
+        perform _refuse(format('The vectors of the guide are those of "%s" now.', (_shadow(one)).name),
+            format('Put them back first: select pgembedd.rollback(%L).', one.name));
+    elsif now_type <> kept.column_type then
+        perform _refuse(format('The column "%s" of %s is %s now, and the guide wrote %s.', kept.embedding_column,
+                kept.source_name, now_type, kept.column_type),
+            format('Give it its type back; or, to give the guide up, delete from pgembedd.imported_trigger where '
+                'source_name = %L.', kept.source_name));
+    end if;
 end $$;
 
 -- For `migrate --down`; a table that is gone needs nothing.

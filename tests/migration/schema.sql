@@ -137,6 +137,19 @@ WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 COMMENT ON TABLE pgembedd.embed_request IS 'Texts that wait in embed() for their vectors, each until its caller has it.';
 COMMENT ON COLUMN pgembedd.embed_request.asked_by IS 'The process id of the session that waits for it: what it asked before it ended is not embedded.';
 COMMENT ON COLUMN pgembedd.embed_request.taken_by IS 'The process id of the session of the worker that embeds it.';
+CREATE TABLE pgembedd.imported_trigger (
+    source regclass NOT NULL,
+    source_name text NOT NULL,
+    embedding_column text NOT NULL,
+    content_function text NOT NULL,
+    name text NOT NULL,
+    definition text NOT NULL,
+    enabled "char" NOT NULL,
+    imported_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    column_type text
+);
+COMMENT ON TABLE pgembedd.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
+COMMENT ON COLUMN pgembedd.imported_trigger.column_type IS 'Type and dimensions of the column at the import; null for one by the first version.';
 CREATE TABLE pgembedd.answer (
     id uuid NOT NULL,
     thread uuid NOT NULL,
@@ -278,17 +291,6 @@ ALTER TABLE pgembedd.event ALTER COLUMN nth ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 COMMENT ON SEQUENCE pgembedd.event_nth_seq IS 'The numbers of the events.';
-CREATE TABLE pgembedd.imported_trigger (
-    source regclass NOT NULL,
-    source_name text NOT NULL,
-    embedding_column text NOT NULL,
-    content_function text NOT NULL,
-    name text NOT NULL,
-    definition text NOT NULL,
-    enabled "char" NOT NULL,
-    imported_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
-);
-COMMENT ON TABLE pgembedd.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
 CREATE TABLE pgembedd.index_build (
     only_row boolean DEFAULT true NOT NULL,
     pid integer,

@@ -555,13 +555,14 @@ where not t.tgisinternal and t.tgparentid = 0 and t.tgnargs > 0 and f.pronamespa
 order by n.nspname, c.relname, t.tgname
 
 -- name: import_column
--- What a column is that vectors are in, and whose; the content function by its whole name; a free name for a pipeline.
+-- What a column is that vectors are in, and whose; the content function by its whole name; a free name for a pipeline;
+-- the dimensions of the model that is said to have made the vectors.
 select format('%%I.%%I', %(schema)s::text, %(table)s::text),
        (select format('%%I.%%I', n.nspname, f.proname) from pg_catalog.pg_proc f
         join pg_catalog.pg_namespace n on n.oid = f.pronamespace
         where f.oid = pgembedd._named_function(s.oid, %(function)s)),
        a.typname, a.atttypmod, p.name, pgembedd._indexed_distance(s.oid, %(column)s),
-       pgembedd._free_pipeline_name(s.oid, %(column)s)
+       pgembedd._free_pipeline_name(s.oid, %(column)s), pgembedd._model_dimensions(%(model)s::text)
 from (select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) as oid) s
 left join lateral (
     select t.typname, a.atttypmod from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
