@@ -52,6 +52,10 @@ class ModelUnavailableError(ModelError):
     """The model's files cannot be fetched from here (no network, no such repository). Transient."""
 
 
+class ModelNotConfiguredError(ModelError):
+    """The settings of this process name no such model or provider; another worker's may. Permanent until corrected."""
+
+
 class ModelMismatchError(ModelError):
     """A pipeline is pinned to another model fingerprint than the one loaded."""
 
