@@ -9,8 +9,10 @@ declare
     began_at timestamptz;
     look_again_at timestamptz;
     job record;
+    ignored text;
 begin
-    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
+    ignored := pgembedd._refuse_to_wait_unseen();
+    ignored := pgembedd._refuse_to_wait_for_ever(timeout);
     loop
         began_at := pg_catalog.clock_timestamp();
         select j.lane, j.msg_id into job from pgembedd._last_job(one) j;

@@ -16,26 +16,27 @@ set quote_all_identifiers = off
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb := _search_target(pipeline, null);
+    target jsonb;
     condition text;
     included text;
-    hidden constant boolean := row_security_active((target ->> 'source_oid')::oid);
+    hidden boolean;
     asked jsonb;
     wanted integer;
     plan jsonb;
+    ignored text;
 begin
-    perform _check_search(target, query, k, mode, per, min_similarity, 0, embedding);
+    target := _search_target(pipeline, null);
+    ignored := _check_search(target, query, k, mode, per, min_similarity, 0, embedding);
+    ignored := _check_search_rights(target);
+    hidden := row_security_active((target ->> 'source_oid')::oid);
     mode := _search_mode(target, mode, query);
     condition := _search_filter((target ->> 'source_oid')::oid, filter);
-    included := condition;
     wanted := _search_window(mode, k, null);
-    if mode <> 'semantic' then
-        asked := _check_search_asked(_search_asked(target, query));
-        target := target || coalesce(asked -> 'seen', '{}');
-        included := _search_included(target, asked, condition, per = 'row');
-    end if;
+    asked := _search_asked(target, mode, query);
+    target := target || coalesce(asked -> 'seen', '{}');
+    included := _search_included(target, asked, condition, per = 'row');
     if mode <> 'text' then
-        embedding := coalesce(embedding, embed(coalesce(asked ->> 'plain', query), pipeline => target ->> 'name'));
+        embedding := coalesce(embedding, embed(asked ->> 'plain', pipeline => target ->> 'name'));
     end if;
     plan := jsonb_build_object('pipeline', target ->> 'name', 'mode', mode, 'k', k, 'per', per, 'filter', condition,
         'row_security', hidden or row_security_active((target ->> 'vectors_oid')::oid),

@@ -24,8 +24,9 @@ begin
         end;
     end if;
     if refusal is not null then
-        perform _refuse(format('The filter compares "%s", which is %s, with %s.', operand ->> 'name',
-            operand ->> 'type_name', _shortened(value)), refusal);
+        raise exception using message = format('The filter compares "%s", which is %s, with %s.', operand ->> 'name',
+            operand ->> 'type_name', _shortened(value)),
+            hint = refusal, errcode = '22023';
     end if;
     return case when operand -> 'written' = operand -> 'type' then literal
                 else format('%s::%s', literal, operand ->> 'type') end;

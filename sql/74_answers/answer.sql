@@ -16,8 +16,10 @@ declare
     deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
     asked uuid;
     state jsonb;
+    ignored text;
 begin
-    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
+    ignored := pgembedd._refuse_to_wait_unseen();
+    ignored := pgembedd._refuse_to_wait_for_ever(timeout);
     asked := pgembedd.ask(pipeline, question, filter, k, model, thread);
     loop
         state := pgembedd._answer_state(asked);
