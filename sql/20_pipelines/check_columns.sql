@@ -33,7 +33,8 @@ begin
         select from pg_attribute a
         where a.attrelid = made.source and a.attname = c and a.attnum > 0 and not a.attisdropped);
     if missing is not null then
-        raise exception using message = format('%s has no column %s, named in %s.', made.source, missing, option),
+        raise exception using
+            message = _cut(format('%s has no column %s, named in %s.', made.source, missing, option)),
             hint = format('It has: %s.', (select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a
                                    where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)),
             errcode = '22023';

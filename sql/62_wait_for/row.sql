@@ -81,11 +81,12 @@ begin
             _key_match(pipeline.source, 's', 'k')));
     exception when data_exception or integrity_constraint_violation then  -- of a domain, too
         raise exception using
-            message = format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm),
+            message = _cut(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm)),
             hint = _key_in_words(pipeline), errcode = '22023';
     end;
     if found_one is null then
-        raise exception using message = format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL')),
+        raise exception using
+            message = _cut(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL'))),
             hint = _key_in_words(pipeline), errcode = '22023';
     end if;
     key := found_one -> 0;
@@ -132,7 +133,8 @@ begin
     return id::jsonb;
 exception when invalid_text_representation then
     raise exception using
-        message = format('%s cannot be the key of a row of %s: it is no JSON.', quote_literal(id), pipeline.source),
+        message = _cut(format('%s cannot be the key of a row of %s: it is no JSON.', quote_literal(id),
+            pipeline.source)),
         hint = _key_in_words(pipeline), errcode = '22023';
 end $$;
 

@@ -22,7 +22,8 @@ begin
 exception when invalid_parameter_value then
     get stacked diagnostics remedy = pg_exception_hint;
     if remedy = '' then raise; end if;
-    raise exception using message = sqlerrm, errcode = sqlstate, hint = remedy;  -- without the functions in between
+    -- Without the functions in between.
+    raise exception using message = _cut(sqlerrm), errcode = sqlstate, hint = remedy;
 end $$;
 
 create or replace function pgembedd._search_conditions(source oid, filter jsonb) returns text

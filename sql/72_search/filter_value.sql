@@ -20,7 +20,7 @@ begin
         begin
             execute 'select ' || literal;
         exception when data_exception or syntax_error_or_access_rule_violation then
-            refusal := sqlerrm || '.';
+            refusal := _cut(sqlerrm || '.');
         end;
     end if;
     if refusal is not null then

@@ -44,6 +44,7 @@ begin
     execute format('select pg_catalog.to_jsonb(k.*) from (select $1 as key) i cross join lateral %s',
                    target ->> 'key_record') using key;
 exception when data_exception then
-    raise exception using message = format('%s is no key of "%s": %s.', _shortened(key), target ->> 'name', sqlerrm),
+    raise exception using
+        message = _cut(format('%s is no key of "%s": %s.', _shortened(key), target ->> 'name', sqlerrm)),
         hint = 'It is the value that a search returns as key.', errcode = '22023';
 end $$;

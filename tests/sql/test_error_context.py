@@ -150,6 +150,25 @@ def test_every_public_function_is_here(documents: psycopg.Connection) -> None:
     assert REFUSALS.keys() | set(NEVER.split()) == set(public)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        """select pgembedd.search('documents', 'x', filter => jsonb_build_object(repeat('x', 50000), 1))""",
+        """select pgembedd.search('documents', 'x', filter => jsonb_build_object('id', repeat('x', 50000)))""",
+        """select pgembedd.search_row('documents', to_jsonb(repeat('x', 50000)))""",
+        """select pgembedd.requeue('documents', array[to_jsonb(repeat('x', 50000))])""",
+        """call pgembedd.wait_for('documents', repeat('x', 50000), '1 s')""",
+        """select pgembedd.create_pipeline('x', 'documents', array_fill(repeat('x', 60), array[1000]))""",
+    ],
+)
+def test_a_long_value_is_not_repeated(documents: psycopg.Connection, statement: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as caught:
+        documents.execute(statement)
+    assert len(caught.value.diag.message_primary or "") <= 1000
+    assert len(caught.value.diag.message_hint or "") <= 1000
+    check_context(caught.value)
+
+
 @pytest.mark.parametrize("function", REFUSALS)
 def test_it_is_short(documents: psycopg.Connection, function: str) -> None:
     for statement in REFUSALS[function]:
