@@ -7,7 +7,7 @@ declare
 begin
     select p.* into found_one from pipeline p where p.name = $1;
     if found_one.id is null then
-        raise exception using message = format('There is no pipeline "%s".', name),
+        raise exception using message = _cut(format('There is no pipeline "%s".', name)),
             hint = _pipelines_there(), errcode = '22023';
     end if;
     return found_one;

@@ -192,7 +192,7 @@ begin
        or (least(weights[1], weights[2]) >= 0 and greatest(weights[1], weights[2]) between 1e-6 and 1e6) is not true
        or array_lower(weights, 1) <> 1 then
         raise exception using
-            message = format('The weights %s are not known.', coalesce(quote_literal(weights), 'NULL')),
+            message = _cut(format('The weights %s are not known.', coalesce(quote_literal(weights), 'NULL'))),
             hint = 'They are two numbers from 0 on, not both 0: of the order by meaning and of that by words. '
                 'Say ''{1,1}''.',
             errcode = '22023';
@@ -203,7 +203,8 @@ begin
         raise exception using message = format('after %s is out of range.', after),
             hint = 'It is how many hits to leave out, of a window of 1000: 0 for the first page.', errcode = '22023';
     elsif marks is null or cardinality(marks) <> 2 or marks[1] is null or marks[2] is null then
-        raise exception using message = format('The marks %s are not known.', coalesce(quote_literal(marks), 'NULL')),
+        raise exception using
+            message = _cut(format('The marks %s are not known.', coalesce(quote_literal(marks), 'NULL'))),
             hint = 'They are two texts, put before and after a word: for example ''{**,**}''.', errcode = '22023';
     end if;
 end $$;

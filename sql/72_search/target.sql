@@ -55,8 +55,8 @@ begin
     if name is not null then
         select p.* into one from pipeline p where p.name = $1;
         if one.id is null then
-            raise exception using message = format('There is no pipeline "%s".', name), hint = _pipelines_there(),
-                errcode = '22023';
+            raise exception using message = _cut(format('There is no pipeline "%s".', name)),
+                hint = _pipelines_there(), errcode = '22023';
         elsif one.source <> source then
             raise exception using message = format('The pipeline "%s" is of %s, not of %s.', name, one.source, source),
                 hint = 'Name one of the table, or leave the pipeline out.', errcode = '22023';
