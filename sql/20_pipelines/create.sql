@@ -53,7 +53,7 @@ language plpgsql
 as $$
 declare
     made pgembedd.pipeline := pg_catalog.jsonb_populate_record(null::pgembedd.pipeline, asked);
-    ignored text := pgembedd._check_texts(
+    ignored pg_catalog.text := pgembedd._check_texts(
         '{name,source,content_function,embedding_column,model,embedding_table,formatting,text_config}',
         array[made.name, made.source_name, made.content_function, made.embedding_column, made.model,
               made.embedding_table_name, made.formatting, made.text_config]);

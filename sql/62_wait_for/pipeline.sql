@@ -5,11 +5,11 @@ language plpgsql
 as $$
 declare
     one pgembedd.pipeline := pgembedd._pipeline(name);
-    deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
-    began_at timestamptz;
-    look_again_at timestamptz;
-    job record;
-    ignored text;
+    deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
+    began_at pg_catalog.timestamptz;
+    look_again_at pg_catalog.timestamptz;
+    job pg_catalog.record;
+    ignored pg_catalog.text;
 begin
     ignored := pgembedd._refuse_to_wait_unseen();
     ignored := pgembedd._refuse_to_wait_for_ever(timeout);

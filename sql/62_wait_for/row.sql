@@ -5,10 +5,12 @@ language plpgsql
 as $$
 declare
     one pgembedd.pipeline := pgembedd._pipeline(name);
-    jobs record;
+    jobs pg_catalog.record;
+    ignored pg_catalog.text;
 begin
     jobs := pgembedd._row_jobs(one, pgembedd._key_from_text(one, id), timeout);
     call pgembedd._wait_for_row(name, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
+    ignored := pgembedd._refuse_dead(pgembedd._pipeline(name), jobs.key);
 end $$;
 comment on procedure pgembedd.wait_for(text, text, interval) is
     'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
@@ -17,10 +19,12 @@ create or replace procedure pgembedd.wait_for(name text, id anyelement, timeout 
 language plpgsql
 as $$
 declare
-    jobs record;
+    jobs pg_catalog.record;
+    ignored pg_catalog.text;
 begin
     jobs := pgembedd._row_jobs(pgembedd._pipeline(name), pg_catalog.to_jsonb(id), timeout);
     call pgembedd._wait_for_row(name, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
+    ignored := pgembedd._refuse_dead(pgembedd._pipeline(name), jobs.key);
 end $$;
 comment on procedure pgembedd.wait_for(text, anyelement, interval) is
     'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
@@ -32,7 +36,7 @@ language plpgsql
 as $$
 declare
     one pgembedd.pipeline;
-    deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
+    deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
 begin
     if made then commit; end if;
     while pgembedd._any_queued('pgembedd_jobs', fresh) or pgembedd._any_queued('pgembedd_backfill', backfill) loop
@@ -49,7 +53,6 @@ begin
         commit;
         perform pg_catalog.pg_sleep(0.05);
     end loop;
-    perform pgembedd._refuse_dead(pgembedd._pipeline(name), key);
 end $$;
 
 -- The jobs that one row waits for, as of now; one is made when the row has no vector, no reason for that, and no job.

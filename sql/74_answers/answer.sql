@@ -13,10 +13,10 @@ create or replace procedure pgembedd.answer(
 language plpgsql
 as $$
 declare
-    deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
-    asked uuid;
-    state jsonb;
-    ignored text;
+    deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
+    asked pg_catalog.uuid;
+    state pg_catalog.jsonb;
+    ignored pg_catalog.text;
 begin
     ignored := pgembedd._refuse_to_wait_unseen();
     ignored := pgembedd._refuse_to_wait_for_ever(timeout);
