@@ -59,7 +59,15 @@ comment on sequence pgembedd.upkeep_at is
     'The pipeline that the upkeep is at, 0 for none. A sequence: it says so also after the upkeep was cancelled.';
 """
 
+# A worker that lacks a setting does not overwrite what one that has it found out.
+UNSERVED = """
+alter table pgembedd.pipeline add unserved_tried boolean;
+comment on column pgembedd.pipeline.unserved_tried is
+    'The worker of unserved_reason tried to have the model; false where its settings do not name it.';
+"""
+
 DOWNGRADE = """
+alter table pgembedd.pipeline drop column unserved_tried;
 drop sequence pgembedd.upkeep_at;
 alter table pgembedd.pipeline
     drop column slow_reason, drop column slow_until, drop column slow_pause, drop column slow_ends,
@@ -78,7 +86,7 @@ drop view pgembedd_code.missed, pgembedd_code.worker_idle;
 
 
 def upgrade() -> None:
-    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW):
+    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED):
         raw(op.get_bind()).execute(statements)
 
 

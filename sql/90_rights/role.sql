@@ -107,8 +107,8 @@ begin
     grant truncate on embed_request to pgembedd;
     grant select on pipeline, installation, schema_revision, status, answer_settings to pgembedd;
     grant update (fingerprint, state, state_reason, state_since, unserved_reason, unserved_since, unserved_at,
-        problem_since, index_due_at, sweep_due_at, sweep_error, content_shape, requeued_reason, requeued_at,
-        slow_reason, slow_until, slow_pause, slow_ends, upkeep_after)
+        unserved_tried, problem_since, index_due_at, sweep_due_at, sweep_error, content_shape, requeued_reason,
+        requeued_at, slow_reason, slow_until, slow_pause, slow_ends, upkeep_after)
         on pipeline to pgembedd;
     grant update (swept_at, retained_at, indexes_at, sample_due_at) on installation to pgembedd;
     grant select, update on sequence worker_idle, upkeep_at to pgembedd;

@@ -85,6 +85,7 @@ CREATE TABLE pgembedd.pipeline (
     slow_pause interval,
     slow_ends timestamp with time zone,
     upkeep_after timestamp with time zone,
+    unserved_tried boolean,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
     CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
     CONSTRAINT pipeline_check2 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
@@ -118,6 +119,7 @@ COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this
 COMMENT ON COLUMN pgembedd.pipeline.slow_reason IS 'Code of the table''s owner did not end in time: served one row at a time after pauses that grow; forgotten at slow_ends.';
 COMMENT ON COLUMN pgembedd.pipeline.slow_until IS 'The end of the pause, or of the turn of the worker that tries a row; null where nothing is known against it.';
 COMMENT ON COLUMN pgembedd.pipeline.upkeep_after IS 'The upkeep was cancelled in this pipeline, and leaves it out until then.';
+COMMENT ON COLUMN pgembedd.pipeline.unserved_tried IS 'The worker of unserved_reason tried to have the model; false where its settings do not name it.';
 CREATE UNLOGGED TABLE pgembedd.embed_request (
     id uuid NOT NULL,
     model text NOT NULL,
@@ -558,6 +560,7 @@ GRANT UPDATE(slow_until) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(slow_pause) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(slow_ends) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(upkeep_after) ON TABLE pgembedd.pipeline TO pgembedd;
+GRANT UPDATE(unserved_tried) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE pgembedd.embed_request TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer TO pgembedd;
 GRANT ALL ON FUNCTION pgembedd.allowed_s(pipeline_id integer) TO pgembedd_worker;
@@ -585,7 +588,7 @@ GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_served(pipeline_id integer, loaded boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_slow(pipeline_id integer, allowed_s double precision, timeout_s double precision, tried boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_slow_change(change jsonb, timeout_s double precision) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text, tried boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.postpone_answer(answer uuid, attempt integer, message text, most integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.probe_model(pipeline_id integer, vectors real[]) TO pgembedd_worker;

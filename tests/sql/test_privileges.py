@@ -46,7 +46,7 @@ WORKER_FUNCTIONS = {
     "models()",
     "pin_model(integer,text)",
     "probe_model(integer,real[])",
-    "note_unserved(integer,text)",
+    "note_unserved(integer,text,boolean)",
     "note_served(integer,boolean)",
     "read(integer,jsonb[])",
     "read_chunks(integer,jsonb[])",

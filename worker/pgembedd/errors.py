@@ -26,6 +26,19 @@ class DatabaseUnavailableError(PgembeddError):
     exit_code = 3
 
 
+class DatabaseRefusedError(DatabaseUnavailableError):
+    """The server answers and refuses the connection: the password, the role, the database, or their rights.
+
+    It lasts until that is corrected. A worker goes on trying all the same: it may be, and a server that has no
+    connection left answers in the same way.
+    """
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        """`reason` is the server's own, without an address."""
+        super().__init__(sentence)
+        self.reason = reason
+
+
 class OtherSchemaError(DatabaseUnavailableError):
     """The schema does not fit this program yet. Transient: a connection of a worker waits and opens again."""
 
@@ -50,6 +63,10 @@ class ModelError(PgembeddError):
 
 class ModelUnavailableError(ModelError):
     """The model's files cannot be fetched from here (no network, no such repository). Transient."""
+
+
+class ModelNotConfiguredError(ModelError):
+    """The settings of this process name no such model or provider; another worker's may. Permanent until corrected."""
 
 
 class ModelMismatchError(ModelError):

@@ -19,7 +19,7 @@ from pgembedd.database.limit import SessionLimit
 from pgembedd.database.queries import query
 from pgembedd.database.schema_check import LACKING, MIGRATED, SchemaVersion, SchemaWait, lacks_function
 from pgembedd.database.vector_codec import find_vector_type
-from pgembedd.errors import DatabaseUnavailableError, OtherSchemaError
+from pgembedd.errors import DatabaseRefusedError, DatabaseUnavailableError, OtherSchemaError
 from pgembedd.log import get_logger
 
 Answer = TypeVar("Answer")
@@ -161,12 +161,11 @@ class Connection:
         if isinstance(error, OtherSchemaError):
             self._schema.begin(self.purpose, error)
             return
-        get_logger().warning(
-            "database_away" if away else "database_busy",
-            purpose=self.purpose,
-            tries=state.attempt_number,
-            error=str(error) if isinstance(error, DatabaseUnavailableError) else type(error).__name__,
-        )
+        said = str(error) if isinstance(error, DatabaseUnavailableError) else type(error).__name__
+        tell, event = get_logger().warning, "database_away" if away else "database_busy"
+        if isinstance(error, DatabaseRefusedError):
+            tell, event = get_logger().error, "database_refused"
+        tell(event, purpose=self.purpose, tries=state.attempt_number, error=said)
 
     def rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
         """Returns the rows of a named statement that touches no table of a user."""

@@ -211,7 +211,7 @@ select pgembedd.pin_model(%(pipeline_id)s, %(fingerprint)s)
 
 -- name: note_unserved
 -- Note why this worker cannot serve a pipeline.
-select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s)
+select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s, %(tried)s)
 
 -- name: note_served
 -- Take such a note back.

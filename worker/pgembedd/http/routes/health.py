@@ -66,6 +66,9 @@ def _answer(checks: dict[str, Callable[[], str]], missing: Sequence[str] = ()) -
     )
 
 
+_AWAY = "The database cannot be reached."
+
+
 class Probe:
     """The checks: `ok` or a sentence each."""
 
@@ -102,8 +105,10 @@ class Probe:
         try:
             with self._service.database.connection(WAIT_S) as connection:
                 connection.execute("select 1")
-        except (Refusal, psycopg.Error):
-            return "The database cannot be reached."
+        except Refusal as error:
+            return _sentence(error)
+        except psycopg.Error:
+            return _AWAY
         return "ok"
 
     def _check_schema(self) -> str:
@@ -116,7 +121,12 @@ class Probe:
         except PgembeddError:
             return "This role may not use pgembedd: run `pgembedd doctor`."
         except Refusal as error:
-            return error.sentence if error.code == "schema_unusable" else "The database cannot be reached."
+            return error.sentence if error.code == "schema_unusable" else _sentence(error)
         except psycopg.Error:
-            return "The database cannot be reached."
+            return _AWAY
         return "ok"
+
+
+def _sentence(error: Refusal) -> str:
+    """Returns why there is no connection, without the names that the server's own sentence holds."""
+    return "The database refuses the connection: the log says why." if error.code == "database_refused" else _AWAY
