@@ -179,7 +179,7 @@ def test_what_workers_give_back_says_why(database: Database, documents: psycopg.
     """Until an attempt fails: then that is what there is to know."""
     jobs = claim(documents)
     values = {"queue": jobs[0].queue, "delay_s": 30.0, "why": "the provider is down"}
-    values |= {"msg_ids": [job.msg_id for job in jobs], "read_cts": [job.read_ct for job in jobs]}  # type: ignore[dict-item]
+    values |= {"msg_ids": [job.msg_id for job in jobs], "read_cts": [job.read_ct for job in jobs]}
     documents.execute(query("release"), values)
     with worker(database, busy_with=(1,)):
         assert why(documents) == "Workers gave them back, the last time for: the provider is down."
@@ -245,9 +245,9 @@ def test_the_last_statement_of_the_blocker_is_not_told_to_all(
     with database.connect(autocommit=False) as blocker, connect_as(database, role) as watcher:
         blocker.execute("lock table documents; update documents set title = 'a secret' where id = 1")
         if grant == "operator":
-            state, told = shown(watcher, "overview()")
-            assert (state, str(blocker.info.backend_pid) in str(told)) == ("stalled", True)
+            told = str(shown(watcher, "overview()"))
+            assert f"The table public.documents is locked by pid {blocker.info.backend_pid}" in told
         else:
-            ((*told,),) = rows(watcher, query("blocker").replace("%(pipeline_id)s", "1"))
-            assert told[:2] == ["public.documents", blocker.info.backend_pid]
-        assert "secret" not in str(told)
+            told = str(rows(watcher, query("blocker").replace("%(pipeline_id)s", "1")))
+            assert f"('public.documents', {blocker.info.backend_pid}, None" in told
+        assert "secret" not in told

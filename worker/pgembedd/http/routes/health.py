@@ -51,7 +51,7 @@ def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRout
         missing = service.missing()
         checks = {"stopping": probe.stopping, "model": lambda: probe.model(missing), "loop": probe.loop}
         checks |= {"database": probe.database} if service.database is not None else {}
-        return _answer(checks, {"missing": missing, "stalled": probe.stalled()})
+        return _answer(checks, {"missing": lambda: missing, "stalled": probe.stalled})
 
     @routes.head("/startupz", include_in_schema=False)
     @routes.get("/startupz", responses={200: {"model": Health}, **unhealthy})
@@ -62,11 +62,11 @@ def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRout
     return routes
 
 
-def _answer(checks: dict[str, Callable[[], str]], notes: Mapping[str, object] | None = None) -> Response:
+def _answer(checks: dict[str, Callable[[], str]], notes: Mapping[str, Callable[[], object]] | None = None) -> Response:
     results = {name: check() for name, check in checks.items()}
     well = all(result == "ok" for result in results.values())
     body: dict[str, Any] = {"status": "ok" if well else "unavailable", "checks": results}
-    body |= {name: note for name, note in (notes or {}).items() if note}
+    body |= {name: value for name, note in (notes or {}).items() if (value := note())}
     return Response(
         orjson.dumps(body), 200 if well else 503, media_type="application/json", headers={"cache-control": "no-store"}
     )
