@@ -14,7 +14,8 @@ select p.name as pipeline,
        pgembedd._coverage(p,
            (coalesce(q.fresh, 0) + coalesce(q.backfill, 0) + coalesce(r.dead, 0))::bigint) as coverage, a.lag,
        pgembedd._index_state(p) as index, p.index_due_at, p.triggers,
-       pgembedd._time_left(coalesce(q.fresh, 0) + coalesce(q.backfill, 0), v.rows_per_minute) as time_left
+       case when s.stalled is null then
+           pgembedd._time_left(coalesce(q.fresh, 0) + coalesce(q.backfill, 0), v.rows_per_minute) end as time_left
 from pgembedd.pipeline p
 left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
                   sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing,

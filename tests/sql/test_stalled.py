@@ -97,8 +97,10 @@ def test_not_within_a_minute_and_no_longer_once_a_row_is_stored(documents: psyco
     assert shown(documents)[0] == "stalled"
     store(documents, claim(documents, size=1))
     assert shown(documents) == ("running", None)
+    assert value(documents, "select time_left is not null from pgembedd.status")
     pass_time(documents, MINUTE)
     assert shown(documents)[0] == "stalled"
+    assert value(documents, "select time_left is null from pgembedd.status")
 
 
 def test_a_pipeline_without_work_or_that_does_not_run(documents: psycopg.Connection) -> None:
