@@ -11,9 +11,9 @@ as $$
     from pipeline p
     -- Vectors are written; of a source with an embedding table rows are only locked.
     cross join lateral (
-        select t.oid, '{ShareLock,ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}'::text[] as modes
-        from _tables(p) as t(oid)
-        union all select s.relid, '{ExclusiveLock,AccessExclusiveLock}' from pg_partition_tree(p.source) s) t
+        select t, '{ShareLock,ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}'::text[]
+        from _with_partitions(_target(p)) t
+        union all select s, '{ExclusiveLock,AccessExclusiveLock}' from _with_partitions(p.source) s) t(oid, modes)
     join pg_locks l on l.relation = t.oid and l.locktype = 'relation' and l.mode = any (t.modes)
     where p.id = $1 and l.database = (select d.oid from pg_database d where d.datname = current_database())
       and l.pid is distinct from pg_backend_pid()

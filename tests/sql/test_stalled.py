@@ -218,6 +218,21 @@ def test_a_table_that_is_locked(database: Database, documents: psycopg.Connectio
         assert shown(documents, "overview()")[0] == "stalled"
 
 
+def test_a_partition_that_is_locked(database: Database, documents: psycopg.Connection) -> None:
+    """To look for it waits for no lock."""
+    documents.execute("create table parts (id int primary key, title text) partition by range (id)")
+    documents.execute("create table part partition of parts for values from (0) to (100)")
+    create_pipeline(documents, name="parts", source="parts", content_columns=["title"])
+    documents.execute("insert into parts values (1, 'x')")
+    pass_time(documents, MINUTE)
+    documents.execute("set lock_timeout = '100ms'")
+    with database.connect(autocommit=False) as blocker, worker(database):
+        blocker.execute("lock table only part in access exclusive mode")
+        ((told,),) = rows(documents, "select reason from pgembedd.status where pipeline = 'parts'")
+        assert f"The table public.part is locked by pid {blocker.info.backend_pid}" in told
+        assert len(rows(documents, query("doctor_pipelines"))) == 2
+
+
 def test_a_lock_that_others_wait_behind(database: Database, documents: psycopg.Connection) -> None:
     """A long query, an ALTER that waits for it, and so all others behind that."""
     documents.commit()
