@@ -1,6 +1,6 @@
 -- A worker whose process is stopped, or whose machine is, keeps its sessions. So each says every few seconds that it
 -- lives, and one that has not said so for 15 s does not answer: its sessions count for nothing. A worker that waits by
--- polling has no session of its own, and one of an older version says nothing: these count as long as they are connected.
+-- polling has no session of its own, and one of an older version says nothing: these count while they are connected.
 
 -- Says that the worker of this session lives: where its process is, which sessions it has, and of which pipelines it
 -- holds jobs or loads the models.
@@ -40,7 +40,8 @@ create or replace function pgembedd.silent_sessions() returns integer[]
 language sql volatile security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select coalesce(array_agg(s.pid), '{}') from _workers() w cross join unnest(w.sessions) as s(pid) where not w.answers
+    select coalesce(array_agg(s.pid), '{}') from _workers() w cross join unnest(w.sessions) as s(pid)
+    where not w.answers
 $$;
 comment on function pgembedd.silent_sessions is
     'The process ids of the sessions of workers that are connected and have not answered for 15 seconds.';

@@ -30,10 +30,11 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format('The table %s is locked by %s%s.', b.relation, coalesce('pid ' || b.pid, 'a prepared transaction'),
         concat(' (' || nullif(a.application_name, '') || ')',
-            ', in a transaction for ' || _age(clock_timestamp() - a.xact_start), ', which waits for pid ' || b.waits_for,
+            ', in a transaction for ' || _age(clock_timestamp() - a.xact_start),
+            ', which waits for pid ' || b.waits_for,
             case when pg_has_role(session_user, a.usesysid, 'usage')
                    or pg_has_role(session_user, 'pg_read_all_stats', 'usage') then
                 ', and ran last: ' || left(regexp_replace(case when a.state is not null then a.query end,
-                                                          '\s+', ' ', 'g'), 100) end))
+                                                          '[[:space:]]+', ' ', 'g'), 100) end))
     from blocker(pipeline.id) b left join pg_stat_activity a on a.pid = b.pid
 $$;

@@ -22,13 +22,13 @@ begin
             from (select %s as key, count(*) as n, min(q.enqueued_at) as oldest,
                          count(*) filter (where a.failed) as failing,
                          count(*) filter (where q.vt <= $1 or not a.failed) as due,
-                         count(*) filter (where q.vt > $1 and q.read_ct <> pgembedd._note(q.headers, 'answered'))
-                             as leased,
+                         count(*) filter (where q.vt > $1 and q.read_ct > 0
+                             and q.headers -> 'pgembedd' -> 'answered' is distinct from to_jsonb(q.read_ct)) as leased,
                          min(case when a.failed then q.vt else q.enqueued_at end)
                              filter (where q.vt <= $1 or not a.failed) as due_since,
                          max(q.headers -> 'pgembedd' ->> 'why') as why
                   from %s q cross join lateral (
-                      select q.headers is not null and pgembedd._note(q.headers, 'attempts') > 0) as a(failed)
+                      select (q.headers -> 'pgembedd' -> 'attempts' > '0') is true) as a(failed)
                   group by 1) q
             left join pgembedd.pipeline p on p.id::text = q.key
             group by p.id $q$, one.lane, _pipeline_key(), _queue_table(one.name)) using clock_timestamp();

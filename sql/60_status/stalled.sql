@@ -8,7 +8,7 @@
 create or replace function pgembedd._stalled(
     one pgembedd.pipeline, due numeric, leased numeric, due_since timestamptz, why text, stored_at timestamptz
 ) returns text
-language plpgsql volatile
+language plpgsql stable  -- as is _shown_state
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
@@ -20,7 +20,8 @@ begin
         return null;
     end if;
     since := coalesce((select max(a.at) from activity a where a.pipeline_id = one.id and a.at > due_since), since);
-    cause := coalesce(_blocked(one), _no_worker(leased > 0), 'Workers gave them back, the last time for: ' || why || '.');
+    cause := coalesce(_blocked(one), _no_worker(leased > 0),
+                      'Workers gave them back, the last time for: ' || why || '.');
     if cause is null and since > at_present - interval '10 min' and (leased > 0 or _is_attended(one.id)) then
         return null;
     end if;
@@ -62,8 +63,9 @@ as $$
         when at_it.workers is not null then format('A worker works on them, or loads their model: %s.', at_it.workers)
         when exists (select from activity a where a.at > clock_timestamp() - interval '1 min')
             then 'The workers are busy with other pipelines.'
-        else 'Workers answer and take none of them: they serve other pipelines, work only what is pushed, or leave this '
-             'one out for a while.' end,
+        else 'Workers answer and take none of them: they serve other pipelines, work only what is pushed, or leave '
+             'this one out for a while.' end,
         'Another worker does not answer: ' || _silent_workers() || '.')
-    from (select string_agg(w.place, ', ') from _workers() w where w.answers and $1 = any (w.busy_with)) as at_it(workers)
+    from (select string_agg(w.place, ', ') from _workers() w
+          where w.answers and $1 = any (w.busy_with)) as at_it(workers)
 $$;

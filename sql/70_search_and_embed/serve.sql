@@ -104,8 +104,8 @@ comment on function pgembedd.decline_embed_request is
     'Leave a request to another worker; the '
     'reason is the caller''s error when all have declined.';
 
--- The process ids of the sessions that serve embed(), of workers that answer; null where there are none. The view of other sessions is one of
--- the whole transaction, unless it is cleared.
+-- The process ids of the sessions that serve embed(), of workers that answer; null where there are none. The view of
+-- other sessions is one of the whole transaction, unless it is cleared.
 create or replace function pgembedd._listeners() returns integer[]
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
