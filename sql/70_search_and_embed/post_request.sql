@@ -68,7 +68,7 @@ begin
             case cardinality(coalesce(_listeners(), '{}')) when 1 then 'a worker is'
                 else cardinality(coalesce(_listeners(), '{}')) || ' workers are' end
             using errcode = 'object_not_in_prerequisite_state',
-            hint = 'They are busy, still load the model, or have not answered for some seconds: ask again, '
+            hint = 'They are busy, still loading the model, or have not answered for some seconds: ask again, '
                    'give it longer with timeout => ..., or start another worker.';
     end if;
     return outcome.embedding;
