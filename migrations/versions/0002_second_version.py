@@ -66,7 +66,26 @@ comment on column pgembedd.pipeline.unserved_tried is
     'The worker of unserved_reason tried to have the model; false where its settings do not name it.';
 """
 
+# Workers that answer: a session lives on while its process is stopped, so each worker says so itself.
+WORKERS = """
+create unlogged table pgembedd.worker (
+    pid               integer primary key,
+    backend_start     timestamptz,
+    application_name  text,
+    place             text not null,
+    sessions          integer[] not null,
+    busy_with         integer[] not null,
+    answered_at       timestamptz not null default clock_timestamp()
+);
+comment on table pgembedd.worker is
+    'The workers, by the session of their heartbeat. A row counts as long as that session lives.';
+comment on column pgembedd.worker.place is 'The process and its machine.';
+comment on column pgembedd.worker.sessions is 'The process ids of all its sessions.';
+comment on column pgembedd.worker.busy_with is 'The pipelines whose jobs it holds, or whose models it loads.';
+"""
+
 DOWNGRADE = """
+drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column unserved_tried;
 drop sequence pgembedd.upkeep_at;
 alter table pgembedd.pipeline
@@ -86,7 +105,7 @@ drop view pgembedd_code.missed, pgembedd_code.worker_idle;
 
 
 def upgrade() -> None:
-    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED):
+    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS):
         raw(op.get_bind()).execute(statements)
 
 

@@ -26,6 +26,7 @@ begin
                     else '0' end,
                 headers = pgembedd._with_notes(q.headers, jsonb_build_object(
                     'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
+                    'why', case o.outcome when 'locked' then 'their rows are locked by another transaction' end,
                     'changed', case o.outcome when 'changed' then pgembedd._note(q.headers, 'changed') + 1 else 0 end,
                     'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1
                                       else 0 end))

@@ -14,8 +14,9 @@ as $$
 $$;
 
 -- The state as it is shown: a running pipeline that no worker can serve, or that pauses as it is slow, is `unserved`.
+-- Stable, as is the reason, so that a query of status which leaves them out does not look.
 create or replace function pgembedd._shown_state(pipeline pgembedd.pipeline) returns text
-language sql volatile
+language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when pipeline.state = 'running' and (_pauses(pipeline) or _unserved(pipeline) is not null)
@@ -23,7 +24,7 @@ as $$
 $$;
 
 create or replace function pgembedd._shown_reason(pipeline pgembedd.pipeline) returns text
-language sql volatile
+language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select nullif(concat_ws(' ', _unserved(pipeline),

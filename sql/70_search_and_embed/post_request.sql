@@ -3,6 +3,8 @@ create or replace function pgembedd._check_embed_request(request pgembedd.embed_
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    problem text;
 begin
     if _blank(request.content) then
         raise exception using message = 'The text is blank, so it has no vector.',
@@ -21,9 +23,10 @@ begin
     if not exists (select from loopback) or _dblink() is null then
         raise exception using message = 'pgembedd.embed() is not set up in this database.',
             hint = _embed_remedy(), errcode = '22023';
-    elsif _listeners() is null then
-        raise exception 'No worker is connected that could embed the text.'
-            using errcode = 'object_not_in_prerequisite_state',
+    end if;
+    problem := _no_listener();
+    if problem is not null then
+        raise exception '%', problem using errcode = 'object_not_in_prerequisite_state',
             hint = 'Start one with `pgembedd run`, or `pgembedd serve` where it is only to serve embed().';
     end if;
 end $$;
@@ -67,7 +70,7 @@ begin
             case cardinality(coalesce(_listeners(), '{}')) when 1 then 'a worker is'
                 else cardinality(coalesce(_listeners(), '{}')) || ' workers are' end
             using errcode = 'object_not_in_prerequisite_state',
-            hint = 'They are busy, or still loading the model: ask again, '
+            hint = 'They are busy, still loading the model, or have not answered for some seconds: ask again, '
                    'give it longer with timeout => ..., or start another worker.';
     end if;
     return outcome.embedding;

@@ -162,8 +162,8 @@ begin
         raise exception using
             message = format('The column "%s" of %s is %s now, and the guide wrote %s.', kept.embedding_column,
                              kept.source_name, now_type, kept.column_type),
-            hint = format('Give it its type back; or, to give the guide up, delete from pgembedd.imported_trigger where '
-                          'source_name = %L.', kept.source_name), errcode = '22023';
+            hint = format('Give it its type back; or, to give the guide up, delete from pgembedd.imported_trigger '
+                          'where source_name = %L.', kept.source_name), errcode = '22023';
     end if;
 end $$;
 

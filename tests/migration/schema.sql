@@ -406,6 +406,19 @@ COMMENT ON TABLE pgembedd.word_statistics IS 'Of a sample of the words of a pipe
 COMMENT ON COLUMN pgembedd.word_statistics.average_length IS 'Infinity where no row or chunk was sampled: with it the ranking does not take length into account.';
 COMMENT ON COLUMN pgembedd.word_statistics.changes IS 'What the server had counted of changes to the words at that time; nothing is done until it counts more.';
 COMMENT ON COLUMN pgembedd.word_statistics.filled IS 'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
+CREATE UNLOGGED TABLE pgembedd.worker (
+    pid integer NOT NULL,
+    backend_start timestamp with time zone,
+    application_name text,
+    place text NOT NULL,
+    sessions integer[] NOT NULL,
+    busy_with integer[] NOT NULL,
+    answered_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+COMMENT ON TABLE pgembedd.worker IS 'The workers, by the session of their heartbeat. A row counts as long as that session lives.';
+COMMENT ON COLUMN pgembedd.worker.place IS 'The process and its machine.';
+COMMENT ON COLUMN pgembedd.worker.sessions IS 'The process ids of all its sessions.';
+COMMENT ON COLUMN pgembedd.worker.busy_with IS 'The pipelines whose jobs it holds, or whose models it loads.';
 CREATE SEQUENCE pgembedd.worker_idle
     START WITH 0
     INCREMENT BY 1
@@ -465,6 +478,8 @@ ALTER TABLE ONLY pgembedd.word_frequency
     ADD CONSTRAINT word_frequency_pkey PRIMARY KEY (pipeline_id, word);
 ALTER TABLE ONLY pgembedd.word_statistics
     ADD CONSTRAINT word_statistics_pkey PRIMARY KEY (pipeline_id);
+ALTER TABLE ONLY pgembedd.worker
+    ADD CONSTRAINT worker_pkey PRIMARY KEY (pid);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
 CREATE INDEX answer_due_at_idx ON pgembedd.answer USING btree (due_at) WHERE (status = ANY (ARRAY['queued'::text, 'generating'::text]));
 CREATE INDEX answer_finished_at_idx ON pgembedd.answer USING btree (finished_at) WHERE (finished_at IS NOT NULL);
@@ -564,6 +579,7 @@ GRANT UPDATE(unserved_tried) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE pgembedd.embed_request TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer TO pgembedd;
 GRANT ALL ON FUNCTION pgembedd.allowed_s(pipeline_id integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.blocker(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_answers(at_most integer, lease_s double precision, max_attempts integer, has uuid[], slow boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) TO pgembedd_worker;
@@ -581,6 +597,7 @@ GRANT ALL ON FUNCTION pgembedd.fail_answer(answer uuid, attempt integer, message
 GRANT ALL ON FUNCTION pgembedd.finish_answer(answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.hear_embed_requests() TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.heartbeat(place text, sessions integer[], busy_with integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.interface(n1 boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
@@ -595,11 +612,12 @@ GRANT ALL ON FUNCTION pgembedd.probe_model(pipeline_id integer, vectors real[]) 
 GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read_answer(answer uuid, attempt integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision, why text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.release_answers(answers uuid[], attempts integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.release_pushed(jobs jsonb, delay_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.schema_version() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.set_idle(idle boolean) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.silent_sessions() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
@@ -632,6 +650,7 @@ GRANT SELECT ON TABLE pgembedd.status TO pgembedd;
 GRANT SELECT,UPDATE ON SEQUENCE pgembedd.upkeep_at TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.word_frequency TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.word_statistics TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.worker TO pgembedd;
 GRANT SELECT,UPDATE ON SEQUENCE pgembedd.worker_idle TO pgembedd;
 GRANT INSERT ON TABLE pgembedd_code.missed TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_code.worker_idle TO pgembedd;

@@ -24,6 +24,7 @@ __all__ = ["connection"]
 
 WORKER_FUNCTIONS = {
     "finish_embed_requests(uuid[],vector[],text[])",
+    "blocker(integer)",
     "claim(integer,text,integer,integer)",
     "claim_answers(integer,double precision,integer,uuid[],boolean)",
     "read_answer(uuid,integer)",
@@ -40,6 +41,7 @@ WORKER_FUNCTIONS = {
     "fail_answer(uuid,integer,text,boolean,double precision,integer)",
     "finish_answer(uuid,integer,text,text,integer[],text[],jsonb[])",
     "hear_embed_requests()",
+    "heartbeat(text,integer[],integer[])",
     "interface(boolean)",
     "mark_alone(text,bigint,integer)",
     "metrics()",
@@ -50,12 +52,13 @@ WORKER_FUNCTIONS = {
     "note_served(integer,boolean)",
     "read(integer,jsonb[])",
     "read_chunks(integer,jsonb[])",
-    "release(text,bigint[],integer[],double precision)",
+    "release(text,bigint[],integer[],double precision,text)",
     "release_answers(uuid[],integer[])",
     "release_pushed(jsonb,double precision)",
     "schema_version()",
     "events(bigint[],pg_snapshot)",
     "set_idle(boolean)",
+    "silent_sessions()",
     "stop_pipeline(integer,text)",
     "store(text,integer,bigint[],integer[],bytea[],vector[],integer[])",
     (

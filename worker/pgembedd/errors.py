@@ -177,8 +177,9 @@ class RowFailure(Exception):  # noqa: N818  named after its decision: this row f
 class Deferred(Exception):  # noqa: N818
     """The jobs are released without an attempt: locked rows, a stopped pipeline, a missing model."""
 
-    def __init__(self, why: str, delay_s: float) -> None:
-        """`delay_s` are the seconds until the jobs can be claimed again."""
+    def __init__(self, why: str, delay_s: float, *, locked: bool = False) -> None:
+        """`delay_s` are the seconds until the jobs can be claimed again; `locked`: a lock was waited for in vain."""
         super().__init__(why)
         self.why = why
         self.delay_s = delay_s
+        self.locked = locked

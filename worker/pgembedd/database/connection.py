@@ -96,6 +96,11 @@ class Connection:
         with connect_unpinned(self._conninfo, autocommit=True, connect_timeout=2) as other:
             other.execute(query("end_process"), {"process": process})
 
+    def process(self) -> int | None:
+        """Returns the id of the server's process for it; None while it is not open. For any thread."""
+        opened = self._opened
+        return None if opened is None or opened.closed else opened.info.backend_pid
+
     def close(self) -> None:
         """Closes the connection, if there is one."""
         if self._opened is not None:

@@ -27,7 +27,7 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
     models = {info.name: info for info in describe_models()}
     for name, state, reason, problem, model, fingerprint, dimensions, waiting, dead, oldest_s, index, due_s in found:
         about = f'pipeline "{name}"'
-        if state in ("stopped", "unserved") or problem:
+        if state in ("stopped", "unserved", "stalled") or problem:
             yield Finding("bad", about, state, problem or reason)
         elif state == "paused":
             yield Finding(

@@ -60,6 +60,10 @@ class PinnedModels:
         """Returns the pipelines of which no job is to be claimed."""
         return [*self._awaited, *self._refused]
 
+    def loading(self) -> set[int]:
+        """Returns the pipelines whose models are being loaded."""
+        return self._awaited.copy()
+
     def serving(self, pipeline: Pipeline, pipelines: PipelineRepository) -> Embedder:
         """Returns the pinned model of the pipeline. Deferred, logged and noted when this worker cannot serve it."""
         try:
