@@ -18,6 +18,7 @@ from pgembedd.answers.answerer import Answerer
 from pgembedd.answers.prompt import REFUSAL
 from pgembedd.database.connection import Connection
 from pgembedd.database.queries import query
+from pgembedd.database.sessions import Sessions
 from pgembedd.language_settings import LanguageSettings
 from tests.support.databases import Database
 from tests.support.schemas import without
@@ -100,7 +101,7 @@ def answering(
     opened: list[Connection] = []
 
     def connect(purpose: str, until: threading.Event) -> Connection:
-        opened.append(Connection(database.conninfo, until, purpose))
+        opened.append(Connection(Sessions(database.conninfo, purpose), until))
         return opened[-1]
 
     answerer = Answerer(

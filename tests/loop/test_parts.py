@@ -19,6 +19,7 @@ from pgembedd.database.connection_errors import TRANSIENT, is_connection_error
 from pgembedd.database.errors import translate_errors
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Job, Pipeline, by_pipeline
+from pgembedd.database.sessions import Sessions
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.in_flight import InFlight
@@ -183,7 +184,7 @@ class Diagnosed(PipelineRepository):
     """Finds that problem, without a database."""
 
     def __init__(self, problem: str | None) -> None:
-        super().__init__(Connection("", threading.Event(), "test"))
+        super().__init__(Connection(Sessions("", "test"), threading.Event()))
         object.__setattr__(self, "problem", problem)
 
     def diagnose(self, pipeline: Pipeline, allowed_s: float | None = None) -> str | None:  # noqa: ARG002

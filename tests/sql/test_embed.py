@@ -14,6 +14,7 @@ import pytest
 from pgembedd.database.connection import Connection
 from pgembedd.database.embed_requests import EmbedRequestRepository
 from pgembedd.database.migrate import migrate
+from pgembedd.database.sessions import Sessions
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
 from tests.support.prepared import prepared
@@ -223,7 +224,9 @@ def test_a_session_with_old_rules_for_strings_may_ask(database: Database, hand: 
 
 def test_a_worker_that_disconnected_is_no_listener(database: Database, asker: psycopg.Connection) -> None:
     """Also within a transaction that has seen it."""
-    line = EmbedRequestRepository(connection := Connection(database.conninfo, threading.Event(), "embed requests"))
+    line = EmbedRequestRepository(
+        connection := Connection(Sessions(database.conninfo, "embed requests"), threading.Event())
+    )
     line.take(1)
     with asker.transaction():
         assert value(asker, "select cardinality(pgembedd._listeners())") == 1
