@@ -10,6 +10,8 @@ import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +22,9 @@ SEED = 20_240_917
 SHORTEST_CHARS, LONGEST_CHARS = 20, 8_000
 SOURCE_LIMIT = 5_000
 """Texts taken from each source, so that a machine with many packages has no other mixture than one with few."""
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Corpus:
         return [f"This machine has no {name}; the corpus does without." for name, n in self.sources.items() if not n]
 
 
+@cache
 def load_corpus() -> Corpus:
     """Every text, mixed in an order that is the same each time; about 3 s."""
     sources: dict[str, Iterable[str]] = {
@@ -42,7 +48,7 @@ def load_corpus() -> Corpus:
         f"package texts in {PACKAGES}": package_texts(),
     }
     seen: set[bytes] = set()
-    taken = {name: _some(list(_distinct(texts, seen)), SOURCE_LIMIT) for name, texts in sources.items()}
+    taken = {name: evenly(list(_distinct(texts, seen)), SOURCE_LIMIT) for name, texts in sources.items()}
     mixed = [text for texts in taken.values() for text in texts]
     random.Random(SEED).shuffle(mixed)
     return Corpus(tuple(mixed), {name: len(texts) for name, texts in taken.items()})
@@ -50,7 +56,7 @@ def load_corpus() -> Corpus:
 
 def sample(texts: Sequence[str], count: int, seed: int = SEED) -> list[str]:
     """`count` of the texts, spread evenly over their lengths, so that short and long keep their shares; mixed."""
-    chosen = _some(sorted(texts, key=lambda text: (len(text), text)), count)
+    chosen = evenly(sorted(texts, key=lambda text: (len(text), text)), count)
     random.Random(seed).shuffle(chosen)
     return chosen
 
@@ -65,11 +71,9 @@ def _distinct(texts: Iterable[str], seen: set[bytes]) -> Iterator[str]:
             yield text[:LONGEST_CHARS]
 
 
-def _some(items: list[str], count: int) -> list[str]:
+def evenly(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` of the items, evenly spread, in their order."""
-    if len(items) <= count:
-        return items
-    return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
+    return [items[number * len(items) // count] for number in range(count)] if count < len(items) else list(items)
 
 
 def summary(lengths: Sequence[int], unit: str) -> str:

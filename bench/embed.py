@@ -16,7 +16,7 @@ from bench.engines.catalogue import OPTIMUM, PEER_CASES, Case, ours
 from bench.engines.common import Float32Array
 from bench.engines.files import add_options, model_files, write_forms
 from bench.engines.process import Bout, running
-from bench.report import Result, compare, parser, publish, versions
+from bench.report import Result, averaged, compare, parser, publish, versions
 from pgembedd.model.cpu import usable_cores
 from pgembedd.model.files.local_model import describe_folder
 from pgembedd.model.tokenizer import Tokenizer
@@ -71,10 +71,7 @@ def results(entries: Sequence[Entry], sizes: dict[str, list[int]]) -> list[Resul
         rates = {each.case.name: np.divide(counts, each.seconds).tolist() for each in entries}
         found += compare("embed", unit, rates, entries[0].case.name)
     found += compare("embed", "MB", {each.case.name: [each.peak_mb] for each in entries})
-    for each in entries:
-        spread = (float(each.cosines.min()), float(each.cosines.max()))
-        found.append(Result("embed", each.case.name, float(each.cosines.mean()), "cosine", spread))
-    return found
+    return found + [averaged("embed", "cosine", each.case.name, each.cosines.tolist()) for each in entries]
 
 
 def used(entries: Sequence[Entry], model: str, threads: int) -> dict[str, str]:

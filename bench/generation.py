@@ -95,11 +95,7 @@ def peer_s(url: str) -> float:
 def measure(options: Namespace) -> list[Result]:
     """Processor time of a delta, by case, and the time to the first one."""
     stand_in = StandIn(partial(stream, DELTAS, PER_S))
-    with (
-        stand_in.running(),
-        database() as (owner, conninfo),
-        psycopg.connect(conninfo, autocommit=True) as asker,
-    ):
+    with stand_in.running(), database() as (owner, conninfo), psycopg.connect(conninfo, autocommit=True) as asker:
         owner.execute(SETUP)
         asker.execute(f"set role {ROLE}".encode())
         settings = {"AI_INFERENCE_API_HOST": stand_in.url, "PGEMBEDD_LANGUAGE_MODE": "openaicompatible"}

@@ -17,7 +17,7 @@ import psycopg
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
 
-from bench.report import Result, compare, interleave, main, timed
+from bench.report import Result, averaged, compare, interleave, main, timed
 from bench.vectors import Vectors, filled_up, real_vectors
 from bench.workers import database
 from pgembedd.loop.index_builder import Limits, Size, build_index, memory_mb
@@ -148,9 +148,7 @@ class Bench:
                     asks = self._asks([made(one) for one in questions], vector_type, True, breadth)
                     answers = [{row[0] for row in ask().fetchall()} for ask in asks]
                     shares = [len(a & b) / 10 for a, b in zip(truth, answers, strict=True)]
-                    spread = (min(shares), max(shares))
-                    mean = float(np.mean(shares))
-                    yield Result("hnsw", f"recall@10, {case}, ef_search {breadth}", mean, "", spread)
+                    yield averaged("hnsw", "", f"recall@10, {case}, ef_search {breadth}", shares)
 
 
 def measure(options: Namespace) -> list[Result]:

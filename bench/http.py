@@ -7,7 +7,6 @@ server's vectors are checked against the session's. The processor time that a re
 its rate where the machine does other things too.
 """
 
-import functools
 import itertools
 import os
 import socket
@@ -17,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,23 +43,13 @@ Ask = Callable[[Sequence[str], int], Load]
 Cpu = Callable[[], float]
 
 
-@dataclass(frozen=True)
-class Server:
-    """How it is asked, and the processor seconds that its process has used so far."""
-
-    ask: Ask
-    cpu_s: Cpu
-
-
-@functools.cache
-def known_texts() -> tuple[str, ...]:
-    """The corpus, read once."""
-    return load_corpus().texts
+Server = tuple[Ask, Cpu]
+"""How it is asked, and the processor seconds that its process has used so far."""
 
 
 def questions(count: int, seed: int) -> list[str]:
     """So many different short questions."""
-    known = known_texts()
+    known = load_corpus().texts
     return [f"{seed} {number} {known[number % len(known)][:CHARACTERS]}" for number in range(count)]
 
 
@@ -113,10 +101,10 @@ def servers(session: Session, stack: ExitStack, missing: dict[str, str]) -> dict
     """All that are compared, with their servers started and their vectors checked."""
     command = (sys.executable, "-m", "pgembedd", "serve", "--no-database", "--http-port")
     port, used = stack.enter_context(server(*command, PGEMBEDD_HTTP_MODELS=MODEL))
-    found = {
-        BARE: Server(bare(session), time.process_time),
-        "/embed": Server(over_http(port, "/embed"), used),
-        "/v1/embeddings": Server(over_http(port, "/v1/embeddings", model=MODEL), used),
+    found: dict[str, Server] = {
+        BARE: (bare(session), time.process_time),
+        "/embed": (over_http(port, "/embed"), used),
+        "/v1/embeddings": (over_http(port, "/v1/embeddings", model=MODEL), used),
     }
     _check(session, port, "/embed", lambda said: said["embedding"])
     _check(session, port, "/v1/embeddings", lambda said: said["data"][0]["embedding"])
@@ -129,7 +117,7 @@ def servers(session: Session, stack: ExitStack, missing: dict[str, str]) -> dict
         return found
     port, used = stack.enter_context(server(*command))
     _check(session, port, "/embed", lambda said: said["embedding"])
-    return found | {NAIVE: Server(over_http(port, "/embed"), used)}
+    return found | {NAIVE: (over_http(port, "/embed"), used)}
 
 
 def _check(session: Session, port: int, path: str, read: Callable[[Any], list[float]]) -> None:
@@ -142,14 +130,14 @@ def _check(session: Session, port: int, path: str, read: Callable[[Any], list[fl
 def at(connections: int, found: dict[str, Server], rounds: int, seconds: float) -> list[Result]:
     """All at this number of connections: how many a second, how long each, and at what cost to the processor."""
     plural = f"{connections} connection{'s' * (connections > 1)}"
-    counts = {name: _count(each.ask, connections, seconds) for name, each in found.items()}
+    counts = {name: _count(ask, connections, seconds) for name, (ask, _) in found.items()}
     numbers = itertools.count()
 
     def measure(name: str) -> dict[str, float]:
-        texts = questions(counts[name], next(numbers))
-        before = found[name].cpu_s()
-        load = found[name].ask(texts, connections)
-        used = 1000 * (found[name].cpu_s() - before) / len(texts)
+        texts, (ask, cpu_s) = questions(counts[name], next(numbers)), found[name]
+        before = cpu_s()
+        load = ask(texts, connections)
+        used = 1000 * (cpu_s() - before) / len(texts)
         return {"requests/s": load.per_s, "processor ms/request": used, **percentiles(load.seconds, 50, 99)}
 
     values = interleave({f"{name}, {plural}": partial(measure, name) for name in found}, rounds)

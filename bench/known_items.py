@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.corpus import evenly
 from pgembedd.cli.demo_documents import Document, standard_library
 from pgembedd.evaluation.evaluate import means, measure
 from pgembedd.evaluation.metrics import TOP
@@ -37,9 +38,7 @@ class Collection:
 
     def sample(self, count: int) -> "Collection":
         """At most `count` of the pairs, evenly spread."""
-        total = len(self.questions)
-        chosen = [number * total // count for number in range(count)] if count < total else range(total)
-        return Collection(tuple(self.questions[i] for i in chosen), tuple(self.documents[i] for i in chosen))
+        return Collection(tuple(evenly(self.questions, count)), tuple(evenly(self.documents, count)))
 
 
 def load_collection() -> Collection:

@@ -13,11 +13,11 @@ import numpy as np
 
 from bench.known_items import Collection, Matrix, Scores, load_collection, ranks, scores
 from bench.page.targets import MEAN_COSINE, NDCG_SHARE, WORST_COSINE
-from bench.report import Result, compare, parser, publish, versions
+from bench.report import Result, averaged, compare, parser, publish, versions
 from pgembedd.model import Embeddings, Kind, Session
 
 MODEL = "all-MiniLM-L6-v2"
-SHOWN_CHARACTERS = 24
+SHOWN = 24  # characters
 
 ODD_TEXTS = (
     "",
@@ -113,18 +113,11 @@ def results(quality: Quality) -> list[Result]:
         values = {f"{name}, fp32": [value], f"{name}, int8": [quality.int8[name]]}
         found += compare("quality", "", values, f"{name}, fp32")
     for texts in ("documents", "questions"):
-        each: Matrix = getattr(quality, texts)
-        worst, best = float(each.min()), float(each.max())
-        found.append(Result("quality", f"{texts}, mean", float(each.mean()), "cosine", (worst, best)))
-        found.append(Result("quality", f"{texts}, worst", worst, "cosine", (worst, worst)))
+        each: list[float] = getattr(quality, texts).tolist()
+        found.append(averaged("quality", "cosine", f"{texts}, mean", each))
+        found += compare("quality", "cosine", {f"{texts}, worst": [min(each)]})
     odd = sorted(zip(quality.odd.tolist(), ODD_TEXTS, strict=True))
-    return found + compare("quality", "cosine", {f"odd text {_shown(text)}": [cosine] for cosine, text in odd})
-
-
-def _shown(text: str) -> str:
-    """As Python writes it, cut."""
-    written = repr(text)
-    return written if len(written) <= SHOWN_CHARACTERS else f"{written[: SHOWN_CHARACTERS - 3]}..."
+    return found + compare("quality", "cosine", {f"odd text {text[:SHOWN]!r}": [cosine] for cosine, text in odd})
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,16 +49,18 @@ def interleave(
 
 def compare(bench: str, unit: str, values: Mapping[str, Sequence[float]], baseline: str | None = None) -> list[Result]:
     """Medians with the lowest and the highest, and the ratio of each case to the baseline, if there is one."""
-    found = [
-        Result(bench, case, statistics.median(numbers), unit, (min(numbers), max(numbers)))
-        for case, numbers in values.items()
-    ]
-    if baseline is None:
-        return found
-    base = statistics.median(values[baseline])
-    return [
-        each if each.case == baseline else replace(each, ratio_to=baseline, ratio=each.value / base) for each in found
-    ]
+    base = statistics.median(values[baseline]) if baseline else 0.0
+    found = []
+    for case, numbers in values.items():
+        middle = statistics.median(numbers)
+        compared = (baseline, middle / base) if base and case != baseline else (None, None)
+        found.append(Result(bench, case, middle, unit, (min(numbers), max(numbers)), *compared))
+    return found
+
+
+def averaged(bench: str, unit: str, case: str, values: Sequence[float]) -> Result:
+    """The mean with the lowest and the highest: of cosines and shares, whose worst matters."""
+    return Result(bench, case, statistics.fmean(values), unit, (min(values), max(values)))
 
 
 def command() -> str:

@@ -7,11 +7,13 @@ private Postgres, a worker embeds them, and every query is asked each way: nDCG@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
-from bench.report import Result, parser, publish, versions
+from bench.corpus import evenly
+from bench.report import Result, compare, parser, publish, versions
 from bench.retrieval_collections import Collection, read_collection
 from bench.retrieval_peers import PEERS
 from bench.workers import fleet, private_server
@@ -74,13 +76,9 @@ def run(
 def results(collection: str, found: Sequence[Measured]) -> list[Result]:
     """A line for each way and metric, compared with the first way, which is search by meaning alone."""
     lines = []
-    for metric, base in found[0].values.items():
-        for each in found:
-            value, case = each.values[metric], f"{collection}, {each.name}"
-            first = each is found[0]
-            to = None if first else f"{collection}, {found[0].name}"
-            ratio = None if first or base == 0 else value / base
-            lines.append(Result("retrieval", case, value, metric, (value, value), to, ratio))
+    for metric in found[0].values:
+        values = {f"{collection}, {each.name}": [each.values[metric]] for each in found}
+        lines += compare("retrieval", metric, values, next(iter(values)))
     return lines
 
 
@@ -95,7 +93,8 @@ def main() -> None:
     used = versions("pgembedd", "onnxruntime") | {"model": given.model}
     reranker = Reranker(given.rerank) if given.rerank else None
     for folder in given.folders:
-        collection = read_collection(folder).sample(given.sample)
+        collection = read_collection(folder)
+        collection = replace(collection, questions=evenly(collection.questions, given.sample or sys.maxsize))
         with Session(given.model) as session:
             asked = session.embed([each.query for each in collection.questions], kind="query").vectors
         vectors = [f"[{','.join(map(str, vector))}]" for vector in asked.tolist()]

@@ -14,14 +14,13 @@ completeness are shares of what an exact search by meaning finds.
 
 import json
 import re
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import psycopg
 
-from bench.report import Result, parser, percentiles, publish, timed, versions
+from bench.report import Result, averaged, parser, percentiles, publish, timed, versions
 from bench.vectors import Vectors, filled_up, filled_up_texts, real_vectors, texts
 from bench.workers import database
 
@@ -176,8 +175,8 @@ def results(case: str, found: dict[str, Measured]) -> Iterator[Result]:
     for name, one in found.items():
         if name in (HYBRID, BY_WORDS):  # of which an exact search by meaning does not say what there is
             continue
-        for kind, shares in (("recall@10", one.recall), ("completeness", one.complete)):
-            yield Result("search", f"{kind}, {case}, {name}", statistics.mean(shares), "", (min(shares), max(shares)))
+        yield averaged("search", "", f"recall@10, {case}, {name}", one.recall)
+        yield averaged("search", "", f"completeness, {case}, {name}", one.complete)
 
 
 def main() -> None:

@@ -16,22 +16,17 @@ from pgembedd.model.files.cache import cache_root, sha256_of
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
 from pgembedd.model.specs import CHECKPOINT, CONFIG, TOKENIZER, resolve
-from tests.support.tiny_models import tiny_weights
+from tests.support.tiny_models import TINY_CONFIG, tiny_weights
 
 GTE_SHAPE = "gte-shape"
-GTE_CONFIG: dict[str, Any] = {
+GTE_CONFIG: dict[str, Any] = TINY_CONFIG | {
     "architectures": ["BertModel"],
-    "model_type": "bert",
-    "hidden_act": "gelu",
-    "position_embedding_type": "absolute",
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
     "hidden_size": 384,
     "intermediate_size": 1536,
     "max_position_embeddings": 512,
     "vocab_size": 30522,
-    "type_vocab_size": 2,
-    "layer_norm_eps": 1e-12,
     "pad_token_id": 0,
 }
 """gte-small's architecture, for random weights: as fast as the real ones, where these cannot be had."""

@@ -9,17 +9,14 @@ from bench.page.results import Run
 from bench.result import TIMES, amount
 
 WIDTH_IN, BAR_IN = 7.6, 0.3
-INK, FAINT, GRID, OTHERS = "#1f2933", "#52606d", "#e4e7eb", "#a3bfd9"
+INK, GRID, OTHERS = "#1f2933", "#e4e7eb", "#a3bfd9"
 SERIES = ("#1c5d99", "#c2571a", "#2f855a", "#805ad5", "#718096")
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "text.color": INK,
-    "axes.edgecolor": FAINT,
     "axes.axisbelow": True,
     "grid.color": GRID,
-    "xtick.color": FAINT,
-    "ytick.color": INK,
     "svg.fonttype": "path",
     "svg.hashsalt": "pgembedd",
 }
