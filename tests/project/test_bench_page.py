@@ -21,7 +21,6 @@ from bench.result import TIMES, Result, amount, digits, tables
 
 ROOT = Path(__file__).parents[2]
 ABACUS = "Abacus, 2 cores, VNNI"
-LOOM = "Loom, 4 cores, AVX2 without VNNI"
 
 
 def record(case: str, value: float, **changes: Any) -> dict[str, Any]:
@@ -36,18 +35,6 @@ def run_of(folder: Path, *records: dict[str, Any], name: str = "triggers", descr
     path = results_folder(described, folder) / f"{name}.jsonl"
     path.write_text("".join(f"{json.dumps(each)}\n" for each in records), encoding="utf-8")
     return next(run for run in load_runs(folder) if (run.folder, run.name) == (path.parent.name, name))
-
-
-def two_machines(folder: Path) -> list[Run]:
-    """One has measured two benches, and int8 where the other refuses it."""
-    for described, named, int8 in ((LOOM, LOOM, []), (ABACUS, "Abacus, 2 cores", [("pgembedd, int8", 60, 2.5)])):
-        shown = [("pgembedd, fp32", 24, None), *int8, ("fastembed, defaults", 4, 0.125)]
-        said = {"bench": "embed", "machine": named, "versions": {"model": "tiny"}}
-        rates = [record(case, value, unit="texts/s", ratio=ratio, **said) for case, value, ratio in shown]
-        near = [record(case, 1, unit="cosine", **said) for case, _, _ in shown]
-        run_of(folder, *rates, *near, name="embed", described=described)
-    run_of(folder, record("insert of one row, bare", 1), record("insert of one row, pipeline", 1.4))
-    return load_runs(folder)
 
 
 def blocks(page: str) -> dict[str, str]:
@@ -122,34 +109,6 @@ def test_a_result_stands_beside_its_command_machine_and_versions(tmp_path: Path)
     assert "| insert of one row, bare | 215 µs | 200 µs - 230 µs |  |  |" in text
     assert "| insert of one row, pipeline | 258 µs |  | 1.20 | insert of one row, bare |" in text
     assert f"| triggers | single insert | ≤ 1.3{TIMES} | 1.20{TIMES} |" in text
-
-
-def test_the_made_parts_of_a_page_are_made_again_and_the_prose_stays(tmp_path: Path) -> None:
-    page = "before\n<!-- make machines -->\nold\n<!-- end -->\n<!-- make latency -->\n<!-- end -->\nafter\n"
-    made = render(page, two_machines(tmp_path))
-
-    assert made.startswith("before\n<!-- make machines -->\n\n- [")
-    assert made.endswith("<!-- end -->\nafter\n")
-    assert "old" not in made
-    assert "Not measured yet: `python -m bench.latency`." in made
-    assert render(made, two_machines(tmp_path)) == made
-
-
-def test_machines_stand_side_by_side_and_what_one_lacks_is_empty(tmp_path: Path) -> None:
-    runs = two_machines(tmp_path)
-    page = blocks(
-        render("<!-- make machines --><!-- make figures -->\n<!-- end -->\n<!-- make embed -->\n<!-- end -->", runs)
-    )
-    readmes = [readme(its) for its in by_machine(runs).values()]
-
-    assert f"| bench | figure | asked | {ABACUS} | {LOOM} |" in page["figures"]
-    against = "against fastembed at its defaults, tiny"
-    assert f"| embed | fp32, {against} | ≥ 5.5{TIMES} | 8.00{TIMES} | 8.00{TIMES} |" in page["figures"]
-    assert f"| embed | int8, {against} | ≥ 10{TIMES} | 20.0{TIMES} |  |" in page["figures"]
-    assert f"| triggers | single insert | ≤ 1.3{TIMES} | 1.40{TIMES}, **missed** |" in readmes[0]
-    assert "int8" not in readmes[1]
-    assert page["embed"].index("(../plots/abacus-2-cores-vnni/embed.svg)") < page["embed"].index("(../plots/loom-4-")
-    assert f"- [{LOOM}: embed](../../bench/results/loom-4-cores-avx2-without-vnni/README.md#embed)" in page["embed"]
 
 
 def test_a_table_has_the_columns_that_its_unit_fills() -> None:
