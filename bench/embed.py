@@ -7,15 +7,13 @@ whoever claims fp32 and has less than 0.999 cosine to ours is an error. Peers li
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from bench.corpus import load_corpus, sample, summary
 from bench.engines.catalogue import OPTIMUM, PEER_CASES, Case, ours
-from bench.engines.common import Float32Array
 from bench.engines.files import add_options, model_files, write_forms
-from bench.engines.process import Bout, running
+from bench.engines.process import Bout, Engine, running
 from bench.report import Result, averaged, compare, parser, publish, versions
 from pgembedd.model.cpu import usable_cores
 from pgembedd.model.files.local_model import describe_folder
@@ -38,50 +36,41 @@ SAME = 0.999
 """Least cosine to our own fp32 at which a peer of that precision computes the same model."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An engine's share: seconds of each round, its versions, peak memory, its cosines to our fp32."""
-
-    case: Case
-    versions: dict[str, str]
-    seconds: list[float]
-    peak_mb: float
-    cosines: Float32Array
-
-
-def contest(cases: Sequence[Case], bout: Bout, slices: Sequence[list[str]], missing: dict[str, str]) -> list[Entry]:
-    """Every case over every slice, A B A B ...; the first case is what vectors are compared with."""
+def contest(cases: Sequence[Case], bout: Bout, slices: Sequence[list[str]], missing: dict[str, str]) -> list[Engine]:
+    """Every case over every slice, A B A B ..., after the texts to warm up with; their processes have ended then."""
     with running(cases, bout, missing) as engines:
-        vectors = [engine.vectors(bout.warm_up) for engine in engines]
-        rounds = [[engine.embed(texts) for engine in engines] for texts in slices]
-        cosines = [np.einsum("ij,ij->i", found, vectors[0]) for found in vectors]
-        return [
-            Entry(engine.case, engine.versions, list(seconds), engine.peak_mb, near)
-            for engine, seconds, near in zip(engines, zip(*rounds, strict=True), cosines, strict=True)
-        ]
+        for texts in (bout.warm_up, *slices):
+            for engine in engines:
+                engine.embed(texts)
+        return engines
 
 
-def results(entries: Sequence[Entry], sizes: dict[str, list[int]]) -> list[Result]:
+def results(engines: Sequence[Engine], sizes: dict[str, list[int]]) -> list[Result]:
     """Texts and tokens a second, peak MB, and cosines to our fp32: the mean, since the worst is in the spread.
 
-    `sizes` has texts and tokens of each round, by unit.
+    `sizes` has texts and tokens of each round, by unit; the round before was to warm up. Our fp32 is the first engine.
     """
     found = []
     for unit, counts in sizes.items():
-        rates = {each.case.name: np.divide(counts, each.seconds).tolist() for each in entries}
-        found += compare("embed", unit, rates, entries[0].case.name)
-    found += compare("embed", "MB", {each.case.name: [each.peak_mb] for each in entries})
-    return found + [averaged("embed", "cosine", each.case.name, each.cosines.tolist()) for each in entries]
+        rates = {each.case.name: np.divide(counts, each.seconds[1:]).tolist() for each in engines}
+        found += compare("embed", unit, rates, engines[0].case.name)
+    found += compare("embed", "MB", {each.case.name: [each.peak_mb] for each in engines})
+    return found + [averaged("embed", "cosine", each.case.name, cosines(each, engines[0])) for each in engines]
 
 
-def used(entries: Sequence[Entry], model: str, threads: int) -> dict[str, str]:
+def cosines(one: Engine, other: Engine) -> list[float]:
+    """The cosine of the vectors of each text that both have embedded first."""
+    return [float(cosine) for cosine in np.einsum("ij,ij->i", one.first, other.first)]
+
+
+def used(engines: Sequence[Engine], model: str, threads: int) -> dict[str, str]:
     """Versions, and what else a figure depends on."""
     found = versions("pgembedd") | {"model": model, "cores used": str(threads)}
-    for entry in entries:
+    for each in engines:
         # Two environments hold two versions of a library: the one of the case that names it first counts.
-        for package, number in entry.versions.items():
-            found.setdefault(f"{package} (onnx)" if entry.case.venv == OPTIMUM else package, number)
-    return found | {f"settings of {each.case.name}": each.case.shown() for each in entries if "best" in each.case.name}
+        for package, number in each.versions.items():
+            found.setdefault(f"{package} (onnx)" if each.case.venv == OPTIMUM else package, number)
+    return found | {f"settings of {each.case.name}": each.case.shown() for each in engines if "best" in each.case.name}
 
 
 def divide(texts: Sequence[str], rounds: int, count: int) -> tuple[list[str], list[str], list[list[str]]]:
@@ -107,13 +96,13 @@ def main() -> None:
     cases = [each for each in PEER_CASES if each.name.startswith(SHORT if given.short else "")]
     bout = Bout(folder, describe_folder(folder).max_tokens, usable_cores(), warm_up)
     missing = write_forms(folder, cases, calibration)
-    entries = contest([*ours(name), *(each for each in cases if each.name not in missing)], bout, slices, missing)
+    engines = contest([*ours(name), *(each for each in cases if each.name not in missing)], bout, slices, missing)
     count = Tokenizer(folder / "tokenizer.json", bout.max_tokens).count
     lengths = [[count(text) for text in each] for each in slices]
     tokens = [sum(min(length, bout.max_tokens) for length in each) for each in lengths]
     publish(
-        results(entries, {"texts/s": list(map(len, slices)), "tokens/s": tokens}),
-        used(entries, given.model, bout.threads),
+        results(engines, {"texts/s": list(map(len, slices)), "tokens/s": tokens}),
+        used(engines, given.model, bout.threads),
         as_json=given.json,
     )
     print(
@@ -121,7 +110,8 @@ def main() -> None:
     )
     for case, reason in missing.items():
         print(f"Left out: {case} ({reason}). `make bench-setup` installs the peers.", file=sys.stderr)
-    wrong = [each.case.name for each in entries if each.case.precision == "fp32" and each.cosines.min() < SAME]
+    exact = [each for each in engines if each.case.precision == "fp32"]
+    wrong = [each.case.name for each in exact if min(cosines(each, engines[0])) < SAME]
     if wrong:
         sys.exit(f"Not the same model, so not comparable: {', '.join(wrong)}.")
 

@@ -24,6 +24,7 @@ NULL_ROWS = 40_000
 WORKERS, MORE_WORKERS = (1, 2), (1, 2, 4, 8)
 DEPTHS, MORE_DEPTHS = (1_000, 100_000), (1_000, 100_000, 1_000_000)
 SHORTEST_RUN_ROWS = 20_000
+SOME_WORDS = "g || repeat(' some words', 63)"  # 700 characters
 TABLES = {"no index": "plain", "HNSW index": "indexed"}
 
 
@@ -79,20 +80,21 @@ def with_the_model(rounds: int) -> list[Result]:
             return compare("pipeline", "texts/s", interleave(cases, rounds), "model alone")
 
 
-def null_run_s(connection: psycopg.Connection, workers: Fleet, depth: int, table: str = "plain") -> float:
-    """Seconds in which `depth` rows of 700 characters, all queued before, get their vector."""
+def queued_run_s(
+    connection: psycopg.Connection, workers: Fleet, rows: int, table: str = "plain", body: str = SOME_WORDS
+) -> float:
+    """Seconds in which so many rows, all queued before, get their vector; `body` is SQL that makes a text of g."""
     connection.execute(f"truncate {table}".encode())
     connection.execute("vacuum pgmq.q_pgembedd_jobs, pgmq.q_pgembedd_backfill")
     connection.execute("checkpoint")
     before = workers.done
     with held_back(workers):
         connection.execute(
-            f"insert into {table} (body) select repeat('some words ' || g %% 100, 55)"
-            " from generate_series(1, %s) g".encode(),
-            (depth,),
+            f"insert into {table} (body) select {body} from generate_series(1, %s) g".encode(),
+            (rows,),
         )
         started = time.perf_counter()
-    return workers.await_done(before + depth) - started
+    return workers.await_done(before + rows) - started
 
 
 def null_by_workers(counts: Sequence[int], rounds: int) -> list[Result]:
@@ -102,8 +104,8 @@ def null_by_workers(counts: Sequence[int], rounds: int) -> list[Result]:
 
         def rate(count: int) -> float:
             with fleet(conninfo, count, module="bench.null_worker") as workers:
-                null_run_s(connection, workers, 2_000)
-                return NULL_ROWS / null_run_s(connection, workers, NULL_ROWS)
+                queued_run_s(connection, workers, 2_000)
+                return NULL_ROWS / queued_run_s(connection, workers, NULL_ROWS)
 
         cases = {f"null model, {count} worker{'s' * (count > 1)}": partial(rate, count) for count in counts}
         return compare("pipeline", "rows/s", interleave(cases, rounds), "null model, 1 worker")
@@ -119,10 +121,10 @@ def null_by_depth(depths: Sequence[int], rounds: int) -> list[Result]:
 
         def cost_us(depth: int, table: str = "plain") -> float:
             times = max(1, SHORTEST_RUN_ROWS // depth)
-            return sum(null_run_s(connection, workers, depth, table) for _ in range(times)) / (times * depth) * 1e6
+            return sum(queued_run_s(connection, workers, depth, table) for _ in range(times)) / (times * depth) * 1e6
 
         make_table(connection, "wordless", "null", index=False, words=False)
-        null_run_s(connection, workers, 2_000)
+        queued_run_s(connection, workers, 2_000)
         cases = {f"null model, {depth:,} queued": partial(cost_us, depth) for depth in depths}
         first = next(iter(cases))
         cases |= {f"{first}, no search by words": partial(cost_us, depths[0], "wordless")}

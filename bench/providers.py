@@ -10,17 +10,15 @@ import json
 import math
 import tempfile
 import threading
-import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 
-import psycopg
-
+from bench.pipeline import queued_run_s
 from bench.report import Result, compare, interleave, main
-from bench.workers import Fleet, database, fleet, held_back
+from bench.workers import database, fleet
 
 LATENCY_S, AT_ONCE, DIMS = 0.05, 4, 384
 INPUTS = (8, 16, 32)
@@ -75,17 +73,6 @@ def stand_in() -> Iterator[str]:
         thread.join()
 
 
-def rate(connection: psycopg.Connection, workers: Fleet, rows: int) -> float:
-    """Rows a second that get their vectors, of rows that were all queued before."""
-    connection.execute("truncate plain")
-    connection.execute("checkpoint")
-    before = workers.done
-    with held_back(workers):
-        connection.execute("insert into plain (body) select md5(g::text) from generate_series(1, %s) g", (rows,))
-        started = time.perf_counter()
-    return rows / (workers.await_done(before + rows) - started)
-
-
 def measure(options: Namespace) -> list[Result]:
     """Texts a second by the texts of a request, each beside what the limits allow."""
     with stand_in() as url, tempfile.TemporaryDirectory() as folder, database() as (connection, conninfo):
@@ -95,8 +82,9 @@ def measure(options: Namespace) -> list[Result]:
         def reached(inputs: int) -> float:
             settings.write_text(f'[house]\nurl = "{url}"\nmax_inputs = {inputs}\nat_once = {AT_ONCE}\n')
             with fleet(conninfo, 1, PGEMBEDD_PROVIDERS_FILE=str(settings)) as workers:
-                rate(connection, workers, 1_000)
-                return rate(connection, workers, round(limit(inputs) * RUN_S))
+                rows = round(limit(inputs) * RUN_S)
+                queued_run_s(connection, workers, 1_000, body="md5(g::text)")
+                return rows / queued_run_s(connection, workers, rows, body="md5(g::text)")
 
         values = interleave(
             {f"{inputs} texts a request": partial(reached, inputs) for inputs in INPUTS}, options.rounds

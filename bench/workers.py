@@ -61,15 +61,15 @@ class WorkerProcess:
 
     def __init__(self, conninfo: str, *, module: str = "pgembedd", **environment: str) -> None:
         """Start it. `module` is `pgembedd` or `bench.null_worker`; `environment` are its settings."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
-        kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR", "PGEMBEDD_MODEL_DIR") if name in os.environ}
+        ours = ("PGEMBEDD_CACHE_DIR", "PGEMBEDD_MODEL_DIR")
+        kept = {k: v for k, v in os.environ.items() if k in ours or not k.startswith(("PG", "DATABASE_URL"))}
         self._lines: list[str] = []
         self.events = {""}
         self.done = 0
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, "run", "--log-format", "json"],
-            env={**inherited, **kept, "DATABASE_URL": conninfo, **environment},
+            env={**kept, "DATABASE_URL": conninfo, **environment},
             cwd=Path(__file__).parents[1],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
