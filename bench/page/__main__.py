@@ -69,13 +69,13 @@ def targets(wanted: Sequence[Target], runs: Sequence[Run]) -> str:
 
 
 def _bench(bench: str, runs: Sequence[Run]) -> str:
-    """A bench's plots and links to its tables."""
-    its = [run for run in runs if run.bench == bench]
-    if not its:
-        return f"Not measured yet: `python -m bench.{bench}`."
-    plots = [f"![{plot.title}](../plots/{path})" for run in its for path, plot in plots_of(run).items()]
-    links = [f"- [{run.machine}: {run.name}]({_tables(run)}#{run.name})" for run in its]
-    return "\n\n".join([*plots, "\n".join(links)])
+    """The plots of each run of a bench, with a link to its tables."""
+    parts = []
+    for run in runs:
+        if run.bench == bench:
+            parts += [f"![{plot.title}](../plots/{path})" for path, plot in plots_of(run).items()]
+            parts.append(f"[{run.machine}: {run.name}]({_tables(run)}#{run.name})")
+    return "\n\n".join(parts) or f"Not measured yet: `python -m bench.{bench}`."
 
 
 def readme(runs: Sequence[Run]) -> str:

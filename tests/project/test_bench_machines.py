@@ -53,7 +53,7 @@ def test_machines_stand_side_by_side_and_what_one_lacks_is_empty(tmp_path: Path)
     assert f"| triggers | single insert | ≤ 1.3{TIMES} | 1.40{TIMES}, **missed** |" in readmes[0]
     assert "int8" not in readmes[1]
     assert page["embed"].index("(../plots/abacus-2-cores-vnni/embed.svg)") < page["embed"].index("(../plots/loom-4-")
-    assert f"- [{LOOM}: embed](../../bench/results/loom-4-cores-avx2-without-vnni/README.md#embed)" in page["embed"]
+    assert f"\n\n[{LOOM}: embed](../../bench/results/loom-4-cores-avx2-without-vnni/README.md#embed)" in page["embed"]
 
 
 def test_results_outside_a_machines_folder_are_refused(tmp_path: Path) -> None:
