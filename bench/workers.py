@@ -1,4 +1,4 @@
-"""Worker processes under measurement, and what they say: the log tells what was committed, so nobody polls for it."""
+"""Worker processes under measurement, and their log, which tells what was committed without asking the database."""
 
 import contextlib
 import json
@@ -142,7 +142,7 @@ class Fleet:
 def fleet(
     conninfo: str, size: int = 1, module: str = "pgembedd", until: str = "worker_started", **environment: str
 ) -> Iterator[Fleet]:
-    """Workers that have logged this event: by default they have loaded their model and wait for jobs."""
+    """Workers that have logged the event `until`, "" for none; by default they have loaded their model and wait."""
     with ExitStack() as stack:
         workers = Fleet([WorkerProcess(conninfo, module=module, **environment) for _ in range(size)])
         for each in workers.members:
