@@ -42,16 +42,17 @@ async def _send(port: int, requests: Sequence[bytes], connections: int) -> Load:
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
-        while todo:
-            began = time.perf_counter()
-            writer.write(todo.popleft())
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            body = await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]))
-            if b" 200 " not in head[:16]:
-                todo.clear()  # the others need not go on
-                raise RuntimeError((head + body)[:500].decode(errors="replace"))
-            seconds.append(time.perf_counter() - began)
-        writer.close()
+        try:
+            while todo:
+                began = time.perf_counter()
+                writer.write(todo.popleft())
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                body = await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]))
+                if b" 200 " not in head[:16]:
+                    raise RuntimeError((head + body)[:500].decode(errors="replace"))
+                seconds.append(time.perf_counter() - began)
+        finally:
+            writer.close()
 
     streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
     started = time.perf_counter()
