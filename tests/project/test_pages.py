@@ -44,6 +44,10 @@ NOT_RUN = {
     ("docs/how-to/answers.md", "supabase.channel"): "needs Supabase's Realtime, in a browser",
     ("docs/how-to/measure-search.md", "python -m bench.retrieval"): "needs collections that cannot be shipped",
     ("docs/how-to/moving.md", 'psql -c "select cron.unschedule'): "needs pg_cron",
+    (
+        "docs/how-to/moving.md",
+        "select pgembedd.change_model('documents.embedding'",
+    ): "tests/acceptance/test_import.py runs it",
     ("docs/how-to/operations.md", "create extension vector;"): "needs a bare server with pg_cron",
     ("docs/how-to/operations.md", "grant usage, create on schema pgmq"): "needs pgmq of another owner",
     ("docs/how-to/operations.md", "select pgmq.create("): "needs pgmq before 1.6",
