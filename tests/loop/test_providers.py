@@ -133,6 +133,19 @@ def test_what_a_provider_refuses_harms_no_other_text_and_charges_no_attempt(
     assert all(asked.path == "/v1/embeddings" for asked in provider.received)
 
 
+def test_what_is_asked_of_a_provider_in_a_day_is_added_up_to_its_budget(database: Database) -> None:
+    """The request that reaches a budget is still made, and one that is refused is not counted."""
+    with closing(ProviderUse(database.conninfo)) as ledger:
+        assert [ledger.take("by tokens", 3, 6, None) for _ in range(3)] == [True, True, False]
+        assert [ledger.take("by requests", 3, None, 2) for _ in range(3)] == [True, True, False]
+        ledger.correct("by tokens", -2)
+        assert [ledger.take("by tokens", 3, 6, 9) for _ in range(2)] == [True, False]
+        ledger.correct("by requests", -100)
+    with database.connect() as connection:
+        used = rows(connection, "select provider, tokens, requests from pgembedd.provider_use order by provider")
+    assert used == [("by requests", 0, 2), ("by tokens", 7, 3)]
+
+
 @pytest.mark.slow
 def test_a_fleet_keeps_one_budget_a_day(
     database: Database,
