@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.database.provider_use import ProviderUse
-from pgembedd.errors import ModelError
+from pgembedd.errors import ModelError, ProviderBusyError
 from pgembedd.loop.model_loader import loader
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
@@ -23,7 +23,7 @@ from pgembedd.settings import Settings
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, stale
-from tests.support.embedders import MODEL, Wrapped
+from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.sql import column, rows, value
 from tests.support.stand_in import Answer, Received, json_answer
 from tests.support.stand_in_provider import StandInProvider, answer, provider
@@ -84,6 +84,25 @@ def test_from_a_local_model_to_1536_dimensions_and_back(
         assert (found.code, json.loads(found.out)["key"]) == (0, 7), "without settings of providers a worker is asked"
         change(connection, MODEL)
         assert not stale(connection, model)
+
+
+def test_a_busy_provider_is_asked_again_and_charges_no_attempt(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
+) -> None:
+    busy = iter([ProviderBusyError("It asked to wait.", 0.0)])
+
+    def at_first(_texts: Sequence[str]) -> None:
+        if error := next(busy, None):
+            raise error
+
+    make_documents(connection, max_attempts=1)
+    with worker_thread(database, only(Wrapped(model, on_result=at_first))):
+        insert(connection, [1, 2, 3])
+        await_embedded(connection, [1, 2, 3])
+    told = [
+        event for event in log if event["event"] in ("released", "job_failed", "dead_letter", "model_failed_on_claim")
+    ]
+    assert [(event["event"], event["jobs"], event["why"]) for event in told] == [("released", 3, "It asked to wait.")]
 
 
 @pytest.mark.slow
