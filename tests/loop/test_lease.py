@@ -121,6 +121,25 @@ def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
     ]
 
 
+def test_a_suspect_whose_lease_is_lost_before_its_turn_is_not_worked(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """It may kill the worker, and only deaths of those that are noted to be alone count."""
+    make_documents(connection)
+    insert(connection, [1])
+    for _ in range(2):  # a worker reads it and dies
+        claim(connection)
+        let_leases_run_out(connection)
+    insert(connection, [2])
+    gate, asked = Gate(), list[Sequence[str]]()
+    with worker_thread(database, only(Wrapped(model, on_start=asked.append, on_result=gate)), lease_s=LEASE_S):
+        assert gate.reached.wait(PATIENCE_S)
+        connection.execute("update pgmq.q_pgembedd_jobs set read_ct = read_ct + 1 where message -> 'id' = '1'")
+        gate.open()
+        eventually(lambda: [job.id for job in waiting(connection)] == [1])
+    assert asked == [["text 2"]]
+
+
 class Steps:
     """The event that a heartbeat waits for: takes the next step before each beat, and has come after the last."""
 
