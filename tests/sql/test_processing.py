@@ -127,7 +127,8 @@ def test_a_row_that_waits_for_its_next_attempt_or_has_changed_is_queued(connecti
     store(connection, [second])
     assert statuses(connection) == {1: ("queued", None, 1), 2: ("blank", None, 0)}
     let_leases_run_out(connection)
-    fail(connection, *claim(connection), permanent=True)
+    (first,) = claim(connection)
+    fail(connection, first, permanent=True)
     assert statuses(connection)[1] == ("failed", "content", 2)
     connection.execute("update documents set title = title || 'b'")
     assert statuses(connection) == dict.fromkeys((1, 2), ("queued", None, 0))
