@@ -229,15 +229,14 @@ def test_an_excluded_word_stands_in_no_chunk_of_a_row(connection: psycopg.Connec
     assert plan["filter"] == "true"
 
 
-@pytest.mark.slow
 def test_pages_of_one_search(connection: psycopg.Connection) -> None:
-    texts = {i: ("", f"text {'word ' * (i % 7)}") for i in range(1, 301)}
+    texts = {i: ("", f"text {'word ' * (i % 7)}") for i in range(1, 71)}
     make_texts(connection, texts)
     for mode in ("hybrid", "text", "semantic"):
-        pages = [search(connection, query="word", mode=mode, k=40, after=after) for after in range(0, 400, 40)]
+        pages = [search(connection, query="word", mode=mode, k=9, after=after) for after in range(0, 90, 9)]
         whole = search(connection, query="word", mode=mode, k=1000, after=0)
         assert [hit for page in pages for hit in page] == whole
-        assert len({hit.key for hit in whole}) == len(whole) > 250
+        assert len({hit.key for hit in whole}) == len(whole) == (60 if mode == "text" else 70)
         assert search(connection, query="word", mode=mode, after=1000) == []
 
 
