@@ -179,12 +179,15 @@ CASES: dict[str, tuple[tuple[Answer, ...], str, str | None, list[int], str, int,
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "names", [("whole", "wrong key", "repeats"), pytest.param(tuple(CASES), marks=pytest.mark.slow)], ids=["few", "all"]
+)
 def test_what_a_server_sends_ends_in_one_state_and_one_sentence(
-    database: Database, connection: psycopg.Connection, ollama: StandInOllama
+    database: Database, connection: psycopg.Connection, ollama: StandInOllama, names: tuple[str, ...]
 ) -> None:
     with answering(database, ollama.url, language_context_tokens=1500):
-        for name, (answers, status, text, citations, holds, attempts, requests) in CASES.items():
+        for name in names:
+            answers, status, text, citations, holds, attempts, requests = CASES[name]
             ollama.answer, ollama.received[:] = in_turn(*answers), []
             one = queue(connection, "How do I reset it?", "Open the settings. " * 10, "Else " * 200)
             found = finished(connection, one)

@@ -116,11 +116,11 @@ def test_a_suspect_starts_after_what_is_in_progress_and_before_anything_else() -
         assert held.start([job(4)], never)
         order.append("4 begins")
 
-    threads = [threading.Thread(target=alone, args=[2]), threading.Thread(target=alone, args=[3])]
+    threads = [threading.Thread(target=alone, args=[number], daemon=True) for number in (2, 3)]
     for number, thread in enumerate(threads, 1):
         thread.start()
         assert held.wait_for(lambda _keys, number=number: len(held._suspects) == number, 30)  # type: ignore[misc]
-    threads.append(threading.Thread(target=together))
+    threads.append(threading.Thread(target=together, daemon=True))
     threads[-1].start()
     assert not held.wait_for_room(set(), 0, 0.01)
     held.remove([job(1)])

@@ -478,6 +478,8 @@ def test_two_workers_share_what_waits(database: Database, asker: psycopg.Connect
         assert (len(first_half), len(second_half), len({*first_half, *second_half})) == (2, 2, 4)
         assert len(hand.take()) == 1
         assert second.take() == []
+        assert second.answer(first_half[0]) == 0, "it is another's"
+        assert hand.answer(first_half[0]) == 1
 
 
 def test_what_one_worker_declines_another_gets(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
