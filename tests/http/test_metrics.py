@@ -140,7 +140,7 @@ def test_the_process_is_looked_at(samples: Samples) -> None:
     assert samples["process_resident_memory_bytes", frozenset()] > 1e7
     assert of(samples, "uptime_seconds") > 0
     assert [dict(labels)["version"] for name, labels in samples if name == "pgembedd_build_info"]
-    assert of(samples, "connection_up", purpose="store") == 1
+    assert of(samples, "connection_up", purpose="work") == 1
     assert [name for name, _ in samples if name == "pgembedd_model_loaded"]
 
 

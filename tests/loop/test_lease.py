@@ -14,6 +14,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.records import Due
 from pgembedd.database.schema_check import SchemaWait
+from pgembedd.database.sessions import Sessions
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.model import Session
@@ -160,7 +161,7 @@ def test_a_lease_is_lost_at_the_second_beat_that_misses_it(
     """At the first one the job may have been stored a moment ago, and is about to leave what is in flight."""
     make_documents(connection)
     insert(connection, [1, 2])
-    jobs = JobRepository(Connection(database.conninfo, threading.Event(), "heartbeat"))
+    jobs = JobRepository(Connection(Sessions(database.conninfo, "heartbeat"), threading.Event()))
     in_flight, ear = InFlight(), Ear()
     stored, stolen = claimed = jobs.claim(Due(1, FRESH), 2, LEASE_S)
     in_flight.add(claimed)
@@ -170,7 +171,8 @@ def test_a_lease_is_lost_at_the_second_beat_that_misses_it(
         lambda: connection.execute("update pgmq.q_pgembedd_jobs set read_ct = 2"),
         lambda: None,
     )
-    extend_leases(brisk(), jobs, in_flight, cast(threading.Event, steps), ear, SchemaWait())
+    finished = cast(threading.Event, steps)
+    extend_leases(brisk(lease_s=3), jobs, in_flight, finished, ear, SchemaWait(), lambda: None)
     jobs.connection.close()
     assert ear.heard == [("extended", 1, 0), ("extended", 1, 0), ("extended", 0, 0), ("extended", 0, 1)]
     assert [event["jobs"] for event in log if event["event"] == "lease_lost"] == [1]
