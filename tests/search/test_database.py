@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,8 @@ from tests.support.planted import caught, plant
 from tests.support.roles import Roles, conninfo_as
 from tests.support.schemas import without
 from tests.support.search import make_source
-from tests.support.sql import connected, create_pipeline, work
+from tests.support.sql import connected, create_pipeline, value, work
+from tests.support.waiting import PATIENCE_S, eventually
 
 NEAR = [1.0, 0.5, 0.25]
 
@@ -275,6 +277,55 @@ def test_the_same_for_asyncio(source: Database) -> None:
             await AsyncDatabase("host=127.0.0.1 port=1").pipelines()
 
     asyncio.run(everything())
+
+
+def waits(connection: psycopg.Connection, function: str) -> bool:
+    """Whether a call of this function waits for a lock."""
+    waiting = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query ~ %s)"
+    return bool(value(connection, waiting, rf"pgembedd\.{function}\("))
+
+
+def test_a_task_that_is_cancelled_ends_its_search(database: Database) -> None:
+    async def cancelled() -> None:
+        async with AsyncDatabase(database.conninfo) as searches:
+            with connected(database) as connection, database.connect() as other:
+                make_source(connection, 3)
+                other.execute("begin; lock table documents")
+                first = asyncio.ensure_future(searches.search("documents", None, embedding=NEAR))
+                second = asyncio.ensure_future(searches.similar("documents", 1))
+                await asyncio.to_thread(eventually, lambda: waits(connection, "search"))
+                first.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await first
+                await asyncio.to_thread(eventually, lambda: waits(connection, "similar"))
+                assert not waits(connection, "search")
+                other.execute("rollback")
+                assert len(await second) == 2
+
+    asyncio.run(cancelled())
+
+
+def test_other_calls_go_on_while_hits_are_reranked(source: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def both() -> None:
+        async with AsyncDatabase(source.conninfo) as searches:
+            read, rows = threading.Event(), asyncio.Event()
+
+            def scores(self: object, reranker: str, query: str, texts: list[str]) -> list[float]:
+                loop.call_soon_threadsafe(rows.set)
+                assert read.wait(PATIENCE_S)
+                return [1.0] * len(texts)
+
+            loop = asyncio.get_running_loop()
+            monkeypatch.setattr("pgembedd.search.local_models.LocalModels.scores", scores)
+            asked = asyncio.ensure_future(
+                searches.search("documents", "a", embedding=NEAR, mode="semantic", rerank="x")
+            )
+            await rows.wait()
+            assert await searches.row("documents", 3)
+            read.set()
+            assert len(await asked) == 10
+
+    asyncio.run(both())
 
 
 @pytest.mark.parametrize(

@@ -105,19 +105,6 @@ def reopened(connection: psycopg.Connection) -> PinnedConnection:
     return connect(parameters, password=password or None, autocommit=True)
 
 
-async def connect_async(conninfo: str, **options: Any) -> psycopg.AsyncConnection:
-    """Opens one connection for asyncio, with the search_path of its role. Errors as of connect().
-
-    Its statements are to name the schema of whatever they use.
-    """
-    given = read_conninfo(conninfo)
-    try:
-        opened = await psycopg.AsyncConnection.connect(conninfo, **_with_defaults(given, options))
-    except psycopg.OperationalError as error:
-        raise _explain(error, given) from error
-    return opened
-
-
 def _with_defaults(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     defaults: dict[str, Any] = {
         "connect_timeout": 10,

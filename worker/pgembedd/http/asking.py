@@ -14,7 +14,6 @@ from pgembedd.search.questions import AnswerEvent, AnswerState, EarlierTurn, Que
 
 VectorOf = Callable[[Caller, str, str], Sequence[float] | None]
 NOT_FOUND = "answer_not_found"
-TIMEOUT_S = 120.0  # of a caller that waits for the whole answer
 
 
 class Asker:
@@ -29,11 +28,6 @@ class Asker:
         given = self._with_vector(caller, asked)
         found: AnswerState = self._call(caller, lambda connection: questions.ask_and_read(connection, given))
         return found
-
-    def answer(self, caller: Caller, asked: Question) -> dict[str, Any]:
-        """Asks, and returns the finished answer with its sources."""
-        given = self._with_vector(caller, asked)
-        return questions.ask_and_wait(lambda work: self._call(caller, work), given, TIMEOUT_S)
 
     def state(self, caller: Caller, answer: UUID) -> AnswerState:
         """Returns the answer as it is now. Refusal 404 for one that the caller may not see."""

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
 from pgembedd.errors import UnknownTokenError
-from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
@@ -17,6 +16,7 @@ from pgembedd.http.openapi import body_of
 from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of, validate_input
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
+from pgembedd.search.fields import Name
 
 ESTIMATE_CHARS = 65_536  # the tokens of longer texts are not all counted
 

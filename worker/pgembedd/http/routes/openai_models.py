@@ -8,12 +8,12 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from pgembedd.errors import GenerationError, SearchError, SearchRoleError
-from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
 from pgembedd.http.routes.openai import openai_errors
 from pgembedd.http.table_chat import PREFIX
 from pgembedd.http.tokens import Caller
+from pgembedd.search.fields import Name
 
 
 class ModelObject(BaseModel):
