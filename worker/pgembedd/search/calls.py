@@ -11,7 +11,14 @@ from psycopg import sql
 from pgembedd.database.queries import query
 from pgembedd.errors import SearchError
 from pgembedd.search.hits import AnyHit, Hit, Pipeline, PipelineHit
-from pgembedd.search.options import SearchManyOptions, SearchOptions, SimilarOptions, options_of
+from pgembedd.search.options import (
+    NOT_EXPLAINED,
+    NOT_IN_SQL,
+    SearchManyOptions,
+    SearchOptions,
+    SimilarOptions,
+    options_of,
+)
 
 Result = TypeVar("Result")
 Row = dict[str, Any]
@@ -52,8 +59,8 @@ class Call(Generic[Result]):
 
 
 def search_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[list[Hit]]:
-    """Returns the call of search(), without `rerank`."""
-    return _call("search", {"pipeline": pipeline, "query": text}, _hits, options, SearchOptions, ["rerank"])
+    """Returns the call of search()."""
+    return _call("search", {"pipeline": pipeline, "query": text}, _hits, options, SearchOptions, NOT_IN_SQL)
 
 
 def search_many_call(pipelines: Sequence[str], text: str, options: SearchManyOptions) -> Call[list[PipelineHit]]:
@@ -69,10 +76,9 @@ def similar_call(pipeline: str, key: Any, options: SimilarOptions) -> Call[list[
 
 
 def explain_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[dict[str, Any]]:
-    """Returns the call of explain_search(), which takes no options of snippets, fusion, pages and reranking."""
-    without = ["snippet_length", "weights", "rrf_k", "after", "marks", "rerank"]
+    """Returns the call of explain_search(), without the options that it does not take."""
     asked = {"pipeline": pipeline, "query": text}
-    return _call("explain_search", asked, lambda rows: dict(rows[0]["e"]), options, SearchOptions, without)
+    return _call("explain_search", asked, lambda rows: dict(rows[0]["e"]), options, SearchOptions, NOT_EXPLAINED)
 
 
 def row_call(pipeline: str, key: Any, limit: int | None = None) -> Call[dict[str, Any] | None]:

@@ -7,6 +7,9 @@ from typing import Annotated, Any, TypedDict, get_args, get_type_hints
 from pgembedd import limits
 
 MODES = ("hybrid", "semantic", "text")
+NOT_IN_SQL = ("rerank",)
+NOT_EXPLAINED = (*NOT_IN_SQL, "snippet_length", "weights", "rrf_k", "after", "marks")
+"""What explain_search() does not take."""
 
 
 @dataclass(frozen=True, slots=True)
