@@ -123,7 +123,7 @@ def of_limits() -> str:
     rows = []
     for name, (kind, option) in options_of(SearchOptions).items():
         if option.most is not None:
-            at_most = f"{option.most:,.0f}{UNITS.get(name, '')}"
+            at_most = f"{option.most:,.10g}{UNITS.get(name, '')}"
             if kind == Sequence[float]:
                 at_most = f"{option.members} numbers, of {option.least:g} to {at_most} each"
             elif kind == Sequence[str]:

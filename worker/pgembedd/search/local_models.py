@@ -20,21 +20,14 @@ class LocalModels:
 
         Without it, no query is embedded here.
         """
-        self._models = None if load is None else ModelRegistry(load)
-        self._rerankers = LoadedModels(load_reranker)
-
-    @property
-    def embeds(self) -> bool:
-        """False where no query is embedded here."""
-        return self._models is not None
+        self.embeds = load is not None
+        self._models, self._rerankers = ModelRegistry(load or _elsewhere), LoadedModels(load_reranker)
 
     def vector(self, pipeline: Pipeline, text: str) -> list[float] | None:
         """Returns the query's vector; None where the model is not here.
 
         ModelMismatchError for a model here that is not the one of the pipeline's vectors.
         """
-        if self._models is None:
-            return None
         try:
             embedder = self._models.get(pipeline.model)
         except ModelUnavailableError:
@@ -53,6 +46,9 @@ class LocalModels:
 
     def close(self) -> None:
         """Closes the models."""
-        if self._models is not None:
-            self._models.close()
+        self._models.close()
         self._rerankers.close()
+
+
+def _elsewhere(_: str) -> Embedder:
+    raise ModelUnavailableError("Queries are embedded elsewhere.")
