@@ -42,7 +42,9 @@ class SimilarOptions(TypedDict, total=False):
             most=limits.CONDITIONS,
         ),
     ]
-    per: Annotated[str, Option("row", "Each row once, with its best chunk, or every chunk.", choices=("row", "chunk"))]
+    per: Annotated[
+        str, Option("row", "`row`: each row once, with its best chunk; `chunk`: every chunk.", choices=("row", "chunk"))
+    ]
     min_similarity: Annotated[
         float | None, Option(None, "Leaves out what is less similar.", -limits.SIMILARITY, limits.SIMILARITY)
     ]
@@ -52,7 +54,9 @@ class SimilarOptions(TypedDict, total=False):
 class SearchManyOptions(SimilarOptions, total=False):
     """The options of search_many()."""
 
-    mode: Annotated[str, Option("hybrid", "By meaning and words, by meaning alone, or by words alone.", choices=MODES)]
+    mode: Annotated[
+        str, Option("hybrid", "`hybrid`: by meaning and words; `semantic`, `text`: by one of them.", choices=MODES)
+    ]
     weights: Annotated[
         Sequence[float],
         Option((1, 1), "How much the order by meaning counts, and that by words.", 0, limits.WEIGHT, members=2),
