@@ -60,19 +60,19 @@ class Call(Generic[Result]):
 
 def search_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[list[Hit]]:
     """Returns the call of search()."""
-    return _call("search", {"pipeline": pipeline, "query": text}, _hits, options, SearchOptions, NOT_IN_SQL)
+    return _call("search", {"pipeline": pipeline, "query": text}, _all(Hit), options, SearchOptions, NOT_IN_SQL)
 
 
 def search_many_call(pipelines: Sequence[str], text: str, options: SearchManyOptions) -> Call[list[PipelineHit]]:
     """Returns the call of search_many(). TypeError for one name in the place of several."""
     if isinstance(pipelines, str):
         raise TypeError(f"search_many() takes a list of pipelines, such as [{pipelines!r}].")
-    return _call("search_many", {"pipelines": pipelines, "query": text}, _pipeline_hits, options, SearchManyOptions)
+    return _call("search_many", {"pipelines": pipelines, "query": text}, _all(PipelineHit), options, SearchManyOptions)
 
 
 def similar_call(pipeline: str, key: Any, options: SimilarOptions) -> Call[list[Hit]]:
     """Returns the call of similar()."""
-    return _call("similar", {"pipeline": pipeline, "like_key": key}, _hits, options, SimilarOptions)
+    return _call("similar", {"pipeline": pipeline, "like_key": key}, _all(Hit), options, SimilarOptions)
 
 
 def explain_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[dict[str, Any]]:
@@ -169,16 +169,9 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-def _hits(rows: list[Row]) -> list[Hit]:
-    return [_hit(Hit, row) for row in rows]
-
-
-def _pipeline_hits(rows: list[Row]) -> list[PipelineHit]:
-    return [_hit(PipelineHit, row) for row in rows]
-
-
-def _hit(kind: type[AnyHit], row: Row) -> AnyHit:
-    return kind(**{field.name: row[field.name] for field in fields(kind) if field.name in row})
+def _all(kind: type[AnyHit]) -> Callable[[list[Row]], list[AnyHit]]:
+    names = [field.name for field in fields(kind)]
+    return lambda rows: [kind(**{name: row[name] for name in names if name in row}) for row in rows]
 
 
 def _pipelines(rows: list[Row]) -> list[Pipeline]:

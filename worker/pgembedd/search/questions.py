@@ -19,7 +19,6 @@ POLL_S = 0.2
 UNTAKEN = "No worker has taken the question"
 REMEDY = "start a worker with a language model (`pgembedd run` with AI_INFERENCE_API_HOST)"
 FINISHED = frozenset({"complete", "refused", "failed", "stopped"})
-Work = Callable[[psycopg.Connection], Any]
 Rows = Callable[[LiteralString, dict[str, Any]], list[tuple[Any, ...]]]
 
 

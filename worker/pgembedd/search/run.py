@@ -1,8 +1,7 @@
 """Runs the calls on a connection of the caller's, and makes one exception of what Postgres says."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol, Unpack
 
 import psycopg
@@ -44,8 +43,16 @@ def in_transactions(connection: psycopg.Connection) -> AsCaller:
 
 def run_with_notices(connection: psycopg.Connection[Any], call: Call[Result]) -> tuple[Result, list[str]]:
     """Returns the call's result and what Postgres notes meanwhile. SearchError."""
-    with _collect_notices(connection) as notices:
+    notices: list[str] = []
+
+    def note(diagnostic: psycopg.errors.Diagnostic) -> None:
+        notices.append(diagnostic.message_primary or "")
+
+    connection.add_notice_handler(note)
+    try:
         return run(connection, call), notices
+    finally:
+        connection.remove_notice_handler(note)
 
 
 def run(connection: psycopg.Connection[Any], call: Call[Result]) -> Result:
@@ -63,21 +70,6 @@ def run(connection: psycopg.Connection[Any], call: Call[Result]) -> Result:
             "Connect with client_encoding=utf8.",
             psycopg.errors.UntranslatableCharacter.sqlstate,
         ) from error
-
-
-@contextmanager
-def _collect_notices(connection: psycopg.Connection[Any]) -> Iterator[list[str]]:
-    """Yields a list that gets what Postgres notes meanwhile."""
-    notices: list[str] = []
-
-    def note(diagnostic: psycopg.errors.Diagnostic) -> None:
-        notices.append(diagnostic.message_primary or "")
-
-    connection.add_notice_handler(note)
-    try:
-        yield notices
-    finally:
-        connection.remove_notice_handler(note)
 
 
 def raise_search_error(error: psycopg.Error) -> NoReturn:
