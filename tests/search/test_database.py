@@ -13,8 +13,17 @@ import pytest
 from pgembedd import AsyncDatabase, Hit, SearchError
 from pgembedd import Database as Searches
 from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.search.calls import (
+    explain_call,
+    pipelines_call,
+    row_call,
+    search_call,
+    search_many_call,
+    similar_call,
+)
 from pgembedd.search.hits import title_of
 from pgembedd.search.questions import Question, ask, asked_pipelines, events, is_untaken, sources, state, stop
+from pgembedd.search.run import run
 from tests.sql.test_search_words import make_texts
 from tests.support.databases import Database, fresh_database
 from tests.support.planted import caught, plant
@@ -344,22 +353,18 @@ def test_the_title_of_a_hit(row: dict[str, Any], snippet: str | None, title: str
 
 @pytest.mark.slow
 def test_with_the_path_of_the_role_no_name_is_looked_up_in_public(roles: Roles, database: Database) -> None:
-    """Programs search over connections of their own, whose path is theirs."""
+    """Connections of programs have a path of their own, unlike those that we open."""
     with connected(database) as connection:
         make_source(connection, 5)
     plant(database, roles.make("planter"))
 
-    async def search() -> None:
-        async with AsyncDatabase(database.conninfo) as searches:
-            await searches.pipelines()
-            await searches.search("documents", None, embedding=NEAR, weights=[1, 1], marks=["[", "]"])
-            await searches.search_many(["documents"], "a question", mode="text")
-            await searches.similar("documents", 1)
-            await searches.row("documents", 1)
-            await searches.explain("documents", None, embedding=NEAR)
-
-    asyncio.run(search())
     with database.connect() as theirs:
+        run(theirs, pipelines_call())
+        run(theirs, search_call("documents", None, {"embedding": NEAR, "weights": [1, 1], "marks": ["[", "]"]}))
+        run(theirs, search_many_call(["documents"], "a question", {"mode": "text"}))
+        run(theirs, similar_call("documents", 1, {}))
+        run(theirs, row_call("documents", 1))
+        run(theirs, explain_call("documents", None, {"embedding": NEAR}))
         answer = ask(theirs, Question("documents", "a question", filter={"id": 1}, k=3, embedding=NEAR))
         state(theirs, answer)
         events(theirs, {answer: 0})
