@@ -81,6 +81,10 @@ def test_search_takes_what_search_in_sql_takes(documents: Database) -> None:
     assert json.loads(found.out.splitlines()[0])["row"] == {"id": "car", "body": "The engine needs new oil"}
     close = pgembedd("search", "The cat sleeps on the sofa", "--min-similarity", "0.9", database=documents.conninfo)
     assert [line.split()[2] for line in close.out.splitlines()[1:]] == ["cat's"]
+    options = ["--after", "1", "--weights", "1", "0", "--rrf-k", "1", "--snippet-length", "10", "--marks", "<", ">"]
+    found = pgembedd("search", "baking", "docs", *options, "--json", database=documents.conninfo)
+    hits = [json.loads(line) for line in found.out.splitlines()]
+    assert [(hit["semantic_rank"], len(hit["snippet"]) <= 12) for hit in hits] == [(2, True), (3, True)]
     told = json.loads(pgembedd("search", "baking", "--explain", database=documents.conninfo).out)
     assert (told["pipeline"], told["semantic"]["index"], "hits" in told["semantic"]) == ("docs", None, False)
 

@@ -152,6 +152,26 @@ def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -
 
 
 @pytest.mark.slow
+def test_the_tools_take_every_option_of_a_search(ask: Callable[[Use], Any]) -> None:
+    options = {"k": 2, "after": 1, "weights": [1, 0], "rrf_k": 1, "snippet_length": 20, "mode": None}
+    reranked = {"query": "reset a password", "rerank": "ms-marco-minilm-l12", "mode": "semantic", "marks": ["<", ">"]}
+
+    async def use(client: Client) -> None:
+        hits = json.loads(text_of(await client.call_tool("search", ASKED | options)))["hits"]
+        assert [hit["semantic_rank"] for hit in hits] == [2, 3]
+        assert all(len(hit["snippet"]) <= 24 for hit in hits)
+        first, second, *_ = json.loads(text_of(await client.call_tool("search", ASKED | reranked)))["hits"]
+        assert first["key"] == 1
+        assert first["rerank_score"] > second["rerank_score"]
+        for other in ("no-reranker", __file__):
+            wrong = await client.call_tool("search", ASKED | {"rerank": other})
+            assert wrong.is_error
+            assert "ms-marco-minilm-l12" in text_of(wrong)
+
+    ask(use)
+
+
+@pytest.mark.slow
 def test_a_mistake_is_told_in_a_sentence(ask: Callable[[Use], Any]) -> None:
     mistakes: list[tuple[str, dict[str, Any], str]] = [
         ("search", ASKED | {"filter": {"nope": 1}}, 'has no column "nope" that you may filter by'),

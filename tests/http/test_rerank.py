@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ModelUnavailableError, OverloadedError
-from pgembedd.http.reranking import Reranking
+from pgembedd.http.served_reranker import ServedReranker
 from pgembedd.model import Reranker, Session
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
@@ -187,7 +187,7 @@ def test_a_request_that_takes_too_long_is_dropped(model: Session, reranker: Rera
 
 
 def test_more_texts_than_may_wait_are_refused(reranker: Reranker) -> None:
-    reranking = Reranking(lambda _name: reranker, MODEL, max_waiting=20)
+    reranking = ServedReranker(lambda _name: reranker, MODEL, max_waiting=20)
     started = reranking.start(reranker, QUERY, [f"{LONG}{n}" for n in range(30)])
     with pytest.raises(OverloadedError, match="texts wait for the reranker already"):
         reranking.start(reranker, QUERY, ["one more"])

@@ -17,7 +17,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.search.database import Database as Searches
+from pgembedd.search.client import Database as Searches
 from tests.support.asked import Asked, asked
 from tests.support.command import pgembedd
 from tests.support.http import PLAIN, TOKEN

@@ -16,7 +16,7 @@ import pytest
 from pgembedd.errors import ModelMismatchError
 from pgembedd.model import Session
 from pgembedd.search.calls import pipelines_call
-from pgembedd.search.local_models import check_unchanged
+from pgembedd.search.fingerprints import check_unchanged
 from pgembedd.search.run import run, search
 from tests.support.databases import Database
 from tests.support.documents import await_quiet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,15 +13,25 @@ import pytest
 from pgembedd import AsyncDatabase, Hit, SearchError
 from pgembedd import Database as Searches
 from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.search.calls import (
+    explain_call,
+    pipelines_call,
+    row_call,
+    search_call,
+    search_many_call,
+    similar_call,
+)
 from pgembedd.search.hits import title_of
 from pgembedd.search.questions import Question, ask, asked_pipelines, events, is_untaken, sources, state, stop
+from pgembedd.search.run import run
 from tests.sql.test_search_words import make_texts
 from tests.support.databases import Database, fresh_database
 from tests.support.planted import caught, plant
 from tests.support.roles import Roles, conninfo_as
 from tests.support.schemas import without
 from tests.support.search import make_source
-from tests.support.sql import connected, create_pipeline, work
+from tests.support.sql import connected, create_pipeline, value, work
+from tests.support.waiting import PATIENCE_S, eventually
 
 NEAR = [1.0, 0.5, 0.25]
 
@@ -281,6 +292,55 @@ def test_the_same_for_asyncio(source: Database) -> None:
     asyncio.run(everything())
 
 
+def waits(connection: psycopg.Connection, function: str) -> bool:
+    """Whether a call of this function waits for a lock."""
+    waiting = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query ~ %s)"
+    return bool(value(connection, waiting, rf"pgembedd\.{function}\("))
+
+
+def test_a_task_that_is_cancelled_ends_its_search(database: Database) -> None:
+    async def cancelled() -> None:
+        async with AsyncDatabase(database.conninfo) as searches:
+            with connected(database) as connection, database.connect() as other:
+                make_source(connection, 3)
+                other.execute("begin; lock table documents")
+                first = asyncio.ensure_future(searches.search("documents", None, embedding=NEAR))
+                second = asyncio.ensure_future(searches.similar("documents", 1))
+                await asyncio.to_thread(eventually, lambda: waits(connection, "search"))
+                first.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await first
+                await asyncio.to_thread(eventually, lambda: waits(connection, "similar"))
+                assert not waits(connection, "search")
+                other.execute("rollback")
+                assert len(await second) == 2
+
+    asyncio.run(cancelled())
+
+
+def test_other_calls_go_on_while_hits_are_reranked(source: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def both() -> None:
+        async with AsyncDatabase(source.conninfo) as searches:
+            read, rows = threading.Event(), asyncio.Event()
+
+            def scores(self: object, reranker: str, query: str, texts: list[str]) -> list[float]:
+                loop.call_soon_threadsafe(rows.set)
+                assert read.wait(PATIENCE_S)
+                return [1.0] * len(texts)
+
+            loop = asyncio.get_running_loop()
+            monkeypatch.setattr("pgembedd.search.local_models.LocalModels.scores", scores)
+            asked = asyncio.ensure_future(
+                searches.search("documents", "a", embedding=NEAR, mode="semantic", rerank="x")
+            )
+            await rows.wait()
+            assert await searches.row("documents", 3)
+            read.set()
+            assert len(await asked) == 10
+
+    asyncio.run(both())
+
+
 @pytest.mark.parametrize(
     ("row", "snippet", "title"),
     [
@@ -297,22 +357,18 @@ def test_the_title_of_a_hit(row: dict[str, Any], snippet: str | None, title: str
 
 @pytest.mark.slow
 def test_with_the_path_of_the_role_no_name_is_looked_up_in_public(roles: Roles, database: Database) -> None:
-    """Programs search over connections of their own, whose path is theirs."""
+    """Connections of programs have a path of their own, unlike those that we open."""
     with connected(database) as connection:
         make_source(connection, 5)
     plant(database, roles.make("planter"))
 
-    async def search() -> None:
-        async with AsyncDatabase(database.conninfo) as searches:
-            await searches.pipelines()
-            await searches.search("documents", None, embedding=NEAR, weights=[1, 1], marks=["[", "]"])
-            await searches.search_many(["documents"], "a question", mode="text")
-            await searches.similar("documents", 1)
-            await searches.row("documents", 1)
-            await searches.explain("documents", None, embedding=NEAR)
-
-    asyncio.run(search())
     with database.connect() as theirs:
+        run(theirs, pipelines_call())
+        run(theirs, search_call("documents", None, {"embedding": NEAR, "weights": [1, 1], "marks": ["[", "]"]}))
+        run(theirs, search_many_call(["documents"], "a question", {"mode": "text"}))
+        run(theirs, similar_call("documents", 1, {}))
+        run(theirs, row_call("documents", 1))
+        run(theirs, explain_call("documents", None, {"embedding": NEAR}))
         answer = ask(theirs, Question("documents", "a question", filter={"id": 1}, k=3, embedding=NEAR))
         state(theirs, answer)
         events(theirs, {answer: 0})

@@ -12,8 +12,6 @@ from pgembedd import AsyncDatabase, Hit, Reranker, SearchError
 from pgembedd import Database as Searches
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ModelUnavailableError
-from pgembedd.search.hits import Hits
-from pgembedd.search.reranked import passages, reordered
 from tests.support.databases import Database, fresh_database
 from tests.support.search import make_source
 
@@ -83,10 +81,3 @@ def test_what_cannot_be_reranked_is_said(source: Database) -> None:
             searches.search("documents", QUERY, embedding=NEAR, mode="semantic", rerank="nope")
         with pytest.raises(SearchError, match="k 0 is out of range"):
             searches.search("documents", QUERY, embedding=NEAR, mode="semantic", k=0, rerank=RERANKER)
-
-
-def test_a_row_that_went_meanwhile_is_read_by_its_snippet() -> None:
-    hits = [Hit(1, 0.5, {}, snippet="one"), Hit({"a": 2}, 0.4, {}, snippet="two", chunk_no=3)]
-    read = [Hit({"a": 2}, 0.4, {}, snippet="two and more", chunk_no=3)]
-    assert passages(Hits(hits), read) == ["one", "two and more"]
-    assert [hit.rerank_score for hit in reordered(hits, [0.1, 0.2], 1)] == [0.1]

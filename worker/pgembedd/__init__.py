@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pgembedd.errors import SearchError
     from pgembedd.model import Reranker
-    from pgembedd.search.database import AsyncDatabase, Database
+    from pgembedd.search.client import AsyncDatabase, Database
     from pgembedd.search.hits import Hit
     from pgembedd.sessions import Session
 
 __all__ = ["AsyncDatabase", "Database", "Hit", "Reranker", "SearchError", "Session"]
 
 _MODULES = {
-    "AsyncDatabase": "pgembedd.search.database",
-    "Database": "pgembedd.search.database",
+    "AsyncDatabase": "pgembedd.search.client",
+    "Database": "pgembedd.search.client",
     "Hit": "pgembedd.search.hits",
     "Reranker": "pgembedd.model",
     "SearchError": "pgembedd.errors",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgembedd.cli.options import FiniteRange, IntegerRange, database_option, open_connection, settings_options
-from pgembedd.cli.search import chosen_pipeline, parse_filter
+from pgembedd.cli.options import FiniteRange, IntegerRange, Json, database_option, open_connection, settings_options
+from pgembedd.cli.search import chosen_pipeline
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.argument("pipeline", required=False)
 @database_option
 @click.option("--k", "-n", "k", type=IntegerRange(1, 50), default=6, show_default=True, help="Most sources.")
-@click.option("--filter", "condition", metavar="JSON", help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
+@click.option("--filter", "condition", type=Json(), help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
 @click.option("--model", help="The language model; default: the pipeline's, else the worker's.")
 @click.option("--thread", type=click.UUID, help="Goes on with a conversation: the thread of an earlier answer.")
 @click.option(
@@ -44,7 +44,7 @@ def command(
     pipeline: str | None,
     database: str | None,
     k: int,
-    condition: str | None,
+    condition: Any,
     model: str | None,
     thread: "UUID | None",
     timeout_s: float,
@@ -59,7 +59,7 @@ def command(
     from pgembedd.log import configure_logging
 
     configure_logging(log_level="warning")
-    options = {"filter": None if condition is None else parse_filter(condition), "model": model, "thread": thread}
+    options = {"filter": condition, "model": model, "thread": thread}
     with open_connection(database) as connection:
         where = chosen_pipeline(connection, pipeline)
         ask_and_print(
@@ -103,14 +103,14 @@ def ask_and_print(
 
 
 def _vector(settings: "Settings", where: "Pipeline", question: str) -> list[float] | None:
-    """Returns the question's vector where the model's files are on this machine."""
+    """Returns the question's vector where the model's files are on this machine, and the question is not blank."""
     from contextlib import closing
 
     from pgembedd.loop.model_loader import offline_loader
     from pgembedd.search.local_models import LocalModels
 
     with closing(LocalModels(offline_loader(settings))) as models:
-        return models.vector(where, question)
+        return models.vector(where, question) if question.strip() else None
 
 
 def _print_json(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent") -> None:

@@ -144,7 +144,7 @@ def _vectors(
     """Returns the pipeline's fingerprint, and the vector of each question in pgvector's text form."""
     from pgembedd.database.provider_use import ProviderUse
     from pgembedd.loop.model_loader import loader
-    from pgembedd.search.local_models import check_fingerprint
+    from pgembedd.search.fingerprints import check_fingerprint
 
     where = chosen_pipeline(connection, pipeline)
     _check_keys(connection, where.name, asked)

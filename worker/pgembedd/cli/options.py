@@ -1,7 +1,8 @@
 """Shared by the commands: the database option, settings as options, opening the database."""
 
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import Field, fields
 from functools import wraps
@@ -12,6 +13,7 @@ import psycopg
 
 from pgembedd.conninfo import check_conninfo, conninfo_from_environment
 from pgembedd.errors import ConfigurationError
+from pgembedd.search.options import SearchOptions, options_of
 from pgembedd.settings import CHOICES, MAXIMUM, MINIMUM, SECRETS, HttpSettings, Settings
 
 Command = Callable[..., Any]
@@ -76,6 +78,43 @@ def _options(
 
 def _secret(field: "Field[Any]") -> str:
     return os.environ.get(field.metadata["variable"], "")
+
+
+class Json(click.ParamType[Any]):
+    """A value as JSON."""
+
+    name = "JSON"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Converts from JSON; a usage error for what is none."""
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            self.fail(f"""{value!r} is no JSON ({error}); for example '{{"year": {{"$gte": 2020}}}}'.""", param, ctx)
+
+
+FEW = 5
+"""Hits for a terminal."""
+_SHORT = {"k": ("--limit", "-n")}
+_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Sequence[float]: float, Sequence[str]: str}
+
+
+def search_options(command: Command) -> Command:
+    """Adds the options of a search, but for its vector."""
+    for name, (kind, option) in reversed(options_of(SearchOptions).items()):
+        if name != "embedding":
+            default = FEW if name == "k" else option.default
+            command = click.option(
+                f"--{name.replace('_', '-')}",
+                *_SHORT.get(name, ()),
+                name,
+                type=click.Choice(option.choices) if option.choices else _TYPES.get(kind, Json()),
+                nargs=max(option.members, 1),
+                default=default,
+                show_default=default is not None,
+                help=option.help,
+            )(command)
+    return command
 
 
 class IntegerRange(click.IntRange):

@@ -4,23 +4,20 @@ import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from pgembedd.cli.options import database_option, open_connection, settings_options
+from pgembedd.cli.options import database_option, open_connection, search_options, settings_options
 from pgembedd.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import psycopg
 
-    from pgembedd.search.calls import SearchOptions
     from pgembedd.search.hits import Hit, Hits, Pipeline
     from pgembedd.settings import Settings
-
-MODES = ("hybrid", "semantic", "text")
 
 
 @click.command("search")
@@ -28,12 +25,7 @@ MODES = ("hybrid", "semantic", "text")
 @click.argument("pipeline", required=False)
 @database_option
 @click.option("--pipeline", "-p", "named", help="Which pipeline, as the second argument.")
-@click.option("--k", "--limit", "-n", "k", type=int, default=5, show_default=True, help="How many hits.")
-@click.option("--mode", type=click.Choice(MODES), help="How to search; default: that of search() in SQL.")
-@click.option("--filter", "condition", metavar="JSON", help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
-@click.option("--per", type=click.Choice(("row", "chunk")), help="Each row once with its best chunk, or every chunk.")
-@click.option("--min-similarity", type=float, help="Leave out what is less similar.")
-@click.option("--rerank", metavar="MODEL", help="Rerank the first 20 hits: ms-marco-minilm-l12.")
+@search_options
 @click.option("--explain", is_flag=True, help="Print how the hits are found, as JSON, instead of the hits.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each hit.")
 @settings_options("model_dir", "precision")
@@ -42,8 +34,6 @@ def command(
     pipeline: str | None,
     database: str | None,
     named: str | None,
-    condition: str | None,
-    rerank: str | None,
     explain: bool,
     as_json: bool,
     settings: "Settings",
@@ -55,23 +45,21 @@ def command(
     """
     from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import offline_loader
-    from pgembedd.search.calls import explain_call
+    from pgembedd.search.engine import SearchEngine
     from pgembedd.search.local_models import LocalModels
-    from pgembedd.search.run import run
+    from pgembedd.search.run import in_transactions
 
     configure_logging(log_level="warning")
     if pipeline is not None and named is not None:
         raise click.UsageError("Name the pipeline once.")
-    options = _options(given, condition)
+    options = {name: value for name, value in given.items() if value is not None}
     with open_connection(database) as connection, closing(LocalModels(offline_loader(settings))) as models:
         where = chosen_pipeline(connection, named or pipeline)
-        if options.get("mode") != "text" and (vector := models.vector(where, text)) is not None:
-            options["embedding"] = vector
+        searches = SearchEngine(in_transactions(connection), models)
         if explain:
-            click.echo(json.dumps(run(connection, explain_call(where.name, text, options)), indent=2))
-            return
-        hits = _search(connection, where, text, options, rerank)
-    _print(hits, where, as_json=as_json)
+            click.echo(json.dumps(searches.explain(where, text, **options), indent=2))
+        else:
+            _print(searches.search(where, text, **options), where, as_json=as_json)
 
 
 def _print(hits: "Hits", where: "Pipeline", *, as_json: bool) -> None:
@@ -85,32 +73,6 @@ def _print(hits: "Hits", where: "Pipeline", *, as_json: bool) -> None:
         if hits:
             click.echo("similarity   score  key")
         print_hits(Console(), hits, where)
-
-
-def _options(given: dict[str, Any], condition: str | None) -> "SearchOptions":
-    """Returns the options of search() that were given, with the filter."""
-    options = cast("SearchOptions", {name: value for name, value in given.items() if value is not None})
-    if condition is not None:
-        options["filter"] = parse_filter(condition)
-    return options
-
-
-def _search(
-    connection: "psycopg.Connection", where: "Pipeline", text: str, options: "SearchOptions", rerank: str | None
-) -> "Hits":
-    """Returns the hits; no transaction is open while a reranker works."""
-    from pgembedd.search.local_models import check_unchanged
-    from pgembedd.search.reranked import DEFAULT_K, Rerankers, widened, with_texts
-    from pgembedd.search.run import search
-
-    with connection.transaction():
-        hits = search(connection, where.name, text, **(options if rerank is None else widened(options)))
-        read = [] if rerank is None else search(connection, where.name, text, **with_texts(options))
-        check_unchanged(connection, where)
-    if rerank is None:
-        return hits
-    with closing(Rerankers()) as rerankers:
-        return rerankers.rerank(rerank, text, hits, read, options.get("k", DEFAULT_K))
 
 
 def chosen_pipeline(connection: "psycopg.Connection", name: str | None) -> "Pipeline":
@@ -149,13 +111,3 @@ def print_hits(console: Console, hits: "Sequence[Hit]", where: "Pipeline") -> No
         shown = snippet if not title or snippet.startswith(title) else f"{title}  {snippet}"
         line.append(key, style="bold").append(f"  {shown.removeprefix(key).lstrip()}", style="default")
         console.print(line, no_wrap=True, overflow="ellipsis")
-
-
-def parse_filter(text: str) -> Any:
-    """Returns the value of --filter. UsageError for what is no JSON."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise click.UsageError(
-            f"""--filter is no JSON ({error}); for example --filter '{{"year": {{"$gte": 2020}}}}'."""
-        ) from error

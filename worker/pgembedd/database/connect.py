@@ -1,6 +1,5 @@
 """Opening a connection: libpq's limits, a pinned search_path, and an error in words."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
@@ -112,24 +111,6 @@ def reopened(connection: psycopg.Connection) -> PinnedConnection:
     parameters, password = connection.info.dsn, connection.info.password
     connection.close()
     return connect(parameters, password=password or None, autocommit=True)
-
-
-async def connect_async(conninfo: str, **options: Any) -> psycopg.AsyncConnection:
-    """Opens one connection for asyncio, with the search_path of its role. Errors as of connect().
-
-    Its statements are to name the schema of whatever they use.
-    """
-    given = read_conninfo(conninfo)
-    options = _with_defaults(given, options)
-    try:
-        return await psycopg.AsyncConnection.connect(conninfo, **options)
-    except psycopg.OperationalError as error:
-        if not await asyncio.to_thread(_takes_connections, error, conninfo):
-            raise _unavailable(error, given) from error
-    try:
-        return await psycopg.AsyncConnection.connect(conninfo, **options)
-    except psycopg.OperationalError as error:
-        raise _refused(error, given) from error
 
 
 def _with_defaults(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

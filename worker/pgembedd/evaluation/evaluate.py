@@ -12,12 +12,11 @@ from pgembedd.database.queries import query
 from pgembedd.evaluation.metrics import METRICS
 from pgembedd.evaluation.questions import Question, key_text
 from pgembedd.model.reranker import Reranker
+from pgembedd.search.passages import READ_CHARACTERS
 from pgembedd.search.rerank import MAX_CANDIDATES, rerank
 
 MODES = ("semantic", "text", "hybrid")
 MOST_LOOKED_UP = 1_000  # relevant keys, a fraction of a millisecond each
-RERANKED_CHARACTERS = 2_000
-"""Of a hit's text for the reranker, which reads 512 tokens of query and text together."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def search(
     connection: psycopg.Connection, pipeline: str, text: str, mode: str, vector: str | None, k: int = MAX_CANDIDATES
 ) -> Found:
     """Returns the best `k` rows; `vector` is the query's, in pgvector's text form."""
-    values: dict[str, Any] = {"pipeline": pipeline, "query": text, "mode": mode, "k": k, "length": RERANKED_CHARACTERS}
+    values: dict[str, Any] = {"pipeline": pipeline, "query": text, "mode": mode, "k": k, "length": READ_CHARACTERS}
     rows = connection.execute(query("evaluated_search"), {**values, "embedding": vector}).fetchall()
     return Found([key_text(key) for key, _ in rows], [snippet or "" for _, snippet in rows])
 

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
+
+import psycopg
 
 from pgembedd.http.errors import Refusal
 from pgembedd.http.search_roles import SearchRoles
 from pgembedd.http.tokens import Caller
 from pgembedd.search import questions
-from pgembedd.search.questions import AnswerEvent, AnswerState, EarlierTurn, Question, Work
+from pgembedd.search.questions import AnswerEvent, AnswerState, EarlierTurn, Question
 
+Result = TypeVar("Result")
 VectorOf = Callable[[Caller, str, str], Sequence[float] | None]
 NOT_FOUND = "answer_not_found"
-TIMEOUT_S = 120.0  # of a caller that waits for the whole answer
 
 
 class Asker:
@@ -27,25 +29,18 @@ class Asker:
     def ask(self, caller: Caller, asked: Question) -> AnswerState:
         """Searches as the caller, queues the answer and returns it; in one transaction, so that no error leaves it."""
         given = self._with_vector(caller, asked)
-        found: AnswerState = self._call(caller, lambda connection: questions.ask_and_read(connection, given))
-        return found
-
-    def answer(self, caller: Caller, asked: Question) -> dict[str, Any]:
-        """Asks, and returns the finished answer with its sources."""
-        given = self._with_vector(caller, asked)
-        return questions.ask_and_wait(lambda work: self._call(caller, work), given, TIMEOUT_S)
+        return self._call(caller, lambda connection: questions.ask_and_read(connection, given))
 
     def state(self, caller: Caller, answer: UUID) -> AnswerState:
         """Returns the answer as it is now. Refusal 404 for one that the caller may not see."""
-        found: AnswerState | None = self._call(caller, lambda connection: questions.state(connection, answer))
+        found = self._call(caller, lambda connection: questions.state(connection, answer))
         if found is None:
             raise Refusal(404, "There is no answer of this id, or it is of others.", NOT_FOUND)
         return found
 
     def earlier_turns(self, caller: Caller, answer: UUID) -> list[EarlierTurn]:
         """Returns the turns of the answer's thread before it, the oldest first."""
-        found: list[EarlierTurn] = self._call(caller, lambda connection: questions.earlier_turns(connection, answer))
-        return found
+        return self._call(caller, lambda connection: questions.earlier_turns(connection, answer))
 
     def stop(self, caller: Caller, answer: UUID) -> AnswerState:
         """Stops an answer, and returns what it is then. Refusal 404 for one that the caller may not see."""
@@ -63,13 +58,11 @@ class Asker:
 
     def sources(self, caller: Caller, answer: UUID) -> list[dict[str, Any]]:
         """Returns the sources that the caller may still read: n, pipeline, key, title, url, excerpt, score."""
-        found: list[dict[str, Any]] = self._call(caller, lambda one: questions.sources(one, answer))
-        return found
+        return self._call(caller, lambda one: questions.sources(one, answer))
 
     def pipelines(self, caller: Caller) -> list[str]:
         """Returns the pipelines that the caller may ask about, by name."""
-        found: list[str] = self._call(caller, questions.asked_pipelines)
-        return found
+        return self._call(caller, questions.asked_pipelines)
 
     def _with_vector(self, caller: Caller, asked: Question) -> Question:
         """Adds the vector by the model here; a question of a thread is searched with others, which SQL knows."""
@@ -77,6 +70,6 @@ class Asker:
             return asked
         return replace(asked, embedding=self.vector_of(caller, asked.pipeline, asked.question))
 
-    def _call(self, caller: Caller, work: Work) -> Any:
+    def _call(self, caller: Caller, work: Callable[[psycopg.Connection], Result]) -> Result:
         with self._roles.transaction(caller) as connection:
             return work(connection)

@@ -20,8 +20,8 @@ from pgembedd.http.errors import Refusal
 from pgembedd.http.language_gateway import LanguageGateway
 from pgembedd.http.queue_look import QueueLook
 from pgembedd.http.request_batcher import RequestBatcher
-from pgembedd.http.reranking import Reranking
 from pgembedd.http.search_roles import SearchRoles
+from pgembedd.http.served_reranker import ServedReranker
 from pgembedd.http.tokens import load_tokens
 from pgembedd.http.user_tokens import user_tokens
 from pgembedd.loop.model_loader import reranker_loader
@@ -64,7 +64,7 @@ class ServiceContext:
         self.authenticator = Authenticator(load_tokens(http), http.http_host, user_tokens(http), http.search_url)
         self.language = LanguageGateway(http)
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
-        self.reranking = Reranking(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
+        self.reranker = ServedReranker(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"
         self.database = None if conninfo is None else Database(conninfo)
         self.queues = None if self.database is None else QueueLook(self.database)
@@ -201,5 +201,5 @@ class ServiceContext:
             self.database.close()
         self.search_roles.close()
         self.finished = close_with_timeout(
-            self.batcher.close, self.reranking.close, partial(self.unpooled.shutdown, cancel_futures=True)
+            self.batcher.close, self.reranker.close, partial(self.unpooled.shutdown, cancel_futures=True)
         )

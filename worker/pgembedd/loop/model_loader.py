@@ -1,6 +1,7 @@
 """Loads embedders and rerankers: the only module of the loop that imports pgembedd.model's Session."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,21 +71,36 @@ def _load_provided(name: str, providers: dict[str, Provider], observer: Observer
 
 def reranker_loader(settings: Settings, observer: Observer = SILENT) -> "Callable[[str], Reranker]":
     """Returns a function that loads a reranker. PGEMBEDD_MODEL_DIR is not for it: its name may be its own folder."""
-    tell = _log_once()
+    return partial(_load_reranker, settings, observer, _log_once(), offline=False)
+
+
+def offline_reranker_loader(settings: Settings) -> "Callable[[str], Reranker]":
+    """Returns the same for names that clients give: of registered rerankers, whose files are on this machine."""
 
     def load(name: str) -> "Reranker":
-        from pgembedd.model import Reranker
+        from pgembedd.model import RERANKERS
 
-        reranker = Reranker(
-            name,
-            threads=settings.threads or None,
-            notify=tell,
-            on_run=lambda *run: observer.model_ran(InferenceStats(reranker.name, *run)),
-        )
-        get_logger().info("model_loaded", model=reranker.name, fingerprint=reranker.fingerprint)
-        return reranker
+        if name.casefold() not in RERANKERS:
+            raise ConfigurationError(f"There is no reranker of this name; choose {', '.join(RERANKERS)}.")
+        return _load_reranker(settings, SILENT, _log_once(), name, offline=True)
 
     return load
+
+
+def _load_reranker(
+    settings: Settings, observer: Observer, tell: Callable[[str], None], name: str, *, offline: bool
+) -> "Reranker":
+    from pgembedd.model import Reranker
+
+    reranker = Reranker(
+        name,
+        threads=settings.threads or None,
+        offline=offline,
+        notify=tell,
+        on_run=lambda *run: observer.model_ran(InferenceStats(reranker.name, *run)),
+    )
+    get_logger().info("model_loaded", model=reranker.name, fingerprint=reranker.fingerprint)
+    return reranker
 
 
 def _log_once() -> Callable[[str], None]:

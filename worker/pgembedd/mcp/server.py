@@ -10,7 +10,7 @@ import mcp.types as protocol
 from mcp.server import Server, ServerRequestContext
 
 from pgembedd.log import get_logger
-from pgembedd.mcp.tools import TOOLS, Searches, Tool
+from pgembedd.mcp.tools import TOOLS, AssistantSearches, Tool
 
 INSTRUCTIONS = (
     "Searches tables of a Postgres database. Call list_pipelines first, then search, and get_row for the whole of a "
@@ -28,7 +28,7 @@ MAX_ASKING = 64  # calls that wait for their answers
 
 
 def build_server(
-    searches_of: Callable[[Context], Searches], sentence_of: Callable[[Exception], str | None]
+    searches_of: Callable[[Context], AssistantSearches], sentence_of: Callable[[Exception], str | None]
 ) -> Server[Any]:
     """Returns a server whose tools search with what `searches_of` returns for a request.
 

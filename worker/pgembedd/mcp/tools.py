@@ -3,35 +3,25 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, cast
+from typing import Any
 
-from pgembedd.mcp.arguments import Arguments, AskArguments, RowArguments, SearchArguments, SimilarArguments, read
-from pgembedd.search.calls import SearchOptions, SimilarOptions
-from pgembedd.search.hits import Hits, Pipeline
-from pgembedd.search.questions import Question
+from pgembedd.mcp.arguments import SEARCH_ARGUMENTS, SIMILAR_ARGUMENTS, Arguments, AskArguments, RowArguments, read
+from pgembedd.search.engine import SearchEngine
+from pgembedd.search.hits import Hits
+from pgembedd.search.questions import Question, ask_and_wait
 
 MAX_CHARACTERS = 60_000  # of a result, as JSON
 MAX_VALUE = 1_000  # characters of a value in a hit's row
 MAX_ROW_VALUE = 20_000  # and in a row that was asked for by its key
+ANSWER_TIMEOUT_S = 120.0
 
 
-class Searches(Protocol):
-    """Searches for the tools, with the rights of one role."""
-
-    def pipelines(self) -> list[Pipeline]:
-        """Returns what the role may search."""
-
-    def find(self, pipeline: str, text: str, options: SearchOptions) -> Hits:
-        """Returns the best hits."""
-
-    def like(self, pipeline: str, key: Any, options: SimilarOptions) -> Hits:
-        """Returns the rows most like the row of a key."""
-
-    def row(self, pipeline: str, key: Any, limit: int | None = None) -> dict[str, Any] | None:
-        """Returns the row of a key, of a large one so many bytes."""
+class AssistantSearches(SearchEngine):
+    """Searches and questions of the tools, with the rights of one role."""
 
     def answer(self, asked: Question) -> dict[str, Any]:
         """Returns the finished answer to a question: status, answer, reason, notes, sources."""
+        return ask_and_wait(self._run_as, asked, ANSWER_TIMEOUT_S)
 
 
 @dataclass(frozen=True)
@@ -41,27 +31,29 @@ class Tool:
     name: str
     description: str
     arguments: type[Arguments]
-    work: Callable[[Searches, dict[str, Any]], dict[str, Any]]
+    work: Callable[[AssistantSearches, dict[str, Any]], dict[str, Any]]
     only_reads: bool = True
 
-    def run(self, searches: Searches, given: dict[str, Any] | None) -> str:
+    def run(self, searches: AssistantSearches, given: dict[str, Any] | None) -> str:
         """Returns the result as JSON. ConfigurationError, SearchError and what the searches raise."""
         return _bounded(self.work(searches, read(self.arguments, given)))
 
 
-def _list_pipelines(searches: Searches, _: dict[str, Any]) -> dict[str, Any]:
+def _list_pipelines(searches: AssistantSearches, _: dict[str, Any]) -> dict[str, Any]:
     shown = ("name", "source", "key_columns", "text_columns", "columns")
     return {"pipelines": [{name: getattr(one, name) for name in shown} for one in searches.pipelines()]}
 
 
-def _search(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
-    options = {name: value for name, value in given.items() if name not in ("pipeline", "query") and value is not None}
-    return _found(searches.find(given["pipeline"], given["query"], cast("SearchOptions", options)))
+def _search(searches: AssistantSearches, given: dict[str, Any]) -> dict[str, Any]:
+    return _found(searches.search(**_given(given)))
 
 
-def _similar(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
-    options = {name: value for name, value in given.items() if name not in ("pipeline", "key") and value is not None}
-    return _found(searches.like(given["pipeline"], given["key"], cast("SimilarOptions", options)))
+def _similar(searches: AssistantSearches, given: dict[str, Any]) -> dict[str, Any]:
+    return _found(searches.similar(key=given.pop("key"), **_given(given)))
+
+
+def _given(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _found(hits: Hits) -> dict[str, Any]:
@@ -71,15 +63,14 @@ def _found(hits: Hits) -> dict[str, Any]:
     return {"hits": found, "notices": hits.notices}
 
 
-def _get_row(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
+def _get_row(searches: AssistantSearches, given: dict[str, Any]) -> dict[str, Any]:
     row = searches.row(given["pipeline"], given["key"], 4 * MAX_CHARACTERS)
     return {"row": None if row is None else _cut(row, MAX_ROW_VALUE)}
 
 
-def _ask(searches: Searches, given: dict[str, Any]) -> dict[str, Any]:
+def _ask(searches: AssistantSearches, given: dict[str, Any]) -> dict[str, Any]:
     found = searches.answer(Question(**given))
-    sources = [{name: value for name, value in one.items() if value is not None} for one in found["sources"]]
-    return {**{name: value for name, value in found.items() if value is not None}, "sources": sources}
+    return _given(found) | {"sources": [_given(source) for source in found["sources"]]}
 
 
 TOOLS = {
@@ -97,10 +88,10 @@ TOOLS = {
             "Searches the rows of a pipeline by meaning and words, with an optional filter. Returns the best hits "
             f"first: key, score, snippet and row, whose long values are cut at {MAX_VALUE} characters; get_row has "
             "them in full.",
-            SearchArguments,
+            SEARCH_ARGUMENTS,
             _search,
         ),
-        Tool("similar", "Returns the rows most like the row of a key, as search does.", SimilarArguments, _similar),
+        Tool("similar", "Returns the rows most like the row of a key, as search does.", SIMILAR_ARGUMENTS, _similar),
         Tool(
             "ask",
             "Answers a question from the rows of a pipeline, by a language model that is shown the best hits and no "

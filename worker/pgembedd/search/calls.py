@@ -3,68 +3,52 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from types import MappingProxyType
-from typing import Any, Generic, LiteralString, TypedDict, TypeVar
+from typing import Any, Generic, LiteralString, TypeVar
+from uuid import UUID
 
 from psycopg import sql
 
 from pgembedd.database.queries import query
 from pgembedd.errors import SearchError
 from pgembedd.search.hits import AnyHit, Hit, Pipeline, PipelineHit
+from pgembedd.search.options import (
+    NOT_EXPLAINED,
+    NOT_IN_SQL,
+    SearchManyOptions,
+    SearchOptions,
+    SimilarOptions,
+    options_of,
+)
 
 Result = TypeVar("Result")
 Row = dict[str, Any]
 
-_ARGUMENTS: dict[str, LiteralString] = {
-    "pipeline": "pipeline => %(pipeline)s::pg_catalog.text",
-    "pipelines": "pipelines => %(pipelines)s::pg_catalog.text[]",
-    "query": "query => %(query)s::pg_catalog.text",
-    "like_key": "like_key => %(like_key)s::pg_catalog.jsonb",
-    "key": "key => %(key)s::pg_catalog.jsonb",
-    "bytes": "bytes => %(bytes)s::pg_catalog.int4",
-    "name": "name => %(name)s::pg_catalog.text",
-    "k": "k => %(k)s::pg_catalog.int4",
-    "filter": "filter => %(filter)s::pg_catalog.jsonb",
-    "mode": "mode => %(mode)s::pg_catalog.text",
-    "per": "per => %(per)s::pg_catalog.text",
-    "min_similarity": "min_similarity => %(min_similarity)s::pg_catalog.float8",
-    "snippet_length": "snippet_length => %(snippet_length)s::pg_catalog.int4",
-    "weights": "weights => %(weights)s::pg_catalog.float8[]",
-    "rrf_k": "rrf_k => %(rrf_k)s::pg_catalog.int4",
-    "after": "after => %(after)s::pg_catalog.int4",
-    "marks": "marks => %(marks)s::pg_catalog.text[]",
-    "with_hits": "with_hits => %(with_hits)s::pg_catalog.bool",
-    # Without a cast: pgvector may be installed in any schema.
-    "embedding": "embedding => %(embedding)s",
+_CASTS: dict[Any, LiteralString] = {
+    str: "::pg_catalog.text",
+    int: "::pg_catalog.int4",
+    bool: "::pg_catalog.bool",
+    float: "::pg_catalog.float8",
+    UUID: "::pg_catalog.uuid",
+    Mapping[str, Any]: "::pg_catalog.jsonb",
+    Sequence[str]: "::pg_catalog.text[]",
+    Sequence[float]: "::pg_catalog.float8[]",
 }
-_AS_JSON = ("filter", "key", "like_key")
+_TYPES: dict[str, Any] = {name: kind for name, (kind, _) in options_of(SearchOptions).items()} | {
+    "pipeline": str,
+    "pipelines": Sequence[str],
+    "query": str,
+    "question": str,
+    "model": str,
+    "thread": UUID,
+    "key": Mapping[str, Any],
+    "like_key": Mapping[str, Any],
+    "bytes": int,
+    "with_hits": bool,
+    "name": str,
+    "embedding": None,  # without a cast: pgvector may be installed in any schema
+}
+_KEYS = ("key", "like_key")
 _INT4 = 2**31
-
-
-class SimilarOptions(TypedDict, total=False):
-    """The options of similar(); those that are left out have the defaults in SQL, here and below."""
-
-    k: int
-    filter: Mapping[str, Any] | None
-    per: str
-    min_similarity: float | None
-    snippet_length: int
-
-
-class SearchManyOptions(SimilarOptions, total=False):
-    """The options of search_many()."""
-
-    mode: str
-    weights: Sequence[float]
-    rrf_k: int
-    marks: Sequence[str]
-
-
-class SearchOptions(SearchManyOptions, total=False):
-    """The options of search()."""
-
-    embedding: Sequence[float] | None
-    after: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +62,27 @@ class Call(Generic[Result]):
 
 def search_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[list[Hit]]:
     """Returns the call of search()."""
-    return _call("search", {"pipeline": pipeline, "query": text}, _hits, options, SearchOptions)
+    return _call("search", {"pipeline": pipeline, "query": text}, _all(Hit), options, SearchOptions, NOT_IN_SQL)
 
 
 def search_many_call(pipelines: Sequence[str], text: str, options: SearchManyOptions) -> Call[list[PipelineHit]]:
     """Returns the call of search_many(). TypeError for one name in the place of several."""
     if isinstance(pipelines, str):
         raise TypeError(f"search_many() takes a list of pipelines, such as [{pipelines!r}].")
-    return _call("search_many", {"pipelines": pipelines, "query": text}, _pipeline_hits, options, SearchManyOptions)
+    return _call("search_many", {"pipelines": pipelines, "query": text}, _all(PipelineHit), options, SearchManyOptions)
 
 
 def similar_call(pipeline: str, key: Any, options: SimilarOptions) -> Call[list[Hit]]:
     """Returns the call of similar()."""
-    return _call("similar", {"pipeline": pipeline, "like_key": key}, _hits, options, SimilarOptions)
+    return _call("similar", {"pipeline": pipeline, "like_key": key}, _all(Hit), options, SimilarOptions)
 
 
 def explain_call(
     pipeline: str, text: str | None, options: SearchOptions, *, with_hits: bool = False
 ) -> Call[dict[str, Any]]:
-    """Returns the call of explain_search(), which takes no options of snippets, fusion and pages."""
-    without = ("snippet_length", "weights", "rrf_k", "after", "marks")
-    given = {name: value for name, value in options.items() if name not in without}
+    """Returns the call of explain_search(), without the options that it does not take."""
     asked = {"pipeline": pipeline, "query": text} | ({"with_hits": True} if with_hits else {})
-    return _call("explain_search", asked, lambda rows: _ordered(rows[0]["e"]), given, SearchOptions)
+    return _call("explain_search", asked, lambda rows: _ordered(rows[0]["e"]), options, SearchOptions, NOT_EXPLAINED)
 
 
 def _ordered(plan: dict[str, Any]) -> dict[str, Any]:
@@ -113,40 +95,52 @@ def _ordered(plan: dict[str, Any]) -> dict[str, Any]:
 def row_call(pipeline: str, key: Any, limit: int | None = None) -> Call[dict[str, Any] | None]:
     """Returns the call of search_row(); its result is None without such a row."""
     asked = {"pipeline": pipeline, "key": key} | ({} if limit is None else {"bytes": limit})
-    return _call("search_row", asked, lambda rows: rows[0]["r"])
+    return named_call("search_row", asked, lambda rows: rows[0]["r"])
 
 
 def pipelines_call(name: str | None = None) -> Call[list[Pipeline]]:
     """Returns the call of search_pipelines(): of all, or of one."""
-    return _call("search_pipelines", {} if name is None else {"name": name}, _pipelines)
+    return named_call("search_pipelines", {} if name is None else {"name": name}, _pipelines)
+
+
+def named_call(name: str, given: Mapping[str, Any], read: Callable[[list[Row]], Result]) -> Call[Result]:
+    """Returns the call of the function of a named statement with these arguments."""
+    arguments = sql.SQL(", ").join(
+        sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name)) + sql.SQL(_CASTS.get(_TYPES[name], ""))
+        for name in given
+    )
+    values = {name: _value(name, value) for name, value in given.items()}
+    return Call(sql.SQL(query(name)).format(arguments=arguments), values, read)
 
 
 def _call(
     name: str,
     asked: Mapping[str, Any],
     read: Callable[[list[Row]], Result],
-    options: Mapping[str, Any] = MappingProxyType({}),
-    kind: type[SimilarOptions] = SimilarOptions,
+    options: Mapping[str, Any],
+    kind: type[SimilarOptions],
+    without: Sequence[str] = (),
 ) -> Call[Result]:
     """Returns the call of a function with the options that were given, of those of its kind. TypeError for others."""
     if unknown := sorted(options.keys() - kind.__annotations__.keys()):
         raise TypeError(f"{name}() has no argument {unknown[0]!r}; there are {', '.join(kind.__annotations__)}.")
-    given = {**asked, **options}
-    arguments = sql.SQL(", ").join(sql.SQL(_ARGUMENTS[name]) for name in given)
-    values = {name: _value(name, value) for name, value in given.items()}
-    return Call(sql.SQL(query(name)).format(arguments=arguments), values, read)
+    return named_call(name, {**asked, **{name: options[name] for name in options if name not in without}}, read)
 
 
 def _value(name: str, value: Any) -> Any:
     """Returns the value as Postgres takes it. SearchError for one that it cannot be told."""
-    if value is None and name not in ("key", "like_key"):
+    if value is None and name not in _KEYS:
         return None
-    if name in _AS_JSON:
-        return as_json(name, value)
+    if _TYPES[name] == Mapping[str, Any]:
+        return _as_json(name, value)
     if name == "embedding":
         return f"[{','.join(map(str, map(float, value)))}]"
-    if name in ("pipelines", "weights", "marks"):
-        return [_value(f"member of {name}", member) for member in value]
+    if _TYPES[name] in (Sequence[str], Sequence[float]):
+        return [_checked(f"member of {name}", member) for member in value]
+    return _checked(name, value)
+
+
+def _checked(name: str, value: Any) -> Any:
     if isinstance(value, str):
         check_text(name, value)
     if isinstance(value, int) and not -_INT4 <= value < _INT4:
@@ -154,7 +148,7 @@ def _value(name: str, value: Any) -> Any:
     return value
 
 
-def as_json(name: str, value: Any) -> str:
+def _as_json(name: str, value: Any) -> str:
     """Returns a value as JSON that Postgres takes. SearchError, with its `name`, for any other."""
     try:
         written = json.dumps(value, default=str, allow_nan=False, ensure_ascii=False)
@@ -186,16 +180,9 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-def _hits(rows: list[Row]) -> list[Hit]:
-    return [_hit(Hit, row) for row in rows]
-
-
-def _pipeline_hits(rows: list[Row]) -> list[PipelineHit]:
-    return [_hit(PipelineHit, row) for row in rows]
-
-
-def _hit(kind: type[AnyHit], row: Row) -> AnyHit:
-    return kind(**{field.name: row[field.name] for field in fields(kind) if field.name in row})
+def _all(kind: type[AnyHit]) -> Callable[[list[Row]], list[AnyHit]]:
+    names = [field.name for field in fields(kind)]
+    return lambda rows: [kind(**{name: row[name] for name in names if name in row}) for row in rows]
 
 
 def _pipelines(rows: list[Row]) -> list[Pipeline]:

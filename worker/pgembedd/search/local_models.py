@@ -1,31 +1,33 @@
-"""Embeds queries with the models whose files are on this machine, so that a search needs no worker."""
+"""The models of this machine for searches, so that they need no worker: query vectors and scores of rerankers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import psycopg
-
-from pgembedd.errors import ModelMismatchError, ModelNotConfiguredError, ModelUnavailableError
+from pgembedd.errors import ModelNotConfiguredError, ModelUnavailableError, PgembeddError, SearchError
 from pgembedd.model.embedder import Embedder
-from pgembedd.model.registry import ModelRegistry
-from pgembedd.search.calls import pipelines_call
+from pgembedd.model.registry import LoadedModels, ModelRegistry
+from pgembedd.model.reranker import Reranker
+from pgembedd.search.fingerprints import check_fingerprint
 from pgembedd.search.hits import Pipeline
-from pgembedd.search.run import run
 
 
 class LocalModels:
-    """The models of this machine, loaded when a query asks for them."""
+    """Models that are loaded when a search asks for them."""
 
-    def __init__(self, load: Callable[[str], Embedder]) -> None:
-        """`load` fetches nothing: it raises ModelUnavailableError for a model whose files are not here."""
-        self._models = ModelRegistry(load)
+    def __init__(
+        self, load: Callable[[str], Embedder] | None = None, load_reranker: Callable[[str], Reranker] = Reranker
+    ) -> None:
+        """`load` fetches nothing: it raises ModelUnavailableError for a model whose files are not here.
 
-    def vector(self, pipeline: Pipeline, text: str | None) -> list[float] | None:
-        """Returns the query's vector; None where the model is not here, or the text is blank, which SQL refuses.
+        Without it, no query is embedded here.
+        """
+        self.embeds = load is not None
+        self._models, self._rerankers = ModelRegistry(load or _elsewhere), LoadedModels(load_reranker)
+
+    def vector(self, pipeline: Pipeline, text: str) -> list[float] | None:
+        """Returns the query's vector; None where the model is not here.
 
         ModelMismatchError for a model here that is not the one of the pipeline's vectors.
         """
-        if text is None or not text.strip():
-            return None
         try:
             embedder = self._models.get(pipeline.model)
         except (ModelNotConfiguredError, ModelUnavailableError):
@@ -34,26 +36,19 @@ class LocalModels:
         vector: list[float] = embedder.start([text], kind="query").result().vectors[0].tolist()
         return vector
 
+    def scores(self, reranker: str, query: str, texts: Sequence[str]) -> list[float]:
+        """Returns the scores of the texts by that reranker; waits for them. SearchError."""
+        try:
+            found: list[float] = self._rerankers.get(reranker).score(query, texts).tolist()
+        except PgembeddError as error:
+            raise SearchError(str(error)) from error
+        return found
+
     def close(self) -> None:
         """Closes the models."""
         self._models.close()
+        self._rerankers.close()
 
 
-def check_fingerprint(pipeline: Pipeline, fingerprint: str) -> None:
-    """Raises ModelMismatchError unless the model of this fingerprint made the pipeline's vectors."""
-    if pipeline.fingerprint not in (None, fingerprint):
-        raise ModelMismatchError(
-            f'The pipeline "{pipeline.name}" holds vectors of {pipeline.fingerprint}, but {pipeline.model} here is '
-            f"{fingerprint}: distances between the two would mean nothing. "
-            "Search with the worker's own precision and model files (--precision, --model-dir)."
-        )
-
-
-def check_unchanged(connection: psycopg.Connection, before: Pipeline) -> None:
-    """Raises ModelMismatchError when the pipeline's model was changed since, within the transaction of a search.
-
-    That transaction holds a lock on the table since the search, so no change can follow the check.
-    """
-    now = run(connection, pipelines_call(before.name))
-    if [(one.model, one.fingerprint) for one in now] != [(before.model, before.fingerprint)]:
-        raise ModelMismatchError(f'The model of "{before.name}" was changed at this moment: search again.')
+def _elsewhere(_: str) -> Embedder:
+    raise ModelUnavailableError("Queries are embedded elsewhere.")

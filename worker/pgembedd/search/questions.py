@@ -8,31 +8,18 @@ from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 
 from pgembedd.database.queries import query
 from pgembedd.errors import SearchError
 from pgembedd.log import get_logger
-from pgembedd.search.calls import as_json, check_text
-from pgembedd.search.run import raise_search_error
+from pgembedd.search.calls import Call, named_call
+from pgembedd.search.run import AsCaller, raise_search_error, run
 
 POLL_S = 0.2
 UNTAKEN = "No worker has taken the question"
 REMEDY = "start a worker with a language model (`pgembedd run` with AI_INFERENCE_API_HOST)"
 FINISHED = frozenset({"complete", "refused", "failed", "stopped"})
-_ARGUMENTS: dict[str, LiteralString] = {
-    "pipeline": "pipeline => %(pipeline)s::pg_catalog.text",
-    "question": "question => %(question)s::pg_catalog.text",
-    "filter": "filter => %(filter)s::pg_catalog.jsonb",
-    "k": "k => %(k)s::pg_catalog.int4",
-    "model": "model => %(model)s::pg_catalog.text",
-    "thread": "thread => %(thread)s::pg_catalog.uuid",
-    # Without a cast: pgvector may be installed in any schema.
-    "embedding": "embedding => %(embedding)s",
-}
-Work = Callable[[psycopg.Connection], Any]
 Rows = Callable[[LiteralString, dict[str, Any]], list[tuple[Any, ...]]]
-Transactions = Callable[[Work], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +85,7 @@ class AnswerEvent:
 def ask(connection: psycopg.Connection, asked: Question) -> UUID:
     """Searches as the role of the connection, queues the answer and returns its id."""
     given = {name: value for name, value in asdict(asked).items() if value is not None}
-    for name in ("pipeline", "question", "model"):
-        check_text(name, given.get(name, ""))
-    if asked.filter is not None:
-        given["filter"] = as_json("filter", asked.filter)
-    if asked.embedding is not None:
-        given["embedding"] = f"[{','.join(map(str, asked.embedding))}]"
-    arguments = sql.SQL(", ").join(sql.SQL(_ARGUMENTS[name]) for name in given)
-    (row,) = _rows(connection, sql.SQL(query("ask")).format(arguments=arguments), given)
-    found: UUID = row["id"]
+    found: UUID = run(connection, named_call("ask", given, lambda rows: rows[0]["id"]))
     return found
 
 
@@ -120,24 +99,24 @@ def ask_and_read(connection: psycopg.Connection, asked: Question) -> AnswerState
 
 def state(connection: psycopg.Connection, answer: UUID) -> AnswerState | None:
     """Returns the answer as it is now; None for one that the role may not see."""
-    rows = _rows(connection, sql.SQL(query("answer")), {"id": answer})
+    rows = _rows(connection, "answer", {"id": answer})
     return AnswerState(**rows[0]) if rows else None
 
 
 def earlier_turns(connection: psycopg.Connection, answer: UUID) -> list[EarlierTurn]:
     """Returns the turns of the answer's thread before it, the oldest first."""
-    return [EarlierTurn(**row) for row in _rows(connection, sql.SQL(query("answers_before")), {"id": answer})]
+    return [EarlierTurn(**row) for row in _rows(connection, "answers_before", {"id": answer})]
 
 
 def stop(connection: psycopg.Connection, answer: UUID) -> bool:
     """Stops an answer that is queued or being made; returns False for one that was finished."""
-    (row,) = _rows(connection, sql.SQL(query("stop_answer")), {"id": answer})
+    (row,) = _rows(connection, "stop_answer", {"id": answer})
     return bool(row["stopped"])
 
 
 def is_untaken(connection: psycopg.Connection, answer: UUID) -> bool:
     """Returns True for a question that has waited for some seconds without any worker that answers."""
-    (row,) = _rows(connection, sql.SQL(query("answer_is_untaken")), {"id": answer})
+    (row,) = _rows(connection, "answer_is_untaken", {"id": answer})
     return bool(row["untaken"])
 
 
@@ -157,15 +136,15 @@ def read_events(rows: Rows, after: Mapping[UUID, int]) -> list[tuple[UUID, Answe
 
 def sources(connection: psycopg.Connection, answer: UUID) -> list[dict[str, Any]]:
     """Returns the sources that the role may still read: n, pipeline, key, title, url, excerpt, score."""
-    return _rows(connection, sql.SQL(query("answer_sources")), {"id": answer})
+    return _rows(connection, "answer_sources", {"id": answer})
 
 
 def asked_pipelines(connection: psycopg.Connection) -> list[str]:
     """Returns the pipelines that the role may ask about, by name."""
-    return [row["pipeline"] for row in _rows(connection, sql.SQL(query("asked_pipelines")), {})]
+    return [row["pipeline"] for row in _rows(connection, "asked_pipelines", {})]
 
 
-def ask_and_wait(within: Transactions, asked: Question, timeout_s: float) -> dict[str, Any]:
+def ask_and_wait(within: AsCaller, asked: Question, timeout_s: float) -> dict[str, Any]:
     """Asks, and returns the finished answer with its notes and sources; `within` runs a function in a transaction.
 
     SearchError where there is none after `timeout_s` seconds, or no worker that takes it. Who is told so has no id to
@@ -181,7 +160,7 @@ def ask_and_wait(within: Transactions, asked: Question, timeout_s: float) -> dic
     return {"status": now.status, "answer": now.answer, "reason": now.reason, "notes": now.notes, "sources": shown}
 
 
-def _finished(within: Transactions, asked: AnswerState, timeout_s: float) -> AnswerState:
+def _finished(within: AsCaller, asked: AnswerState, timeout_s: float) -> AnswerState:
     now: AnswerState | None = asked
     deadline = time.monotonic() + timeout_s
     while now is not None and not now.is_finished:
@@ -200,18 +179,12 @@ def _finished(within: Transactions, asked: AnswerState, timeout_s: float) -> Ans
     return now
 
 
-def _stop(within: Transactions, answer: UUID) -> None:
+def _stop(within: AsCaller, answer: UUID) -> None:
     try:
         within(lambda connection: stop(connection, answer))
     except Exception as error:  # it goes on, and costs what an answer costs
         get_logger().warning("answer_not_stopped", answer=str(answer), error=type(error).__name__)
 
 
-def _rows(
-    connection: psycopg.Connection, statement: sql.SQL | sql.Composed, values: dict[str, Any]
-) -> list[dict[str, Any]]:
-    try:
-        with connection.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(statement, values).fetchall()
-    except psycopg.Error as error:
-        raise_search_error(error)
+def _rows(connection: psycopg.Connection, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    return run(connection, Call(sql.SQL(query(name)).format(), values, list))

@@ -1,9 +1,8 @@
 """Runs the calls on a connection of the caller's, and makes one exception of what Postgres says."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn, Unpack
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol, Unpack
 
 import psycopg
 from psycopg.abc import Buffer
@@ -12,11 +11,11 @@ from psycopg.rows import dict_row
 
 from pgembedd.database.schema_check import lacks_function
 from pgembedd.errors import SearchError
-from pgembedd.search.calls import Call, Result, SearchOptions, SimilarOptions, search_call, similar_call
+from pgembedd.search.calls import Call, Result, search_call
 from pgembedd.search.hits import Hits
+from pgembedd.search.options import SearchOptions
 
 MAX_DIGITS = 4000  # Python converts no longer text to a number
-Connection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
 
 def search(
@@ -26,52 +25,24 @@ def search(
     return Hits(*run_with_notices(connection, search_call(pipeline, query, options)))
 
 
-def similar(connection: psycopg.Connection[Any], pipeline: str, key: Any, **options: Unpack[SimilarOptions]) -> Hits:
-    """Returns the rows that are most like the one of that key. SearchError."""
-    return Hits(*run_with_notices(connection, similar_call(pipeline, key, options)))
+class AsCaller(Protocol):
+    """Runs work on a connection that has the caller's rights; in a transaction, where query vectors are made here."""
+
+    def __call__(self, work: Callable[[psycopg.Connection], Result], /) -> Result: ...
+
+
+def in_transactions(connection: psycopg.Connection) -> AsCaller:
+    """Returns what runs each work in a transaction of the connection."""
+
+    def run_as(work: Callable[[psycopg.Connection], Result]) -> Result:
+        with connection.transaction():
+            return work(connection)
+
+    return run_as
 
 
 def run_with_notices(connection: psycopg.Connection[Any], call: Call[Result]) -> tuple[Result, list[str]]:
     """Returns the call's result and what Postgres notes meanwhile. SearchError."""
-    with collect_notices(connection) as notices:
-        return run(connection, call), notices
-
-
-async def run_with_notices_async(
-    connection: psycopg.AsyncConnection[Any], call: Call[Result]
-) -> tuple[Result, list[str]]:
-    """Returns the call's result and what Postgres notes meanwhile. SearchError."""
-    with collect_notices(connection) as notices:
-        return await run_async(connection, call), notices
-
-
-def run(connection: psycopg.Connection[Any], call: Call[Result]) -> Result:
-    """Returns the call's result. SearchError for all that Postgres refuses or cannot do."""
-    try:
-        with connection.cursor(row_factory=dict_row) as cursor:
-            _read_json(cursor)
-            return call.read(cursor.execute(call.statement, call.values).fetchall())
-    except psycopg.Error as error:
-        raise_search_error(error)
-    except UnicodeError as error:
-        _refuse_characters(connection, error)
-
-
-async def run_async(connection: psycopg.AsyncConnection[Any], call: Call[Result]) -> Result:
-    """Returns the call's result. SearchError for all that Postgres refuses or cannot do."""
-    try:
-        async with connection.cursor(row_factory=dict_row) as cursor:
-            _read_json(cursor)
-            return call.read(await (await cursor.execute(call.statement, call.values)).fetchall())
-    except psycopg.Error as error:
-        raise_search_error(error)
-    except UnicodeError as error:
-        _refuse_characters(connection, error)
-
-
-@contextmanager
-def collect_notices(connection: Connection) -> Iterator[list[str]]:
-    """Yields a list that gets what Postgres notes meanwhile."""
     notices: list[str] = []
 
     def note(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -79,9 +50,26 @@ def collect_notices(connection: Connection) -> Iterator[list[str]]:
 
     connection.add_notice_handler(note)
     try:
-        yield notices
+        return run(connection, call), notices
     finally:
         connection.remove_notice_handler(note)
+
+
+def run(connection: psycopg.Connection[Any], call: Call[Result]) -> Result:
+    """Returns the call's result. SearchError for all that Postgres refuses or cannot do."""
+    try:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            for name in ("json", "jsonb"):
+                cursor.adapters.register_loader(name, _JsonLoader)
+            return call.read(cursor.execute(call.statement, call.values).fetchall())
+    except psycopg.Error as error:
+        raise_search_error(error)
+    except UnicodeError as error:
+        raise SearchError(
+            f"The search has a character that the encoding of its connection, {connection.info.encoding}, lacks.",
+            "Connect with client_encoding=utf8.",
+            psycopg.errors.UntranslatableCharacter.sqlstate,
+        ) from error
 
 
 def raise_search_error(error: psycopg.Error) -> NoReturn:
@@ -110,16 +98,3 @@ class _JsonLoader(Loader):
         encoding = "utf-8" if self.connection is None else self.connection.info.encoding
         text = bytes(data).decode("utf-8" if encoding == "ascii" else encoding)
         return json.loads(text, parse_int=_integer)
-
-
-def _read_json(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
-    for name in ("json", "jsonb"):
-        cursor.adapters.register_loader(name, _JsonLoader)
-
-
-def _refuse_characters(connection: Connection, error: UnicodeError) -> NoReturn:
-    raise SearchError(
-        f"The search has a character that the encoding of its connection, {connection.info.encoding}, lacks.",
-        "Connect with client_encoding=utf8.",
-        psycopg.errors.UntranslatableCharacter.sqlstate,
-    ) from error

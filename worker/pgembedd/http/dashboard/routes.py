@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import RedirectResponse, Response
 
 from pgembedd.database.queries import query
-from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries, search_hits
 from pgembedd.http.dashboard.chat import add_chat
@@ -17,12 +16,12 @@ from pgembedd.http.dashboard.render import PageRoute, Renderer, asset
 from pgembedd.http.errors import Refusal, refusal_of
 from pgembedd.http.origin import require_own_origin
 from pgembedd.http.searching import parse_filter
-from pgembedd.search.calls import SearchOptions
+from pgembedd.search.fields import Name
 from pgembedd.search.hits import Pipeline
+from pgembedd.search.options import MODES, SearchOptions
 
 PIPELINES_PER_PAGE = 40
 LIMITS = (5, 10, 20, 50)
-MODES = ("hybrid", "semantic", "text")
 MAX_PAGE = 2000  # of the failures
 
 Fields = Annotated[dict[str, str], Depends(form_fields)]
@@ -67,9 +66,11 @@ def _add_views(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
         values |= {"pipeline": pipeline, "reason": reason}
         return renderer.page("failures.html", values)
 
+    searches = search_hits.page_searches(service)
+
     @routes.get("/search", dependencies=checks)
     def empty_search() -> Response:
-        return renderer.page("search.html", _search_form(_columns(search_hits.searchable_pipelines(service))))
+        return renderer.page("search.html", _search_form(_columns(searches.pipelines())))
 
     # The page of a search is reloaded by its address, too.
     @routes.get("/hits", dependencies=checks)
@@ -86,18 +87,20 @@ def _add_forms(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
             jobs = queries.retry_failed(connection, fields.get("pipeline") or None, fields.get("reason") or None)
         return RedirectResponse(f"/?retried={jobs}", 303)
 
+    searches = search_hits.page_searches(service)
+
     # By POST: the text of a search belongs into no log of addresses.
     @routes.post("/hits", dependencies=checks)
     def search(fields: Fields) -> Response:
-        pipelines = search_hits.searchable_pipelines(service)
+        pipelines = searches.pipelines()
         form = _search_form(_columns(pipelines), fields)
         try:
             where, limit = (
-                search_hits.chosen(service, pipelines, fields.get("pipeline", "")),
+                search_hits.chosen(searches, pipelines, fields.get("pipeline", "")),
                 _limit(fields.get("limit", "")),
             )
             text, options = fields.get("text", ""), _options(fields)
-            hits = search_hits.find(service, where, text, limit, options)
+            hits = search_hits.find(searches, where, text, limit, options)
         except Exception as error:
             if (refusal := refusal_of(error)) is None:
                 raise

@@ -1,24 +1,26 @@
 """The page's search: search() in SQL with the service's own model, connection and rights."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
+import psycopg
 from psycopg import sql
 
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.queries import connection_for_page
 from pgembedd.http.errors import Refusal
-from pgembedd.http.searching import query_vector, search_with
-from pgembedd.search.calls import SearchOptions, pipelines_call
+from pgembedd.http.searching import ServedModels
+from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import Hit, Hits, Pipeline, title_of
-from pgembedd.search.run import run, search
+from pgembedd.search.options import SearchOptions
+from pgembedd.search.passages import MARKS
 
+Result = TypeVar("Result")
 CHUNKS_PER_ROW = 3
-_MARKS = ("\x0e", "\x0f")  # in no text that is to be read
 
 
 @dataclass(frozen=True)
@@ -30,36 +32,34 @@ class FoundRow:
     hits: list[Hit]
 
 
-def searchable_pipelines(service: ServiceContext) -> list[Pipeline]:
-    """Returns the pipelines that the service's role may search, by name. SearchError, Refusal 503."""
-    with connection_for_page(service) as connection:
-        return run(connection, pipelines_call())
+def page_searches(service: ServiceContext) -> SearchEngine:
+    """Returns the searches of the page, as the service's role. SearchError, Refusal, ModelMismatchError."""
+    timeout_ms = str(int(service.http.http_timeout_s * 1000))
+
+    def in_transaction(work: Callable[[psycopg.Connection], Result]) -> Result:
+        with connection_for_page(service) as connection, connection.transaction():
+            connection.execute(query("statement_timeout"), {"milliseconds": timeout_ms})
+            return work(connection)
+
+    return SearchEngine(in_transaction, ServedModels(service))
 
 
-def chosen(service: ServiceContext, pipelines: list[Pipeline], name: str) -> Pipeline:
+def chosen(searches: SearchEngine, pipelines: list[Pipeline], name: str) -> Pipeline:
     """Returns the pipeline of that name. SearchError for one that the role may not search, or that is not there."""
     for one in pipelines:
         if one.name == name:
             return one
-    with connection_for_page(service) as connection:
-        search(connection, name, "why not", k=1)  # Postgres says why
+    searches.search(name, "why not", k=1)  # Postgres says why
     raise Refusal(404, "There is no pipeline of this name.", "pipeline_not_found")
 
 
-def find(service: ServiceContext, where: Pipeline, text: str, limit: int, options: SearchOptions) -> Hits:
-    """Returns the hits of `limit` rows at most. No transaction is open while the model runs.
-
-    Of a pipeline with chunks each row has several. SearchError, Refusal, ModelMismatchError.
-    """
-    vector = None if options.get("mode") == "text" else query_vector(service, where, text)
+def find(searches: SearchEngine, where: Pipeline, text: str, limit: int, options: SearchOptions) -> Hits:
+    """Returns the hits of `limit` rows at most; of a pipeline with chunks each row has several."""
     asked: SearchOptions = {**options, "k": min(limit * CHUNKS_PER_ROW, 1000) if where.chunked else limit}
-    asked["marks"] = _MARKS
+    asked["marks"] = MARKS
     if where.chunked:
         asked["per"] = "chunk"
-    timeout_ms = str(int(service.http.http_timeout_s * 1000))
-    with connection_for_page(service) as connection, connection.transaction():
-        connection.execute(query("statement_timeout"), {"milliseconds": timeout_ms})
-        return search_with(connection, where, text, asked, vector)
+    return searches.search(where, text, **asked)
 
 
 def grouped(hits: Iterable[Hit], where: Pipeline, limit: int) -> list[FoundRow]:
@@ -76,10 +76,10 @@ def _written(key: Any) -> str:
 
 def marked(snippet: str) -> list[tuple[str, bool]]:
     """Splits a snippet into parts, and tells which of them Postgres marked as words of the query."""
-    before, *marked_parts = snippet.split(_MARKS[0])
+    before, *marked_parts = snippet.split(MARKS[0])
     parts = [(before, False)]
     for part in marked_parts:
-        word, _, rest = part.partition(_MARKS[1])
+        word, _, rest = part.partition(MARKS[1])
         parts += [(word, True), (rest, False)]
     return [part for part in parts if part[0]]
 

@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pgembedd import limits
 from pgembedd.http.answer_viewer import Viewer
-from pgembedd.http.bounded import Filter, Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
-from pgembedd.http.searching import Searcher
+from pgembedd.http.searching import searches_of
 from pgembedd.http.sse import EventStream
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.http.tokens import Caller
+from pgembedd.search.fields import Filter, Name
 from pgembedd.search.questions import Question
 
 STREAM: dict[int | str, dict[str, Any]] = {
@@ -51,7 +51,8 @@ def router(service: ServiceContext) -> APIRouter:
     """POST /answers, GET /answers/{id}, POST /answers/{id}/stop."""
     routes = APIRouter(tags=["answers"])
     allowed = service.authenticator.require("answers")
-    service.answers.asker.vector_of = Searcher(service).vector
+    searches = searches_of(service)
+    service.answers.asker.vector_of = lambda caller, pipeline, text: searches(caller).vector(pipeline, text)
 
     def streamed(request: Request, viewer: Viewer) -> Response:
         abort = request.scope["state"]["connection"].abort

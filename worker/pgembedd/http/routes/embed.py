@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 from typing_extensions import TypeAliasType
 
 from pgembedd import limits
-from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import (
     Kind,
@@ -23,6 +22,7 @@ from pgembedd.http.embedding import (
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.model.embedder import Embedder
+from pgembedd.search.fields import Name
 
 MATRIX_TOKENS = 8_192  # 384 numbers each make 40 MB of JSON
 # Fails at the first that is no text: an error for each of a million numbers would be a gigabyte.

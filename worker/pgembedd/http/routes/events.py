@@ -6,12 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from pgembedd.database.event_channel import EVENTS, EventFilter
-from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.event_hub import EventHub
 from pgembedd.http.sse import EventStream, reader_events
 from pgembedd.limits import IN_ADDRESS, LISTED
+from pgembedd.search.fields import Name
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events, until the client has enough.", "content": {"text/event-stream": {}}}

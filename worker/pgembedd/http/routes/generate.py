@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.generation_response import Frames, GenerationResponse, events, raw_text
 from pgembedd.http.language_gateway import while_connected
 from pgembedd.http.raw_json import Body, parse_json
 from pgembedd.limits import IN_ADDRESS
+from pgembedd.search.fields import Name
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The answer, until it is complete.", "content": {"text/event-stream": {}}}

@@ -1,6 +1,6 @@
 """`POST /mcp`: the tools of `pgembedd mcp` over HTTP, for the tokens that may search."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, refusal_of
-from pgembedd.http.searching import CallersSearches, Searcher
+from pgembedd.http.searching import CallersSearches, searches_of
+from pgembedd.http.tokens import Caller
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -30,7 +31,7 @@ class McpEndpoint:
         self._missing = "a role that searches (PGEMBEDD_SEARCH_URL)"
         if service.authenticator.has_search_role:
             try:
-                self._manager = _manager(Searcher(service))
+                self._manager = _manager(searches_of(service))
             except ModuleNotFoundError as error:
                 self._missing = f"the package {error.name} (pip install 'pgembedd[mcp]')"
 
@@ -55,7 +56,7 @@ class McpEndpoint:
         return APIRouter(routes=[Route(PATH, self, methods=["POST"])])
 
 
-def _manager(searcher: Searcher) -> "StreamableHTTPSessionManager":
+def _manager(searches: Callable[[Caller], CallersSearches]) -> "StreamableHTTPSessionManager":
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     from pgembedd.mcp.server import build_server
@@ -64,10 +65,10 @@ def _manager(searcher: Searcher) -> "StreamableHTTPSessionManager":
         refusal = refusal_of(error)
         return None if refusal is None else refusal.sentence
 
-    def searches_of(context: "Context") -> CallersSearches:
+    def of_request(context: "Context") -> CallersSearches:
         assert context.request is not None
-        return CallersSearches(searcher, context.request.scope["caller"])
+        return searches(context.request.scope["caller"])
 
     # Hosts and origins are checked by the service itself.
-    server = build_server(searches_of, sentence_of)
+    server = build_server(of_request, sentence_of)
     return StreamableHTTPSessionManager(server, json_response=True, stateless=True)

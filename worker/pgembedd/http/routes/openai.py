@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
 from pgembedd.errors import UnknownTokenError
-from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
@@ -19,6 +18,7 @@ from pgembedd.http.served_models import served_models
 from pgembedd.http.tokens import Caller
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
+from pgembedd.search.fields import Name
 
 ESTIMATE_CHARS = 65_536  # the tokens of longer texts are not all counted
 

@@ -8,12 +8,12 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
-from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal
 from pgembedd.http.routes.openai import openai_errors
 from pgembedd.http.served_models import ServedModels, served_models
 from pgembedd.http.tokens import Caller
+from pgembedd.search.fields import Name
 
 
 class ModelObject(BaseModel):

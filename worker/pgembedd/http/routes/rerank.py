@@ -18,12 +18,12 @@ from pydantic import (
 )
 from typing_extensions import TypeAliasType
 
-from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, wait_for_result
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.limits import DOCUMENTS, INT4, QUERY
 from pgembedd.model.reranker import Reranker, Scores
+from pgembedd.search.fields import Name
 
 
 class Document(BaseModel):
@@ -105,9 +105,9 @@ def router(service: ServiceContext) -> APIRouter:
 async def _rerank(service: ServiceContext, asked: RerankRequest, request: Request, version: str) -> Response:
     texts = [each if isinstance(each, str) else each.text for each in asked.documents]
     _check_shape(asked.query, texts)
-    reranker = await run_in_threadpool(service.reranking.get, asked.model)
+    reranker = await run_in_threadpool(service.reranker.get, asked.model)
     _check_tokens(asked.query, texts, reranker, service.http.http_max_tokens)
-    started = await run_in_threadpool(service.reranking.start, reranker, asked.query, texts)
+    started = await run_in_threadpool(service.reranker.start, reranker, asked.query, texts)
     scores = await wait_for_result(service, started, request, "scores")
     shown = texts if asked.return_documents else None
     return Response(_answer(scores, reranker.name, asked.top_n, shown, version), media_type="application/json")

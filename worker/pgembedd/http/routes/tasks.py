@@ -6,12 +6,12 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import ConfigDict, Field
 
-from pgembedd.http.bounded import Name
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors import Refusal, responses
 from pgembedd.http.language_gateway import while_connected
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.language.huggingface import TASKS
+from pgembedd.search.fields import Name
 
 GUIDES_IMAGE_MODEL = "stabilityai/stable-diffusion-2"
 ERRORS = responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)

@@ -14,7 +14,7 @@ URGENT_TEXTS = 20
 """A request with no more texts, such as a search's, goes ahead of larger ones."""
 
 
-class Reranking:
+class ServedReranker:
     """Loads the reranker when it is first asked for, and limits the number of texts that wait for it."""
 
     def __init__(self, load: Callable[[str], Reranker], served: str, max_waiting: int) -> None:

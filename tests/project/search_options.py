@@ -1,0 +1,158 @@
+"""The parts of the documents that list the options of a search, made from their declaration and from sql/.
+
+`python -m tests.project.search_options` writes them; a test compares.
+"""
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pgembedd.cli.search import command
+from pgembedd.search.options import SearchOptions, options_of
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "reference"
+PART = re.compile(r"(<!-- (?:search: )(.+?) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+TYPES: dict[Any, str] = {
+    int: "integer",
+    float: "double precision",
+    str: "text",
+    Mapping[str, Any]: "jsonb",
+    Sequence[float]: "double precision[]",
+    Sequence[str]: "text[]",
+}
+
+# What a reader of the reference wants to know besides.
+ASKED = """
+| `pipeline` | text | required | the pipeline's name |
+| `source` | anyelement | required | a null of the table's row type: `null::documents` |
+| `query` | text | required | the words; a worker embeds them with the pipeline's model, as [`embed()`](#embed) does |
+"""
+BY_TABLE = (
+    "pgembedd.search(source anyelement, query text, …, embedding vector default null, pipeline text default null, …)"
+)
+MORE = {  # than the help
+    "snippet_length": "of the snippet at most, in characters; 0: no snippet",
+    "k": "how many hits at most, 1 to 1000",
+    "filter": "which rows may be found, as data ([operators](../how-to/search.md#filters))",
+    "mode": "`semantic`: by the distance of the vectors; `text`: by words; `hybrid`: both, fused. Hybrid is semantic "
+    "where the pipeline has no words, the caller may not read them, or `query` is null",
+    "per": "`row`: each row once, with its best chunk; `chunk`: every chunk is a hit",
+    "min_similarity": "hits below this are left out, those by words too; not with `mode => 'text'`. From -1 to 1, with "
+    "`l2` from 0 to 1, with `ip` any number; another is refused",
+    "embedding": "the query's vector, where the caller has it: no worker is asked, and `query` may be null",
+    "weights": "hybrid: how much the order by meaning counts, and that by words",
+    "rrf_k": "hybrid: a hit counts the sum of weight / (`rrf_k` + rank) over both orders, by words times the share of "
+    "the query's idf that it holds",
+    "after": "[pages](../how-to/search.md#pages): how many hits to leave out, 0 for the first page",
+    "marks": "what is put before and after each word of the query in the snippet, the first hundred; 64 characters "
+    "each",
+}
+UNITS = {"k": " hits", "after": " hits", "snippet_length": " characters"}
+BOUNDS = {
+    "k": "of a tool 50; 50 sources of an answer",
+    "marks": "2 members; a snippet marks its first 100 words",
+    "filter": "also its values together, written out; 1,000 columns and operators, and 64 levels; `$in` and `$nin` "
+    "take any number of values within that, on a column of arrays 1,000",
+    "min_similarity": "with ip that of a `float4`",
+}
+AT_MOST = {"filter": "8,000,000 bytes as `jsonb`", "min_similarity": "1 with the cosine distance or l2"}
+
+
+@cache
+def parameters(function: str) -> dict[str, tuple[str, str | None]]:
+    """Each parameter's type and default, as sql/ defines them: of several functions of this name, the first."""
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "sql" / "72_search").glob("*.sql")))
+    found = re.search(rf"^create or replace function pgembedd\.{function}\((.*?)\)\s*returns", text, re.M | re.S)
+    assert found is not None, function
+    written = found[1].replace("@extschema:vector@.", "")
+    declared = re.findall(r"(\w+) ([a-z ]+?(?:\[\])?)(?: default ('[^']*'|\w+))?(?:,\s|\s*$)", written)
+    return {name: (kind, default or None) for name, kind, default in declared}
+
+
+def signature(function: str, returns: str = "") -> str:
+    """A function with its parameters, as a block of code."""
+    each = [
+        f"{name} {kind}".replace(" ", "\0") + (f" default {default}" if default else "").replace(" ", "\0")
+        for name, (kind, default) in parameters(function).items()
+    ]
+    whole = f"pgembedd.{function}({', '.join(each)}){returns}"
+    *lines, last = textwrap.wrap(
+        whole, 118, subsequent_indent=" " * len(f"pgembedd.{function}("), break_on_hyphens=False
+    )
+    called = "-- called by: grant_search() roles"
+    lines += [f"{last:80} {called}"] if len(last) <= 80 else [last, f"{'':80} {called}"]
+    if function == "search":
+        lines.append(BY_TABLE)
+    return "\n".join(["```", *lines, "```"]).replace("\0", " ")
+
+
+def of_sql() -> str:
+    """The parameters of search()."""
+    rows, options = [], options_of(SearchOptions)
+    for name, (kind, default) in parameters("search").items():
+        if name in options:
+            shown = f"`{default}`" if default and default.startswith("'") else default
+            rows.append(f"| `{name}` | {kind} | {shown} | {MORE.get(name, options[name][1].help)} |")
+    return f"| parameter | type | default | |\n|---|---|---|---|{ASKED}" + "\n".join(rows)
+
+
+def of_command() -> str:
+    """The options of the command."""
+    rows = [
+        f"| {', '.join(f'`{flag}`' for flag in one.opts)} | {shown(one)} | {one.help} |"
+        for one in command.params
+        if isinstance(one, click.Option) and one.name in options_of(SearchOptions)
+    ]
+    return "\n".join(["| option | default | |", "|---|---|---|", *rows])
+
+
+def shown(option: click.Option) -> str:
+    """An option's default as it is typed."""
+    default = option.default if isinstance(option.default, tuple) else [option.default]
+    return " ".join(f"`{value}`" for value in default if value is not None) or "none"
+
+
+def of_limits() -> str:
+    """The bounds of the options."""
+    rows = []
+    for name, (kind, option) in options_of(SearchOptions).items():
+        if option.most is not None:
+            at_most = f"{option.most:,.10g}{UNITS.get(name, '')}"
+            if kind == Sequence[float]:
+                at_most = f"{option.members} numbers, of {option.least:g} to {at_most} each"
+            elif kind == Sequence[str]:
+                at_most += " characters each"
+            rows.append(f"| `{name}` | {AT_MOST.get(name, at_most)} | {BOUNDS.get(name, '')} |".replace("|  |", "| |"))
+    return "\n".join(["| option of a search | at most | |", "|---|---|---|", *rows])
+
+
+PARTS = {
+    "signature of search": lambda: signature("search"),
+    "signature of explain_search": lambda: signature("explain_search", " returns jsonb"),
+    "signature of similar": lambda: signature("similar"),
+    "signature of search_many": lambda: signature("search_many"),
+    "options in SQL": of_sql,
+    "options of the command": of_command,
+    "bounds of the options": of_limits,
+}
+
+
+def rendered(page: str) -> str:
+    """The page with its parts as they are to be."""
+    return PART.sub(lambda part: f"{part[1]}{PARTS[part[2]]()}{part[3]}", page)
+
+
+def main() -> None:
+    """Write the parts."""
+    for path in sorted(DOCS.glob("*.md")):
+        path.write_text(rendered(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

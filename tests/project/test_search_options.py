@@ -1,0 +1,78 @@
+"""Every surface of a search has every option, as it is declared: HTTP, tools, commands, Python, SQL, documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+
+from pgembedd.cli.search import command
+from pgembedd.http.routes.search import SearchAddress, SearchRequest
+from pgembedd.mcp.tools import TOOLS
+from pgembedd.search.options import (
+    NOT_EXPLAINED,
+    NOT_IN_SQL,
+    SearchManyOptions,
+    SearchOptions,
+    SimilarOptions,
+    options_of,
+)
+from tests.project.search_options import DOCS, PART, PARTS, TYPES, parameters, rendered
+
+OPTIONS = options_of(SearchOptions)
+ASKED = {"pipeline", "pipelines", "query", "like_key", "key"}
+OUTSIDE = set(OPTIONS) - {"embedding"}  # which the process makes
+
+
+def test_the_documents_list_the_options_as_they_are_declared() -> None:
+    """`python -m tests.project.search_options` writes them."""
+    found = []
+    for path in DOCS.glob("*.md"):
+        page = path.read_text(encoding="utf-8")
+        found += [part[1] for part in PART.findall(page)]
+        assert rendered(page) == page, path
+    assert sorted(found) == sorted(PARTS)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [("search", SearchOptions), ("search_many", SearchManyOptions), ("similar", SimilarOptions)],
+)
+def test_sql_has_the_declared_options_types_and_defaults(function: str, kind: type) -> None:
+    in_sql = {name: declared for name, declared in parameters(function).items() if name not in ASKED}
+    declared = {
+        name: ("vector" if name == "embedding" else TYPES[type_], literal(option.default))
+        for name, (type_, option) in options_of(kind).items()
+        if name not in NOT_IN_SQL
+    }
+    assert in_sql == declared
+
+
+def literal(default: Any) -> str:
+    """A default as SQL writes it."""
+    match default:
+        case None:
+            return "null"
+        case tuple():
+            return f"'{{{','.join(map(str, default))}}}'"
+        case str():
+            return f"'{default}'"
+    return str(default)
+
+
+def test_explain_search_takes_the_others() -> None:
+    assert {*parameters("explain_search")} - ASKED - {"with_hits"} == {*OPTIONS} - {*NOT_EXPLAINED}
+
+
+def test_each_surface_has_each_option() -> None:
+    (search, similar) = (TOOLS[name].arguments.model_fields for name in ("search", "similar"))
+    of_command = {one.name: one for one in command.params if isinstance(one, click.Option)}
+
+    assert {*SearchRequest.model_fields} == {*SearchAddress.model_fields} == {"pipeline", "query", *OUTSIDE}
+    assert {*search} == {"pipeline", "query", *OUTSIDE}
+    assert {*similar} == {"pipeline", "key", *options_of(SimilarOptions)}
+    assert {*of_command} >= OUTSIDE
+    for name in OUTSIDE:
+        told = OPTIONS[name][1].help
+        assert search[name].description == SearchRequest.model_fields[name].description == of_command[name].help == told
