@@ -21,7 +21,8 @@ from bench.texts import MANUALS, PACKAGES, manual_sections, package_texts
 from pgembedd.cli.demo_documents import standard_library
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
-from pgembedd.model.specs import TOKENIZER, resolve
+from pgembedd.model.model_spec import TOKENIZER
+from pgembedd.model.specs import resolve
 from pgembedd.model.tokenizer import Tokenizer
 
 SEED = 20_240_917

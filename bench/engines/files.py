@@ -16,7 +16,8 @@ from bench.stock_graph import write_stock_graph
 from pgembedd.model.files.cache import cache_root, sha256_of
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
-from pgembedd.model.specs import CHECKPOINT, CONFIG, TOKENIZER, resolve
+from pgembedd.model.model_spec import CHECKPOINT, CONFIG, TOKENIZER
+from pgembedd.model.specs import resolve
 
 GTE_SHAPE = "gte-shape"
 CALIBRATION_FILE = "calibration.json"

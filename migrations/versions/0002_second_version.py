@@ -52,7 +52,24 @@ comment on sequence pgembedd.upkeep_at is
     'The pipeline that the upkeep is at, 0 for none. A sequence: it says so also after the upkeep was cancelled.';
 """
 
+# What SQL asks of the built-in models. The rows are those of the release that migrates.
+MODELS = """
+create table pgembedd.model (
+    name              text primary key,
+    names             text[] not null,
+    dimensions        integer,
+    min_similarity    double precision
+);
+comment on table pgembedd.model is 'The built-in models, as `pgembedd migrate` wrote them.';
+comment on column pgembedd.model.names is
+    'The names that mean it, in small letters; one with a colon is that of a provider for the same vectors.';
+comment on column pgembedd.model.dimensions is 'Of its vectors; null for a reranker, which has none.';
+comment on column pgembedd.model.min_similarity is
+    'Below it a text says nothing about a question; null where that is not known.';
+"""
+
 DOWNGRADE = """
+drop table pgembedd.model;
 drop sequence pgembedd.upkeep_at;
 alter table pgembedd.pipeline
     drop column slow_reason, drop column slow_until, drop column slow_pause, drop column slow_ends,
@@ -70,7 +87,7 @@ drop view pgembedd_code.missed, pgembedd_code.worker_idle;
 
 
 def upgrade() -> None:
-    for statements in (WRITERS, ANSWERS, SLOW):
+    for statements in (WRITERS, ANSWERS, SLOW, MODELS):
         raw(op.get_bind()).execute(statements)
 
 

@@ -17,7 +17,8 @@ from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
 from pgembedd.model.graph_cache import graph_folder
-from pgembedd.model.specs import CHECKPOINT, REGISTRY, TOKENIZER, FolderSource, ModelSpec
+from pgembedd.model.model_spec import CHECKPOINT, TOKENIZER, FolderSource, ModelSpec
+from pgembedd.model.specs import REGISTRY
 from tests.support.tiny_models import TINY_FILES, pinned_spec, write_tiny_model, write_wheel
 
 

@@ -17,7 +17,8 @@ from pgembedd.errors import ConfigurationError, ModelError, ModelUnavailableErro
 from pgembedd.model import Reranker, Session, describe_models, verify_reranker
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
-from pgembedd.model.specs import MS_MARCO_MINILM_L12, READY_MADE, TOKENIZER
+from pgembedd.model.model_spec import READY_MADE, TOKENIZER
+from pgembedd.model.specs import MS_MARCO_MINILM_L12
 from pgembedd.model.tokenizer import Tokenizer
 from tests.model.test_ready_made import write_onnx
 

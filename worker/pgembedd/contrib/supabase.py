@@ -11,7 +11,8 @@ from psycopg import sql
 from pgembedd.contrib.model_names import name_with_model
 from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
 from pgembedd.database.queries import query
-from pgembedd.model.specs import REGISTRY, ModelSpec, resolve
+from pgembedd.model.model_spec import ModelSpec
+from pgembedd.model.specs import REGISTRY, resolve
 
 QUEUEING, CLEARING = "queue_embeddings", "clear_column"
 VECTOR_TYPES = ("halfvec", "vector")

@@ -29,11 +29,11 @@ from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.model.specs import DEFAULT_MODEL
 from pgembedd.search.role import check_search_url
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
-FALLBACK_MODEL = "gte-small"
 PIPELINES_EVERY_S = 5.0
 PIPELINES_STALE_S = 60.0  # so long the old list is used while a thread reads the new one
 NEVER = float("-inf")
@@ -106,7 +106,7 @@ class ServiceContext:
     def served(self) -> list[str]:
         """Returns the names of the served models, the default one first."""
         names = list(dict.fromkeys([*self._named(), *(model for _, model, _ in self.pipelines())]))
-        return names or [FALLBACK_MODEL]
+        return names or [DEFAULT_MODEL]
 
     def _named(self) -> list[str]:
         return [name.strip() for name in self.http.http_models.split(",") if name.strip()]

@@ -6,9 +6,10 @@ Of the rest of the package it imports the errors, and how texts are cut.
 from pgembedd.model.catalogue import DefaultModel, ModelInfo, default_model, describe_models, pull
 from pgembedd.model.futures import Embeddings, Kind, RunFutures, Text
 from pgembedd.model.known_outputs import Check, verify, verify_reranker
+from pgembedd.model.model_spec import ModelSpec
 from pgembedd.model.reranker import Reranker, Scores
 from pgembedd.model.session import Session
-from pgembedd.model.specs import REGISTRY, RERANKERS, ModelSpec, resolve
+from pgembedd.model.specs import REGISTRY, RERANKERS, resolve
 
 __all__ = [
     "REGISTRY",

@@ -1,4 +1,4 @@
-"""The registered models: listing them, fetching one ahead of time, the default model and its fallback."""
+"""The registered models: listing them, fetching one ahead of time, the default model and its stand-in."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,9 @@ from pgembedd.model.files.local_model import describe_folder
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import Notify, is_pinned, obtain, silent
 from pgembedd.model.graph_cache import ensure_graph
+from pgembedd.model.model_spec import ModelSpec
 from pgembedd.model.session import Session
-from pgembedd.model.specs import REGISTRY, RERANKERS, ModelSpec, resolve
-
-FALLBACK_MODEL = "all-MiniLM-L6-v2"
+from pgembedd.model.specs import DEFAULT_MODEL, REGISTRY, RERANKERS, resolve
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class ModelInfo:
 
 
 class DefaultModel(NamedTuple):
-    """The model to use, and the line that must be printed where it is the fallback."""
+    """The model to use, and the line that must be printed where it is a stand-in."""
 
     name: str
     notice: str | None
@@ -72,23 +71,25 @@ def pull(name: str, *, cache_dir: Path | None = None, offline: bool = False, not
 
 
 def default_model(
-    prefer: str = "gte-small",
+    prefer: str = DEFAULT_MODEL,
     *,
-    fallback: str = FALLBACK_MODEL,
     cache_dir: Path | None = None,
     offline: bool = False,
     notify: Notify = silent,
 ) -> DefaultModel:
-    """Returns the preferred model where it can be fetched, else the fallback with a notice; for the demo and the tests.
+    """Returns the preferred model where it can be fetched, else its stand-in with a notice; for the demo and the tests.
 
-    The notice must be printed. Never use this for a pipeline, which names its model: a fallback
+    The notice must be printed. Never use this for a pipeline, which names its model: a stand-in
     would give it another model's vectors. The model returned is fetched and ready.
     """
     try:
         return DefaultModel(pull(prefer, cache_dir=cache_dir, offline=offline, notify=notify).name, None)
     except ModelUnavailableError as error:
-        name = pull(fallback, cache_dir=cache_dir, offline=offline, notify=notify).name
-        return DefaultModel(name, f"{name} stands in for {resolve(prefer).name} here: {error}")
+        preferred = resolve(prefer)
+        if not preferred.stand_in:
+            raise
+        name = pull(preferred.stand_in, cache_dir=cache_dir, offline=offline, notify=notify).name
+        return DefaultModel(name, f"{name} stands in for {preferred.name} here: {error}")
 
 
 def model_in_folder(folder: Path) -> tuple[str, int]:
