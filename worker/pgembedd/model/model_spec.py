@@ -54,30 +54,14 @@ class FolderSource:
 
 
 @dataclass(frozen=True)
-class KnownVector:
-    """The first components of a text's vector, with their tolerance."""
+class KnownOutput:
+    """Published numbers, with their tolerance: the first of a text's vector, or the cosine of two texts.
 
-    text: str
-    starts: tuple[float, ...]
-    tolerance: float
+    A reranker's is the score of a query, the first text, and the second.
+    """
 
-
-@dataclass(frozen=True)
-class KnownCosine:
-    """The cosine of two texts, with its tolerance."""
-
-    texts: tuple[str, str]
-    cosine: float
-    tolerance: float
-
-
-@dataclass(frozen=True)
-class KnownScore:
-    """The score that a reranker gives a query and a text, with its tolerance."""
-
-    query: str
-    text: str
-    score: float
+    texts: tuple[str, ...]
+    numbers: tuple[float, ...]
     tolerance: float
 
 
@@ -113,7 +97,7 @@ class ModelSpec:
     ollama_names: tuple[str, ...] = ()
     stand_in: str = ""
     min_similarity: float | None = None
-    known: tuple[KnownVector | KnownCosine | KnownScore, ...] = ()
+    known: tuple[KnownOutput, ...] = ()
 
     def file(self, name: str) -> ModelFile:
         """The file of that name; KeyError where this model has none."""

