@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pgembedd.cli import model as commands
 from pgembedd.model.model_spec import HubSource, ModelSpec, WheelSource
-from pgembedd.model.specs import REGISTRY, RERANKERS
+from pgembedd.model.specs import DEFAULT_MODEL, REGISTRY, RERANKERS
+from pgembedd.settings import HttpSettings
 
 ROOT = Path(__file__).parents[2]
 SPECS = [*REGISTRY.values(), *RERANKERS.values()]
@@ -30,6 +32,12 @@ def test_the_table_of_models() -> None:
 def test_the_notice_names_every_model() -> None:
     models = (ROOT / "NOTICE").read_text(encoding="utf-8").split("pinned digests:")[1].split("Installed")[0]
     assert models.split() == " ".join(f"{spec.name} ({spec.licence}): {spec.origin}" for spec in SPECS).split()
+
+
+def test_the_defaults_of_commands_and_settings() -> None:
+    for command in (commands.pull_model, commands.verify_model):
+        assert command.params[0].default == DEFAULT_MODEL
+    assert HttpSettings.http_reranker in RERANKERS
 
 
 def test_the_thresholds_of_answers() -> None:
